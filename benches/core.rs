@@ -7,7 +7,8 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use sidebeat::clock::Clock;
 use sidebeat::secret::{Fingerprint, Secret};
 use sidebeat::session::{
-    AskKind, Call, CallKind, Device, Effect, Grant, Input, Opens, Policy, Session, Start, Ticket, Verdict, Wheel, step,
+    AskKind, CallKind, Device, Effect, Grant, Input, OpenAbility, PlaybackStart, PlayerCall, Policy, Session, Ticket,
+    Verdict, Wheel, step,
 };
 
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -62,9 +63,16 @@ fn devices(c: &mut Criterion) {
     let (now, policy) = (Clock.now(), Policy::default());
     let mut device = Device::default();
     let (token, key_session) = (Some(Fingerprint(1)), Some(Fingerprint(2)));
-    let call =
-        Call { content: None, content_token: token, key_session, kind: CallKind::License, opens: Opens::Yes, token };
-    let start = || Some(Start { account: None, caller: None, card: (), id: sidebeat::ids::SessionId(1), seed: 7 });
+    let call = PlayerCall {
+        content: None,
+        content_token: token,
+        key_session,
+        kind: CallKind::License,
+        opens: OpenAbility::Yes,
+        token,
+    };
+    let start =
+        || Some(PlaybackStart { account: None, caller: None, card: (), id: sidebeat::ids::SessionId(1), seed: 7 });
     let mut out = Vec::new();
     device.call(now, &call, &policy, start, &mut out);
     let opens: Vec<_> = out

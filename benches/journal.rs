@@ -15,9 +15,11 @@ use std::time::Duration;
 use sidebeat::clock::Clock;
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Secret;
-use sidebeat::session::{Ask, AskKind, Grant, Verdict};
-use sidebeat::sessions::{Asker, Card, DeviceKey, Home, Pump, Sessions, Verdicts};
-use sidebeat::store::{Journal, Record, SessionRecord, Store};
+use sidebeat::session::{AskKind, AuthorityAsk, Grant, Verdict};
+use sidebeat::sessions::{
+    AskAuthority, AuthorityDispatcher, DeviceKey, RestoreHome, SessionContext, Sessions, VerdictFuture,
+};
+use sidebeat::store::{RecordJournal, SessionRecord, Store, StoredRecord};
 use sidebeat::task::Tasks;
 use sidebeat::telemetry::Telemetry;
 use tokio::runtime;
@@ -36,8 +38,8 @@ const ROUND_TRIP: Duration = Duration::from_millis(10);
 
 struct Yes;
 
-impl Asker for Yes {
-    fn ask<'a>(&'a self, ask: &'a Ask, _card: &'a Card) -> Verdicts<'a> {
+impl AskAuthority for Yes {
+    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, _card: &'a SessionContext) -> VerdictFuture<'a> {
         let interval = Duration::from_secs(30);
         let verdict = match ask.kind {
             AskKind::Open => {
@@ -56,7 +58,7 @@ impl Asker for Yes {
 }
 
 fn sessions(tasks: &Tasks, store: Option<Arc<dyn Store>>) -> Arc<Sessions> {
-    let pump = Pump::new(Arc::new(Yes), runtime::Handle::current(), tasks.clone());
+    let pump = AuthorityDispatcher::new(Arc::new(Yes), runtime::Handle::current(), tasks.clone());
     Sessions::with_store(Clock, pump, Arc::default(), store)
 }
 
@@ -122,7 +124,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 async fn recover(folder: &Path, tasks: &Tasks) -> Outcome<(f64, f64, [u64; 2])> {
     let card = Arc::new(setup::card("a device".to_owned()));
     let template = {
-        let (journal, writer) = Journal::open(&folder.join("one.redb"), Arc::default())?;
+        let (journal, writer) = RecordJournal::open(&folder.join("one.redb"), Arc::default())?;
         let writing = std::thread::spawn(move || writer.run());
         let sessions = sessions(tasks, Some(journal.clone()));
         let key = DeviceKey::new("head-end", "header", "one");
@@ -130,11 +132,11 @@ async fn recover(folder: &Path, tasks: &Tasks) -> Outcome<(f64, f64, [u64; 2])> 
         (journal.clone() as Arc<dyn Store>).durable().await;
         journal.end();
         writing.join().map_err(|_| "the writer died")?;
-        let (journal, _) = Journal::open(&folder.join("one.redb"), Arc::default())?;
+        let (journal, _) = RecordJournal::open(&folder.join("one.redb"), Arc::default())?;
         journal.load().sessions.pop().ok_or("no session was written")?
     };
     let path = folder.join("many.redb");
-    let (journal, writer) = Journal::open(&path, Arc::default())?;
+    let (journal, writer) = RecordJournal::open(&path, Arc::default())?;
     let writing = std::thread::spawn(move || writer.run());
     let store: Arc<dyn Store> = journal.clone();
     for number in 0..RECOVERED {
@@ -142,7 +144,7 @@ async fn recover(folder: &Path, tasks: &Tasks) -> Outcome<(f64, f64, [u64; 2])> 
         record.device = number;
         record.playback.id = SessionId(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         record.playback.session.seed = number as u32;
-        store.put(Record::Session(Box::new(record)));
+        store.put(StoredRecord::Session(Box::new(record)));
     }
     store.durable().await;
     // As it is while its process lives: what a kill leaves.
@@ -155,10 +157,10 @@ async fn recover(folder: &Path, tasks: &Tasks) -> Outcome<(f64, f64, [u64; 2])> 
     writing.join().map_err(|_| "the writer died")?;
 
     let start = Clock.now();
-    let (journal, writer) = Journal::open(&left, Arc::new(Telemetry::default()))?;
+    let (journal, writer) = RecordJournal::open(&left, Arc::new(Telemetry::default()))?;
     let opened = start.elapsed().as_secs_f64();
     let sessions = sessions(tasks, Some(journal.clone()));
-    let restored = sessions.restore(journal.load().sessions, |_| Home::Here(card.clone()));
+    let restored = sessions.restore(journal.load().sessions, |_| RestoreHome::Here(card.clone()));
     let all = start.elapsed().as_secs_f64();
     if restored.resumed as u64 != RECOVERED {
         return Err(format!("{restored:?}").into());
@@ -174,7 +176,7 @@ async fn measure() -> Outcome<String> {
     let (mut plain_cpu, mut kept_cpu, mut added) = (Vec::new(), Vec::new(), Vec::new());
     for serial in 0..ROUNDS as u64 {
         let without = round(&tasks, None, serial).await?;
-        let (journal, writer) = Journal::open(&folder.path().join(format!("{serial}.redb")), Arc::default())?;
+        let (journal, writer) = RecordJournal::open(&folder.path().join(format!("{serial}.redb")), Arc::default())?;
         let writing = std::thread::spawn(move || writer.run());
         let with = round(&tasks, Some(journal.clone()), serial).await?;
         journal.end();

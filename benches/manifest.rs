@@ -7,13 +7,13 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use sidebeat::manifest::{Absolute, Base, Cmcd, Format, LARGEST, Plan, Purpose, apply, read};
+use sidebeat::manifest::{AbsoluteUri, CmcdRequest, EditPlan, LARGEST, ManifestFormat, Purpose, UriBase, apply, read};
 
 use self::cpu::Cpu;
 
 const SIZE: usize = 200 * 1024;
 
-fn bind(to: &Absolute<'_>, _: Purpose) -> Option<String> {
+fn bind(to: &AbsoluteUri<'_>, _: Purpose) -> Option<String> {
     Some(format!("/media/~00112233445566778899aabbccddeeff/~h/s/{}{}", to.authority, to.path))
 }
 
@@ -28,11 +28,11 @@ fn filled(head: &str, part: impl Fn(usize) -> String, foot: &str) -> Bytes {
     (text + foot).into()
 }
 
-fn edit(format: Format, text: &Bytes) -> usize {
-    let cmcd = Cmcd { content: "c", session: "s" };
-    let plan = Plan {
+fn edit(format: ManifestFormat, text: &Bytes) -> usize {
+    let cmcd = CmcdRequest { content: "c", session: "s" };
+    let plan = EditPlan {
         all: false,
-        base: Base { authority: "cdn.example", path: "/vod/main", root: "/vod/", tls: true },
+        base: UriBase { authority: "cdn.example", path: "/vod/main", root: "/vod/", tls: true },
         bind: &bind,
         cmcd: Some(&cmcd),
         end: None,
@@ -55,28 +55,32 @@ fn manifests(criterion: &mut Criterion<Cpu>) {
     let rows = [
         (
             "hls relative",
-            Format::Hls,
+            ManifestFormat::Hls,
             filled("#EXTM3U\n", |n| segment(&format!("v/segment-{n}.m4s")), "#EXT-X-ENDLIST\n"),
         ),
-        ("hls absolute", Format::Hls, filled("#EXTM3U\n", |n| segment(&format!("https://cdn.example/v/{n}.m4s")), "")),
+        (
+            "hls absolute",
+            ManifestFormat::Hls,
+            filled("#EXTM3U\n", |n| segment(&format!("https://cdn.example/v/{n}.m4s")), ""),
+        ),
         (
             "hls absolute, signed",
-            Format::Hls,
+            ManifestFormat::Hls,
             filled("#EXTM3U\n", |n| segment(&format!("https://cdn.example/v/{n}.m4s?e=1795285947&h=a{n}f")), ""),
         ),
         (
             "hls absolute, a folder each",
-            Format::Hls,
+            ManifestFormat::Hls,
             filled("#EXTM3U\n", |n| segment(&format!("https://cdn.example/v/{n}/1.m4s")), ""),
         ),
         (
             "dash timeline",
-            Format::Dash,
+            ManifestFormat::Dash,
             filled(&format!("<MPD>{}", xml("")), |n| format!("<S t=\"{n}\" d=\"48000\"/>"), close),
         ),
         (
             "dash absolute",
-            Format::Dash,
+            ManifestFormat::Dash,
             filled(
                 &format!("<MPD>{}", xml("")),
                 |n| format!("<SegmentURL media=\"https://cdn.example/v/{n}.m4s\"/>"),
@@ -102,7 +106,7 @@ fn hostile(criterion: &mut Criterion<Cpu>) {
     let mut group = criterion.benchmark_group("hostile manifest of 200 KiB");
     let rows = [("quotes", quotes), ("attributes", attributes), ("variables", variables), ("steps", steps)];
     for (name, text) in &rows {
-        let format = if text.starts_with(b"<") { Format::Dash } else { Format::Hls };
+        let format = if text.starts_with(b"<") { ManifestFormat::Dash } else { ManifestFormat::Hls };
         group.bench_function(*name, |bencher| bencher.iter(|| edit(format, black_box(text))));
     }
     group.finish();

@@ -19,12 +19,14 @@ use std::time::Duration;
 use http::{Request, Response};
 use sidebeat::clock::Clock;
 use sidebeat::config::{ServerLimits, ServerSettings};
-use sidebeat::drm::{Kind, Message, System};
-use sidebeat::edge::{Counters, Edge, Handler, Peer, Reply, ReplyBody, RequestBody, body};
+use sidebeat::drm::{DrmMessage, DrmSystem, MessageKind};
+use sidebeat::edge::{Edge, EdgeCounters, Handler, Peer, ReplyBody, ReplyFuture, RequestBody, body};
 use sidebeat::ids::SessionId;
 use sidebeat::secret::{Fingerprint, Secret};
-use sidebeat::session::{Ask, AskKind, Call, Denial, Grant, Input, Policy, Reason, Verdict};
-use sidebeat::sessions::{Asker, AuthorityId, Card, DeviceKey, Pump, Sessions, Standing, Verdicts};
+use sidebeat::session::{AskKind, AuthorityAsk, Denial, Grant, Input, PlayerCall, Policy, Reason, Verdict};
+use sidebeat::sessions::{
+    AskAuthority, AuthorityDispatcher, AuthorityId, DeviceKey, LivePolicy, SessionContext, Sessions, VerdictFuture,
+};
 use sidebeat::task::Tasks;
 use tokio::runtime;
 
@@ -79,8 +81,8 @@ struct Head {
     sizes: Sizes,
 }
 
-impl Asker for Head {
-    fn ask<'a>(&'a self, ask: &'a Ask, _card: &'a Card) -> Verdicts<'a> {
+impl AskAuthority for Head {
+    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, _card: &'a SessionContext) -> VerdictFuture<'a> {
         let token = || Secret::new("t".repeat(self.sizes.session_token));
         let verdict = match ask.kind {
             AskKind::Open if self.grants => Verdict::Granted(Grant { interval: DAY, lifetime: None, token: token() }),
@@ -98,10 +100,10 @@ fn text(length: usize, number: u64) -> String {
     format!("{number:0length$}")
 }
 
-fn card(sizes: Sizes, number: u64, policy: &Arc<Standing>, authority: &AuthorityId) -> Arc<Card> {
+fn card(sizes: Sizes, number: u64, policy: &Arc<LivePolicy>, authority: &AuthorityId) -> Arc<SessionContext> {
     let name = || Some(text(sizes.name, number));
     let is_large = sizes.name == LARGEST.name;
-    Arc::new(Card {
+    Arc::new(SessionContext {
         account: name(),
         authority: authority.clone(),
         content: name(),
@@ -114,8 +116,8 @@ fn card(sizes: Sizes, number: u64, policy: &Arc<Standing>, authority: &Authority
     })
 }
 
-fn call(number: u64, token: u64, key_session: u64) -> Call {
-    Call {
+fn call(number: u64, token: u64, key_session: u64) -> PlayerCall {
+    PlayerCall {
         content: Some(Fingerprint(number << 8 | 1)),
         key_session: Some(Fingerprint(key_session)),
         ..setup::call(number << 16 | token)
@@ -132,7 +134,7 @@ fn resident() -> Outcome<u64> {
 
 struct Shell {
     authority: AuthorityId,
-    policy: Arc<Standing>,
+    policy: Arc<LivePolicy>,
     sessions: Arc<Sessions>,
     sizes: Sizes,
 }
@@ -140,9 +142,10 @@ struct Shell {
 impl Shell {
     fn new(tasks: &Tasks, sizes: Sizes, grants: bool) -> Self {
         let policy = Policy { denial_memory: DAY, end_memory: DAY, kill_memory: DAY, ..Policy::default() };
-        let pump = Pump::new(Arc::new(Head { grants, sizes }), runtime::Handle::current(), tasks.clone());
+        let pump =
+            AuthorityDispatcher::new(Arc::new(Head { grants, sizes }), runtime::Handle::current(), tasks.clone());
         let sessions = Sessions::new(Clock, pump, Arc::default());
-        Self { authority: AuthorityId::random(), policy: Arc::new(Standing::new(policy)), sessions, sizes }
+        Self { authority: AuthorityId::random(), policy: Arc::new(LivePolicy::new(policy)), sessions, sizes }
     }
 
     /// A license call, to which the license server gives what it asks for.
@@ -166,12 +169,17 @@ impl Shell {
         }
         for key_session in 0..self.sizes.key_sessions {
             self.ask(number, 0, key_session).await;
-            let mut message = Message::new(System::Widevine, Kind::LicenseRequest);
+            let mut message = DrmMessage::new(DrmSystem::Widevine, MessageKind::LicenseRequest);
             message.request_id = Some(Fingerprint(key_session));
             (0..self.sizes.keys).for_each(|key| message.key_ids.insert(&[key; 16]));
             self.sessions.see(key, id, |mirror, _| mirror.asked(&message));
             let ends = Some(Duration::from_secs(3600));
-            self.sessions.licensed(key, id, sidebeat::session::Served::Stays, (Fingerprint(key_session), ends));
+            self.sessions.licensed(
+                key,
+                id,
+                sidebeat::session::LicenseFeedback::Stays,
+                (Fingerprint(key_session), ends),
+            );
         }
         for note in 0..self.sizes.notes {
             self.sessions.note_call(key, id, text(160, note as u64));
@@ -223,9 +231,9 @@ async fn sessions(tasks: &Tasks, sizes: Sizes) -> Outcome<[f64; 3]> {
 struct Echo;
 
 impl Handler for Echo {
-    fn call(&self, _: &Peer, request: Request<RequestBody>) -> Reply {
+    fn call(&self, _: &Peer, request: Request<RequestBody>) -> ReplyFuture {
         let (tasks, _deaths) = Tasks::new();
-        Reply::new(tasks, |_| async move {
+        ReplyFuture::new(tasks, |_| async move {
             let _body = body::collect(request.into_body(), 64 << 10, DAY).await;
             Response::new(ReplyBody::from("ok").into())
         })
@@ -284,7 +292,7 @@ async fn measure_connections(tasks: &Tasks) -> Outcome<[f64; 3]> {
     let plain = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     let server =
         ServerSettings { limits: limits(), listen: Vec::new(), listen_plain: plain, workers: 1, ..config.server };
-    let edge = Edge::bind(&server, tasks.clone(), Arc::new(Counters::default())).await?;
+    let edge = Edge::bind(&server, tasks.clone(), Arc::new(EdgeCounters::default())).await?;
     let address = edge.addresses().first().ok_or("no address")?.address;
     let serving = edge.serve(|_| Arc::new(Echo))?;
     let get = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";

@@ -20,14 +20,16 @@ use std::time::{Duration, Instant};
 use sidebeat::admin::{self, Admin};
 use sidebeat::authority::{Authorities, AuthorityClient};
 use sidebeat::clock::Clock;
-use sidebeat::edge::Counters;
+use sidebeat::edge::EdgeCounters;
 use sidebeat::secret::Fingerprint;
-use sidebeat::session::{Ask, AskKind, Grant, Policy};
-use sidebeat::sessions::{Asker, Card, DeviceKey, Pump, Sessions, Standing, Verdicts, pace};
+use sidebeat::session::{AskKind, AuthorityAsk, Grant, Policy};
+use sidebeat::sessions::{
+    AskAuthority, AuthorityDispatcher, DeviceKey, LivePolicy, SessionContext, Sessions, VerdictFuture, pace,
+};
 use sidebeat::store::DialectName;
 use sidebeat::task::Tasks;
 use sidebeat::telemetry::Telemetry;
-use sidebeat::upstream::{Pool, Trust};
+use sidebeat::upstream::{ConnectionPool, Trust};
 use tokio::runtime::Handle;
 
 use setup::Outcome;
@@ -51,8 +53,8 @@ struct Timed {
     last: Mutex<HashMap<String, Instant>>,
 }
 
-impl Asker for Timed {
-    fn ask<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Verdicts<'a> {
+impl AskAuthority for Timed {
+    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> VerdictFuture<'a> {
         let now = Clock.now();
         if matches!(ask.kind, AskKind::Beat | AskKind::Open) {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,7 +66,7 @@ impl Asker for Timed {
         self.client.ask(ask, card)
     }
 
-    fn accepted(&self, grant: &Grant, card: &Card) {
+    fn accepted(&self, grant: &Grant, card: &SessionContext) {
         self.client.accepted(grant, card);
     }
 }
@@ -97,13 +99,13 @@ fn beats_late(telemetry: &Telemetry) -> u64 {
 
 async fn fill(sessions: &Arc<Sessions>, authorities: &Authorities) -> Outcome<()> {
     let authority = authorities.by_name("home").ok_or("no authority")?;
-    let policy = Arc::new(Standing::new(Policy::default()));
+    let policy = Arc::new(LivePolicy::new(Policy::default()));
     let began = Clock.now();
     for number in 0..SESSIONS {
         if number % 64 == 0 {
             tokio::time::sleep_until((began + PHASE.mul_f64(number as f64 / SESSIONS as f64)).into()).await;
         }
-        let card = Arc::new(Card {
+        let card = Arc::new(SessionContext {
             account: Some(format!("account-{}", number / 2)),
             authority: authority.id.clone(),
             authority_name: authority.name.clone(),
@@ -169,13 +171,13 @@ async fn measure() -> Outcome<String> {
     let config =
         sidebeat::config::parse(CONFIG, Path::new("."), iter::empty()).map_err(|faults| format!("{faults:?}"))?;
     let authorities = Authorities::new(config.authorities);
-    let pool = Pool::new(tasks.clone(), Clock, Trust::public()?);
+    let pool = ConnectionPool::new(tasks.clone(), Clock, Trust::public()?);
     let client = AuthorityClient::new(authorities.clone(), Clock, pool, telemetry.clone());
     let timed = Arc::new(Timed { client, late: Mutex::default(), last: Mutex::default() });
-    let pump = Pump::new(timed.clone(), Handle::current(), tasks.clone());
+    let pump = AuthorityDispatcher::new(timed.clone(), Handle::current(), tasks.clone());
     let sessions = Sessions::new(Clock, pump, telemetry.clone());
     tasks.spawn(pace(sessions.clone(), tasks.clone()));
-    let counters: Arc<Counters> = Arc::default();
+    let counters: Arc<EdgeCounters> = Arc::default();
     let listener = admin::bind(SocketAddr::from(([127, 0, 0, 1], 0)), tasks.clone(), counters.clone(), None).await?;
     let address = listener.addresses().first().ok_or("no address")?.address;
     let admin = Admin::new(

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use sidebeat::clock::Clock;
 use sidebeat::secret::{Fingerprint, Secret};
-use sidebeat::session::{Call, CallKind, Opens, Policy};
-use sidebeat::sessions::{AuthorityId, Card, Standing};
+use sidebeat::session::{CallKind, OpenAbility, PlayerCall, Policy};
+use sidebeat::sessions::{AuthorityId, LivePolicy, SessionContext};
 use sidebeat::store::DialectName;
 use tokio::runtime;
 
@@ -19,8 +19,8 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 pub(crate) const TOKEN_BYTES: usize = 700;
 
 /// Of a playback of this device, whatever it plays.
-pub(crate) fn card(device: String) -> Card {
-    Card {
+pub(crate) fn card(device: String) -> SessionContext {
+    SessionContext {
         account: Some("account".into()),
         authority: AuthorityId::random(),
         authority_name: "head-end".into(),
@@ -33,7 +33,7 @@ pub(crate) fn card(device: String) -> Card {
         kill_memory: None,
         network: Fingerprint::default(),
         opened: Clock.wall(),
-        policy: Arc::new(Standing::new(Policy::default())),
+        policy: Arc::new(LivePolicy::new(Policy::default())),
         registration: None,
         route: "/license".into(),
         rung: "header",
@@ -44,9 +44,16 @@ pub(crate) fn card(device: String) -> Card {
 }
 
 /// For a license, with this content token.
-pub(crate) fn call(token: u64) -> Call {
+pub(crate) fn call(token: u64) -> PlayerCall {
     let token = Some(Fingerprint(token));
-    Call { content: None, content_token: token, key_session: None, kind: CallKind::License, opens: Opens::Yes, token }
+    PlayerCall {
+        content: None,
+        content_token: token,
+        key_session: None,
+        kind: CallKind::License,
+        opens: OpenAbility::Yes,
+        token,
+    }
 }
 
 /// What the figures are of, and how busy the machine was.

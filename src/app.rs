@@ -3,7 +3,7 @@
 //! Signals are heard first. Sockets are bound early, so that a taken port is known in time, and served late.
 //! On SIGTERM or SIGINT: not ready, stop accepting, finish the calls in flight, close the sessions at
 //! their authorities or leave them for the next process, end. On SIGHUP the configuration is read again
-//! ([`Reload`]). On SIGUSR2 another process takes over (`app::handover`).
+//! ([`ConfigReloader`]). On SIGUSR2 another process takes over (`app::handover`).
 
 mod couriers;
 mod durable;
@@ -26,33 +26,33 @@ use tokio::runtime::Handle;
 
 use self::couriers::start_couriers;
 use self::durable::Durable;
-use self::ends::Ends;
-pub use self::fault::Fault;
+use self::ends::ShutdownPlan;
+pub use self::fault::AppFault;
 pub use self::files::check_files;
 use self::files::ensure_certificates;
 use self::gateway_parts::GatewayParts;
 pub use self::handover::{HandoverFault, Launcher, Predecessor};
-pub use self::reload::Reload;
+pub use self::reload::ConfigReloader;
 use self::reload::{named, restart_only, warn_of};
-use self::signals::Ending;
+use self::signals::ExitCause;
 pub use self::signals::Signals;
 pub use self::sockets::{InheritedSockets, SocketFault};
 use crate::admin::{self, Admin};
 use crate::authority::{self, Authorities, AuthorityClient};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigFaults, OnExit};
-use crate::edge::{Bound, Counters, Edge};
+use crate::edge::{BoundAddress, Edge, EdgeCounters};
 use crate::gateway::{ConfiguredRoutes, Routes, SingleFlight};
-use crate::sessions::{self, Pump, Sessions};
-use crate::task::{Deaths, Tasks};
+use crate::sessions::{self, AuthorityDispatcher, Sessions};
+use crate::task::{DeadTasks, Tasks};
 use crate::telemetry::Telemetry;
-use crate::upstream::{Pool, Trust};
+use crate::upstream::{ConnectionPool, Trust};
 
 pub struct App {
     admin: Arc<Admin>,
     admin_listener: Option<Edge>,
     call: GatewayParts,
-    deaths: Deaths,
+    deaths: DeadTasks,
     durable: Durable,
     edge: Edge,
     /// Its listening sockets were open before it, and may be open after it.
@@ -60,7 +60,7 @@ pub struct App {
     launcher: Option<Launcher>,
     on_exit: OnExit,
     predecessor: Option<Predecessor>,
-    reload: Arc<Reload>,
+    reload: Arc<ConfigReloader>,
     sessions: Arc<Sessions>,
     signals: Signals,
     tasks: Tasks,
@@ -68,7 +68,7 @@ pub struct App {
 
 impl App {
     /// Builds and binds everything; nothing is served yet. Must run on the control runtime.
-    pub async fn build(config: Config) -> Result<Self, Fault> {
+    pub async fn build(config: Config) -> Result<Self, AppFault> {
         Self::build_after(config, None, InheritedSockets::default()).await
     }
 
@@ -78,10 +78,10 @@ impl App {
         config: Config,
         mut predecessor: Option<Predecessor>,
         mut sockets: InheritedSockets,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, AppFault> {
         let (clock, signals) = (Clock, Signals::hear()?);
         check_files(&config)?;
-        predecessor.iter().try_for_each(|it| it.check_store(&config.store.kind)).map_err(Fault::HandoverRefused)?;
+        predecessor.iter().try_for_each(|it| it.check_store(&config.store.kind)).map_err(AppFault::HandoverRefused)?;
         let (tasks, deaths) = Tasks::new();
         let telemetry = Arc::new(Telemetry::default());
         count_panics(telemetry.clone());
@@ -106,12 +106,12 @@ impl App {
         let warnings = warn_of(warnings);
         ensure_certificates(&server, clock)?;
         let authorities = Authorities::new(authorities);
-        let pool = Pool::new(tasks.clone(), clock, trust.clone());
+        let pool = ConnectionPool::new(tasks.clone(), clock, trust.clone());
         start_couriers(webhooks, &pool, &tasks, &telemetry);
         authority::fetch_token_keys(&authorities, pool.clone(), clock, &telemetry, &tasks);
         let client = AuthorityClient::new(authorities.clone(), clock, pool, telemetry.clone());
-        let pump = Pump::new(Arc::new(client), Handle::current(), tasks.clone());
-        let (counters, admin_counters) = (Arc::new(Counters::default()), Arc::new(Counters::default()));
+        let pump = AuthorityDispatcher::new(Arc::new(client), Handle::current(), tasks.clone());
+        let (counters, admin_counters) = (Arc::new(EdgeCounters::default()), Arc::new(EdgeCounters::default()));
         let inherited = !sockets.is_empty();
         let bound = sockets.for_players(&server);
         let edge = Edge::bind_but(&server, tasks.clone(), counters.clone(), bound).await?;
@@ -119,7 +119,7 @@ impl App {
             Some(address) => {
                 let bound = sockets.for_admin(address);
                 let listener = admin::bind(address, tasks.clone(), admin_counters.clone(), bound);
-                Some(listener.await.map_err(Fault::Admin)?)
+                Some(listener.await.map_err(AppFault::Admin)?)
             }
             None => None,
         };
@@ -166,7 +166,7 @@ impl App {
             telemetry: telemetry.clone(),
             trust: trust.clone(),
         };
-        let reload = Reload {
+        let reload = ConfigReloader {
             admin: admin.clone(),
             authorities,
             certificates: edge.certificates(),
@@ -208,11 +208,11 @@ impl App {
     ///
     /// # Errors
     /// A socket cannot be copied for it.
-    pub fn launching(mut self, launcher: Option<Launcher>) -> Result<Self, Fault> {
+    pub fn launching(mut self, launcher: Option<Launcher>) -> Result<Self, AppFault> {
         self.launcher = match launcher {
             Some(launcher) => {
                 let launcher = launcher.keeping(self.durable.file());
-                Some(launcher.handing(&self.edge, self.admin_listener.as_ref()).map_err(Fault::Copies)?)
+                Some(launcher.handing(&self.edge, self.admin_listener.as_ref()).map_err(AppFault::Copies)?)
             }
             None => None,
         };
@@ -228,12 +228,12 @@ impl App {
     }
 
     /// For whoever has a new configuration for it while it runs.
-    pub fn reload(&self) -> Arc<Reload> {
+    pub fn reload(&self) -> Arc<ConfigReloader> {
         self.reload.clone()
     }
 
     /// Where players connect.
-    pub fn addresses(&self) -> &[Bound] {
+    pub fn addresses(&self) -> &[BoundAddress] {
         self.edge.addresses()
     }
 
@@ -247,13 +247,13 @@ impl App {
     }
 
     /// Serves until a signal, until `until` resolves, or until something dies that must not.
-    pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), Fault> {
+    pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), AppFault> {
         let (players, admin_address) = (self.addresses().to_vec(), self.admin_address());
         let Self { admin, call, mut deaths, durable, edge, reload, sessions, signals, tasks, .. } = self;
         authority::watch(&reload.authorities, &sessions, &reload.telemetry, &tasks);
         tasks.critical("pacer", sessions::pace(sessions.clone(), tasks.clone()));
         let operators = match self.admin_listener {
-            Some(listener) => Some(admin::serve(admin.clone(), listener).map_err(Fault::Admin)?),
+            Some(listener) => Some(admin::serve(admin.clone(), listener).map_err(AppFault::Admin)?),
             None => None,
         };
         let terms = edge.terms();
@@ -266,16 +266,16 @@ impl App {
         }
         let end = tokio::select! {
             ending = signals.follow(&reload, self.launcher.as_ref()) => Ok(ending),
-            () = until => Ok(Ending::Stop),
-            Some(name) = deaths.recv() => Err(Fault::Death(name)),
+            () = until => Ok(ExitCause::Stop),
+            Some(name) = deaths.recv() => Err(AppFault::Death(name)),
         };
         admin.ready.store(false, Ordering::Release);
         reload.telemetry.events.end_streams();
         let grace = terms.limits().drain;
         let (inherited, on_exit) = (self.inherited, self.on_exit);
-        let ends = Ends { durable, inherited, on_exit, operators, serving, sessions, tasks };
+        let ends = ShutdownPlan { durable, inherited, on_exit, operators, serving, sessions, tasks };
         match (end, self.launcher) {
-            (Ok(Ending::Handover(successor)), Some(launcher)) => ends.hand_over(successor, launcher, grace).await,
+            (Ok(ExitCause::Handover(successor)), Some(launcher)) => ends.hand_over(successor, launcher, grace).await,
             (end, launcher) => {
                 // Else connections would come into the backlog of sockets that nobody serves.
                 drop(launcher);

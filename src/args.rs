@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
-use crate::admin::Order;
+use crate::admin::AdminCommand;
 
 pub const HELP: &str = "\
 sidebeat: session management for unmodified video players
@@ -42,15 +42,15 @@ pub enum Command {
     CertsInit { directory: PathBuf, force: bool, names: Vec<String> },
     Check { config: PathBuf },
     Demo { check: bool },
-    Headend(Headend),
+    Headend(HeadendArgs),
     Help,
     Run { config: PathBuf },
-    Sessions { admin: Option<String>, config: PathBuf, json: bool, order: Order, token_file: Option<PathBuf> },
+    Sessions { admin: Option<String>, config: PathBuf, json: bool, order: AdminCommand, token_file: Option<PathBuf> },
     Version,
 }
 
 #[derive(Debug)]
-pub struct Headend {
+pub struct HeadendArgs {
     pub content: Option<PathBuf>,
     pub heartbeat: f64,
     pub limit: u32,
@@ -58,7 +58,7 @@ pub struct Headend {
     pub tenant: String,
 }
 
-impl Default for Headend {
+impl Default for HeadendArgs {
     fn default() -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 9200));
         Self { content: None, heartbeat: 30.0, limit: 2, listen, tenant: "DEMO".to_owned() }
@@ -67,13 +67,13 @@ impl Default for Headend {
 
 /// Everything that any command takes.
 #[derive(Default)]
-struct Words {
+struct ParsedArgs {
     admin: Option<String>,
     check: bool,
     config: Option<PathBuf>,
     directory: Option<PathBuf>,
     force: bool,
-    headend: Headend,
+    headend: HeadendArgs,
     json: bool,
     plain: Vec<String>,
     token_file: Option<PathBuf>,
@@ -88,7 +88,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
         Some(Long("version") | Short('V')) => return Ok(Command::Version),
         Some(other) => return Err(other.unexpected()),
     };
-    let mut words = Words::default();
+    let mut words = ParsedArgs::default();
     while let Some(argument) = parser.next()? {
         match (command.as_str(), argument) {
             (_, Long("help") | Short('h')) => return Ok(Command::Help),
@@ -115,7 +115,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
     words.command(&command)
 }
 
-impl Words {
+impl ParsedArgs {
     fn command(self, name: &str) -> Result<Command, lexopt::Error> {
         let config = self.config.unwrap_or_else(|| "config.toml".into());
         Ok(match name {
@@ -141,7 +141,7 @@ impl Words {
                 config,
                 json: self.json,
                 order: match name {
-                    "configuration" => Order::Configuration,
+                    "configuration" => AdminCommand::Configuration,
                     "slots" => slot_order(&self.plain)?,
                     _ => order(&self.plain)?,
                 },
@@ -152,24 +152,24 @@ impl Words {
     }
 }
 
-fn order(words: &[String]) -> Result<Order, lexopt::Error> {
+fn order(words: &[String]) -> Result<AdminCommand, lexopt::Error> {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     Ok(match words.as_slice() {
-        [] | ["list"] => Order::List,
-        ["forgive", id] => Order::Forgive((*id).to_owned()),
-        ["kill", id] => Order::Kill((*id).to_owned()),
-        ["show", id] => Order::Show((*id).to_owned()),
-        ["teardown", id] => Order::Teardown((*id).to_owned()),
+        [] | ["list"] => AdminCommand::List,
+        ["forgive", id] => AdminCommand::Forgive((*id).to_owned()),
+        ["kill", id] => AdminCommand::Kill((*id).to_owned()),
+        ["show", id] => AdminCommand::Show((*id).to_owned()),
+        ["teardown", id] => AdminCommand::Teardown((*id).to_owned()),
         _ => return Err("sessions: say list, show ID, kill ID, forgive ID or teardown ID".into()),
     })
 }
 
-fn slot_order(words: &[String]) -> Result<Order, lexopt::Error> {
+fn slot_order(words: &[String]) -> Result<AdminCommand, lexopt::Error> {
     Ok(match words {
-        [list, authority] if list == "list" => Order::ListSlots { authority: authority.clone() },
-        [end, authority, id] if end == "end" => Order::EndSlot { authority: authority.clone(), id: id.clone() },
+        [list, authority] if list == "list" => AdminCommand::ListSlots { authority: authority.clone() },
+        [end, authority, id] if end == "end" => AdminCommand::EndSlot { authority: authority.clone(), id: id.clone() },
         [to, authority, id, device] if to == "move" => {
-            Order::MoveSlot { authority: authority.clone(), device: device.clone(), id: id.clone() }
+            AdminCommand::MoveSlot { authority: authority.clone(), device: device.clone(), id: id.clone() }
         }
         _ => return Err("slots: say list NAME, end NAME ID or move NAME ID DEVICE".into()),
     })
@@ -189,22 +189,22 @@ mod tests {
         assert!(matches!(read("run -c a.toml"), Ok(Command::Run { config }) if config.as_os_str() == "a.toml"));
         assert!(matches!(read("demo --check"), Ok(Command::Demo { check: true })));
         assert!(
-            matches!(read("sessions kill 0a1b"), Ok(Command::Sessions { order: Order::Kill(id), .. }) if id == "0a1b")
+            matches!(read("sessions kill 0a1b"), Ok(Command::Sessions { order: AdminCommand::Kill(id), .. }) if id == "0a1b")
         );
         assert!(matches!(
             read("slots move home 0a1b tv-2 --json"),
-            Ok(Command::Sessions { json: true, order: Order::MoveSlot { authority, device, id }, .. })
+            Ok(Command::Sessions { json: true, order: AdminCommand::MoveSlot { authority, device, id }, .. })
                 if (&*authority, &*device, &*id) == ("home", "tv-2", "0a1b")
         ));
         assert!(matches!(
             read("slots list home"),
-            Ok(Command::Sessions { order: Order::ListSlots { authority }, .. }) if authority == "home"
+            Ok(Command::Sessions { order: AdminCommand::ListSlots { authority }, .. }) if authority == "home"
         ));
         assert!(matches!(
             read("configuration --json"),
-            Ok(Command::Sessions { json: true, order: Order::Configuration, .. })
+            Ok(Command::Sessions { json: true, order: AdminCommand::Configuration, .. })
         ));
-        assert!(matches!(read("slots end home 1"), Ok(Command::Sessions { order: Order::EndSlot { .. }, .. })));
+        assert!(matches!(read("slots end home 1"), Ok(Command::Sessions { order: AdminCommand::EndSlot { .. }, .. })));
         assert!(matches!(read("certs init a.lan 10.0.0.1"), Ok(Command::CertsInit { names, .. }) if names.len() == 2));
         assert!(
             matches!(read("headend --listen 127.0.0.1:0"), Ok(Command::Headend(headend)) if headend.listen.port() == 0)

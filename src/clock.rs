@@ -13,11 +13,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use self::span::Span;
+pub use self::span::RecordedSpan;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clock {
-    steered: Option<&'static Steered>,
+    steered: Option<&'static MockTime>,
 }
 
 /// The machine's clock, by the name of its type: it has no state.
@@ -26,7 +26,7 @@ pub const Clock: Clock = Clock { steered: None };
 
 /// What a test says of the wall clock and of suspension, on top of the runtime's own time.
 #[derive(Debug)]
-struct Steered {
+struct MockTime {
     began: Instant,
     /// Milliseconds that were suspended.
     suspended: AtomicU64,
@@ -61,20 +61,20 @@ impl Clock {
     }
 
     /// As [`Self::now`], but running on while the machine sleeps: for times that others go by.
-    pub fn unslept(&self) -> Unslept {
-        Unslept(self.now() + self.suspended())
+    pub fn unslept(&self) -> BoottimeInstant {
+        BoottimeInstant(self.now() + self.suspended())
     }
 
     /// Both times at once.
-    pub fn moment(&self) -> Moment {
-        Moment { now: self.now(), wall: self.wall() }
+    pub fn moment(&self) -> ClockMoment {
+        ClockMoment { now: self.now(), wall: self.wall() }
     }
 
     /// A clock whose wall time starts at `wall` and runs with the runtime's time, which may be paused.
     /// Every one made stays in memory.
     pub fn steered(wall: Duration) -> Self {
         let (suspended, stepped) = (AtomicU64::new(0), AtomicI64::new(0));
-        Self { steered: Some(Box::leak(Box::new(Steered { began: Clock.now(), suspended, wall, stepped }))) }
+        Self { steered: Some(Box::leak(Box::new(MockTime { began: Clock.now(), suspended, wall, stepped }))) }
     }
 
     /// The machine sleeps: wall time goes on, monotonic time does not. Only for a steered clock.
@@ -92,7 +92,7 @@ impl Clock {
     }
 }
 
-impl Steered {
+impl MockTime {
     fn wall(&self, now: Instant) -> Duration {
         let slept = Duration::from_millis(self.suspended.load(Ordering::Relaxed));
         let runs = self.wall + now.saturating_duration_since(self.began) + slept;
@@ -124,7 +124,7 @@ fn slept() -> Duration {
 /// One moment in both times, to turn one into the other. A pair is good for as long as nobody sets
 /// the system clock: take a fresh one for everything that is written down.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct ClockMoment {
     pub now: Instant,
     /// Since the epoch.
     pub wall: Duration,
@@ -133,16 +133,16 @@ pub struct Moment {
 /// A moment of the clock that runs on while the machine sleeps. A type of its own: beside a deadline it
 /// would be off by all the sleep since the machine was started.
 #[derive(Clone, Copy, Debug)]
-pub struct Unslept(Instant);
+pub struct BoottimeInstant(Instant);
 
-impl Unslept {
+impl BoottimeInstant {
     /// How long ago the other was; nothing if it is yet to come.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_duration_since(earlier.0)
     }
 }
 
-impl Add<Duration> for Unslept {
+impl Add<Duration> for BoottimeInstant {
     type Output = Self;
 
     fn add(self, later: Duration) -> Self {
@@ -150,21 +150,21 @@ impl Add<Duration> for Unslept {
     }
 }
 
-/// Wall time since the epoch as it is written down: in nanoseconds. Read as a [`Span`] is.
+/// Wall time since the epoch as it is written down: in nanoseconds. Read as a [`RecordedSpan`] is.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct Wall(u64);
+pub struct EpochTime(u64);
 
-impl Moment {
-    pub fn wall_of(&self, at: Instant) -> Wall {
+impl ClockMoment {
+    pub fn wall_of(&self, at: Instant) -> EpochTime {
         let wall = match at.checked_duration_since(self.now) {
             Some(ahead) => self.wall.saturating_add(ahead),
             None => self.wall.saturating_sub(self.now.saturating_duration_since(at)),
         };
-        Wall::from(wall)
+        EpochTime::from(wall)
     }
 
     /// What lies beyond the range of the monotonic clock becomes now.
-    pub fn instant_of(&self, wall: Wall) -> Instant {
+    pub fn instant_of(&self, wall: EpochTime) -> Instant {
         let wall = Duration::from(wall);
         match wall.checked_sub(self.wall) {
             Some(ahead) => self.now.checked_add(ahead),
@@ -174,21 +174,21 @@ impl Moment {
     }
 }
 
-impl From<Duration> for Wall {
+impl From<Duration> for EpochTime {
     fn from(since: Duration) -> Self {
         Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
 }
 
-impl From<Wall> for Duration {
-    fn from(wall: Wall) -> Self {
+impl From<EpochTime> for Duration {
+    fn from(wall: EpochTime) -> Self {
         Self::from_nanos(wall.0)
     }
 }
 
-impl<'de> Deserialize<'de> for Wall {
+impl<'de> Deserialize<'de> for EpochTime {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Span::deserialize(from).map(|Span(nanos)| Self(nanos))
+        RecordedSpan::deserialize(from).map(|RecordedSpan(nanos)| Self(nanos))
     }
 }
 

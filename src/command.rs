@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::admin::{self, Order};
+use crate::admin::{self, AdminCommand};
 use crate::app::{self, App, InheritedSockets, Launcher, Predecessor, Signals};
 use crate::args::{self, Command};
 use crate::clock::Clock;
-use crate::config::{self, Config, ConfigFaults, Endpoint, LogFormat, LogSettings, StoreKind};
+use crate::config::{self, Config, ConfigFaults, EndpointUrl, LogFormat, LogSettings, StoreKind};
 use crate::demo;
 use crate::edge::certs;
-use crate::headend::{Headend, Options};
+use crate::headend::{Options, SimulatedHeadend};
 use crate::secret::Secret;
 use crate::store;
 use crate::task::Tasks;
@@ -126,7 +126,7 @@ async fn serve(file: PathBuf) -> ExitCode {
     };
     match app.run(std::future::pending()).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(fault @ app::Fault::Death(_)) => {
+        Err(fault @ app::AppFault::Death(_)) => {
             complain(&fault.to_string());
             ExitCode::from(DIED)
         }
@@ -142,7 +142,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-async fn headend(args: args::Headend) -> ExitCode {
+async fn headend(args: args::HeadendArgs) -> ExitCode {
     start_plain_log("warn");
     let (tasks, _deaths) = Tasks::new();
     let mut options = Options::new(args.listen);
@@ -151,7 +151,7 @@ async fn headend(args: args::Headend) -> ExitCode {
     options.settings.heartbeat = args.heartbeat;
     options.settings.limit = args.limit;
     let tenant = options.tenant.clone();
-    match Headend::bind(options, tasks.clone()).await {
+    match SimulatedHeadend::bind(options, tasks.clone()).await {
         Ok((bound, serve)) => {
             let base = format!("http://{}", bound.address);
             say(&format!(
@@ -197,7 +197,7 @@ fn certs_init(directory: &Path, force: bool, mut names: Vec<String>) -> ExitCode
     if names.is_empty() {
         names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
     }
-    let request = certs::Request { directory, names: &names, now: Clock.wall(), renew_authority: force };
+    let request = certs::CertsRequest { directory, names: &names, now: Clock.wall(), renew_authority: force };
     match certs::init(&request) {
         Ok(written) => {
             let (which, advice) = if written.authority_is_new {
@@ -218,7 +218,7 @@ fn certs_init(directory: &Path, force: bool, mut names: Vec<String>) -> ExitCode
     }
 }
 
-fn sessions(admin: Option<&str>, file: &Path, json: bool, order: &Order, token_file: Option<&Path>) -> ExitCode {
+fn sessions(admin: Option<&str>, file: &Path, json: bool, order: &AdminCommand, token_file: Option<&Path>) -> ExitCode {
     let (endpoint, token) = match where_admin(admin, file, token_file) {
         Ok(found) => found,
         Err(why) => return complain(&why),
@@ -239,7 +239,7 @@ fn where_admin(
     admin: Option<&str>,
     file: &Path,
     token_file: Option<&Path>,
-) -> Result<(Endpoint, Option<Secret>), String> {
+) -> Result<(EndpointUrl, Option<Secret>), String> {
     let mut token = match token_file {
         Some(file) => {
             let text = std::fs::read_to_string(file).map_err(|fault| format!("{}: {fault}", file.display()))?;
@@ -256,6 +256,6 @@ fn where_admin(
             format!("http://{address}")
         }
     };
-    let endpoint = Endpoint::parse(&url).map_err(|why| format!("--admin {url}: {why}"))?;
+    let endpoint = EndpointUrl::parse(&url).map_err(|why| format!("--admin {url}: {why}"))?;
     Ok((endpoint, token))
 }

@@ -13,13 +13,13 @@ pub struct SessionId(pub u64);
 impl SessionId {
     /// The first eight digits: enough to find a session in a log.
     pub fn short(self) -> impl fmt::Display {
-        struct Short(u64);
-        impl fmt::Display for Short {
+        struct ShortId(u64);
+        impl fmt::Display for ShortId {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, "{:08x}", self.0 >> 32)
             }
         }
-        Short(self.0)
+        ShortId(self.0)
     }
 }
 
@@ -126,13 +126,13 @@ impl fmt::Display for Incident {
 
 /// Where the numbers come from: the system, or a simulation that must run the same way twice.
 #[derive(Clone, Default)]
-pub enum Chance {
+pub enum RandomSource {
     Given(Arc<dyn Fn() -> u64 + Send + Sync>),
     #[default]
     System,
 }
 
-impl Chance {
+impl RandomSource {
     pub fn draw(&self) -> u64 {
         match self {
             Self::Given(next) => next(),

@@ -36,10 +36,10 @@ pub struct Tasks {
 }
 
 /// Names of critical tasks that ended before their time.
-pub type Deaths = mpsc::Receiver<&'static str>;
+pub type DeadTasks = mpsc::Receiver<&'static str>;
 
 impl Tasks {
-    pub fn new() -> (Self, Deaths) {
+    pub fn new() -> (Self, DeadTasks) {
         let (deaths, heard) = mpsc::channel(8);
         let carried = Arc::new(Semaphore::new(MAX_CARRIED_CALLS));
         (

@@ -14,12 +14,13 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use sidebeat::config::FieldNames;
-use sidebeat::drm::{self, Direction, System};
+use sidebeat::drm::{self, Direction, DrmSystem};
 use sidebeat::ids::PlaybackId;
 use sidebeat::manifest::{
-    self, Absolute, Base, Cmcd, DashSlate, Format, MAX_EXTRA_OUTPUT_BYTES, Plan, Purpose, Tail, Unfit,
+    self, AbsoluteUri, CmcdRequest, DashSlate, EditPlan, MAX_EXTRA_OUTPUT_BYTES, ManifestFormat, PlaylistTail, Purpose,
+    UnfitManifest, UriBase,
 };
-use sidebeat::playbacks::{self, Block, Targets};
+use sidebeat::playbacks::{self, AuthorizationBlock, RewriteTargets};
 use sidebeat::{cmcd, token};
 
 #[path = "support/cost.rs"]
@@ -50,19 +51,19 @@ fn assert_linear(name: &str, size: usize, make: impl Fn(usize) -> Vec<u8>, parse
     cost::assert_linear(name, size, allowance, make, parse);
 }
 
-fn bind(to: &Absolute<'_>, _: Purpose) -> Option<String> {
+fn bind(to: &AbsoluteUri<'_>, _: Purpose) -> Option<String> {
     (to.authority != "foreign").then(|| format!("{OWN}~h/s/{}{}", to.authority, to.path))
 }
 
 /// Bytes that a player would get; zero where the manifest is refused.
-fn edit(format: Format, bytes: &[u8], path: &str) -> usize {
-    let cmcd = Cmcd { content: "0123456789abcdef", session: "0123456789abcdef" };
+fn edit(format: ManifestFormat, bytes: &[u8], path: &str) -> usize {
+    let cmcd = CmcdRequest { content: "0123456789abcdef", session: "0123456789abcdef" };
     // Where segments do not pass through, relative URIs are bound as well.
     let all = path.len() > 100;
     let end = all.then_some(u64::MAX);
-    let base = Base { authority: "cdn.example", path, root: "/vod/", tls: true };
+    let base = UriBase { authority: "cdn.example", path, root: "/vod/", tls: true };
     let license = Some("https://drm.example/license/~p/0123456789abcdef0123456789abcdef");
-    let plan = Plan {
+    let plan = EditPlan {
         all,
         base,
         bind: &bind,
@@ -86,9 +87,9 @@ fn long_path() -> String {
     format!("/vod/{}/main", "x".repeat(8000))
 }
 
-fn unfit(format: Format, text: &str) -> Option<Unfit> {
-    let base = Base { authority: "cdn.example", path: "/vod/main", root: "/vod/", tls: true };
-    let plan = Plan {
+fn unfit(format: ManifestFormat, text: &str) -> Option<UnfitManifest> {
+    let base = UriBase { authority: "cdn.example", path: "/vod/main", root: "/vod/", tls: true };
+    let plan = EditPlan {
         all: false,
         base,
         bind: &bind,
@@ -167,7 +168,7 @@ fn a_playlist_costs_no_more_than_its_size() {
     ];
     for (name, make) in cases {
         for path in ["/vod/show/main".to_owned(), long_path()] {
-            assert_linear(name, MANIFEST_BYTES, &make, |bytes| edit(Format::Hls, bytes, &path));
+            assert_linear(name, MANIFEST_BYTES, &make, |bytes| edit(ManifestFormat::Hls, bytes, &path));
         }
     }
 }
@@ -176,12 +177,13 @@ fn a_playlist_costs_no_more_than_its_size() {
 fn a_variable_that_would_fill_the_memory_is_refused() {
     let value = "v".repeat(1024 * 1024);
     let text = format!("#EXTM3U\n#EXT-X-DEFINE:NAME=\"a\",VALUE=\"{value}\"\n#EXTINF:4,\n{}\n", "{$a}".repeat(1000));
-    let cost = measure(text.as_bytes(), |_| usize::from(unfit(Format::Hls, &text) == Some(Unfit::Grows)));
+    let cost =
+        measure(text.as_bytes(), |_| usize::from(unfit(ManifestFormat::Hls, &text) == Some(UnfitManifest::Grows)));
     assert_eq!(cost.output, 1);
     assert!(cost.allocated < 4 * 1024 * 1024, "{cost:?}");
     // Where it fits a URL, it is filled in as ever.
     let fits = text.replace(&value, &"v".repeat(7000)).replace(&"{$a}".repeat(1000), "https://other.example/{$a}.ts");
-    assert_eq!(unfit(Format::Hls, &fits), None);
+    assert_eq!(unfit(ManifestFormat::Hls, &fits), None);
 }
 
 #[test]
@@ -291,7 +293,7 @@ fn an_mpd_costs_no_more_than_its_size() {
     ];
     for (name, make) in cases {
         for path in ["/vod/show/main".to_owned(), long_path()] {
-            assert_linear(name, MANIFEST_BYTES, &make, |bytes| edit(Format::Dash, bytes, &path));
+            assert_linear(name, MANIFEST_BYTES, &make, |bytes| edit(ManifestFormat::Dash, bytes, &path));
         }
     }
 }
@@ -299,16 +301,23 @@ fn an_mpd_costs_no_more_than_its_size() {
 #[test]
 fn bases_that_add_up_to_no_url_are_refused() {
     let nested: String = (0..20).map(|_| format!("<a><BaseURL>{}/</BaseURL>", "b".repeat(1000))).collect();
-    assert_eq!(unfit(Format::Dash, &format!("<MPD>{nested}{}</MPD>", "</a>".repeat(20))), Some(Unfit::Grows));
+    assert_eq!(
+        unfit(ManifestFormat::Dash, &format!("<MPD>{nested}{}</MPD>", "</a>".repeat(20))),
+        Some(UnfitManifest::Grows)
+    );
     let long = "b".repeat(20_000);
     for text in [
         format!("<MPD><BaseURL>https://other.example/{long}</BaseURL></MPD>"),
         format!("<MPD><SegmentURL media=\"https://other.example/{long}\"/></MPD>"),
         format!("<MPD><Laurl>https://other.example/{long}</Laurl></MPD>"),
     ] {
-        assert_eq!(unfit(Format::Dash, &text), Some(Unfit::Grows), "it would lead past the route unread");
+        assert_eq!(
+            unfit(ManifestFormat::Dash, &text),
+            Some(UnfitManifest::Grows),
+            "it would lead past the route unread"
+        );
     }
-    assert_eq!(unfit(Format::Dash, &format!("<MPD><Initialization sourceURL=\"data:,{long}\"/></MPD>")), None);
+    assert_eq!(unfit(ManifestFormat::Dash, &format!("<MPD><Initialization sourceURL=\"data:,{long}\"/></MPD>")), None);
 }
 
 #[test]
@@ -320,7 +329,7 @@ fn what_comes_before_the_editing_of_a_manifest_costs_no_more_than_its_size() {
     assert_linear("characters of three bytes", MANIFEST_BYTES, |size| vec![0x80; size], utf8);
     let wide = |size: usize| [&b"\xff\xfe"[..], &b"\x00\x4e".repeat(size / 2 - 1)].concat();
     assert_linear("UTF-16", MANIFEST_BYTES, wide, utf8);
-    let sniff = |bytes: &[u8]| usize::from(manifest::sniff(bytes, true) == manifest::Sniffed::More);
+    let sniff = |bytes: &[u8]| usize::from(manifest::sniff(bytes, true) == manifest::SniffedBody::More);
     assert_linear("comments", MANIFEST_BYTES, |size| filled("", |_| "<!---->".to_owned(), "", size), sniff);
     assert_linear("a document type", MANIFEST_BYTES, |size| filled("<!DOCTYPE [", |_| "]".to_owned(), "", size), sniff);
 }
@@ -354,7 +363,8 @@ fn slates_and_lists_cost_no_more_than_their_size() {
         let programme = "<MPD type=\"dynamic\" availabilityStartTime=\"2026-01-01T00:00:00Z\"><Period/></MPD>";
         let (now, since) = (Duration::from_secs(1_767_230_000), Duration::from_secs(1_767_229_000));
         let mpd = manifest::dash_slate(&text, &DashSlate { now, programme, since }).unwrap_or_default();
-        let playlist = manifest::hls_slate(&text, &Tail::default(), Duration::from_secs(1_000_000)).unwrap_or_default();
+        let playlist =
+            manifest::hls_slate(&text, &PlaylistTail::default(), Duration::from_secs(1_000_000)).unwrap_or_default();
         mpd.len().max(playlist.len())
     };
     let mpd = |size| {
@@ -539,7 +549,7 @@ fn a_license_servers_reply_costs_no_more_than_its_size() {
     for (name, make) in wrapped_cases() {
         assert_linear(name, LICENSE_REPLY_BYTES / 4, &make, |body| {
             let _known = drm::recognise(Direction::Reply, None, None, body);
-            [System::ClearKey, System::PlayReady]
+            [DrmSystem::ClearKey, DrmSystem::PlayReady]
                 .map(|system| usize::from(drm::is_no_license(system, body)))
                 .iter()
                 .sum()
@@ -579,7 +589,7 @@ fn a_message_beside_the_body_costs_no_more_than_its_size() {
 fn an_authorization_costs_no_more_than_its_size() {
     let names = FieldNames::default();
     let (content_paths, license_paths) = (vec!["data.items.url".to_owned()], vec!["drm.url".to_owned()]);
-    let targets = Targets {
+    let targets = RewriteTargets {
         base: "https://proxy.example",
         content_paths: &content_paths,
         enforces_blackouts: true,
@@ -593,7 +603,7 @@ fn an_authorization_costs_no_more_than_its_size() {
         let reply = serde_json::from_slice::<serde_json::Value>(body).ok();
         let _unread = playbacks::unread(reply.as_ref(), body, &names);
         let Some(mut reply) = reply else { return 0 };
-        let Some(block) = Block::read(&reply, &names) else { return 0 };
+        let Some(block) = AuthorizationBlock::read(&reply, &names) else { return 0 };
         let _taken = targets.rewrite(&mut reply, &block, id);
         reply.to_string().len()
     };

@@ -5,11 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use sidebeat::manifest::{self, Absolute, Base, Format, LARGEST, Plan, Purpose, Sniffed};
+use sidebeat::manifest::{self, AbsoluteUri, EditPlan, LARGEST, ManifestFormat, Purpose, SniffedBody, UriBase};
 
 const OWN: &str = "/media/~0123456789abcdef0123456789abcdef/";
 
-fn bind(to: &Absolute<'_>, _: Purpose) -> Option<String> {
+fn bind(to: &AbsoluteUri<'_>, _: Purpose) -> Option<String> {
     Some(format!("{OWN}~h/{}/{}{}", if to.tls { "s" } else { "p" }, to.authority, to.path))
 }
 
@@ -35,10 +35,10 @@ fn every_manifest_of_a_folder_is_edited() {
     assert!(!found.is_empty(), "there is no manifest");
     for path in found {
         let bytes = manifest::utf8(std::fs::read(&path).unwrap().into(), None).unwrap().bytes;
-        let Sniffed::Manifest(format) = manifest::sniff(&bytes, true) else { continue };
-        let plan = Plan {
-            all: format == Format::Dash,
-            base: Base { authority: "cdn.example", path: "/vod/show/main", root: "/vod/", tls: true },
+        let SniffedBody::Manifest(format) = manifest::sniff(&bytes, true) else { continue };
+        let plan = EditPlan {
+            all: format == ManifestFormat::Dash,
+            base: UriBase { authority: "cdn.example", path: "/vod/show/main", root: "/vod/", tls: true },
             bind: &bind,
             cmcd: None,
             end: None,
@@ -59,7 +59,7 @@ fn every_manifest_of_a_folder_is_edited() {
             again.edits.iter().filter(|edit| edited[edit.at.clone()] != *edit.with.as_bytes()).collect();
         assert!(changed.is_empty(), "{}: {changed:?}", path.display());
         let mut name = path.into_os_string();
-        name.push(if format == Format::Dash { ".edited.mpd.txt" } else { ".edited.m3u8.txt" });
+        name.push(if format == ManifestFormat::Dash { ".edited.mpd.txt" } else { ".edited.m3u8.txt" });
         std::fs::write(name, &edited).unwrap();
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use edge_support::{GENEROUS, Recorder, Running, Setup, ask, limits, read_reply, read_to_end, server, status};
 use edge_tls::{Client, H1, H2};
 use sidebeat::config::ServerLimits;
-use sidebeat::edge::{Counters, Edge, Serving};
+use sidebeat::edge::{Edge, EdgeCounters, Serving};
 use sidebeat::task::Tasks;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -254,7 +254,7 @@ async fn connections_in_the_backlog_are_answered_when_drain_begins() {
     let limits = ServerLimits { connections: 1_000, connections_per_address: 1_000, ..limits() };
     for operators in [false, true] {
         let (tasks, _deaths) = Tasks::new();
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(EdgeCounters::default());
         let directory = tempfile::tempdir().unwrap();
         let edge = if operators {
             let any = ([127, 0, 0, 1], 0).into();

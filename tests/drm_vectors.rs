@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sidebeat::drm::wrap::base64_decode;
-use sidebeat::drm::{Direction, Kind, Lease, Message, System, Unrecognised, Validity, recognise};
+use sidebeat::drm::{
+    Direction, DrmMessage, DrmSystem, LicenseLease, MessageKind, UnrecognisedBody, Validity, recognise,
+};
 use sidebeat::secret::Fingerprint;
 use support::*;
 
@@ -21,43 +23,43 @@ fn vector(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/drm").join(name)).unwrap()
 }
 
-fn look(direction: Direction, body: &[u8]) -> Result<Message, Unrecognised> {
+fn look(direction: Direction, body: &[u8]) -> Result<DrmMessage, UnrecognisedBody> {
     recognise(direction, None, None, body)
 }
 
 /// Name, direction, system, kind.
-const EXPECTED: &[(&str, Direction, System, Kind)] = &[
-    ("ck_license.json", Reply, System::ClearKey, Kind::License),
-    ("ck_release.json", Request, System::ClearKey, Kind::Release),
-    ("ck_request.json", Request, System::ClearKey, Kind::LicenseRequest),
-    ("ck_request_std_alphabet.json", Request, System::ClearKey, Kind::LicenseRequest),
-    ("fps_ckc_v1.bin", Reply, System::FairPlay, Kind::License),
-    ("fps_release_plist.bin", Request, System::FairPlay, Kind::Release),
-    ("fps_spc_other.bin", Request, System::FairPlay, Kind::LicenseRequest),
-    ("fps_spc_v1.bin", Request, System::FairPlay, Kind::LicenseRequest),
-    ("pr_challenge_v40.xml", Request, System::PlayReady, Kind::LicenseRequest),
-    ("pr_challenge_v40_utf16le.bin", Request, System::PlayReady, Kind::LicenseRequest),
-    ("pr_challenge_v43.xml", Request, System::PlayReady, Kind::LicenseRequest),
-    ("pr_fault_session_limit.xml", Reply, System::PlayReady, Kind::Error),
-    ("pr_keymessage_utf16le.bin", Request, System::PlayReady, Kind::LicenseRequest),
-    ("pr_response_lease60.xml", Reply, System::PlayReady, Kind::License),
-    ("pr_response_unlimited.xml", Reply, System::PlayReady, Kind::License),
-    ("wv_error_expired.bin", Reply, System::Widevine, Kind::Error),
-    ("wv_error_invalid.bin", Reply, System::Widevine, Kind::Error),
-    ("wv_error_revoked.bin", Reply, System::Widevine, Kind::Error),
-    ("wv_error_unavailable.bin", Reply, System::Widevine, Kind::Error),
-    ("wv_license.bin", Reply, System::Widevine, Kind::License),
-    ("wv_license_released.bin", Reply, System::Widevine, Kind::License),
-    ("wv_license_renewed.bin", Reply, System::Widevine, Kind::License),
-    ("wv_new_clientid.bin", Request, System::Widevine, Kind::LicenseRequest),
-    ("wv_new_privacy.bin", Request, System::Widevine, Kind::LicenseRequest),
-    ("wv_provisioning_request.bin", Request, System::Widevine, Kind::Provisioning),
-    ("wv_release.bin", Request, System::Widevine, Kind::Release),
-    ("wv_renewal_typed.bin", Request, System::Widevine, Kind::Renewal),
-    ("wv_renewal_untyped.bin", Request, System::Widevine, Kind::Renewal),
-    ("wv_renewal_with_encid.bin", Request, System::Widevine, Kind::Renewal),
-    ("wv_service_cert.bin", Reply, System::Widevine, Kind::Certificate),
-    ("wv_service_cert_request.bin", Request, System::Widevine, Kind::CertificateRequest),
+const EXPECTED: &[(&str, Direction, DrmSystem, MessageKind)] = &[
+    ("ck_license.json", Reply, DrmSystem::ClearKey, MessageKind::License),
+    ("ck_release.json", Request, DrmSystem::ClearKey, MessageKind::Release),
+    ("ck_request.json", Request, DrmSystem::ClearKey, MessageKind::LicenseRequest),
+    ("ck_request_std_alphabet.json", Request, DrmSystem::ClearKey, MessageKind::LicenseRequest),
+    ("fps_ckc_v1.bin", Reply, DrmSystem::FairPlay, MessageKind::License),
+    ("fps_release_plist.bin", Request, DrmSystem::FairPlay, MessageKind::Release),
+    ("fps_spc_other.bin", Request, DrmSystem::FairPlay, MessageKind::LicenseRequest),
+    ("fps_spc_v1.bin", Request, DrmSystem::FairPlay, MessageKind::LicenseRequest),
+    ("pr_challenge_v40.xml", Request, DrmSystem::PlayReady, MessageKind::LicenseRequest),
+    ("pr_challenge_v40_utf16le.bin", Request, DrmSystem::PlayReady, MessageKind::LicenseRequest),
+    ("pr_challenge_v43.xml", Request, DrmSystem::PlayReady, MessageKind::LicenseRequest),
+    ("pr_fault_session_limit.xml", Reply, DrmSystem::PlayReady, MessageKind::Error),
+    ("pr_keymessage_utf16le.bin", Request, DrmSystem::PlayReady, MessageKind::LicenseRequest),
+    ("pr_response_lease60.xml", Reply, DrmSystem::PlayReady, MessageKind::License),
+    ("pr_response_unlimited.xml", Reply, DrmSystem::PlayReady, MessageKind::License),
+    ("wv_error_expired.bin", Reply, DrmSystem::Widevine, MessageKind::Error),
+    ("wv_error_invalid.bin", Reply, DrmSystem::Widevine, MessageKind::Error),
+    ("wv_error_revoked.bin", Reply, DrmSystem::Widevine, MessageKind::Error),
+    ("wv_error_unavailable.bin", Reply, DrmSystem::Widevine, MessageKind::Error),
+    ("wv_license.bin", Reply, DrmSystem::Widevine, MessageKind::License),
+    ("wv_license_released.bin", Reply, DrmSystem::Widevine, MessageKind::License),
+    ("wv_license_renewed.bin", Reply, DrmSystem::Widevine, MessageKind::License),
+    ("wv_new_clientid.bin", Request, DrmSystem::Widevine, MessageKind::LicenseRequest),
+    ("wv_new_privacy.bin", Request, DrmSystem::Widevine, MessageKind::LicenseRequest),
+    ("wv_provisioning_request.bin", Request, DrmSystem::Widevine, MessageKind::Provisioning),
+    ("wv_release.bin", Request, DrmSystem::Widevine, MessageKind::Release),
+    ("wv_renewal_typed.bin", Request, DrmSystem::Widevine, MessageKind::Renewal),
+    ("wv_renewal_untyped.bin", Request, DrmSystem::Widevine, MessageKind::Renewal),
+    ("wv_renewal_with_encid.bin", Request, DrmSystem::Widevine, MessageKind::Renewal),
+    ("wv_service_cert.bin", Reply, DrmSystem::Widevine, MessageKind::Certificate),
+    ("wv_service_cert_request.bin", Request, DrmSystem::Widevine, MessageKind::CertificateRequest),
 ];
 
 fn other(direction: Direction) -> Direction {
@@ -86,19 +88,19 @@ fn every_vector_is_recognised_in_its_direction_only() {
         let reversed = look(other(direction), &body).map(|message| message.kind);
         let expected = match name {
             // The release and its acknowledgement have one shape, and so has provisioning.
-            "ck_release.json" => Ok(Kind::Acknowledge),
-            "wv_provisioning_request.bin" => Ok(Kind::Provisioning),
-            _ => Err(Unrecognised::Unknown),
+            "ck_release.json" => Ok(MessageKind::Acknowledge),
+            "wv_provisioning_request.bin" => Ok(MessageKind::Provisioning),
+            _ => Err(UnrecognisedBody::Unknown),
         };
         assert_eq!(reversed, expected, "{name} reversed");
     }
-    assert_eq!(look(Reply, &vector("pr_xmr_lease60.bin")), Err(Unrecognised::Unknown));
+    assert_eq!(look(Reply, &vector("pr_xmr_lease60.bin")), Err(UnrecognisedBody::Unknown));
 }
 
 // === The facts ===
 
 const CONTENT: &[&[u8]] = &[b"content id", b"content-42"];
-const LEASE: Lease = Lease {
+const LEASE: LicenseLease = LicenseLease {
     can_renew: true,
     duration_s: 120,
     own_renewal_url: false,
@@ -114,7 +116,7 @@ fn widevine_facts() {
     let (id, id16) = (Some(Fingerprint::of(RID)), Some(Fingerprint::of(RID16)));
     let (session, session16) = (Some(Fingerprint::of(SID8)), Some(Fingerprint::of(SID16)));
     let content = Some(Fingerprint::of_parts(CONTENT));
-    let silent = Some(Lease::default());
+    let silent = Some(LicenseLease::default());
     for (name, direction, request_id, session_id, version, content_id, lease) in [
         ("wv_new_clientid.bin", Request, id, None, None, content, None),
         ("wv_new_privacy.bin", Request, id16, None, None, content, None),
@@ -175,7 +177,7 @@ fn playready_replies_tell_validity_and_transaction() {
     assert_eq!(lease.validity, Some(Validity { begin: None, end: Some(T + 60), issued: Some(T) }));
     let acknowledge = playready_acknowledge("00112233-4455-6677-8899-aabbccddeeff");
     let acknowledge = look(Request, acknowledge.as_bytes()).unwrap();
-    assert_eq!((acknowledge.kind, acknowledge.transaction_id), (Kind::Acknowledge, lease.transaction_id));
+    assert_eq!((acknowledge.kind, acknowledge.transaction_id), (MessageKind::Acknowledge, lease.transaction_id));
     assert!(lease.transaction_id.is_some());
 
     let unlimited = look(Reply, &vector("pr_response_unlimited.xml")).unwrap();
@@ -208,7 +210,7 @@ fn built_messages_link_as_a_player_would_make_them() {
         assert_eq!((message.request_id, message.version, message.offline), (new.request_id, Some(3), true));
         assert_eq!(message.session_id, license.session_id);
     }
-    assert_eq!((renewal.kind, release.kind), (Kind::Renewal, Kind::Release));
+    assert_eq!((renewal.kind, release.kind), (MessageKind::Renewal, MessageKind::Release));
     assert!(license.lease.unwrap().own_renewal_url);
 }
 
@@ -227,7 +229,7 @@ fn widevine_content_of_every_variant() {
         (init, false),
     ] {
         let message = look(Request, &widevine_new_of(&content)).unwrap();
-        assert_eq!(message.kind, Kind::LicenseRequest);
+        assert_eq!(message.kind, MessageKind::LicenseRequest);
         assert_eq!(message.request_id, Some(Fingerprint::of(RID)));
         assert_eq!((message.key_ids.as_slice(), message.offline), (&[KID][..], offline));
         assert_eq!(message.content_id, message.key_ids.fingerprint());
@@ -262,15 +264,15 @@ fn widevine_shapes_that_do_not_fit_are_unknown() {
     let license = || l(2, l(2, &content));
     let release = || l(2, [l(2, &existing), v(3, 3)].concat());
     for (envelope, kind) in [
-        ([v(1, 4), v(1, 1), license(), l(3, "s")].concat(), Kind::LicenseRequest),
-        ([v(1, 1), v(1, 4), license(), l(3, "s")].concat(), Kind::LicenseRequest),
-        ([v(1, 4), license(), l(3, "s")].concat(), Kind::LicenseRequest),
-        ([v(1, 5), v(1, 1), license(), l(3, "s")].concat(), Kind::LicenseRequest),
-        ([v(1, 1), l(2, ""), license(), l(3, "s")].concat(), Kind::LicenseRequest),
-        ([v(1, 1), license(), l(2, ""), l(3, "s")].concat(), Kind::LicenseRequest),
-        ([v(1, 1), release(), license(), l(3, "s")].concat(), Kind::LicenseRequest),
-        ([v(1, 1), license(), release(), l(3, "s")].concat(), Kind::LicenseRequest),
-        (signed(l(2, &content)).repeat(2), Kind::LicenseRequest),
+        ([v(1, 4), v(1, 1), license(), l(3, "s")].concat(), MessageKind::LicenseRequest),
+        ([v(1, 1), v(1, 4), license(), l(3, "s")].concat(), MessageKind::LicenseRequest),
+        ([v(1, 4), license(), l(3, "s")].concat(), MessageKind::LicenseRequest),
+        ([v(1, 5), v(1, 1), license(), l(3, "s")].concat(), MessageKind::LicenseRequest),
+        ([v(1, 1), l(2, ""), license(), l(3, "s")].concat(), MessageKind::LicenseRequest),
+        ([v(1, 1), license(), l(2, ""), l(3, "s")].concat(), MessageKind::LicenseRequest),
+        ([v(1, 1), release(), license(), l(3, "s")].concat(), MessageKind::LicenseRequest),
+        ([v(1, 1), license(), release(), l(3, "s")].concat(), MessageKind::LicenseRequest),
+        (signed(l(2, &content)).repeat(2), MessageKind::LicenseRequest),
     ] {
         assert_eq!(look(Request, &envelope).map(|message| message.kind), Ok(kind), "{envelope:02x?}");
     }
@@ -282,7 +284,7 @@ fn widevine_shapes_that_do_not_fit_are_unknown() {
         [v(1, 4), l(15, "longer than it")].concat(),
     ];
     fits.iter().for_each(|body| assert!(look(Request, body).is_ok(), "{body:02x?}"));
-    misfits.iter().for_each(|body| assert_eq!(look(Request, body), Err(Unrecognised::Unknown), "{body:02x?}"));
+    misfits.iter().for_each(|body| assert_eq!(look(Request, body), Err(UnrecognisedBody::Unknown), "{body:02x?}"));
 }
 
 #[test]
@@ -299,15 +301,15 @@ fn widevine_seconds_stay_small_enough_to_add() {
 fn playready_operations() {
     let op = |name: &str| soap(&format!("<p:{name} xmlns:p=\"{PROTOCOLS}\"><x/></p:{name}>"));
     for (name, request, reply) in [
-        ("AcquireLicense", Some(Kind::LicenseRequest), Some(Kind::License)),
-        ("AcknowledgeLicense", Some(Kind::Acknowledge), Some(Kind::Acknowledge)),
-        ("ProcessSecureStopData", Some(Kind::Release), Some(Kind::Acknowledge)),
-        ("ProcessDeleteLicenseData", Some(Kind::Release), Some(Kind::Acknowledge)),
-        ("JoinDomain", Some(Kind::Other), Some(Kind::Other)),
-        ("LeaveDomain", Some(Kind::Other), Some(Kind::Other)),
-        ("GetMeteringCertificate", Some(Kind::Other), Some(Kind::Other)),
-        ("ProcessMeteringData", Some(Kind::Other), Some(Kind::Other)),
-        ("AcquirePackagingData", Some(Kind::Other), Some(Kind::Other)),
+        ("AcquireLicense", Some(MessageKind::LicenseRequest), Some(MessageKind::License)),
+        ("AcknowledgeLicense", Some(MessageKind::Acknowledge), Some(MessageKind::Acknowledge)),
+        ("ProcessSecureStopData", Some(MessageKind::Release), Some(MessageKind::Acknowledge)),
+        ("ProcessDeleteLicenseData", Some(MessageKind::Release), Some(MessageKind::Acknowledge)),
+        ("JoinDomain", Some(MessageKind::Other), Some(MessageKind::Other)),
+        ("LeaveDomain", Some(MessageKind::Other), Some(MessageKind::Other)),
+        ("GetMeteringCertificate", Some(MessageKind::Other), Some(MessageKind::Other)),
+        ("ProcessMeteringData", Some(MessageKind::Other), Some(MessageKind::Other)),
+        ("AcquirePackagingData", Some(MessageKind::Other), Some(MessageKind::Other)),
         ("Activate", None, None),
     ] {
         assert_eq!(look(Request, op(name).as_bytes()).ok().map(|m| m.kind), request, "{name}");
@@ -359,7 +361,7 @@ fn playready_custom_data_is_unescaped_and_secret() {
 }
 
 /// A reply with licenses that end so, in this order; zero: never.
-fn playready_reply(ends: &[u32]) -> Message {
+fn playready_reply(ends: &[u32]) -> DrmMessage {
     let licenses: String =
         ends.iter().map(|end| format!("<License>{}</License>", b64(playready_xmr(KID, 0, *end, T as u32)))).collect();
     let body = playready_response(b"", None, b"nonce").replace("<License></License>", &licenses);
@@ -383,7 +385,7 @@ fn playready_of_several_licenses_the_first_end_is_shown_and_the_last_ends_the_pl
     ] {
         let reply = playready_reply(&ends);
         let shown = reply.validity.unwrap().end;
-        assert_eq!((reply.kind, shown, reply.lasts()), (Kind::License, first, lasts), "{ends:?}");
+        assert_eq!((reply.kind, shown, reply.lasts()), (MessageKind::License, first, lasts), "{ends:?}");
     }
 }
 
@@ -394,8 +396,8 @@ fn playready_is_known_however_far_into_its_message_it_names_itself() {
         let filler = "x".repeat(length);
         for filler in [format!("<!--{filler}-->"), format!("<soap:Header><h>{filler}</h></soap:Header>")] {
             for (name, direction, kind) in [
-                ("pr_challenge_v40.xml", Request, Kind::LicenseRequest),
-                ("pr_response_lease60.xml", Reply, Kind::License),
+                ("pr_challenge_v40.xml", Request, MessageKind::LicenseRequest),
+                ("pr_response_lease60.xml", Reply, MessageKind::License),
             ] {
                 let whole = String::from_utf8(vector(name)).unwrap();
                 let body = whole.replacen("<soap:Body", &format!("{filler}<soap:Body"), 1);
@@ -409,7 +411,10 @@ fn playready_is_known_however_far_into_its_message_it_names_itself() {
 #[test]
 fn playready_key_message_of_a_secure_stop() {
     let body = r#"<PlayReadyKeyMessage type="SecureStop"><SecureStop><Challenge>AAAA</Challenge></SecureStop></PlayReadyKeyMessage>"#;
-    assert_eq!(look(Request, &utf16le(body)).map(|m| (m.system, m.kind)), Ok((System::PlayReady, Kind::Release)));
+    assert_eq!(
+        look(Request, &utf16le(body)).map(|m| (m.system, m.kind)),
+        Ok((DrmSystem::PlayReady, MessageKind::Release))
+    );
     assert!(look(Request, body.replace("SecureStop", "Else").as_bytes()).is_err());
 }
 
@@ -439,7 +444,10 @@ fn fairplay_takes_its_content_from_the_wrapping() {
         (format!(r#"{{"spc":"{}"}}"#, b64(&spc)), None),
     ] {
         let message = look(Request, body.as_bytes()).unwrap();
-        assert_eq!((message.system, message.kind, message.wrapped), (System::FairPlay, Kind::LicenseRequest, true));
+        assert_eq!(
+            (message.system, message.kind, message.wrapped),
+            (DrmSystem::FairPlay, MessageKind::LicenseRequest, true)
+        );
         assert_eq!(message.content_id, content_id);
     }
 }
@@ -464,12 +472,12 @@ fn a_name_tells_the_content_of_the_fairplay_message_beside_it_alone() {
     let elsewhere = format!(r#"["{release}","{named}"]"#);
     for (body, has_content) in [(beside, true), (elsewhere, false)] {
         let message = look(Request, body.as_bytes()).unwrap();
-        assert_eq!((message.system, message.kind), (System::FairPlay, Kind::Release));
+        assert_eq!((message.system, message.kind), (DrmSystem::FairPlay, MessageKind::Release));
         assert_eq!(message.content_id.is_some(), has_content, "{body}");
     }
     // Widevine's request for a certificate.
     let message = look(Request, br#"{"assetId":"a","payload":"CAQ="}"#).unwrap();
-    assert_eq!((message.system, message.content_id), (System::Widevine, None));
+    assert_eq!((message.system, message.content_id), (DrmSystem::Widevine, None));
 }
 
 #[test]
@@ -485,7 +493,7 @@ fn fairplay_replies_in_their_wrappers() {
         format!(r#"{{"fairplay-streaming-response":{{"streaming-keys":[{{"ckc":"{ckc}"}}]}}}}"#),
     ] {
         let message = look(Reply, body.as_bytes()).unwrap();
-        assert_eq!((message.system, message.kind, message.wrapped), (System::FairPlay, Kind::License, true));
+        assert_eq!((message.system, message.kind, message.wrapped), (DrmSystem::FairPlay, MessageKind::License, true));
         assert!(look(Request, body.as_bytes()).is_err());
     }
 }
@@ -516,7 +524,7 @@ fn wrappers_that_are_met() {
         (Request, up.as_bytes().chunks(76).map(|line| [line, b"\r\n"].concat()).flat_map(String::from_utf8).collect()),
     ] {
         let message = look(direction, body.as_bytes()).unwrap_or_else(|e| panic!("{e}: {:.60}", body));
-        assert!(message.wrapped && message.system == System::Widevine, "{body:.60}");
+        assert!(message.wrapped && message.system == DrmSystem::Widevine, "{body:.60}");
     }
     let (soap, spc) = (vector("pr_challenge_v43.xml"), vector("fps_spc_v1.bin"));
     let named = |name: &str, value: &[u8]| [name.as_bytes(), b"\r\n\r\n", value, b"\r\n"].concat();
@@ -547,13 +555,16 @@ fn wrappers_that_are_met() {
         format!("<a>{}</a>", inside.replace('&', "&amp;").replace('<', "&lt;")).into_bytes(),
     ] {
         let kind = look(Request, &body).map(|message| message.kind);
-        assert_eq!(kind, Ok(Kind::LicenseRequest), "{}", String::from_utf8_lossy(&body[..60]));
+        assert_eq!(kind, Ok(MessageKind::LicenseRequest), "{}", String::from_utf8_lossy(&body[..60]));
     }
     let signed = format!(r#"{{"signedRequest":"{}"}}"#, b64u(vector("wv_provisioning_request.bin")));
-    assert_eq!(look(Request, signed.as_bytes()).map(|m| m.kind), Ok(Kind::Provisioning));
-    assert_eq!(look(Request, br#"{"message":"CAQ=","token":"t"}"#).map(|m| m.kind), Ok(Kind::CertificateRequest));
-    assert_eq!(look(Request, br#"{"message":"CAQ"}"#).map(|m| m.kind), Ok(Kind::CertificateRequest));
-    assert_eq!(look(Request, b"CAQ=").map(|m| m.kind), Ok(Kind::CertificateRequest));
+    assert_eq!(look(Request, signed.as_bytes()).map(|m| m.kind), Ok(MessageKind::Provisioning));
+    assert_eq!(
+        look(Request, br#"{"message":"CAQ=","token":"t"}"#).map(|m| m.kind),
+        Ok(MessageKind::CertificateRequest)
+    );
+    assert_eq!(look(Request, br#"{"message":"CAQ"}"#).map(|m| m.kind), Ok(MessageKind::CertificateRequest));
+    assert_eq!(look(Request, b"CAQ=").map(|m| m.kind), Ok(MessageKind::CertificateRequest));
 }
 
 fn percent(bytes: &[u8]) -> String {
@@ -568,8 +579,8 @@ fn what_is_wrapped_too_often_is_told_from_what_nobody_knows() {
         body = if peels % 2 == 0 { format!("{{\"x\":\"{}\"}}", b64(&body)).into() } else { b64(&body).into() };
         found.push(look(Request, &body).map(|message| message.kind));
     }
-    assert!(found[..6].iter().all(|found| *found == Ok(Kind::Renewal)), "{found:?}");
-    assert_eq!(found[11], Err(Unrecognised::Tangled));
+    assert!(found[..6].iter().all(|found| *found == Ok(MessageKind::Renewal)), "{found:?}");
+    assert_eq!(found[11], Err(UnrecognisedBody::Tangled));
 }
 
 /// There is no number of wrappings between those that are looked into and those that are too many.
@@ -583,7 +594,7 @@ fn a_message_in_any_number_of_wrappings_is_recognised_or_tangled() {
             found.push(look(Request, &body).map(|message| message.kind));
         }
         assert!(
-            found.iter().all(|found| matches!(found, Ok(Kind::LicenseRequest) | Err(Unrecognised::Tangled))),
+            found.iter().all(|found| matches!(found, Ok(MessageKind::LicenseRequest) | Err(UnrecognisedBody::Tangled))),
             "{found:?}"
         );
     }
@@ -596,8 +607,8 @@ fn headers_only_exclude_or_break_ties() {
         (None, Ok(())),
         (Some(""), Ok(())),
         (Some(" Identity "), Ok(())),
-        (Some("gzip"), Err(Unrecognised::Compressed)),
-        (Some("identity, br"), Err(Unrecognised::Compressed)),
+        (Some("gzip"), Err(UnrecognisedBody::Compressed)),
+        (Some("identity, br"), Err(UnrecognisedBody::Compressed)),
     ] {
         for content_type in [None, Some("text/xml"), Some("application/x-www-form-urlencoded"), Some("\u{fffd};;")] {
             assert_eq!(recognise(Request, content_type, encoding, &body).map(drop), expected, "{encoding:?}");
@@ -751,13 +762,17 @@ fn a_request_is_recognised_in_whatever_players_and_apps_wrap_it() {
         assert!(*body == std::fs::read(folder.join(name)).unwrap(), "{name} differs from its recipe");
         let message = look(Request, body).unwrap_or_else(|unknown| panic!("{name}: {unknown}"));
         let system = match name {
-            _ if name.contains("clearkey") => System::ClearKey,
+            _ if name.contains("clearkey") => DrmSystem::ClearKey,
             _ if name.contains("playready") || name.contains("cdata") || name.contains("escaped.xml") => {
-                System::PlayReady
+                DrmSystem::PlayReady
             }
-            _ => System::Widevine,
+            _ => DrmSystem::Widevine,
         };
-        assert_eq!((message.system, message.kind, message.wrapped), (system, Kind::LicenseRequest, true), "{name}");
+        assert_eq!(
+            (message.system, message.kind, message.wrapped),
+            (system, MessageKind::LicenseRequest, true),
+            "{name}"
+        );
         // Whatever stands beside it, as a value among many.
         if name.ends_with(".json") && !name.contains("unclosed") {
             let junk = "{\"a\":[\"b\\\"c\",1,\"CAQ=\"]},".repeat(50);
@@ -775,20 +790,20 @@ fn of_several_messages_the_one_that_asks_for_most_counts() {
     for decoys in [&["CAQ="][..], &[&renewal], &[&offline], &["CAQ=", &offline, &renewal]] {
         let body = format!("{{\"challenge\":\"{}\",\"challenge\":\"{new}\"}}", decoys.join("\",\"x\":\""));
         let message = look(Request, body.as_bytes()).unwrap();
-        assert_eq!((message.kind, message.offline), (Kind::LicenseRequest, false), "{decoys:.40?}");
+        assert_eq!((message.kind, message.offline), (MessageKind::LicenseRequest, false), "{decoys:.40?}");
     }
     let provisioning = vector("wv_provisioning_request.bin");
     // A server reads it as a license request whose first field it does not know.
     let both = [l(1, "unknown"), vector("wv_new_clientid.bin")].concat();
-    assert_eq!(look(Request, &both).map(|message| message.kind), Ok(Kind::LicenseRequest));
-    assert_eq!(look(Request, &provisioning).map(|message| message.kind), Ok(Kind::Provisioning));
+    assert_eq!(look(Request, &both).map(|message| message.kind), Ok(MessageKind::LicenseRequest));
+    assert_eq!(look(Request, &provisioning).map(|message| message.kind), Ok(MessageKind::Provisioning));
 }
 
 #[test]
 fn a_request_that_needs_no_session_hides_nothing_beside_it() {
     let beside = |length: usize| format!("{{\"message\":\"CAQ=\",\"other\":\"{}\"}}", "!?".repeat(length / 2));
-    assert_eq!(look(Request, beside(100).as_bytes()).map(|message| message.kind), Ok(Kind::CertificateRequest));
-    assert_eq!(look(Request, beside(2_000).as_bytes()), Err(Unrecognised::Unknown));
+    assert_eq!(look(Request, beside(100).as_bytes()).map(|message| message.kind), Ok(MessageKind::CertificateRequest));
+    assert_eq!(look(Request, beside(2_000).as_bytes()), Err(UnrecognisedBody::Unknown));
 }
 
 #[test]
@@ -799,11 +814,11 @@ fn a_message_beside_the_body_is_found() {
         let found = sidebeat::drm::recognise_request(None, b"", [text.as_bytes()].into_iter());
         assert_eq!(
             found.map(|message| (message.kind, message.wrapped)),
-            Ok((Kind::LicenseRequest, true)),
+            Ok((MessageKind::LicenseRequest, true)),
             "{text:.30}"
         );
         let found = sidebeat::drm::recognise_request(None, b"CAQ=", [&b"x"[..], text.as_bytes()].into_iter());
-        assert_eq!(found.map(|message| message.kind), Ok(Kind::LicenseRequest), "{text:.30}");
+        assert_eq!(found.map(|message| message.kind), Ok(MessageKind::LicenseRequest), "{text:.30}");
     }
 }
 
@@ -824,7 +839,7 @@ fn hexadecimal_digits_are_read_however_they_are_written_apart() {
     ] {
         let text = challenge.iter().map(|byte| format!("{before}{byte:02x}")).collect::<Vec<_>>().join(between);
         let found = look(Request, text.as_bytes()).map(|message| (message.kind, message.wrapped));
-        assert_eq!(found, Ok((Kind::LicenseRequest, true)), "{text:.30}");
+        assert_eq!(found, Ok((MessageKind::LicenseRequest, true)), "{text:.30}");
     }
 }
 
@@ -834,7 +849,7 @@ fn a_message_is_found_among_words_that_could_belong_to_it() {
     for (before, behind) in [("the challenge ", " thanks"), ("challenge\n", "\nthanks"), ("a ", ""), ("", "\nend")] {
         let text = format!("{before}{challenge}{behind}");
         let found = look(Request, text.as_bytes()).map(|message| (message.kind, message.wrapped));
-        assert_eq!(found, Ok((Kind::LicenseRequest, true)), "{before:?} {behind:?}");
+        assert_eq!(found, Ok((MessageKind::LicenseRequest, true)), "{before:?} {behind:?}");
     }
 }
 
@@ -861,7 +876,7 @@ fn bodies_that_are_made_to_be_searched_for_long_are_given_up() {
             let found = recognise(Request, content_type, None, &shape(1 << 16));
             assert!(found.is_err(), "{name}");
             if name.starts_with("kids") {
-                assert_eq!(found, Err(Unrecognised::Tangled), "{name}: all that is looked at counts");
+                assert_eq!(found, Err(UnrecognisedBody::Tangled), "{name}: all that is looked at counts");
             }
         }
     }
@@ -900,7 +915,7 @@ fn hostile_bodies_are_unknown() {
     for body in &bodies {
         for direction in [Request, Reply] {
             let shown = &body[..body.len().min(24)];
-            assert_eq!(look(direction, body), Err(Unrecognised::Unknown), "{shown:02x?}");
+            assert_eq!(look(direction, body), Err(UnrecognisedBody::Unknown), "{shown:02x?}");
         }
     }
 }
@@ -921,7 +936,10 @@ fn no_padding_hides_a_playready_challenge() {
         soap_with(&("<d>".repeat(40) + &"</d>".repeat(40))),
     ] {
         let message = look(Request, &body).unwrap();
-        assert_eq!((message.system, message.kind, message.wrapped), (System::PlayReady, Kind::LicenseRequest, false));
+        assert_eq!(
+            (message.system, message.kind, message.wrapped),
+            (DrmSystem::PlayReady, MessageKind::LicenseRequest, false)
+        );
     }
 }
 
@@ -953,14 +971,14 @@ fn no_size_hides_a_message() {
         assert!(look(Request, &body).is_ok(), "{length}");
         // What a server skips is skipped here.
         let challenge = [vector("wv_new_clientid.bin"), l(99, vec![0; length])].concat();
-        assert_eq!(look(Request, &challenge).map(|message| message.kind), Ok(Kind::LicenseRequest), "{length}");
+        assert_eq!(look(Request, &challenge).map(|message| message.kind), Ok(MessageKind::LicenseRequest), "{length}");
     }
 }
 
 #[test]
 fn duplicate_keys_and_lone_surrogates_only_label() {
     let body = format!(r#"{{"kids":["!"],"type":1,"kids":["{}"],"type":"\ud800"}}"#, b64u(KID));
-    assert_eq!(look(Request, body.as_bytes()).map(|m| m.kind), Ok(Kind::LicenseRequest));
+    assert_eq!(look(Request, body.as_bytes()).map(|m| m.kind), Ok(MessageKind::LicenseRequest));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use edge_tls::{Client, H1, H2};
 use http::Version;
 use rustls::pki_types::CertificateDer;
 use sidebeat::config::{AllowedOrigins, ServerLimits};
-use sidebeat::edge::{Breach, Edge, Handler};
+use sidebeat::edge::{Edge, Handler, RequestViolation};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -58,7 +58,7 @@ fn client_hello() -> Vec<u8> {
     hello
 }
 
-fn count(edge: &Running, breach: Breach) -> u64 {
+fn count(edge: &Running, breach: RequestViolation) -> u64 {
     edge.counters.breaches().find(|(found, _)| *found == breach).unwrap().1
 }
 
@@ -84,7 +84,7 @@ async fn plain_http_on_the_https_port_is_told_so_in_plain_http() {
         assert_eq!(told["error"], "plain_http");
         assert!(told["detail"].as_str().unwrap().contains("https://"), "{told}");
         assert!(!reply.contains("evil") && !reply.contains("secret"), "{reply}");
-        assert_eq!(count(&edge, Breach::PlainHttp), row as u64 + 1);
+        assert_eq!(count(&edge, RequestViolation::PlainHttp), row as u64 + 1);
     }
     assert!(edge.take_seen().is_empty());
 }
@@ -132,7 +132,7 @@ async fn what_is_neither_tls_nor_http_gets_no_http() {
         let said = read_to_end(&mut stream).await;
         assert!(!said.starts_with(b"HTTP"), "{said:?}");
     }
-    assert_eq!(count(&edge, Breach::PlainHttp), 0);
+    assert_eq!(count(&edge, RequestViolation::PlainHttp), 0);
 }
 
 #[tokio::test]
@@ -149,8 +149,8 @@ async fn tls_on_the_plain_port_gets_an_alert() {
         }
         assert_eq!(read_to_end(&mut stream).await, [21, 3, 1, 0, 2, 2, 70], "a fatal alert protocol_version");
         edge.until_no_connection().await;
-        assert_eq!(count(&edge, Breach::TlsUnexpected), row as u64 + 1);
-        assert_eq!(count(&edge, Breach::Malformed), 0);
+        assert_eq!(count(&edge, RequestViolation::TlsUnexpected), row as u64 + 1);
+        assert_eq!(count(&edge, RequestViolation::Malformed), 0);
     }
     let error = Client::trusting(edge.directory.path()).connect(edge.plain).await.unwrap_err();
     assert!(error.to_string().contains("ProtocolVersion"), "{error}");

@@ -20,10 +20,10 @@ use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use sidebeat::admin::{self, Order};
+use sidebeat::admin::{self, AdminCommand};
 use sidebeat::app::App;
 use sidebeat::clock::Clock;
-use sidebeat::config::{self, Endpoint};
+use sidebeat::config::{self, EndpointUrl};
 use sidebeat::task::Tasks;
 use tokio::net::TcpListener;
 
@@ -309,9 +309,9 @@ async fn groups_have_limits_within_the_account() {
         let (phone, nothing) = (json!("phone"), Value::Null);
         let expected = [(json!("tv"), nothing.clone()), (phone.clone(), json!("sports")), (phone, nothing)];
         assert_eq!(slots.iter().map(groups).collect::<Vec<_>>(), expected);
-        let admin = Endpoint::parse(&format!("http://{}", home.admin)).unwrap();
+        let admin = EndpointUrl::parse(&format!("http://{}", home.admin)).unwrap();
         let shown =
-            admin::order(&admin, None, &Order::ListSlots { authority: "home".to_owned() }, false).await.unwrap();
+            admin::order(&admin, None, &AdminCommand::ListSlots { authority: "home".to_owned() }, false).await.unwrap();
         assert!(shown.contains("GROUPS") && shown.contains("phone, sports"), "{shown}");
         home.play_with("pc-3", &[("x-package", "news")]).await.is_license();
         let full = "the account holds all of its 4 sessions";
@@ -449,22 +449,22 @@ async fn end_that_one_and_play_here() {
 #[tokio::test]
 async fn the_same_on_the_command_line() {
     at_home(r#"account = ["query:account"]"#, async |home| {
-        let admin = Endpoint::parse(&format!("http://{}", home.admin)).unwrap();
+        let admin = EndpointUrl::parse(&format!("http://{}", home.admin)).unwrap();
         let authority = || "home".to_owned();
-        let order = async |order: Order| admin::order(&admin, None, &order, false).await;
-        assert_eq!(order(Order::ListSlots { authority: authority() }).await.unwrap(), "nobody plays\n");
+        let order = async |order: AdminCommand| admin::order(&admin, None, &order, false).await;
+        assert_eq!(order(AdminCommand::ListSlots { authority: authority() }).await.unwrap(), "nobody plays\n");
         home.play("tv").await.is_license();
         let id = home.slot_of("tv").await;
-        let shown = order(Order::ListSlots { authority: authority() }).await.unwrap();
+        let shown = order(AdminCommand::ListSlots { authority: authority() }).await.unwrap();
         assert!(shown.lines().nth(1).unwrap().starts_with(&format!("{id}  ann      tv ")), "{shown}");
         let device = "pad \"2\"".to_owned();
-        let moved = order(Order::MoveSlot { authority: authority(), device, id: id.clone() }).await.unwrap();
+        let moved = order(AdminCommand::MoveSlot { authority: authority(), device, id: id.clone() }).await.unwrap();
         assert_eq!(moved, format!("{id}: moved\n"));
-        let shown = order(Order::ListSlots { authority: authority() }).await.unwrap();
+        let shown = order(AdminCommand::ListSlots { authority: authority() }).await.unwrap();
         assert!(shown.contains("reserved  ann      pad \"2\""), "{shown}");
-        let gone = order(Order::EndSlot { authority: authority(), id }).await;
+        let gone = order(AdminCommand::EndSlot { authority: authority(), id }).await;
         assert_eq!(gone, Err("nobody holds this slot".to_owned()));
-        let other = order(Order::ListSlots { authority: "../x".to_owned() }).await;
+        let other = order(AdminCommand::ListSlots { authority: "../x".to_owned() }).await;
         assert_eq!(other, Err("\"../x\" is no authority".to_owned()));
     })
     .await;
@@ -500,8 +500,8 @@ async fn slots_are_listed_page_by_page_and_filtered_and_the_command_line_follows
         assert_eq!(of(&filtered.body), ["tv-4"]);
         assert_eq!(of(&home.api(Method::GET, "home/slots?account=nobody", "").await.body), [""; 0]);
         assert_eq!(home.api(Method::GET, "home/slots?limit=0", "").await.status, 400);
-        let admin = Endpoint::parse(&format!("http://{}", home.admin)).unwrap();
-        let order = Order::ListSlots { authority: "home".to_owned() };
+        let admin = EndpointUrl::parse(&format!("http://{}", home.admin)).unwrap();
+        let order = AdminCommand::ListSlots { authority: "home".to_owned() };
         let shown = admin::order(&admin, None, &order, true).await.unwrap();
         let shown: Value = serde_json::from_str(&shown).unwrap();
         assert_eq!((of(&shown), shown["next"].is_null()), (devices, true));
@@ -514,7 +514,7 @@ async fn slots_are_listed_page_by_page_and_filtered_and_the_command_line_follows
 async fn the_command_line_reads_a_list_to_its_last_page() {
     let (tasks, _deaths) = Tasks::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let admin = Endpoint::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let admin = EndpointUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     let own = tasks.clone();
     tasks.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -531,7 +531,7 @@ async fn the_command_line_reads_a_list_to_its_last_page() {
             own.spawn(async move { drop(served.await) });
         }
     });
-    let order = Order::ListSlots { authority: "home".to_owned() };
+    let order = AdminCommand::ListSlots { authority: "home".to_owned() };
     let shown = tokio::time::timeout(GENEROUS, admin::order(&admin, None, &order, true)).await.unwrap().unwrap();
     let shown: Value = serde_json::from_str(&shown).unwrap();
     let expected = json!({ "slots": [{ "device": "tv" }, { "device": "pad" }], "reserved": [{ "device": "phone" }] });

@@ -274,5 +274,5 @@ async fn a_refusal_can_be_read_by_the_page_and_is_counted() {
     assert_eq!(told["incident"].as_str().unwrap().len(), 8);
     assert!(head.contains(&format!("x-sidebeat-incident: {}", told["incident"].as_str().unwrap())));
     let counted: Vec<_> = edge.counters.breaches().filter(|(_, count)| *count > 0).collect();
-    assert_eq!(counted, [(sidebeat::edge::Breach::BothLengths, 1)]);
+    assert_eq!(counted, [(sidebeat::edge::RequestViolation::BothLengths, 1)]);
 }

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use sidebeat::headend::{Embed, Headend, Options, Tls};
-use sidebeat::task::{Deaths, Tasks};
+use sidebeat::headend::{EmbeddedFile, HeadendTls, Options, SimulatedHeadend};
+use sidebeat::task::{DeadTasks, Tasks};
 
 use web::{Cut, Reply};
 
@@ -23,12 +23,12 @@ const SSM: &str = "/DEMO/ssm/v1/sessions";
 const WIDEVINE: &str = "/DEMO/wvls/contentlicenseservice/v1/licenses";
 const CLEARKEY: &str = "/DEMO/ckls/contentlicenseservice/v1/licenses";
 const KEYS_ASKED: &str = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
-const EMBEDS: &[Embed] = &[Embed { bytes: b"<p>hello</p>", media_type: "text/html", path: "/" }];
+const EMBEDS: &[EmbeddedFile] = &[EmbeddedFile { bytes: b"<p>hello</p>", media_type: "text/html", path: "/" }];
 
 struct Sim {
     address: SocketAddr,
     tasks: Tasks,
-    _deaths: Deaths,
+    _deaths: DeadTasks,
 }
 
 impl Sim {
@@ -40,7 +40,7 @@ impl Sim {
         let mut options = Options::new((Ipv4Addr::LOCALHOST, 0).into());
         change(&mut options);
         let (tasks, deaths) = Tasks::new();
-        let (bound, serve) = Headend::bind(options, tasks.clone()).await.unwrap();
+        let (bound, serve) = SimulatedHeadend::bind(options, tasks.clone()).await.unwrap();
         tasks.spawn(serve);
         Self { address: bound.address, tasks, _deaths: deaths }
     }
@@ -488,9 +488,9 @@ async fn tls_serves_the_same() {
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let mut options = Options::new((Ipv4Addr::LOCALHOST, 0).into());
-    options.tls = Some(Tls { certificate, key, listen: (Ipv4Addr::LOCALHOST, 0).into() });
+    options.tls = Some(HeadendTls { certificate, key, listen: (Ipv4Addr::LOCALHOST, 0).into() });
     let (tasks, _deaths) = Tasks::new();
-    let (bound, serve) = Headend::bind(options, tasks.clone()).await.unwrap();
+    let (bound, serve) = SimulatedHeadend::bind(options, tasks.clone()).await.unwrap();
     tasks.spawn(serve);
 
     let config = web::trusting(&folder.path().join("c.pem"));

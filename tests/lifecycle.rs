@@ -28,8 +28,8 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
-use sidebeat::headend::{Headend, Options};
-use sidebeat::task::{Deaths, Tasks};
+use sidebeat::headend::{Options, SimulatedHeadend};
+use sidebeat::task::{DeadTasks, Tasks};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -60,14 +60,14 @@ impl Proxy {
 struct Home {
     folder: tempfile::TempDir,
     headend: FarSide,
-    _deaths: Deaths,
+    _deaths: DeadTasks,
 }
 
 impl Home {
     async fn new(server: &str) -> Self {
         let (tasks, deaths) = Tasks::new();
         let options = Options::new((Ipv4Addr::LOCALHOST, 0).into());
-        let (bound, serve) = Headend::bind(options, tasks.clone()).await.unwrap();
+        let (bound, serve) = SimulatedHeadend::bind(options, tasks.clone()).await.unwrap();
         tasks.spawn(serve);
         let folder = tempfile::tempdir().unwrap();
         let base = format!("http://{}/DEMO", bound.address);

@@ -26,8 +26,8 @@ use serde_json::{Value, json};
 use sidebeat::app::App;
 use sidebeat::clock::Clock;
 use sidebeat::config;
-use sidebeat::headend::{Headend, Options};
-use sidebeat::task::{Deaths, Tasks};
+use sidebeat::headend::{Options, SimulatedHeadend};
+use sidebeat::task::{DeadTasks, Tasks};
 use tokio::join;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -48,7 +48,7 @@ struct Stage {
     headend: SocketAddr,
     proxy: SocketAddr,
     tasks: Tasks,
-    _deaths: Deaths,
+    _deaths: DeadTasks,
     _end: DropGuard,
 }
 
@@ -71,7 +71,8 @@ impl<'a> Ask<'a> {
 impl Stage {
     async fn with_headend() -> Self {
         let (tasks, deaths) = Tasks::new();
-        let (bound, serve) = Headend::bind(Options::new((Ipv4Addr::LOCALHOST, 0).into()), tasks.clone()).await.unwrap();
+        let (bound, serve) =
+            SimulatedHeadend::bind(Options::new((Ipv4Addr::LOCALHOST, 0).into()), tasks.clone()).await.unwrap();
         tasks.spawn(serve);
         Self::before(bound.address, tasks, deaths).await
     }
@@ -99,7 +100,7 @@ impl Stage {
         (Self::before(address, tasks, deaths).await, script)
     }
 
-    async fn before(headend: SocketAddr, tasks: Tasks, deaths: Deaths) -> Self {
+    async fn before(headend: SocketAddr, tasks: Tasks, deaths: DeadTasks) -> Self {
         let app = App::build(configuration(headend)).await.unwrap();
         let (proxy, admin) = (app.addresses()[0].address, app.admin_address().unwrap());
         let end = CancellationToken::new();

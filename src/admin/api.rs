@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::{Admin, headers, json as rows, metrics};
 use crate::authority::CallClass;
-use crate::config::Endpoint;
-use crate::edge::{AddressResource, Peer, ReplyBody, RequestBody, Sending, reply};
-use crate::events::{EventAudience, Full, Notice, Stream};
+use crate::config::EndpointUrl;
+use crate::edge::{AddressResource, OutgoingBody, Peer, ReplyBody, RequestBody, reply};
+use crate::events::{EventAudience, ListenersFull, Notice, NoticeStream};
 use crate::ids::SessionId;
 use crate::session::{Blackout, KillSource, Reason};
 use crate::sessions::{DeviceKey, FindFault};
@@ -20,7 +20,7 @@ use crate::sessions::{DeviceKey, FindFault};
 pub(super) const PAGE: &str = include_str!("page.html");
 
 impl Admin {
-    pub(super) async fn answer(&self, peer: &Peer, request: Request<RequestBody>) -> Response<Sending> {
+    pub(super) async fn answer(&self, peer: &Peer, request: Request<RequestBody>) -> Response<OutgoingBody> {
         let (request, incoming) = request.into_parts();
         let path = request.uri.path();
         let health = matches!(path, "/livez" | "/readyz" | "/");
@@ -29,7 +29,7 @@ impl Admin {
         let nameless = path.split('/').skip(1).any(str::is_empty) && path != "/";
         let mut response = match gate.check(&request.headers, health) {
             Ok(()) if request.method == Method::GET && path == "/v1/events" => self.events(peer, &request.headers),
-            Ok(()) if nameless => fault(StatusCode::NOT_FOUND, "a part of the path is empty").map(Sending::Whole),
+            Ok(()) if nameless => fault(StatusCode::NOT_FOUND, "a part of the path is empty").map(OutgoingBody::Whole),
             Ok(()) => match path.strip_prefix("/v1/authorities/") {
                 Some(below) => {
                     let (path, query) = (below.split('/').collect::<Vec<_>>(), request.uri.query());
@@ -41,8 +41,8 @@ impl Admin {
                 }
                 None => self.route(&request.method, path, request.uri.query()),
             }
-            .map(Sending::Whole),
-            Err((status, detail)) => fault(status, detail).map(Sending::Whole),
+            .map(OutgoingBody::Whole),
+            Err((status, detail)) => fault(status, detail).map(OutgoingBody::Whole),
         };
         if !request.method.is_safe() {
             // What an operator is told is done outlives a crash.
@@ -60,16 +60,16 @@ impl Admin {
     }
 
     /// Everything that happens, until the caller leaves.
-    fn events(&self, peer: &Peer, headers: &HeaderMap) -> Response<Sending> {
-        let full = || fault(StatusCode::SERVICE_UNAVAILABLE, &Full.to_string()).map(Sending::Whole);
+    fn events(&self, peer: &Peer, headers: &HeaderMap) -> Response<OutgoingBody> {
+        let full = || fault(StatusCode::SERVICE_UNAVAILABLE, &ListenersFull.to_string()).map(OutgoingBody::Whole);
         let Some(share) = peer.limits.take(peer.address, AddressResource::EventListeners, 1) else { return full() };
         let whole = |notice: &Notice| Some(notice.whole());
         match self.telemetry.events.stream(EventAudience::Operators, share, headers, whole) {
-            Ok(Stream { feed, reply }) => {
+            Ok(NoticeStream { feed, reply }) => {
                 self.tasks.spawn(feed);
-                reply.map(|body| Sending::stream(body.map_err(|never| match never {})))
+                reply.map(|body| OutgoingBody::stream(body.map_err(|never| match never {})))
             }
-            Err(Full) => full(),
+            Err(ListenersFull) => full(),
         }
     }
 
@@ -183,7 +183,7 @@ impl Admin {
 fn slate(query: Option<&str>) -> Result<Reason, &'static str> {
     let url = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("url=")));
     let url = match url.map(|url| percent_decode_str(url).decode_utf8_lossy()) {
-        Some(url) => Some(Endpoint::parse(&url).map_err(|_| "url must be that of a slate's manifest")?),
+        Some(url) => Some(EndpointUrl::parse(&url).map_err(|_| "url must be that of a slate's manifest")?),
         None => None,
     };
     let why = Reason::new(403, None, "Blacked out by operator").wanted_by(KillSource::Operator);

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use super::list::MAX_LIMIT;
 use crate::clock::Clock;
-use crate::config::Endpoint;
+use crate::config::EndpointUrl;
 use crate::secret::Secret;
 use crate::task::Tasks;
-use crate::upstream::{Call, Pool, Trust};
+use crate::upstream::{ConnectionPool, Trust, UpstreamCall};
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Order {
+pub enum AdminCommand {
     Configuration,
     /// A slot of an embedded authority.
     EndSlot {
@@ -40,42 +40,51 @@ pub enum Order {
 }
 
 /// Carries the order out at the admin listener and gives what to print; an error is for the user.
-pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json: bool) -> Result<String, String> {
+pub async fn order(
+    admin: &EndpointUrl,
+    token: Option<&Secret>,
+    order: &AdminCommand,
+    json: bool,
+) -> Result<String, String> {
     let mut body = Bytes::new();
     let (method, path) = match order {
-        Order::Configuration => (Method::GET, "/v1/configuration".to_owned()),
-        Order::EndSlot { authority, id } => (Method::DELETE, format!("{}/{}", slots(authority)?, plain(id)?)),
-        Order::ListSlots { authority } => (Method::GET, slots(authority)?),
-        Order::MoveSlot { authority, device, id } => {
+        AdminCommand::Configuration => (Method::GET, "/v1/configuration".to_owned()),
+        AdminCommand::EndSlot { authority, id } => (Method::DELETE, format!("{}/{}", slots(authority)?, plain(id)?)),
+        AdminCommand::ListSlots { authority } => (Method::GET, slots(authority)?),
+        AdminCommand::MoveSlot { authority, device, id } => {
             body = json!({ "device": device }).to_string().into();
             (Method::POST, format!("{}/{}/move", slots(authority)?, plain(id)?))
         }
-        Order::Forgive(id) => (Method::POST, format!("/v1/sessions/{}/forgive", plain(id)?)),
-        Order::Kill(id) => (Method::POST, format!("/v1/sessions/{}/kill", plain(id)?)),
-        Order::List => (Method::GET, "/v1/sessions".to_owned()),
-        Order::Show(id) => (Method::GET, format!("/v1/sessions/{}", plain(id)?)),
-        Order::Teardown(id) => (Method::POST, format!("/v1/sessions/{}/teardown", plain(id)?)),
+        AdminCommand::Forgive(id) => (Method::POST, format!("/v1/sessions/{}/forgive", plain(id)?)),
+        AdminCommand::Kill(id) => (Method::POST, format!("/v1/sessions/{}/kill", plain(id)?)),
+        AdminCommand::List => (Method::GET, "/v1/sessions".to_owned()),
+        AdminCommand::Show(id) => (Method::GET, format!("/v1/sessions/{}", plain(id)?)),
+        AdminCommand::Teardown(id) => (Method::POST, format!("/v1/sessions/{}/teardown", plain(id)?)),
     };
     let value = match order {
-        Order::List => all_pages(admin, token, &path, "sessions").await?,
-        Order::ListSlots { .. } => all_pages(admin, token, &path, "slots").await?,
-        Order::Configuration
-        | Order::Forgive(_)
-        | Order::EndSlot { .. }
-        | Order::Kill(_)
-        | Order::MoveSlot { .. }
-        | Order::Show(_)
-        | Order::Teardown(_) => call(admin, token, method, &path, body).await?,
+        AdminCommand::List => all_pages(admin, token, &path, "sessions").await?,
+        AdminCommand::ListSlots { .. } => all_pages(admin, token, &path, "slots").await?,
+        AdminCommand::Configuration
+        | AdminCommand::Forgive(_)
+        | AdminCommand::EndSlot { .. }
+        | AdminCommand::Kill(_)
+        | AdminCommand::MoveSlot { .. }
+        | AdminCommand::Show(_)
+        | AdminCommand::Teardown(_) => call(admin, token, method, &path, body).await?,
     };
     if json {
         return Ok(format!("{value:#}\n"));
     }
     Ok(match order {
-        Order::Configuration => configuration(&value),
-        Order::List => table(&value),
-        Order::ListSlots { .. } => slot_table(&value),
-        Order::Show(_) => story(&value),
-        Order::EndSlot { .. } | Order::Forgive(_) | Order::Kill(_) | Order::MoveSlot { .. } | Order::Teardown(_) => {
+        AdminCommand::Configuration => configuration(&value),
+        AdminCommand::List => table(&value),
+        AdminCommand::ListSlots { .. } => slot_table(&value),
+        AdminCommand::Show(_) => story(&value),
+        AdminCommand::EndSlot { .. }
+        | AdminCommand::Forgive(_)
+        | AdminCommand::Kill(_)
+        | AdminCommand::MoveSlot { .. }
+        | AdminCommand::Teardown(_) => {
             let also = value["also"].as_array().into_iter().flatten().filter_map(Value::as_str);
             let also: String = also.map(|id| format!(", and with it {id}")).collect();
             format!("{}: {}{also}\n", field(&value, "id"), field(&value, "done"))
@@ -84,7 +93,7 @@ pub async fn order(admin: &Endpoint, token: Option<&Secret>, order: &Order, json
 }
 
 /// Page after page. What else there is stands in the first one.
-async fn all_pages(admin: &Endpoint, token: Option<&Secret>, path: &str, list: &str) -> Result<Value, String> {
+async fn all_pages(admin: &EndpointUrl, token: Option<&Secret>, path: &str, list: &str) -> Result<Value, String> {
     let mut whole = call(admin, token, Method::GET, &format!("{path}?limit={MAX_LIMIT}"), Bytes::new()).await?;
     while let Some(next) = whole["next"].as_str() {
         let page = format!("{path}?limit={MAX_LIMIT}&after={next}");
@@ -101,7 +110,7 @@ async fn all_pages(admin: &Endpoint, token: Option<&Secret>, path: &str, list: &
 }
 
 async fn call(
-    admin: &Endpoint,
+    admin: &EndpointUrl,
     token: Option<&Secret>,
     method: Method,
     path: &str,
@@ -109,7 +118,7 @@ async fn call(
 ) -> Result<Value, String> {
     let (tasks, _deaths) = Tasks::new();
     let trust = Trust::public().map_err(|fault| fault.to_string())?;
-    let pool = Pool::new(tasks, Clock, trust);
+    let pool = ConnectionPool::new(tasks, Clock, trust);
     let mut headers = HeaderMap::new();
     if let Some(token) = token {
         let bearer = format!("Bearer {}", token.expose());
@@ -117,7 +126,7 @@ async fn call(
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    let call = Call {
+    let call = UpstreamCall {
         body,
         deadline: Clock.now() + Duration::from_secs(10),
         endpoint: admin,

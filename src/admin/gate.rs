@@ -7,7 +7,7 @@ use crate::config;
 use crate::edge::only_value;
 use crate::secret::Secret;
 
-pub(super) struct Gate {
+pub(super) struct AdminGate {
     /// The listener can be reached from other machines.
     exposed: bool,
     origins: Vec<String>,
@@ -17,7 +17,7 @@ pub(super) struct Gate {
     token: Option<Secret>,
 }
 
-impl Gate {
+impl AdminGate {
     pub(super) fn new(config: &config::AdminSettings) -> Self {
         let is_loopback = config.listen.map(|address| address.ip().to_canonical().is_loopback());
         Self {
@@ -99,7 +99,7 @@ mod tests {
             origins: vec!["https://board.example".into()],
             token: None,
         };
-        let gate = Gate::new(&config);
+        let gate = AdminGate::new(&config);
         let own = (HOST, "127.0.0.1:9180");
         let rows: &[(&[(HeaderName, &'static str)], u16)] = &[
             (std::slice::from_ref(&own), 200),
@@ -125,7 +125,7 @@ mod tests {
             origins: Vec::new(),
             token: Some(Secret::new("s3cret")),
         };
-        let gate = Gate::new(&config);
+        let gate = AdminGate::new(&config);
         let good = [(HOST, "127.0.0.1:9180"), (ORIGIN, "http://127.0.0.1:9180"), (AUTHORIZATION, "Bearer s3cret")];
         assert!(gate.check(&headers(&good), false).is_ok());
         for (name, value) in good.clone() {
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_mapped_loopback_address_is_guarded_like_any_other() {
         let listen = Some("[::ffff:127.0.0.1]:9180".parse().unwrap());
-        let gate = Gate::new(&config::AdminSettings { listen, origins: Vec::new(), token: None });
+        let gate = AdminGate::new(&config::AdminSettings { listen, origins: Vec::new(), token: None });
         assert!(gate.check(&headers(&[(HOST, "rebound.example:9180")]), false).is_err());
         assert!(gate.check(&headers(&[(HOST, "[::ffff:127.0.0.1]:9180")]), false).is_ok());
     }
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn the_token_guards_all_but_health() {
         let config = config::AdminSettings { listen: None, origins: Vec::new(), token: Some(Secret::new("s3cret")) };
-        let gate = Gate::new(&config);
+        let gate = AdminGate::new(&config);
         assert!(gate.check(&headers(&[]), true).is_ok());
         assert!(gate.check(&headers(&[]), false).is_err());
         assert!(gate.check(&headers(&[(AUTHORIZATION, "Bearer wrong")]), false).is_err());
@@ -173,7 +173,7 @@ mod tests {
             (at(exposed, Some("old")), at(exposed, Some("new")), false, true),
             (at(loopback, Some("old")), at(loopback, None), false, false),
         ] {
-            let (gate, token_kept) = Gate::new(&before).renewed(&after);
+            let (gate, token_kept) = AdminGate::new(&before).renewed(&after);
             let open = gate.check(&headers(&[(HOST, "127.0.0.1:9180")]), false).is_ok();
             assert_eq!((token_kept, open), (kept, !guarded), "{before:?} {after:?}");
             assert!(

@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::drm::KeyId;
 use crate::eme::{ClosedReason, KeySession};
-use crate::sessions::{DeviceNote, Row};
+use crate::sessions::{DeviceNote, SessionView};
 
 /// One line of the list.
-pub(super) fn row(row: &Row) -> Value {
+pub(super) fn row(row: &SessionView) -> Value {
     let card = &row.card;
     json!({
         "id": row.id.to_string(),
@@ -45,7 +45,7 @@ pub(super) fn device_note(note: &DeviceNote) -> Value {
 }
 
 /// One session with its story.
-pub(super) fn whole(of: &Row) -> Value {
+pub(super) fn whole(of: &SessionView) -> Value {
     let entries = of.timeline.entries().map(|entry| {
         json!({
             "at": seconds(entry.at),
@@ -61,13 +61,13 @@ pub(super) fn whole(of: &Row) -> Value {
 }
 
 /// One of those that share a session.
-fn playback(of: &Row) -> Value {
+fn playback(of: &SessionView) -> Value {
     let mut value = row(of);
     value["eme"] = eme(of);
     value
 }
 
-fn eme(of: &Row) -> Value {
+fn eme(of: &SessionView) -> Value {
     of.mirror.key_sessions().iter().map(|session| key_session(session, of.opened + of.age)).collect()
 }
 

@@ -90,14 +90,14 @@ mod tests {
     use crate::authority::Authorities;
     use crate::clock::Clock;
     use crate::config;
-    use crate::session::Ask;
-    use crate::sessions::{Asker, Card, Pump, Verdicts};
+    use crate::session::AuthorityAsk;
+    use crate::sessions::{AskAuthority, AuthorityDispatcher, SessionContext, VerdictFuture};
     use crate::task::Tasks;
 
     struct Nobody;
 
-    impl Asker for Nobody {
-        fn ask<'a>(&'a self, _ask: &'a Ask, _card: &'a Card) -> Verdicts<'a> {
+    impl AskAuthority for Nobody {
+        fn ask<'a>(&'a self, _ask: &'a AuthorityAsk, _card: &'a SessionContext) -> VerdictFuture<'a> {
             Box::pin(std::future::pending())
         }
     }
@@ -107,7 +107,7 @@ mod tests {
         let (tasks, _deaths) = Tasks::new();
         let text = "[[route]]\npath = \"/l\"\nlicense-server = \"http://127.0.0.1:9/\"\n";
         let config = config::parse(text, Path::new(""), std::iter::empty()).unwrap();
-        let pump = Pump::new(Arc::new(Nobody), Handle::current(), tasks.clone());
+        let pump = AuthorityDispatcher::new(Arc::new(Nobody), Handle::current(), tasks.clone());
         let sessions = Sessions::new(Clock, pump, Arc::default());
         let (authorities, telemetry) = (Authorities::new(Vec::new()), Arc::default());
         let registrations = Arc::default();

@@ -24,13 +24,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::Request;
 
-pub use self::client::{Order, order};
+pub use self::client::{AdminCommand, order};
 use self::configuration::Configuration;
-use self::gate::Gate;
+use self::gate::AdminGate;
 use crate::authority::Authorities;
 use crate::clock::Clock;
 use crate::config;
-use crate::edge::{BoundListener, Counters, Edge, Fault, Handler, Peer, Reply, RequestBody, Serving};
+use crate::edge::{BoundListener, Edge, EdgeCounters, EdgeFault, Handler, Peer, ReplyFuture, RequestBody, Serving};
 use crate::events::MAX_OPERATOR_LISTENERS;
 use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
@@ -41,10 +41,10 @@ pub struct Admin {
     authorities: Arc<Authorities>,
     clock: Clock,
     configuration: Mutex<Configuration>,
-    pub edge: Arc<Counters>,
-    gate: ArcSwap<Gate>,
+    pub edge: Arc<EdgeCounters>,
+    gate: ArcSwap<AdminGate>,
     /// What the operators' own listener counts.
-    pub own: Arc<Counters>,
+    pub own: Arc<EdgeCounters>,
     /// How players reach us, if the configuration says.
     pub public_url: Option<Arc<str>>,
     /// Listening, configured, and not on the way down.
@@ -62,10 +62,10 @@ impl Admin {
         sessions: Arc<Sessions>,
         registrations: Arc<Registrations>,
         telemetry: Arc<Telemetry>,
-        edge: Arc<Counters>,
+        edge: Arc<EdgeCounters>,
         tasks: Tasks,
     ) -> Self {
-        let (gate, ready) = (ArcSwap::from_pointee(Gate::new(config)), AtomicBool::new(false));
+        let (gate, ready) = (ArcSwap::from_pointee(AdminGate::new(config)), AtomicBool::new(false));
         let configuration = Mutex::new(Configuration::loaded(Clock.wall()));
         let (own, public_url) = (Arc::default(), None);
         Self {
@@ -126,9 +126,9 @@ fn limits() -> config::ServerLimits {
 pub async fn bind(
     address: SocketAddr,
     tasks: Tasks,
-    counters: Arc<Counters>,
+    counters: Arc<EdgeCounters>,
     bound: Option<BoundListener>,
-) -> Result<Edge, Fault> {
+) -> Result<Edge, EdgeFault> {
     Edge::bind_operators(address, &limits(), tasks, counters, bound.into_iter().collect()).await
 }
 
@@ -136,17 +136,17 @@ pub async fn bind(
 ///
 /// # Errors
 /// The system has no thread left.
-pub fn serve(admin: Arc<Admin>, edge: Edge) -> Result<Serving, Fault> {
+pub fn serve(admin: Arc<Admin>, edge: Edge) -> Result<Serving, EdgeFault> {
     edge.serve(move |_| Arc::new(AdminHandler(admin.clone())))
 }
 
 struct AdminHandler(Arc<Admin>);
 
 impl Handler for AdminHandler {
-    fn call(&self, peer: &Peer, request: Request<RequestBody>) -> Reply {
+    fn call(&self, peer: &Peer, request: Request<RequestBody>) -> ReplyFuture {
         let (admin, peer) = (self.0.clone(), peer.clone());
         // An order counts though whoever gave it does not wait for the answer.
-        Reply::new(self.0.tasks.clone(), |_| async move { admin.answer(&peer, request).await })
+        ReplyFuture::new(self.0.tasks.clone(), |_| async move { admin.answer(&peer, request).await })
     }
 }
 

@@ -13,7 +13,7 @@ use super::api::{fault, good};
 use crate::authority::Authority;
 use crate::edge::{ReplyBody, RequestBody, body};
 use crate::ids::PlaybackId;
-use crate::playbacks::{Block, Registration, Targets};
+use crate::playbacks::{AuthorizationBlock, Registration, RewriteTargets};
 
 const BODY_MOST: usize = 256 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ const NAME: usize = 256;
 /// What the body says.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Order {
+struct RegistrationOrder {
     authority: String,
     /// The reply of the authorization service.
     authorization: Value,
@@ -48,13 +48,14 @@ impl Admin {
     async fn register_order(&self, incoming: RequestBody) -> Result<Value, String> {
         let bytes = body::collect(incoming, BODY_MOST, BODY_TIME).await.map_err(|fault| fault.to_string())?;
         // The parser's words could repeat a token.
-        let order: Order = serde_json::from_slice(&bytes).map_err(|_| "see docs/operations.md for the body")?;
+        let order: RegistrationOrder =
+            serde_json::from_slice(&bytes).map_err(|_| "see docs/operations.md for the body")?;
         let authority = self.authorities.by_name(&order.authority).ok_or("no authority has this name")?;
         let named = |text: &str| (1..=NAME).contains(&text.len()) && !text.chars().any(char::is_control);
         if !named(&order.device) {
             return Err("the device must be a name of 1 to 256 bytes".to_owned());
         }
-        let block = Block::read(&order.authorization, authority.authorization().0);
+        let block = AuthorizationBlock::read(&order.authorization, authority.authorization().0);
         let block = block.ok_or("the authorization must be an object")?;
         let headers = headers(&order)?;
         Ok(self.insert(&authority, order, block, headers))
@@ -63,14 +64,14 @@ impl Admin {
     fn insert(
         &self,
         authority: &Authority,
-        order: Order,
-        block: Block,
+        order: RegistrationOrder,
+        block: AuthorizationBlock,
         headers: Vec<(HeaderName, HeaderValue)>,
     ) -> Value {
-        let Order { mut authorization, base, device, license_route, media_route, .. } = order;
+        let RegistrationOrder { mut authorization, base, device, license_route, media_route, .. } = order;
         let (id, enforces_blackouts) = (PlaybackId::random(), authority.enforces_blackouts());
         let base = base.as_deref().or(self.public_url.as_deref()).unwrap_or_default().trim_end_matches('/');
-        let targets = Targets {
+        let targets = RewriteTargets {
             base,
             content_paths: &[],
             enforces_blackouts,
@@ -107,7 +108,7 @@ impl Admin {
     }
 }
 
-fn headers(order: &Order) -> Result<Vec<(HeaderName, HeaderValue)>, &'static str> {
+fn headers(order: &RegistrationOrder) -> Result<Vec<(HeaderName, HeaderValue)>, &'static str> {
     let header = |(name, value): (&String, &String)| {
         let mut value = HeaderValue::from_str(value).ok()?;
         value.set_sensitive(true);

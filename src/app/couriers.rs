@@ -6,10 +6,15 @@ use crate::clock::Clock;
 use crate::config::WebhookSettings;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
-use crate::upstream::Pool;
+use crate::upstream::ConnectionPool;
 use crate::webhooks::Courier;
 
-pub(super) fn start_couriers(webhooks: Vec<WebhookSettings>, pool: &Pool, tasks: &Tasks, telemetry: &Arc<Telemetry>) {
+pub(super) fn start_couriers(
+    webhooks: Vec<WebhookSettings>,
+    pool: &ConnectionPool,
+    tasks: &Tasks,
+    telemetry: &Arc<Telemetry>,
+) {
     for webhook in webhooks {
         let listener = telemetry.events.listen(None);
         let courier = Courier::new(webhook, Clock, pool.clone(), tasks.clone(), telemetry.clone());

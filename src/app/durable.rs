@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::Fault;
+use super::AppFault;
 use super::reload::turn_out;
 use crate::authority::{self, Authorities};
 use crate::clock::Clock;
 use crate::config::{self, StoreKind};
 use crate::gateway::{Routes, rung};
 use crate::playbacks::Registrations;
-use crate::sessions::{Restored, Sessions};
-use crate::store::{Journal, Key, Loaded, Registered, RegistrationRecord, SessionRecord, SlotRecord, Store};
+use crate::sessions::{RestoreResult, Sessions};
+use crate::store::{
+    Loaded, RecordJournal, RecordKey, RegistrationRecord, RegistrationStore, SessionRecord, SlotRecord, Store,
+};
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 
@@ -24,7 +26,7 @@ const LAST: Duration = Duration::from_secs(3);
 
 /// Places of authorities that are not configured any more.
 #[derive(Clone, Copy, Default)]
-struct Strangers {
+struct UnknownAuthoritySlots {
     dropped: usize,
     kept: usize,
 }
@@ -32,16 +34,16 @@ struct Strangers {
 /// The journal and its writer, if sessions are to outlive the process.
 #[derive(Default)]
 pub(super) struct Durable {
-    journal: Option<Running>,
+    journal: Option<RunningJournal>,
 }
 
-struct Running {
+struct RunningJournal {
     ended: oneshot::Receiver<()>,
     file: PathBuf,
-    journal: Arc<Journal>,
+    journal: Arc<RecordJournal>,
 }
 
-impl Drop for Running {
+impl Drop for RunningJournal {
     /// However it goes, the file is let go of.
     fn drop(&mut self) {
         self.journal.end();
@@ -53,14 +55,14 @@ impl Durable {
         config: &config::StoreSettings,
         telemetry: &Arc<Telemetry>,
         tasks: &Tasks,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, AppFault> {
         let file = match &config.kind {
             StoreKind::Journal(file) => file,
             StoreKind::Memory => return Ok(Self::default()),
         };
-        let (journal, writer) = Journal::open(file, telemetry.clone())?;
-        let ended = tasks.thread("journal", move || writer.run()).map_err(Fault::Thread)?;
-        Ok(Self { journal: Some(Running { ended, file: file.clone(), journal }) })
+        let (journal, writer) = RecordJournal::open(file, telemetry.clone())?;
+        let ended = tasks.thread("journal", move || writer.run()).map_err(AppFault::Thread)?;
+        Ok(Self { journal: Some(RunningJournal { ended, file: file.clone(), journal }) })
     }
 
     /// Whether sessions outlive the process.
@@ -76,7 +78,7 @@ impl Durable {
     /// What is registered goes the way of the sessions.
     pub(super) fn registrations(&self, clock: Clock) -> Registrations {
         match self.store() {
-            Some(store) => Registrations::kept_in(Box::new(Registered { clock, store })),
+            Some(store) => Registrations::kept_in(Box::new(RegistrationStore { clock, store })),
             None => Registrations::default(),
         }
     }
@@ -107,7 +109,7 @@ impl Durable {
         });
         authorities.recall(sessions);
         restored.counts().into_iter().for_each(|(result, count)| telemetry.metrics.sessions_restored(result, count));
-        let Restored { closing, dropped: _, killed, orphaned, remembered, resumed, stranded: _ } = restored;
+        let RestoreResult { closing, dropped: _, killed, orphaned, remembered, resumed, stranded: _ } = restored;
         tracing::info!(resumed, closing, killed, orphaned, remembered, places, registered, "sessions restored");
         tell_of_strangers(&restored, places_of_strangers);
     }
@@ -139,26 +141,26 @@ fn keep_strangers(
     authorities: &Authorities,
     slots: &[SlotRecord],
     records: &[SessionRecord],
-) -> Strangers {
+) -> UnknownAuthoritySlots {
     let wall = Clock.wall();
     let known = |name: &Arc<str>| authorities.by_name(name).is_some_and(|authority| authority.counter().is_some());
     let matter = records.iter().filter(|record| record.playback.session.matters_until() > wall);
     let claims: HashSet<_> =
         matter.filter_map(|record| Some((&record.card.authority, authority::claim(record)?.0))).collect();
-    let mut strangers = Strangers::default();
+    let mut strangers = UnknownAuthoritySlots::default();
     for slot in slots.iter().filter(|slot| !known(&slot.authority)) {
         let waits = slot.kept.as_ref().is_some_and(|kept| Duration::from(kept.until) > wall);
         if waits || claims.contains(&(&slot.authority, slot.slot)) {
             strangers.kept += 1;
         } else {
             strangers.dropped += 1;
-            store.forget(Key::Slot(slot.authority.clone(), slot.slot));
+            store.forget(RecordKey::Slot(slot.authority.clone(), slot.slot));
         }
     }
     strangers
 }
 
-fn tell_of_strangers(restored: &Restored, places: Strangers) {
+fn tell_of_strangers(restored: &RestoreResult, places: UnknownAuthoritySlots) {
     if restored.stranded + places.kept > 0 {
         tracing::warn!(
             sessions = restored.stranded,

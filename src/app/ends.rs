@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::durable::Durable;
 use super::handover::{Launcher, Successor};
-use super::{Fault, service_manager};
+use super::{AppFault, service_manager};
 use crate::config::OnExit;
 use crate::edge::Serving;
-use crate::session::End;
+use crate::session::EndReason;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
 
@@ -21,7 +21,7 @@ const ANNOUNCING: Duration = Duration::from_secs(1);
 const ANSWERING_OPERATORS: Duration = Duration::from_secs(2);
 
 /// All that is taken down.
-pub(super) struct Ends {
+pub(super) struct ShutdownPlan {
     pub(super) durable: Durable,
     /// The listening sockets stay open after it.
     pub(super) inherited: bool,
@@ -32,7 +32,7 @@ pub(super) struct Ends {
     pub(super) tasks: Tasks,
 }
 
-impl Ends {
+impl ShutdownPlan {
     pub(super) async fn stop(self, grace: Duration) {
         service_manager::tell_stopping();
         if self.inherited {
@@ -40,7 +40,7 @@ impl Ends {
         }
         let cut = self.serving.drain(grace).await;
         let left = match self.on_exit {
-            OnExit::Close => self.sessions.drain(End::Drained, CLOSING).await,
+            OnExit::Close => self.sessions.drain(EndReason::Drained, CLOSING).await,
             OnExit::Keep => self.sessions.leave_open(CLOSING).await,
         };
         tracing::info!(cut_connections = cut, open_sessions_left = left, "stopped");
@@ -63,7 +63,7 @@ impl Ends {
         successor: Successor,
         launcher: Launcher,
         grace: Duration,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), AppFault> {
         let process = successor.id();
         tracing::info!(process, "handing over");
         let players = async {
@@ -86,7 +86,7 @@ impl Ends {
                 "without a journal no session can be handed over: they are closed at their authorities, and players \
                  get new ones with their next license call; set store.kind = \"journal\""
             );
-            self.sessions.drain(End::Drained, CLOSING).await
+            self.sessions.drain(EndReason::Drained, CLOSING).await
         };
         self.tasks.stop();
         self.durable.end().await;

@@ -10,11 +10,11 @@ use crate::store;
 use crate::upstream::TrustFault;
 
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum AppFault {
     #[error(transparent)]
-    Admin(edge::Fault),
+    Admin(edge::EdgeFault),
     #[error(transparent)]
-    Certificates(#[from] certs::Fault),
+    Certificates(#[from] certs::CertsFault),
     #[error("the configuration names files that cannot be used\n{}", .0.to_string().trim_end())]
     Files(#[from] ConfigFaults),
     #[error("a listening socket cannot be copied: {0}")]
@@ -22,13 +22,13 @@ pub enum Fault {
     #[error("{0} ended before its time")]
     Death(&'static str),
     #[error(transparent)]
-    Edge(#[from] edge::Fault),
+    Edge(#[from] edge::EdgeFault),
     #[error("the successor (process {0}) does not serve: {1}")]
     Handover(u32, HandoverFault),
     #[error("nothing is handed over: {0}")]
     HandoverRefused(HandoverFault),
     #[error(transparent)]
-    Journal(#[from] store::Fault),
+    Journal(#[from] store::JournalFault),
     #[error(transparent)]
     Sockets(#[from] SocketFault),
     #[error("signals cannot be heard: {0}")]

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::reload::named;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigFaults};
-use crate::edge::{self, CertificateFault, Shown, certs};
+use crate::edge::{self, CertificateFault, CheckedCertificate, certs};
 use crate::upstream::Trust;
 
 /// Reads every certificate, key and CA that is there to be read. The pair at its usual place may be missing:
@@ -45,7 +45,7 @@ pub fn check_files(config: &Config) -> Result<(), ConfigFaults> {
 #[derive(Debug, thiserror::Error)]
 enum PairFault {
     #[error(transparent)]
-    Half(certs::Fault),
+    Half(certs::CertsFault),
     #[error(transparent)]
     Unusable(CertificateFault),
 }
@@ -69,11 +69,11 @@ fn check_pair(server: &config::ServerSettings) -> Result<(), PairFault> {
     if tls.is_at_its_usual_place && !certs::is_there(&tls.certificate, &tls.key).map_err(PairFault::Half)? {
         return Ok(());
     }
-    Shown::read(&tls.certificate, &tls.key).map(|_pair| ()).map_err(PairFault::Unusable)
+    CheckedCertificate::read(&tls.certificate, &tls.key).map(|_pair| ()).map_err(PairFault::Unusable)
 }
 
 /// A fresh checkout gets certificates for this machine. A pair that the configuration wants elsewhere must be there.
-pub(super) fn ensure_certificates(server: &config::ServerSettings, clock: Clock) -> Result<(), certs::Fault> {
+pub(super) fn ensure_certificates(server: &config::ServerSettings, clock: Clock) -> Result<(), certs::CertsFault> {
     if server.listen.is_empty() || !server.tls.is_at_its_usual_place {
         return Ok(());
     }

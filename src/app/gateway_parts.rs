@@ -12,7 +12,7 @@ use crate::playbacks::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
-use crate::upstream::{Pool, Trust};
+use crate::upstream::{ConnectionPool, Trust};
 
 /// One set for all workers.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ pub(super) struct GatewayParts {
 impl GatewayParts {
     /// Runs inside a worker's runtime: connections to upstreams belong to it.
     pub(super) fn handler(&self) -> Arc<dyn Handler> {
-        let pool = Pool::new(self.tasks.clone(), self.clock, self.trust.clone());
+        let pool = ConnectionPool::new(self.tasks.clone(), self.clock, self.trust.clone());
         let client = AuthorityClient::new(self.authorities.clone(), self.clock, pool.clone(), self.telemetry.clone());
         Arc::new(Arc::new(Gateway {
             client,

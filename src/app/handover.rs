@@ -19,7 +19,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::Fault;
+use super::AppFault;
 use super::sockets::{COUNT_VARIABLE, ListenerKind, NAMES_VARIABLE, PROCESS_VARIABLE};
 use crate::config::StoreKind;
 use crate::edge::{BoundListener, Edge};
@@ -128,17 +128,17 @@ impl Launcher {
     ///
     /// # Errors
     /// None of them serves, or one takes too long.
-    pub(super) async fn see_through(&self, mut successor: Successor) -> Result<u32, Fault> {
+    pub(super) async fn see_through(&self, mut successor: Successor) -> Result<u32, AppFault> {
         let mut programs = [self.program.as_path(), Path::new(OWN_IMAGE)].into_iter();
         loop {
             let process = successor.id();
             match successor.take_over().await {
                 Ok(()) => return Ok(process),
-                Err(fault @ HandoverFault::Late) => return Err(Fault::Handover(process, fault)),
+                Err(fault @ HandoverFault::Late) => return Err(AppFault::Handover(process, fault)),
                 Err(fault) => {
                     successor.end();
                     tracing::error!(process, %fault, "the successor does not serve");
-                    successor = self.next(&mut programs).await.ok_or(Fault::Handover(process, fault))?;
+                    successor = self.next(&mut programs).await.ok_or(AppFault::Handover(process, fault))?;
                 }
             }
         }

@@ -14,42 +14,42 @@ use super::files::check_files;
 use crate::admin::Admin;
 use crate::authority::Authorities;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigFaults, Endpoint};
-use crate::edge::{Certificates, Shown, Terms};
+use crate::config::{Config, ConfigFaults, EndpointUrl};
+use crate::edge::{Certificates, CheckedCertificate, ReloadableTerms};
 use crate::gateway::{ConfiguredRoutes, Routes};
 use crate::secret::Secret;
 use crate::sessions::Sessions;
 use crate::telemetry::{self, SlotEnd, Telemetry};
 use crate::upstream::{Pins, Trust};
 
-type Load = Box<dyn Fn() -> Result<Config, ConfigFaults> + Send + Sync>;
+type ConfigLoader = Box<dyn Fn() -> Result<Config, ConfigFaults> + Send + Sync>;
 
 /// A key that needs a restart, and its value as text.
 type Fixed = (&'static str, String);
 
-pub struct Reload {
+pub struct ConfigReloader {
     pub(super) admin: Arc<Admin>,
     pub(super) authorities: Arc<Authorities>,
     pub(super) certificates: Option<Arc<Certificates>>,
     /// As the process started.
     pub(super) fixed: Vec<Fixed>,
-    pub(super) load: Option<Load>,
+    pub(super) load: Option<ConfigLoader>,
     /// One at a time.
     pub(super) one: Mutex<()>,
     pub(super) routes: Arc<ArcSwap<Routes>>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) telemetry: Arc<Telemetry>,
-    pub(super) terms: Terms,
+    pub(super) terms: ReloadableTerms,
     pub(super) trust: Trust,
 }
 
 /// What had to be read, and could be.
-struct Ready {
+struct ReloadedFiles {
     pins: Pins,
-    shown: Option<Shown>,
+    shown: Option<CheckedCertificate>,
 }
 
-impl Reload {
+impl ConfigReloader {
     /// SIGHUP.
     pub(super) fn hang_up(&self) {
         match &self.load {
@@ -71,19 +71,20 @@ impl Reload {
         good
     }
 
-    fn prepare(&self, config: &Config) -> Result<Ready, Vec<String>> {
+    fn prepare(&self, config: &Config) -> Result<ReloadedFiles, Vec<String>> {
         check_files(config).map_err(lines)?;
         let pins = self.trust.prepare(named(config)).map_err(|fault| fault.to_string());
         let tls = &config.server.tls;
-        let shown = self.certificates.as_ref().map(|_| Shown::read(&tls.certificate, &tls.key)).transpose();
+        let shown =
+            self.certificates.as_ref().map(|_| CheckedCertificate::read(&tls.certificate, &tls.key)).transpose();
         match (pins, shown.map_err(|fault| fault.to_string())) {
-            (Ok(pins), Ok(shown)) => Ok(Ready { pins, shown }),
+            (Ok(pins), Ok(shown)) => Ok(ReloadedFiles { pins, shown }),
             (pins, shown) => Err(pins.err().into_iter().chain(shown.err()).collect()),
         }
     }
 
     /// From the bottom up: whoever meets the new routes finds all that they refer to.
-    fn commit(&self, ready: Ready, config: Config) {
+    fn commit(&self, ready: ReloadedFiles, config: Config) {
         let mut stays = differing(&self.fixed, &restart_only(&config));
         let Config {
             admin,
@@ -165,7 +166,7 @@ pub(super) fn turn_out(authorities: &Authorities, telemetry: &Telemetry) {
 }
 
 /// Every server that the configuration calls, with its CA file if it names one.
-pub(super) fn named(config: &Config) -> Vec<(&Endpoint, Option<&Path>)> {
+pub(super) fn named(config: &Config) -> Vec<(&EndpointUrl, Option<&Path>)> {
     let mut named = Vec::new();
     for authority in &config.authorities {
         named.extend(authority.kind.settings().servers());

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use sd_notify::NotifyState;
 
-use crate::edge::Bound;
+use crate::edge::BoundAddress;
 
 /// Players are served, by this process: the one before it has handed over.
 pub(super) fn tell_ready() {
@@ -22,7 +22,7 @@ fn tell(states: &[NotifyState<'_>]) {
 }
 
 /// Once all of them are served: who waits for these lines may call at once.
-pub(super) fn say_addresses(players: &[Bound], admin: Option<SocketAddr>) {
+pub(super) fn say_addresses(players: &[BoundAddress], admin: Option<SocketAddr>) {
     for bound in players {
         let scheme = if bound.tls { "https" } else { "http" };
         tracing::info!("players: {scheme}://{}", bound.address);

@@ -6,10 +6,10 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::handover::{HandoverFault, Launcher, Successor};
-use super::{Fault, Reload};
+use super::{AppFault, ConfigReloader};
 
 /// Why the process is to end.
-pub(super) enum Ending {
+pub(super) enum ExitCause {
     /// Another one takes over.
     Handover(Successor),
     Stop,
@@ -27,8 +27,8 @@ impl Signals {
     ///
     /// # Errors
     /// The system lets us hear none.
-    pub fn hear() -> Result<Self, Fault> {
-        let listen = |kind| signal(kind).map_err(Fault::Signals);
+    pub fn hear() -> Result<Self, AppFault> {
+        let listen = |kind| signal(kind).map_err(AppFault::Signals);
         Ok(Self {
             handover: listen(SignalKind::user_defined2())?,
             hangup: listen(SignalKind::hangup())?,
@@ -38,7 +38,7 @@ impl Signals {
     }
 
     /// Handles SIGHUP; ends with SIGTERM or SIGINT, or when a successor that SIGUSR2 has asked for is ready.
-    pub(super) async fn follow(mut self, reload: &Reload, launcher: Option<&Launcher>) -> Ending {
+    pub(super) async fn follow(mut self, reload: &ConfigReloader, launcher: Option<&Launcher>) -> ExitCause {
         let mut waiting: Option<Successor> = None;
         loop {
             tokio::select! {
@@ -49,7 +49,7 @@ impl Signals {
                 ready = ready(&mut waiting) => {
                     let Some(successor) = waiting.take() else { continue };
                     match ready {
-                        Ok(()) => return Ending::Handover(successor),
+                        Ok(()) => return ExitCause::Handover(successor),
                         Err(fault) => {
                             successor.end();
                             tracing::error!(%fault, "the successor did not start; this process goes on serving");
@@ -61,7 +61,7 @@ impl Signals {
         if let Some(successor) = waiting {
             successor.end();
         }
-        Ending::Stop
+        ExitCause::Stop
     }
 }
 

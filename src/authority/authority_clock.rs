@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::clock::Unslept;
+use crate::clock::BoottimeInstant;
 
 /// From 2020 to 2100, in seconds since the epoch: another date is a mistake.
 const PLAUSIBLE_DATES: std::ops::Range<Duration> =
@@ -27,7 +27,7 @@ pub(super) struct AuthorityClock {
 
 #[derive(Clone, Copy, Debug)]
 struct HeardDate {
-    at: Unslept,
+    at: BoottimeInstant,
     date: Duration,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct ClockOffset {
 
 impl AuthorityClock {
     /// The newest date wins; an implausible one is ignored. `date` and `wall` since the epoch.
-    pub(super) fn learn(&self, now: Unslept, wall: Duration, date: Duration) -> Option<ClockOffset> {
+    pub(super) fn learn(&self, now: BoottimeInstant, wall: Duration, date: Duration) -> Option<ClockOffset> {
         if !PLAUSIBLE_DATES.contains(&date) {
             return None;
         }
@@ -53,7 +53,7 @@ impl AuthorityClock {
     }
 
     /// The authority's time since the epoch; none when nothing was heard lately.
-    pub(super) fn read(&self, now: Unslept) -> Option<Duration> {
+    pub(super) fn read(&self, now: BoottimeInstant) -> Option<Duration> {
         let heard = (*self.heard.lock().unwrap_or_else(PoisonError::into_inner))?;
         let since = now.since(heard.at);
         (since <= MAX_DATE_AGE).then(|| heard.date + since)

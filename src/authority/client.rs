@@ -17,10 +17,10 @@ use super::exchange::{AuthorityReply, AuthorityRequest, sent_at};
 use super::pushed_kills::PushedKills;
 use super::{Authorities, Authority};
 use crate::clock::Clock;
-use crate::session::{Ask, AskKind, Fault, Grant, Verdict};
-use crate::sessions::{Asker, Card, LateGrant, Opening, Verdicts};
+use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Grant, Verdict};
+use crate::sessions::{AskAuthority, LateGrant, OpenFuture, SessionContext, VerdictFuture};
 use crate::telemetry::{SlotEnd, Telemetry};
-use crate::upstream::{Call, Hold, Pool, Reply};
+use crate::upstream::{CallHold, ConnectionPool, UpstreamCall, UpstreamReply};
 
 /// Replies of authorities are small; a token is below 4 KiB and a license below 20.
 const MAX_REPLY_BYTES: usize = 64 * 1024;
@@ -30,24 +30,24 @@ const MAX_REPLY_BYTES: usize = 64 * 1024;
 pub struct AuthorityClient {
     authorities: Arc<Authorities>,
     pub(super) clock: Clock,
-    pool: Pool,
+    pool: ConnectionPool,
     pub(super) telemetry: Arc<Telemetry>,
 }
 
 /// The answer to a renewal: the verdict for the session, and the license for the player.
 pub struct RenewalAnswer {
     pub license: Option<Vec<u8>>,
-    pub result: Result<Verdict, Fault>,
+    pub result: Result<Verdict, AuthorityFault>,
 }
 
 impl RenewalAnswer {
-    pub(super) fn failed(fault: Fault) -> Self {
+    pub(super) fn failed(fault: AuthorityFault) -> Self {
         Self { license: None, result: Err(fault) }
     }
 }
 
 impl AuthorityClient {
-    pub fn new(authorities: Arc<Authorities>, clock: Clock, pool: Pool, telemetry: Arc<Telemetry>) -> Self {
+    pub fn new(authorities: Arc<Authorities>, clock: Clock, pool: ConnectionPool, telemetry: Arc<Telemetry>) -> Self {
         Self { authorities, clock, pool, telemetry }
     }
 
@@ -62,7 +62,7 @@ impl AuthorityClient {
     }
 
     /// Sends the player's own renewal challenge as the session's beat.
-    pub async fn renew(&self, card: &Card, grant: &Grant, challenge: &[u8]) -> RenewalAnswer {
+    pub async fn renew(&self, card: &SessionContext, grant: &Grant, challenge: &[u8]) -> RenewalAnswer {
         let Some(authority) = self.authorities.of(&card.authority) else {
             return RenewalAnswer::failed(unspeakable("there is no such authority"));
         };
@@ -70,7 +70,11 @@ impl AuthorityClient {
         authority.dialect.renew(context, grant, challenge).await
     }
 
-    async fn perform(&self, ask: &Ask, card: &Card) -> (Result<Verdict, Fault>, Option<LateGrant>) {
+    async fn perform(
+        &self,
+        ask: &AuthorityAsk,
+        card: &SessionContext,
+    ) -> (Result<Verdict, AuthorityFault>, Option<LateGrant>) {
         // Its settings of this moment hold for the whole call.
         let Some(authority) = self.authorities.of(&card.authority) else {
             return (Err(unspeakable("there is no such authority")), None);
@@ -79,7 +83,12 @@ impl AuthorityClient {
         authority.dialect.perform(context, ask).await
     }
 
-    async fn send(&self, request: AuthorityRequest<'_>, kind: AskKind, timeout: Duration) -> Result<Reply, Fault> {
+    async fn send(
+        &self,
+        request: AuthorityRequest<'_>,
+        kind: AskKind,
+        timeout: Duration,
+    ) -> Result<UpstreamReply, AuthorityFault> {
         let (call, hold) = self.call(request, kind, timeout)?;
         let endpoint = call.endpoint;
         self.pool.send_held(call, hold).await.outcome.map_err(|fault| infrastructure(&fault, endpoint))
@@ -91,20 +100,33 @@ impl AuthorityClient {
         request: AuthorityRequest<'r>,
         kind: AskKind,
         timeout: Duration,
-    ) -> Result<(Call<'r>, Hold<'static>), Fault> {
+    ) -> Result<(UpstreamCall<'r>, CallHold<'static>), AuthorityFault> {
         let AuthorityRequest { body, endpoint, headers, method, path } = request;
         let path_and_query = match path {
             Some(path) => path.parse().map_err(|_| unspeakable("the authority's path is not valid"))?,
             None => endpoint.path_and_query(),
         };
         let until = self.clock.now() + timeout;
-        let call =
-            Call { body, deadline: until, endpoint, headers, method, path_and_query, reply_max: MAX_REPLY_BYTES };
+        let call = UpstreamCall {
+            body,
+            deadline: until,
+            endpoint,
+            headers,
+            method,
+            path_and_query,
+            reply_max: MAX_REPLY_BYTES,
+        };
         let unreachable = matches!(kind, AskKind::Open | AskKind::Renew);
-        Ok((call, Hold { attempt: timeout, begins: None, gateway_errors: false, unreachable, until }))
+        Ok((call, CallHold { attempt: timeout, begins: None, gateway_errors: false, unreachable, until }))
     }
 
-    fn read(&self, authority: &Authority, kind: AskKind, card: &Card, reply: &Reply) -> Result<Verdict, Fault> {
+    fn read(
+        &self,
+        authority: &Authority,
+        kind: AskKind,
+        card: &SessionContext,
+        reply: &UpstreamReply,
+    ) -> Result<Verdict, AuthorityFault> {
         let reply = self.reply(authority, kind, reply);
         let result = authority.dialect.read(&reply).map_err(|mut fault| {
             fault.reason.retry_after = reply.retry_after();
@@ -117,14 +139,14 @@ impl AuthorityClient {
         result
     }
 
-    fn reply<'r>(&self, authority: &Authority, kind: AskKind, reply: &'r Reply) -> AuthorityReply<'r> {
-        let Reply { body, headers, status, .. } = reply;
+    fn reply<'r>(&self, authority: &Authority, kind: AskKind, reply: &'r UpstreamReply) -> AuthorityReply<'r> {
+        let UpstreamReply { body, headers, status, .. } = reply;
         let known = || authority.reach.as_ref()?.clock.read(self.clock.unslept());
         let time = sent_at(headers).or_else(known).unwrap_or_else(|| self.clock.wall());
         AuthorityReply { body, headers, kind, status: *status, time }
     }
 
-    fn learn(&self, authority: &Authority, card: &Card, date: Duration) {
+    fn learn(&self, authority: &Authority, card: &SessionContext, date: Duration) {
         let Some(reach) = &authority.reach else { return };
         let learned = reach.clock.learn(self.clock.unslept(), self.clock.wall(), date);
         if let Some(ClockOffset { offset, warn }) = learned {
@@ -133,16 +155,16 @@ impl AuthorityClient {
     }
 }
 
-impl Asker for AuthorityClient {
-    fn ask<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Verdicts<'a> {
+impl AskAuthority for AuthorityClient {
+    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> VerdictFuture<'a> {
         Box::pin(async move { self.perform(ask, card).await.0 })
     }
 
-    fn open<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Opening<'a> {
+    fn open<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> OpenFuture<'a> {
         Box::pin(self.perform(ask, card))
     }
 
-    fn accepted(&self, grant: &Grant, card: &Card) {
+    fn accepted(&self, grant: &Grant, card: &SessionContext) {
         let Some(authority) = self.authorities.of(&card.authority) else { return };
         let kills = PushedKills::of(self.authorities.sessions(), card, grant);
         let Some(ended) = authority.dialect.accepted(grant, kills) else { return };

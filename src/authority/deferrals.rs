@@ -16,15 +16,15 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 const MAX_ASKED_WAIT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Deferrals(HashMap<Fingerprint, Deferral>);
+pub(super) struct AccountDeferrals(HashMap<Fingerprint, AccountDeferral>);
 
 #[derive(Clone, Copy, Debug)]
-struct Deferral {
+struct AccountDeferral {
     times: u32,
     until: Instant,
 }
 
-impl Deferrals {
+impl AccountDeferrals {
     /// For how long this account is to wait still.
     pub(super) fn wait(&self, now: Instant, account: Fingerprint) -> Option<Duration> {
         let until = self.0.get(&account)?.until;
@@ -43,7 +43,7 @@ impl Deferrals {
         let times = before.map_or(0, |before| before.times.saturating_add(1));
         let own = MIN_WAIT.saturating_mul(1 << times.min(10)).min(MAX_WAIT);
         let wait = asked.map_or(own, |asked| asked.clamp(MIN_WAIT, MAX_ASKED_WAIT));
-        self.0.insert(account, Deferral { times, until: now + wait });
+        self.0.insert(account, AccountDeferral { times, until: now + wait });
         before.is_none_or(|before| before.until <= now)
     }
 
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn an_account_waits_as_long_as_the_authority_says_and_else_longer_each_time() {
-        let (mut now, mut deferrals, account) = (Clock.now(), Deferrals::default(), Fingerprint(1));
+        let (mut now, mut deferrals, account) = (Clock.now(), AccountDeferrals::default(), Fingerprint(1));
         assert!(deferrals.defer(now, account, Some(Duration::from_secs(7))));
         assert_eq!(deferrals.wait(now, account), Some(Duration::from_secs(7)));
         assert_eq!(deferrals.wait(now, Fingerprint(2)), None, "nobody else does");
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn accounts_that_wait_are_bounded_and_those_that_have_waited_make_room() {
-        let (now, mut deferrals) = (Clock.now(), Deferrals::default());
+        let (now, mut deferrals) = (Clock.now(), AccountDeferrals::default());
         for account in 0..20_000 {
             deferrals.defer(now, Fingerprint(account), None);
         }

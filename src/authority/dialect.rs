@@ -15,12 +15,12 @@ use super::client::{AskContext, RenewalAnswer, unspeakable};
 use super::exchange::{AuthorityReply, AuthorityRequest};
 use super::pushed_kills::PushedKills;
 use super::{AuthoritySignals, EmbeddedAuthority};
-use crate::config::{AuthorityKind, Endpoint, FieldNames, OnUnreachable};
-use crate::drm::System;
-use crate::playbacks::Block;
+use crate::config::{AuthorityKind, EndpointUrl, FieldNames, OnUnreachable};
+use crate::drm::DrmSystem;
+use crate::playbacks::AuthorizationBlock;
 use crate::secret::Secret;
-use crate::session::{Ask, AskKind, Fault, Grant, Policy, Reason, Schedule, Verdict};
-use crate::sessions::{Card, Opening};
+use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Grant, Policy, Reason, Schedule, Verdict};
+use crate::sessions::{OpenFuture, SessionContext};
 use crate::store::DialectName;
 use crate::token::TokenListing;
 
@@ -38,9 +38,9 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
     // The calls.
 
     /// Writes the request for a call, or decides without one.
-    fn request<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Prepared<'a> {
+    fn request<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> PreparedCall<'a> {
         let (_ask, _card) = (ask, card);
-        Prepared::Decide(Err(unspeakable("this authority is not asked by requests")))
+        PreparedCall::Decide(Err(unspeakable("this authority is not asked by requests")))
     }
 
     /// Reads what the reply to a call means. A reply that stands in no row of the dialect's table is a fault, and never
@@ -48,18 +48,18 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// The reply is no decision.
-    fn read(&self, reply: &AuthorityReply<'_>) -> Result<Verdict, Fault> {
+    fn read(&self, reply: &AuthorityReply<'_>) -> Result<Verdict, AuthorityFault> {
         let _reply = reply;
         Err(unspeakable("this authority is not asked by requests"))
     }
 
     /// Makes a call of the core: by default one request and its reply, under the breaker of the authority.
-    fn perform<'a>(&'a self, context: AskContext<'a>, ask: &'a Ask) -> Opening<'a> {
+    fn perform<'a>(&'a self, context: AskContext<'a>, ask: &'a AuthorityAsk) -> OpenFuture<'a> {
         Box::pin(context.exchange(ask))
     }
 
     /// Sends a player's own renewal challenge as the session's beat; see [`Self::renews`].
-    fn renew<'a>(&'a self, context: AskContext<'a>, grant: &'a Grant, challenge: &'a [u8]) -> Renewing<'a> {
+    fn renew<'a>(&'a self, context: AskContext<'a>, grant: &'a Grant, challenge: &'a [u8]) -> RenewalFuture<'a> {
         let (_context, _grant, _challenge) = (context, grant, challenge);
         Box::pin(async { RenewalAnswer::failed(unspeakable("this authority takes no renewals")) })
     }
@@ -84,7 +84,7 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
     }
 
     /// The servers that are asked: what was learned of their clock holds as long as these are the same.
-    fn endpoints(&self) -> Vec<&Endpoint> {
+    fn endpoints(&self) -> Vec<&EndpointUrl> {
         Vec::new()
     }
 
@@ -145,7 +145,7 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
     }
 
     /// The reason of a kill that a license server's refusal tells of the session of the call.
-    fn killed_by_license_server(&self, system: System, status: StatusCode, body: &[u8]) -> Option<Reason> {
+    fn killed_by_license_server(&self, system: DrmSystem, status: StatusCode, body: &[u8]) -> Option<Reason> {
         let (_system, _status, _body) = (system, status, body);
         None
     }
@@ -160,7 +160,7 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
 
     /// The moments that the clock will bring to the playback of this authorization; `now` and `wall` are the same
     /// moment.
-    fn schedule(&self, block: &Block, now: Instant, wall: Duration) -> Option<Schedule> {
+    fn schedule(&self, block: &AuthorizationBlock, now: Instant, wall: Duration) -> Option<Schedule> {
         let (_block, _now, _wall) = (block, now, wall);
         None
     }
@@ -173,10 +173,10 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
 
 /// A call as its dialect has prepared it.
 #[derive(Debug)]
-pub(super) enum Prepared<'a> {
+pub(super) enum PreparedCall<'a> {
     /// Nobody need be asked.
-    Decide(Result<Verdict, Fault>),
+    Decide(Result<Verdict, AuthorityFault>),
     Send(AuthorityRequest<'a>),
 }
 
-pub(super) type Renewing<'a> = Pin<Box<dyn Future<Output = RenewalAnswer> + Send + 'a>>;
+pub(super) type RenewalFuture<'a> = Pin<Box<dyn Future<Output = RenewalAnswer> + Send + 'a>>;

@@ -16,15 +16,15 @@ use self::ledger_guard::LedgerGuard;
 pub(super) use self::ledger_guard::LedgerStore;
 pub use self::slots::{HeldSlot, KeptSlot, MOVED_SLOT_KEPT};
 use super::AuthoritySignals;
-use super::ledger::{KillCause, LimitReached, SlotClaim, SlotLedger, SlotLimits, SlotLoss, SlotNumber};
+use super::ledger::{KillCause, LedgerClaim, LimitReached, SlotLedger, SlotLimits, SlotLoss, SlotNumber};
 use super::token_keys::TokenVerifier;
 use crate::clock::Clock;
 use crate::config::{EmbeddedSettings, GroupLimits, NamePattern};
 use crate::ids;
 use crate::secret::Secret;
 use crate::session::{Denial, Grant, KillSource, Reason, Verdict};
-use crate::sessions::Card;
-use crate::store::{Key, SessionRecord, SlotRecord};
+use crate::sessions::SessionContext;
+use crate::store::{RecordKey, SessionRecord, SlotRecord};
 
 pub struct EmbeddedAuthority {
     config: EmbeddedSettings,
@@ -66,14 +66,14 @@ impl EmbeddedAuthority {
 
     /// Provisional, until its player has got something to play by: nobody else's session ends before. `beside`: a
     /// session of the same device, that one of the two may be a preload of.
-    pub(super) fn open(&self, now: Instant, card: &Card, beside: Option<&Grant>) -> Verdict {
+    pub(super) fn open(&self, now: Instant, card: &SessionContext, beside: Option<&Grant>) -> Verdict {
         let Some(account) = card.account.as_deref() else {
             return rejected("the call names no account");
         };
         if let Some(why) = self.unwelcome(account, &card.device) {
             return rejected(why);
         }
-        let claim = SlotClaim {
+        let claim = LedgerClaim {
             account,
             content: card.content.as_deref().unwrap_or_default(),
             content_group: card.content_group.as_deref(),
@@ -101,7 +101,7 @@ impl EmbeddedAuthority {
         let Some(slot) = slot(grant) else { return 0 };
         let mut ledger = self.ledger();
         let Some(row) = ledger.row(slot) else { return 0 };
-        let limits = self.limits(&SlotClaim {
+        let limits = self.limits(&LedgerClaim {
             account: row.account,
             content: row.content,
             content_group: row.content_group,
@@ -150,7 +150,7 @@ impl EmbeddedAuthority {
         for record in records.iter().filter(|record| record.authority == keeping.authority) {
             let given = claimed.get(&record.slot);
             if record.held.is_some() && given.is_none() {
-                keeping.store.forget(Key::Slot(record.authority.clone(), record.slot));
+                keeping.store.forget(RecordKey::Slot(record.authority.clone(), record.slot));
             } else {
                 let interval = given.map_or(self.config.interval, |given| self.config.interval.max(*given));
                 ledger.restore(record, interval.saturating_add(self.config.grace), &moment);
@@ -167,7 +167,7 @@ impl EmbeddedAuthority {
         LedgerGuard { keeping: self.shelf.keeping.get(), ledger }
     }
 
-    fn limits(&self, claim: &SlotClaim<'_>) -> SlotLimits {
+    fn limits(&self, claim: &LedgerClaim<'_>) -> SlotLimits {
         let EmbeddedSettings { content_groups, device_groups, grace, interval, .. } = &self.config;
         let limit = |groups: &GroupLimits, group: Option<&str>| groups.limit(group?);
         SlotLimits {

@@ -12,23 +12,23 @@ use serde_json::Value;
 
 use super::AuthoritySignals;
 use super::client::unspeakable;
-use super::dialect::{Dialect, Prepared};
+use super::dialect::{Dialect, PreparedCall};
 use super::exchange::{AuthorityReply, AuthorityRequest};
 use super::pushed_kills::PushedKills;
-use crate::config::{AuthorityKind, Endpoint, ExampleSettings};
+use crate::config::{AuthorityKind, EndpointUrl, ExampleSettings};
 use crate::secret::Secret;
-use crate::session::{Ask, AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
-use crate::sessions::Card;
+use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Denial, FaultKind, Grant, Reason, Verdict};
+use crate::sessions::SessionContext;
 use crate::store::DialectName;
 
 #[derive(Debug)]
 pub(super) struct ExampleDialect {
-    kills: Kills,
+    kills: ExampleKillSenders,
     settings: Box<ExampleSettings>,
 }
 
 /// The ways to the sessions that play, by which kills are pushed.
-type Kills = Arc<Mutex<Vec<PushedKills>>>;
+type ExampleKillSenders = Arc<Mutex<Vec<PushedKills>>>;
 
 impl ExampleDialect {
     pub(super) fn new(settings: Box<ExampleSettings>) -> Self {
@@ -50,20 +50,20 @@ impl Dialect for ExampleDialect {
         |_| "example-error"
     }
 
-    fn request<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Prepared<'a> {
+    fn request<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> PreparedCall<'a> {
         let request = match (ask.kind, &ask.grant) {
             (AskKind::Open, _) => card.token.as_ref().and_then(|token| self.open(token)),
             (AskKind::Beat, Some(grant)) => self.call(Method::POST, grant),
             (AskKind::Close, Some(grant)) => self.call(Method::DELETE, grant),
             (AskKind::Renew, _) | (AskKind::Beat | AskKind::Close, None) => None,
         };
-        request.map_or_else(|| Prepared::Decide(Err(unspeakable("the call cannot be written"))), Prepared::Send)
+        request.map_or_else(|| PreparedCall::Decide(Err(unspeakable("the call cannot be written"))), PreparedCall::Send)
     }
 
     /// The table of the replies. What stands in no row is a fault, and never a kill.
-    fn read(&self, reply: &AuthorityReply<'_>) -> Result<Verdict, Fault> {
+    fn read(&self, reply: &AuthorityReply<'_>) -> Result<Verdict, AuthorityFault> {
         let reason = || Reason::new(reply.status.as_u16(), None, reply.status.canonical_reason().unwrap_or_default());
-        let malformed = || Fault { kind: FaultKind::Malformed, reason: reason() };
+        let malformed = || AuthorityFault { kind: FaultKind::Malformed, reason: reason() };
         match (reply.kind, reply.status.as_u16()) {
             (AskKind::Open, 202) => {
                 let (interval, session) = (reply.expires_in(), reply.location());
@@ -81,7 +81,7 @@ impl Dialect for ExampleDialect {
                 Some(device) => Verdict::Killed(reason().taken_by(&device)),
                 None => Verdict::Gone(reason()),
             }),
-            (_, 408 | 429 | 500..=599) => Err(Fault { kind: FaultKind::Refused, reason: reason() }),
+            (_, 408 | 429 | 500..=599) => Err(AuthorityFault { kind: FaultKind::Refused, reason: reason() }),
             _ => Err(malformed()),
         }
     }
@@ -96,7 +96,7 @@ impl Dialect for ExampleDialect {
         self.settings.timeout
     }
 
-    fn endpoints(&self) -> Vec<&Endpoint> {
+    fn endpoints(&self) -> Vec<&EndpointUrl> {
         vec![&self.settings.sessions]
     }
 }

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use http::header::{DATE, EXPIRES, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
-use crate::config::Endpoint;
+use crate::config::EndpointUrl;
 use crate::session::AskKind;
 
 #[derive(Debug)]
 pub(super) struct AuthorityRequest<'a> {
     pub(super) body: Bytes,
-    pub(super) endpoint: &'a Endpoint,
+    pub(super) endpoint: &'a EndpointUrl,
     pub(super) headers: HeaderMap,
     pub(super) method: Method,
     /// In place of the endpoint's own path and query.

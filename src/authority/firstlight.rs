@@ -18,9 +18,9 @@ use serde_json::{Map, Value, json};
 pub(super) use self::reply::ReplyClass;
 use super::exchange::AuthorityRequest;
 use crate::config::{FirstLightSettings, HeaderPlaceholder, StreamConcurrency};
-use crate::playbacks::{Block, Registration};
+use crate::playbacks::{AuthorizationBlock, Registration};
 use crate::secret::Secret;
-use crate::session::{Playing, Told};
+use crate::session::{PlayerFacts, PlayingState};
 
 /// Bounds of an interval, whoever names it.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub(super) enum BeatPhase {
 /// The playback that a call is for.
 #[derive(Clone, Copy)]
 pub(super) struct HeartbeatSubject<'a> {
-    pub(super) block: &'a Block,
+    pub(super) block: &'a AuthorizationBlock,
     pub(super) registration: &'a Registration,
     pub(super) token: &'a Secret,
 }
@@ -67,7 +67,7 @@ impl FirstLightSettings {
         &self,
         who: HeartbeatSubject<'_>,
         phase: BeatPhase,
-        told: Told,
+        told: PlayerFacts,
         sequence: u32,
         uuid: &str,
     ) -> Option<AuthorityRequest<'_>> {
@@ -80,7 +80,7 @@ impl FirstLightSettings {
         &self,
         HeartbeatSubject { block, registration, token }: HeartbeatSubject<'_>,
         phase: BeatPhase,
-        told: Told,
+        told: PlayerFacts,
         sequence: u32,
     ) -> Bytes {
         let mut body = Map::new();
@@ -154,7 +154,7 @@ impl FirstLightSettings {
     }
 
     /// From one beat to the next, if the authorization says, else as configured.
-    pub(super) fn interval(&self, block: &Block) -> Duration {
+    pub(super) fn interval(&self, block: &AuthorizationBlock) -> Duration {
         bounded(block.interval.unwrap_or(self.interval))
     }
 }
@@ -170,15 +170,15 @@ impl BeatPhase {
 }
 
 /// A playback that nobody reports of is one that plays.
-fn state(phase: BeatPhase, playing: Option<Playing>) -> &'static str {
+fn state(phase: BeatPhase, playing: Option<PlayingState>) -> &'static str {
     match (phase, playing) {
-        (_, Some(Playing::Done)) => "FINISHED",
-        (_, Some(Playing::Fails)) => "ERROR",
-        (BeatPhase::Stop, _) | (_, Some(Playing::Quit)) => "STOPPED",
-        (BeatPhase::Start | BeatPhase::Update, Some(Playing::Paused)) => "PAUSED",
-        (BeatPhase::Start | BeatPhase::Update, Some(Playing::Buffers)) => "BUFFERING",
-        (BeatPhase::Start | BeatPhase::Update, Some(Playing::Seeks)) => "SEEKING",
-        (BeatPhase::Start | BeatPhase::Update, Some(Playing::Plays | Playing::Unsaid) | None) => "PLAYING",
+        (_, Some(PlayingState::Done)) => "FINISHED",
+        (_, Some(PlayingState::Fails)) => "ERROR",
+        (BeatPhase::Stop, _) | (_, Some(PlayingState::Quit)) => "STOPPED",
+        (BeatPhase::Start | BeatPhase::Update, Some(PlayingState::Paused)) => "PAUSED",
+        (BeatPhase::Start | BeatPhase::Update, Some(PlayingState::Buffers)) => "BUFFERING",
+        (BeatPhase::Start | BeatPhase::Update, Some(PlayingState::Seeks)) => "SEEKING",
+        (BeatPhase::Start | BeatPhase::Update, Some(PlayingState::Plays | PlayingState::Unsaid) | None) => "PLAYING",
     }
 }
 

@@ -12,11 +12,11 @@ use tokio::sync::Notify;
 
 use super::breaker::{BreakerChange, CallPermit, CircuitBreaker};
 use super::client::is_turned_away;
-use super::deferrals::Deferrals;
+use super::deferrals::AccountDeferrals;
 use super::outage_evidence::{CallEvidence, CallerKey, OutageKind};
 use crate::secret::Fingerprint;
-use crate::session::{AskKind, Fault, FaultKind, Reason, Verdict};
-use crate::sessions::Card;
+use crate::session::{AskKind, AuthorityFault, FaultKind, Reason, Verdict};
+use crate::sessions::SessionContext;
 
 #[derive(Debug)]
 pub(super) struct Health {
@@ -32,7 +32,7 @@ pub(super) struct CallOrigin {
 }
 
 impl CallOrigin {
-    pub(super) fn of(card: &Card) -> Self {
+    pub(super) fn of(card: &SessionContext) -> Self {
         let device = Fingerprint::of_parts(&[card.rung.as_bytes(), card.device.as_bytes()]);
         // Any caller can name any account: what one provokes is not to hold up the account's other callers.
         let account = card.account.as_ref().map_or(device, |account| Fingerprint::of(account.as_bytes()));
@@ -52,7 +52,7 @@ pub(super) struct HealthChanges {
 
 #[derive(Debug)]
 struct BreakerPair {
-    deferrals: Deferrals,
+    deferrals: AccountDeferrals,
     /// Beats and closes.
     ours: CircuitBreaker,
     /// The outage that is over and was not told yet.
@@ -105,7 +105,7 @@ impl Health {
     /// `over` rings when an outage is over.
     pub(super) fn new(over: Arc<Notify>) -> Self {
         let (ours, players) = (CircuitBreaker::new(MAX_OWN_PROBE_PAUSE), CircuitBreaker::new(MAX_PLAYERS_PROBE_PAUSE));
-        let ways = BreakerPair { deferrals: Deferrals::default(), ours, past: None, players };
+        let ways = BreakerPair { deferrals: AccountDeferrals::default(), ours, past: None, players };
         Self { over, ways: Mutex::new(ways) }
     }
 
@@ -119,19 +119,22 @@ impl Health {
 
     /// # Errors
     /// The call is not to be made: none like it was answered lately, or this account has to wait.
-    pub(super) fn leave(&self, now: Instant, ask: AskKind, of: CallOrigin) -> Result<CallPermit, Fault> {
+    pub(super) fn leave(&self, now: Instant, ask: AskKind, of: CallOrigin) -> Result<CallPermit, AuthorityFault> {
         let deferred = self.ways().deferrals.wait(now, of.account);
         if let Some(wait) = deferred.filter(|_| ask == AskKind::Open) {
             let reason = Reason::new(429, None, "not asked: it has told this account to wait");
-            return Err(Fault { kind: FaultKind::Refused, reason: Reason { retry_after: Some(wait), ..reason } });
+            return Err(AuthorityFault {
+                kind: FaultKind::Refused,
+                reason: Reason { retry_after: Some(wait), ..reason },
+            });
         }
         self.ways().breaker(CallClass::of(ask)).leave(now, of.caller).map_err(|outage| match outage {
             // As it answered those who asked: no credit comes of that.
-            OutageKind::Errors => Fault {
+            OutageKind::Errors => AuthorityFault {
                 kind: FaultKind::Refused,
                 reason: Reason::new(503, None, "not asked: it has answered with errors lately"),
             },
-            OutageKind::Silence => Fault {
+            OutageKind::Silence => AuthorityFault {
                 kind: FaultKind::Unreachable,
                 reason: Reason::new(0, None, "not asked: it has not answered lately"),
             },
@@ -144,7 +147,7 @@ impl Health {
         ask: AskKind,
         leave: CallPermit,
         of: CallOrigin,
-        result: &Result<Verdict, Fault>,
+        result: &Result<Verdict, AuthorityFault>,
     ) -> HealthChanges {
         let deferred = self.defer(now, of, result);
         let (calls, told) = (CallClass::of(ask), told(result));
@@ -184,10 +187,10 @@ impl Health {
         self.ways().players.has_answers_since(since)
     }
 
-    fn defer(&self, now: Instant, of: CallOrigin, result: &Result<Verdict, Fault>) -> Option<Duration> {
+    fn defer(&self, now: Instant, of: CallOrigin, result: &Result<Verdict, AuthorityFault>) -> Option<Duration> {
         let deferrals = &mut self.ways().deferrals;
         match result {
-            Err(Fault { kind: FaultKind::Refused, reason }) if reason.code == 429 => {
+            Err(AuthorityFault { kind: FaultKind::Refused, reason }) if reason.code == 429 => {
                 let begins = deferrals.defer(now, of.account, reason.retry_after);
                 begins.then(|| deferrals.wait(now, of.account)).flatten()
             }
@@ -252,7 +255,7 @@ impl BreakerPair {
 }
 
 /// A denial or a kill was said by somebody. An error answer below 500 is about the call or its caller.
-fn told(result: &Result<Verdict, Fault>) -> CallEvidence {
+fn told(result: &Result<Verdict, AuthorityFault>) -> CallEvidence {
     let fault = match result {
         Ok(_) => return CallEvidence::Answered,
         Err(fault) => fault,
@@ -279,13 +282,13 @@ mod tests {
 
     const ANN: CallOrigin = CallOrigin { account: Fingerprint(1), caller: CallerKey { address: 1, device: 1 } };
 
-    fn lost() -> Result<Verdict, Fault> {
-        Err(Fault { kind: FaultKind::Unreachable, reason: Reason::new(502, None, "nobody is there") })
+    fn lost() -> Result<Verdict, AuthorityFault> {
+        Err(AuthorityFault { kind: FaultKind::Unreachable, reason: Reason::new(502, None, "nobody is there") })
     }
 
-    fn answered(code: u16, after: Option<Duration>) -> Result<Verdict, Fault> {
+    fn answered(code: u16, after: Option<Duration>) -> Result<Verdict, AuthorityFault> {
         let reason = Reason { retry_after: after, ..Reason::new(code, None, "not now") };
-        Err(Fault { kind: FaultKind::Refused, reason })
+        Err(AuthorityFault { kind: FaultKind::Refused, reason })
     }
 
     fn open(health: &Health, now: Instant, ask: AskKind) {
@@ -298,7 +301,7 @@ mod tests {
         now: Instant,
         ask: AskKind,
         leave: CallPermit,
-        result: &Result<Verdict, Fault>,
+        result: &Result<Verdict, AuthorityFault>,
     ) -> Option<bool> {
         health.tell(now, ask, leave, ANN, result).breaker
     }
@@ -346,7 +349,7 @@ mod tests {
     fn a_beat_that_is_answered_takes_no_credit_from_those_whose_setup_is_down() {
         let (now, health) = (Clock.now(), Health::new(Arc::default()));
         let (silent, busy) = (FaultKind::Timeout, FaultKind::Busy);
-        let fault = |kind| Err(Fault { kind, reason: Reason::new(504, None, "nothing came") });
+        let fault = |kind| Err(AuthorityFault { kind, reason: Reason::new(504, None, "nothing came") });
         for number in 0..MIN_FAILURES as u64 {
             let caller = CallerKey { address: number, device: number };
             let of = CallOrigin { account: Fingerprint(number), caller };
@@ -449,7 +452,7 @@ mod tests {
             (FaultKind::Unreachable, 503, CallEvidence::Nothing),
             (FaultKind::Unreachable, 504, CallEvidence::Unreached),
         ] {
-            assert_eq!(told(&Err(Fault { kind, reason: reason(code) })), expected, "{kind:?} {code}");
+            assert_eq!(told(&Err(AuthorityFault { kind, reason: reason(code) })), expected, "{kind:?} {code}");
         }
     }
 }

@@ -25,7 +25,7 @@ use std::ops::Bound;
 use std::time::Instant;
 
 use claim::GroupKind;
-pub use claim::SlotClaim;
+pub use claim::LedgerClaim;
 use ended_slots::EndedSlots;
 pub use ended_slots::{EndedSlot, KillCause, SlotEnding, SlotLoss};
 pub use limit::{LimitReached, MAX_NAME_BYTES, OnLimit, SlotHolder, SlotLimits};
@@ -85,7 +85,7 @@ impl SlotLedger {
     pub fn open(
         &mut self,
         now: Instant,
-        claim: &SlotClaim<'_>,
+        claim: &LedgerClaim<'_>,
         limits: &SlotLimits,
     ) -> Result<(SlotNumber, Vec<SlotNumber>), LimitReached> {
         let slot = SlotNumber(self.next);
@@ -99,7 +99,7 @@ impl SlotLedger {
         &mut self,
         now: Instant,
         slot: SlotNumber,
-        claim: &SlotClaim<'_>,
+        claim: &LedgerClaim<'_>,
         limits: &SlotLimits,
     ) -> Result<Vec<SlotNumber>, LimitReached> {
         self.sweep(now);
@@ -119,7 +119,11 @@ impl SlotLedger {
     }
 
     /// As [`Self::admit`], by the claim's reservation if it has one, which is then used up.
-    fn admit_reserved(&mut self, claim: &SlotClaim<'_>, limits: &SlotLimits) -> Result<Vec<SlotNumber>, LimitReached> {
+    fn admit_reserved(
+        &mut self,
+        claim: &LedgerClaim<'_>,
+        limits: &SlotLimits,
+    ) -> Result<Vec<SlotNumber>, LimitReached> {
         let reservation = self.reservation(claim.account, claim.device);
         let Some((slot, reservation)) = reservation.and_then(|slot| self.reserved.remove_entry(&slot)) else {
             return self.admit(claim, None, limits);
@@ -134,7 +138,7 @@ impl SlotLedger {
         admitted
     }
 
-    fn insert(&mut self, now: Instant, slot: SlotNumber, claim: &SlotClaim<'_>, limits: &SlotLimits) {
+    fn insert(&mut self, now: Instant, slot: SlotNumber, claim: &LedgerClaim<'_>, limits: &SlotLimits) {
         let lifetime = limits.lifetime();
         let until = now + lifetime;
         let groups = [GroupKind::Content, GroupKind::Device].map(|of| claim.group(of));

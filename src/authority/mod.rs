@@ -43,17 +43,17 @@ pub use self::health::CallClass;
 use self::health::Health;
 use self::nagra_ssm::SsmDialect;
 pub use self::outage::watch;
-use self::reach::Reach;
+use self::reach::AuthorityReach;
 pub use self::registry::{Authorities, AuthoritySignals};
 pub use self::token_keys::fetch_token_keys;
 use crate::clock::Clock;
 use crate::config::{self, AuthorityKind, FieldNames, OnUnreachable, SessionUnit};
-use crate::drm::System;
-use crate::playbacks::Block;
+use crate::drm::DrmSystem;
+use crate::playbacks::AuthorizationBlock;
 use crate::secret::Secret;
 use crate::session::{AskKind, Grant, Policy, Reason, Schedule};
 use crate::sessions::AuthorityId;
-use crate::store::{CardRecord, DialectName, SlotRecord, Store};
+use crate::store::{DialectName, SessionContextRecord, SlotRecord, Store};
 
 /// One authority with its settings. Its knowledge and its counts are shared with the values of the same
 /// authority that a reload makes after this one.
@@ -62,7 +62,7 @@ pub struct Authority {
     dialect: Box<dyn Dialect>,
     pub id: AuthorityId,
     pub name: Arc<str>,
-    reach: Option<Reach>,
+    reach: Option<AuthorityReach>,
     pub unit: SessionUnit,
 }
 
@@ -83,7 +83,7 @@ impl Authority {
     }
 
     fn speaking(dialect: Box<dyn Dialect>, name: Arc<str>, unit: SessionUnit, signals: &AuthoritySignals) -> Self {
-        let reach = dialect.has_breaker().then(|| Reach::new(Health::new(signals.outage_over.clone())));
+        let reach = dialect.has_breaker().then(|| AuthorityReach::new(Health::new(signals.outage_over.clone())));
         Self { dialect, id: AuthorityId::random(), name, reach, unit }
     }
 
@@ -101,7 +101,7 @@ impl Authority {
 
     /// True if this session of an earlier process is held there: one of another kind that had the name could do
     /// nothing with its token, and is none of its business.
-    pub fn keeps(&self, session: &CardRecord) -> bool {
+    pub fn keeps(&self, session: &SessionContextRecord) -> bool {
         session.authority == self.name && session.dialect.is_none_or(|dialect| dialect == self.dialect())
     }
 
@@ -127,7 +127,7 @@ impl Authority {
 
     /// The moments that the clock will bring to the playback of this authorization; `now` and `wall` are the same
     /// moment.
-    pub fn schedule(&self, block: &Block, now: Instant, wall: Duration) -> Option<Schedule> {
+    pub fn schedule(&self, block: &AuthorizationBlock, now: Instant, wall: Duration) -> Option<Schedule> {
         self.dialect.schedule(block, now, wall)
     }
 
@@ -147,7 +147,7 @@ impl Authority {
     }
 
     /// The reason of a kill that a license server's refusal tells of the session of the call.
-    pub fn killed_by_license_server(&self, system: System, status: StatusCode, body: &[u8]) -> Option<Reason> {
+    pub fn killed_by_license_server(&self, system: DrmSystem, status: StatusCode, body: &[u8]) -> Option<Reason> {
         self.dialect.killed_by_license_server(system, status, body)
     }
 

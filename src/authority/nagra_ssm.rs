@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 
 pub(super) use self::dialect::SsmDialect;
 use super::exchange::{AuthorityReply, AuthorityRequest};
-use crate::config::{Endpoint, NagraSsmSettings};
+use crate::config::{EndpointUrl, NagraSsmSettings};
 use crate::secret::Secret;
-use crate::session::{AskKind, Denial, Fault, FaultKind, Grant, Reason, Verdict};
+use crate::session::{AskKind, AuthorityFault, Denial, FaultKind, Grant, Reason, Verdict};
 use crate::token::TokenClaims;
 
 /// *Invalid expiration time*, on the vendor's page of SSM error codes.
@@ -42,7 +42,7 @@ impl NagraSsmSettings {
 
     pub(super) fn renew<'a>(
         &'a self,
-        endpoint: &'a Endpoint,
+        endpoint: &'a EndpointUrl,
         grant: &Grant,
         challenge: &[u8],
     ) -> Option<AuthorityRequest<'a>> {
@@ -56,13 +56,13 @@ impl NagraSsmSettings {
     }
 
     /// None if the token cannot stand in a header.
-    fn call<'a>(&'a self, endpoint: &'a Endpoint, token: &Secret, body: &[u8]) -> Option<AuthorityRequest<'a>> {
+    fn call<'a>(&'a self, endpoint: &'a EndpointUrl, token: &Secret, body: &[u8]) -> Option<AuthorityRequest<'a>> {
         let mut wire = self.bare(endpoint, body);
         wire.headers.insert(self.authorization.clone(), header_value(token.expose())?);
         Some(wire)
     }
 
-    fn bare<'a>(&'a self, endpoint: &'a Endpoint, body: &[u8]) -> AuthorityRequest<'a> {
+    fn bare<'a>(&'a self, endpoint: &'a EndpointUrl, body: &[u8]) -> AuthorityRequest<'a> {
         let mut headers = HeaderMap::with_capacity(3 + self.headers.len());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -81,19 +81,19 @@ impl NagraSsmSettings {
         header_value(&pieces.join(grant.token.expose()))
     }
 
-    fn read_reply(&self, asked: &AuthorityReply<'_>) -> Result<Verdict, Fault> {
+    fn read_reply(&self, asked: &AuthorityReply<'_>) -> Result<Verdict, AuthorityFault> {
         let reply = SsmReply::read(asked.body);
         if asked.status.is_success() && reply.error_code.is_none_or(|code| code == 0) {
             if !reply.is_of_a_session_service(asked.kind) {
                 let reason = Reason::new(asked.status.as_u16(), None, "a good reply that is none of a session service");
-                return Err(Fault { kind: FaultKind::Malformed, reason });
+                return Err(AuthorityFault { kind: FaultKind::Malformed, reason });
             }
             return self.read_good(asked, &reply);
         }
         classify(asked.kind, asked.status, reply.error_code, reply.reason(asked.status))
     }
 
-    fn read_good(&self, asked: &AuthorityReply<'_>, said: &SsmReply) -> Result<Verdict, Fault> {
+    fn read_good(&self, asked: &AuthorityReply<'_>, said: &SsmReply) -> Result<Verdict, AuthorityFault> {
         let claims = said.token.as_ref().and_then(|token| TokenClaims::peek(token.expose()));
         let lifetime = claims.as_ref().and_then(|claims| claims.remaining(asked.time));
         match (asked.kind, said.token.clone()) {
@@ -103,7 +103,7 @@ impl NagraSsmSettings {
                 let interval = said.interval.or(claimed.filter(|interval| !interval.is_zero()));
                 Ok(Verdict::Granted(Grant { interval: interval.unwrap_or(self.interval), lifetime, token }))
             }
-            (AskKind::Open, None) => Err(Fault {
+            (AskKind::Open, None) => Err(AuthorityFault {
                 kind: FaultKind::Malformed,
                 reason: Reason::new(asked.status.as_u16(), said.error_code, "the setup reply has no sessionToken"),
             }),
@@ -147,8 +147,8 @@ pub(super) fn killed_by_license_server(status: StatusCode, body: &[u8]) -> Optio
 /// The table. The explicit word for a kill is (404, 3002) on an open and (500, 6002) on a renewal. On the
 /// calls of a running session (404, 3002) says that nothing is known of the token: killed, expired, or replaced
 /// by an answer that was lost, which the core tells. What stands in no row is a fault, and never a kill.
-fn classify(ask: AskKind, status: StatusCode, code: Option<i64>, reason: Reason) -> Result<Verdict, Fault> {
-    let refused = |reason| Err(Fault { kind: FaultKind::Refused, reason });
+fn classify(ask: AskKind, status: StatusCode, code: Option<i64>, reason: Reason) -> Result<Verdict, AuthorityFault> {
+    let refused = |reason| Err(AuthorityFault { kind: FaultKind::Refused, reason });
     match (ask, status.as_u16(), code) {
         (AskKind::Close, 404, _) | (AskKind::Close, _, Some(3002)) => Ok(Verdict::Unknown(reason)),
         (AskKind::Open, 404, Some(3002)) | (AskKind::Renew, 500, Some(KILLED_AT_RENEWAL_CODE)) => {
@@ -165,7 +165,7 @@ fn classify(ask: AskKind, status: StatusCode, code: Option<i64>, reason: Reason)
         }
         (_, 408 | 429 | 500..=599, _) => refused(reason),
         (AskKind::Open, 400..=499, _) => Ok(Verdict::Denied(Denial::Rejected, reason)),
-        (_, _, _) => Err(Fault { kind: FaultKind::Malformed, reason }),
+        (_, _, _) => Err(AuthorityFault { kind: FaultKind::Malformed, reason }),
     }
 }
 

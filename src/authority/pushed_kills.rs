@@ -4,7 +4,7 @@ use std::sync::Weak;
 
 use crate::secret::Fingerprint;
 use crate::session::{Grant, Reason};
-use crate::sessions::{Card, DeviceKey, Sessions};
+use crate::sessions::{DeviceKey, SessionContext, Sessions};
 
 /// The way by which a dialect delivers a kill of one session. It may outlive the session: nothing happens then, nor when
 /// the session has another token by now.
@@ -16,7 +16,7 @@ pub(super) struct PushedKills {
 }
 
 impl PushedKills {
-    pub(super) fn of(sessions: Weak<Sessions>, card: &Card, grant: &Grant) -> Self {
+    pub(super) fn of(sessions: Weak<Sessions>, card: &SessionContext, grant: &Grant) -> Self {
         let key = DeviceKey::new(&card.authority_name, card.rung, &card.device);
         Self { key, sessions, token: grant.token.fingerprint() }
     }

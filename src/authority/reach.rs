@@ -13,14 +13,14 @@ use super::health::Health;
 use crate::clock::Clock;
 
 #[derive(Debug)]
-pub(super) struct Reach {
+pub(super) struct AuthorityReach {
     pub(super) clock: Arc<AuthorityClock>,
     pub(super) health: Arc<Health>,
     /// When a call of our own last came back, and what it found; held while one is under way.
     pub(super) knocked: Mutex<Option<(Instant, OtherCalls)>>,
 }
 
-impl Reach {
+impl AuthorityReach {
     pub(super) fn new(health: Health) -> Self {
         Self { clock: Arc::default(), health: Arc::new(health), knocked: Mutex::default() }
     }

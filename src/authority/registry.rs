@@ -166,7 +166,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::{Clock, Wall};
+    use crate::clock::{Clock, EpochTime};
     use crate::secret::Secret;
     use crate::session::{Grant, Verdict};
     use crate::store::{Memory, SlotHeld};
@@ -207,7 +207,7 @@ mod tests {
             content: String::new(),
             device: "tv".to_owned(),
             groups: [None, None],
-            opened: Wall::default(),
+            opened: EpochTime::default(),
         };
         let slot = SlotRecord { authority: "home".into(), ended: None, held: Some(held), kept: None, slot: 7 };
         let (store, interval): (Arc<dyn Store>, _) = (Memory::manual(), Duration::from_secs(30));

@@ -9,39 +9,39 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// In nanoseconds, up to 584 years. Journals of format 1 say seconds and nanoseconds apart: these are read, too.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct Span(pub(super) u64);
+pub struct RecordedSpan(pub(super) u64);
 
-impl From<Duration> for Span {
+impl From<Duration> for RecordedSpan {
     fn from(time: Duration) -> Self {
         Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
     }
 }
 
-impl From<Span> for Duration {
-    fn from(span: Span) -> Self {
+impl From<RecordedSpan> for Duration {
+    fn from(span: RecordedSpan) -> Self {
         Self::from_nanos(span.0)
     }
 }
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for RecordedSpan {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Form;
-        impl<'de> Visitor<'de> for Form {
-            type Value = Span;
+        struct SpanForm;
+        impl<'de> Visitor<'de> for SpanForm {
+            type Value = RecordedSpan;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("nanoseconds")
             }
 
-            fn visit_u64<E>(self, nanos: u64) -> Result<Span, E> {
-                Ok(Span(nanos))
+            fn visit_u64<E>(self, nanos: u64) -> Result<RecordedSpan, E> {
+                Ok(RecordedSpan(nanos))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Span, A::Error> {
-                Duration::deserialize(MapAccessDeserializer::new(map)).map(Span::from)
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RecordedSpan, A::Error> {
+                Duration::deserialize(MapAccessDeserializer::new(map)).map(RecordedSpan::from)
             }
         }
-        from.deserialize_any(Form)
+        from.deserialize_any(SpanForm)
     }
 }
 
@@ -51,15 +51,15 @@ mod tests {
 
     #[test]
     fn a_span_is_a_number_and_is_read_in_both_forms() {
-        let span = Span::from(Duration::new(3, 7));
+        let span = RecordedSpan::from(Duration::new(3, 7));
         assert_eq!(serde_json::to_string(&span).unwrap(), "3000000007");
         for text in ["3000000007", r#"{"secs":3,"nanos":7}"#] {
-            assert_eq!(serde_json::from_str::<Span>(text).unwrap(), span, "{text}");
+            assert_eq!(serde_json::from_str::<RecordedSpan>(text).unwrap(), span, "{text}");
         }
         for odd in ["-1", "1.5", "null", "\"3\"", "[3,7]", r#"{"secs":3}"#, "{}"] {
-            assert!(serde_json::from_str::<Span>(odd).is_err(), "{odd}");
+            assert!(serde_json::from_str::<RecordedSpan>(odd).is_err(), "{odd}");
         }
-        let endless = Span::from(Duration::MAX);
-        assert_eq!(serde_json::from_str::<Span>(&serde_json::to_string(&endless).unwrap()).unwrap(), endless);
+        let endless = RecordedSpan::from(Duration::MAX);
+        assert_eq!(serde_json::from_str::<RecordedSpan>(&serde_json::to_string(&endless).unwrap()).unwrap(), endless);
     }
 }

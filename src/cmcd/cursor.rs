@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 /// Text that no reading of the grammar explains; it has no more to say, since nobody answers it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Malformed;
+pub(super) struct MalformedCmcd;
 
 /// What is still unread of one list.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,9 +32,9 @@ impl<'a> Cursor<'a> {
         self.rest = self.rest.trim_start_matches([' ', '\t']);
     }
 
-    pub(super) fn key(&mut self) -> Result<&'a str, Malformed> {
+    pub(super) fn key(&mut self) -> Result<&'a str, MalformedCmcd> {
         let key = self.take_until(|c: char| !(c.is_ascii_alphanumeric() || "_-.*".contains(c)));
-        if key.is_empty() { Err(Malformed) } else { Ok(key) }
+        if key.is_empty() { Err(MalformedCmcd) } else { Ok(key) }
     }
 
     /// A token, a number or any other unquoted word; empty when a delimiter stands next.
@@ -43,11 +43,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// The text up to the closing quote, after the opening one; borrowed unless it holds escapes.
-    pub(super) fn quoted(&mut self) -> Result<Cow<'a, str>, Malformed> {
+    pub(super) fn quoted(&mut self) -> Result<Cow<'a, str>, MalformedCmcd> {
         let mut text = Cow::Borrowed(self.take_until(|c| matches!(c, '"' | '\\')));
         while !self.eat('"') {
             if !self.eat('\\') {
-                return Err(Malformed);
+                return Err(MalformedCmcd);
             }
             let escaped = if self.eat('"') {
                 '"'
@@ -63,7 +63,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads over `;name` and `;name=value`, and says whether one of them is `v`, the video track.
-    pub(super) fn parameters(&mut self) -> Result<bool, Malformed> {
+    pub(super) fn parameters(&mut self) -> Result<bool, MalformedCmcd> {
         let mut video = false;
         while self.eat(';') {
             self.skip_space();
@@ -105,10 +105,10 @@ mod tests {
             (r#"\\\\""#, Ok(r"\\")),
             (r#"a\nb""#, Ok(r"a\nb")),
             (r#"é, (ü)""#, Ok("é, (ü)")),
-            ("open", Err(Malformed)),
-            (r#"open\"#, Err(Malformed)),
-            (r#"open\""#, Err(Malformed)),
-            ("", Err(Malformed)),
+            ("open", Err(MalformedCmcd)),
+            (r#"open\"#, Err(MalformedCmcd)),
+            (r#"open\""#, Err(MalformedCmcd)),
+            ("", Err(MalformedCmcd)),
         ];
         for (text, expected) in rows {
             let read = Cursor::new(text).quoted();
@@ -126,8 +126,8 @@ mod tests {
             (";r=\"0-;v\";x=1", Ok(false)),
             (";a;v=?1", Ok(true)),
             ("", Ok(false)),
-            (";", Err(Malformed)),
-            (";r=\"0", Err(Malformed)),
+            (";", Err(MalformedCmcd)),
+            (";r=\"0", Err(MalformedCmcd)),
         ];
         for (text, expected) in rows {
             assert_eq!(Cursor::new(text).parameters(), expected, "{text}");

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use arrayvec::ArrayVec;
 
-use super::cursor::{Cursor, Malformed};
+use super::cursor::{Cursor, MalformedCmcd};
 
 /// Bytes of one list. The longest captured one is below 300.
 pub(super) const LIST_MAX: usize = 8 * 1024;
@@ -22,13 +22,13 @@ const NUMBER_BYTES_MAX: usize = 24;
 
 /// The items of one report, in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct List<'a> {
-    items: ArrayVec<Item<'a>, KEYS_MAX>,
+pub(super) struct CmcdList<'a> {
+    items: ArrayVec<CmcdItem<'a>, KEYS_MAX>,
 }
 
-impl<'a> List<'a> {
+impl<'a> CmcdList<'a> {
     /// Adds the items of `text`: all of them, or none when it is malformed or beyond a bound.
-    pub(super) fn read(&mut self, text: &'a str) -> Result<(), Malformed> {
+    pub(super) fn read(&mut self, text: &'a str) -> Result<(), MalformedCmcd> {
         let before = self.items.len();
         let added = self.add(text);
         if added.is_err() {
@@ -37,13 +37,13 @@ impl<'a> List<'a> {
         added
     }
 
-    pub(super) fn items(&self) -> &[Item<'a>] {
+    pub(super) fn items(&self) -> &[CmcdItem<'a>] {
         &self.items
     }
 
-    fn add(&mut self, text: &'a str) -> Result<(), Malformed> {
+    fn add(&mut self, text: &'a str) -> Result<(), MalformedCmcd> {
         if text.len() > LIST_MAX {
-            return Err(Malformed);
+            return Err(MalformedCmcd);
         }
         let mut cursor = Cursor::new(text);
         loop {
@@ -55,26 +55,26 @@ impl<'a> List<'a> {
             if cursor.eat(',') {
                 continue;
             }
-            let item = Item::read(&mut cursor)?;
-            self.items.try_push(item).map_err(|_| Malformed)?;
+            let item = CmcdItem::read(&mut cursor)?;
+            self.items.try_push(item).map_err(|_| MalformedCmcd)?;
             cursor.skip_space();
             if !cursor.is_done() && !cursor.eat(',') {
-                return Err(Malformed);
+                return Err(MalformedCmcd);
             }
         }
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Item<'a> {
+pub(super) struct CmcdItem<'a> {
     pub(super) key: &'a str,
-    pub(super) value: Value<'a>,
+    pub(super) value: CmcdValue<'a>,
 }
 
-impl<'a> Item<'a> {
-    fn read(cursor: &mut Cursor<'a>) -> Result<Self, Malformed> {
+impl<'a> CmcdItem<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Result<Self, MalformedCmcd> {
         let key = cursor.key()?;
-        let value = if cursor.eat('=') { Value::read(cursor)? } else { Value::True };
+        let value = if cursor.eat('=') { CmcdValue::read(cursor)? } else { CmcdValue::True };
         cursor.parameters()?;
         Ok(Self { key, value })
     }
@@ -82,7 +82,7 @@ impl<'a> Item<'a> {
 
 /// A value as it was written; its methods say what it can be read as.
 #[derive(Debug, PartialEq)]
-pub(super) enum Value<'a> {
+pub(super) enum CmcdValue<'a> {
     Bare(&'a str),
     /// An inner list, checked to its end, from its first member on.
     Members(Cursor<'a>),
@@ -90,21 +90,21 @@ pub(super) enum Value<'a> {
     True,
 }
 
-impl<'a> Value<'a> {
-    fn read(cursor: &mut Cursor<'a>) -> Result<Self, Malformed> {
+impl<'a> CmcdValue<'a> {
+    fn read(cursor: &mut Cursor<'a>) -> Result<Self, MalformedCmcd> {
         if !cursor.eat('(') {
             return Self::single(cursor);
         }
         let members = *cursor;
         for _ in 0..=MEMBERS_MAX {
-            if Member::read(cursor)?.is_none() {
+            if ListMember::read(cursor)?.is_none() {
                 return Ok(Self::Members(members));
             }
         }
-        Err(Malformed)
+        Err(MalformedCmcd)
     }
 
-    fn single(cursor: &mut Cursor<'a>) -> Result<Self, Malformed> {
+    fn single(cursor: &mut Cursor<'a>) -> Result<Self, MalformedCmcd> {
         if cursor.eat('"') { cursor.quoted().map(Self::Quoted) } else { Ok(Self::Bare(cursor.bare())) }
     }
 
@@ -149,30 +149,30 @@ impl<'a> Value<'a> {
         video.or_else(|| self.members().filter_map(|member| member.value.whole()).max())
     }
 
-    fn members(&self) -> impl Iterator<Item = Member<'a>> + use<'a> {
+    fn members(&self) -> impl Iterator<Item = ListMember<'a>> + use<'a> {
         let mut cursor = match self {
             Self::Members(cursor) => *cursor,
             Self::Bare(_) | Self::Quoted(_) | Self::True => Cursor::new(")"),
         };
-        std::iter::from_fn(move || Member::read(&mut cursor).ok().flatten())
+        std::iter::from_fn(move || ListMember::read(&mut cursor).ok().flatten())
     }
 }
 
-struct Member<'a> {
-    value: Value<'a>,
+struct ListMember<'a> {
+    value: CmcdValue<'a>,
     is_video: bool,
 }
 
-impl<'a> Member<'a> {
+impl<'a> ListMember<'a> {
     /// The next member; none behind the closing parenthesis.
-    fn read(cursor: &mut Cursor<'a>) -> Result<Option<Self>, Malformed> {
+    fn read(cursor: &mut Cursor<'a>) -> Result<Option<Self>, MalformedCmcd> {
         cursor.skip_space();
         if cursor.eat(')') {
             return Ok(None);
         }
-        let value = Value::single(cursor)?;
-        if value == Value::Bare("") {
-            return Err(Malformed);
+        let value = CmcdValue::single(cursor)?;
+        if value == CmcdValue::Bare("") {
+            return Err(MalformedCmcd);
         }
         let is_video = cursor.parameters()?;
         Ok(Some(Self { value, is_video }))
@@ -184,13 +184,13 @@ mod tests {
     use super::*;
 
     fn keys(text: &str) -> Option<Vec<String>> {
-        let mut list = List::default();
+        let mut list = CmcdList::default();
         list.read(text).ok()?;
         Some(list.items().iter().map(|item| item.key.to_owned()).collect())
     }
 
-    fn value(text: &str) -> Value<'_> {
-        let mut list = List::default();
+    fn value(text: &str) -> CmcdValue<'_> {
+        let mut list = CmcdList::default();
         list.read(text).unwrap();
         list.items.pop().unwrap().value
     }
@@ -318,9 +318,9 @@ mod tests {
 
     #[test]
     fn a_malformed_text_adds_nothing() {
-        let mut list = List::default();
+        let mut list = CmcdList::default();
         assert_eq!(list.read("a,b"), Ok(()));
-        assert_eq!(list.read("c,d=\""), Err(Malformed));
+        assert_eq!(list.read("c,d=\""), Err(MalformedCmcd));
         assert_eq!(list.read("e"), Ok(()));
         let keys: Vec<_> = list.items().iter().map(|item| item.key).collect();
         assert_eq!(keys, ["a", "b", "e"]);

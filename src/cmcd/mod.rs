@@ -14,5 +14,5 @@ mod tests;
 mod word;
 
 pub use self::read::{Batch, HEADERS, PARAMETER, Unreadable, batch, from_body, from_headers, from_query, is_header};
-pub use self::report::Report;
-pub use self::word::{Event, Format, Object, State};
+pub use self::report::CmcdReport;
+pub use self::word::{CmcdEvent, CmcdFormat, CmcdObject, CmcdState};

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
-use super::item::{LIST_MAX, List};
-use super::report::Report;
+use super::item::{CmcdList, LIST_MAX};
+use super::report::CmcdReport;
 
 /// The request headers that carry version 1 and 2. Which key sits in which is not looked at.
 pub const HEADERS: [&str; 4] = ["cmcd-object", "cmcd-request", "cmcd-session", "cmcd-status"];
@@ -34,13 +34,13 @@ pub enum Unreadable {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// In the order of the body, which need not be that of the events; some may come twice.
-    pub reports: Vec<Report>,
+    pub reports: Vec<CmcdReport>,
     /// Lines that were no list; blank ones do not count.
     pub skipped: usize,
 }
 
 /// The report in the query of a media request or of a GET event. Of several, the last.
-pub fn from_query(query: &str) -> Option<Report> {
+pub fn from_query(query: &str) -> Option<CmcdReport> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.rfind(|(name, _)| is_parameter(name))?;
     if value.len() > ENCODED_MAX {
@@ -57,7 +57,7 @@ pub fn is_header(name: &HeaderName) -> bool {
 }
 
 /// The report in the four headers, whichever came. One that is no list is left out.
-pub fn from_headers(headers: &HeaderMap) -> Option<Report> {
+pub fn from_headers(headers: &HeaderMap) -> Option<CmcdReport> {
     let values = || HEADERS.into_iter().flat_map(|name| headers.get_all(name));
     if values().map(|value| value.len()).sum::<usize>() > LIST_MAX {
         return None;
@@ -66,7 +66,7 @@ pub fn from_headers(headers: &HeaderMap) -> Option<Report> {
 }
 
 /// The reports of an event body (`application/cmcd`): 64 KiB and 256 lines at most.
-pub fn from_body(body: &[u8]) -> Result<Vec<Report>, Unreadable> {
+pub fn from_body(body: &[u8]) -> Result<Vec<CmcdReport>, Unreadable> {
     batch(body).map(|batch| batch.reports)
 }
 
@@ -90,11 +90,11 @@ fn is_parameter(name: &str) -> bool {
     percent_decode_str(name).eq(PARAMETER.bytes())
 }
 
-fn report<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<Report> {
-    let mut list = List::default();
+fn report<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<CmcdReport> {
+    let mut list = CmcdList::default();
     for text in texts {
         // What cannot be read says nothing; the other headers still do.
         let _ = list.read(text);
     }
-    if list.items().is_empty() { None } else { Some(Report::new(&list)) }
+    if list.items().is_empty() { None } else { Some(CmcdReport::new(&list)) }
 }

@@ -3,8 +3,8 @@
 //! Owns which key is which fact. It keeps no other key and no order, and it draws no conclusion: the
 //! state, the playhead and the liveness of a playback are worked out by those who hold the session.
 
-use super::item::{List, Value};
-use super::word::{self, Event, Format, Object, State};
+use super::item::{CmcdList, CmcdValue};
+use super::word::{self, CmcdEvent, CmcdFormat, CmcdObject, CmcdState};
 
 /// CTA-5004, table 1.
 const SID_CHARS_MAX: usize = 64;
@@ -16,7 +16,7 @@ const RATE_MAX: f64 = 64.0;
 /// What one player said at one moment. A fact that was absent or unreadable is `None` or false.
 /// Times are milliseconds of fifteen digits at most.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub struct CmcdReport {
     /// `bg`: whether the player is in the background.
     pub background: Option<bool>,
     /// `bl`: the buffer of the video track, else the largest one named.
@@ -26,13 +26,13 @@ pub struct Report {
     /// `d`: how long the requested segment is.
     pub duration_ms: Option<u64>,
     /// `e`: only in event reports.
-    pub event: Option<Event>,
+    pub event: Option<CmcdEvent>,
     /// `sf`.
-    pub format: Option<Format>,
+    pub format: Option<CmcdFormat>,
     /// `st`.
     pub live: Option<bool>,
     /// `ot`.
-    pub object: Option<Object>,
+    pub object: Option<CmcdObject>,
     /// `pt`: said by no player measured; see `buffer_ms`.
     pub playhead_ms: Option<u64>,
     /// `pr`: absent means 1, and a pause does not show as 0. From -64 to 64.
@@ -46,16 +46,16 @@ pub struct Report {
     /// `bs`: the buffer ran empty since the last report.
     pub starved: bool,
     /// `sta`: none also when the value is unknown; the last state then stands.
-    pub state: Option<State>,
+    pub state: Option<CmcdState>,
     /// `ts`: when the event happened, since the epoch, by the player's clock.
     pub time_ms: Option<u64>,
     /// `v`: 1 when absent or nonsense.
     pub version: u8,
 }
 
-impl Report {
+impl CmcdReport {
     /// The facts of a list; of a key that came twice, the last.
-    pub(super) fn new(list: &List<'_>) -> Self {
+    pub(super) fn new(list: &CmcdList<'_>) -> Self {
         let mut report = Self::default();
         for item in list.items() {
             report.note(item.key, &item.value);
@@ -63,22 +63,22 @@ impl Report {
         report
     }
 
-    fn note(&mut self, key: &str, value: &Value<'_>) {
+    fn note(&mut self, key: &str, value: &CmcdValue<'_>) {
         match key {
             "bg" => self.background = value.truth(),
             "bl" => self.buffer_ms = value.of_video(),
             "bs" => self.starved = value.truth().unwrap_or(false),
             "cid" => self.cid = checked(value, CID_CHARS_MAX),
             "d" => self.duration_ms = value.whole(),
-            "e" => self.event = value.text().map(Event::from_token),
-            "ot" => self.object = value.text().and_then(Object::from_token),
+            "e" => self.event = value.text().map(CmcdEvent::from_token),
+            "ot" => self.object = value.text().and_then(CmcdObject::from_token),
             "pr" => self.rate = value.decimal().filter(|rate| rate.abs() <= RATE_MAX),
             "pt" => self.playhead_ms = value.whole(),
-            "sf" => self.format = value.text().and_then(Format::from_token),
+            "sf" => self.format = value.text().and_then(CmcdFormat::from_token),
             "sid" => self.sid = checked(value, SID_CHARS_MAX),
             "sn" => self.sequence = value.whole(),
             "st" => self.live = value.text().and_then(word::live),
-            "sta" => self.state = value.text().and_then(State::from_token),
+            "sta" => self.state = value.text().and_then(CmcdState::from_token),
             "su" => self.startup = value.truth().unwrap_or(false),
             "ts" => self.time_ms = value.whole(),
             "v" => self.version = version(value),
@@ -87,7 +87,7 @@ impl Report {
     }
 }
 
-impl Default for Report {
+impl Default for CmcdReport {
     /// A player that said nothing, in version 1.
     fn default() -> Self {
         Self {
@@ -112,12 +112,12 @@ impl Default for Report {
     }
 }
 
-fn checked(value: &Value<'_>, chars_max: usize) -> Option<String> {
+fn checked(value: &CmcdValue<'_>, chars_max: usize) -> Option<String> {
     let text = value.text()?;
     let fits = !text.is_empty() && text.chars().nth(chars_max).is_none();
     (fits && !text.contains(char::is_control)).then(|| text.to_owned())
 }
 
-fn version(value: &Value<'_>) -> u8 {
+fn version(value: &CmcdValue<'_>) -> u8 {
     value.whole().and_then(|version| u8::try_from(version).ok()).filter(|version| *version > 0).unwrap_or(1)
 }

@@ -14,18 +14,18 @@ const HLS_PAUSE: &str =
     r#"bl=(12000),br=(300),cid="c1",e=ps,mtp=(11300),sf=h,sid="sess-hls",sn=7,st=v,sta=a,ts=1795285947744,v=2"#;
 const DASH_V2: &str = r#"bl=(5900;v),br=(204;v),cid="c1",d=2000,ot=v,sf=d,sid="sess-dash",sn=9,st=v,sta=p,v=2"#;
 
-fn hls() -> Report {
-    Report {
+fn hls() -> CmcdReport {
+    CmcdReport {
         cid: Some("c1".into()),
-        format: Some(Format::Hls),
+        format: Some(CmcdFormat::Hls),
         live: Some(false),
         sid: Some("sess-hls".into()),
-        ..Report::default()
+        ..CmcdReport::default()
     }
 }
 
-fn hls_event(event: Event, sequence: u64, state: State, time_ms: u64) -> Report {
-    Report {
+fn hls_event(event: CmcdEvent, sequence: u64, state: CmcdState, time_ms: u64) -> CmcdReport {
+    CmcdReport {
         buffer_ms: Some(12_000),
         event: Some(event),
         sequence: Some(sequence),
@@ -36,50 +36,50 @@ fn hls_event(event: Event, sequence: u64, state: State, time_ms: u64) -> Report 
     }
 }
 
-fn dash() -> Report {
-    Report { format: Some(Format::Dash), sid: Some("sess-dash".into()), version: 2, ..hls() }
+fn dash() -> CmcdReport {
+    CmcdReport { format: Some(CmcdFormat::Dash), sid: Some("sess-dash".into()), version: 2, ..hls() }
 }
 
-fn shaka() -> Report {
-    Report { format: Some(Format::Dash), sid: Some("sess-shaka".into()), version: 2, ..hls() }
+fn shaka() -> CmcdReport {
+    CmcdReport { format: Some(CmcdFormat::Dash), sid: Some("sess-shaka".into()), version: 2, ..hls() }
 }
 
 /// What unmodified players sent, after URL-decoding, and what it says.
-fn captured() -> Vec<(&'static str, Report)> {
-    let hls_segment = Report { duration_ms: Some(2000), object: Some(Object::Muxed), ..hls() };
+fn captured() -> Vec<(&'static str, CmcdReport)> {
+    let hls_segment = CmcdReport { duration_ms: Some(2000), object: Some(CmcdObject::Muxed), ..hls() };
     vec![
-        (HLS_V1, Report { buffer_ms: Some(10_000), ..hls_segment.clone() }),
+        (HLS_V1, CmcdReport { buffer_ms: Some(10_000), ..hls_segment.clone() }),
         (
             r#"bl=0,br=300,bs,cid="c1",d=2000,dl=0,mtp=12100,nor="..%2Fhls%2Fs31.m4s",ot=av,rtp=1500,sf=h,sid="sess-hls",st=v,su,tb=300"#,
-            Report { buffer_ms: Some(0), startup: true, starved: true, ..hls_segment.clone() },
+            CmcdReport { buffer_ms: Some(0), startup: true, starved: true, ..hls_segment.clone() },
         ),
         (
             HLS_V2,
-            Report {
+            CmcdReport {
                 buffer_ms: Some(10_000),
                 sequence: Some(10),
-                state: Some(State::Playing),
+                state: Some(CmcdState::Playing),
                 version: 2,
                 ..hls_segment
             },
         ),
-        (HLS_PAUSE, hls_event(Event::PlayState, 7, State::Paused, 1_795_285_947_744)),
+        (HLS_PAUSE, hls_event(CmcdEvent::PlayState, 7, CmcdState::Paused, 1_795_285_947_744)),
         (
             r#"bl=(12000),br=(300),cid="c1",e=t,mtp=(11300),sf=h,sid="sess-hls",sn=8,st=v,sta=a,ts=1795285949902,v=2"#,
-            hls_event(Event::Interval, 8, State::Paused, 1_795_285_949_902),
+            hls_event(CmcdEvent::Interval, 8, CmcdState::Paused, 1_795_285_949_902),
         ),
         (
             r#"bl=(12000),br=(300),cid="c1",e=ps,mtp=(12600),sf=h,sid="sess-hls",sn=12,st=v,sta=k,ts=1795285957746,v=2"#,
-            hls_event(Event::PlayState, 12, State::Seeking, 1_795_285_957_746),
+            hls_event(CmcdEvent::PlayState, 12, CmcdState::Seeking, 1_795_285_957_746),
         ),
         (
             r#"bl=(12000),br=(300),cid="c1",e=ps,mtp=(12600),sf=h,sid="sess-hls",sn=13,st=v,sta=r,ts=1795285957748,v=2"#,
-            hls_event(Event::PlayState, 13, State::Rebuffering, 1_795_285_957_748),
+            hls_event(CmcdEvent::PlayState, 13, CmcdState::Rebuffering, 1_795_285_957_748),
         ),
         (
             r#"cid="c1",e=t,sf=h,sid="sess-hls",sn=0,ts=1795285940901,v=2"#,
-            Report {
-                event: Some(Event::Interval),
+            CmcdReport {
+                event: Some(CmcdEvent::Interval),
                 live: None,
                 sequence: Some(0),
                 time_ms: Some(1_795_285_940_901),
@@ -89,69 +89,79 @@ fn captured() -> Vec<(&'static str, Report)> {
         ),
         (
             DASH_V2,
-            Report {
+            CmcdReport {
                 buffer_ms: Some(5900),
                 duration_ms: Some(2000),
-                object: Some(Object::Video),
+                object: Some(CmcdObject::Video),
                 sequence: Some(9),
-                state: Some(State::Playing),
+                state: Some(CmcdState::Playing),
                 ..dash()
             },
         ),
         (
             r#"bl=(6100;v 8100;a),cid="c1",e=ps,sf=d,sid="sess-dash",sn=5,st=v,sta=a,ts=1795286053874,v=2"#,
-            Report {
+            CmcdReport {
                 buffer_ms: Some(6100),
-                event: Some(Event::PlayState),
+                event: Some(CmcdEvent::PlayState),
                 sequence: Some(5),
-                state: Some(State::Paused),
+                state: Some(CmcdState::Paused),
                 time_ms: Some(1_795_286_053_874),
                 ..dash()
             },
         ),
         (
             r#"cid="c1",e=t,sf=d,sid="sess-dash",sn=6,st=v,sta=a,ts=1795286056027,v=2"#,
-            Report {
-                event: Some(Event::Interval),
+            CmcdReport {
+                event: Some(CmcdEvent::Interval),
                 sequence: Some(6),
-                state: Some(State::Paused),
+                state: Some(CmcdState::Paused),
                 time_ms: Some(1_795_286_056_027),
                 ..dash()
             },
         ),
         (
             "e=ps,ts=1795285978914,v=2",
-            Report { event: Some(Event::PlayState), time_ms: Some(1_795_285_978_914), version: 2, ..Report::default() },
+            CmcdReport {
+                event: Some(CmcdEvent::PlayState),
+                time_ms: Some(1_795_285_978_914),
+                version: 2,
+                ..CmcdReport::default()
+            },
         ),
         (
             r#"bl=(5700;v),br=(204;v),cid="proxy-cid",d=2000,nor=("chunk-stream0-00005.m4s"),ot=v,sid="proxy-sid-2",sn=9,sta=p,v=2"#,
-            Report {
+            CmcdReport {
                 buffer_ms: Some(5700),
                 cid: Some("proxy-cid".into()),
                 duration_ms: Some(2000),
-                object: Some(Object::Video),
+                object: Some(CmcdObject::Video),
                 sequence: Some(9),
                 sid: Some("proxy-sid-2".into()),
-                state: Some(State::Playing),
+                state: Some(CmcdState::Playing),
                 version: 2,
-                ..Report::default()
+                ..CmcdReport::default()
             },
         ),
         (
             r#"cid="c1",e="ps",mtp=1500,sf=d,sid="sess-shaka",sn=4,sta="s",su,ts=1795286047667,v=2"#,
-            Report {
-                event: Some(Event::PlayState),
+            CmcdReport {
+                event: Some(CmcdEvent::PlayState),
                 live: None,
                 sequence: Some(4),
                 startup: true,
-                state: Some(State::Starting),
+                state: Some(CmcdState::Starting),
                 time_ms: Some(1_795_286_047_667),
                 ..shaka()
             },
         ),
         (
             r#"br=(268),cid="c1",e=t,sf=d,sid="sess-shaka",sn=3,st=v,ts=1795285987716,v=2"#,
-            Report { event: Some(Event::Interval), sequence: Some(3), time_ms: Some(1_795_285_987_716), ..shaka() },
+            CmcdReport {
+                event: Some(CmcdEvent::Interval),
+                sequence: Some(3),
+                time_ms: Some(1_795_285_987_716),
+                ..shaka()
+            },
         ),
     ]
 }
@@ -171,7 +181,7 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
     pairs.iter().map(pair).collect()
 }
 
-fn from_line(line: &str) -> Option<Report> {
+fn from_line(line: &str) -> Option<CmcdReport> {
     from_body(line.as_bytes()).unwrap().pop()
 }
 
@@ -188,10 +198,10 @@ fn captured_lines_say_the_same_in_every_way_in() {
 
 #[test]
 fn headers_are_one_report_wherever_a_key_sits() {
-    let expected = Report {
+    let expected = CmcdReport {
         buffer_ms: Some(2000),
         duration_ms: Some(2000),
-        object: Some(Object::Audio),
+        object: Some(CmcdObject::Audio),
         sequence: Some(5),
         startup: true,
         ..shaka()
@@ -219,7 +229,7 @@ fn headers_are_one_report_wherever_a_key_sits() {
 fn a_broken_header_leaves_the_others() {
     let mut map = headers(&[("cmcd-session", "sid=\"s\""), ("cmcd-status", "bs,cid=\"open")]);
     map.insert("cmcd-object", HeaderValue::from_bytes(b"cid=\"\xff\"").unwrap());
-    assert_eq!(from_headers(&map), Some(Report { sid: Some("s".into()), ..Report::default() }));
+    assert_eq!(from_headers(&map), Some(CmcdReport { sid: Some("s".into()), ..CmcdReport::default() }));
 
     assert_eq!(from_headers(&headers(&[])), None);
     assert_eq!(from_headers(&headers(&[("cmcd-status", ""), ("accept", "sid=\"s\"")])), None);
@@ -281,8 +291,8 @@ fn bodies_are_bounded() {
 /// Each says as little as `expected`, whoever wrote it.
 #[test]
 fn hostile_lists_say_little() {
-    let none = Report::default();
-    let sid = |text: &str| Report { sid: Some(text.into()), ..Report::default() };
+    let none = CmcdReport::default();
+    let sid = |text: &str| CmcdReport { sid: Some(text.into()), ..CmcdReport::default() };
     let rows = [
         ("sid=\"\"", none.clone()),
         ("sid=", none.clone()),
@@ -307,11 +317,14 @@ fn hostile_lists_say_little() {
         ("bs=?0,su=0", none.clone()),
         ("bs,bs=?0", none.clone()),
         ("unknown,__proto__=1,br=(1)", none.clone()),
-        ("e=new", Report { event: Some(Event::Other), ..none.clone() }),
-        ("pr=0,v=2", Report { rate: Some(0.0), version: 2, ..none.clone() }),
-        ("pr=-1.5", Report { rate: Some(-1.5), ..none.clone() }),
-        ("bg", Report { background: Some(true), ..none.clone() }),
-        ("bg=?0,pt=1200,st=ll", Report { background: Some(false), playhead_ms: Some(1200), live: Some(true), ..none }),
+        ("e=new", CmcdReport { event: Some(CmcdEvent::Other), ..none.clone() }),
+        ("pr=0,v=2", CmcdReport { rate: Some(0.0), version: 2, ..none.clone() }),
+        ("pr=-1.5", CmcdReport { rate: Some(-1.5), ..none.clone() }),
+        ("bg", CmcdReport { background: Some(true), ..none.clone() }),
+        (
+            "bg=?0,pt=1200,st=ll",
+            CmcdReport { background: Some(false), playhead_ms: Some(1200), live: Some(true), ..none },
+        ),
     ];
     for (text, expected) in rows {
         assert_eq!(from_query(&format!("CMCD={}", encoded(text))), Some(expected), "{text:?}");
@@ -353,7 +366,7 @@ struct Hand {
     quoted: bool,
 }
 
-fn written(report: &Report, hand: Hand) -> Vec<String> {
+fn written(report: &CmcdReport, hand: Hand) -> Vec<String> {
     let mut items = vec!["com.example-x=\"a,b\";p=1".to_owned(), format!("v={}", report.version)];
     let mut put = |key: &str, value: Option<String>| items.extend(value.map(|value| format!("{key}={value}")));
     let quoted = |text: &String| format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""));
@@ -377,10 +390,11 @@ fn written(report: &Report, hand: Hand) -> Vec<String> {
     items
 }
 
-const STATES: [(&str, State); 3] = [("p", State::Playing), ("a", State::Paused), ("k", State::Seeking)];
-const EVENTS: [(&str, Event); 3] = [("ps", Event::PlayState), ("t", Event::Interval), ("rr", Event::ResponseReceived)];
+const STATES: [(&str, CmcdState); 3] = [("p", CmcdState::Playing), ("a", CmcdState::Paused), ("k", CmcdState::Seeking)];
+const EVENTS: [(&str, CmcdEvent); 3] =
+    [("ps", CmcdEvent::PlayState), ("t", CmcdEvent::Interval), ("rr", CmcdEvent::ResponseReceived)];
 
-fn reports() -> impl Strategy<Value = Report> {
+fn reports() -> impl Strategy<Value = CmcdReport> {
     let whole = || proptest::option::of(0..1_000_000_000_000_u64);
     let text =
         |most: usize| proptest::option::of(proptest::string::string_regex(&format!("\\PC{{1,{most}}}")).unwrap());
@@ -393,7 +407,7 @@ fn reports() -> impl Strategy<Value = Report> {
     );
     facts.prop_map(|((sid, cid, buffer_ms, duration_ms, sequence, time_ms), rate, state, event, rest)| {
         let (background, live, starved, version) = rest;
-        Report {
+        CmcdReport {
             background,
             buffer_ms,
             cid,
@@ -407,7 +421,7 @@ fn reports() -> impl Strategy<Value = Report> {
             state,
             time_ms,
             version,
-            ..Report::default()
+            ..CmcdReport::default()
         }
     })
 }

@@ -6,7 +6,7 @@
 
 /// What made a player report, `e`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Event {
+pub enum CmcdEvent {
     Background,
     ContentId,
     Error,
@@ -19,7 +19,7 @@ pub enum Event {
     ResponseReceived,
 }
 
-impl Event {
+impl CmcdEvent {
     pub(super) fn from_token(token: &str) -> Self {
         match token {
             "b" => Self::Background,
@@ -36,7 +36,7 @@ impl Event {
 
 /// How the content is packaged, `sf`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Format {
+pub enum CmcdFormat {
     Dash,
     Hls,
     /// Neither, version 2's `e` included.
@@ -44,7 +44,7 @@ pub enum Format {
     Smooth,
 }
 
-impl Format {
+impl CmcdFormat {
     pub(super) fn from_token(token: &str) -> Option<Self> {
         Some(match token {
             "d" => Self::Dash,
@@ -58,7 +58,7 @@ impl Format {
 
 /// What is being requested, `ot`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Object {
+pub enum CmcdObject {
     Audio,
     Caption,
     Init,
@@ -70,7 +70,7 @@ pub enum Object {
     Video,
 }
 
-impl Object {
+impl CmcdObject {
     /// Whether its buffer says where the player stands.
     pub fn is_media(self) -> bool {
         matches!(self, Self::Audio | Self::Muxed | Self::Video)
@@ -94,7 +94,7 @@ impl Object {
 
 /// What the player does, `sta`; version 2 only.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum State {
+pub enum CmcdState {
     Ended,
     Failed,
     Paused,
@@ -107,7 +107,7 @@ pub enum State {
     Waiting,
 }
 
-impl State {
+impl CmcdState {
     pub(super) fn from_token(token: &str) -> Option<Self> {
         Some(match token {
             "a" => Self::Paused,
@@ -141,40 +141,42 @@ mod tests {
     #[test]
     fn every_state_has_its_token() {
         let rows = [
-            ("s", State::Starting),
-            ("p", State::Playing),
-            ("k", State::Seeking),
-            ("r", State::Rebuffering),
-            ("a", State::Paused),
-            ("w", State::Waiting),
-            ("e", State::Ended),
-            ("f", State::Failed),
-            ("q", State::Quit),
-            ("d", State::Preloading),
+            ("s", CmcdState::Starting),
+            ("p", CmcdState::Playing),
+            ("k", CmcdState::Seeking),
+            ("r", CmcdState::Rebuffering),
+            ("a", CmcdState::Paused),
+            ("w", CmcdState::Waiting),
+            ("e", CmcdState::Ended),
+            ("f", CmcdState::Failed),
+            ("q", CmcdState::Quit),
+            ("d", CmcdState::Preloading),
         ];
         for (token, state) in rows {
-            assert_eq!(State::from_token(token), Some(state));
+            assert_eq!(CmcdState::from_token(token), Some(state));
         }
         for unknown in ["", "P", "pp", "?1"] {
-            assert_eq!(State::from_token(unknown), None);
+            assert_eq!(CmcdState::from_token(unknown), None);
         }
     }
 
     #[test]
     fn an_unknown_event_is_still_one() {
-        let known = ["b", "c", "e", "pr", "ps", "rr", "t"].map(Event::from_token);
-        assert!(!known.contains(&Event::Other));
+        let known = ["b", "c", "e", "pr", "ps", "rr", "t"].map(CmcdEvent::from_token);
+        assert!(!known.contains(&CmcdEvent::Other));
         for other in ["bc", "m", "um", "pe", "as", "sk", "ce", "h", "new", ""] {
-            assert_eq!(Event::from_token(other), Event::Other);
+            assert_eq!(CmcdEvent::from_token(other), CmcdEvent::Other);
         }
     }
 
     #[test]
     fn three_objects_say_where_the_player_stands() {
         let objects = ["m", "a", "v", "av", "i", "c", "tt", "k", "o"];
-        let media: Vec<_> =
-            objects.into_iter().filter(|token| Object::from_token(token).is_some_and(Object::is_media)).collect();
-        assert!(objects.into_iter().all(|token| Object::from_token(token).is_some()));
+        let media: Vec<_> = objects
+            .into_iter()
+            .filter(|token| CmcdObject::from_token(token).is_some_and(CmcdObject::is_media))
+            .collect();
+        assert!(objects.into_iter().all(|token| CmcdObject::from_token(token).is_some()));
         assert_eq!(media, ["a", "v", "av"]);
     }
 }

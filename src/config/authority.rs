@@ -13,7 +13,7 @@ use super::firstlight::firstlight;
 use super::nagra_ssm::nagra_ssm;
 use super::table_reader::{TableReader, one_of};
 use super::units::show_duration;
-use super::{EmbeddedSettings, Endpoint, FirstLightSettings, NagraSsmSettings, SessionControlMode, headers, words};
+use super::{EmbeddedSettings, EndpointUrl, FirstLightSettings, NagraSsmSettings, SessionControlMode, headers, words};
 
 /// `[[authority]]`
 #[derive(Debug)]
@@ -57,7 +57,7 @@ const KINDS: &[(&str, ReadKind)] = &[
 /// The properties of an authority's settings that the configuration itself, and a reload, look at.
 pub trait KindSettings {
     /// Every server that is called, with its CA file if one is named.
-    fn servers(&self) -> Vec<(&Endpoint, Option<&Path>)>;
+    fn servers(&self) -> Vec<(&EndpointUrl, Option<&Path>)>;
 
     /// Tells whether the authority takes a player's renewals as heartbeats.
     fn takes_renewals(&self) -> bool {

@@ -7,14 +7,14 @@ use http::HeaderName;
 
 use super::route::{RouteContext, authority, device, strip_cmcd, timeout, upstream_headers};
 use super::table_reader::TableReader;
-use super::{Endpoint, IdentitySource, ViewerHeader, route};
+use super::{EndpointUrl, IdentitySource, ViewerHeader, route};
 
 #[derive(Debug)]
 pub struct AuthorizeRouteSettings {
     /// Index into the authorities.
     pub authority: usize,
     /// The service that the app asked before.
-    pub authorize_url: Endpoint,
+    pub authorize_url: EndpointUrl,
     pub ca: Option<PathBuf>,
     /// More places of the content's URL in the reply, dots between names.
     pub content_paths: Vec<String>,
@@ -42,7 +42,7 @@ pub(super) fn authorize(
 ) -> Option<AuthorizeRouteSettings> {
     table.need("authorize-url", "write the URL of the app's own authorization service");
     table.need("authority", "name the [[authority]] that grants what is authorized here");
-    let url = table.word("authorize-url", Endpoint::parse);
+    let url = table.word("authorize-url", EndpointUrl::parse);
     let places = |key| table.list(key, "[\"data.playback.url\"]", json_path).unwrap_or_default();
     let route = |key: &str| table.word(key, route::route_path);
     let (headers, viewer_headers) = upstream_headers(table, "[\"x-authorization\"]");

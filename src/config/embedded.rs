@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::authority::{GRACE_RANGE, INTERVAL_RANGE, KindSettings};
 use super::table_reader::TableReader;
 use super::token_keys::token_keys;
-use super::{AccountSource, Endpoint, IdentitySource, SessionControlMode, TokenKeySettings, identity_source};
+use super::{AccountSource, EndpointUrl, IdentitySource, SessionControlMode, TokenKeySettings, identity_source};
 
 /// The account of everybody where nothing else is configured: one household.
 pub const HOUSEHOLD_ACCOUNT: &str = "home";
@@ -39,7 +39,7 @@ pub struct EmbeddedSettings {
 }
 
 impl KindSettings for EmbeddedSettings {
-    fn servers(&self) -> Vec<(&Endpoint, Option<&Path>)> {
+    fn servers(&self) -> Vec<(&EndpointUrl, Option<&Path>)> {
         let url = self.token_keys.iter().flat_map(|keys| &keys.url);
         url.map(|url| (&url.endpoint, url.ca.as_deref())).collect()
     }

@@ -7,14 +7,14 @@ use http::uri::PathAndQuery;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Clone, Eq, PartialEq)]
-pub struct Endpoint {
+pub struct EndpointUrl {
     uri: Uri,
     host: String,
     port: u16,
     tls: bool,
 }
 
-impl Endpoint {
+impl EndpointUrl {
     /// # Errors
     /// What is wrong, without the text, which may hold a key.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
@@ -84,19 +84,19 @@ impl Endpoint {
 }
 
 /// Writes the whole URL, query included: a record could not be used without it.
-impl Serialize for Endpoint {
+impl Serialize for EndpointUrl {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&self.uri)
     }
 }
 
-impl<'de> Deserialize<'de> for Endpoint {
+impl<'de> Deserialize<'de> for EndpointUrl {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(from)?).map_err(serde::de::Error::custom)
     }
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for EndpointUrl {
     /// Without the query, which may hold a key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
@@ -104,7 +104,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl fmt::Debug for Endpoint {
+impl fmt::Debug for EndpointUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -121,7 +121,7 @@ mod tests {
             ("http://drm.example/a?b", "drm.example", 80, false, "drm.example", "/a"),
             ("http://[::1]:9200/x", "::1", 9200, false, "[::1]:9200", "/x"),
         ] {
-            let endpoint = Endpoint::parse(text).unwrap();
+            let endpoint = EndpointUrl::parse(text).unwrap();
             assert_eq!((endpoint.host(), endpoint.port(), endpoint.tls()), (host, port, tls), "{text}");
             assert_eq!((endpoint.authority(), endpoint.path()), (authority, path), "{text}");
         }
@@ -145,13 +145,13 @@ mod tests {
             ("http://[::1]x:80/", "has something else than a port behind its host"),
             ("http://drm.example:65536/", "has something else than a port behind its host"),
         ] {
-            assert_eq!(Endpoint::parse(text).err(), Some(what), "{text}");
+            assert_eq!(EndpointUrl::parse(text).err(), Some(what), "{text}");
         }
     }
 
     #[test]
     fn the_query_is_not_shown() {
-        let endpoint = Endpoint::parse("https://drm.example/a?key=hush").unwrap();
+        let endpoint = EndpointUrl::parse("https://drm.example/a?key=hush").unwrap();
         assert_eq!(format!("{endpoint} {endpoint:?}"), "https://drm.example/a https://drm.example/a");
         assert_eq!(endpoint.query(), Some("key=hush"));
     }

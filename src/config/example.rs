@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Endpoint;
+use super::EndpointUrl;
 use super::authority::{KindSettings, timeout};
 use super::table_reader::TableReader;
 
@@ -12,7 +12,7 @@ pub struct ExampleSettings {
     /// Trusted for this server in place of the public roots.
     pub ca: Option<PathBuf>,
     /// Where sessions are opened; each lives one segment below.
-    pub sessions: Endpoint,
+    pub sessions: EndpointUrl,
     /// One call to the authority.
     pub timeout: Duration,
 }
@@ -21,11 +21,11 @@ pub struct ExampleSettings {
 pub(super) fn example(table: &TableReader<'_>, call: Duration) -> Option<ExampleSettings> {
     table.need("setup-url", "write where sessions are opened, such as \"https://host/v2/sessions\"");
     let (ca, timeout) = (table.file("ca"), timeout(table, call, Duration::from_secs(2)));
-    Some(ExampleSettings { ca, sessions: table.word("setup-url", Endpoint::parse)?, timeout })
+    Some(ExampleSettings { ca, sessions: table.word("setup-url", EndpointUrl::parse)?, timeout })
 }
 
 impl KindSettings for ExampleSettings {
-    fn servers(&self) -> Vec<(&Endpoint, Option<&Path>)> {
+    fn servers(&self) -> Vec<(&EndpointUrl, Option<&Path>)> {
         vec![(&self.sessions, self.ca.as_deref())]
     }
 }

@@ -14,7 +14,7 @@ use regex_lite::Regex;
 use super::authority::{KindSettings, timeout};
 use super::nearest::nearest;
 use super::table_reader::TableReader;
-use super::{Endpoint, HeaderTemplate, NamePattern, embedded, headers};
+use super::{EndpointUrl, HeaderTemplate, NamePattern, embedded, headers};
 
 /// The contract `firstlight-hb/1`. Facts: `docs/authorities.md`.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct FirstLightSettings {
     pub continue_actions: Vec<String>,
     /// Headers of every call, in place of the caller's own of the same name.
     pub headers: Vec<(HeaderName, HeaderTemplate)>,
-    pub heartbeat: Endpoint,
+    pub heartbeat: EndpointUrl,
     /// When the authorization names no interval.
     pub interval: Duration,
     /// Failures in line that a live playback survives.
@@ -56,7 +56,7 @@ pub struct FirstLightSettings {
 }
 
 impl KindSettings for FirstLightSettings {
-    fn servers(&self) -> Vec<(&Endpoint, Option<&Path>)> {
+    fn servers(&self) -> Vec<(&EndpointUrl, Option<&Path>)> {
         let endpoints = self.stream_concurrency.iter().map(|it| &it.endpoint).chain([&self.heartbeat]);
         endpoints.map(|endpoint| (endpoint, self.ca.as_deref())).collect()
     }
@@ -66,7 +66,7 @@ impl KindSettings for FirstLightSettings {
 #[derive(Debug)]
 pub struct StreamConcurrency {
     /// Names the server; its path is an example.
-    pub endpoint: Endpoint,
+    pub endpoint: EndpointUrl,
     /// With `{deviceId}` in it.
     pub path: String,
 }
@@ -197,11 +197,11 @@ pub(super) fn firstlight(table: &TableReader<'_>, call: Duration) -> Option<Firs
 }
 
 /// `heartbeatEndPointUrl`, `heartbeatServiceEndpoint`: a base, to which the SDK appends the path.
-fn heartbeat(table: &TableReader<'_>) -> Option<Endpoint> {
+fn heartbeat(table: &TableReader<'_>) -> Option<EndpointUrl> {
     table.need("heartbeat-url", "write the base of the heartbeat service, the vendor's heartbeatEndPointUrl");
     let path = table.word("heartbeat-path", path_below);
     let path = path.unwrap_or_else(|| "media/heartbeat".to_owned());
-    table.word("heartbeat-url", |base| below(base, &path).and_then(|url| Endpoint::parse(&url)))
+    table.word("heartbeat-url", |base| below(base, &path).and_then(|url| EndpointUrl::parse(&url)))
 }
 
 /// `streamConcurrencyEndPointUrl`, `streamConcurrencyServiceEndpoint`: empty where it is not used.
@@ -213,8 +213,8 @@ fn stream_concurrency(table: &TableReader<'_>) -> Option<StreamConcurrency> {
     let read = |base: &str| match base {
         "" => Ok(None),
         base => {
-            let endpoint = Endpoint::parse(&below(base, &path.replace(DEVICE_PLACEHOLDER, "device"))?)?;
-            let base = Endpoint::parse(base)?;
+            let endpoint = EndpointUrl::parse(&below(base, &path.replace(DEVICE_PLACEHOLDER, "device"))?)?;
+            let base = EndpointUrl::parse(base)?;
             let path = format!("{}/{path}", base.path().trim_end_matches('/'));
             Ok::<_, &'static str>(Some(StreamConcurrency { endpoint, path }))
         }

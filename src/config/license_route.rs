@@ -8,14 +8,14 @@ use super::refusal::refusal;
 use super::route::{CommonRouteFields, RouteContext, RouteKind, strip_cmcd};
 use super::table_reader::TableReader;
 use super::units::show_duration;
-use super::{AuthorityKind, BodyWrappings, Endpoint, RefusalSettings, RouteSettings};
+use super::{AuthorityKind, BodyWrappings, EndpointUrl, RefusalSettings, RouteSettings};
 
 /// The fields of a `[[route]]` that only those of kind `license` have.
 #[derive(Debug)]
 pub struct LicenseRouteSettings {
     pub enforcement: Enforcement,
     /// The server that grants the licenses.
-    pub license_server: Endpoint,
+    pub license_server: EndpointUrl,
     pub refusal: RefusalSettings,
     pub session_control: SessionControlMode,
     /// Treatment of license calls in which no DRM message is recognised.
@@ -69,7 +69,7 @@ pub(super) fn license_route(
     frame: &RouteContext<'_>,
 ) -> Option<RouteSettings> {
     table.need("license-server", "write the URL that players asked for licenses before");
-    let license_server = table.word("license-server", Endpoint::parse);
+    let license_server = table.word("license-server", EndpointUrl::parse);
     let common = CommonRouteFields::read(table, path, frame);
     let authority = frame.kind(common.authority);
     let enforcement = enforcement(table);

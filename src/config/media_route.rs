@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::route::{CommonRouteFields, RouteContext, RouteKind, route_path, strip_cmcd};
 use super::table_reader::TableReader;
 use super::units::MAX_DURATION;
-use super::{Endpoint, HostPattern, RouteSettings, host_pattern};
+use super::{EndpointUrl, HostPattern, RouteSettings, host_pattern};
 
 /// The fields of a `[[route]]` that only those of kind `media` have.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct MediaRouteSettings {
     /// Largest manifest, bytes.
     pub manifest_max: usize,
     /// The URL below which manifests and segments are; it has no query.
-    pub origin: Endpoint,
+    pub origin: EndpointUrl,
     /// `true` refuses all replies that are neither a manifest nor a known segment.
     pub strict: bool,
     /// The longest pause in a segment on its way from the origin.
@@ -63,9 +63,9 @@ fn media(table: &TableReader<'_>) -> Option<MediaRouteSettings> {
     })
 }
 
-fn origin(table: &TableReader<'_>) -> Option<Endpoint> {
+fn origin(table: &TableReader<'_>) -> Option<EndpointUrl> {
     table.need("origin", "write the URL below which manifests and segments are");
-    let origin = table.word("origin", Endpoint::parse)?;
+    let origin = table.word("origin", EndpointUrl::parse)?;
     if origin.query().is_some() {
         table.fault("origin", "must not have a query: what players ask for brings its own");
         return None;
@@ -78,6 +78,6 @@ fn license_route(text: &str) -> Result<String, String> {
     if text.starts_with('/') {
         return route_path(text);
     }
-    Endpoint::parse(text).map_err(str::to_owned)?;
+    EndpointUrl::parse(text).map_err(str::to_owned)?;
     Ok(text.trim_end_matches('/').to_owned())
 }

@@ -54,7 +54,7 @@ pub use self::authorize_route::AuthorizeRouteSettings;
 pub use self::body::{BodyWrapping, BodyWrappings};
 pub use self::embedded::{EmbeddedSettings, GroupLimits, HOUSEHOLD_ACCOUNT, NamePattern, OnLimit};
 pub use self::endings::EndingRules;
-pub use self::endpoint::Endpoint;
+pub use self::endpoint::EndpointUrl;
 #[cfg(test)]
 pub use self::example::ExampleSettings;
 pub use self::fault::{ConfigFault, ConfigFaults, KeyPlace, NamedFiles};

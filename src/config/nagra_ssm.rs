@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 use super::authority::{GRACE_RANGE, INTERVAL_RANGE, KindSettings, constant_headers, timeout};
 use super::on_unreachable::on_unreachable;
 use super::table_reader::TableReader;
-use super::{Endpoint, OnUnreachable, headers};
+use super::{EndpointUrl, OnUnreachable, headers};
 
 /// NAGRA SSM v1. Facts: `docs/authorities.md`.
 #[derive(Debug)]
@@ -25,23 +25,23 @@ pub struct NagraSsmSettings {
     pub grace: Duration,
     /// Constant headers of every call, such as `nv-tenant-id`.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    pub heartbeat: Endpoint,
+    pub heartbeat: EndpointUrl,
     /// When the setup reply names no interval.
     pub interval: Duration,
     /// `nv-authorizations` of a license call; `{content}` and `{session}` are replaced.
     pub license_authorization: String,
     pub on_unreachable: OnUnreachable,
-    pub renewal: Endpoint,
+    pub renewal: EndpointUrl,
     /// Tried once, and remembered, when `renewal` answers 404 without an error code.
-    pub renewal_other: Option<Endpoint>,
-    pub setup: Endpoint,
-    pub teardown: Endpoint,
+    pub renewal_other: Option<EndpointUrl>,
+    pub setup: EndpointUrl,
+    pub teardown: EndpointUrl,
     /// Bounds one call to the authority.
     pub timeout: Duration,
 }
 
 impl KindSettings for NagraSsmSettings {
-    fn servers(&self) -> Vec<(&Endpoint, Option<&Path>)> {
+    fn servers(&self) -> Vec<(&EndpointUrl, Option<&Path>)> {
         let endpoints = [&self.setup, &self.heartbeat, &self.renewal, &self.teardown];
         let endpoints = endpoints.into_iter().chain(&self.renewal_other);
         endpoints.map(|endpoint| (endpoint, self.ca.as_deref())).collect()
@@ -93,18 +93,18 @@ pub(super) fn nagra_ssm(table: &TableReader<'_>, call: Duration) -> Option<Nagra
 }
 
 struct SsmUrls {
-    heartbeat: Endpoint,
-    renewal: Endpoint,
-    renewal_other: Option<Endpoint>,
-    setup: Endpoint,
-    teardown: Endpoint,
+    heartbeat: EndpointUrl,
+    renewal: EndpointUrl,
+    renewal_other: Option<EndpointUrl>,
+    setup: EndpointUrl,
+    teardown: EndpointUrl,
 }
 
 fn urls(table: &TableReader<'_>) -> Option<SsmUrls> {
     let base = table.word("url", base);
-    let derived = |tail: &str| Endpoint::parse(&format!("{}{tail}", base.as_ref()?)).ok();
+    let derived = |tail: &str| EndpointUrl::parse(&format!("{}{tail}", base.as_ref()?)).ok();
     let either = |key: &str, tail: &str| match table.has(key) {
-        true => table.word(key, Endpoint::parse),
+        true => table.word(key, EndpointUrl::parse),
         false => derived(tail),
     };
     let heartbeat = either("heartbeat-url", HEARTBEAT_PATH);
@@ -126,7 +126,7 @@ fn urls(table: &TableReader<'_>) -> Option<SsmUrls> {
 /// Without a slash at its end; such that every path can follow.
 fn base(text: &str) -> Result<String, &'static str> {
     let base = text.trim_end_matches('/');
-    let longest = Endpoint::parse(&format!("{base}{OTHER_RENEWAL_PATH}"))?;
+    let longest = EndpointUrl::parse(&format!("{base}{OTHER_RENEWAL_PATH}"))?;
     if longest.query().is_some() { Err("must not have a query") } else { Ok(base.to_owned()) }
 }
 

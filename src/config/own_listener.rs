@@ -2,13 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::Endpoint;
+use super::EndpointUrl;
 use super::table_reader::TableReader;
 
 /// Checks those of `keys` in the table that are URLs. `listeners` are all that this process listens on.
 pub(super) fn check_urls(table: &TableReader<'_>, keys: &[&str], listeners: &[SocketAddr]) {
     for key in keys {
-        let Some(Ok(endpoint)) = table.peek(key).map(|text| Endpoint::parse(&text)) else { continue };
+        let Some(Ok(endpoint)) = table.peek(key).map(|text| EndpointUrl::parse(&text)) else { continue };
         if let Some(own) = listeners.iter().find(|listener| leads_to(&endpoint, **listener)) {
             let what =
                 format!("leads to {own}, where this proxy itself listens: write the URL of the server behind it");
@@ -17,7 +17,7 @@ pub(super) fn check_urls(table: &TableReader<'_>, keys: &[&str], listeners: &[So
     }
 }
 
-fn leads_to(endpoint: &Endpoint, listener: SocketAddr) -> bool {
+fn leads_to(endpoint: &EndpointUrl, listener: SocketAddr) -> bool {
     let port = listener.port() != 0 && endpoint.port() == listener.port();
     let named: Option<IpAddr> = match endpoint.host().parse::<IpAddr>() {
         Ok(address) => Some(address.to_canonical()),

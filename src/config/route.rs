@@ -18,7 +18,7 @@ use super::own_listener::check_urls;
 use super::table_reader::TableReader;
 use super::units::{MAX_DURATION, show_duration};
 use super::{
-    AuthorityKind, AuthoritySettings, AuthorizeRouteSettings, EndingRules, Endpoint, IdentitySource, SessionUnit,
+    AuthorityKind, AuthoritySettings, AuthorizeRouteSettings, EndingRules, EndpointUrl, IdentitySource, SessionUnit,
     TokenSource, ViewerHeader, headers, identity_source, words,
 };
 
@@ -73,7 +73,7 @@ impl RouteSettings {
     }
 
     /// The server that this route stands in front of: a license server or an origin.
-    pub fn upstream(&self) -> &Endpoint {
+    pub fn upstream(&self) -> &EndpointUrl {
         match &self.kind {
             RouteKind::License(license) => &license.license_server,
             RouteKind::Media(media) => &media.origin,

@@ -8,7 +8,7 @@ use std::thread;
 use super::limits::limits;
 use super::table_reader::TableReader;
 use super::trusted_proxies::{forwarded_header, trusted_proxies};
-use super::{Endpoint, ForwardedHeader, HostPattern, ServerLimits, TrustedProxies, host_pattern, words};
+use super::{EndpointUrl, ForwardedHeader, HostPattern, ServerLimits, TrustedProxies, host_pattern, words};
 
 /// `[server]`: what players connect to.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ fn check_listeners(table: &TableReader<'_>, listen: &[SocketAddr], plain: &[Sock
 fn host_names(table: &TableReader<'_>, public_url: Option<&str>) -> Vec<HostPattern> {
     let mut hosts =
         table.list("host-names", "[\"tv-proxy.home.arpa\"]", host_pattern::host_pattern).unwrap_or_default();
-    let public = public_url.and_then(|url| Endpoint::parse(url).ok());
+    let public = public_url.and_then(|url| EndpointUrl::parse(url).ok());
     hosts.extend(public.map(|public| HostPattern::Exact(public.host().to_ascii_lowercase())));
     hosts
 }
@@ -150,6 +150,6 @@ fn workers(table: &TableReader<'_>) -> usize {
 /// A base for URLs of ours: `https://tv-proxy.example`, without a slash at its end.
 fn public_url(text: &str) -> Result<String, &'static str> {
     let base = text.trim_end_matches('/');
-    let endpoint = Endpoint::parse(base)?;
+    let endpoint = EndpointUrl::parse(base)?;
     if endpoint.query().is_some() { Err("must not have a query") } else { Ok(base.to_owned()) }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::table_reader::TableReader;
-use super::{AccountSource, Endpoint, IdentitySource};
+use super::{AccountSource, EndpointUrl, IdentitySource};
 use crate::token::{JwksSource, KeyFault, TokenKeySet, TokenRules};
 
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct TokenKeySettings {
 pub struct JwksUrl {
     /// Trusted for it in place of the public roots.
     pub ca: Option<PathBuf>,
-    pub endpoint: Endpoint,
+    pub endpoint: EndpointUrl,
     /// Between two looks for newer keys.
     pub refresh: Duration,
 }
@@ -83,8 +83,8 @@ fn warn_of_unproven_accounts(authority: &TableReader<'_>, account: &[AccountSour
     }
 }
 
-fn jwks_url(text: &str) -> Result<Endpoint, &'static str> {
-    let endpoint = Endpoint::parse(text)?;
+fn jwks_url(text: &str) -> Result<EndpointUrl, &'static str> {
+    let endpoint = EndpointUrl::parse(text)?;
     let is_here = match endpoint.host().parse::<std::net::IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
         Err(_) => endpoint.host().eq_ignore_ascii_case("localhost"),

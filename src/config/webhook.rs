@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Endpoint;
+use super::EndpointUrl;
 use super::authority::names;
 use super::table_reader::TableReader;
 use crate::secret::Secret;
@@ -20,7 +20,7 @@ pub struct WebhookSettings {
     pub secret: Option<Secret>,
     /// Bounds one delivery.
     pub timeout: Duration,
-    pub url: Endpoint,
+    pub url: EndpointUrl,
 }
 
 impl WebhookSettings {
@@ -41,7 +41,7 @@ pub(super) fn webhooks(root: &TableReader<'_>) -> Option<Vec<WebhookSettings>> {
 
 fn webhook(table: &TableReader<'_>, name: Option<String>) -> Option<WebhookSettings> {
     table.need("url", "write where events are to be posted");
-    let url = table.word("url", Endpoint::parse);
+    let url = table.word("url", EndpointUrl::parse);
     let secret = table.secret("secret");
     let events = table.list("events", "[\"session.killed\", \"session.closed\"]", event);
     let timeout = table.duration("timeout", Duration::from_millis(1)..=Duration::from_secs(60));

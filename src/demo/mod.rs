@@ -6,15 +6,15 @@
 mod stage;
 mod story;
 
-use self::stage::Stage;
+use self::stage::DemoStage;
 use crate::app;
 use crate::config::ConfigFaults;
 use crate::headend::BindFault;
 
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum DemoFault {
     #[error(transparent)]
-    App(#[from] app::Fault),
+    App(#[from] app::AppFault),
     #[error("the demo's own configuration is faulty:\n{0}")]
     Config(ConfigFaults),
     #[error(transparent)]
@@ -26,9 +26,9 @@ pub enum Fault {
 }
 
 /// Serves the page until it is interrupted.
-pub async fn show(say: impl Fn(&str)) -> Result<(), Fault> {
+pub async fn show(say: impl Fn(&str)) -> Result<(), DemoFault> {
     // Slow enough to watch, fast enough not to wait.
-    let stage = Stage::build(3.0).await?;
+    let stage = DemoStage::build(3.0).await?;
     say(&format!(
         "\n  open      {}/demo/\n  sessions  {}/\n  books     {}/sim/books\n\n  Ctrl-C ends it.\n\n",
         stage.headend, stage.admin, stage.headend
@@ -38,8 +38,8 @@ pub async fn show(say: impl Fn(&str)) -> Result<(), Fault> {
 }
 
 /// Plays a session from license to teardown without a browser and prints its timeline.
-pub async fn check(say: impl Fn(&str)) -> Result<(), Fault> {
-    let stage = Stage::build(1.0).await?;
-    let story = story::Story::new(&stage, &say);
+pub async fn check(say: impl Fn(&str)) -> Result<(), DemoFault> {
+    let stage = DemoStage::build(1.0).await?;
+    let story = story::DemoStory::new(&stage, &say);
     Box::pin(stage.run(story.tell())).await?.unwrap_or(Ok(()))
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Fault;
+use super::DemoFault;
 use crate::app::App;
 use crate::config;
-use crate::headend::{Embed, Headend, Options};
+use crate::headend::{EmbeddedFile, Options, SimulatedHeadend};
 use crate::task::Tasks;
 
 /// Preferred, so that the address is the same every time; any other port if it is taken.
@@ -21,7 +21,7 @@ const PAGE: &str = include_str!("page.html");
 
 macro_rules! asset {
     ($name:literal, $media_type:literal) => {
-        Embed {
+        EmbeddedFile {
             bytes: include_bytes!(concat!("asset/", $name)),
             media_type: $media_type,
             path: concat!("/demo/asset/", $name),
@@ -29,7 +29,7 @@ macro_rules! asset {
     };
 }
 
-const ASSET: [Embed; 7] = [
+const ASSET: [EmbeddedFile; 7] = [
     asset!("a.m3u8", "application/vnd.apple.mpegurl"),
     asset!("a.mp4", "audio/mp4"),
     asset!("ck.mpd", "application/dash+xml"),
@@ -39,7 +39,7 @@ const ASSET: [Embed; 7] = [
     asset!("v.mp4", "video/mp4"),
 ];
 
-pub(super) struct Stage {
+pub(super) struct DemoStage {
     pub(super) admin: String,
     app: App,
     pub(super) headend: String,
@@ -47,8 +47,8 @@ pub(super) struct Stage {
     options: Options,
 }
 
-impl Stage {
-    pub(super) async fn build(heartbeat: f64) -> Result<Self, Fault> {
+impl DemoStage {
+    pub(super) async fn build(heartbeat: f64) -> Result<Self, DemoFault> {
         let headend_address = free(HEADEND)?;
         let headend = format!("http://{headend_address}");
         let config = configuration(&headend, free(PROXY)?, free(ADMIN)?)?;
@@ -63,9 +63,9 @@ impl Stage {
     }
 
     /// Runs the proxy and the head-end until `story` is told or a signal comes. None: a signal came.
-    pub(super) async fn run<T>(self, story: impl Future<Output = T>) -> Result<Option<T>, Fault> {
+    pub(super) async fn run<T>(self, story: impl Future<Output = T>) -> Result<Option<T>, DemoFault> {
         let (tasks, _deaths) = Tasks::new();
-        let (_bound, serve) = Headend::bind(self.options, tasks.clone()).await?;
+        let (_bound, serve) = SimulatedHeadend::bind(self.options, tasks.clone()).await?;
         tasks.spawn(serve);
         let mut told = None;
         let ended = self.app.run(async { told = Some(story.await) }).await;
@@ -76,7 +76,7 @@ impl Stage {
     }
 }
 
-fn configuration(headend: &str, proxy: SocketAddr, admin: SocketAddr) -> Result<config::Config, Fault> {
+fn configuration(headend: &str, proxy: SocketAddr, admin: SocketAddr) -> Result<config::Config, DemoFault> {
     let text = format!(
         r#"
         [server]
@@ -96,19 +96,20 @@ fn configuration(headend: &str, proxy: SocketAddr, admin: SocketAddr) -> Result<
         license-server = "{headend}/DEMO/ckls/contentlicenseservice/v1/licenses"
         "#
     );
-    config::parse(&text, Path::new("."), std::iter::empty()).map_err(Fault::Config)
+    config::parse(&text, Path::new("."), std::iter::empty()).map_err(DemoFault::Config)
 }
 
 /// The page knows its addresses; it lives as long as the process.
-fn embeds(page_config: &str) -> &'static [Embed] {
+fn embeds(page_config: &str) -> &'static [EmbeddedFile] {
     let page: &'static str = PAGE.replace("{{config}}", page_config).leak();
-    let mut embeds = vec![Embed { bytes: page.as_bytes(), media_type: "text/html; charset=utf-8", path: "/demo/" }];
+    let mut embeds =
+        vec![EmbeddedFile { bytes: page.as_bytes(), media_type: "text/html; charset=utf-8", path: "/demo/" }];
     embeds.extend(ASSET);
     embeds.leak()
 }
 
 /// The port may be taken between this look and its use; the bind then says so.
-fn free(preferred: u16) -> Result<SocketAddr, Fault> {
+fn free(preferred: u16) -> Result<SocketAddr, DemoFault> {
     let try_port = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr());
-    try_port(preferred).or_else(|_| try_port(0)).map_err(Fault::Port)
+    try_port(preferred).or_else(|_| try_port(0)).map_err(DemoFault::Port)
 }

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::{Value, json};
 
-use super::Fault;
-use super::stage::Stage;
+use super::DemoFault;
+use super::stage::DemoStage;
 use crate::clock::Clock;
-use crate::config::Endpoint;
+use crate::config::EndpointUrl;
 use crate::task::Tasks;
-use crate::upstream::{Call, Pool, Reply, Trust};
+use crate::upstream::{ConnectionPool, Trust, UpstreamCall, UpstreamReply};
 
-pub(super) struct Story<'a> {
+pub(super) struct DemoStory<'a> {
     began: Instant,
     headend: String,
     license: String,
@@ -24,13 +24,13 @@ pub(super) struct Story<'a> {
 /// What the ClearKey CDM of a browser sends for the demo's asset.
 const CHALLENGE: &str = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
 
-impl<'a> Story<'a> {
-    pub(super) fn new(stage: &Stage, say: &'a dyn Fn(&str)) -> Self {
+impl<'a> DemoStory<'a> {
+    pub(super) fn new(stage: &DemoStage, say: &'a dyn Fn(&str)) -> Self {
         Self { began: Clock.now(), headend: stage.headend.clone(), license: stage.license.clone(), say }
     }
 
-    pub(super) async fn tell(self) -> Result<(), Fault> {
-        let web = Web::new()?;
+    pub(super) async fn tell(self) -> Result<(), DemoFault> {
+        let web = PlayerHttp::new()?;
         let token = self.content_token(&web).await?;
         self.expect_license(&web, &token, "license").await?;
         let mut seen = self.await_call(&web, "setup", 200, 0).await?;
@@ -50,14 +50,14 @@ impl<'a> Story<'a> {
         self.expect_empty_books(&web).await
     }
 
-    async fn content_token(&self, web: &Web) -> Result<String, Fault> {
+    async fn content_token(&self, web: &PlayerHttp) -> Result<String, DemoFault> {
         let url = format!("{}/sim/token?account=demo&device=demo-player&content=demo", self.headend);
         let value = web.send(Method::GET, &url, None, "").await?.json()?;
         let token = value["token"].as_str().map(str::to_owned);
         token.ok_or_else(|| told_wrong("content token", "the head-end gave none"))
     }
 
-    async fn expect_license(&self, web: &Web, token: &str, step: &'static str) -> Result<(), Fault> {
+    async fn expect_license(&self, web: &PlayerHttp, token: &str, step: &'static str) -> Result<(), DemoFault> {
         let reply = web.send(Method::POST, &self.license, Some(token), CHALLENGE).await?;
         let keys = reply.json()?["keys"].as_array().map_or(0, Vec::len);
         if reply.0.status != 200 || keys == 0 {
@@ -67,7 +67,7 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    async fn expect_refusal(&self, web: &Web, token: &str) -> Result<(), Fault> {
+    async fn expect_refusal(&self, web: &PlayerHttp, token: &str) -> Result<(), DemoFault> {
         let reply = web.send(Method::POST, &self.license, Some(token), CHALLENGE).await?;
         let body = reply.json()?;
         let good = reply.0.status == 403 && body["error"] == "session_killed" && body["errorCode"] == 3002;
@@ -79,7 +79,7 @@ impl<'a> Story<'a> {
     }
 
     /// Waits until the head-end has logged such a call after `since`; gives its number.
-    async fn await_call(&self, web: &Web, endpoint: &str, status: u16, since: u64) -> Result<u64, Fault> {
+    async fn await_call(&self, web: &PlayerHttp, endpoint: &str, status: u16, since: u64) -> Result<u64, DemoFault> {
         let url = format!("{}/sim/log?since={since}&wait=10000&endpoint={endpoint}", self.headend);
         let log = web.send(Method::GET, &url, None, "").await?.json()?;
         let calls = log["calls"].as_array().cloned().unwrap_or_default();
@@ -93,7 +93,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    async fn expect_empty_books(&self, web: &Web) -> Result<(), Fault> {
+    async fn expect_empty_books(&self, web: &PlayerHttp) -> Result<(), DemoFault> {
         let books = web.send(Method::GET, &format!("{}/sim/books", self.headend), None, "").await?.json()?;
         let open = books["open"].as_array().map_or(0, Vec::len);
         let early = books["counters"]["early_beats"].as_u64().unwrap_or(0);
@@ -110,30 +110,30 @@ impl<'a> Story<'a> {
     }
 }
 
-fn told_wrong(step: &'static str, what: &str) -> Fault {
-    Fault::Story { step, what: what.to_owned() }
+fn told_wrong(step: &'static str, what: &str) -> DemoFault {
+    DemoFault::Story { step, what: what.to_owned() }
 }
 
 /// The scripted player's HTTP.
-struct Web(Pool);
+struct PlayerHttp(ConnectionPool);
 
-struct Page(Reply);
+struct DemoPage(UpstreamReply);
 
-impl Page {
-    fn json(&self) -> Result<Value, Fault> {
+impl DemoPage {
+    fn json(&self) -> Result<Value, DemoFault> {
         serde_json::from_slice(&self.0.body).map_err(|_| told_wrong("reply", "it is no JSON"))
     }
 }
 
-impl Web {
-    fn new() -> Result<Self, Fault> {
+impl PlayerHttp {
+    fn new() -> Result<Self, DemoFault> {
         let (tasks, _deaths) = Tasks::new();
         let trust = Trust::public().map_err(|fault| told_wrong("TLS", &fault.to_string()))?;
-        Ok(Self(Pool::new(tasks, Clock, trust)))
+        Ok(Self(ConnectionPool::new(tasks, Clock, trust)))
     }
 
-    async fn send(&self, method: Method, url: &str, token: Option<&str>, body: &str) -> Result<Page, Fault> {
-        let endpoint = Endpoint::parse(url).map_err(|why| told_wrong("URL", why))?;
+    async fn send(&self, method: Method, url: &str, token: Option<&str>, body: &str) -> Result<DemoPage, DemoFault> {
+        let endpoint = EndpointUrl::parse(url).map_err(|why| told_wrong("URL", why))?;
         let query = endpoint.query().map(|query| format!("?{query}")).unwrap_or_default();
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -141,7 +141,7 @@ impl Web {
             headers.insert("nv-authorizations", token);
             headers.insert("x-device-id", HeaderValue::from_static("demo-player"));
         }
-        let call = Call {
+        let call = UpstreamCall {
             body: Bytes::copy_from_slice(body.as_bytes()),
             deadline: Clock.now() + Duration::from_secs(15),
             endpoint: &endpoint,
@@ -152,6 +152,6 @@ impl Web {
                 .map_err(|_| told_wrong("URL", "not valid"))?,
             reply_max: 1024 * 1024,
         };
-        self.0.send(call).await.map(Page).map_err(|fault| told_wrong("call", &fault.to_string()))
+        self.0.send(call).await.map(DemoPage).map_err(|fault| told_wrong("call", &fault.to_string()))
     }
 }

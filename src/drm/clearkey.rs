@@ -3,23 +3,23 @@
 //! Told by `kids` or `keys` at the top level. The keys themselves (`k`) are in clear here: they are
 //! looked at for being there, and never kept. Called by `recognise` with JSON bodies.
 
-use super::json::{Container, Scanner, Text, Token};
+use super::json::{JsonContainer, JsonScanner, JsonText, JsonToken};
 use super::key_ids::KeyIds;
-use super::message::{Direction, Kind, Message, System};
-use super::protobuf::Malformed;
+use super::message::{Direction, DrmMessage, DrmSystem, MessageKind};
+use super::protobuf::MalformedProtobuf;
 use super::wrap::base64_decode;
 
 /// `Ok(None)`: well-formed JSON, but not of ClearKey.
-pub(super) fn read(direction: Direction, scanner: Scanner<'_>) -> Result<Option<Message>, Malformed> {
-    let found = Found::read(scanner)?;
+pub(super) fn read(direction: Direction, scanner: JsonScanner<'_>) -> Result<Option<DrmMessage>, MalformedProtobuf> {
+    let found = ClearKeyFields::read(scanner)?;
     let kind = match direction {
-        Direction::Reply if found.keys => Kind::License,
-        Direction::Reply if found.kids && !found.typed => Kind::Acknowledge,
-        Direction::Request if found.kids && found.typed => Kind::LicenseRequest,
-        Direction::Request if found.kids => Kind::Release,
+        Direction::Reply if found.keys => MessageKind::License,
+        Direction::Reply if found.kids && !found.typed => MessageKind::Acknowledge,
+        Direction::Request if found.kids && found.typed => MessageKind::LicenseRequest,
+        Direction::Request if found.kids => MessageKind::Release,
         Direction::Reply | Direction::Request => return Ok(None),
     };
-    let mut message = Message::new(System::ClearKey, kind);
+    let mut message = DrmMessage::new(DrmSystem::ClearKey, kind);
     message.content_id = found.ids.fingerprint();
     message.key_ids = found.ids;
     message.offline = found.persistent && !found.temporary;
@@ -27,7 +27,7 @@ pub(super) fn read(direction: Direction, scanner: Scanner<'_>) -> Result<Option<
 }
 
 #[derive(Default)]
-struct Found {
+struct ClearKeyFields {
     ids: KeyIds,
     /// A key with its id.
     keys: bool,
@@ -38,26 +38,26 @@ struct Found {
     typed: bool,
 }
 
-impl Found {
-    fn read(mut scanner: Scanner<'_>) -> Result<Self, Malformed> {
+impl ClearKeyFields {
+    fn read(mut scanner: JsonScanner<'_>) -> Result<Self, MalformedProtobuf> {
         let mut found = Self::default();
         let (mut top, mut inner) = (None, None);
         // Whether the key object being read has shown its key, and its id.
         let (mut key, mut id) = (false, false);
         while let Some(token) = scanner.next()? {
             match (scanner.depth(), token) {
-                (1, Token::Key(name)) => top = Some(name),
-                (3, Token::Key(name)) => inner = Some(name),
-                (3, Token::Open(Container::Object)) => (key, id) = (false, false),
-                (1, Token::String(text)) if named(top, "type") => {
+                (1, JsonToken::Key(name)) => top = Some(name),
+                (3, JsonToken::Key(name)) => inner = Some(name),
+                (3, JsonToken::Open(JsonContainer::Object)) => (key, id) = (false, false),
+                (1, JsonToken::String(text)) if named(top, "type") => {
                     found.typed = true;
                     let persistent = text.is("persistent-license");
                     found.persistent |= persistent;
                     found.temporary |= !persistent;
                 }
-                (2, Token::String(text)) if named(top, "kids") => found.kids |= found.add(text),
-                (3, Token::String(_)) if named(top, "keys") && named(inner, "k") => key = true,
-                (3, Token::String(text)) if named(top, "keys") && named(inner, "kid") => id = found.add(text),
+                (2, JsonToken::String(text)) if named(top, "kids") => found.kids |= found.add(text),
+                (3, JsonToken::String(_)) if named(top, "keys") && named(inner, "k") => key = true,
+                (3, JsonToken::String(text)) if named(top, "keys") && named(inner, "kid") => id = found.add(text),
                 _ => {}
             }
             found.keys |= key && id;
@@ -66,14 +66,14 @@ impl Found {
     }
 
     /// Whether this can be a key id. Old Androids wrote the standard alphabet, some servers pad.
-    fn add(&mut self, text: Text<'_>) -> bool {
+    fn add(&mut self, text: JsonText<'_>) -> bool {
         let Some(id) = base64_decode(&text.unescape()).filter(|id| !id.is_empty()) else { return false };
         self.ids.insert(&id);
         true
     }
 }
 
-fn named(key: Option<Text<'_>>, name: &str) -> bool {
+fn named(key: Option<JsonText<'_>>, name: &str) -> bool {
     key.is_some_and(|key| key.is(name))
 }
 
@@ -91,25 +91,25 @@ mod tests {
             (r#""type":"persistent-license","ty\u0070e":"temporary""#, false),
         ] {
             let body = format!(r#"{{"kids":["AAAA"],{types}}}"#);
-            let message = read(Direction::Request, Scanner::new(body.as_bytes())).unwrap().unwrap();
-            assert_eq!((message.kind, message.offline), (Kind::LicenseRequest, offline), "{body}");
+            let message = read(Direction::Request, JsonScanner::new(body.as_bytes())).unwrap().unwrap();
+            assert_eq!((message.kind, message.offline), (MessageKind::LicenseRequest, offline), "{body}");
         }
     }
 
-    fn kind(direction: Direction, body: &str) -> Option<Kind> {
-        read(direction, Scanner::new(body.as_bytes())).unwrap().map(|message| message.kind)
+    fn kind(direction: Direction, body: &str) -> Option<MessageKind> {
+        read(direction, JsonScanner::new(body.as_bytes())).unwrap().map(|message| message.kind)
     }
 
     #[test]
     fn shape_and_direction_decide() {
         use Direction::{Reply, Request};
         for (direction, body, expected) in [
-            (Request, r#"{"kids":["AAAAAAAAAAAAAAAAAAAAAA"],"type":"temporary"}"#, Some(Kind::LicenseRequest)),
-            (Request, r#"{"type":"persistent-license","kids":["AAAA"]}"#, Some(Kind::LicenseRequest)),
-            (Request, r#"{"kids":["AAAA"],"firstTime":1,"latestTime":2}"#, Some(Kind::Release)),
-            (Reply, r#"{"kids":["AAAA"]}"#, Some(Kind::Acknowledge)),
+            (Request, r#"{"kids":["AAAAAAAAAAAAAAAAAAAAAA"],"type":"temporary"}"#, Some(MessageKind::LicenseRequest)),
+            (Request, r#"{"type":"persistent-license","kids":["AAAA"]}"#, Some(MessageKind::LicenseRequest)),
+            (Request, r#"{"kids":["AAAA"],"firstTime":1,"latestTime":2}"#, Some(MessageKind::Release)),
+            (Reply, r#"{"kids":["AAAA"]}"#, Some(MessageKind::Acknowledge)),
             (Reply, r#"{"kids":["AAAA"],"type":"temporary"}"#, None),
-            (Reply, r#"{"keys":[{"kty":"oct","kid":"AAAA","k":"AAAA"}]}"#, Some(Kind::License)),
+            (Reply, r#"{"keys":[{"kty":"oct","kid":"AAAA","k":"AAAA"}]}"#, Some(MessageKind::License)),
             (Reply, r#"{"keys":[{"kty":"oct","kid":"AAAA"},{"k":"AAAA"}]}"#, None),
             (Request, r#"{"keys":[{"kty":"oct","kid":"AAAA","k":"AAAA"}]}"#, None),
             (Reply, r#"{"keys":[]}"#, None),

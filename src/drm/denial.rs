@@ -5,7 +5,7 @@
 //! or numbers in some text: FairPlay's `<ckc>…</ckc>` or bare base64, Widevine's base64 or JSON, PlayReady's XML,
 //! ClearKey's JSON. Called by the gateway for replies that are no known message.
 
-use super::message::System;
+use super::message::DrmSystem;
 use super::utf16;
 use super::wrap::base64_decode;
 
@@ -17,7 +17,7 @@ const KEY_BYTES: usize = 16;
 const NUMBERS_MIN: usize = 100;
 
 /// Whether `body`, the reply to a license request of this system, is surely no license.
-pub fn is_no_license(asked: System, body: &[u8]) -> bool {
+pub fn is_no_license(asked: DrmSystem, body: &[u8]) -> bool {
     let wide = utf16::transcode(body);
     let text = wide.as_deref().map_or(body, str::as_bytes);
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii();
@@ -42,13 +42,13 @@ fn is_html(text: &[u8]) -> bool {
     begins(b"<!doctype html") || begins(b"<html")
 }
 
-fn may_hold_a_license(asked: System, text: &[u8]) -> bool {
+fn may_hold_a_license(asked: DrmSystem, text: &[u8]) -> bool {
     // Scripts escape slashes, and forms escape more.
     let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/_=\\-%".contains(&byte);
     let mut runs = text.split(|byte| !is_digit(*byte));
     let is_key = |run: &[u8]| {
         let is_hex = run.len() == 2 * KEY_BYTES && run.iter().all(u8::is_ascii_hexdigit);
-        asked == System::ClearKey && (is_hex || base64_decode(run).is_some_and(|key| key.len() == KEY_BYTES))
+        asked == DrmSystem::ClearKey && (is_hex || base64_decode(run).is_some_and(|key| key.len() == KEY_BYTES))
     };
     let is_number = |run: &&[u8]| run.len() <= 3 && run.iter().all(u8::is_ascii_hexdigit);
     let spaced = runs.clone().filter(|run| !run.is_empty() && is_number(run)).count();
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn what_is_surely_no_license_is_told_from_what_may_be_one() {
-        use System::{ClearKey, FairPlay, PlayReady, Widevine};
+        use DrmSystem::{ClearKey, FairPlay, PlayReady, Widevine};
 
         let base64 = "AbCd+/".repeat(20);
         let numbers = format!("[{}1]", "1,".repeat(200));

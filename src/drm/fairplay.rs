@@ -4,7 +4,7 @@
 //! version 1 is that of WebKit's public test key server; for later SPC versions only a self-check
 //! is made. Called by `recognise` with bodies that begin with a zero byte, and for `bplist00`.
 
-use super::message::{Direction, Kind, Message, System};
+use super::message::{Direction, DrmMessage, DrmSystem, MessageKind};
 
 /// What a release record begins with: a binary property list.
 pub(super) const RELEASE: &[u8] = b"bplist00";
@@ -18,19 +18,19 @@ const CKC_LENGTH: usize = 24;
 const OTHER_LENGTH: std::ops::RangeInclusive<usize> = 128..=512;
 const OTHER_PAYLOAD_MIN: usize = 256;
 
-pub(super) fn read(direction: Direction, body: &[u8]) -> Option<Message> {
+pub(super) fn read(direction: Direction, body: &[u8]) -> Option<DrmMessage> {
     let version = number(body, 0).filter(|version| VERSIONS.contains(version))?;
     let (kind, fits) = match (direction, version) {
-        (Direction::Reply, _) => (Kind::License, framed(body, CKC_LENGTH) == Some(0)),
+        (Direction::Reply, _) => (MessageKind::License, framed(body, CKC_LENGTH) == Some(0)),
         // What follows a whole SPC is left alone by servers.
-        (Direction::Request, 1) => (Kind::LicenseRequest, framed(body, SPC_LENGTH).is_some()),
-        (Direction::Request, _) => (Kind::LicenseRequest, is_other_spc(body)),
+        (Direction::Request, 1) => (MessageKind::LicenseRequest, framed(body, SPC_LENGTH).is_some()),
+        (Direction::Request, _) => (MessageKind::LicenseRequest, is_other_spc(body)),
     };
-    fits.then(|| Message::new(System::FairPlay, kind))
+    fits.then(|| DrmMessage::new(DrmSystem::FairPlay, kind))
 }
 
-pub(super) fn release(direction: Direction) -> Option<Message> {
-    (direction == Direction::Request).then(|| Message::new(System::FairPlay, Kind::Release))
+pub(super) fn release(direction: Direction) -> Option<DrmMessage> {
+    (direction == Direction::Request).then(|| DrmMessage::new(DrmSystem::FairPlay, MessageKind::Release))
 }
 
 /// How much follows the payload whose length stands at `at`, where that and the second word fit.
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn direction_must_fit() {
         let ckc = [&[0, 0, 0, 1, 0, 0, 0, 0][..], &[7; 16], &[0, 0, 0, 16], &[7; 16]].concat();
-        assert_eq!(read(Direction::Reply, &ckc).map(|m| m.kind), Some(Kind::License));
+        assert_eq!(read(Direction::Reply, &ckc).map(|m| m.kind), Some(MessageKind::License));
         assert_eq!(read(Direction::Request, &ckc), None);
         assert_eq!(read(Direction::Reply, &spc(32, 32)), None);
         assert_eq!(release(Direction::Reply), None);

@@ -5,8 +5,8 @@
 use std::borrow::Cow;
 
 use super::form;
-use super::json::{Scanner, Token};
-use super::message::Message;
+use super::json::{JsonScanner, JsonToken};
+use super::message::DrmMessage;
 use super::wrap::base64_decode;
 use crate::secret::Fingerprint;
 
@@ -26,14 +26,14 @@ impl FairPlayHints {
 
     fn of_json(body: &[u8]) -> Self {
         let mut hints = Self::default();
-        let mut scanner = Scanner::new(body);
+        let mut scanner = JsonScanner::new(body);
         // Unescaped once: a long name may stand before many values.
         let mut name = Cow::Borrowed(&[][..]);
         while let Ok(Some(token)) = scanner.next() {
             match token {
-                Token::Key(key) => name = key.unescape(),
-                Token::String(text) => hints.add(&name, &text.unescape()),
-                Token::Close | Token::Open(_) | Token::Scalar => {}
+                JsonToken::Key(key) => name = key.unescape(),
+                JsonToken::String(text) => hints.add(&name, &text.unescape()),
+                JsonToken::Close | JsonToken::Open(_) | JsonToken::Scalar => {}
             }
         }
         hints
@@ -55,7 +55,7 @@ impl FairPlayHints {
         }
     }
 
-    pub(super) fn tell(self, message: &mut Message) {
+    pub(super) fn tell(self, message: &mut DrmMessage) {
         self.key_ids.iter().for_each(|id| message.key_ids.insert(id));
         let shown = self.uri.or(self.asset).or_else(|| message.key_ids.fingerprint());
         message.content_id = message.content_id.or(shown);

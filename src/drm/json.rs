@@ -7,27 +7,27 @@
 
 use memchr::memchr2;
 
-pub(super) use super::json_text::Text;
-use super::protobuf::Malformed;
+pub(super) use super::json_text::JsonText;
+use super::protobuf::MalformedProtobuf;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Container {
+pub(super) enum JsonContainer {
     Array,
     Object,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Token<'a> {
+pub(super) enum JsonToken<'a> {
     Close,
-    Key(Text<'a>),
-    Open(Container),
+    Key(JsonText<'a>),
+    Open(JsonContainer),
     /// A number, `true`, `false` or `null`.
     Scalar,
-    String(Text<'a>),
+    String(JsonText<'a>),
 }
 
 #[derive(Clone, Copy)]
-enum Expect {
+enum JsonExpected {
     AfterValue,
     FirstItem,
     FirstKey,
@@ -35,15 +35,15 @@ enum Expect {
     Value,
 }
 
-pub(super) struct Scanner<'a> {
-    expect: Expect,
-    open: Vec<Container>,
+pub(super) struct JsonScanner<'a> {
+    expect: JsonExpected,
+    open: Vec<JsonContainer>,
     rest: &'a [u8],
 }
 
-impl<'a> Scanner<'a> {
+impl<'a> JsonScanner<'a> {
     pub(super) fn new(body: &'a [u8]) -> Self {
-        Self { expect: Expect::Value, open: Vec::new(), rest: body }
+        Self { expect: JsonExpected::Value, open: Vec::new(), rest: body }
     }
 
     /// How many containers are open.
@@ -52,84 +52,86 @@ impl<'a> Scanner<'a> {
     }
 
     /// `None` when the one value is complete and nothing follows it.
-    pub(super) fn next(&mut self) -> Result<Option<Token<'a>>, Malformed> {
+    pub(super) fn next(&mut self) -> Result<Option<JsonToken<'a>>, MalformedProtobuf> {
         self.rest = self.rest.trim_ascii_start();
-        if matches!(self.expect, Expect::AfterValue) {
+        if matches!(self.expect, JsonExpected::AfterValue) {
             match (self.rest.first(), self.open.last()) {
                 (None, None) => return Ok(None),
-                (Some(b','), Some(Container::Array)) => self.step(Expect::Value),
-                (Some(b','), Some(Container::Object)) => self.step(Expect::Key),
-                (Some(b']'), Some(Container::Array)) | (Some(b'}'), Some(Container::Object)) => return self.close(),
-                _ => return Err(Malformed),
+                (Some(b','), Some(JsonContainer::Array)) => self.step(JsonExpected::Value),
+                (Some(b','), Some(JsonContainer::Object)) => self.step(JsonExpected::Key),
+                (Some(b']'), Some(JsonContainer::Array)) | (Some(b'}'), Some(JsonContainer::Object)) => {
+                    return self.close();
+                }
+                _ => return Err(MalformedProtobuf),
             }
             self.rest = self.rest.trim_ascii_start();
         }
         match (self.expect, self.rest.first()) {
-            (Expect::FirstItem, Some(b']')) | (Expect::FirstKey, Some(b'}')) => self.close(),
-            (Expect::FirstKey | Expect::Key, Some(b'"')) => self.key().map(Some),
-            (Expect::FirstItem | Expect::Value, Some(byte)) => self.value(*byte).map(Some),
-            _ => Err(Malformed),
+            (JsonExpected::FirstItem, Some(b']')) | (JsonExpected::FirstKey, Some(b'}')) => self.close(),
+            (JsonExpected::FirstKey | JsonExpected::Key, Some(b'"')) => self.key().map(Some),
+            (JsonExpected::FirstItem | JsonExpected::Value, Some(byte)) => self.value(*byte).map(Some),
+            _ => Err(MalformedProtobuf),
         }
     }
 
-    fn step(&mut self, expect: Expect) {
+    fn step(&mut self, expect: JsonExpected) {
         self.rest = self.rest.get(1..).unwrap_or_default();
         self.expect = expect;
     }
 
-    fn close(&mut self) -> Result<Option<Token<'a>>, Malformed> {
+    fn close(&mut self) -> Result<Option<JsonToken<'a>>, MalformedProtobuf> {
         self.open.pop();
-        self.step(Expect::AfterValue);
-        Ok(Some(Token::Close))
+        self.step(JsonExpected::AfterValue);
+        Ok(Some(JsonToken::Close))
     }
 
-    fn key(&mut self) -> Result<Token<'a>, Malformed> {
+    fn key(&mut self) -> Result<JsonToken<'a>, MalformedProtobuf> {
         let key = self.string()?;
         self.rest = self.rest.trim_ascii_start();
         if self.rest.first() != Some(&b':') {
-            return Err(Malformed);
+            return Err(MalformedProtobuf);
         }
-        self.step(Expect::Value);
-        Ok(Token::Key(key))
+        self.step(JsonExpected::Value);
+        Ok(JsonToken::Key(key))
     }
 
-    fn value(&mut self, first: u8) -> Result<Token<'a>, Malformed> {
+    fn value(&mut self, first: u8) -> Result<JsonToken<'a>, MalformedProtobuf> {
         let (container, expect) = match first {
-            b'[' => (Container::Array, Expect::FirstItem),
-            b'{' => (Container::Object, Expect::FirstKey),
+            b'[' => (JsonContainer::Array, JsonExpected::FirstItem),
+            b'{' => (JsonContainer::Object, JsonExpected::FirstKey),
             b'"' => {
-                self.expect = Expect::AfterValue;
-                return self.string().map(Token::String);
+                self.expect = JsonExpected::AfterValue;
+                return self.string().map(JsonToken::String);
             }
             _ => return self.scalar(),
         };
         self.open.push(container);
         self.step(expect);
-        Ok(Token::Open(container))
+        Ok(JsonToken::Open(container))
     }
 
-    fn scalar(&mut self) -> Result<Token<'a>, Malformed> {
+    fn scalar(&mut self) -> Result<JsonToken<'a>, MalformedProtobuf> {
         let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
         let length = self.rest.iter().take_while(|byte| is_part(byte)).count();
-        self.rest = self.rest.get(length..).filter(|_| length > 0).ok_or(Malformed)?;
-        self.expect = Expect::AfterValue;
-        Ok(Token::Scalar)
+        self.rest = self.rest.get(length..).filter(|_| length > 0).ok_or(MalformedProtobuf)?;
+        self.expect = JsonExpected::AfterValue;
+        Ok(JsonToken::Scalar)
     }
 
     /// At its opening quote.
-    fn string(&mut self) -> Result<Text<'a>, Malformed> {
-        let body = self.rest.get(1..).ok_or(Malformed)?;
+    fn string(&mut self) -> Result<JsonText<'a>, MalformedProtobuf> {
+        let body = self.rest.get(1..).ok_or(MalformedProtobuf)?;
         let mut end = 0;
         loop {
-            end += memchr2(b'"', b'\\', body.get(end..).ok_or(Malformed)?).ok_or(Malformed)?;
+            end += memchr2(b'"', b'\\', body.get(end..).ok_or(MalformedProtobuf)?).ok_or(MalformedProtobuf)?;
             if body.get(end) == Some(&b'"') {
                 break;
             }
             end += 2;
         }
-        let (text, rest) = body.split_at_checked(end).ok_or(Malformed)?;
-        self.rest = rest.get(1..).ok_or(Malformed)?;
-        Ok(Text::new(text))
+        let (text, rest) = body.split_at_checked(end).ok_or(MalformedProtobuf)?;
+        self.rest = rest.get(1..).ok_or(MalformedProtobuf)?;
+        Ok(JsonText::new(text))
     }
 }
 
@@ -139,8 +141,8 @@ mod tests {
 
     use super::*;
 
-    fn scan(body: &[u8]) -> Result<Vec<Token<'_>>, Malformed> {
-        let mut scanner = Scanner::new(body);
+    fn scan(body: &[u8]) -> Result<Vec<JsonToken<'_>>, MalformedProtobuf> {
+        let mut scanner = JsonScanner::new(body);
         std::iter::from_fn(|| scanner.next().transpose()).collect()
     }
 
@@ -166,7 +168,7 @@ mod tests {
             "[,1]",
             "]",
         ] {
-            assert_eq!(scan(bad.as_bytes()), Err(Malformed), "{bad}");
+            assert_eq!(scan(bad.as_bytes()), Err(MalformedProtobuf), "{bad}");
         }
     }
 
@@ -188,7 +190,7 @@ mod tests {
         fn strings_mean_what_serde_json_says(text in any::<String>()) {
             let written = serde_json::to_vec(&text).unwrap();
             let tokens = scan(&written).unwrap();
-            let [Token::String(read)] = tokens[..] else { panic!("{tokens:?}") };
+            let [JsonToken::String(read)] = tokens[..] else { panic!("{tokens:?}") };
             prop_assert_eq!(&*read.unescape(), text.as_bytes());
         }
     }

@@ -8,15 +8,15 @@ use std::fmt;
 
 /// A string as written between its quotes. Its `Debug` shows the length alone.
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
-pub(super) struct Text<'a>(&'a [u8]);
+pub(super) struct JsonText<'a>(&'a [u8]);
 
-impl fmt::Debug for Text<'_> {
+impl fmt::Debug for JsonText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Text({} bytes)", self.0.len())
     }
 }
 
-impl<'a> Text<'a> {
+impl<'a> JsonText<'a> {
     pub(super) fn new(written: &'a [u8]) -> Self {
         Self(written)
     }
@@ -98,7 +98,7 @@ mod tests {
             (r"\ud83d\u0041", "\u{fffd}A"),
             (r"\uZZZZ", "ZZZZ"),
         ] {
-            assert_eq!(Text(written.as_bytes()).unescape(), meant.as_bytes(), "{written}");
+            assert_eq!(JsonText(written.as_bytes()).unescape(), meant.as_bytes(), "{written}");
         }
     }
 }

@@ -12,14 +12,14 @@ use super::key_ids::KeyIds;
 use crate::secret::{Fingerprint, Secret};
 
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum System {
+pub enum DrmSystem {
     ClearKey,
     FairPlay,
     PlayReady,
     Widevine,
 }
 
-impl System {
+impl DrmSystem {
     /// Lower-case, for logs and metric labels.
     pub fn label(self) -> &'static str {
         match self {
@@ -31,7 +31,7 @@ impl System {
     }
 }
 
-impl fmt::Display for System {
+impl fmt::Display for DrmSystem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())
     }
@@ -45,7 +45,7 @@ pub enum Direction {
 }
 
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Kind {
+pub enum MessageKind {
     /// As a request: a license was stored. As a reply: the server took note, without a license.
     Acknowledge,
     Certificate,
@@ -64,7 +64,7 @@ pub enum Kind {
     Renewal,
 }
 
-impl Kind {
+impl MessageKind {
     /// Lower-case, for logs and metric labels.
     pub fn label(self) -> &'static str {
         match self {
@@ -82,7 +82,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for MessageKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())
     }
@@ -90,7 +90,7 @@ impl fmt::Display for Kind {
 
 /// Every identifier here can be copied by another client: scope what is keyed by one to a device.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Message {
+pub struct DrmMessage {
     /// Widevine: the content id of the pssh. Else the set of key ids, of whatever system. FairPlay:
     /// `uri`, `assetId` or `keyID`, when the wrapping shows one.
     pub content_id: Option<Fingerprint>,
@@ -99,9 +99,9 @@ pub struct Message {
     /// In-band error: the Widevine code (1 to 4) or the PlayReady StatusCode.
     pub error_code: Option<u32>,
     pub key_ids: KeyIds,
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// Widevine license: what its policy says about renewal.
-    pub lease: Option<Lease>,
+    pub lease: Option<LicenseLease>,
     /// Widevine license type 2. Such a license outlives the playback.
     pub offline: bool,
     /// Widevine `request_id`, the same in the license request, the license and every renewal; or
@@ -110,7 +110,7 @@ pub struct Message {
     /// Widevine `session_id`, from the first license on. Some servers repeat the request id here:
     /// key on the pair.
     pub session_id: Option<Fingerprint>,
-    pub system: System,
+    pub system: DrmSystem,
     /// PlayReady: pairs a reply with its AcknowledgeLicense.
     pub transaction_id: Option<Fingerprint>,
     /// PlayReady license: when it is valid.
@@ -123,9 +123,9 @@ pub struct Message {
     pub wrapped: bool,
 }
 
-impl Message {
+impl DrmMessage {
     /// A message that shows nothing but its kind.
-    pub fn new(system: System, kind: Kind) -> Self {
+    pub fn new(system: DrmSystem, kind: MessageKind) -> Self {
         Self {
             content_id: None,
             custom_data: None,
@@ -147,33 +147,33 @@ impl Message {
 
     /// As a request: one whose good answer is a license.
     pub fn asks_for_a_license(&self) -> bool {
-        matches!(self.kind, Kind::LicenseRequest | Kind::Renewal)
+        matches!(self.kind, MessageKind::LicenseRequest | MessageKind::Renewal)
     }
 
     /// As a request: one that is answered without a session, because its reply is no license.
     pub fn needs_no_session(&self) -> bool {
         match self.kind {
-            Kind::License | Kind::LicenseRequest | Kind::Release | Kind::Renewal => false,
-            Kind::Acknowledge
-            | Kind::Certificate
-            | Kind::CertificateRequest
-            | Kind::Error
-            | Kind::Other
-            | Kind::Provisioning => true,
+            MessageKind::License | MessageKind::LicenseRequest | MessageKind::Release | MessageKind::Renewal => false,
+            MessageKind::Acknowledge
+            | MessageKind::Certificate
+            | MessageKind::CertificateRequest
+            | MessageKind::Error
+            | MessageKind::Other
+            | MessageKind::Provisioning => true,
         }
     }
 
     /// How long the license lasts at most from when it was given, as far as it says so in clear; none
     /// where that is unknown, or where it has no end.
     pub fn lasts(&self) -> Option<Duration> {
-        let lease = self.lease.filter(|_| self.kind == Kind::License);
+        let lease = self.lease.filter(|_| self.kind == MessageKind::License);
         lease.and_then(|lease| lease.lasts()).or_else(|| self.validity_last?.lasts())
     }
 }
 
 /// Widevine `License.policy`. Seconds, each at most `u32::MAX`; 0 means that the policy is silent.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Lease {
+pub struct LicenseLease {
     /// When false, no renewal will come.
     pub can_renew: bool,
     /// The hard end, counted from the start of the license.
@@ -192,7 +192,7 @@ pub struct Lease {
     pub retry_s: u64,
 }
 
-impl Lease {
+impl LicenseLease {
     /// How long the license lasts at most; none where it says no end.
     fn lasts(&self) -> Option<Duration> {
         let whole = (self.duration_s > 0).then_some(self.duration_s.saturating_add(self.recovery_s));
@@ -218,9 +218,9 @@ impl Validity {
     }
 }
 
-/// Why a body has no [`Message`].
+/// Why a body has no [`DrmMessage`].
 #[derive(Clone, Copy, Debug, Eq, Error, Hash, PartialEq)]
-pub enum Unrecognised {
+pub enum UnrecognisedBody {
     #[error("the body is compressed, and nothing is inflated")]
     Compressed,
     #[error("the body is wrapped more often than any that is known")]
@@ -229,7 +229,7 @@ pub enum Unrecognised {
     Unknown,
 }
 
-impl Unrecognised {
+impl UnrecognisedBody {
     /// Lower-case, for metric labels.
     pub fn label(self) -> &'static str {
         match self {
@@ -259,10 +259,11 @@ mod tests {
             (u64::MAX, u64::MAX, 0, 0, Some(u64::MAX)),
             (0, 0, u64::MAX, 1, Some(u64::MAX)),
         ] {
-            let lease = Lease { duration_s, playback_s, recovery_s, rental_s, ..Lease::default() };
-            let mut message = Message { lease: Some(lease), ..Message::new(System::Widevine, Kind::License) };
+            let lease = LicenseLease { duration_s, playback_s, recovery_s, rental_s, ..LicenseLease::default() };
+            let mut message =
+                DrmMessage { lease: Some(lease), ..DrmMessage::new(DrmSystem::Widevine, MessageKind::License) };
             assert_eq!(message.lasts(), lasts.map(Duration::from_secs), "{lease:?}");
-            message.kind = Kind::Renewal;
+            message.kind = MessageKind::Renewal;
             assert_eq!(message.lasts(), None);
         }
         for (issued, end, lasts) in [
@@ -272,7 +273,7 @@ mod tests {
             (Some(9), Some(3), Some(0)),
         ] {
             let validity_last = Some(Validity { begin: None, end, issued });
-            let message = Message { validity_last, ..Message::new(System::PlayReady, Kind::License) };
+            let message = DrmMessage { validity_last, ..DrmMessage::new(DrmSystem::PlayReady, MessageKind::License) };
             assert_eq!(message.lasts(), lasts.map(Duration::from_secs));
         }
     }

@@ -32,5 +32,5 @@ mod xmr;
 
 pub use self::denial::is_no_license;
 pub use self::key_ids::{KeyId, KeyIds};
-pub use self::message::{Direction, Kind, Lease, Message, System, Unrecognised, Validity};
+pub use self::message::{Direction, DrmMessage, DrmSystem, LicenseLease, MessageKind, UnrecognisedBody, Validity};
 pub use self::recognise::{recognise, recognise_request};

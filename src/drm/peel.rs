@@ -13,10 +13,10 @@ use percent_encoding::percent_decode;
 
 use super::clearkey;
 use super::fairplay_hints::FairPlayHints;
-use super::json::{Scanner, Text};
-use super::message::{Direction, Message, System};
+use super::json::{JsonScanner, JsonText};
+use super::message::{Direction, DrmMessage, DrmSystem};
 use super::playready;
-use super::recognise::Search;
+use super::recognise::MessageSearch;
 use super::runs;
 
 /// Longest head before a message.
@@ -26,12 +26,12 @@ const BOUNDARY_MAX: usize = 70;
 /// Longest head of a PlayReady element before its name: `<prefix:Envelope`.
 const PREFIX_MAX: usize = 64;
 
-impl Search {
+impl MessageSearch {
     /// Looks into all wrappings of this text.
     pub(super) fn peel(&mut self, text: &[u8]) {
         let before = self.found_mut().is_some();
         self.peel_pieces(text);
-        if !before && let Some(found) = self.found_mut().filter(|found| found.system == System::FairPlay) {
+        if !before && let Some(found) = self.found_mut().filter(|found| found.system == DrmSystem::FairPlay) {
             FairPlayHints::of(text).tell(found);
         }
     }
@@ -54,7 +54,7 @@ impl Search {
             self.peel_runs(text.get(outside..open).unwrap_or_default());
             let close = closing_quote(text, open + 1);
             let inner = text.get(open + 1..close).unwrap_or_default();
-            let plain = Text::new(inner).unescape();
+            let plain = JsonText::new(inner).unescape();
             self.descend(&plain);
             outside = close + 1;
         }
@@ -158,7 +158,7 @@ impl Search {
                 return;
             }
             if object.len() < text.len()
-                && let Ok(Some(message)) = clearkey::read(self.direction, Scanner::new(object))
+                && let Ok(Some(message)) = clearkey::read(self.direction, JsonScanner::new(object))
             {
                 self.note_wrapped(message, object.len());
             }
@@ -174,8 +174,8 @@ impl Search {
         }
     }
 
-    fn note_wrapped(&mut self, message: Message, length: usize) {
-        self.note(Message { wrapped: true, ..message }, length);
+    fn note_wrapped(&mut self, message: DrmMessage, length: usize) {
+        self.note(DrmMessage { wrapped: true, ..message }, length);
     }
 
     /// The parts of a multipart body, whose values may be no text.

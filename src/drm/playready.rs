@@ -8,10 +8,10 @@
 use memchr::memmem;
 use quick_xml::events::BytesStart;
 
-use super::message::{Direction, Kind, Message, System, Validity};
-use super::playready_words::{Tag, is_about_a_license, license_kind, operation};
+use super::message::{Direction, DrmMessage, DrmSystem, MessageKind, Validity};
+use super::playready_words::{SoapTag, is_about_a_license, license_kind, operation};
 use super::wrap::base64_decode;
-use super::xml::{Leaf, Node, Walk, resolve};
+use super::xml::{XmlLeaf, XmlNode, XmlWalk, resolve};
 use super::xmr;
 use crate::secret::{Fingerprint, Secret};
 
@@ -22,58 +22,59 @@ const ID_MAX: usize = 64;
 /// namespace from other SOAP faults.
 const STATUS_FACILITY: u32 = 0x8004;
 
-pub(super) fn read(direction: Direction, text: &str) -> Option<Message> {
+pub(super) fn read(direction: Direction, text: &str) -> Option<DrmMessage> {
     let named = memmem::find(text.as_bytes(), NAMESPACE).is_some();
     if !named && direction == Direction::Request {
         return None;
     }
-    let message = Scan::new(direction).run(text)?;
-    let fault = message.kind == Kind::Error && message.error_code.is_some_and(|code| code >> 16 == STATUS_FACILITY);
+    let message = SoapScan::new(direction).run(text)?;
+    let fault =
+        message.kind == MessageKind::Error && message.error_code.is_some_and(|code| code >> 16 == STATUS_FACILITY);
     (named || fault).then_some(message)
 }
 
 /// An identifier that must be there once: two of them are ambiguous, and count as none.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Once {
+enum UniqueId {
     Many,
     None,
     One(Fingerprint),
 }
 
-struct Scan<'a> {
+struct SoapScan<'a> {
     /// Whether the body ends as it should; looked at once.
     closed: Option<bool>,
     custom: Option<String>,
     direction: Direction,
-    leaf: Leaf<'a>,
-    message: Option<Message>,
-    nonce: Once,
-    path: Vec<Tag>,
+    leaf: XmlLeaf<'a>,
+    message: Option<DrmMessage>,
+    nonce: UniqueId,
+    path: Vec<SoapTag>,
 }
 
-impl<'a> Scan<'a> {
+impl<'a> SoapScan<'a> {
     fn new(direction: Direction) -> Self {
-        let (leaf, path) = (Leaf::default(), Vec::with_capacity(16));
-        Self { closed: None, custom: None, direction, leaf, message: None, nonce: Once::None, path }
+        let (leaf, path) = (XmlLeaf::default(), Vec::with_capacity(16));
+        Self { closed: None, custom: None, direction, leaf, message: None, nonce: UniqueId::None, path }
     }
 
-    fn run(mut self, text: &'a str) -> Option<Message> {
-        let mut walk = Walk::of(text);
+    fn run(mut self, text: &'a str) -> Option<DrmMessage> {
+        let mut walk = XmlWalk::of(text);
         while let Some(node) = walk.next().ok()? {
             match node {
-                Node::Close => self.close(),
-                Node::Data(data) => self.spoil(Some(&data)),
-                Node::Open(start) => {
+                XmlNode::Close => self.close(),
+                XmlNode::Data(data) => self.spoil(Some(&data)),
+                XmlNode::Open(start) => {
                     self.open(&start)?;
                     if self.is_told(text) {
                         break;
                     }
                 }
-                Node::Reference(reference) => {
+                XmlNode::Reference(reference) => {
                     let mut utf8 = [0; 4];
                     self.spoil(resolve(&reference).map(|c| &*c.encode_utf8(&mut utf8)));
                 }
-                Node::Text(text) => {
+                XmlNode::Text(text) => {
                     self.append(&text);
                     self.leaf.add(text);
                 }
@@ -85,33 +86,33 @@ impl<'a> Scan<'a> {
     /// `None` when this cannot be a PlayReady message any more.
     fn open(&mut self, start: &BytesStart<'_>) -> Option<()> {
         let name = start.local_name().into_inner();
-        let tag = Tag::of(name);
+        let tag = SoapTag::of(name);
         match (self.path.as_slice(), tag) {
-            ([], Tag::Envelope) => {}
+            ([], SoapTag::Envelope) => {}
             ([], _) => return None,
-            ([Tag::Envelope, Tag::Body], _) => {
+            ([SoapTag::Envelope, SoapTag::Body], _) => {
                 if let Some(kind) = operation(self.direction, name) {
                     self.operation(kind)?;
                 }
             }
-            ([.., Tag::La], Tag::CustomData) => self.custom = Some(String::new()),
-            ([.., Tag::CustomData], _) => self.custom = None,
-            (path, Tag::Kid) if path.contains(&Tag::WrmHeader) => self.key_id_attribute(start),
+            ([.., SoapTag::La], SoapTag::CustomData) => self.custom = Some(String::new()),
+            ([.., SoapTag::CustomData], _) => self.custom = None,
+            (path, SoapTag::Kid) if path.contains(&SoapTag::WrmHeader) => self.key_id_attribute(start),
             _ => {}
         }
         if is_about_a_license(self.direction, name) {
             let kind = license_kind(self.direction);
-            self.message.get_or_insert_with(|| Message::new(System::PlayReady, kind)).kind = kind;
+            self.message.get_or_insert_with(|| DrmMessage::new(DrmSystem::PlayReady, kind)).kind = kind;
         }
-        self.leaf = Leaf::Empty;
+        self.leaf = XmlLeaf::Empty;
         self.path.push(tag);
         Some(())
     }
 
     /// `None` for two operations none of which is about a license: nobody knows which the server takes.
-    fn operation(&mut self, kind: Kind) -> Option<()> {
+    fn operation(&mut self, kind: MessageKind) -> Option<()> {
         match &self.message {
-            None => self.message = Some(Message::new(System::PlayReady, kind)),
+            None => self.message = Some(DrmMessage::new(DrmSystem::PlayReady, kind)),
             Some(message) if message.kind == kind => {}
             Some(message) => {
                 let license = license_kind(self.direction);
@@ -139,20 +140,20 @@ impl<'a> Scan<'a> {
     }
 
     /// A complete element that holds nothing but text.
-    fn tell(&mut self, parent: Tag, tag: Tag, text: &str) {
+    fn tell(&mut self, parent: SoapTag, tag: SoapTag, text: &str) {
         match (parent, tag) {
-            (Tag::La | Tag::LicenseResponse, Tag::LicenseNonce) => {
+            (SoapTag::La | SoapTag::LicenseResponse, SoapTag::LicenseNonce) => {
                 self.nonce = match (self.nonce, nonce(text)) {
-                    (Once::None, Some(id)) => Once::One(id),
-                    _ => Once::Many,
+                    (UniqueId::None, Some(id)) => UniqueId::One(id),
+                    _ => UniqueId::Many,
                 }
             }
-            (Tag::Licenses, Tag::License) => self.license(text),
-            (_, Tag::Kid) if self.path.contains(&Tag::WrmHeader) => self.key_id(text),
-            (_, Tag::StatusCode) => {
+            (SoapTag::Licenses, SoapTag::License) => self.license(text),
+            (_, SoapTag::Kid) if self.path.contains(&SoapTag::WrmHeader) => self.key_id(text),
+            (_, SoapTag::StatusCode) => {
                 self.change(|message| message.error_code = message.error_code.or_else(|| status(text)));
             }
-            (_, Tag::TransactionId) => {
+            (_, SoapTag::TransactionId) => {
                 let id = Some(text).filter(|id| !id.is_empty() && id.len() <= ID_MAX);
                 let id = id.map(|id| Fingerprint::of(id.as_bytes()));
                 self.change(|message| message.transaction_id = message.transaction_id.or(id));
@@ -177,7 +178,7 @@ impl<'a> Scan<'a> {
         });
     }
 
-    fn change(&mut self, change: impl FnOnce(&mut Message)) {
+    fn change(&mut self, change: impl FnOnce(&mut DrmMessage)) {
         if let Some(message) = &mut self.message {
             change(message);
         }
@@ -185,7 +186,7 @@ impl<'a> Scan<'a> {
 
     /// Text that keeps an identifier from being one plain piece, but may belong to CustomData.
     fn spoil(&mut self, text: Option<&str>) {
-        self.leaf = Leaf::Mixed;
+        self.leaf = XmlLeaf::Mixed;
         match text {
             Some(text) => self.append(text),
             None => self.custom = None,
@@ -193,7 +194,7 @@ impl<'a> Scan<'a> {
     }
 
     fn append(&mut self, text: &str) {
-        if let (Some(Tag::CustomData), Some(custom)) = (self.path.last(), &mut self.custom) {
+        if let (Some(SoapTag::CustomData), Some(custom)) = (self.path.last(), &mut self.custom) {
             custom.push_str(text);
         }
     }
@@ -201,15 +202,15 @@ impl<'a> Scan<'a> {
     /// Nothing after the start of EncryptedData is of use. The end is looked at, because a body
     /// that was cut off must not pass.
     fn is_told(&mut self, text: &str) -> bool {
-        self.path.last() == Some(&Tag::EncryptedData)
-            && self.message.as_ref().is_some_and(|message| message.kind == Kind::LicenseRequest)
-            && self.nonce != Once::None
+        self.path.last() == Some(&SoapTag::EncryptedData)
+            && self.message.as_ref().is_some_and(|message| message.kind == MessageKind::LicenseRequest)
+            && self.nonce != UniqueId::None
             && *self.closed.get_or_insert_with(|| is_closed(text))
     }
 
-    fn finish(self) -> Option<Message> {
+    fn finish(self) -> Option<DrmMessage> {
         let mut message = self.message?;
-        if let Once::One(id) = self.nonce {
+        if let UniqueId::One(id) = self.nonce {
             message.request_id = Some(id);
         }
         let custom = self.custom.as_deref().map(str::trim).filter(|custom| !custom.is_empty());
@@ -260,30 +261,30 @@ mod tests {
             </AcknowledgeLicense>{license}"
         );
         let rows = [
-            (license.to_owned(), Some(Kind::LicenseRequest)),
-            ("<AcknowledgeLicense/>".to_owned(), Some(Kind::Acknowledge)),
-            ("<AcknowledgeLicense/><AcknowledgeLicense/>".to_owned(), Some(Kind::Acknowledge)),
-            (format!("<AcknowledgeLicense/>{license}"), Some(Kind::LicenseRequest)),
-            (format!("{license}<AcknowledgeLicense/>"), Some(Kind::LicenseRequest)),
-            ("<ProcessSecureStopData/><x:AcquireLicense/>".to_owned(), Some(Kind::LicenseRequest)),
-            (format!("<AcknowledgeLicense><a>{license}</a></AcknowledgeLicense>"), Some(Kind::LicenseRequest)),
-            (format!("<AcknowledgeLicense/></Body><Body>{license}"), Some(Kind::LicenseRequest)),
-            (told_early, Some(Kind::LicenseRequest)),
+            (license.to_owned(), Some(MessageKind::LicenseRequest)),
+            ("<AcknowledgeLicense/>".to_owned(), Some(MessageKind::Acknowledge)),
+            ("<AcknowledgeLicense/><AcknowledgeLicense/>".to_owned(), Some(MessageKind::Acknowledge)),
+            (format!("<AcknowledgeLicense/>{license}"), Some(MessageKind::LicenseRequest)),
+            (format!("{license}<AcknowledgeLicense/>"), Some(MessageKind::LicenseRequest)),
+            ("<ProcessSecureStopData/><x:AcquireLicense/>".to_owned(), Some(MessageKind::LicenseRequest)),
+            (format!("<AcknowledgeLicense><a>{license}</a></AcknowledgeLicense>"), Some(MessageKind::LicenseRequest)),
+            (format!("<AcknowledgeLicense/></Body><Body>{license}"), Some(MessageKind::LicenseRequest)),
+            (told_early, Some(MessageKind::LicenseRequest)),
             ("<AcknowledgeLicense/><LeaveDomain/>".to_owned(), None),
-            (format!("<Unknown>{license}</Unknown>"), Some(Kind::LicenseRequest)),
-            (format!("<Unknown/>{license}"), Some(Kind::LicenseRequest)),
-            (format!("{license}<Unknown/>"), Some(Kind::LicenseRequest)),
-            (format!("</Body><Body>{license}"), Some(Kind::LicenseRequest)),
+            (format!("<Unknown>{license}</Unknown>"), Some(MessageKind::LicenseRequest)),
+            (format!("<Unknown/>{license}"), Some(MessageKind::LicenseRequest)),
+            (format!("{license}<Unknown/>"), Some(MessageKind::LicenseRequest)),
+            (format!("</Body><Body>{license}"), Some(MessageKind::LicenseRequest)),
             ("<Unknown/>".to_owned(), None),
         ];
         for (body, kind) in rows {
             let text = format!("<Envelope {NAMES}><Body>{body}</Body></Envelope>");
             let told = |direction, text: &str| read(direction, text).map(|message| message.kind);
             assert_eq!(told(Direction::Request, &text), kind, "{text}");
-            if kind == Some(Kind::LicenseRequest) {
+            if kind == Some(MessageKind::LicenseRequest) {
                 let reply = text.replace("License/>", "LicenseResponse/>").replace("Data/>", "DataResponse/>");
                 let reply = reply.replace("License>", "LicenseResponse>").replace("<EncryptedDataResponse/>", "");
-                assert_eq!(told(Direction::Reply, &reply), Some(Kind::License), "{reply}");
+                assert_eq!(told(Direction::Reply, &reply), Some(MessageKind::License), "{reply}");
             }
         }
     }

@@ -5,9 +5,9 @@
 
 use memchr::memmem;
 
-use super::message::{Direction, Kind, Message, System};
+use super::message::{Direction, DrmMessage, DrmSystem, MessageKind};
 use super::wrap::base64_decode;
-use super::xml::{Leaf, Node, Walk};
+use super::xml::{XmlLeaf, XmlNode, XmlWalk};
 
 const ROOT: &str = "PlayReadyKeyMessage";
 
@@ -22,28 +22,28 @@ impl Envelope {
     pub(super) fn read(text: &str) -> Option<Self> {
         memmem::find(text.as_bytes(), ROOT.as_bytes())?;
         let mut envelope = Self { challenges: Vec::new(), secure_stop: false };
-        let mut leaf = Leaf::default();
-        let mut walk = Walk::of(text);
+        let mut leaf = XmlLeaf::default();
+        let mut walk = XmlWalk::of(text);
         let (mut rooted, mut inside) = (false, false);
         while let Some(node) = walk.next().ok()? {
             match node {
-                Node::Close => {
+                XmlNode::Close => {
                     let text = leaf.take().filter(|_| inside);
                     envelope.challenges.extend(text.and_then(|text| base64_decode(text.as_bytes())));
                     inside = false;
                 }
-                Node::Data(_) | Node::Reference(_) => leaf = Leaf::Mixed,
-                Node::Open(start) if rooted => {
+                XmlNode::Data(_) | XmlNode::Reference(_) => leaf = XmlLeaf::Mixed,
+                XmlNode::Open(start) if rooted => {
                     inside = start.local_name().into_inner() == "Challenge";
-                    leaf = Leaf::Empty;
+                    leaf = XmlLeaf::Empty;
                 }
-                Node::Open(start) => {
+                XmlNode::Open(start) => {
                     rooted = start.local_name().into_inner() == ROOT;
                     let kind = start.attributes().with_checks(false).flatten().find(|a| a.key.as_ref() == "type");
                     envelope.secure_stop = kind.is_some_and(|kind| kind.value == "SecureStop");
                     rooted.then_some(())?;
                 }
-                Node::Text(text) => leaf.add(text),
+                XmlNode::Text(text) => leaf.add(text),
             }
         }
         Some(envelope)
@@ -51,8 +51,8 @@ impl Envelope {
 
     /// What the envelope alone says when the challenge says nothing: the form of a secure stop's
     /// challenge is not public.
-    pub(super) fn alone(&self, direction: Direction) -> Option<Message> {
+    pub(super) fn alone(&self, direction: Direction) -> Option<DrmMessage> {
         let told = self.secure_stop && direction == Direction::Request;
-        told.then(|| Message::new(System::PlayReady, Kind::Release))
+        told.then(|| DrmMessage::new(DrmSystem::PlayReady, MessageKind::Release))
     }
 }

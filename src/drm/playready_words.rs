@@ -2,11 +2,11 @@
 //!
 //! Local names only; the namespace is looked for once, by `playready`.
 
-use super::message::{Direction, Kind};
+use super::message::{Direction, MessageKind};
 
 /// Elements that mean something to us, by local name.
 #[derive(Clone, Copy, Eq, PartialEq)]
-pub(super) enum Tag {
+pub(super) enum SoapTag {
     Body,
     CustomData,
     EncryptedData,
@@ -23,7 +23,7 @@ pub(super) enum Tag {
     WrmHeader,
 }
 
-impl Tag {
+impl SoapTag {
     pub(super) fn of(name: &str) -> Self {
         match name {
             "Body" => Self::Body,
@@ -49,30 +49,30 @@ pub(super) fn is_about_a_license(direction: Direction, name: &str) -> bool {
     operation(direction, name) == Some(license_kind(direction))
 }
 
-pub(super) fn license_kind(direction: Direction) -> Kind {
+pub(super) fn license_kind(direction: Direction) -> MessageKind {
     match direction {
-        Direction::Reply => Kind::License,
-        Direction::Request => Kind::LicenseRequest,
+        Direction::Reply => MessageKind::License,
+        Direction::Request => MessageKind::LicenseRequest,
     }
 }
 
 /// The kind of an operation, by the local name of a child of the SOAP body.
-pub(super) fn operation(direction: Direction, name: &str) -> Option<Kind> {
+pub(super) fn operation(direction: Direction, name: &str) -> Option<MessageKind> {
     let name = match direction {
-        Direction::Reply if name == "Fault" => return Some(Kind::Error),
+        Direction::Reply if name == "Fault" => return Some(MessageKind::Error),
         Direction::Reply => name.strip_suffix("Response")?,
         Direction::Request => name,
     };
     match (name, direction) {
-        ("AcquireLicense", Direction::Reply) => Some(Kind::License),
-        ("AcquireLicense", Direction::Request) => Some(Kind::LicenseRequest),
-        ("AcknowledgeLicense", _) => Some(Kind::Acknowledge),
-        ("ProcessDeleteLicenseData" | "ProcessSecureStopData", Direction::Reply) => Some(Kind::Acknowledge),
-        ("ProcessDeleteLicenseData" | "ProcessSecureStopData", Direction::Request) => Some(Kind::Release),
+        ("AcquireLicense", Direction::Reply) => Some(MessageKind::License),
+        ("AcquireLicense", Direction::Request) => Some(MessageKind::LicenseRequest),
+        ("AcknowledgeLicense", _) => Some(MessageKind::Acknowledge),
+        ("ProcessDeleteLicenseData" | "ProcessSecureStopData", Direction::Reply) => Some(MessageKind::Acknowledge),
+        ("ProcessDeleteLicenseData" | "ProcessSecureStopData", Direction::Request) => Some(MessageKind::Release),
         (
             "AcquirePackagingData" | "GetMeteringCertificate" | "JoinDomain" | "LeaveDomain" | "ProcessMeteringData",
             _,
-        ) => Some(Kind::Other),
+        ) => Some(MessageKind::Other),
         _ => None,
     }
 }

@@ -1,62 +1,62 @@
 //! Reads the fields of one protobuf level, borrowed and bounded.
 //!
 //! Knows the wire format and no message. Never allocates, never recurses: whoever wants a nested
-//! message walks its bytes with another [`Fields`]. Used by the Widevine and pssh readers.
+//! message walks its bytes with another [`ProtobufFields`]. Used by the Widevine and pssh readers.
 
 /// The bytes are not the message that was looked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Malformed;
+pub(super) struct MalformedProtobuf;
 
 /// Groups inside each other, as deep as common parsers skip them.
 const GROUPS_MAX: u8 = 100;
 
 /// Reads like the parsers of license servers: what those skip or leave out of a number is no obstacle here either, or
 /// an addition that no server looks at would hide a message from us alone.
-pub(super) struct Fields<'a> {
+pub(super) struct ProtobufFields<'a> {
     rest: &'a [u8],
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Value<'a> {
+pub(super) enum WireValue<'a> {
     Bytes(&'a [u8]),
     /// Of a type that no field has that is read here: 32 or 64 bits, or a group.
     Other,
     Varint(u64),
 }
 
-impl<'a> Fields<'a> {
+impl<'a> ProtobufFields<'a> {
     pub(super) fn of(message: &'a [u8]) -> Self {
         Self { rest: message }
     }
 
     /// The next field's number and value; `None` at a clean end.
-    pub(super) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
+    pub(super) fn next(&mut self) -> Result<Option<(u32, WireValue<'a>)>, MalformedProtobuf> {
         if self.rest.is_empty() {
             return Ok(None);
         }
         let (number, wire_type) = self.tag()?;
         let value = match wire_type {
-            0 => Value::Varint(self.varint()?),
-            1 => self.take(8).map(|_| Value::Other)?,
-            2 => self.varint().and_then(|length| self.take(length)).map(Value::Bytes)?,
-            3 => self.skip_group().map(|()| Value::Other)?,
-            5 => self.take(4).map(|_| Value::Other)?,
+            0 => WireValue::Varint(self.varint()?),
+            1 => self.take(8).map(|_| WireValue::Other)?,
+            2 => self.varint().and_then(|length| self.take(length)).map(WireValue::Bytes)?,
+            3 => self.skip_group().map(|()| WireValue::Other)?,
+            5 => self.take(4).map(|_| WireValue::Other)?,
             // An end of a group that did not begin, and two types that do not exist.
-            _ => return Err(Malformed),
+            _ => return Err(MalformedProtobuf),
         };
         Ok(Some((number, value)))
     }
 
     /// Number and wire type; parsers drop what does not fit into 32 bits.
-    fn tag(&mut self) -> Result<(u32, u8), Malformed> {
+    fn tag(&mut self) -> Result<(u32, u8), MalformedProtobuf> {
         let tag = self.varint()? & u64::from(u32::MAX);
-        let number = u32::try_from(tag >> 3).map_err(|_| Malformed)?;
-        let wire_type = u8::try_from(tag & 7).map_err(|_| Malformed)?;
-        if number == 0 { Err(Malformed) } else { Ok((number, wire_type)) }
+        let number = u32::try_from(tag >> 3).map_err(|_| MalformedProtobuf)?;
+        let wire_type = u8::try_from(tag & 7).map_err(|_| MalformedProtobuf)?;
+        if number == 0 { Err(MalformedProtobuf) } else { Ok((number, wire_type)) }
     }
 
     /// No message has groups, so an unknown one is skipped, with those inside it.
-    fn skip_group(&mut self) -> Result<(), Malformed> {
+    fn skip_group(&mut self) -> Result<(), MalformedProtobuf> {
         let mut open = 1;
         while open > 0 {
             match self.tag()?.1 {
@@ -69,23 +69,23 @@ impl<'a> Fields<'a> {
                 3 if open < GROUPS_MAX => open += 1,
                 4 => open -= 1,
                 5 => drop(self.take(4)?),
-                _ => return Err(Malformed),
+                _ => return Err(MalformedProtobuf),
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, length: u64) -> Result<&'a [u8], Malformed> {
-        let length = usize::try_from(length).map_err(|_| Malformed)?;
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Malformed)?;
+    fn take(&mut self, length: u64) -> Result<&'a [u8], MalformedProtobuf> {
+        let length = usize::try_from(length).map_err(|_| MalformedProtobuf)?;
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(MalformedProtobuf)?;
         self.rest = rest;
         Ok(taken)
     }
 
-    fn varint(&mut self) -> Result<u64, Malformed> {
+    fn varint(&mut self) -> Result<u64, MalformedProtobuf> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.rest.split_first().ok_or(Malformed)?;
+            let (&byte, rest) = self.rest.split_first().ok_or(MalformedProtobuf)?;
             self.rest = rest;
             // Of the tenth byte only one bit fits; the others are lost.
             value |= u64::from(byte & 0x7f) << shift;
@@ -93,22 +93,22 @@ impl<'a> Fields<'a> {
                 return Ok(value);
             }
         }
-        Err(Malformed)
+        Err(MalformedProtobuf)
     }
 }
 
-impl<'a> Value<'a> {
-    pub(super) fn bytes(self) -> Result<&'a [u8], Malformed> {
+impl<'a> WireValue<'a> {
+    pub(super) fn bytes(self) -> Result<&'a [u8], MalformedProtobuf> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
-            Self::Other | Self::Varint(_) => Err(Malformed),
+            Self::Other | Self::Varint(_) => Err(MalformedProtobuf),
         }
     }
 
-    pub(super) fn varint(self) -> Result<u64, Malformed> {
+    pub(super) fn varint(self) -> Result<u64, MalformedProtobuf> {
         match self {
             Self::Varint(value) => Ok(value),
-            Self::Bytes(_) | Self::Other => Err(Malformed),
+            Self::Bytes(_) | Self::Other => Err(MalformedProtobuf),
         }
     }
 }
@@ -117,8 +117,8 @@ impl<'a> Value<'a> {
 mod tests {
     use super::*;
 
-    fn count(message: &[u8]) -> Result<usize, Malformed> {
-        let mut fields = Fields::of(message);
+    fn count(message: &[u8]) -> Result<usize, MalformedProtobuf> {
+        let mut fields = ProtobufFields::of(message);
         let mut count = 0;
         while fields.next()?.is_some() {
             count += 1;
@@ -162,7 +162,7 @@ mod tests {
             b"\x0d123",
             &deep,
         ] {
-            assert_eq!(count(message), Err(Malformed), "{message:02x?}");
+            assert_eq!(count(message), Err(MalformedProtobuf), "{message:02x?}");
         }
         assert_eq!(count(&[8, 0].repeat(5_000)), Ok(5_000));
     }

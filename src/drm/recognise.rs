@@ -8,8 +8,8 @@
 
 use super::clearkey;
 use super::fairplay;
-use super::json::Scanner;
-use super::message::{Direction, Kind, Message, Unrecognised};
+use super::json::JsonScanner;
+use super::message::{Direction, DrmMessage, MessageKind, UnrecognisedBody};
 use super::playready;
 use super::playready_envelope::Envelope;
 use super::utf16;
@@ -38,12 +38,12 @@ pub fn recognise(
     content_type: Option<&str>,
     content_encoding: Option<&str>,
     body: &[u8],
-) -> Result<Message, Unrecognised> {
+) -> Result<DrmMessage, UnrecognisedBody> {
     let encoding = content_encoding.map(str::trim).unwrap_or_default();
     if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
-        return Err(Unrecognised::Compressed);
+        return Err(UnrecognisedBody::Compressed);
     }
-    let mut search = Search::new(direction, body.len());
+    let mut search = MessageSearch::new(direction, body.len());
     search.look_at_body(content_type, body);
     search.finish(body.len())
 }
@@ -54,9 +54,9 @@ pub fn recognise_request<'a>(
     content_type: Option<&str>,
     body: &[u8],
     beside: impl Iterator<Item = &'a [u8]> + Clone,
-) -> Result<Message, Unrecognised> {
+) -> Result<DrmMessage, UnrecognisedBody> {
     let whole = beside.clone().fold(body.len(), |sum, text| sum.saturating_add(text.len()));
-    let mut search = Search::new(Direction::Request, whole);
+    let mut search = MessageSearch::new(Direction::Request, whole);
     search.look_at_body(content_type, body);
     for text in beside {
         search.descend(text);
@@ -65,35 +65,35 @@ pub fn recognise_request<'a>(
 }
 
 /// One search: what it has found, how deep it is, and what it may still look at.
-pub(super) struct Search {
+pub(super) struct MessageSearch {
     depth: u8,
     pub(super) direction: Direction,
-    found: Option<Message>,
+    found: Option<DrmMessage>,
     /// Length of what was found, as it stood in its wrapping.
     found_length: usize,
     left: usize,
     tangled: bool,
 }
 
-impl Search {
+impl MessageSearch {
     fn new(direction: Direction, length: usize) -> Self {
         let most = length.saturating_mul(LOOKED_AT_PER_BYTE).saturating_add(LOOKED_AT_MIN);
         let left = most.min(LOOKED_AT_MAX.max(length.saturating_mul(2)));
         Self { depth: 0, direction, found: None, found_length: 0, left, tangled: false }
     }
 
-    fn finish(self, length: usize) -> Result<Message, Unrecognised> {
+    fn finish(self, length: usize) -> Result<DrmMessage, UnrecognisedBody> {
         // Encoded, it is up to half as long again.
         let beside = length.saturating_sub(self.found_length.saturating_mul(3) / 2);
-        let hides = |message: &Message| {
+        let hides = |message: &DrmMessage| {
             self.direction == Direction::Request && message.wrapped && message.needs_no_session() && beside > BESIDE_MAX
         };
         // Beside what was found, what was not looked at may ask for more.
         let tangled = self.tangled && self.direction == Direction::Request;
         match self.found {
             Some(message) if !hides(&message) && (!tangled || weight(&message) == WEIGHT_MAX) => Ok(message),
-            _ if self.tangled => Err(Unrecognised::Tangled),
-            _ => Err(Unrecognised::Unknown),
+            _ if self.tangled => Err(UnrecognisedBody::Tangled),
+            _ => Err(UnrecognisedBody::Unknown),
         }
     }
 
@@ -180,7 +180,7 @@ impl Search {
                 }
             }
             [b'{' | b'[', ..] => {
-                if let Ok(Some(message)) = clearkey::read(self.direction, Scanner::new(text)) {
+                if let Ok(Some(message)) = clearkey::read(self.direction, JsonScanner::new(text)) {
                     self.note(message, text.len());
                 }
             }
@@ -223,7 +223,7 @@ impl Search {
     }
 
     /// Of several the one that asks for most, and of equal ones the first.
-    pub(super) fn note(&mut self, mut message: Message, length: usize) {
+    pub(super) fn note(&mut self, mut message: DrmMessage, length: usize) {
         message.wrapped |= self.depth > 0;
         if self.found.as_ref().is_none_or(|found| weight(&message) > weight(found)) {
             self.found = Some(message);
@@ -231,7 +231,7 @@ impl Search {
         }
     }
 
-    pub(super) fn found_mut(&mut self) -> Option<&mut Message> {
+    pub(super) fn found_mut(&mut self) -> Option<&mut DrmMessage> {
         self.found.as_mut()
     }
 
@@ -244,16 +244,16 @@ impl Search {
 const WEIGHT_MAX: u8 = 6;
 
 /// How much a message asks for, or gives.
-pub(super) fn weight(message: &Message) -> u8 {
+pub(super) fn weight(message: &DrmMessage) -> u8 {
     match message.kind {
-        Kind::License => WEIGHT_MAX,
-        Kind::LicenseRequest if !message.offline => WEIGHT_MAX,
-        Kind::LicenseRequest => 5,
-        Kind::Renewal => 4,
-        Kind::Error | Kind::Release => 3,
-        Kind::Acknowledge | Kind::Other => 2,
-        Kind::Certificate | Kind::CertificateRequest => 1,
-        Kind::Provisioning => 0,
+        MessageKind::License => WEIGHT_MAX,
+        MessageKind::LicenseRequest if !message.offline => WEIGHT_MAX,
+        MessageKind::LicenseRequest => 5,
+        MessageKind::Renewal => 4,
+        MessageKind::Error | MessageKind::Release => 3,
+        MessageKind::Acknowledge | MessageKind::Other => 2,
+        MessageKind::Certificate | MessageKind::CertificateRequest => 1,
+        MessageKind::Provisioning => 0,
     }
 }
 

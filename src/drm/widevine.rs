@@ -4,8 +4,8 @@
 //! meaning are those of the public message definition; what is inside a license request is in
 //! `widevine_request`. Called by `recognise` with bodies that begin with 08, 12 or 0A.
 
-use super::message::{Direction, Kind, Lease, Message, System};
-use super::protobuf::{Fields, Malformed, Value};
+use super::message::{Direction, DrmMessage, DrmSystem, LicenseLease, MessageKind};
+use super::protobuf::{MalformedProtobuf, ProtobufFields, WireValue};
 use super::recognise::weight;
 use super::widevine_request;
 use crate::secret::Fingerprint;
@@ -18,29 +18,29 @@ pub(super) const OFFLINE: u64 = 2;
 
 /// A SignedMessage. Only what is inside its `msg` is signed, so that anybody can add a type or another message to it:
 /// of several in a request nobody knows which one the server takes, and the one that asks for most counts.
-pub(super) fn read(direction: Direction, body: &[u8]) -> Result<Message, Malformed> {
-    let signed = Signed::read(body)?;
+pub(super) fn read(direction: Direction, body: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
+    let signed = SignedMessage::read(body)?;
     match (direction, signed.kind) {
         (Direction::Request, Some(4)) if signed.msg.is_none() && body.len() <= CERTIFICATE_REQUEST_MAX => {
-            Ok(Message::new(System::Widevine, Kind::CertificateRequest))
+            Ok(DrmMessage::new(DrmSystem::Widevine, MessageKind::CertificateRequest))
         }
         (Direction::Request, _) if signed.may_ask => signed.request(body),
-        (Direction::Reply, _) if signed.is_ambiguous => Err(Malformed),
+        (Direction::Reply, _) if signed.is_ambiguous => Err(MalformedProtobuf),
         (Direction::Reply, Some(2)) => license(signed.checked()?),
-        (Direction::Reply, Some(3)) => error(signed.msg.ok_or(Malformed)?),
-        (Direction::Reply, Some(5)) => certificate(signed.msg.ok_or(Malformed)?),
-        _ => Err(Malformed),
+        (Direction::Reply, Some(3)) => error(signed.msg.ok_or(MalformedProtobuf)?),
+        (Direction::Reply, Some(5)) => certificate(signed.msg.ok_or(MalformedProtobuf)?),
+        _ => Err(MalformedProtobuf),
     }
 }
 
 /// A SignedProvisioningMessage: the same shape in both directions.
-pub(super) fn provisioning(body: &[u8]) -> Result<Message, Malformed> {
+pub(super) fn provisioning(body: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
     both(body)?;
-    Ok(Message::new(System::Widevine, Kind::Provisioning))
+    Ok(DrmMessage::new(DrmSystem::Widevine, MessageKind::Provisioning))
 }
 
 #[derive(Default)]
-struct Signed<'a> {
+struct SignedMessage<'a> {
     /// Several types that differ, or several messages.
     is_ambiguous: bool,
     /// The last one.
@@ -52,26 +52,26 @@ struct Signed<'a> {
     signature: Option<&'a [u8]>,
 }
 
-impl<'a> Signed<'a> {
-    fn read(body: &'a [u8]) -> Result<Self, Malformed> {
+impl<'a> SignedMessage<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, MalformedProtobuf> {
         let mut signed = Self::default();
-        let mut fields = Fields::of(body);
+        let mut fields = ProtobufFields::of(body);
         // A field of another type than it should have is an unknown field, as parsers take it.
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
-                (1, Value::Varint(kind)) => {
+                (1, WireValue::Varint(kind)) => {
                     signed.is_ambiguous |= signed.kind.is_some_and(|before| before != kind);
                     // Set-top CDMs write 1, an unknown type counts as left out, and a server may pass over the type
                     // of a certificate request (4) that has a message.
                     signed.may_ask |= matches!(kind, 0 | 1 | 4 | 6..);
                     signed.kind = Some(kind);
                 }
-                (2, Value::Bytes(msg)) => {
+                (2, WireValue::Bytes(msg)) => {
                     signed.is_ambiguous |= signed.msg.is_some();
                     signed.msg = Some(msg);
                 }
-                (3, Value::Bytes(signature)) => signed.signature = Some(signature),
-                (_, Value::Bytes(_) | Value::Other | Value::Varint(_)) => {}
+                (3, WireValue::Bytes(signature)) => signed.signature = Some(signature),
+                (_, WireValue::Bytes(_) | WireValue::Other | WireValue::Varint(_)) => {}
             }
         }
         // Desktop CDMs leave the type out.
@@ -79,12 +79,12 @@ impl<'a> Signed<'a> {
         Ok(signed)
     }
 
-    fn request(&self, body: &[u8]) -> Result<Message, Malformed> {
+    fn request(&self, body: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
         let mut found = widevine_request::read(self.checked()?);
         if self.is_ambiguous {
-            let mut fields = Fields::of(body);
+            let mut fields = ProtobufFields::of(body);
             while let Some((number, value)) = fields.next()? {
-                let (2, Value::Bytes(msg)) = (number, value) else { continue };
+                let (2, WireValue::Bytes(msg)) = (number, value) else { continue };
                 let least = found.as_ref().map_or(0, weight);
                 found = widevine_request::read(msg).ok().filter(|other| weight(other) > least).map_or(found, Ok);
             }
@@ -93,14 +93,14 @@ impl<'a> Signed<'a> {
     }
 
     /// The message inside, if it is signed: license requests and licenses always are.
-    fn checked(&self) -> Result<&'a [u8], Malformed> {
-        self.signature.filter(|signature| !signature.is_empty()).and(self.msg).ok_or(Malformed)
+    fn checked(&self) -> Result<&'a [u8], MalformedProtobuf> {
+        self.signature.filter(|signature| !signature.is_empty()).and(self.msg).ok_or(MalformedProtobuf)
     }
 }
 
-fn license(msg: &[u8]) -> Result<Message, Malformed> {
+fn license(msg: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
     let (mut id, mut policy) = (None, None);
-    let mut fields = Fields::of(msg);
+    let mut fields = ProtobufFields::of(msg);
     // The keys come after both, and may be many.
     while id.is_none() || policy.is_none() {
         match fields.next()? {
@@ -112,15 +112,15 @@ fn license(msg: &[u8]) -> Result<Message, Malformed> {
             None => break,
         }
     }
-    let mut message = Message::new(System::Widevine, Kind::License);
-    identification(id.ok_or(Malformed)?, &mut message)?;
+    let mut message = DrmMessage::new(DrmSystem::Widevine, MessageKind::License);
+    identification(id.ok_or(MalformedProtobuf)?, &mut message)?;
     message.lease = policy.map(lease).transpose()?;
     Ok(message)
 }
 
 /// LicenseIdentification: in a license, and whole again in its renewals and its release.
-pub(super) fn identification(id: &[u8], message: &mut Message) -> Result<(), Malformed> {
-    let mut fields = Fields::of(id);
+pub(super) fn identification(id: &[u8], message: &mut DrmMessage) -> Result<(), MalformedProtobuf> {
+    let mut fields = ProtobufFields::of(id);
     while let Some((number, value)) = fields.next()? {
         match number {
             1 => message.request_id = identifier(value.bytes()?),
@@ -139,9 +139,9 @@ pub(super) fn identifier(bytes: &[u8]) -> Option<Fingerprint> {
     (!bytes.is_empty()).then(|| Fingerprint::of(bytes))
 }
 
-fn lease(policy: &[u8]) -> Result<Lease, Malformed> {
-    let mut lease = Lease::default();
-    let mut fields = Fields::of(policy);
+fn lease(policy: &[u8]) -> Result<LicenseLease, MalformedProtobuf> {
+    let mut lease = LicenseLease::default();
+    let mut fields = ProtobufFields::of(policy);
     while let Some((number, value)) = fields.next()? {
         match number {
             3 => lease.can_renew = value.varint()? != 0,
@@ -164,27 +164,27 @@ fn seconds(value: u64) -> u64 {
     if value > i64::MAX as u64 { 0 } else { value.min(u64::from(u32::MAX)) }
 }
 
-fn error(msg: &[u8]) -> Result<Message, Malformed> {
-    let mut message = Message::new(System::Widevine, Kind::Error);
-    let mut fields = Fields::of(msg);
+fn error(msg: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
+    let mut message = DrmMessage::new(DrmSystem::Widevine, MessageKind::Error);
+    let mut fields = ProtobufFields::of(msg);
     while let Some((number, value)) = fields.next()? {
         if number == 1 {
-            message.error_code = Some(u32::try_from(value.varint()?).map_err(|_| Malformed)?);
+            message.error_code = Some(u32::try_from(value.varint()?).map_err(|_| MalformedProtobuf)?);
         }
     }
-    message.error_code.is_some().then_some(message).ok_or(Malformed)
+    message.error_code.is_some().then_some(message).ok_or(MalformedProtobuf)
 }
 
 /// A certificate and its signature.
-fn certificate(msg: &[u8]) -> Result<Message, Malformed> {
+fn certificate(msg: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
     both(msg)?;
-    Ok(Message::new(System::Widevine, Kind::Certificate))
+    Ok(DrmMessage::new(DrmSystem::Widevine, MessageKind::Certificate))
 }
 
 /// Fields 1 and 2 are there, and hold bytes.
-fn both(body: &[u8]) -> Result<(), Malformed> {
+fn both(body: &[u8]) -> Result<(), MalformedProtobuf> {
     let (mut first, mut second) = (None, None);
-    let mut fields = Fields::of(body);
+    let mut fields = ProtobufFields::of(body);
     while let Some((number, value)) = fields.next()? {
         match number {
             1 => first = Some(value.bytes()?),
@@ -193,5 +193,5 @@ fn both(body: &[u8]) -> Result<(), Malformed> {
         }
     }
     let filled = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| !bytes.is_empty());
-    (filled(first) && filled(second)).then_some(()).ok_or(Malformed)
+    (filled(first) && filled(second)).then_some(()).ok_or(MalformedProtobuf)
 }

@@ -3,8 +3,8 @@
 //! The content id decides together with the request type; size never does, because a renewal may
 //! carry the client id too. Called by `widevine` with the signed bytes.
 
-use super::message::{Kind, Message, System};
-use super::protobuf::{Fields, Malformed, Value};
+use super::message::{DrmMessage, DrmSystem, MessageKind};
+use super::protobuf::{MalformedProtobuf, ProtobufFields, WireValue};
 use super::pssh;
 use super::widevine::{OFFLINE, identification, identifier};
 use crate::secret::Fingerprint;
@@ -12,39 +12,39 @@ use crate::secret::Fingerprint;
 /// LicenseRequest.type of a release.
 const RELEASE: u64 = 3;
 
-pub(super) fn read(msg: &[u8]) -> Result<Message, Malformed> {
+pub(super) fn read(msg: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
     let (mut content, mut asked) = (None, None);
-    let mut fields = Fields::of(msg);
+    let mut fields = ProtobufFields::of(msg);
     while let Some((number, value)) = fields.next()? {
         match (number, value) {
-            (2, Value::Bytes(bytes)) => content = Some(bytes),
-            (3, Value::Varint(number)) => asked = Some(number),
+            (2, WireValue::Bytes(bytes)) => content = Some(bytes),
+            (3, WireValue::Varint(number)) => asked = Some(number),
             // The client id, kilobytes of it, is skipped by its length.
-            (_, Value::Bytes(_) | Value::Other | Value::Varint(_)) => {}
+            (_, WireValue::Bytes(_) | WireValue::Other | WireValue::Varint(_)) => {}
         }
     }
-    match (Content::read(content.ok_or(Malformed)?)?, asked) {
-        (Content::Existing(license), Some(RELEASE)) => existing(Kind::Release, license),
+    match (RequestedContent::read(content.ok_or(MalformedProtobuf)?)?, asked) {
+        (RequestedContent::Existing(license), Some(RELEASE)) => existing(MessageKind::Release, license),
         // Whatever type it says: its server may go by the content as well.
-        (Content::Existing(license), _) => existing(Kind::Renewal, license),
-        (Content::Init(init), _) => new(init, init_data),
-        (Content::Pssh(init), _) => new(init, pssh_data),
-        (Content::WebM(init), _) => new(init, webm),
+        (RequestedContent::Existing(license), _) => existing(MessageKind::Renewal, license),
+        (RequestedContent::Init(init), _) => new(init, init_data),
+        (RequestedContent::Pssh(init), _) => new(init, pssh_data),
+        (RequestedContent::WebM(init), _) => new(init, webm),
     }
 }
 
 /// LicenseRequest.content_id: one of these.
-enum Content<'a> {
+enum RequestedContent<'a> {
     Existing(&'a [u8]),
     Init(&'a [u8]),
     Pssh(&'a [u8]),
     WebM(&'a [u8]),
 }
 
-impl<'a> Content<'a> {
-    fn read(content: &'a [u8]) -> Result<Self, Malformed> {
+impl<'a> RequestedContent<'a> {
+    fn read(content: &'a [u8]) -> Result<Self, MalformedProtobuf> {
         let mut found = None;
-        let mut fields = Fields::of(content);
+        let mut fields = ProtobufFields::of(content);
         while let Some((number, value)) = fields.next()? {
             match number {
                 1 => found = Some(Self::Pssh(value.bytes()?)),
@@ -54,14 +54,14 @@ impl<'a> Content<'a> {
                 _ => {}
             }
         }
-        found.ok_or(Malformed)
+        found.ok_or(MalformedProtobuf)
     }
 }
 
-fn existing(kind: Kind, license: &[u8]) -> Result<Message, Malformed> {
-    let mut message = Message::new(System::Widevine, kind);
+fn existing(kind: MessageKind, license: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
+    let mut message = DrmMessage::new(DrmSystem::Widevine, kind);
     let mut id = None;
-    let mut fields = Fields::of(license);
+    let mut fields = ProtobufFields::of(license);
     while let Some((number, value)) = fields.next()? {
         match number {
             1 => id = Some(value.bytes()?),
@@ -70,16 +70,16 @@ fn existing(kind: Kind, license: &[u8]) -> Result<Message, Malformed> {
             _ => {}
         }
     }
-    identification(id.ok_or(Malformed)?, &mut message)?;
+    identification(id.ok_or(MalformedProtobuf)?, &mut message)?;
     Ok(message)
 }
 
 /// What one variant's fields mean for the message.
-type Meaning = fn(u32, Value<'_>, &mut Message) -> Result<(), Malformed>;
+type ContentMeaning = fn(u32, WireValue<'_>, &mut DrmMessage) -> Result<(), MalformedProtobuf>;
 
-fn new(init: &[u8], meaning: Meaning) -> Result<Message, Malformed> {
-    let mut message = Message::new(System::Widevine, Kind::LicenseRequest);
-    let mut fields = Fields::of(init);
+fn new(init: &[u8], meaning: ContentMeaning) -> Result<DrmMessage, MalformedProtobuf> {
+    let mut message = DrmMessage::new(DrmSystem::Widevine, MessageKind::LicenseRequest);
+    let mut fields = ProtobufFields::of(init);
     while let Some((number, value)) = fields.next()? {
         meaning(number, value, &mut message)?;
     }
@@ -87,7 +87,7 @@ fn new(init: &[u8], meaning: Meaning) -> Result<Message, Malformed> {
     Ok(message)
 }
 
-fn pssh_data(number: u32, value: Value<'_>, message: &mut Message) -> Result<(), Malformed> {
+fn pssh_data(number: u32, value: WireValue<'_>, message: &mut DrmMessage) -> Result<(), MalformedProtobuf> {
     match number {
         1 => header(value.bytes()?, message),
         2 => message.offline = value.varint()? == OFFLINE,
@@ -97,7 +97,7 @@ fn pssh_data(number: u32, value: Value<'_>, message: &mut Message) -> Result<(),
     Ok(())
 }
 
-fn webm(number: u32, value: Value<'_>, message: &mut Message) -> Result<(), Malformed> {
+fn webm(number: u32, value: WireValue<'_>, message: &mut DrmMessage) -> Result<(), MalformedProtobuf> {
     match number {
         // The header of WebM is the key id itself.
         1 => message.key_ids.insert(value.bytes()?),
@@ -108,7 +108,7 @@ fn webm(number: u32, value: Value<'_>, message: &mut Message) -> Result<(), Malf
     Ok(())
 }
 
-fn init_data(number: u32, value: Value<'_>, message: &mut Message) -> Result<(), Malformed> {
+fn init_data(number: u32, value: WireValue<'_>, message: &mut DrmMessage) -> Result<(), MalformedProtobuf> {
     match number {
         1 => drop(value.varint()?),
         2 => header(value.bytes()?, message),
@@ -121,7 +121,7 @@ fn init_data(number: u32, value: Value<'_>, message: &mut Message) -> Result<(),
 
 /// WidevinePsshData, bare or in its boxes. It comes from the content and not from the CDM, so what
 /// does not parse costs the facts and not the message.
-fn header(data: &[u8], message: &mut Message) {
+fn header(data: &[u8], message: &mut DrmMessage) {
     if !data.is_empty() && pssh::boxes(data).next().is_none() {
         let _ = widevine_header(data, message);
     }
@@ -133,8 +133,8 @@ fn header(data: &[u8], message: &mut Message) {
     }
 }
 
-fn widevine_header(data: &[u8], message: &mut Message) -> Result<(), Malformed> {
-    let mut fields = Fields::of(data);
+fn widevine_header(data: &[u8], message: &mut DrmMessage) -> Result<(), MalformedProtobuf> {
+    let mut fields = ProtobufFields::of(data);
     while let Some((number, value)) = fields.next()? {
         match number {
             2 => message.key_ids.insert(value.bytes()?),

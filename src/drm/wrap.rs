@@ -13,12 +13,12 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use thiserror::Error;
 
 use super::form;
-use super::json::{Container, Scanner, Token};
+use super::json::{JsonContainer, JsonScanner, JsonToken};
 use crate::config::BodyWrapping;
 
 /// What the route says a body is and the body is not. Says nothing of the body itself.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-pub enum Misfit {
+pub enum WrappingMisfit {
     #[error("expected base64")]
     Base64,
     #[error("expected a form with the field that the route names")]
@@ -31,14 +31,14 @@ pub enum Misfit {
 
 /// The message inside `body`. Of a JSON array the first element counts; in a form a literal `+`
 /// stays one. Both base64 alphabets are read, with or without padding.
-pub fn unwrap<'a>(wrapping: &BodyWrapping, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Misfit> {
+pub fn unwrap<'a>(wrapping: &BodyWrapping, body: &'a [u8]) -> Result<Cow<'a, [u8]>, WrappingMisfit> {
     let text = match wrapping {
         BodyWrapping::Base64 => Cow::Borrowed(body.trim_ascii()),
         BodyWrapping::Form(field) => form_field(body, field)?,
         BodyWrapping::Json(field) => json_field(body, field)?,
         BodyWrapping::Raw => return Ok(Cow::Borrowed(body)),
     };
-    base64_decode(&text).filter(|message| !message.is_empty()).map(Cow::Owned).ok_or(Misfit::Base64)
+    base64_decode(&text).filter(|message| !message.is_empty()).map(Cow::Owned).ok_or(WrappingMisfit::Base64)
 }
 
 /// The content type that belongs to the wrapping, and the wrapped message.
@@ -89,29 +89,29 @@ fn unpad(text: &[u8]) -> &[u8] {
     once.strip_suffix(b"=").unwrap_or(once)
 }
 
-fn form_field<'a>(body: &'a [u8], field: &str) -> Result<Cow<'a, [u8]>, Misfit> {
+fn form_field<'a>(body: &'a [u8], field: &str) -> Result<Cow<'a, [u8]>, WrappingMisfit> {
     let named = |name: &[u8]| percent_encoding::percent_decode(name).eq(field.bytes());
-    form::pairs(body).find(|(name, _)| named(name)).map(|(_, value)| value).ok_or(Misfit::Form)
+    form::pairs(body).find(|(name, _)| named(name)).map(|(_, value)| value).ok_or(WrappingMisfit::Form)
 }
 
-fn json_field<'a>(body: &'a [u8], field: &str) -> Result<Cow<'a, [u8]>, Misfit> {
-    let mut scanner = Scanner::new(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
-    let mut next = || scanner.next().map(|token| (token, scanner.depth())).map_err(|_| Misfit::Json);
-    if !matches!(next()?.0, Some(Token::Open(Container::Object))) {
-        return Err(Misfit::Json);
+fn json_field<'a>(body: &'a [u8], field: &str) -> Result<Cow<'a, [u8]>, WrappingMisfit> {
+    let mut scanner = JsonScanner::new(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
+    let mut next = || scanner.next().map(|token| (token, scanner.depth())).map_err(|_| WrappingMisfit::Json);
+    if !matches!(next()?.0, Some(JsonToken::Open(JsonContainer::Object))) {
+        return Err(WrappingMisfit::Json);
     }
     while let (Some(token), depth) = next()? {
-        if depth != 1 || !matches!(token, Token::Key(key) if key.is(field)) {
+        if depth != 1 || !matches!(token, JsonToken::Key(key) if key.is(field)) {
             continue;
         }
         let value = match next()?.0 {
-            Some(Token::Open(Container::Array)) => next()?.0,
+            Some(JsonToken::Open(JsonContainer::Array)) => next()?.0,
             value => value,
         };
-        let Some(Token::String(text)) = value else { break };
+        let Some(JsonToken::String(text)) = value else { break };
         return Ok(text.unescape());
     }
-    Err(Misfit::JsonField)
+    Err(WrappingMisfit::JsonField)
 }
 
 #[cfg(test)]
@@ -135,23 +135,23 @@ mod tests {
             (BodyWrapping::Raw, b"", Ok(b"")),
             (BodyWrapping::Base64, b" CAQ=\r\n", Ok(b"\x08\x04")),
             (BodyWrapping::Base64, b"CAQ", Ok(b"\x08\x04")),
-            (BodyWrapping::Base64, b"", Err(Misfit::Base64)),
-            (BodyWrapping::Base64, b"CA Q=", Err(Misfit::Base64)),
+            (BodyWrapping::Base64, b"", Err(WrappingMisfit::Base64)),
+            (BodyWrapping::Base64, b"CA Q=", Err(WrappingMisfit::Base64)),
             (json("m"), br#"{"x":[{"m":"AAAA"}],"m":"CAQ="}"#, Ok(b"\x08\x04")),
             (json("m"), br#"{"m":["\/\/8","AAAA"]}"#, Ok(b"\xff\xff")),
             (json("m"), b"\xef\xbb\xbf{\"m\":\"__8=\"}", Ok(b"\xff\xff")),
-            (json("m"), br#"{"n":"CAQ="}"#, Err(Misfit::JsonField)),
-            (json("m"), br#"{"m":{"m":"CAQ="}}"#, Err(Misfit::JsonField)),
-            (json("m"), br#"{"m":[]}"#, Err(Misfit::JsonField)),
-            (json("m"), br#"{"m":null}"#, Err(Misfit::JsonField)),
-            (json("m"), br#"{"m":"!"}"#, Err(Misfit::Base64)),
-            (json("m"), br#"["m"]"#, Err(Misfit::Json)),
-            (json("m"), b"<xml>", Err(Misfit::Json)),
-            (json("m"), b"", Err(Misfit::Json)),
+            (json("m"), br#"{"n":"CAQ="}"#, Err(WrappingMisfit::JsonField)),
+            (json("m"), br#"{"m":{"m":"CAQ="}}"#, Err(WrappingMisfit::JsonField)),
+            (json("m"), br#"{"m":[]}"#, Err(WrappingMisfit::JsonField)),
+            (json("m"), br#"{"m":null}"#, Err(WrappingMisfit::JsonField)),
+            (json("m"), br#"{"m":"!"}"#, Err(WrappingMisfit::Base64)),
+            (json("m"), br#"["m"]"#, Err(WrappingMisfit::Json)),
+            (json("m"), b"<xml>", Err(WrappingMisfit::Json)),
+            (json("m"), b"", Err(WrappingMisfit::Json)),
             (form("spc"), b"a=1&spc=+/+/&b", Ok(b"\xfb\xff\xbf")),
             (form("spc"), b"s%70c=%2B%2f%2B%2F", Ok(b"\xfb\xff\xbf")),
-            (form("spc"), b"SPC=CAQ=", Err(Misfit::Form)),
-            (form("spc"), b"spc=", Err(Misfit::Base64)),
+            (form("spc"), b"SPC=CAQ=", Err(WrappingMisfit::Form)),
+            (form("spc"), b"spc=", Err(WrappingMisfit::Base64)),
         ] {
             assert_eq!(unwrap(&wrapping, body).as_deref(), message.as_ref().map(|m| *m), "{wrapping:?} {body:?}");
         }

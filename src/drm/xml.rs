@@ -12,7 +12,7 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 /// As deep as common parsers go.
 const DEPTH_MAX: usize = 256;
 
-pub(super) enum Node<'a> {
+pub(super) enum XmlNode<'a> {
     Close,
     /// Marked as character data: taken literally.
     Data(Cow<'a, str>),
@@ -24,15 +24,15 @@ pub(super) enum Node<'a> {
 
 /// The text is not XML, or not within the bounds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Unfit;
+pub(super) struct UnfitXml;
 
-pub(super) struct Walk<'a> {
+pub(super) struct XmlWalk<'a> {
     reader: Reader<&'a [u8]>,
     depth: usize,
     rooted: bool,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> XmlWalk<'a> {
     pub(super) fn of(text: &'a str) -> Self {
         let mut reader = Reader::from_str(text);
         reader.config_mut().expand_empty_elements = true;
@@ -40,27 +40,27 @@ impl<'a> Walk<'a> {
     }
 
     /// `None` when the root is closed and the text has ended.
-    pub(super) fn next(&mut self) -> Result<Option<Node<'a>>, Unfit> {
+    pub(super) fn next(&mut self) -> Result<Option<XmlNode<'a>>, UnfitXml> {
         loop {
-            let node = match self.reader.read_event().map_err(|_| Unfit)? {
-                Event::CData(data) => Node::Data(data.into_inner()),
+            let node = match self.reader.read_event().map_err(|_| UnfitXml)? {
+                Event::CData(data) => XmlNode::Data(data.into_inner()),
                 Event::Comment(_) | Event::Decl(_) | Event::DocType(_) | Event::PI(_) => continue,
-                Event::Empty(_) => return Err(Unfit),
+                Event::Empty(_) => return Err(UnfitXml),
                 Event::End(_) => {
-                    self.depth = self.depth.checked_sub(1).ok_or(Unfit)?;
-                    Node::Close
+                    self.depth = self.depth.checked_sub(1).ok_or(UnfitXml)?;
+                    XmlNode::Close
                 }
-                Event::Eof => return if self.depth == 0 && self.rooted { Ok(None) } else { Err(Unfit) },
-                Event::GeneralRef(reference) => Node::Reference(reference),
+                Event::Eof => return if self.depth == 0 && self.rooted { Ok(None) } else { Err(UnfitXml) },
+                Event::GeneralRef(reference) => XmlNode::Reference(reference),
                 Event::Start(start) => {
                     if self.depth == DEPTH_MAX || (self.depth == 0 && self.rooted) {
-                        return Err(Unfit);
+                        return Err(UnfitXml);
                     }
                     self.depth += 1;
                     self.rooted = true;
-                    Node::Open(start)
+                    XmlNode::Open(start)
                 }
-                Event::Text(text) => Node::Text(text.into_inner()),
+                Event::Text(text) => XmlNode::Text(text.into_inner()),
             };
             return Ok(Some(node));
         }
@@ -82,14 +82,14 @@ pub(super) fn resolve(reference: &BytesRef<'_>) -> Option<char> {
 /// What is inside an element, if that is exactly one piece of text; any other shape is ambiguous
 /// and says nothing.
 #[derive(Default)]
-pub(super) enum Leaf<'a> {
+pub(super) enum XmlLeaf<'a> {
     Empty,
     #[default]
     Mixed,
     One(Cow<'a, str>),
 }
 
-impl<'a> Leaf<'a> {
+impl<'a> XmlLeaf<'a> {
     pub(super) fn add(&mut self, text: Cow<'a, str>) {
         *self = if matches!(self, Self::Empty) { Self::One(text) } else { Self::Mixed };
     }
@@ -108,8 +108,8 @@ impl<'a> Leaf<'a> {
 mod tests {
     use super::*;
 
-    fn walk(text: &str) -> Result<usize, Unfit> {
-        let mut walk = Walk::of(text);
+    fn walk(text: &str) -> Result<usize, UnfitXml> {
+        let mut walk = XmlWalk::of(text);
         let mut nodes = 0;
         while walk.next()?.is_some() {
             nodes += 1;
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn bounds_hold() {
         assert_eq!(walk(&("<a>".repeat(256) + &"</a>".repeat(256))), Ok(512));
-        assert_eq!(walk(&("<a>".repeat(257) + &"</a>".repeat(257))), Err(Unfit));
+        assert_eq!(walk(&("<a>".repeat(257) + &"</a>".repeat(257))), Err(UnfitXml));
         assert_eq!(walk(&format!("<a>{}</a>", "<b/>".repeat(2000))), Ok(4002));
         assert_eq!(walk(&format!("<a>{}</a>", "<b/>".repeat(20_000))), Ok(40_002));
     }
@@ -129,7 +129,7 @@ mod tests {
     fn only_one_whole_document_passes() {
         assert_eq!(walk("<?xml version=\"1.0\"?><!DOCTYPE a><!-- c --><a>t</a>\r\n"), Ok(4));
         for text in ["", "text", "<a>", "<a></b>", "<a/><a/>", "</a>", "<a", "<a>&"] {
-            assert_eq!(walk(text), Err(Unfit), "{text}");
+            assert_eq!(walk(text), Err(UnfitXml), "{text}");
         }
     }
 }

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::counters::{Counters, add};
-use super::permit::{Gate, Permit};
+use super::counters::{EdgeCounters, add};
+use super::permit::{Permit, PermitPool};
 use crate::config::ServerLimits;
 
 /// An address that was quiet may open so many seconds' worth of connections at once: a page opens six, and a
@@ -88,10 +88,10 @@ const RESOURCES: usize = AddressResource::ALL.len();
 pub struct AddressLimits {
     /// The most of each resource; for the rate, connections a second.
     bounds: [AtomicUsize; RESOURCES],
-    counters: Arc<Counters>,
+    counters: Arc<EdgeCounters>,
     hasher: RandomState,
     /// Event listeners of all addresses together: each holds a connection for as long as it likes.
-    listeners: Arc<Gate>,
+    listeners: Arc<PermitPool>,
     shards: [Mutex<HashMap<AddressKey, AddressUse>>; SHARDS],
     /// An address may have fewer calls than all together.
     tells_calls_apart: AtomicBool,
@@ -121,7 +121,7 @@ impl Default for AddressLimits {
             bounds: std::array::from_fn(|_| AtomicUsize::new(usize::MAX)),
             counters: Arc::default(),
             hasher: RandomState::new(),
-            listeners: Gate::new(usize::MAX),
+            listeners: PermitPool::new(usize::MAX),
             shards: std::array::from_fn(|_| Mutex::default()),
             tells_calls_apart: AtomicBool::new(false),
         }
@@ -129,7 +129,7 @@ impl Default for AddressLimits {
 }
 
 impl AddressLimits {
-    pub(super) fn new(limits: &ServerLimits, counters: Arc<Counters>) -> Arc<Self> {
+    pub(super) fn new(limits: &ServerLimits, counters: Arc<EdgeCounters>) -> Arc<Self> {
         let made = Self { counters, ..Self::default() };
         made.change(limits);
         Arc::new(made)
@@ -281,7 +281,7 @@ impl fmt::Debug for AddressLimits {
     }
 }
 
-impl Counters {
+impl EdgeCounters {
     fn address_refusal(&self, resource: AddressResource) {
         if let Some(count) = self.address_refusals.get(resource as usize) {
             add(count);
@@ -379,7 +379,7 @@ mod tests {
             new_connections_per_address: 6 + more,
             sessions: 0,
         };
-        let counters = Arc::<Counters>::default();
+        let counters = Arc::<EdgeCounters>::default();
         let made = AddressLimits::new(&limits(0), Arc::clone(&counters));
         for more in [0, 10] {
             if more > 0 {

@@ -13,12 +13,12 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 
 use super::ReplyBody;
-use super::reply::Refusal;
+use super::reply::EdgeRefusal;
 use super::request_body::CallRefusal;
 use crate::upstream;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Fault {
+pub enum BodyFault {
     /// Cut off, or its chunks cannot be read.
     #[error("the request body is broken")]
     Break,
@@ -31,8 +31,8 @@ pub enum Fault {
     Stall,
 }
 
-impl Fault {
-    pub const fn refusal(self) -> Refusal {
+impl BodyFault {
+    pub const fn refusal(self) -> EdgeRefusal {
         let (status, error, detail) = match self {
             Self::Break => (StatusCode::BAD_REQUEST, "body_broken", "the request body is cut off or cannot be read"),
             Self::Exceed => {
@@ -41,7 +41,7 @@ impl Fault {
             Self::Refuse(refusal) => return refusal.refusal(),
             Self::Stall => (StatusCode::REQUEST_TIMEOUT, "body_slow", "the request body took too long"),
         };
-        Refusal { status, error, detail, close: true }
+        EdgeRefusal { status, error, detail, close: true }
     }
 
     /// The refusal as a reply, logged with its incident. The edge counts it on its way out.
@@ -53,13 +53,13 @@ impl Fault {
 }
 
 /// The body is an upstream's.
-impl From<upstream::Fault> for Fault {
-    fn from(_: upstream::Fault) -> Self {
+impl From<upstream::UpstreamFault> for BodyFault {
+    fn from(_: upstream::UpstreamFault) -> Self {
         Self::Break
     }
 }
 
-impl From<std::convert::Infallible> for Fault {
+impl From<std::convert::Infallible> for BodyFault {
     fn from(never: std::convert::Infallible) -> Self {
         match never {}
     }
@@ -67,24 +67,24 @@ impl From<std::convert::Infallible> for Fault {
 
 /// At most `most` bytes, all of them within `deadline`. A length announced beyond `most` is refused
 /// before a byte is read, so that a client that waits for `100 Continue` never sends it.
-pub async fn collect<B>(body: B, most: usize, deadline: Duration) -> Result<Bytes, Fault>
+pub async fn collect<B>(body: B, most: usize, deadline: Duration) -> Result<Bytes, BodyFault>
 where
     B: Body<Data = Bytes>,
-    Fault: From<B::Error>,
+    BodyFault: From<B::Error>,
 {
     if body.size_hint().lower() > most as u64 {
-        return Err(Fault::Exceed);
+        return Err(BodyFault::Exceed);
     }
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    tokio::time::timeout(deadline, gather(body, most)).await.unwrap_or(Err(Fault::Stall))
+    tokio::time::timeout(deadline, gather(body, most)).await.unwrap_or(Err(BodyFault::Stall))
 }
 
-async fn gather<B>(body: B, most: usize) -> Result<Bytes, Fault>
+async fn gather<B>(body: B, most: usize) -> Result<Bytes, BodyFault>
 where
     B: Body<Data = Bytes>,
-    Fault: From<B::Error>,
+    BodyFault: From<B::Error>,
 {
     let mut body = pin!(body);
     let mut first = Bytes::new();
@@ -93,7 +93,7 @@ where
         // Trailers carry nothing for us.
         let Ok(data) = frame?.into_data() else { continue };
         if first.len() + rest.len() + data.len() > most {
-            return Err(Fault::Exceed);
+            return Err(BodyFault::Exceed);
         }
         // Most bodies are one frame, which then is never copied.
         if first.is_empty() {
@@ -126,7 +126,7 @@ mod tests {
 
     impl Body for Parts {
         type Data = Bytes;
-        type Error = Fault;
+        type Error = BodyFault;
 
         fn poll_frame(
             mut self: Pin<&mut Self>,
@@ -139,7 +139,7 @@ mod tests {
             }
             match self.0.remove(0) {
                 None => Poll::Pending,
-                Some("") => Poll::Ready(Some(Err(Fault::Break))),
+                Some("") => Poll::Ready(Some(Err(BodyFault::Break))),
                 Some(part) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(part.as_bytes()))))),
             }
         }
@@ -151,10 +151,10 @@ mod tests {
             (Vec::new(), Ok("")),
             (vec![Some("hello")], Ok("hello")),
             (vec![Some("he"), Some("l"), Some("lo")], Ok("hello")),
-            (vec![Some("hello"), Some("!")], Err(Fault::Exceed)),
-            (vec![Some("hello!")], Err(Fault::Exceed)),
-            (vec![Some("he"), None], Err(Fault::Stall)),
-            (vec![Some("he"), Some("")], Err(Fault::Break)),
+            (vec![Some("hello"), Some("!")], Err(BodyFault::Exceed)),
+            (vec![Some("hello!")], Err(BodyFault::Exceed)),
+            (vec![Some("he"), None], Err(BodyFault::Stall)),
+            (vec![Some("he"), Some("")], Err(BodyFault::Break)),
         ];
         for (parts, expected) in rows {
             let shown = format!("{parts:?}");
@@ -166,6 +166,6 @@ mod tests {
     #[tokio::test]
     async fn an_announced_excess_is_refused_unread() {
         let body = Full::<Bytes>::from("hello!");
-        assert_eq!(collect(body, 5, Duration::ZERO).await, Err(Fault::Exceed));
+        assert_eq!(collect(body, 5, Duration::ZERO).await, Err(BodyFault::Exceed));
     }
 }

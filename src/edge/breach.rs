@@ -7,7 +7,7 @@ use std::fmt;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
-pub enum Breach {
+pub enum RequestViolation {
     /// A line of the head ends with a bare LF, which other parsers read differently.
     BareLineFeed,
     /// GET or HEAD with a body.
@@ -34,7 +34,7 @@ pub enum Breach {
     TlsUnexpected,
 }
 
-impl Breach {
+impl RequestViolation {
     pub const ALL: [Self; 13] = [
         Self::BareLineFeed,
         Self::BodyUnexpected,
@@ -89,7 +89,7 @@ impl Breach {
     }
 }
 
-impl fmt::Display for Breach {
+impl fmt::Display for RequestViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())
     }

@@ -32,7 +32,7 @@ const LEAF_LIFE: Duration = DAY.saturating_mul(396);
 
 /// What `certs init` was asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct CertsRequest<'a> {
     pub directory: &'a Path,
     /// DNS names and IP addresses of the leaf; at least one.
     pub names: &'a [String],
@@ -44,7 +44,7 @@ pub struct Request<'a> {
 
 /// The files that exist now, and which of them are new.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Written {
+pub struct WrittenFiles {
     pub authority: PathBuf,
     pub authority_is_new: bool,
     pub certificate: PathBuf,
@@ -54,7 +54,7 @@ pub struct Written {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum CertsFault {
     #[error("{} is not the key of {}; restore the right one, or make a new CA with `sidebeat certs init --force`", key.display(), authority.display())]
     Alien { authority: PathBuf, key: PathBuf },
     #[error("the CA in {} has expired; make a new one with `sidebeat certs init --force`", path.display())]
@@ -72,9 +72,9 @@ pub enum Fault {
 }
 
 /// Makes `leaf.pem` (with its CA behind it) and `leaf.key`, and `ca.pem` and `ca.key` if need be.
-pub fn init(request: &Request<'_>) -> Result<Written, Fault> {
+pub fn init(request: &CertsRequest<'_>) -> Result<WrittenFiles, CertsFault> {
     let place = |name: &str| request.directory.join(name);
-    let files = Files {
+    let files = CertificateFiles {
         authority: place("ca.pem"),
         authority_key: place("ca.key"),
         certificate: place("leaf.pem"),
@@ -85,12 +85,17 @@ pub fn init(request: &Request<'_>) -> Result<Written, Fault> {
 
 /// For `run` on a fresh checkout: makes the pair if neither file is there, with its CA beside it, and
 /// says what it made; `None` if both are there. One without the other is a fault.
-pub fn ensure(certificate: &Path, key: &Path, names: &[String], now: Duration) -> Result<Option<Written>, Fault> {
+pub fn ensure(
+    certificate: &Path,
+    key: &Path,
+    names: &[String],
+    now: Duration,
+) -> Result<Option<WrittenFiles>, CertsFault> {
     if both(certificate, key)? {
         return Ok(None);
     }
     let directory = certificate.parent().unwrap_or_else(|| Path::new(""));
-    let files = Files {
+    let files = CertificateFiles {
         authority: directory.join("ca.pem"),
         authority_key: directory.join("ca.key"),
         certificate: certificate.to_owned(),
@@ -109,29 +114,29 @@ pub fn ensure(certificate: &Path, key: &Path, names: &[String], now: Duration) -
 ///
 /// # Errors
 /// One of them is there without the other.
-pub fn is_there(certificate: &Path, key: &Path) -> Result<bool, Fault> {
+pub fn is_there(certificate: &Path, key: &Path) -> Result<bool, CertsFault> {
     both(certificate, key)
 }
 
-struct Files {
+struct CertificateFiles {
     authority: PathBuf,
     authority_key: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
 }
 
-impl Files {
-    fn make(self, names: &[String], now: Duration, renew: bool) -> Result<Written, Fault> {
+impl CertificateFiles {
+    fn make(self, names: &[String], now: Duration, renew: bool) -> Result<WrittenFiles, CertsFault> {
         let names = names.iter().map(|name| alternative(name)).collect::<Result<Vec<_>, _>>()?;
         if names.is_empty() {
-            return Err(Fault::Nameless);
+            return Err(CertsFault::Nameless);
         }
         let authority_is_new = renew || !both(&self.authority, &self.authority_key)?;
         if authority_is_new {
             self.make_authority(now)?;
         }
         self.make_leaf(names, now)?;
-        Ok(Written {
+        Ok(WrittenFiles {
             authority: self.authority,
             authority_is_new,
             certificate: self.certificate,
@@ -140,7 +145,7 @@ impl Files {
         })
     }
 
-    fn make_authority(&self, now: Duration) -> Result<(), Fault> {
+    fn make_authority(&self, now: Duration) -> Result<(), CertsFault> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = params(now, AUTHORITY_LIFE);
         // Two CAs of one name would be mistaken for each other in a device's list.
@@ -153,14 +158,14 @@ impl Files {
         write(&self.authority, certificate.pem().as_bytes(), 0o644)
     }
 
-    fn make_leaf(&self, names: Vec<SanType>, now: Duration) -> Result<(), Fault> {
+    fn make_leaf(&self, names: Vec<SanType>, now: Duration) -> Result<(), CertsFault> {
         let authority = read(&self.authority)?;
         if expiry(&authority).is_some_and(|end| end <= now) {
-            return Err(Fault::Expired { path: self.authority.clone() });
+            return Err(CertsFault::Expired { path: self.authority.clone() });
         }
         let authority_key = KeyPair::from_pem(&read(&self.authority_key)?)?;
         if !belongs(&authority, &authority_key) {
-            return Err(Fault::Alien { authority: self.authority.clone(), key: self.authority_key.clone() });
+            return Err(CertsFault::Alien { authority: self.authority.clone(), key: self.authority_key.clone() });
         }
         let issuer = Issuer::from_ca_cert_pem(&authority, authority_key)?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
@@ -185,11 +190,11 @@ fn params(now: Duration, life: Duration) -> CertificateParams {
     params
 }
 
-fn alternative(name: &str) -> Result<SanType, Fault> {
+fn alternative(name: &str) -> Result<SanType, CertsFault> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(SanType::IpAddress(address));
     }
-    let fault = || Fault::Name { name: name.to_owned() };
+    let fault = || CertsFault::Name { name: name.to_owned() };
     let label = |label: &str| {
         let inner = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         inner && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
@@ -200,8 +205,8 @@ fn alternative(name: &str) -> Result<SanType, Fault> {
     name.try_into().map(SanType::DnsName).map_err(|_| fault())
 }
 
-fn both(one: &Path, other: &Path) -> Result<bool, Fault> {
-    let half = |present: &Path, missing: &Path| Fault::Half { missing: missing.into(), present: present.into() };
+fn both(one: &Path, other: &Path) -> Result<bool, CertsFault> {
+    let half = |present: &Path, missing: &Path| CertsFault::Half { missing: missing.into(), present: present.into() };
     match (one.exists(), other.exists()) {
         (true, true) => Ok(true),
         (false, false) => Ok(false),
@@ -221,13 +226,13 @@ fn belongs(authority: &str, key: &KeyPair) -> bool {
     CertifiedKey::from_der(vec![certificate], private, &aws_lc_rs::default_provider()).is_ok()
 }
 
-fn read(path: &Path) -> Result<String, Fault> {
-    fs::read_to_string(path).map_err(|why| Fault::File { path: path.to_owned(), why })
+fn read(path: &Path) -> Result<String, CertsFault> {
+    fs::read_to_string(path).map_err(|why| CertsFault::File { path: path.to_owned(), why })
 }
 
 /// Beside its place first, with its mode from the start: a key is never readable by others, and a
 /// reload never sees half a file.
-fn write(path: &Path, text: &[u8], mode: u32) -> Result<(), Fault> {
+fn write(path: &Path, text: &[u8], mode: u32) -> Result<(), CertsFault> {
     let aside = path.with_extension(format!("{:016x}.new", ids::random_u64()));
     let written = (|| {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
@@ -240,7 +245,7 @@ fn write(path: &Path, text: &[u8], mode: u32) -> Result<(), Fault> {
     })();
     written.map_err(|why| {
         let _gone = fs::remove_file(&aside);
-        Fault::File { path: path.to_owned(), why }
+        CertsFault::File { path: path.to_owned(), why }
     })
 }
 
@@ -261,7 +266,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let names = names(&["localhost", "*.tv.example", "127.0.0.1", "::1"]);
         let written =
-            init(&Request { directory: directory.path(), names: &names, now: NOW, renew_authority: false }).unwrap();
+            init(&CertsRequest { directory: directory.path(), names: &names, now: NOW, renew_authority: false })
+                .unwrap();
         for (name, mode) in [("ca.key", 0o600), ("leaf.key", 0o600), ("ca.pem", 0o644), ("leaf.pem", 0o644)] {
             let found = fs::metadata(directory.path().join(name)).unwrap().permissions().mode() & 0o777;
             assert_eq!(found & !mode, 0, "{name} has mode {found:o}");
@@ -279,8 +285,9 @@ mod tests {
     fn an_authority_is_kept_unless_told() {
         let directory = tempfile::tempdir().unwrap();
         let names = names(&["localhost"]);
-        let ask =
-            |renew_authority, now| init(&Request { directory: directory.path(), names: &names, now, renew_authority });
+        let ask = |renew_authority, now| {
+            init(&CertsRequest { directory: directory.path(), names: &names, now, renew_authority })
+        };
         let first = ask(false, NOW).unwrap();
         let authority = read(&first.authority).unwrap();
         let leaf = read(&first.certificate).unwrap();
@@ -288,14 +295,14 @@ mod tests {
         assert!(!ask(false, NOW).unwrap().authority_is_new);
         assert_eq!(read(&first.authority).unwrap(), authority);
         assert_ne!(read(&first.certificate).unwrap(), leaf);
-        assert!(matches!(ask(false, NOW + DAY * 3651), Err(Fault::Expired { .. })));
+        assert!(matches!(ask(false, NOW + DAY * 3651), Err(CertsFault::Expired { .. })));
         assert!(ask(true, NOW).unwrap().authority_is_new);
         assert_ne!(read(&first.authority).unwrap(), authority);
         let key = directory.path().join("ca.key");
         fs::copy(&first.key, &key).unwrap();
-        assert!(matches!(ask(false, NOW), Err(Fault::Alien { .. })));
+        assert!(matches!(ask(false, NOW), Err(CertsFault::Alien { .. })));
         fs::remove_file(&key).unwrap();
-        assert!(matches!(ask(false, NOW), Err(Fault::Half { .. })));
+        assert!(matches!(ask(false, NOW), Err(CertsFault::Half { .. })));
     }
 
     #[test]
@@ -326,7 +333,7 @@ mod tests {
             assert!(alternative(bad).is_err(), "{bad}");
         }
         let directory = tempfile::tempdir().unwrap();
-        let none = Request { directory: directory.path(), names: &[], now: NOW, renew_authority: false };
-        assert!(matches!(init(&none), Err(Fault::Nameless)));
+        let none = CertsRequest { directory: directory.path(), names: &[], now: NOW, renew_authority: false };
+        assert!(matches!(init(&none), Err(CertsFault::Nameless)));
     }
 }

@@ -20,14 +20,14 @@ use super::address_limits::AddressKey;
 use super::counters::add;
 use super::drive::{ConnectionEnd, drive, idleness};
 use super::held_end::HeldEnd;
-use super::line::Line;
-use super::patience::Patient;
-use super::plain_http::Shaking;
-use super::service::Calls;
-use super::shared::Shared;
+use super::line::ConnectionState;
+use super::patience::StallTimeout;
+use super::plain_http::HandshakeStream;
+use super::service::ConnectionService;
+use super::shared::EdgeShared;
 use super::stalled_stream::within_stall_time;
-use super::watch::Watched;
-use super::{Breach, Handler, Peer, plain_http, proxy_protocol, tls};
+use super::watch::WatchedStream;
+use super::{Handler, Peer, RequestViolation, plain_http, proxy_protocol, tls};
 use crate::config::ServerLimits;
 use crate::secret::scrub;
 
@@ -41,21 +41,21 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const HEADER_LIST: u32 = 16 * 1024;
 
-type Served = Pin<Box<dyn Future<Output = ()> + Send>>;
+type ServedConnection = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One worker's own: its handler and its builders.
-pub(super) struct Worker {
+pub(super) struct ConnectionWorker {
     pub(super) handler: Arc<dyn Handler>,
     http1: http1::Builder,
-    http2: http2::Builder<Streams>,
-    pub(super) shared: Arc<Shared>,
+    http2: http2::Builder<StreamExecutor>,
+    pub(super) shared: Arc<EdgeShared>,
 }
 
-impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, handler: Arc<dyn Handler>) -> Self {
+impl ConnectionWorker {
+    pub(super) fn new(shared: Arc<EdgeShared>, handler: Arc<dyn Handler>) -> Self {
         let mut http1 = http1::Builder::new();
         http1.timer(TokioTimer::new()).max_buf_size(BUFFER).max_header_size(BUFFER);
-        let mut http2 = http2::Builder::new(Streams(Arc::clone(&shared)));
+        let mut http2 = http2::Builder::new(StreamExecutor(Arc::clone(&shared)));
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
@@ -94,7 +94,7 @@ impl Worker {
         self: Arc<Self>,
         stream: S,
         peer: Peer,
-        line: Arc<Line>,
+        line: Arc<ConnectionState>,
     ) -> impl Future<Output = ()> + Send
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -103,9 +103,9 @@ impl Worker {
         let counters = Arc::clone(&self.shared.counters);
         let cleartext = !peer.tls;
         let stream = self.patient(stream, 1, &limits);
-        let stream = Watched::new(stream, Arc::clone(&line), counters, (limits.head, cleartext));
+        let stream = WatchedStream::new(stream, Arc::clone(&line), counters, (limits.head, cleartext));
         let end = ConnectionEnd::of(&peer, &line);
-        let calls = Calls { line, peer, worker: Arc::clone(&self) };
+        let calls = ConnectionService { line, peer, worker: Arc::clone(&self) };
         // hyper restarts the head's deadline when a request is finished, so this is also the idle
         // time of a kept-alive connection; it must be longer than a player's renewal interval.
         let mut http1 = self.http1.clone();
@@ -119,7 +119,7 @@ impl Worker {
         self: Arc<Self>,
         stream: TcpStream,
         peer: Peer,
-        line: Arc<Line>,
+        line: Arc<ConnectionState>,
         acceptor: TlsAcceptor,
     ) {
         // Boxed, so that the handshake's state is gone while the connection idles.
@@ -133,10 +133,10 @@ impl Worker {
         self: Arc<Self>,
         stream: TcpStream,
         mut peer: Peer,
-        line: Arc<Line>,
+        line: Arc<ConnectionState>,
         acceptor: TlsAcceptor,
-    ) -> Option<Served> {
-        let accept = acceptor.accept(Shaking::new(stream)).into_fallible();
+    ) -> Option<ServedConnection> {
+        let accept = acceptor.accept(HandshakeStream::new(stream)).into_fallible();
         let handshake = timeout(self.shared.limits.load().handshake, accept);
         let shaken = tokio::select! {
             shaken = handshake => shaken,
@@ -160,14 +160,19 @@ impl Worker {
         })
     }
 
-    fn serve_http2<S>(self: Arc<Self>, stream: S, peer: Peer, line: Arc<Line>) -> impl Future<Output = ()> + Send
+    fn serve_http2<S>(
+        self: Arc<Self>,
+        stream: S,
+        peer: Peer,
+        line: Arc<ConnectionState>,
+    ) -> impl Future<Output = ()> + Send
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limits = self.shared.limits.load_full();
         let stream = HeldEnd::new(self.patient(stream, PREFACE, &limits));
         let end = ConnectionEnd::of(&peer, &line);
-        let calls = Calls { line: Arc::clone(&line), peer, worker: Arc::clone(&self) };
+        let calls = ConnectionService { line: Arc::clone(&line), peer, worker: Arc::clone(&self) };
         let mut http2 = self.http2.clone();
         http2.keep_alive_interval(limits.idle / 2).keep_alive_timeout(limits.first_byte);
         let served = Box::pin(http2.serve_connection(TokioIo::new(stream), calls));
@@ -175,10 +180,15 @@ impl Worker {
         drive(served, end, Arc::clone(&self.shared), limits, idle)
     }
 
-    async fn refuse_plain_http(&self, stream: TcpStream, peer: &Peer, line: &Line) -> Option<Served> {
+    async fn refuse_plain_http(
+        &self,
+        stream: TcpStream,
+        peer: &Peer,
+        line: &ConnectionState,
+    ) -> Option<ServedConnection> {
         let shared = &self.shared;
         add(&shared.counters.handshakes_failed);
-        shared.counters.breach(Breach::PlainHttp);
+        shared.counters.breach(RequestViolation::PlainHttp);
         let public_url = shared.public_url.load_full();
         let refused = plain_http::refuse(stream, public_url.as_deref().map(String::as_str));
         let trace = tokio::select! {
@@ -190,7 +200,7 @@ impl Worker {
     }
 
     /// What the operator can mend is told; the rest is the noise of every open port.
-    fn note_broken_handshake(&self, peer: &Peer, fault: &std::io::Error) -> Option<Served> {
+    fn note_broken_handshake(&self, peer: &Peer, fault: &std::io::Error) -> Option<ServedConnection> {
         let Some(advice) = tls::handshake_advice(fault) else { return self.note_handshake(peer, &fault.to_string()) };
         add(&self.shared.counters.handshakes_failed);
         if self.shared.may_log("handshake", AddressKey::of(peer.address)) {
@@ -199,7 +209,7 @@ impl Worker {
         None
     }
 
-    fn note_handshake(&self, peer: &Peer, why: &str) -> Option<Served> {
+    fn note_handshake(&self, peer: &Peer, why: &str) -> Option<ServedConnection> {
         add(&self.shared.counters.handshakes_failed);
         if self.shared.may_log("handshake", AddressKey::of(peer.address)) {
             tracing::debug!(peer = %peer.address, why = scrub(why), "TLS handshake failed");
@@ -207,16 +217,16 @@ impl Worker {
         None
     }
 
-    fn patient<S>(&self, stream: S, first: usize, limits: &ServerLimits) -> Patient<S> {
-        Patient::new(stream, Arc::clone(&self.shared.counters), first, limits.first_byte, limits.idle)
+    fn patient<S>(&self, stream: S, first: usize, limits: &ServerLimits) -> StallTimeout<S> {
+        StallTimeout::new(stream, Arc::clone(&self.shared.counters), first, limits.first_byte, limits.idle)
     }
 }
 
 /// Runs HTTP/2 streams where drain can see them, each for as long as its peer takes what it asked for.
 #[derive(Clone)]
-pub(super) struct Streams(Arc<Shared>);
+pub(super) struct StreamExecutor(Arc<EdgeShared>);
 
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
         let shared = Arc::clone(&self.0);
         self.0.tasks.spawn(async move {
@@ -237,10 +247,12 @@ mod tests {
     /// Idle connections are many: what each holds beside hyper's buffer is bounded here.
     #[test]
     fn a_connection_is_small() {
-        let driver = size(Worker::serve_http1::<TcpStream>);
-        let over_tls =
-            size(|worker: Arc<Worker>, stream, peer, (line, acceptor)| worker.serve_tls(stream, peer, line, acceptor));
-        let plain = driver + size_of::<http1::Connection<TokioIo<Watched<Patient<TcpStream>>>, Calls>>();
+        let driver = size(ConnectionWorker::serve_http1::<TcpStream>);
+        let over_tls = size(|worker: Arc<ConnectionWorker>, stream, peer, (line, acceptor)| {
+            worker.serve_tls(stream, peer, line, acceptor)
+        });
+        let plain =
+            driver + size_of::<http1::Connection<TokioIo<WatchedStream<StallTimeout<TcpStream>>>, ConnectionService>>();
         assert!(plain <= 1536, "{plain}");
         assert!(over_tls <= 512, "{over_tls}");
     }

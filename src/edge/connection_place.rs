@@ -5,29 +5,29 @@ use std::sync::Arc;
 
 use super::address_limits::{AddressKey, AddressResource, AddressShare};
 use super::counters::{add, take};
-use super::line::Line;
+use super::line::ConnectionState;
 use super::permit::Permit;
-use super::shared::Shared;
+use super::shared::EdgeShared;
 use crate::clock::Clock;
 
 /// An open connection: its place among all, its address's share, and its one in the gauge.
 pub(super) struct ConnectionPlace {
-    pub(super) line: Arc<Line>,
+    pub(super) line: Arc<ConnectionState>,
     share: Option<AddressShare>,
-    shared: Arc<Shared>,
+    shared: Arc<EdgeShared>,
 }
 
 impl ConnectionPlace {
     /// Where all places are taken, the connection that has been idle for longest gives its own. `None`: this
     /// one is to be closed, as is counted and logged here.
-    pub(super) fn take(shared: &Arc<Shared>, address: IpAddr) -> Option<Self> {
+    pub(super) fn take(shared: &Arc<EdgeShared>, address: IpAddr) -> Option<Self> {
         let share = share_of(shared, address)?;
         let Some(permit) = shared.connections.enter().or_else(|| shared.make_room()) else {
             add(&shared.counters.refused_connections);
             log_refused(shared, address, "connections");
             return None;
         };
-        let line = Arc::new(Line::new(Arc::clone(&shared.registry)));
+        let line = Arc::new(ConnectionState::new(Arc::clone(&shared.registry)));
         line.occupy(permit);
         line.await_request(shared.unanswered.enter());
         shared.registry.admit(&line, shared.connections.inside());
@@ -56,7 +56,7 @@ impl Drop for ConnectionPlace {
 
 /// What the address may have of the connections, and of the new ones; nothing is asked of a trusted proxy,
 /// which calls for many. `None`: it has its share already, as is counted and logged here.
-fn share_of(shared: &Arc<Shared>, address: IpAddr) -> Option<Option<AddressShare>> {
+fn share_of(shared: &Arc<EdgeShared>, address: IpAddr) -> Option<Option<AddressShare>> {
     if shared.forwarding.load().trusts(address) {
         return Some(None);
     }
@@ -73,14 +73,14 @@ fn share_of(shared: &Arc<Shared>, address: IpAddr) -> Option<Option<AddressShare
     share.map(Some)
 }
 
-fn log_refused(shared: &Shared, address: IpAddr, limit: &'static str) {
+fn log_refused(shared: &EdgeShared, address: IpAddr, limit: &'static str) {
     let address = AddressKey::of(address);
     if shared.may_log(limit, address) {
         tracing::info!(limit, peer = %address, "closed a new connection at once");
     }
 }
 
-impl Shared {
+impl EdgeShared {
     /// The place of the connection that has been idle for longest; it is told to close.
     pub(super) fn make_room(&self) -> Option<Permit> {
         let permit = self.registry.evict()?;

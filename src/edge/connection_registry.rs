@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 use std::sync::atomic::{self, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::line::Line;
+use super::line::ConnectionState;
 use super::permit::Permit;
 
 /// Connections that are looked at for one place. Beyond that the search goes on with the next newcomer.
@@ -25,11 +25,11 @@ pub(super) struct ConnectionRegistry {
 struct RegistryEntry {
     /// The connection was idle since then, or has become so later.
     idle_since: u64,
-    line: Weak<Line>,
+    line: Weak<ConnectionState>,
 }
 
 impl ConnectionRegistry {
-    pub(super) fn admit(&self, line: &Arc<Line>, open: usize) {
+    pub(super) fn admit(&self, line: &Arc<ConnectionState>, open: usize) {
         let idle_since = self.stamp();
         line.idle_from(idle_since);
         let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,18 +85,18 @@ impl PartialEq for RegistryEntry {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::{Receiving, Running};
-    use super::super::permit::Gate;
+    use super::super::line::{ReceivingBody, UnansweredRequest};
+    use super::super::permit::PermitPool;
     use super::*;
 
     struct Open {
-        gate: Arc<Gate>,
+        gate: Arc<PermitPool>,
         registry: Arc<ConnectionRegistry>,
     }
 
     impl Open {
-        fn connect(&self) -> Arc<Line> {
-            let line = Arc::new(Line::new(self.registry.clone()));
+        fn connect(&self) -> Arc<ConnectionState> {
+            let line = Arc::new(ConnectionState::new(self.registry.clone()));
             line.occupy(self.gate.enter().unwrap());
             self.registry.admit(&line, self.gate.inside());
             line
@@ -104,10 +104,10 @@ mod tests {
     }
 
     fn open() -> Open {
-        Open { gate: Gate::new(100), registry: Arc::default() }
+        Open { gate: PermitPool::new(100), registry: Arc::default() }
     }
 
-    fn evicted(lines: &[&Arc<Line>]) -> Vec<bool> {
+    fn evicted(lines: &[&Arc<ConnectionState>]) -> Vec<bool> {
         lines.iter().map(|line| line.is_evicted()).collect()
     }
 
@@ -115,8 +115,8 @@ mod tests {
     fn the_connection_that_has_been_idle_for_longest_makes_room() {
         let open = open();
         let [first, second, third] = [(); 3].map(|()| open.connect());
-        drop(Running::begin(&second));
-        drop(Running::begin(&first));
+        drop(UnansweredRequest::begin(&second));
+        drop(UnansweredRequest::begin(&first));
         let permit = open.registry.evict().unwrap();
         assert_eq!(evicted(&[&first, &second, &third]), [false, false, true], "it never called");
         assert_eq!(open.gate.inside(), 3, "its place has a new owner");
@@ -129,7 +129,7 @@ mod tests {
     fn a_connection_with_a_running_call_stays() {
         let open = open();
         let (busy, idle) = (open.connect(), open.connect());
-        let running = Running::begin(&busy);
+        let running = UnansweredRequest::begin(&busy);
         let _place = open.registry.evict().unwrap();
         assert_eq!(evicted(&[&busy, &idle]), [false, true]);
         assert!(open.registry.evict().is_none());
@@ -142,9 +142,9 @@ mod tests {
     fn a_connection_that_waits_for_its_body_makes_room() {
         let open = open();
         let [first, second, served] = [(); 3].map(|()| open.connect());
-        let _calls = [&first, &second, &served].map(Running::begin);
-        let half = [&second, &first].map(Receiving::begin);
-        let _another = Receiving::begin(&second);
+        let _calls = [&first, &second, &served].map(UnansweredRequest::begin);
+        let half = [&second, &first].map(ReceivingBody::begin);
+        let _another = ReceivingBody::begin(&second);
         let _place = open.registry.evict().unwrap();
         assert_eq!(evicted(&[&first, &second, &served]), [false, true, false]);
         drop(half);

@@ -42,7 +42,7 @@ pub struct Cors {
     origins: Option<AllowedOrigins>,
 }
 
-pub(super) const HOST_REFUSED: reply::Refusal = reply::Refusal {
+pub(super) const HOST_REFUSED: reply::EdgeRefusal = reply::EdgeRefusal {
     status: StatusCode::MISDIRECTED_REQUEST,
     error: "host_refused",
     detail: "the Host header names none of server.host-names, which matter where server.origins is a list",
@@ -51,7 +51,7 @@ pub(super) const HOST_REFUSED: reply::Refusal = reply::Refusal {
 
 /// What the `Origin` of a request earned it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Caller {
+pub enum OriginDecision {
     /// A page that may call; its origin is echoed, `null` too (packaged television apps).
     Allow(HeaderValue),
     /// No page: a native player, a tool, a same-origin GET.
@@ -81,20 +81,20 @@ impl Cors {
         self.origins.is_none()
     }
 
-    pub fn caller(&self, request: &HeaderMap) -> Caller {
+    pub fn caller(&self, request: &HeaderMap) -> OriginDecision {
         match (&self.origins, only_value(request, &ORIGIN)) {
-            (Some(listed), Ok(None)) if is_foreign_load(listed, request) => Caller::Refuse,
-            (None, _) | (Some(_), Ok(None)) => Caller::Ignore,
-            (Some(listed), Ok(Some(origin))) if lists(listed, origin) => Caller::Allow(origin.clone()),
-            (Some(_), Ok(Some(_)) | Err(Several)) => Caller::Refuse,
+            (Some(listed), Ok(None)) if is_foreign_load(listed, request) => OriginDecision::Refuse,
+            (None, _) | (Some(_), Ok(None)) => OriginDecision::Ignore,
+            (Some(listed), Ok(Some(origin))) if lists(listed, origin) => OriginDecision::Allow(origin.clone()),
+            (Some(_), Ok(Some(_)) | Err(RepeatedHeader)) => OriginDecision::Refuse,
         }
     }
 
     /// The answer to OPTIONS, on whatever path: 204, or 403 for a page that is not on the list.
     /// Still to be marked.
-    pub fn preflight(&self, caller: &Caller) -> Response<ReplyBody> {
-        if *caller == Caller::Refuse {
-            return reply::Refusal {
+    pub fn preflight(&self, caller: &OriginDecision) -> Response<ReplyBody> {
+        if *caller == OriginDecision::Refuse {
+            return reply::EdgeRefusal {
                 status: StatusCode::FORBIDDEN,
                 error: "origin_refused",
                 detail: "this origin is not on the proxy's list of origins",
@@ -110,11 +110,11 @@ impl Cors {
 
     /// Puts our headers on a reply and takes an upstream's own away, but for the names that pages may read: a second
     /// Allow-Origin makes a browser reject the reply. `preflight` holds the request's headers if it was OPTIONS.
-    pub fn mark(&self, caller: &Caller, preflight: Option<&HeaderMap>, reply: &mut HeaderMap) {
+    pub fn mark(&self, caller: &OriginDecision, preflight: Option<&HeaderMap>, reply: &mut HeaderMap) {
         if self.is_left_to_the_handler() {
             return;
         }
-        let exposed = matches!(caller, Caller::Allow(_)).then(|| exposed(reply));
+        let exposed = matches!(caller, OriginDecision::Allow(_)).then(|| exposed(reply));
         drop_foreign(reply);
         add_vary(reply);
         // An upstream's own says which pages share a site with that server, and this is another server. Who may call
@@ -122,7 +122,7 @@ impl Cors {
         if let Some(policy) = reply.get_mut(RESOURCE_POLICY) {
             *policy = HeaderValue::from_static("cross-origin");
         }
-        let Caller::Allow(origin) = caller else { return };
+        let OriginDecision::Allow(origin) = caller else { return };
         reply.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         // Where any page may call, none may do so with what the browser keeps for the viewer.
         if self.origins != Some(AllowedOrigins::Any) {
@@ -142,16 +142,16 @@ impl Cors {
 /// A header that says one thing came more than once: two parsers could believe either.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("this header is given more than once")]
-pub struct Several;
+pub struct RepeatedHeader;
 
 /// The value of a header of which there may be one.
 ///
 /// # Errors
 /// There are several.
-pub fn only_value<'r>(request: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r HeaderValue>, Several> {
+pub fn only_value<'r>(request: &'r HeaderMap, name: &HeaderName) -> Result<Option<&'r HeaderValue>, RepeatedHeader> {
     let mut values = request.get_all(name).iter();
     match (values.next(), values.next()) {
-        (_, Some(_)) => Err(Several),
+        (_, Some(_)) => Err(RepeatedHeader),
         (only, None) => Ok(only),
     }
 }
@@ -285,19 +285,19 @@ mod tests {
     #[test]
     fn callers() {
         let any = Cors::new(AllowedOrigins::Any);
-        let allow = |origin| Caller::Allow(HeaderValue::from_static(origin));
+        let allow = |origin| OriginDecision::Allow(HeaderValue::from_static(origin));
         let from = |origin| headers(&[("origin", origin)]);
         let twice = headers(&[("origin", "https://a"), ("origin", "https://b")]);
         let rows = [
-            (&any, HeaderMap::new(), Caller::Ignore),
+            (&any, HeaderMap::new(), OriginDecision::Ignore),
             (&any, from("https://tv.example"), allow("https://tv.example")),
             (&any, from("null"), allow("null")),
-            (&any, twice, Caller::Refuse),
+            (&any, twice, OriginDecision::Refuse),
             (&listed(), from("https://tv.example"), allow("https://tv.example")),
-            (&listed(), from("https://tv.example.evil"), Caller::Refuse),
-            (&listed(), from("http://tv.example"), Caller::Refuse),
-            (&listed(), from("null"), Caller::Refuse),
-            (&listed(), HeaderMap::new(), Caller::Ignore),
+            (&listed(), from("https://tv.example.evil"), OriginDecision::Refuse),
+            (&listed(), from("http://tv.example"), OriginDecision::Refuse),
+            (&listed(), from("null"), OriginDecision::Refuse),
+            (&listed(), HeaderMap::new(), OriginDecision::Ignore),
         ];
         for (cors, request, expected) in rows {
             assert_eq!(cors.caller(&request), expected, "{request:?}");
@@ -319,9 +319,9 @@ mod tests {
             (&[("sec-fetch-site", "same-site"), ("referer", "http://127.0.0.1:9000/")], true),
         ];
         for (request, good) in rows {
-            let expected = if good { Caller::Ignore } else { Caller::Refuse };
+            let expected = if good { OriginDecision::Ignore } else { OriginDecision::Refuse };
             assert_eq!(listed().caller(&headers(request)), expected, "{request:?}");
-            assert_eq!(Cors::new(AllowedOrigins::Any).caller(&headers(request)), Caller::Ignore, "{request:?}");
+            assert_eq!(Cors::new(AllowedOrigins::Any).caller(&headers(request)), OriginDecision::Ignore, "{request:?}");
         }
     }
 
@@ -347,9 +347,9 @@ mod tests {
             (&[], true),
         ];
         for (request, good) in rows {
-            let expected = if good { Caller::Ignore } else { Caller::Refuse };
+            let expected = if good { OriginDecision::Ignore } else { OriginDecision::Refuse };
             assert_eq!(listed().caller(&headers(request)), expected, "{request:?}");
-            assert_eq!(Cors::new(AllowedOrigins::Any).caller(&headers(request)), Caller::Ignore, "{request:?}");
+            assert_eq!(Cors::new(AllowedOrigins::Any).caller(&headers(request)), OriginDecision::Ignore, "{request:?}");
         }
     }
 
@@ -425,7 +425,7 @@ mod tests {
     #[test]
     fn without_a_wish_the_usual_headers_are_allowed() {
         let mut reply = HeaderMap::new();
-        let caller = Caller::Allow(HeaderValue::from_static("https://tv.example"));
+        let caller = OriginDecision::Allow(HeaderValue::from_static("https://tv.example"));
         listed().mark(&caller, Some(&HeaderMap::new()), &mut reply);
         assert_eq!(reply[ACCESS_CONTROL_ALLOW_HEADERS], HEADERS);
         assert!(!reply.contains_key(ALLOW_PRIVATE_NETWORK));
@@ -436,7 +436,7 @@ mod tests {
         for (bytes, echoed) in [(1, true), (LONGEST_ECHO, true), (LONGEST_ECHO + 1, false), (64 * 1024, false)] {
             let wish = HeaderValue::try_from("x".repeat(bytes)).unwrap();
             let request = HeaderMap::from_iter([(ACCESS_CONTROL_REQUEST_HEADERS, wish.clone())]);
-            let (mut reply, caller) = (HeaderMap::new(), Caller::Allow(HeaderValue::from_static("null")));
+            let (mut reply, caller) = (HeaderMap::new(), OriginDecision::Allow(HeaderValue::from_static("null")));
             Cors::new(AllowedOrigins::Any).mark(&caller, Some(&request), &mut reply);
             let expected = if echoed { wish } else { HEADERS };
             assert_eq!(reply[ACCESS_CONTROL_ALLOW_HEADERS], expected, "{bytes} bytes");
@@ -467,7 +467,7 @@ mod tests {
             ("vary", "Accept-Encoding"),
             ("content-type", "application/octet-stream"),
         ]);
-        let caller = Caller::Allow(HeaderValue::from_static("https://tv.example"));
+        let caller = OriginDecision::Allow(HeaderValue::from_static("https://tv.example"));
         listed().mark(&caller, None, &mut reply);
         let expected = headers(&[
             ("vary", "Accept-Encoding"),
@@ -487,7 +487,7 @@ mod tests {
         for vary in ["origin", "Accept, ORIGIN", "*"] {
             let mut reply = HeaderMap::new();
             reply.insert(VARY, HeaderValue::from_static(vary));
-            listed().mark(&Caller::Ignore, None, &mut reply);
+            listed().mark(&OriginDecision::Ignore, None, &mut reply);
             assert_eq!(reply.get_all(VARY).iter().count(), 1, "{vary}");
         }
     }

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::address_limits::AddressResource;
 use super::body;
-use super::breach::Breach;
+use super::breach::RequestViolation;
 
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct EdgeCounters {
     /// Connections taken from the listeners, those closed at once included.
     pub accepted: AtomicU64,
     pub(super) address_refusals: [AtomicU64; AddressResource::ALL.len()],
@@ -51,13 +51,13 @@ pub struct Counters {
     pub silent: AtomicU64,
     /// Connections whose peer stopped reading our reply.
     pub stalled: AtomicU64,
-    breaches: [AtomicU64; Breach::ALL.len()],
+    breaches: [AtomicU64; RequestViolation::ALL.len()],
 }
 
-impl Counters {
+impl EdgeCounters {
     /// Requests refused for their framing, by reason; the label is fit for a metric.
-    pub fn breaches(&self) -> impl Iterator<Item = (Breach, u64)> + '_ {
-        Breach::ALL.into_iter().zip(self.breaches.iter().map(|count| count.load(Ordering::Relaxed)))
+    pub fn breaches(&self) -> impl Iterator<Item = (RequestViolation, u64)> + '_ {
+        RequestViolation::ALL.into_iter().zip(self.breaches.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
     /// How often an address was refused more than its share, by what it had wanted more of.
@@ -66,17 +66,17 @@ impl Counters {
         AddressResource::ALL.into_iter().zip(counts)
     }
 
-    pub(super) fn body(&self, fault: body::Fault) {
+    pub(super) fn body(&self, fault: body::BodyFault) {
         add(match fault {
-            body::Fault::Break => &self.bodies_broken,
-            body::Fault::Exceed => &self.bodies_exceeding,
+            body::BodyFault::Break => &self.bodies_broken,
+            body::BodyFault::Exceed => &self.bodies_exceeding,
             // Counted where its reason is known.
-            body::Fault::Refuse(_) => return,
-            body::Fault::Stall => &self.bodies_stalled,
+            body::BodyFault::Refuse(_) => return,
+            body::BodyFault::Stall => &self.bodies_stalled,
         });
     }
 
-    pub(super) fn breach(&self, breach: Breach) {
+    pub(super) fn breach(&self, breach: RequestViolation) {
         if let Some(count) = self.breaches.get(breach as usize) {
             add(count);
         }
@@ -97,9 +97,9 @@ mod tests {
 
     #[test]
     fn every_breach_has_its_own_place() {
-        for (place, breach) in Breach::ALL.into_iter().enumerate() {
+        for (place, breach) in RequestViolation::ALL.into_iter().enumerate() {
             assert_eq!(place, breach as usize, "{breach:?}");
-            let counters = Counters::default();
+            let counters = EdgeCounters::default();
             counters.breach(breach);
             let moved: Vec<_> = counters.breaches().filter(|(_, count)| *count == 1).collect();
             assert_eq!(moved, [(breach, 1)]);

@@ -13,13 +13,13 @@ use tokio::time::{sleep, timeout};
 
 use super::Peer;
 use super::address_limits::AddressKey;
-use super::breach::Breach;
-use super::conn::Streams;
+use super::breach::RequestViolation;
+use super::conn::StreamExecutor;
 use super::counters::add;
-use super::line::Line;
-use super::service::Calls;
-use super::shared::{MAX_UNUSED_TIME, Shared};
-use super::ties::Ties;
+use super::line::ConnectionState;
+use super::service::ConnectionService;
+use super::shared::{EdgeShared, MAX_UNUSED_TIME};
+use super::ties::ConnectionGuards;
 use crate::config::ServerLimits;
 use crate::secret::scrub;
 
@@ -32,7 +32,7 @@ const SHORT_LOOK: Duration = Duration::from_millis(1);
 
 /// Resolves when the first request did not begin within `first`, or none has been begun or running, and no piece of a
 /// reply taken, for `idle`, at most twice that. A peer that only answers our pings is idle.
-pub(super) async fn idleness(line: Arc<Line>, first: Duration, idle: Duration) {
+pub(super) async fn idleness(line: Arc<ConnectionState>, first: Duration, idle: Duration) {
     sleep(first.min(idle)).await;
     let mut before = (line.activity(), line.pieces_taken());
     if before.0 == (0, 0) {
@@ -51,10 +51,10 @@ pub(super) async fn idleness(line: Arc<Line>, first: Duration, idle: Duration) {
 
 /// Serves until the connection ends by itself; or is to end: then it answers what is on its way, and ends.
 /// The connection comes boxed, since an async function would hold it twice.
-pub(super) async fn drive<C: Graceful>(
+pub(super) async fn drive<C: GracefulConnection>(
     mut connection: Pin<Box<C>>,
     end: ConnectionEnd,
-    shared: Arc<Shared>,
+    shared: Arc<EdgeShared>,
     limits: Arc<ServerLimits>,
     idle: impl Future<Output = ()>,
 ) {
@@ -91,10 +91,10 @@ fn quiet_time(limits: &ServerLimits) -> Duration {
 }
 
 /// Ends the connection behind what is on its way. None: it is to be cut.
-async fn finish<C: Graceful>(
+async fn finish<C: GracefulConnection>(
     mut connection: Pin<Box<C>>,
-    line: &Line,
-    shared: &Shared,
+    line: &ConnectionState,
+    shared: &EdgeShared,
     quiet: Duration,
 ) -> Option<hyper::Result<()>> {
     tokio::select! {
@@ -117,10 +117,10 @@ async fn finish<C: Graceful>(
 /// or comes in this moment, would be lost: its peer cannot have known. So an HTTP/1.1 connection is served on until it
 /// was idle for `quiet`; a request that comes meanwhile is answered with `Connection: close`. One of HTTP/2 is told in
 /// a way that loses nothing, once its first request is there. Returns the connection's end, if it came meanwhile.
-async fn serve_what_comes<C: Graceful>(
+async fn serve_what_comes<C: GracefulConnection>(
     mut connection: Pin<&mut C>,
-    line: &Line,
-    shared: &Shared,
+    line: &ConnectionState,
+    shared: &EdgeShared,
     quiet: Duration,
 ) -> Option<hyper::Result<()>> {
     let mut idle_until = pin!(sleep(quiet));
@@ -157,25 +157,25 @@ async fn serve_what_comes<C: Graceful>(
 /// What is done at a connection's end.
 pub(super) struct ConnectionEnd {
     address: AddressKey,
-    line: Arc<Line>,
-    ties: Ties,
+    line: Arc<ConnectionState>,
+    ties: ConnectionGuards,
 }
 
 impl ConnectionEnd {
-    pub(super) fn of(peer: &Peer, line: &Arc<Line>) -> Self {
+    pub(super) fn of(peer: &Peer, line: &Arc<ConnectionState>) -> Self {
         Self { address: AddressKey::of(peer.address), line: Arc::clone(line), ties: peer.ties.clone() }
     }
 }
 
 /// hyper has answered what it could not parse; here it is only counted.
-fn note(ended: hyper::Result<()>, shared: &Shared, address: AddressKey, line: &Line) {
-    if line.breach() == Some(Breach::TlsUnexpected) {
+fn note(ended: hyper::Result<()>, shared: &EdgeShared, address: AddressKey, line: &ConnectionState) {
+    if line.breach() == Some(RequestViolation::TlsUnexpected) {
         return note_tls(shared, address);
     }
     let Err(fault) = ended else { return };
     if fault.is_parse() {
-        shared.counters.breach(Breach::Malformed);
-        let error = Breach::Malformed.label();
+        shared.counters.breach(RequestViolation::Malformed);
+        let error = RequestViolation::Malformed.label();
         if shared.may_log(error, address) {
             tracing::info!(error, peer = %address, "refused a request");
         }
@@ -184,9 +184,9 @@ fn note(ended: hyper::Result<()>, shared: &Shared, address: AddressKey, line: &L
     }
 }
 
-fn note_tls(shared: &Shared, address: AddressKey) {
-    let error = Breach::TlsUnexpected.label();
-    shared.counters.breach(Breach::TlsUnexpected);
+fn note_tls(shared: &EdgeShared, address: AddressKey) {
+    let error = RequestViolation::TlsUnexpected.label();
+    shared.counters.breach(RequestViolation::TlsUnexpected);
     if shared.may_log(error, address) {
         tracing::info!(
             error, peer = %address,
@@ -197,7 +197,7 @@ fn note_tls(shared: &Shared, address: AddressKey) {
 }
 
 /// A hyper connection that can be asked to end after its running calls.
-pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
+pub(super) trait GracefulConnection: Future<Output = hyper::Result<()>> {
     /// Whether its end is told to the peer by itself, so that no request crosses it, and more than one may run.
     const ANNOUNCES_ITS_END: bool;
 
@@ -207,7 +207,9 @@ pub(super) trait Graceful: Future<Output = hyper::Result<()>> {
     fn is_ours(fault: &hyper::Error) -> bool;
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Graceful for http1::Connection<TokioIo<S>, Calls> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> GracefulConnection
+    for http1::Connection<TokioIo<S>, ConnectionService>
+{
     const ANNOUNCES_ITS_END: bool = false;
 
     fn finish(self: Pin<&mut Self>) {
@@ -220,7 +222,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Graceful for http1::Connection
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Graceful for http2::Connection<TokioIo<S>, Calls, Streams> {
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> GracefulConnection
+    for http2::Connection<TokioIo<S>, ConnectionService, StreamExecutor>
+{
     /// GOAWAY, twice, with a ping between them (RFC 9113 section 6.8).
     const ANNOUNCES_ITS_END: bool = true;
 

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::breach::Breach;
+use super::breach::RequestViolation;
 use super::connection_registry::ConnectionRegistry;
 use super::permit::Permit;
 
-pub(super) struct Line {
+pub(super) struct ConnectionState {
     /// While it may bring a request, so that whoever hands over waits for it.
     awaited: Mutex<Option<Permit>>,
     /// Zero, or the number of the broken request from 1, and its breach in the low byte.
@@ -33,7 +33,7 @@ pub(super) struct Line {
     running: AtomicU32,
 }
 
-impl Line {
+impl ConnectionState {
     pub(super) fn new(registry: Arc<ConnectionRegistry>) -> Self {
         Self {
             awaited: Mutex::default(),
@@ -52,14 +52,14 @@ impl Line {
     }
 
     /// Only the first breach counts: the connection ends with it.
-    pub(super) fn break_at(&self, request: u32, breach: Breach) {
+    pub(super) fn break_at(&self, request: u32, breach: RequestViolation) {
         self.broken.store((u64::from(request) + 1) << 8 | breach as u64, Ordering::Relaxed);
     }
 
     /// The first breach, whichever request has it.
-    pub(super) fn breach(&self) -> Option<Breach> {
+    pub(super) fn breach(&self) -> Option<RequestViolation> {
         let broken = self.broken.load(Ordering::Relaxed);
-        if broken == 0 { None } else { Breach::ALL.get((broken & 0xff) as usize).copied() }
+        if broken == 0 { None } else { RequestViolation::ALL.get((broken & 0xff) as usize).copied() }
     }
 
     /// Requests begun so far, and those not yet answered.
@@ -72,7 +72,7 @@ impl Line {
     }
 
     /// Called once per request, in order.
-    pub(super) fn next(&self) -> Option<Breach> {
+    pub(super) fn next(&self) -> Option<RequestViolation> {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
         let broken = self.broken.load(Ordering::Relaxed);
         let hit = broken != 0 && u64::from(request) >= (broken >> 8) - 1;
@@ -145,10 +145,10 @@ impl Line {
 }
 
 /// Counts a request as unanswered for as long as it exists.
-pub(super) struct Running(Arc<Line>);
+pub(super) struct UnansweredRequest(Arc<ConnectionState>);
 
-impl Running {
-    pub(super) fn begin(line: &Arc<Line>) -> Self {
+impl UnansweredRequest {
+    pub(super) fn begin(line: &Arc<ConnectionState>) -> Self {
         line.running.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(line))
     }
@@ -159,7 +159,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for UnansweredRequest {
     fn drop(&mut self) {
         self.0.idle_from(self.0.registry.stamp());
         self.0.running.fetch_sub(1, Ordering::Relaxed);
@@ -168,10 +168,10 @@ impl Drop for Running {
 
 /// A call whose reply is whole, and on its way to a peer that takes it piece by piece. The call is over, but while
 /// pieces are taken the connection is not idle.
-pub(super) struct BeingTaken(Arc<Line>);
+pub(super) struct BeingTaken(Arc<ConnectionState>);
 
 impl BeingTaken {
-    pub(super) fn after(running: &Running) -> Self {
+    pub(super) fn after(running: &UnansweredRequest) -> Self {
         Self(Arc::clone(&running.0))
     }
 
@@ -182,12 +182,12 @@ impl BeingTaken {
 }
 
 /// Counts a running request as one whose body is on its way, for as long as it exists.
-pub(super) struct Receiving(Arc<Line>);
+pub(super) struct ReceivingBody(Arc<ConnectionState>);
 
-impl Receiving {
+impl ReceivingBody {
     /// The connection waits from the first of its bodies on: another half body, or a byte more of the same one, makes
     /// it no younger.
-    pub(super) fn begin(line: &Arc<Line>) -> Self {
+    pub(super) fn begin(line: &Arc<ConnectionState>) -> Self {
         if line.receiving.fetch_add(1, Ordering::Relaxed) == 0 {
             line.idle_from(line.registry.stamp());
         }
@@ -195,7 +195,7 @@ impl Receiving {
     }
 }
 
-impl Drop for Receiving {
+impl Drop for ReceivingBody {
     fn drop(&mut self) {
         self.0.receiving.fetch_sub(1, Ordering::Relaxed);
     }
@@ -205,23 +205,23 @@ impl Drop for Receiving {
 mod tests {
     use super::*;
 
-    fn line() -> Line {
-        Line::new(Arc::default())
+    fn line() -> ConnectionState {
+        ConnectionState::new(Arc::default())
     }
 
     #[test]
     fn a_broken_request_is_met_at_its_number() {
         let line = line();
-        line.break_at(2, Breach::TargetInvalid);
+        line.break_at(2, RequestViolation::TargetInvalid);
         assert_eq!([line.next(), line.next()], [None, None]);
-        assert_eq!(line.next(), Some(Breach::TargetInvalid));
-        assert_eq!(line.next(), Some(Breach::TargetInvalid), "and nothing passes after it");
+        assert_eq!(line.next(), Some(RequestViolation::TargetInvalid));
+        assert_eq!(line.next(), Some(RequestViolation::TargetInvalid), "and nothing passes after it");
     }
 
     #[test]
     fn the_first_breach_has_a_number_too() {
         let line = line();
-        line.break_at(0, Breach::BareLineFeed);
-        assert_eq!(line.next(), Some(Breach::BareLineFeed));
+        line.break_at(0, RequestViolation::BareLineFeed);
+        assert_eq!(line.next(), Some(RequestViolation::BareLineFeed));
     }
 }

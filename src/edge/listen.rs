@@ -13,18 +13,18 @@ use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
 use super::address_limits::AddressKey;
-use super::conn::Worker;
+use super::conn::ConnectionWorker;
 use super::connection_place::ConnectionPlace;
 use super::counters::add;
-use super::shared::{Listening, Shared};
-use super::{Peer, Ties};
+use super::shared::{DrainHold, EdgeShared};
+use super::{ConnectionGuards, Peer};
 
 const BACKLOG: u32 = 1024;
 /// Long enough that a process out of descriptors does not spin, short enough that nobody notices.
 const REST: Duration = Duration::from_millis(50);
 
 /// One worker's listener, and what its connections begin with.
-pub(super) struct Socket {
+pub(super) struct WorkerSocket {
     /// As the configuration says it.
     pub(super) address: SocketAddr,
     pub(super) listener: StdListener,
@@ -90,8 +90,8 @@ fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
 
 /// Takes connections until drain begins, and then those that are there already. Returns early only on a fatal error,
 /// which then ends the process through `Tasks::critical`.
-pub(super) async fn accept(socket: Socket, listening: Listening, worker: Arc<Worker>) {
-    let Socket { address: _, listener, proxy_protocol, tls } = socket;
+pub(super) async fn accept(socket: WorkerSocket, listening: DrainHold, worker: Arc<ConnectionWorker>) {
+    let WorkerSocket { address: _, listener, proxy_protocol, tls } = socket;
     let shared = Arc::clone(&worker.shared);
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -113,7 +113,7 @@ fn fatal(fault: &io::Error) {
 
 async fn take_connections(
     listener: &TcpListener,
-    worker: &Arc<Worker>,
+    worker: &Arc<ConnectionWorker>,
     tls: Option<&TlsAcceptor>,
     proxy_protocol: bool,
 ) -> io::Error {
@@ -121,13 +121,13 @@ async fn take_connections(
         match listener.accept().await {
             Ok((stream, address)) => admit(stream, address, worker, tls, proxy_protocol),
             Err(fault) => match triage(&fault) {
-                Triage::Continue => {}
-                Triage::Fail => return fault,
-                Triage::Rest => {
+                AcceptTriage::Continue => {}
+                AcceptTriage::Fail => return fault,
+                AcceptTriage::Rest => {
                     log_fault(&worker.shared, &fault);
                     sleep(REST).await;
                 }
-                Triage::Starve => {
+                AcceptTriage::Starve => {
                     add(&worker.shared.counters.accept_starved);
                     log_fault(&worker.shared, &fault);
                     // A spare descriptor takes this connection; later ones wait until an idle one has closed.
@@ -143,7 +143,12 @@ async fn take_connections(
 
 /// The listener's end would reset what waits in its backlog, perhaps with a request. By the system itself, since the
 /// runtime may not have heard yet of what has come.
-fn take_backlog(listener: TcpListener, worker: &Arc<Worker>, tls: Option<&TlsAcceptor>, proxy_protocol: bool) {
+fn take_backlog(
+    listener: TcpListener,
+    worker: &Arc<ConnectionWorker>,
+    tls: Option<&TlsAcceptor>,
+    proxy_protocol: bool,
+) {
     let Ok(listener) = listener.into_std() else { return };
     for _ in 0..BACKLOG {
         match listener.accept() {
@@ -153,14 +158,14 @@ fn take_backlog(listener: TcpListener, worker: &Arc<Worker>, tls: Option<&TlsAcc
                     admit(stream, address, worker, tls, proxy_protocol);
                 }
             }
-            Err(fault) if triage(&fault) == Triage::Continue => {}
+            Err(fault) if triage(&fault) == AcceptTriage::Continue => {}
             // Mostly: there are no more.
             Err(_) => return,
         }
     }
 }
 
-fn log_fault(shared: &Shared, fault: &io::Error) {
+fn log_fault(shared: &EdgeShared, fault: &io::Error) {
     if shared.may_log("accept", AddressKey::of(Ipv4Addr::UNSPECIFIED.into())) {
         tracing::warn!(%fault, "cannot accept, trying again");
     }
@@ -169,7 +174,7 @@ fn log_fault(shared: &Shared, fault: &io::Error) {
 fn admit(
     stream: TcpStream,
     address: SocketAddr,
-    worker: &Arc<Worker>,
+    worker: &Arc<ConnectionWorker>,
     tls: Option<&TlsAcceptor>,
     proxy_protocol: bool,
 ) {
@@ -181,7 +186,8 @@ fn admit(
     let _refused = stream.set_nodelay(true);
     let limits = Arc::clone(&shared.addresses);
     let tls_spoken = tls.is_some();
-    let peer = Peer { address, certificate: None, limits, proxy: None, ties: Ties::default(), tls: tls_spoken };
+    let peer =
+        Peer { address, certificate: None, limits, proxy: None, ties: ConnectionGuards::default(), tls: tls_spoken };
     let (worker, line, acceptor) = (Arc::clone(worker), Arc::clone(&place.line), tls.cloned());
     if proxy_protocol {
         shared.tasks.spawn(shared.tracker.track_future(async move {
@@ -216,7 +222,7 @@ fn admit(
 }
 
 #[derive(Debug, Eq, PartialEq)]
-enum Triage {
+enum AcceptTriage {
     /// That one connection is gone; the next may be well.
     Continue,
     /// The socket itself is none.
@@ -229,7 +235,7 @@ enum Triage {
 
 /// By number, since the standard library names only some of them; see accept(2). Linux gives out errors of the network
 /// that waited on the new connection, and no list of them is whole: so only what says that the socket is none is fatal.
-fn triage(fault: &io::Error) -> Triage {
+fn triage(fault: &io::Error) -> AcceptTriage {
     const EBADF: i32 = 9;
     const ENOMEM: i32 = 12;
     const EFAULT: i32 = 14;
@@ -239,8 +245,8 @@ fn triage(fault: &io::Error) -> Triage {
     const ENOTSOCK: i32 = if cfg!(target_os = "linux") { 88 } else { 38 };
     const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
     match (fault.kind(), fault.raw_os_error()) {
-        (_, Some(EBADF | EFAULT | EINVAL | ENOTSOCK)) => Triage::Fail,
-        (_, Some(EMFILE | ENFILE | ENOBUFS | ENOMEM)) => Triage::Starve,
+        (_, Some(EBADF | EFAULT | EINVAL | ENOTSOCK)) => AcceptTriage::Fail,
+        (_, Some(EMFILE | ENFILE | ENOBUFS | ENOMEM)) => AcceptTriage::Starve,
         (
             io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
@@ -252,8 +258,8 @@ fn triage(fault: &io::Error) -> Triage {
             | io::ErrorKind::PermissionDenied
             | io::ErrorKind::TimedOut,
             _,
-        ) => Triage::Continue,
-        _ => Triage::Rest,
+        ) => AcceptTriage::Continue,
+        _ => AcceptTriage::Rest,
     }
 }
 
@@ -266,13 +272,13 @@ mod tests {
         for number in 1..=133 {
             let expected = match number {
                 // EBADF, EFAULT, EINVAL, ENOTSOCK
-                9 | 14 | 22 | 88 => Triage::Fail,
+                9 | 14 | 22 | 88 => AcceptTriage::Fail,
                 // ENOMEM, ENFILE, EMFILE, ENOBUFS
-                12 | 23 | 24 | 105 => Triage::Starve,
+                12 | 23 | 24 | 105 => AcceptTriage::Starve,
                 // EPERM, EINTR, EACCES, ENETDOWN, ENETUNREACH, ECONNABORTED, ECONNRESET, ETIMEDOUT, EHOSTUNREACH
-                1 | 4 | 13 | 100 | 101 | 103 | 104 | 110 | 113 => Triage::Continue,
+                1 | 4 | 13 | 100 | 101 | 103 | 104 | 110 | 113 => AcceptTriage::Continue,
                 // Among them EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET and EOPNOTSUPP.
-                _ => Triage::Rest,
+                _ => AcceptTriage::Rest,
             };
             assert_eq!(triage(&io::Error::from_raw_os_error(number)), expected, "{number}");
         }

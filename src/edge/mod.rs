@@ -52,17 +52,17 @@ use http_body_util::Full;
 use crate::task::CarriedCall;
 
 pub use self::address_limits::{AddressKey, AddressLimits, AddressResource, AddressShare};
-pub use self::breach::Breach;
-pub use self::cors::{Caller, Cors, has_browser_headers, is_own_page, only_value};
-pub use self::counters::Counters;
+pub use self::breach::RequestViolation;
+pub use self::cors::{Cors, OriginDecision, has_browser_headers, is_own_page, only_value};
+pub use self::counters::EdgeCounters;
 pub use self::listen::BoundListener;
 pub use self::refusal_help::ViewerPage;
 pub use self::request_body::{CallRefusal, RequestBody};
-pub use self::serve::{Bound, Edge, Fault, Terms};
+pub use self::serve::{BoundAddress, Edge, EdgeFault, ReloadableTerms};
 pub use self::serving::Serving;
-pub use self::stream::{Counted, Cut, Sending};
-pub use self::ties::{Held, Ties};
-pub use self::tls::{CertificateFault, Certificates, Shown, read_client_ca};
+pub use self::stream::{CountedBody, CutReply, OutgoingBody};
+pub use self::ties::{ConnectionGuards, ConnectionScoped};
+pub use self::tls::{CertificateFault, Certificates, CheckedCertificate, read_client_ca};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ pub struct Peer {
     /// The trusted proxy that named `address`, if one did.
     pub proxy: Option<IpAddr>,
     /// What the handler leaves with the connection.
-    pub ties: Ties,
+    pub ties: ConnectionGuards,
     pub tls: bool,
 }
 
@@ -89,12 +89,12 @@ pub const VIEWER_PAGE: &str = "/~refused/";
 pub type ReplyBody = Full<Bytes>;
 
 /// Boxed, so that an idle connection holds one pointer and not the whole story of a call.
-pub type Reply = CarriedCall<Response<Sending>>;
+pub type ReplyFuture = CarriedCall<Response<OutgoingBody>>;
 
 pub trait Handler: Send + Sync + 'static {
     /// Called for every request that passed the framing rules; OPTIONS is answered before. The
     /// reply's CORS headers are added by the edge.
-    fn call(&self, peer: &Peer, request: Request<RequestBody>) -> Reply;
+    fn call(&self, peer: &Peer, request: Request<RequestBody>) -> ReplyFuture;
 
     /// What serves this path, by its name in the configuration, for the log line of a call that is refused. Nothing else
     /// of a path may be written: it can hold what only its player may know.

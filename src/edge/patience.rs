@@ -1,7 +1,7 @@
 //! How long a peer may keep us waiting at either end of a connection.
 //!
 //! hyper never times out a peer that is silent before its first HTTP/2 byte, nor one that does not
-//! read our replies. [`Patient`] wraps the byte stream under hyper and bounds both; what lies
+//! read our replies. [`StallTimeout`] wraps the byte stream under hyper and bounds both; what lies
 //! between (head, idle time, body) is bounded where it is read.
 
 use std::io;
@@ -13,27 +13,27 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::counters::{Counters, add};
+use super::counters::{EdgeCounters, add};
 
-pub(super) struct Patient<S> {
+pub(super) struct StallTimeout<S> {
     inner: S,
-    counters: Arc<Counters>,
-    first: Option<First>,
+    counters: Arc<EdgeCounters>,
+    first: Option<FirstBytes>,
     /// Longest time without progress while we have something to send.
     stall: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 /// Boxed, and dropped once the bytes are there: an idle connection does not carry it.
-struct First {
+struct FirstBytes {
     missing: usize,
     until: Pin<Box<Sleep>>,
 }
 
-impl<S> Patient<S> {
+impl<S> StallTimeout<S> {
     /// The first `bytes` must arrive within `first`; a write must progress within `stall`.
-    pub(super) fn new(inner: S, counters: Arc<Counters>, bytes: usize, first: Duration, stall: Duration) -> Self {
-        let first = First { missing: bytes, until: Box::pin(sleep(first)) };
+    pub(super) fn new(inner: S, counters: Arc<EdgeCounters>, bytes: usize, first: Duration, stall: Duration) -> Self {
+        let first = FirstBytes { missing: bytes, until: Box::pin(sleep(first)) };
         Self { inner, counters, first: Some(first), stall, stalled: None }
     }
 
@@ -70,7 +70,7 @@ fn late(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for StallTimeout<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         match Pin::new(&mut self.inner).poll_read(cx, buf) {
@@ -83,7 +83,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.await_progress(cx, outcome)
@@ -125,9 +125,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_bytes_have_a_deadline_and_later_ones_none() {
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(EdgeCounters::default());
         let (ours, mut theirs) = duplex(64);
-        let mut patient = Patient::new(ours, Arc::clone(&counters), 2, SHORT, SHORT);
+        let mut patient = StallTimeout::new(ours, Arc::clone(&counters), 2, SHORT, SHORT);
         theirs.write_all(b"a").await.unwrap();
         assert_eq!(patient.read_u8().await.unwrap(), b'a');
         let late = patient.read_u8().await.unwrap_err();
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(counters.silent.load(Ordering::Relaxed), 1);
 
         let (ours, mut theirs) = duplex(64);
-        let mut patient = Patient::new(ours, counters, 2, SHORT, SHORT);
+        let mut patient = StallTimeout::new(ours, counters, 2, SHORT, SHORT);
         theirs.write_all(b"ab").await.unwrap();
         patient.read_u16().await.unwrap();
         assert!(tokio::time::timeout(SHORT * 4, patient.read_u8()).await.is_err(), "must still wait");
@@ -143,9 +143,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_peer_that_does_not_read_is_given_up() {
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(EdgeCounters::default());
         let (ours, _theirs) = duplex(4);
-        let mut patient = Patient::new(ours, Arc::clone(&counters), 1, SHORT, SHORT);
+        let mut patient = StallTimeout::new(ours, Arc::clone(&counters), 1, SHORT, SHORT);
         let late = patient.write_all(b"hello").await.unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         assert_eq!(counters.stalled.load(Ordering::Relaxed), 1);

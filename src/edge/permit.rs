@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct PermitPool {
     inside: AtomicUsize,
     most: AtomicUsize,
 }
@@ -16,11 +16,11 @@ pub(super) struct Gate {
 /// Places at a gate; mostly one.
 #[derive(Debug)]
 pub(super) struct Permit {
-    gate: Arc<Gate>,
+    gate: Arc<PermitPool>,
     places: usize,
 }
 
-impl Gate {
+impl PermitPool {
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { inside: AtomicUsize::new(0), most: AtomicUsize::new(most) })
     }
@@ -58,7 +58,7 @@ impl Gate {
 impl Permit {
     /// Takes more places; `false`, and none taken, if there are not so many.
     pub(super) fn grow(&mut self, places: usize) -> bool {
-        let Gate { inside, most } = &*self.gate;
+        let PermitPool { inside, most } = &*self.gate;
         let before = inside.fetch_add(places, Ordering::Relaxed);
         if before.saturating_add(places) > most.load(Ordering::Relaxed) {
             inside.fetch_sub(places, Ordering::Relaxed);
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_full_gate_turns_away_until_a_permit_is_dropped() {
-        let gate = Gate::new(2);
+        let gate = PermitPool::new(2);
         let (first, second) = (gate.enter(), gate.enter());
         assert!(first.is_some() && second.is_some());
         assert!(gate.enter().is_none());
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_permit_grows_as_far_as_there_is_room() {
-        let gate = Gate::new(10);
+        let gate = PermitPool::new(10);
         let mut permit = gate.enter_with(4).unwrap();
         assert!(!permit.grow(7) && permit.grow(6));
         assert!(gate.enter().is_none());

@@ -1,6 +1,6 @@
 //! Plain HTTP on a port that speaks TLS: tells the caller so in its own protocol.
 //!
-//! [`Shaking`] stands between the socket and TLS. It looks at the first byte that comes with what TLS reads anyway, so
+//! [`HandshakeStream`] stands between the socket and TLS. It looks at the first byte that comes with what TLS reads anyway, so
 //! a connection that begins as it should costs no call more. Called by `conn`, when a handshake has failed.
 
 use std::io;
@@ -14,8 +14,8 @@ use http_body_util::BodyExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use super::Breach;
-use super::reply::{Refusal, RefusalTrace};
+use super::RequestViolation;
+use super::reply::{EdgeRefusal, RefusalTrace};
 
 /// For writing the reply, and for reading what the caller still sends: a close with bytes unread would reach it before
 /// the reply.
@@ -27,27 +27,27 @@ const ADVICE: &str = "a connection to an HTTPS address begins as plain HTTP does
                       lead to an address of server.listen-plain";
 
 /// The byte stream below TLS.
-pub(super) struct Shaking<S> {
+pub(super) struct HandshakeStream<S> {
     inner: S,
-    speaks: Speaks,
+    speaks: PlainProtocol,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Speaks {
+enum PlainProtocol {
     Http,
     /// TLS, or something that nobody can answer.
     Other,
     Unknown,
 }
 
-impl<S> Shaking<S> {
+impl<S> HandshakeStream<S> {
     pub(super) fn new(inner: S) -> Self {
-        Self { inner, speaks: Speaks::Unknown }
+        Self { inner, speaks: PlainProtocol::Unknown }
     }
 
     /// None: it does not begin as a request does.
     pub(super) fn into_http(self) -> Option<S> {
-        (self.speaks == Speaks::Http).then_some(self.inner)
+        (self.speaks == PlainProtocol::Http).then_some(self.inner)
     }
 }
 
@@ -69,10 +69,10 @@ where
 }
 
 async fn reply(public_url: Option<&str>) -> (Vec<u8>, RefusalTrace) {
-    let refusal = Refusal {
+    let refusal = EdgeRefusal {
         status: StatusCode::BAD_REQUEST,
-        error: Breach::PlainHttp.label(),
-        detail: Breach::PlainHttp.detail(),
+        error: RequestViolation::PlainHttp.label(),
+        detail: RequestViolation::PlainHttp.detail(),
         close: true,
     };
     let (mut reply, mut trace) = refusal.traced(public_url.filter(|url| url.starts_with("https://")));
@@ -93,24 +93,24 @@ async fn reply(public_url: Option<&str>) -> (Vec<u8>, RefusalTrace) {
     (text, trace)
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Shaking<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for HandshakeStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if self.speaks == Speaks::Unknown
+        if self.speaks == PlainProtocol::Unknown
             && let Some(first) = buf.filled().get(before)
         {
             // A TLS record begins with 20 to 24 (RFC 8446, section 5.1), and a method of HTTP with a capital letter.
-            self.speaks = if first.is_ascii_uppercase() { Speaks::Http } else { Speaks::Other };
+            self.speaks = if first.is_ascii_uppercase() { PlainProtocol::Http } else { PlainProtocol::Other };
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Shaking<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for HandshakeStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         // The alert of TLS would stand before our reply.
-        if self.speaks == Speaks::Http {
+        if self.speaks == PlainProtocol::Http {
             return Poll::Ready(Ok(buf.len()));
         }
         Pin::new(&mut self.inner).poll_write(cx, buf)
@@ -121,7 +121,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Shaking<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.speaks == Speaks::Http {
+        if self.speaks == PlainProtocol::Http {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)

@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, Uri};
 
 use super::reply::RefusalTrace;
-use super::{Handler, Sending};
+use super::{Handler, OutgoingBody};
 
 /// A page that tells a viewer of a refusal.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,13 +43,13 @@ impl AskedCall {
     }
 
     /// Adds the page to the body of a refusal, if the handler has one.
-    pub(super) fn help(&self, handler: &dyn Handler, public_url: Option<&str>, reply: &mut Response<Sending>) {
+    pub(super) fn help(&self, handler: &dyn Handler, public_url: Option<&str>, reply: &mut Response<OutgoingBody>) {
         let Some(trace) = reply.extensions().get::<RefusalTrace>() else { return };
         let page = handler.viewer_page(self.uri.path(), trace.error, &trace.incident, &self.accept_language);
         let Some(page) = page else { return };
         let href = format!("{}{}", self.base(public_url).unwrap_or_default(), page.path);
         let body = trace.body(&page, &href);
-        *reply.body_mut() = Sending::Whole(body.into());
+        *reply.body_mut() = OutgoingBody::Whole(body.into());
         let language = HeaderValue::try_from(page.language).ok();
         reply.headers_mut().extend(language.map(|language| (CONTENT_LANGUAGE, language)));
     }

@@ -18,7 +18,7 @@ pub const INCIDENT: HeaderName = HeaderName::from_static("x-sidebeat-incident");
 
 /// What a client is told, and why, in words that hold nothing of its request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Refusal {
+pub struct EdgeRefusal {
     pub status: StatusCode,
     /// Stable, for programs.
     pub error: &'static str,
@@ -35,7 +35,7 @@ pub struct RefusedCaller {
     pub device: Option<String>,
 }
 
-/// Whether the reply is a [`Refusal`]'s.
+/// Whether the reply is a [`EdgeRefusal`]'s.
 pub fn is_refusal<B>(reply: &Response<B>) -> bool {
     reply.extensions().get::<RefusalTrace>().is_some()
 }
@@ -47,7 +47,7 @@ pub(super) struct RefusalTrace {
     pub(super) incident: String,
     /// For the log alone.
     pub(super) note: Option<String>,
-    refusal: Refusal,
+    refusal: EdgeRefusal,
 }
 
 impl RefusalTrace {
@@ -57,7 +57,7 @@ impl RefusalTrace {
     }
 }
 
-impl Refusal {
+impl EdgeRefusal {
     pub fn reply(self) -> Response<ReplyBody> {
         let (mut reply, trace) = self.traced(None);
         reply.extensions_mut().insert(trace);
@@ -131,7 +131,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_names_its_incident_twice() {
-        let refusal = Refusal { status: StatusCode::FORBIDDEN, error: "overloaded", detail: "later", close: true };
+        let refusal = EdgeRefusal { status: StatusCode::FORBIDDEN, error: "overloaded", detail: "later", close: true };
         let reply = refusal.told(Incident(0), None);
         assert_eq!(reply.status(), 403);
         assert_eq!(reply.headers()[INCIDENT], "00000000");

@@ -15,12 +15,12 @@ use http::StatusCode;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::address_limits::{AddressResource, AddressShare};
-use super::body::Fault;
+use super::body::BodyFault;
 use super::counters::add;
-use super::line::Receiving;
+use super::line::ReceivingBody;
 use super::permit::Permit;
-use super::reply::Refusal;
-use super::shared::Shared;
+use super::reply::EdgeRefusal;
+use super::shared::EdgeShared;
 use crate::task::{CallerPlace, HeldPlace};
 
 /// There is no room for this call.
@@ -33,20 +33,20 @@ pub enum CallRefusal {
 }
 
 impl CallRefusal {
-    pub(super) const fn refusal(self) -> Refusal {
+    pub(super) const fn refusal(self) -> EdgeRefusal {
         let (error, detail) = match self {
             Self::AddressFull => ("too_many_calls", "this address has too many calls under way"),
             Self::Full => ("overloaded", "too many calls are in flight"),
         };
         // A 5xx would start a storm of retries in players; a 4xx ends the attempt.
-        Refusal { status: StatusCode::FORBIDDEN, error, detail, close: true }
+        EdgeRefusal { status: StatusCode::FORBIDDEN, error, detail, close: true }
     }
 }
 
 pub(super) struct CallPlace {
     address: IpAddr,
     held: Mutex<HeldPlaces>,
-    shared: Arc<Shared>,
+    shared: Arc<EdgeShared>,
 }
 
 #[derive(Default)]
@@ -54,7 +54,7 @@ struct HeldPlaces {
     /// While the body is on its way.
     body: Option<AddressShare>,
     /// While it is waited for.
-    receiving: Option<Receiving>,
+    receiving: Option<ReceivingBody>,
     body_bytes: Option<(AddressShare, Permit)>,
     /// From the complete body on.
     call: Option<(Arc<AddressShare>, Permit)>,
@@ -63,9 +63,9 @@ struct HeldPlaces {
 impl CallPlace {
     /// For a request whose head is there. One without a body is complete.
     pub(super) fn begin(
-        shared: &Arc<Shared>,
+        shared: &Arc<EdgeShared>,
         address: IpAddr,
-        receiving: Option<Receiving>,
+        receiving: Option<ReceivingBody>,
     ) -> Result<Arc<Self>, CallRefusal> {
         let place = Self { address, held: Mutex::default(), shared: Arc::clone(shared) };
         if receiving.is_some() {
@@ -109,7 +109,7 @@ impl CallPlace {
     fn complete(&self) -> Result<(), CallRefusal> {
         let mut held = self.held();
         if held.call.is_none() {
-            let Shared { addresses, calls, .. } = &*self.shared;
+            let EdgeShared { addresses, calls, .. } = &*self.shared;
             let share = addresses.take_call(self.address, calls.scarce()).ok_or(CallRefusal::AddressFull)?;
             let permit = calls.enter().ok_or_else(|| self.refuse())?;
             held.call = Some((Arc::new(share), permit));
@@ -162,17 +162,17 @@ impl Drop for RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = Fault;
+    type Error = BodyFault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
-            None => return Poll::Ready(self.place.complete().err().map(|refusal| Err(Fault::Refuse(refusal)))),
-            Some(Err(_broken)) => return Poll::Ready(Some(Err(Fault::Break))),
+            None => return Poll::Ready(self.place.complete().err().map(|refusal| Err(BodyFault::Refuse(refusal)))),
+            Some(Err(_broken)) => return Poll::Ready(Some(Err(BodyFault::Break))),
             Some(Ok(frame)) => frame,
         };
         let received = self.place.receive(frame.data_ref().map_or(0, Bytes::len));
         let taken = received.and_then(|()| if self.inner.is_end_stream() { self.place.complete() } else { Ok(()) });
-        Poll::Ready(Some(taken.map(|()| frame).map_err(Fault::Refuse)))
+        Poll::Ready(Some(taken.map(|()| frame).map_err(BodyFault::Refuse)))
     }
 
     fn is_end_stream(&self) -> bool {

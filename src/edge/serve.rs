@@ -12,20 +12,20 @@ use tokio::runtime;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::conn::Worker;
-use super::listen::{BoundListener, Socket};
+use super::conn::ConnectionWorker;
+use super::listen::{BoundListener, WorkerSocket};
 use super::role::EdgeRole;
 use super::serving::Serving;
-use super::shared::{Listening, Shared};
+use super::shared::{DrainHold, EdgeShared};
 use super::viewer::ForwardingRules;
-use super::{CertificateFault, Certificates, Cors, Counters, Handler, listen, tls};
+use super::{CertificateFault, Certificates, Cors, EdgeCounters, Handler, listen, tls};
 use crate::clock::Clock;
 use crate::config;
 use crate::task::Tasks;
 use crate::telemetry::tell_suppressed;
 
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum EdgeFault {
     #[error("{key}: cannot listen on {address}: {why}{}", mends(why, *address))]
     Bind { address: SocketAddr, key: &'static str, why: io::Error },
     #[error(transparent)]
@@ -36,26 +36,30 @@ pub enum Fault {
 
 /// An address that players can connect to; a port 0 of the configuration is resolved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Bound {
+pub struct BoundAddress {
     pub address: SocketAddr,
     pub tls: bool,
 }
 
 /// Sockets that are bound and hold connections in their backlog; nothing is served yet.
 pub struct Edge {
-    bound: Vec<Bound>,
+    bound: Vec<BoundAddress>,
     /// Listeners that were bound before, until they are listened on.
     given: Vec<BoundListener>,
     certificates: Option<Arc<Certificates>>,
-    shared: Arc<Shared>,
+    shared: Arc<EdgeShared>,
     /// One list per worker, in the order of `bound`.
-    sockets: Vec<Vec<Socket>>,
+    sockets: Vec<Vec<WorkerSocket>>,
 }
 
 impl Edge {
     /// Reads the certificates and binds every address, once per worker. Must run inside a runtime,
     /// of which nothing is kept.
-    pub async fn bind(server: &config::ServerSettings, tasks: Tasks, counters: Arc<Counters>) -> Result<Self, Fault> {
+    pub async fn bind(
+        server: &config::ServerSettings,
+        tasks: Tasks,
+        counters: Arc<EdgeCounters>,
+    ) -> Result<Self, EdgeFault> {
         Self::bind_but(server, tasks, counters, Vec::new()).await
     }
 
@@ -63,12 +67,12 @@ impl Edge {
     pub async fn bind_but(
         server: &config::ServerSettings,
         tasks: Tasks,
-        counters: Arc<Counters>,
+        counters: Arc<EdgeCounters>,
         bound: Vec<BoundListener>,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, EdgeFault> {
         let cors = Cors::of(server);
         let forwarding = ForwardingRules::of(server);
-        let shared = Shared::new(EdgeRole::Players, &server.limits, cors, forwarding, counters, tasks);
+        let shared = EdgeShared::new(EdgeRole::Players, &server.limits, cors, forwarding, counters, tasks);
         shared.public_url.store(server.public_url.clone().map(Arc::new));
         let mut edge = Self::unbound(shared, server.workers, bound);
         if !server.listen.is_empty() {
@@ -87,10 +91,10 @@ impl Edge {
         address: SocketAddr,
         limits: &config::ServerLimits,
         tasks: Tasks,
-        counters: Arc<Counters>,
+        counters: Arc<EdgeCounters>,
         bound: Vec<BoundListener>,
-    ) -> Result<Self, Fault> {
-        let shared = Shared::new(
+    ) -> Result<Self, EdgeFault> {
+        let shared = EdgeShared::new(
             EdgeRole::Operators,
             limits,
             Cors::left_to_the_handler(),
@@ -103,19 +107,19 @@ impl Edge {
         Ok(edge)
     }
 
-    fn unbound(shared: Shared, workers: usize, given: Vec<BoundListener>) -> Self {
+    fn unbound(shared: EdgeShared, workers: usize, given: Vec<BoundListener>) -> Self {
         let sockets = (0..workers.max(1)).map(|_| Vec::new()).collect();
         Self { bound: Vec::new(), certificates: None, given, shared: Arc::new(shared), sockets }
     }
 
     /// Every address that is bound, TLS first, in the order of the configuration.
-    pub fn addresses(&self) -> &[Bound] {
+    pub fn addresses(&self) -> &[BoundAddress] {
         &self.bound
     }
 
     /// Every socket once more, for a process that listens after this one.
     pub fn copies(&self) -> io::Result<Vec<BoundListener>> {
-        let copy = |socket: &Socket| {
+        let copy = |socket: &WorkerSocket| {
             let sockets = vec![socket.listener.try_clone()?];
             Ok(BoundListener { address: socket.address, sockets, tls: socket.tls.is_some() })
         };
@@ -128,14 +132,14 @@ impl Edge {
     }
 
     /// For reload, also while it serves.
-    pub fn terms(&self) -> Terms {
-        Terms(Arc::clone(&self.shared))
+    pub fn terms(&self) -> ReloadableTerms {
+        ReloadableTerms(Arc::clone(&self.shared))
     }
 
     /// Starts the workers. `make` is called in each worker's runtime with the worker's number, so
     /// that a handler can own what must not cross threads. A worker's death is reported by
     /// [`Tasks::critical`].
-    pub fn serve<F>(self, make: F) -> Result<Serving, Fault>
+    pub fn serve<F>(self, make: F) -> Result<Serving, EdgeFault>
     where
         F: Fn(usize) -> Arc<dyn Handler> + Send + Sync + 'static,
     {
@@ -146,12 +150,12 @@ impl Edge {
         let limiter = Arc::clone(&self.shared.log_limiter);
         self.shared.tasks.spawn(tell_suppressed(limiter, Clock, self.shared.tasks.clone()));
         for (number, sockets) in self.sockets.into_iter().enumerate() {
-            let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(Fault::Start)?;
+            let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(EdgeFault::Start)?;
             let (make, shared, finish) = (Arc::clone(&make), Arc::clone(&self.shared), finish.clone());
             let sockets = sockets.into_iter().map(|socket| (socket, shared.listening())).collect();
             let work = move || runtime.block_on(work(shared, sockets, finish, || make(number)));
             let name = format!("{}-{number}", self.shared.role.thread_name());
-            let thread = thread::Builder::new().name(name).spawn(work).map_err(Fault::Start)?;
+            let thread = thread::Builder::new().name(name).spawn(work).map_err(EdgeFault::Start)?;
             threads.push(thread);
         }
         if self.shared.role == EdgeRole::Players {
@@ -165,7 +169,7 @@ impl Edge {
         proxy_protocol: &[SocketAddr],
         addresses: &[SocketAddr],
         tls: Option<&TlsAcceptor>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), EdgeFault> {
         for &address in addresses {
             let proxy_protocol = proxy_protocol.contains(&address);
             let key = match (self.shared.role, tls) {
@@ -173,7 +177,7 @@ impl Edge {
                 (EdgeRole::Players, Some(_)) => "server.listen",
                 (EdgeRole::Players, None) => "server.listen-plain",
             };
-            let fault = |why| Fault::Bind { address, key, why };
+            let fault = |why| EdgeFault::Bind { address, key, why };
             let is_it = |given: &mut BoundListener| given.address == address && given.tls == tls.is_some();
             let listeners = match self.given.extract_if(.., is_it).next() {
                 Some(given) => given.sockets,
@@ -181,11 +185,11 @@ impl Edge {
             };
             if let Some(first) = listeners.first() {
                 let address = first.local_addr().map_err(fault)?;
-                self.bound.push(Bound { address, tls: tls.is_some() });
+                self.bound.push(BoundAddress { address, tls: tls.is_some() });
             }
             let shares = listen::share(listeners, self.sockets.len()).map_err(fault)?;
             for (sockets, share) in self.sockets.iter_mut().zip(shares) {
-                let socket = |listener| Socket { address, listener, proxy_protocol, tls: tls.cloned() };
+                let socket = |listener| WorkerSocket { address, listener, proxy_protocol, tls: tls.cloned() };
                 sockets.extend(share.into_iter().map(socket));
             }
         }
@@ -209,8 +213,8 @@ fn mends(why: &io::Error, address: SocketAddr) -> String {
 }
 
 async fn work(
-    shared: Arc<Shared>,
-    sockets: Vec<(Socket, Listening)>,
+    shared: Arc<EdgeShared>,
+    sockets: Vec<(WorkerSocket, DrainHold)>,
     finish: CancellationToken,
     make: impl FnOnce() -> Arc<dyn Handler>,
 ) {
@@ -220,7 +224,7 @@ async fn work(
         tasks.stopped().await;
         stop.cancel();
     });
-    let worker = Arc::new(Worker::new(Arc::clone(&shared), make()));
+    let worker = Arc::new(ConnectionWorker::new(Arc::clone(&shared), make()));
     for (socket, listening) in sockets {
         shared.tasks.critical(shared.role.acceptor_name(), listen::accept(socket, listening, Arc::clone(&worker)));
     }
@@ -229,9 +233,9 @@ async fn work(
 
 /// What players are held to, for whoever may change it.
 #[derive(Clone)]
-pub struct Terms(Arc<Shared>);
+pub struct ReloadableTerms(Arc<EdgeShared>);
 
-impl Terms {
+impl ReloadableTerms {
     /// Origins and numbers hold for the next call, times for the next connection.
     pub fn change(&self, server: &config::ServerSettings) {
         self.0.cors.store(Arc::new(Cors::of(server)));

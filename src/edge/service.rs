@@ -1,7 +1,7 @@
 //! From a parsed request to the handler, and from its reply back to hyper.
 //!
 //! Owns the order of the edge's rules: framing, origin, preflight, calls in flight. Adds the CORS
-//! headers to whatever is answered, and logs what is refused. One [`Calls`] serves one connection.
+//! headers to whatever is answered, and logs what is refused. One [`ConnectionService`] serves one connection.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -15,47 +15,47 @@ use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 
 use super::address_limits::{AddressKey, AddressShare};
-use super::breach::Breach;
-use super::conn::Worker;
-use super::cors::{self, Caller, HOST_REFUSED};
+use super::breach::RequestViolation;
+use super::conn::ConnectionWorker;
+use super::cors::{self, HOST_REFUSED, OriginDecision};
 use super::counters::add;
 use super::host_rules::host_note;
-use super::line::{Line, Receiving, Running};
+use super::line::{ConnectionState, ReceivingBody, UnansweredRequest};
 use super::permit::Permit;
 use super::refusal_help::AskedCall;
-use super::reply::{self, Refusal, RefusalTrace, RefusedCaller};
+use super::reply::{self, EdgeRefusal, RefusalTrace, RefusedCaller};
 use super::request_body::{CallPlace, RequestBody};
-use super::ties::Ties;
-use super::viewer::Told;
-use super::{Peer, Reply, ReplyBody, Sending, VIEWER_PAGE, body, guard};
+use super::ties::ConnectionGuards;
+use super::viewer::ForwardedViewer;
+use super::{OutgoingBody, Peer, ReplyBody, ReplyFuture, VIEWER_PAGE, body, guard};
 
-pub(super) struct Calls {
-    pub(super) line: Arc<Line>,
+pub(super) struct ConnectionService {
+    pub(super) line: Arc<ConnectionState>,
     pub(super) peer: Peer,
-    pub(super) worker: Arc<Worker>,
+    pub(super) worker: Arc<ConnectionWorker>,
 }
 
-impl Service<Request<Incoming>> for Calls {
-    type Response = Response<Sending>;
+impl Service<Request<Incoming>> for ConnectionService {
+    type Response = Response<OutgoingBody>;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = ReplyInProgress;
 
-    fn call(&self, request: Request<Incoming>) -> Answer {
+    fn call(&self, request: Request<Incoming>) -> ReplyInProgress {
         let broken = self.line.next();
-        let running = Running::begin(&self.line);
+        let running = UnansweredRequest::begin(&self.line);
         let (mut parts, body) = request.into_parts();
         let shared = &self.worker.shared;
         let mut caller = shared.cors.load().caller(&parts.headers);
         let for_viewers = parts.method.is_safe() && parts.uri.path().contains(VIEWER_PAGE);
         // Of our own pages no list says anything.
-        if caller == Caller::Refuse {
+        if caller == OriginDecision::Refuse {
             let public_url = shared.public_url.load();
             let public_url = public_url.as_ref().map(|url| url.as_str());
             if for_viewers || cors::is_own_page(&parts.headers, parts.uri.authority(), public_url) {
-                caller = Caller::Ignore;
+                caller = OriginDecision::Ignore;
             }
         }
-        let mut finish = Finish {
+        let mut finish = ReplyFinish {
             close: parts.headers.contains_key(TRANSFER_ENCODING),
             preflight: (parts.method == Method::OPTIONS).then(|| parts.headers.clone()),
             ties: self.peer.ties.clone(),
@@ -66,71 +66,72 @@ impl Service<Request<Incoming>> for Calls {
             caller,
         };
         if let Some(breach) = broken.or(guard::check(&parts, self.peer.tls).err()) {
-            return Answer::ready(self.refuse(breach), finish, running);
+            return ReplyInProgress::ready(self.refuse(breach), finish, running);
         }
         let addressed = shared.cors.load().admits_host(&parts.headers, parts.uri.authority(), self.peer.tls);
         finish.asked.is_addressed = addressed;
         // A page that is not on the list gets nothing done either: browsers send a simple POST unasked.
         let answers_preflights = !self.worker.shared.cors.load().is_left_to_the_handler();
-        if (parts.method == Method::OPTIONS && answers_preflights) || finish.caller == Caller::Refuse {
-            let finish = Finish { close: finish.close || !body.is_end_stream(), ..finish };
-            return Answer::ready(self.preflight(&finish, &parts.headers), finish, running);
+        if (parts.method == Method::OPTIONS && answers_preflights) || finish.caller == OriginDecision::Refuse {
+            let finish = ReplyFinish { close: finish.close || !body.is_end_stream(), ..finish };
+            return ReplyInProgress::ready(self.preflight(&finish, &parts.headers), finish, running);
         }
         // A page that is on the list has said so; one that has rebound its name to us says nothing by a GET.
-        if finish.caller == Caller::Ignore && !addressed && !for_viewers {
+        if finish.caller == OriginDecision::Ignore && !addressed && !for_viewers {
             add(&shared.counters.refused_hosts);
             let mut reply = HOST_REFUSED.reply();
             reply::note(&mut reply, host_note(&parts));
-            return Answer::ready(reply, finish, running);
+            return ReplyInProgress::ready(reply, finish, running);
         }
         guard::drop_hop_by_hop(&mut parts.headers);
         let viewer = self.viewer(&parts.headers);
         let peer = viewer.as_ref().unwrap_or(&self.peer);
-        let finish = Finish { address: AddressKey::of(peer.address), ..finish };
-        let receiving = (!body.is_end_stream()).then(|| Receiving::begin(&self.line));
+        let finish = ReplyFinish { address: AddressKey::of(peer.address), ..finish };
+        let receiving = (!body.is_end_stream()).then(|| ReceivingBody::begin(&self.line));
         let place = match CallPlace::begin(shared, peer.address, receiving) {
             Ok(place) => place,
-            Err(refusal) => return Answer::ready(refusal.refusal().reply(), finish, running),
+            Err(refusal) => return ReplyInProgress::ready(refusal.refusal().reply(), finish, running),
         };
         add(&shared.counters.calls);
         let body = RequestBody::new(body, Arc::clone(&place));
         let reply = self.worker.handler.call(peer, Request::from_parts(parts, body)).at(place.clone());
-        let state = State::Call { place, reply, _unanswered: shared.unanswered.enter() };
-        Answer { state: Some(state), finish, running: Some(running), share: None }
+        let state = ReplyState::Call { place, reply, _unanswered: shared.unanswered.enter() };
+        ReplyInProgress { state: Some(state), finish, running: Some(running), share: None }
     }
 }
 
-impl Calls {
+impl ConnectionService {
     /// For whom a trusted proxy calls; none where the peer calls for itself.
     fn viewer(&self, headers: &HeaderMap) -> Option<Peer> {
         match self.worker.shared.forwarding.load().read(self.peer.address, headers) {
-            Told::Nothing => None,
-            Told::Unreadable => {
+            ForwardedViewer::Nothing => None,
+            ForwardedViewer::Unreadable => {
                 add(&self.worker.shared.counters.forwarded_unreadable);
                 tracing::debug!(proxy = %self.peer.address, "a trusted proxy names no viewer that can be read");
                 None
             }
-            Told::Viewer(address) => Some(Peer {
+            ForwardedViewer::Viewer(address) => Some(Peer {
                 address,
                 certificate: None,
                 limits: Arc::clone(&self.peer.limits),
                 proxy: Some(self.peer.address),
-                ties: Ties::of_a_proxy(),
+                ties: ConnectionGuards::of_a_proxy(),
                 tls: self.peer.tls,
             }),
         }
     }
 
-    fn refuse(&self, breach: Breach) -> Response<ReplyBody> {
+    fn refuse(&self, breach: RequestViolation) -> Response<ReplyBody> {
         self.worker.shared.counters.breach(breach);
-        let status = if breach == Breach::Connect { StatusCode::METHOD_NOT_ALLOWED } else { StatusCode::BAD_REQUEST };
-        Refusal { status, error: breach.label(), detail: breach.detail(), close: true }.reply()
+        let status =
+            if breach == RequestViolation::Connect { StatusCode::METHOD_NOT_ALLOWED } else { StatusCode::BAD_REQUEST };
+        EdgeRefusal { status, error: breach.label(), detail: breach.detail(), close: true }.reply()
     }
 
-    fn preflight(&self, finish: &Finish, headers: &HeaderMap) -> Response<ReplyBody> {
+    fn preflight(&self, finish: &ReplyFinish, headers: &HeaderMap) -> Response<ReplyBody> {
         let shared = &self.worker.shared;
         let mut reply = shared.cors.load().preflight(&finish.caller);
-        if finish.caller == Caller::Refuse {
+        if finish.caller == OriginDecision::Refuse {
             add(&shared.counters.refused_origins);
             reply::note(&mut reply, cors::origin_note(headers));
         }
@@ -139,66 +140,71 @@ impl Calls {
 }
 
 /// A reply on its way: one allocation less than a boxed future around the handler's boxed one.
-pub(super) struct Answer {
-    state: Option<State>,
-    finish: Finish,
-    running: Option<Running>,
+pub(super) struct ReplyInProgress {
+    state: Option<ReplyState>,
+    finish: ReplyFinish,
+    running: Option<UnansweredRequest>,
     /// Once the reply is there.
     share: Option<Arc<AddressShare>>,
 }
 
-enum State {
-    Call { place: Arc<CallPlace>, reply: Reply, _unanswered: Option<Permit> },
-    Ready(Response<Sending>),
+enum ReplyState {
+    Call { place: Arc<CallPlace>, reply: ReplyFuture, _unanswered: Option<Permit> },
+    Ready(Response<OutgoingBody>),
 }
 
 /// What is done to a reply before it leaves.
-struct Finish {
+struct ReplyFinish {
     address: AddressKey,
     /// For the line of a refusal.
     asked: AskedCall,
-    caller: Caller,
+    caller: OriginDecision,
     close: bool,
     preflight: Option<HeaderMap>,
-    ties: Ties,
+    ties: ConnectionGuards,
     version: Version,
-    worker: Arc<Worker>,
+    worker: Arc<ConnectionWorker>,
 }
 
-impl Answer {
-    fn ready(reply: Response<ReplyBody>, finish: Finish, running: Running) -> Self {
-        Self { state: Some(State::Ready(reply.map(Sending::from))), finish, running: Some(running), share: None }
+impl ReplyInProgress {
+    fn ready(reply: Response<ReplyBody>, finish: ReplyFinish, running: UnansweredRequest) -> Self {
+        Self {
+            state: Some(ReplyState::Ready(reply.map(OutgoingBody::from))),
+            finish,
+            running: Some(running),
+            share: None,
+        }
     }
 }
 
-impl Future for Answer {
-    type Output = Result<Response<Sending>, Infallible>;
+impl Future for ReplyInProgress {
+    type Output = Result<Response<OutgoingBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(State::Call { place, reply, .. }) = &mut self.state {
+        if let Some(ReplyState::Call { place, reply, .. }) = &mut self.state {
             let reply = ready!(Pin::new(reply).poll(cx));
             let share = place.answered();
             self.share = share;
-            self.state = Some(State::Ready(reply));
+            self.state = Some(ReplyState::Ready(reply));
         }
         match self.state.take() {
-            Some(State::Ready(reply)) => {
-                let is_last = self.running.as_ref().is_some_and(Running::is_last);
+            Some(ReplyState::Ready(reply)) => {
+                let is_last = self.running.as_ref().is_some_and(UnansweredRequest::is_last);
                 let reply = self.finish.apply(reply, is_last);
                 Poll::Ready(Ok(match self.running.take() {
                     Some(running) => reply.map(|body| body.within(running, self.share.take())),
                     None => reply,
                 }))
             }
-            Some(State::Call { .. }) | None => Poll::Pending,
+            Some(ReplyState::Call { .. }) | None => Poll::Pending,
         }
     }
 }
 
-impl Finish {
+impl ReplyFinish {
     /// `is_last`: the connection ends with it.
-    fn apply(&self, mut reply: Response<Sending>, is_last: bool) -> Response<Sending> {
-        if let Some(fault) = reply.extensions().get::<body::Fault>() {
+    fn apply(&self, mut reply: Response<OutgoingBody>, is_last: bool) -> Response<OutgoingBody> {
+        if let Some(fault) = reply.extensions().get::<body::BodyFault>() {
             self.worker.shared.counters.body(*fault);
         }
         if let Some(trace) = reply.extensions().get::<RefusalTrace>() {

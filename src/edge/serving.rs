@@ -7,16 +7,16 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::DropGuard;
 
+use super::shared::EdgeShared;
 #[cfg(doc)]
 use super::shared::MAX_UNUSED_TIME;
-use super::shared::Shared;
 
 /// How often it is looked whether the last one is gone.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The workers, running. Dropping it ends them as [`Self::end`] does, without waiting.
 pub struct Serving {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<EdgeShared>,
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) finish: DropGuard,
 }

@@ -14,9 +14,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::Cors;
 use super::address_limits::{AddressKey, AddressLimits};
 use super::connection_registry::ConnectionRegistry;
-use super::counters::Counters;
+use super::counters::EdgeCounters;
 use super::descriptors::{SpareDescriptors, connections_allowed};
-use super::permit::{Gate, Permit};
+use super::permit::{Permit, PermitPool};
 use super::reply::{RefusalTrace, RefusedCaller};
 use super::role::EdgeRole;
 use super::viewer::ForwardingRules;
@@ -29,13 +29,13 @@ use crate::telemetry::LogRateLimiter;
 pub(super) const MAX_UNUSED_TIME: Duration = Duration::from_secs(1);
 
 /// Holds up drain for as long as it exists.
-pub(super) struct Listening {
+pub(super) struct DrainHold {
     _counted: TaskTrackerToken,
     _unanswered: Option<Permit>,
 }
 
 /// What all workers have in common.
-pub(super) struct Shared {
+pub(super) struct EdgeShared {
     /// How many connections the limit of open files allows.
     allowed_connections: AtomicUsize,
     pub(super) addresses: Arc<AddressLimits>,
@@ -44,11 +44,11 @@ pub(super) struct Shared {
     /// Cancelled when every reply is to say that its connection ends with it.
     pub(super) announce: CancellationToken,
     /// Bytes of bodies: on their way, and of calls in flight.
-    pub(super) body_memory: Arc<Gate>,
-    pub(super) calls: Arc<Gate>,
-    pub(super) connections: Arc<Gate>,
+    pub(super) body_memory: Arc<PermitPool>,
+    pub(super) calls: Arc<PermitPool>,
+    pub(super) connections: Arc<PermitPool>,
     pub(super) cors: ArcSwap<Cors>,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Arc<EdgeCounters>,
     pub(super) forwarding: ArcSwap<ForwardingRules>,
     pub(super) limits: ArcSwap<ServerLimits>,
     /// Of lines about what peers do wrong.
@@ -65,16 +65,16 @@ pub(super) struct Shared {
     pub(super) tracker: TaskTracker,
     /// Calls that have no reply yet, those included whose body is still on its way; and what may bring one:
     /// connections, and the sockets that they come from.
-    pub(super) unanswered: Arc<Gate>,
+    pub(super) unanswered: Arc<PermitPool>,
 }
 
-impl Shared {
+impl EdgeShared {
     pub(super) fn new(
         role: EdgeRole,
         limits: &ServerLimits,
         cors: Cors,
         forwarding: ForwardingRules,
-        counters: Arc<Counters>,
+        counters: Arc<EdgeCounters>,
         tasks: Tasks,
     ) -> Self {
         Self {
@@ -82,9 +82,9 @@ impl Shared {
             allowed_connections: AtomicUsize::new(usize::MAX),
             announce: CancellationToken::new(),
             answered: CancellationToken::new(),
-            body_memory: Gate::new(limits.body_memory),
-            calls: Gate::new(limits.in_flight),
-            connections: Gate::new(limits.connections),
+            body_memory: PermitPool::new(limits.body_memory),
+            calls: PermitPool::new(limits.in_flight),
+            connections: PermitPool::new(limits.connections),
             cors: ArcSwap::from_pointee(cors),
             counters,
             forwarding: ArcSwap::from_pointee(forwarding),
@@ -97,7 +97,7 @@ impl Shared {
             stop: CancellationToken::new(),
             tasks,
             tracker: TaskTracker::new(),
-            unanswered: Gate::new(usize::MAX),
+            unanswered: PermitPool::new(usize::MAX),
         }
     }
 
@@ -132,8 +132,8 @@ impl Shared {
     }
 
     /// While a socket is listened on. A connection that is taken from it when drain has begun is waited for too.
-    pub(super) fn listening(&self) -> Listening {
-        Listening { _counted: self.tracker.token(), _unanswered: self.unanswered.enter() }
+    pub(super) fn listening(&self) -> DrainHold {
+        DrainHold { _counted: self.tracker.token(), _unanswered: self.unanswered.enter() }
     }
 
     /// Whether a line about this address may be written now.

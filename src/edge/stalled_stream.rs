@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
 use super::counters::add;
-use super::shared::Shared;
+use super::shared::EdgeShared;
 
 /// What the reply's body gave when it was last asked for a frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,7 +36,7 @@ pub(super) fn note_frame<T>(frame: &Poll<T>) {
 }
 
 /// Runs a stream to its end, or drops it, which resets it, when a piece of its reply was not wanted for `stall`.
-pub(super) async fn within_stall_time(stream: impl Future<Output = ()>, stall: Duration, shared: &Shared) {
+pub(super) async fn within_stall_time(stream: impl Future<Output = ()>, stall: Duration, shared: &EdgeShared) {
     let mut stream = pin!(stream);
     let mut until: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {

@@ -15,44 +15,44 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::address_limits::AddressShare;
-use super::line::{BeingTaken, Running};
+use super::line::{BeingTaken, UnansweredRequest};
 use super::stalled_stream::note_frame;
 
 /// A whole reply is handed to the connection in pieces of this size: what its reader does not take stays here,
 /// where it is counted.
 const PIECE_BYTES: usize = 64 * 1024;
 
-pub enum Sending {
+pub enum OutgoingBody {
     /// A whole reply that counts as a call of its address until it is sent.
-    Counted(Counted),
-    Stream(Pin<Box<dyn Body<Data = Bytes, Error = Cut> + Send>>),
+    Counted(CountedBody),
+    Stream(Pin<Box<dyn Body<Data = Bytes, Error = CutReply> + Send>>),
     Whole(Full<Bytes>),
 }
 
 /// The rest of the body does not come; the connection ends so that nobody takes the part for the whole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the reply was cut")]
-pub struct Cut;
+pub struct CutReply;
 
-impl Sending {
-    pub fn stream(body: impl Body<Data = Bytes, Error = Cut> + Send + 'static) -> Self {
+impl OutgoingBody {
+    pub fn stream(body: impl Body<Data = Bytes, Error = CutReply> + Send + 'static) -> Self {
         Self::Stream(Box::pin(body))
     }
 
     /// Counts for its address until all of it is sent, or nobody wants the rest. The call of a stream runs so long, too.
-    pub(super) fn within(self, running: Running, share: Option<Arc<AddressShare>>) -> Self {
+    pub(super) fn within(self, running: UnansweredRequest, share: Option<Arc<AddressShare>>) -> Self {
         match (self, share) {
-            (Self::Stream(body), share) => Self::Stream(Box::pin(Flowing { body, _running: running, share })),
+            (Self::Stream(body), share) => Self::Stream(Box::pin(FlowingBody { body, _running: running, share })),
             (Self::Whole(body), Some(share)) => {
                 let data = body.into_inner().unwrap_or_default();
-                Self::Counted(Counted { data, taken: BeingTaken::after(&running), share })
+                Self::Counted(CountedBody { data, taken: BeingTaken::after(&running), share })
             }
             (whole @ (Self::Counted(_) | Self::Whole(_)), _) => whole,
         }
     }
 }
 
-pub struct Counted {
+pub struct CountedBody {
     data: Bytes,
     taken: BeingTaken,
     share: Arc<AddressShare>,
@@ -77,17 +77,17 @@ impl AsRef<[u8]> for CountedPiece {
 }
 
 /// A stream whose call counts as running for as long as it flows: its connection is not idle.
-struct Flowing {
-    body: Pin<Box<dyn Body<Data = Bytes, Error = Cut> + Send>>,
-    _running: Running,
+struct FlowingBody {
+    body: Pin<Box<dyn Body<Data = Bytes, Error = CutReply> + Send>>,
+    _running: UnansweredRequest,
     share: Option<Arc<AddressShare>>,
 }
 
-impl Body for Flowing {
+impl Body for FlowingBody {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = CutReply;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutReply>>> {
         let frame = ready!(self.body.as_mut().poll_frame(cx));
         let Some(share) = &self.share else { return Poll::Ready(frame) };
         Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| CountedPiece::of(data, share)))))
@@ -102,17 +102,17 @@ impl Body for Flowing {
     }
 }
 
-impl From<Full<Bytes>> for Sending {
+impl From<Full<Bytes>> for OutgoingBody {
     fn from(body: Full<Bytes>) -> Self {
         Self::Whole(body)
     }
 }
 
-impl Body for Sending {
+impl Body for OutgoingBody {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = CutReply;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutReply>>> {
         let frame = match self.get_mut() {
             Self::Counted(counted) if counted.data.is_empty() => Poll::Ready(None),
             Self::Counted(counted) => {
@@ -156,19 +156,19 @@ mod tests {
 
     use super::super::address_limits::{AddressLimits, AddressResource};
     use super::super::drive::idleness;
-    use super::super::line::Line;
+    use super::super::line::ConnectionState;
     use super::*;
 
     const IDLE: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_reader_of_a_whole_reply_is_not_idle_and_one_that_reads_nothing_more_is() {
-        let line = Arc::new(Line::new(Arc::default()));
+        let line = Arc::new(ConnectionState::new(Arc::default()));
         let limits = Arc::<AddressLimits>::default();
         let share = limits.take(Ipv4Addr::LOCALHOST.into(), AddressResource::Calls, 1);
         assert_eq!(line.next(), None);
-        let running = Running::begin(&line);
-        let mut reply = Sending::from(Full::from(vec![0; 8 * PIECE_BYTES])).within(running, share.map(Arc::new));
+        let running = UnansweredRequest::begin(&line);
+        let mut reply = OutgoingBody::from(Full::from(vec![0; 8 * PIECE_BYTES])).within(running, share.map(Arc::new));
         let mut idle = JoinSet::new();
         idle.spawn(idleness(Arc::clone(&line), IDLE, IDLE));
         for piece in 1..8 {
@@ -181,12 +181,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_reply_counts_for_its_address_while_its_last_piece_is_kept() {
-        let line = Arc::new(Line::new(Arc::default()));
+        let line = Arc::new(ConnectionState::new(Arc::default()));
         let limits = Arc::<AddressLimits>::default();
-        let streamed = || Sending::stream(Full::from("piece").map_err(|never| match never {}));
-        for reply in [Sending::from(Full::from("piece")), streamed()] {
+        let streamed = || OutgoingBody::stream(Full::from("piece").map_err(|never| match never {}));
+        for reply in [OutgoingBody::from(Full::from("piece")), streamed()] {
             let share = limits.take(Ipv4Addr::LOCALHOST.into(), AddressResource::Calls, 1).map(Arc::new).unwrap();
-            let mut reply = reply.within(Running::begin(&line), Some(Arc::clone(&share)));
+            let mut reply = reply.within(UnansweredRequest::begin(&line), Some(Arc::clone(&share)));
             let piece = reply.frame().await.unwrap().unwrap().into_data().unwrap();
             assert!(reply.frame().await.is_none());
             drop(reply);

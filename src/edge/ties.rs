@@ -8,21 +8,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A value that ends with a connection.
-pub trait Held: Send + 'static {
+pub trait ConnectionScoped: Send + 'static {
     /// In place of its drop, where the end was ours: idle time, longest life, a reply that closes.
     fn let_go(self: Box<Self>);
 }
 
 #[derive(Clone, Default)]
-pub struct Ties(Arc<Bundle>);
+pub struct ConnectionGuards(Arc<GuardBundle>);
 
 #[derive(Default)]
-struct Bundle {
-    held: Mutex<Vec<(u64, Box<dyn Held>)>>,
+struct GuardBundle {
+    held: Mutex<Vec<(u64, Box<dyn ConnectionScoped>)>>,
     ours: AtomicBool,
 }
 
-impl Ties {
+impl ConnectionGuards {
     /// A connection with more behind it is a proxy's, and its end says nothing of one of them.
     const MOST: usize = 64;
 
@@ -34,7 +34,7 @@ impl Ties {
     }
 
     /// Keeps what `make` gives until the connection ends, once for each name.
-    pub fn hold<T: Held>(&self, name: u64, make: impl FnOnce() -> T) {
+    pub fn hold<T: ConnectionScoped>(&self, name: u64, make: impl FnOnce() -> T) {
         let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.len() < Self::MOST && held.iter().all(|(known, _)| *known != name) {
             held.push((name, Box::new(make())));
@@ -47,7 +47,7 @@ impl Ties {
     }
 }
 
-impl Drop for Bundle {
+impl Drop for GuardBundle {
     fn drop(&mut self) {
         if self.ours.load(Ordering::Relaxed) {
             let held = self.held.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -56,7 +56,7 @@ impl Drop for Bundle {
     }
 }
 
-impl fmt::Debug for Ties {
+impl fmt::Debug for ConnectionGuards {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Ties")
     }
@@ -69,7 +69,7 @@ mod tests {
     #[derive(Clone, Default)]
     struct Counted(Arc<AtomicBool>, Arc<()>);
 
-    impl Held for Counted {
+    impl ConnectionScoped for Counted {
         fn let_go(self: Box<Self>) {
             self.0.store(true, Ordering::Relaxed);
         }
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn each_name_is_held_once_until_all_is_gone() {
-        let (ties, value) = (Ties::default(), Counted::default());
+        let (ties, value) = (ConnectionGuards::default(), Counted::default());
         for name in [1, 1, 2, 1] {
             ties.hold(name, || value.clone());
         }
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn an_end_of_ours_is_told() {
-        let (ties, value) = (Ties::default(), Counted::default());
+        let (ties, value) = (ConnectionGuards::default(), Counted::default());
         ties.hold(1, || value.clone());
         ties.end();
         assert!(!value.0.load(Ordering::Relaxed), "it may still be of use");
@@ -101,8 +101,8 @@ mod tests {
 
     #[test]
     fn it_holds_only_so_many() {
-        let ties = Ties::default();
+        let ties = ConnectionGuards::default();
         (0..1_000).for_each(|name| ties.hold(name, Counted::default));
-        assert_eq!(ties.0.held.lock().unwrap().len(), Ties::MOST);
+        assert_eq!(ties.0.held.lock().unwrap().len(), ConnectionGuards::MOST);
     }
 }

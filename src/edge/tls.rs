@@ -44,12 +44,12 @@ pub enum CertificateFault {
 /// The certificate shown to players, and where it comes from.
 #[derive(Debug)]
 pub struct Certificates {
-    now: ArcSwap<Shown>,
+    now: ArcSwap<CheckedCertificate>,
 }
 
 /// A certificate and its key, read and checked.
 #[derive(Debug)]
-pub struct Shown {
+pub struct CheckedCertificate {
     certificate: PathBuf,
     key: PathBuf,
     not_after: Option<Duration>,
@@ -88,19 +88,19 @@ impl CertificateFault {
 
 impl Certificates {
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, CertificateFault> {
-        Ok(Self { now: ArcSwap::from_pointee(Shown::read(certificate, key)?) })
+        Ok(Self { now: ArcSwap::from_pointee(CheckedCertificate::read(certificate, key)?) })
     }
 
     /// Reads and checks both files, then shows the new certificate to whoever connects from now on.
     /// On a fault the old one stays. The client CA is read once, at start.
     pub fn reload(&self) -> Result<(), CertificateFault> {
         let before = self.now.load_full();
-        self.show(Shown::read(&before.certificate, &before.key)?);
+        self.show(CheckedCertificate::read(&before.certificate, &before.key)?);
         Ok(())
     }
 
     /// To whoever connects from now on.
-    pub fn show(&self, shown: Shown) {
+    pub fn show(&self, shown: CheckedCertificate) {
         self.now.store(Arc::new(shown));
     }
 
@@ -116,7 +116,7 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-impl Shown {
+impl CheckedCertificate {
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, CertificateFault> {
         let chain = read_certificates(certificate)?;
         let not_after = chain.first().and_then(|leaf| validity::not_after(leaf));
@@ -203,13 +203,14 @@ fn read(path: &Path) -> Result<Vec<u8>, CertificateFault> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::certs::{self, Request};
+    use super::super::certs::{self, CertsRequest};
     use super::*;
 
     fn pair(names: &str) -> (tempfile::TempDir, PathBuf, PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let now = crate::clock::Clock.wall();
-        let request = Request { directory: directory.path(), names: &[names.to_owned()], now, renew_authority: false };
+        let request =
+            CertsRequest { directory: directory.path(), names: &[names.to_owned()], now, renew_authority: false };
         certs::init(&request).unwrap();
         let (leaf, key) = (directory.path().join("leaf.pem"), directory.path().join("leaf.key"));
         (directory, leaf, key)

@@ -23,7 +23,7 @@ pub(super) struct ForwardingRules {
 
 /// What the headers of a trusted proxy say.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Told {
+pub(super) enum ForwardedViewer {
     /// The peer is no trusted proxy, or names nobody.
     Nothing,
     /// It names somebody, but not in a way that can be read, or two headers contradict each other.
@@ -45,9 +45,9 @@ impl ForwardingRules {
     }
 
     /// Whom the peer at `from` calls for.
-    pub(super) fn read(&self, from: IpAddr, headers: &HeaderMap) -> Told {
+    pub(super) fn read(&self, from: IpAddr, headers: &HeaderMap) -> ForwardedViewer {
         if !self.trusted.trusts(from) {
-            return Told::Nothing;
+            return ForwardedViewer::Nothing;
         }
         let by_forwarded = || self.walk(headers, &FORWARDED, forwarded_hops);
         let by_x_forwarded_for = || self.walk(headers, &X_FORWARDED_FOR, plain_hops);
@@ -55,31 +55,38 @@ impl ForwardingRules {
             ForwardedHeader::Forwarded => by_forwarded(),
             ForwardedHeader::XForwardedFor => by_x_forwarded_for(),
             ForwardedHeader::Any => match (by_forwarded(), by_x_forwarded_for()) {
-                (Told::Nothing, told) | (told, Told::Nothing) => told,
+                (ForwardedViewer::Nothing, told) | (told, ForwardedViewer::Nothing) => told,
                 (one, other) if one == other => one,
                 // A proxy that writes one of them may pass on what the viewer wrote into the other.
-                (_, _) => Told::Unreadable,
+                (_, _) => ForwardedViewer::Unreadable,
             },
         }
     }
 
     /// From the last line to the first, and within each from right to left. Lines that are farther than the
     /// viewer are not looked at.
-    fn walk(&self, headers: &HeaderMap, name: &HeaderName, hops: impl Fn(&str) -> Option<Vec<Option<IpAddr>>>) -> Told {
+    fn walk(
+        &self,
+        headers: &HeaderMap,
+        name: &HeaderName,
+        hops: impl Fn(&str) -> Option<Vec<Option<IpAddr>>>,
+    ) -> ForwardedViewer {
         let mut farthest = None;
         for line in headers.get_all(name).iter().rev() {
             // What a viewer writes in another encoding must not hide the address that the proxy saw.
-            let Some(hops) = hops(&String::from_utf8_lossy(line.as_bytes())) else { return Told::Unreadable };
+            let Some(hops) = hops(&String::from_utf8_lossy(line.as_bytes())) else {
+                return ForwardedViewer::Unreadable;
+            };
             for hop in hops.into_iter().rev() {
                 match hop {
                     Some(proxy) if self.trusted.trusts(proxy) => farthest = Some(proxy),
-                    Some(viewer) => return Told::Viewer(viewer),
-                    None => return Told::Unreadable,
+                    Some(viewer) => return ForwardedViewer::Viewer(viewer),
+                    None => return ForwardedViewer::Unreadable,
                 }
             }
         }
         // All of them are trusted: one of them is the viewer itself.
-        farthest.map_or(Told::Nothing, Told::Viewer)
+        farthest.map_or(ForwardedViewer::Nothing, ForwardedViewer::Viewer)
     }
 }
 
@@ -197,7 +204,7 @@ mod tests {
         ForwardingRules::new(TrustedProxies::new(trusted.into()), header)
     }
 
-    fn told(header: ForwardedHeader, from: &str, lines: &[(&'static str, &str)]) -> Told {
+    fn told(header: ForwardedHeader, from: &str, lines: &[(&'static str, &str)]) -> ForwardedViewer {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
@@ -205,16 +212,16 @@ mod tests {
         rules(header).read(from.parse().unwrap(), &headers)
     }
 
-    fn viewer(address: &str) -> Told {
-        Told::Viewer(address.parse().unwrap())
+    fn viewer(address: &str) -> ForwardedViewer {
+        ForwardedViewer::Viewer(address.parse().unwrap())
     }
 
     #[test]
     fn the_viewer_is_the_rightmost_address_that_is_no_trusted_proxy() {
         const XFF: &str = "x-forwarded-for";
         const FWD: &str = "forwarded";
-        let rows: &[(&[(&'static str, &str)], Told)] = &[
-            (&[], Told::Nothing),
+        let rows: &[(&[(&'static str, &str)], ForwardedViewer)] = &[
+            (&[], ForwardedViewer::Nothing),
             (&[(XFF, "203.0.113.9")], viewer("203.0.113.9")),
             (&[(XFF, "6.6.6.6, 203.0.113.9")], viewer("203.0.113.9")),
             (&[(XFF, "6.6.6.6, 203.0.113.9, 10.1.1.1,10.0.0.3")], viewer("203.0.113.9")),
@@ -225,13 +232,13 @@ mod tests {
             (&[(XFF, "2001:db8::9")], viewer("2001:db8::9")),
             (&[(XFF, "::ffff:203.0.113.9, ::ffff:10.0.0.3")], viewer("203.0.113.9")),
             (&[(XFF, ", ,203.0.113.9, ")], viewer("203.0.113.9")),
-            (&[(XFF, "")], Told::Nothing),
+            (&[(XFF, "")], ForwardedViewer::Nothing),
             // What the viewer invents stands left of what the proxy saw.
             (&[(XFF, "<script>, 203.0.113.9")], viewer("203.0.113.9")),
-            (&[(XFF, "unknown")], Told::Unreadable),
-            (&[(XFF, "203.0.113.9, unknown, 10.0.0.3")], Told::Unreadable),
-            (&[(XFF, "203.0.113.999")], Told::Unreadable),
-            (&[(XFF, "fe80::1%eth0")], Told::Unreadable),
+            (&[(XFF, "unknown")], ForwardedViewer::Unreadable),
+            (&[(XFF, "203.0.113.9, unknown, 10.0.0.3")], ForwardedViewer::Unreadable),
+            (&[(XFF, "203.0.113.999")], ForwardedViewer::Unreadable),
+            (&[(XFF, "fe80::1%eth0")], ForwardedViewer::Unreadable),
             (&[(FWD, "for=203.0.113.9")], viewer("203.0.113.9")),
             (&[(FWD, "for=6.6.6.6;proto=http, For=\"203.0.113.9:4711\"; by=10.0.0.3 ;host=h")], viewer("203.0.113.9")),
             (&[(FWD, "proto=https;for=\"[2001:db8::9]:4711\"")], viewer("2001:db8::9")),
@@ -240,23 +247,27 @@ mod tests {
             (&[(FWD, "for=\"203\\.0.113.9\"")], viewer("203.0.113.9")),
             (&[(FWD, "for=6.6.6.6"), (FWD, "for=203.0.113.9,for=10.0.0.3")], viewer("203.0.113.9")),
             (&[(FWD, "for=\"a, for=6.6.6.6"), (FWD, "for=203.0.113.9")], viewer("203.0.113.9")),
-            (&[(FWD, "for=unknown")], Told::Unreadable),
-            (&[(FWD, "for=_hidden")], Told::Unreadable),
-            (&[(FWD, "proto=https")], Told::Unreadable),
-            (&[(FWD, "for=203.0.113.9;for=6.6.6.6")], Told::Unreadable),
-            (&[(FWD, "203.0.113.9")], Told::Unreadable),
-            (&[(FWD, "for=")], Told::Unreadable),
+            (&[(FWD, "for=unknown")], ForwardedViewer::Unreadable),
+            (&[(FWD, "for=_hidden")], ForwardedViewer::Unreadable),
+            (&[(FWD, "proto=https")], ForwardedViewer::Unreadable),
+            (&[(FWD, "for=203.0.113.9;for=6.6.6.6")], ForwardedViewer::Unreadable),
+            (&[(FWD, "203.0.113.9")], ForwardedViewer::Unreadable),
+            (&[(FWD, "for=")], ForwardedViewer::Unreadable),
             // A quote that the viewer opens must not swallow what the proxy appends.
-            (&[(FWD, "for=6.6.6.6;by=\", for=\"[2001:db8::9]\"")], Told::Unreadable),
-            (&[(FWD, "for=6.6.6.6;by=\", for=203.0.113.9")], Told::Unreadable),
+            (&[(FWD, "for=6.6.6.6;by=\", for=\"[2001:db8::9]\"")], ForwardedViewer::Unreadable),
+            (&[(FWD, "for=6.6.6.6;by=\", for=203.0.113.9")], ForwardedViewer::Unreadable),
             (&[(XFF, "203.0.113.9"), (FWD, "for=203.0.113.9")], viewer("203.0.113.9")),
-            (&[(XFF, "203.0.113.9"), (FWD, "for=6.6.6.6")], Told::Unreadable),
+            (&[(XFF, "203.0.113.9"), (FWD, "for=6.6.6.6")], ForwardedViewer::Unreadable),
         ];
         for (lines, expected) in rows {
             for from in ["10.0.0.2", "::1"] {
                 assert_eq!(told(ForwardedHeader::Any, from, lines), *expected, "{lines:?}");
             }
-            assert_eq!(told(ForwardedHeader::Any, "203.0.113.1", lines), Told::Nothing, "not trusted: {lines:?}");
+            assert_eq!(
+                told(ForwardedHeader::Any, "203.0.113.1", lines),
+                ForwardedViewer::Nothing,
+                "not trusted: {lines:?}"
+            );
         }
     }
 
@@ -290,7 +301,7 @@ mod tests {
             ("_hidden:_gaz", None),
             ("_203.0.113.9", None),
         ] {
-            let expected = address.map_or(Told::Unreadable, viewer);
+            let expected = address.map_or(ForwardedViewer::Unreadable, viewer);
             let lines = [
                 format!("for=\"{node}\""),
                 format!("for=6.6.6.6, for=\"{node}\";proto=https"),
@@ -304,12 +315,12 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_hide_nobody() {
-        let rows: [(&'static str, &[u8], Told); 6] = [
+        let rows: [(&'static str, &[u8], ForwardedViewer); 6] = [
             ("x-forwarded-for", b"\xff\xfe, 203.0.113.9", viewer("203.0.113.9")),
             ("x-forwarded-for", b"6.6.6.6\xa0, 203.0.113.9, 10.0.0.3", viewer("203.0.113.9")),
-            ("x-forwarded-for", b"203.0.113.9, \xff", Told::Unreadable),
+            ("x-forwarded-for", b"203.0.113.9, \xff", ForwardedViewer::Unreadable),
             ("forwarded", b"for=\"\xff\", for=203.0.113.9", viewer("203.0.113.9")),
-            ("forwarded", b"for=\xff, for=203.0.113.9", Told::Unreadable),
+            ("forwarded", b"for=\xff, for=203.0.113.9", ForwardedViewer::Unreadable),
             ("forwarded", b"for=203.0.113.9;by=\"\xff\"", viewer("203.0.113.9")),
         ];
         for (name, line, expected) in rows {
@@ -325,7 +336,7 @@ mod tests {
         let both = [("x-forwarded-for", "203.0.113.9"), ("forwarded", "for=6.6.6.6")];
         assert_eq!(told(ForwardedHeader::XForwardedFor, "10.0.0.2", &both), viewer("203.0.113.9"));
         assert_eq!(told(ForwardedHeader::Forwarded, "10.0.0.2", &both), viewer("6.6.6.6"));
-        assert_eq!(told(ForwardedHeader::Forwarded, "10.0.0.2", &both[..1]), Told::Nothing);
+        assert_eq!(told(ForwardedHeader::Forwarded, "10.0.0.2", &both[..1]), ForwardedViewer::Nothing);
     }
 
     proptest! {
@@ -344,7 +355,7 @@ mod tests {
             prop_assert_eq!(found, viewer("203.0.113.9"));
             let line = format!("{invented}, for=203.0.113.9");
             let found = told(ForwardedHeader::Forwarded, "10.0.0.2", &[("forwarded", &line)]);
-            prop_assert!(found == viewer("203.0.113.9") || found == Told::Unreadable, "{:?}", found);
+            prop_assert!(found == viewer("203.0.113.9") || found == ForwardedViewer::Unreadable, "{:?}", found);
         }
     }
 

@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::breach::Breach;
-use super::counters::{Counters, add};
-use super::head::Scanner;
-use super::line::Line;
+use super::breach::RequestViolation;
+use super::counters::{EdgeCounters, add};
+use super::head::HeadScanner;
+use super::line::ConnectionState;
 
 /// How long, and for how many bytes, a closed connection is read on. Closing with unread bytes makes
 /// the kernel send a reset, which can overtake the reply that said why.
@@ -28,17 +28,17 @@ const HANDSHAKE_RECORD: u8 = 22;
 const ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
 
 /// A connection whose incoming bytes are looked at.
-pub(super) struct Watched<S> {
-    counters: Arc<Counters>,
+pub(super) struct WatchedStream<S> {
+    counters: Arc<EdgeCounters>,
     inner: S,
-    line: Arc<Line>,
-    scanner: Scanner,
+    line: Arc<ConnectionState>,
+    scanner: HeadScanner,
     ended: bool,
     /// Longest time from the first byte of a head to its end.
     head: Duration,
     /// While a head is on its way.
     head_until: Option<Pin<Box<Sleep>>>,
-    linger: Option<Linger>,
+    linger: Option<LingerClose>,
     tls: TlsHello,
 }
 
@@ -51,15 +51,20 @@ enum TlsHello {
     Unknown,
 }
 
-struct Linger {
+struct LingerClose {
     left: usize,
     until: Pin<Box<Sleep>>,
 }
 
-impl<S> Watched<S> {
+impl<S> WatchedStream<S> {
     /// `cleartext`: no TLS is below.
-    pub(super) fn new(inner: S, line: Arc<Line>, counters: Arc<Counters>, (head, cleartext): (Duration, bool)) -> Self {
-        let scanner = Scanner::default();
+    pub(super) fn new(
+        inner: S,
+        line: Arc<ConnectionState>,
+        counters: Arc<EdgeCounters>,
+        (head, cleartext): (Duration, bool),
+    ) -> Self {
+        let scanner = HeadScanner::default();
         let tls = if cleartext { TlsHello::Unknown } else { TlsHello::Absent };
         Self { counters, inner, line, scanner, ended: false, head, head_until: None, linger: None, tls }
     }
@@ -88,7 +93,7 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Watched<S> {
+impl<S: AsyncRead + Unpin> WatchedStream<S> {
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(linger) = &mut self.linger else { return Poll::Ready(()) };
         while linger.left > 0 && linger.until.as_mut().poll(cx).is_pending() {
@@ -104,7 +109,7 @@ impl<S: AsyncRead + Unpin> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         match Pin::new(&mut self.inner).poll_read(cx, buf) {
@@ -113,7 +118,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         }
         let new = buf.filled().get(before..).unwrap_or_default();
         if self.begins_tls(new) {
-            self.line.break_at(0, Breach::TlsUnexpected);
+            self.line.break_at(0, RequestViolation::TlsUnexpected);
             // To hyper the connection ends before its first request.
             buf.set_filled(before);
             return Poll::Ready(Ok(()));
@@ -131,7 +136,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
@@ -168,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
             if !shakes && (self.ended || !self.scanner.is_mid_message()) {
                 return Poll::Ready(Ok(()));
             }
-            self.linger = Some(Linger { left: LINGER_BYTES, until: Box::pin(sleep(LINGER)) });
+            self.linger = Some(LingerClose { left: LINGER_BYTES, until: Box::pin(sleep(LINGER)) });
         }
         self.poll_linger(cx).map(Ok)
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::names::{ClosedReason, KeyStatus, MessageType};
-use super::{Happening, What};
-use crate::drm::{KeyId, Message, System};
+use super::{EmeChange, EmeEvent};
+use crate::drm::{DrmMessage, DrmSystem, KeyId};
 use crate::secret::Fingerprint;
 
 /// Keys of one key session that are followed.
@@ -19,11 +19,11 @@ pub struct KeySession {
     keys: Vec<(KeyId, KeyStatus)>,
     /// How often each was seen, in the order of [`MessageType::ALL`].
     messages: [u32; 4],
-    pub system: System,
+    pub system: DrmSystem,
 }
 
 impl KeySession {
-    pub(super) fn new(id: Fingerprint, system: System) -> Self {
+    pub(super) fn new(id: Fingerprint, system: DrmSystem) -> Self {
         Self { closed: None, expiration: None, id, keys: Vec::new(), messages: [0; 4], system }
     }
 
@@ -45,7 +45,7 @@ impl KeySession {
         })
     }
 
-    pub(super) fn asked(&mut self, kind: MessageType, message: &Message) -> Option<Happening> {
+    pub(super) fn asked(&mut self, kind: MessageType, message: &DrmMessage) -> Option<EmeEvent> {
         for id in message.key_ids.as_slice() {
             if !self.keys.iter().any(|(known, _)| known == id) {
                 self.learn(*id, KeyStatus::StatusPending);
@@ -57,11 +57,11 @@ impl KeySession {
         }
         let (_, seen) = MessageType::ALL.into_iter().zip(&mut self.messages).find(|(one, _)| *one == kind)?;
         *seen = seen.saturating_add(1);
-        (*seen == 1).then(|| self.happening(1, What::Message(kind)))
+        (*seen == 1).then(|| self.happening(1, EmeChange::Message(kind)))
     }
 
     /// A license came, first or renewed.
-    pub(super) fn licensed(&mut self, license: &Message, wall: Duration) -> Option<Happening> {
+    pub(super) fn licensed(&mut self, license: &DrmMessage, wall: Duration) -> Option<EmeEvent> {
         let before = self.count(KeyStatus::Usable);
         for id in license.key_ids.as_slice() {
             self.learn(*id, KeyStatus::Usable);
@@ -71,24 +71,24 @@ impl KeySession {
         }
         self.expiration = expiration(license, wall);
         let usable = self.count(KeyStatus::Usable);
-        (usable != before).then(|| self.happening(usable, What::Statuses(KeyStatus::Usable)))
+        (usable != before).then(|| self.happening(usable, EmeChange::Statuses(KeyStatus::Usable)))
     }
 
-    pub(super) fn released(&mut self) -> Option<Happening> {
+    pub(super) fn released(&mut self) -> Option<EmeEvent> {
         self.set_all(KeyStatus::Released);
         let happening = self
             .closed
             .is_none()
-            .then(|| self.happening(self.keys.len(), What::Closed(ClosedReason::ReleaseAcknowledged)));
+            .then(|| self.happening(self.keys.len(), EmeChange::Closed(ClosedReason::ReleaseAcknowledged)));
         self.close(ClosedReason::ReleaseAcknowledged);
         happening
     }
 
     /// What was usable stays so until it expires; what waits will not come.
-    pub(super) fn failed(&mut self) -> Option<Happening> {
+    pub(super) fn failed(&mut self) -> Option<EmeEvent> {
         let waiting = self.keys.iter_mut().filter(|(_, status)| *status == KeyStatus::StatusPending);
         let failed = waiting.map(|(_, status)| *status = KeyStatus::InternalError).count();
-        (failed > 0).then(|| self.happening(failed, What::Statuses(KeyStatus::InternalError)))
+        (failed > 0).then(|| self.happening(failed, EmeChange::Statuses(KeyStatus::InternalError)))
     }
 
     pub(super) fn close(&mut self, why: ClosedReason) {
@@ -111,13 +111,13 @@ impl KeySession {
         self.keys.iter().filter(|(_, known)| *known == status).count()
     }
 
-    fn happening(&self, count: usize, what: What) -> Happening {
-        Happening { count, key_session: self.id, system: self.system, what }
+    fn happening(&self, count: usize, what: EmeChange) -> EmeEvent {
+        EmeEvent { count, key_session: self.id, system: self.system, what }
     }
 }
 
 /// Widevine counts from the license's start, which is now; PlayReady says the date.
-fn expiration(license: &Message, wall: Duration) -> Option<Duration> {
+fn expiration(license: &DrmMessage, wall: Duration) -> Option<Duration> {
     let lasts = license.lease.as_ref().map(|lease| lease.duration_s).filter(|seconds| *seconds > 0);
     let until = license.validity.and_then(|validity| validity.end).map(Duration::from_secs);
     lasts.map(|seconds| wall.saturating_add(Duration::from_secs(seconds))).or(until)

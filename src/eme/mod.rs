@@ -8,7 +8,7 @@
 mod key_session;
 mod names;
 
-use crate::drm::{Kind, Message, System};
+use crate::drm::{DrmMessage, DrmSystem, MessageKind};
 use crate::secret::Fingerprint;
 
 pub use self::key_session::KeySession;
@@ -17,16 +17,16 @@ use std::time::Duration;
 
 /// Something that is worth a line in the playback's story.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Happening {
+pub struct EmeEvent {
     /// How many keys have the status that changed, or how often the message was sent.
     pub count: usize,
     pub key_session: Fingerprint,
-    pub system: System,
-    pub what: What,
+    pub system: DrmSystem,
+    pub what: EmeChange,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum What {
+pub enum EmeChange {
     Closed(ClosedReason),
     Message(MessageType),
     Statuses(KeyStatus),
@@ -43,40 +43,40 @@ impl Mirror {
     pub const MOST: usize = 16;
 
     /// The player sent this message. A happening when it is the first of its type.
-    pub fn asked(&mut self, message: &Message) -> Option<Happening> {
+    pub fn asked(&mut self, message: &DrmMessage) -> Option<EmeEvent> {
         let kind = MessageType::of(message.kind)?;
         self.entry(message).asked(kind, message)
     }
 
     /// The player got this reply to that message, at this wall time.
-    pub fn answered(&mut self, message: &Message, reply: &Message, wall: Duration) -> Option<Happening> {
+    pub fn answered(&mut self, message: &DrmMessage, reply: &DrmMessage, wall: Duration) -> Option<EmeEvent> {
         match (message.kind, reply.kind) {
             // Nothing is acknowledged by an error: the player keeps its record, and sends the message again.
-            (Kind::Release, Kind::Error) => None,
-            (Kind::Release, _) => self.released(message),
-            (_, Kind::License) => self.entry(message).licensed(reply, wall),
-            (_, Kind::Error) => self.failed(message),
+            (MessageKind::Release, MessageKind::Error) => None,
+            (MessageKind::Release, _) => self.released(message),
+            (_, MessageKind::License) => self.entry(message).licensed(reply, wall),
+            (_, MessageKind::Error) => self.failed(message),
             (
                 _,
-                Kind::Acknowledge
-                | Kind::Certificate
-                | Kind::CertificateRequest
-                | Kind::LicenseRequest
-                | Kind::Other
-                | Kind::Provisioning
-                | Kind::Release
-                | Kind::Renewal,
+                MessageKind::Acknowledge
+                | MessageKind::Certificate
+                | MessageKind::CertificateRequest
+                | MessageKind::LicenseRequest
+                | MessageKind::Other
+                | MessageKind::Provisioning
+                | MessageKind::Release
+                | MessageKind::Renewal,
             ) => None,
         }
     }
 
     /// The license server took the license back.
-    pub fn released(&mut self, message: &Message) -> Option<Happening> {
+    pub fn released(&mut self, message: &DrmMessage) -> Option<EmeEvent> {
         self.entry(message).released()
     }
 
     /// The player got an error in place of a license.
-    pub fn failed(&mut self, message: &Message) -> Option<Happening> {
+    pub fn failed(&mut self, message: &DrmMessage) -> Option<EmeEvent> {
         self.entry(message).failed()
     }
 
@@ -91,7 +91,7 @@ impl Mirror {
         &self.sessions
     }
 
-    fn entry(&mut self, message: &Message) -> &mut KeySession {
+    fn entry(&mut self, message: &DrmMessage) -> &mut KeySession {
         let id = name(message);
         let place = match self.sessions.iter().position(|session| session.id == id && session.closed.is_none()) {
             Some(place) => place,
@@ -108,8 +108,8 @@ impl Mirror {
 }
 
 /// What tells one key session from another: Widevine names them; elsewhere it is what they ask for.
-fn name(message: &Message) -> Fingerprint {
-    let own = message.request_id.filter(|_| message.system == System::Widevine);
+fn name(message: &DrmMessage) -> Fingerprint {
+    let own = message.request_id.filter(|_| message.system == DrmSystem::Widevine);
     own.or_else(|| message.key_ids.fingerprint()).or(message.content_id).unwrap_or(Fingerprint(0))
 }
 

@@ -1,15 +1,15 @@
 //! The specification's own words.
 
-use super::{Happening, What};
-use crate::drm::Kind;
+use super::{EmeChange, EmeEvent};
+use crate::drm::MessageKind;
 
-impl Happening {
+impl EmeEvent {
     /// As the page's event is called, for a message its type.
     pub fn name(&self) -> &'static str {
         match self.what {
-            What::Closed(_) => "closed",
-            What::Message(kind) => kind.name(),
-            What::Statuses(_) => "keystatuseschange",
+            EmeChange::Closed(_) => "closed",
+            EmeChange::Message(kind) => kind.name(),
+            EmeChange::Statuses(_) => "keystatuseschange",
         }
     }
 
@@ -17,9 +17,9 @@ impl Happening {
     pub fn describe(&self) -> String {
         let of = format!("{}, key session {:08x}", self.system, self.key_session.0 >> 32);
         match self.what {
-            What::Closed(why) => format!("{of}: {}", why.name()),
-            What::Message(_) => of,
-            What::Statuses(status) => format!("{of}: {} {}", self.count, status.name()),
+            EmeChange::Closed(why) => format!("{of}: {}", why.name()),
+            EmeChange::Message(_) => of,
+            EmeChange::Statuses(status) => format!("{of}: {} {}", self.count, status.name()),
         }
     }
 }
@@ -39,13 +39,17 @@ impl MessageType {
 
     /// As a page would see the message; none for what is no message of a CDM. Browsers hand Widevine's
     /// request for a service certificate to the page as a `license-request`.
-    pub fn of(kind: Kind) -> Option<Self> {
+    pub fn of(kind: MessageKind) -> Option<Self> {
         match kind {
-            Kind::CertificateRequest | Kind::LicenseRequest => Some(Self::LicenseRequest),
-            Kind::Provisioning => Some(Self::IndividualizationRequest),
-            Kind::Release => Some(Self::LicenseRelease),
-            Kind::Renewal => Some(Self::LicenseRenewal),
-            Kind::Acknowledge | Kind::Certificate | Kind::Error | Kind::License | Kind::Other => None,
+            MessageKind::CertificateRequest | MessageKind::LicenseRequest => Some(Self::LicenseRequest),
+            MessageKind::Provisioning => Some(Self::IndividualizationRequest),
+            MessageKind::Release => Some(Self::LicenseRelease),
+            MessageKind::Renewal => Some(Self::LicenseRenewal),
+            MessageKind::Acknowledge
+            | MessageKind::Certificate
+            | MessageKind::Error
+            | MessageKind::License
+            | MessageKind::Other => None,
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::drm::{KeyIds, Lease, Validity};
+use crate::drm::{KeyIds, LicenseLease, Validity};
 
 const WALL: Duration = Duration::from_secs(1_000_000);
 
@@ -9,8 +9,8 @@ fn keys(ids: &[u8]) -> KeyIds {
     keys
 }
 
-fn message(system: System, kind: Kind, ids: &[u8]) -> Message {
-    Message { key_ids: keys(ids), request_id: Some(Fingerprint(9)), ..Message::new(system, kind) }
+fn message(system: DrmSystem, kind: MessageKind, ids: &[u8]) -> DrmMessage {
+    DrmMessage { key_ids: keys(ids), request_id: Some(Fingerprint(9)), ..DrmMessage::new(system, kind) }
 }
 
 fn statuses(mirror: &Mirror, wall: Duration) -> Vec<KeyStatus> {
@@ -24,27 +24,27 @@ fn types(mirror: &Mirror) -> Vec<(&'static str, u32)> {
 #[test]
 fn a_widevine_session_from_its_request_to_its_release() {
     let mut mirror = Mirror::default();
-    let request = message(System::Widevine, Kind::LicenseRequest, &[1, 2]);
+    let request = message(DrmSystem::Widevine, MessageKind::LicenseRequest, &[1, 2]);
     assert!(mirror.asked(&request).is_some());
     assert_eq!(statuses(&mirror, WALL), [KeyStatus::StatusPending; 2]);
-    let lease = Lease { duration_s: 60, ..Lease::default() };
-    let license = Message { lease: Some(lease), ..message(System::Widevine, Kind::License, &[1, 2]) };
+    let lease = LicenseLease { duration_s: 60, ..LicenseLease::default() };
+    let license = DrmMessage { lease: Some(lease), ..message(DrmSystem::Widevine, MessageKind::License, &[1, 2]) };
     let told = mirror.answered(&request, &license, WALL).unwrap();
-    assert_eq!((told.what, told.count), (What::Statuses(KeyStatus::Usable), 2));
+    assert_eq!((told.what, told.count), (EmeChange::Statuses(KeyStatus::Usable), 2));
     assert_eq!(mirror.key_sessions()[0].expiration, Some(WALL + Duration::from_secs(60)));
     assert_eq!(statuses(&mirror, WALL + Duration::from_secs(59)), [KeyStatus::Usable; 2]);
     assert_eq!(statuses(&mirror, WALL + Duration::from_secs(60)), [KeyStatus::Expired; 2]);
 
-    let renewal = message(System::Widevine, Kind::Renewal, &[]);
+    let renewal = message(DrmSystem::Widevine, MessageKind::Renewal, &[]);
     assert!(mirror.asked(&renewal).is_some());
     assert!(mirror.asked(&renewal).is_none(), "the second renewal is no news");
     mirror.answered(&renewal, &license, WALL + Duration::from_secs(50));
     assert_eq!(statuses(&mirror, WALL + Duration::from_secs(109)), [KeyStatus::Usable; 2]);
 
-    let release = message(System::Widevine, Kind::Release, &[]);
+    let release = message(DrmSystem::Widevine, MessageKind::Release, &[]);
     mirror.asked(&release);
     let told = mirror.released(&release).unwrap();
-    assert_eq!(told.what, What::Closed(ClosedReason::ReleaseAcknowledged));
+    assert_eq!(told.what, EmeChange::Closed(ClosedReason::ReleaseAcknowledged));
     assert_eq!(statuses(&mirror, WALL), [KeyStatus::Released; 2]);
     assert_eq!(types(&mirror), [("license-release", 1), ("license-renewal", 2), ("license-request", 1)]);
 }
@@ -54,19 +54,19 @@ fn a_widevine_session_from_its_request_to_its_release() {
 fn keys_are_released_with_the_release_itself_whatever_is_answered() {
     for (answer, closed) in [
         (None, None),
-        (Some(Kind::Error), None),
-        (Some(Kind::Other), Some(ClosedReason::ReleaseAcknowledged)),
-        (Some(Kind::License), Some(ClosedReason::ReleaseAcknowledged)),
+        (Some(MessageKind::Error), None),
+        (Some(MessageKind::Other), Some(ClosedReason::ReleaseAcknowledged)),
+        (Some(MessageKind::License), Some(ClosedReason::ReleaseAcknowledged)),
     ] {
         let mut mirror = Mirror::default();
-        let request = message(System::Widevine, Kind::LicenseRequest, &[1, 2]);
+        let request = message(DrmSystem::Widevine, MessageKind::LicenseRequest, &[1, 2]);
         mirror.asked(&request);
-        mirror.answered(&request, &message(System::Widevine, Kind::License, &[1, 2]), WALL);
-        let release = message(System::Widevine, Kind::Release, &[]);
+        mirror.answered(&request, &message(DrmSystem::Widevine, MessageKind::License, &[1, 2]), WALL);
+        let release = message(DrmSystem::Widevine, MessageKind::Release, &[]);
         mirror.asked(&release);
         assert_eq!(statuses(&mirror, WALL), [KeyStatus::Released; 2]);
         match answer {
-            Some(kind) => drop(mirror.answered(&release, &message(System::Widevine, kind, &[]), WALL)),
+            Some(kind) => drop(mirror.answered(&release, &message(DrmSystem::Widevine, kind, &[]), WALL)),
             None => drop(mirror.failed(&release)),
         }
         assert_eq!(statuses(&mirror, WALL), [KeyStatus::Released; 2], "{answer:?}");
@@ -77,14 +77,14 @@ fn keys_are_released_with_the_release_itself_whatever_is_answered() {
 #[test]
 fn playready_says_when_it_expires_and_clearkey_does_not() {
     for (system, validity, expected) in [
-        (System::PlayReady, Some(Validity { end: Some(1_000_060), ..Validity::default() }), Some(1_000_060)),
-        (System::PlayReady, Some(Validity::default()), None),
-        (System::ClearKey, None, None),
+        (DrmSystem::PlayReady, Some(Validity { end: Some(1_000_060), ..Validity::default() }), Some(1_000_060)),
+        (DrmSystem::PlayReady, Some(Validity::default()), None),
+        (DrmSystem::ClearKey, None, None),
     ] {
         let mut mirror = Mirror::default();
-        let request = message(system, Kind::LicenseRequest, &[1]);
+        let request = message(system, MessageKind::LicenseRequest, &[1]);
         mirror.asked(&request);
-        mirror.answered(&request, &Message { validity, ..message(system, Kind::License, &[1]) }, WALL);
+        mirror.answered(&request, &DrmMessage { validity, ..message(system, MessageKind::License, &[1]) }, WALL);
         assert_eq!(mirror.key_sessions()[0].expiration, expected.map(Duration::from_secs), "{system}");
         assert_eq!(statuses(&mirror, WALL), [KeyStatus::Usable]);
     }
@@ -93,11 +93,11 @@ fn playready_says_when_it_expires_and_clearkey_does_not() {
 #[test]
 fn a_refused_first_license_is_an_error_and_a_refused_renewal_takes_nothing_back() {
     let mut mirror = Mirror::default();
-    let request = message(System::ClearKey, Kind::LicenseRequest, &[1]);
+    let request = message(DrmSystem::ClearKey, MessageKind::LicenseRequest, &[1]);
     mirror.asked(&request);
     assert!(mirror.failed(&request).is_some());
     assert_eq!(statuses(&mirror, WALL), [KeyStatus::InternalError]);
-    mirror.answered(&request, &message(System::ClearKey, Kind::License, &[1]), WALL);
+    mirror.answered(&request, &message(DrmSystem::ClearKey, MessageKind::License, &[1]), WALL);
     assert!(mirror.failed(&request).is_none());
     assert_eq!(statuses(&mirror, WALL), [KeyStatus::Usable]);
 }
@@ -105,22 +105,22 @@ fn a_refused_first_license_is_an_error_and_a_refused_renewal_takes_nothing_back(
 #[test]
 fn a_license_that_names_no_key_is_for_those_that_were_asked_for() {
     let mut mirror = Mirror::default();
-    let request = message(System::FairPlay, Kind::LicenseRequest, &[1]);
+    let request = message(DrmSystem::FairPlay, MessageKind::LicenseRequest, &[1]);
     mirror.asked(&request);
-    mirror.answered(&request, &message(System::FairPlay, Kind::License, &[]), WALL);
+    mirror.answered(&request, &message(DrmSystem::FairPlay, MessageKind::License, &[]), WALL);
     assert_eq!(statuses(&mirror, WALL), [KeyStatus::Usable]);
 }
 
 #[test]
 fn every_message_type_has_its_name_in_the_specification() {
     for (kind, name) in [
-        (Kind::CertificateRequest, Some("license-request")),
-        (Kind::LicenseRequest, Some("license-request")),
-        (Kind::Provisioning, Some("individualization-request")),
-        (Kind::Release, Some("license-release")),
-        (Kind::Renewal, Some("license-renewal")),
-        (Kind::Other, None),
-        (Kind::License, None),
+        (MessageKind::CertificateRequest, Some("license-request")),
+        (MessageKind::LicenseRequest, Some("license-request")),
+        (MessageKind::Provisioning, Some("individualization-request")),
+        (MessageKind::Release, Some("license-release")),
+        (MessageKind::Renewal, Some("license-renewal")),
+        (MessageKind::Other, None),
+        (MessageKind::License, None),
     ] {
         assert_eq!(MessageType::of(kind).map(MessageType::name), name, "{kind}");
     }
@@ -130,11 +130,11 @@ fn every_message_type_has_its_name_in_the_specification() {
 fn memory_is_bounded_and_a_closed_session_is_not_opened_again() {
     let mut mirror = Mirror::default();
     for id in 0..100 {
-        mirror.asked(&message(System::ClearKey, Kind::LicenseRequest, &[id]));
+        mirror.asked(&message(DrmSystem::ClearKey, MessageKind::LicenseRequest, &[id]));
     }
     assert_eq!(mirror.key_sessions().len(), Mirror::MOST);
     mirror.over();
     assert!(mirror.key_sessions().iter().all(|session| session.closed == Some(ClosedReason::ClosedByApplication)));
-    mirror.asked(&message(System::ClearKey, Kind::LicenseRequest, &[99]));
+    mirror.asked(&message(DrmSystem::ClearKey, MessageKind::LicenseRequest, &[99]));
     assert_eq!(mirror.key_sessions().last().map(|session| session.closed), Some(None));
 }

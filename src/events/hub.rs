@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use super::notice::{Notice, Playback};
-use crate::session::Event;
+use super::notice::{Notice, PlaybackInfo};
+use crate::session::SessionEvent;
 
 /// Notices that wait for one listener at most; the oldest are missed then.
 const WAITING: usize = 1024;
@@ -17,7 +17,7 @@ const WAITING: usize = 1024;
 const REMEMBERED: usize = 256;
 
 #[derive(Debug)]
-pub struct Hub {
+pub struct EventHub {
     /// Streams end, so that the process can.
     pub(super) ending: CancellationToken,
     past: Mutex<VecDeque<Arc<Notice>>>,
@@ -29,7 +29,7 @@ pub struct Hub {
 
 /// What a listener hears next.
 #[derive(Clone, Debug)]
-pub enum Heard {
+pub enum HeardNext {
     /// It was too slow: so many are lost to it.
     Missed(u64),
     Notice(Arc<Notice>),
@@ -42,7 +42,7 @@ pub struct Listener {
     receiver: broadcast::Receiver<Arc<Notice>>,
 }
 
-impl Default for Hub {
+impl Default for EventHub {
     fn default() -> Self {
         Self {
             ending: CancellationToken::new(),
@@ -54,9 +54,9 @@ impl Default for Hub {
     }
 }
 
-impl Hub {
+impl EventHub {
     /// `at`: wall time since the epoch.
-    pub fn publish(&self, playback: &Playback<'_>, event: &Event, at: Duration) {
+    pub fn publish(&self, playback: &PlaybackInfo<'_>, event: &SessionEvent, at: Duration) {
         let Some(mut notice) = Notice::of(playback, event, at) else { return };
         let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
         // Microseconds since the epoch, so that numbers rise over a restart too.
@@ -93,25 +93,25 @@ impl Listener {
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> Option<Heard> {
+    pub async fn next(&mut self) -> Option<HeardNext> {
         if let Some(notice) = self.past.pop_front() {
-            return Some(Heard::Notice(notice));
+            return Some(HeardNext::Notice(notice));
         }
         match self.receiver.recv().await {
-            Ok(notice) => Some(Heard::Notice(notice)),
-            Err(broadcast::error::RecvError::Lagged(missed)) => Some(Heard::Missed(missed)),
+            Ok(notice) => Some(HeardNext::Notice(notice)),
+            Err(broadcast::error::RecvError::Lagged(missed)) => Some(HeardNext::Missed(missed)),
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }
 
     /// What is there already.
-    pub fn try_next(&mut self) -> Option<Heard> {
+    pub fn try_next(&mut self) -> Option<HeardNext> {
         if let Some(notice) = self.past.pop_front() {
-            return Some(Heard::Notice(notice));
+            return Some(HeardNext::Notice(notice));
         }
         match self.receiver.try_recv() {
-            Ok(notice) => Some(Heard::Notice(notice)),
-            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Heard::Missed(missed)),
+            Ok(notice) => Some(HeardNext::Notice(notice)),
+            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(HeardNext::Missed(missed)),
             Err(broadcast::error::TryRecvError::Closed | broadcast::error::TryRecvError::Empty) => None,
         }
     }
@@ -121,12 +121,12 @@ impl Listener {
 mod tests {
     use super::super::notice::tests::{names, playback};
     use super::*;
-    use crate::session::End;
+    use crate::session::EndReason;
 
-    fn publish(hub: &Hub, times: u64) {
+    fn publish(hub: &EventHub, times: u64) {
         let names = names();
         for at in 0..times {
-            hub.publish(&playback(&names), &Event::Closed(End::Stopped), Duration::from_micros(at));
+            hub.publish(&playback(&names), &SessionEvent::Closed(EndReason::Stopped), Duration::from_micros(at));
         }
     }
 
@@ -134,8 +134,8 @@ mod tests {
         let mut numbers = Vec::new();
         while let Some(heard) = listener.try_next() {
             match heard {
-                Heard::Notice(notice) => numbers.push(notice.number),
-                Heard::Missed(missed) => panic!("missed {missed}"),
+                HeardNext::Notice(notice) => numbers.push(notice.number),
+                HeardNext::Missed(missed) => panic!("missed {missed}"),
             }
         }
         numbers
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn numbers_rise_and_who_comes_back_misses_nothing() {
-        let hub = Hub::default();
+        let hub = EventHub::default();
         publish(&hub, 3);
         let mut back = hub.listen(Some(1));
         let mut fresh = hub.listen(None);
@@ -154,16 +154,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_listener_is_told_how_many_it_missed() {
-        let hub = Hub::default();
+        let hub = EventHub::default();
         let mut listener = hub.listen(None);
         publish(&hub, WAITING as u64 + 10);
-        assert!(matches!(listener.next().await, Some(Heard::Missed(10))));
-        assert!(matches!(listener.next().await, Some(Heard::Notice(_))));
+        assert!(matches!(listener.next().await, Some(HeardNext::Missed(10))));
+        assert!(matches!(listener.next().await, Some(HeardNext::Notice(_))));
     }
 
     #[test]
     fn memory_is_bounded() {
-        let hub = Hub::default();
+        let hub = EventHub::default();
         publish(&hub, REMEMBERED as u64 * 2);
         assert_eq!(numbers(&mut hub.listen(Some(0))).len(), REMEMBERED);
     }

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
-use crate::session::{AskKind, Event, Reason};
+use crate::session::{AskKind, Reason, SessionEvent};
 
 /// Whose event it is. Borrowed, because most events are no notices.
 #[derive(Clone, Copy, Debug)]
-pub struct Playback<'a> {
+pub struct PlaybackInfo<'a> {
     pub account: Option<&'a str>,
     pub authority: &'a Arc<str>,
     pub content: Option<&'a str>,
@@ -51,7 +51,7 @@ pub struct Notice {
 
 impl Notice {
     /// None for what nobody outside needs to hear of.
-    pub(super) fn of(playback: &Playback<'_>, event: &Event, at: Duration) -> Option<Self> {
+    pub(super) fn of(playback: &PlaybackInfo<'_>, event: &SessionEvent, at: Duration) -> Option<Self> {
         let (name, detail) = told(playback, event)?;
         Some(Self {
             account: playback.account.map(str::to_owned),
@@ -97,33 +97,33 @@ impl Notice {
     }
 }
 
-fn told(playback: &Playback<'_>, event: &Event) -> Option<(&'static str, Value)> {
+fn told(playback: &PlaybackInfo<'_>, event: &SessionEvent) -> Option<(&'static str, Value)> {
     Some(match event {
-        Event::Blackout(why) => ("BLACKOUT", blackout(why)),
-        Event::Closed(end) => ("session.closed", json!({ "reason": end.name() })),
-        Event::Failed(ask, why) => ((playback.error_name)(*ask), reason(why)),
-        Event::Forgiven => ("session.forgiven", json!({})),
-        Event::Joined => ("playback.joined", json!({})),
-        Event::Killed(why) => ("session.killed", reason(why)),
-        Event::Left(end) => ("playback.left", json!({ "reason": end.name() })),
-        Event::Opened { interval } => ("session.opened", json!({ "interval_s": interval.as_secs_f64() })),
-        Event::OnCredit { running } => ("session.on_credit", json!({ "running": running })),
+        SessionEvent::Blackout(why) => ("BLACKOUT", blackout(why)),
+        SessionEvent::Closed(end) => ("session.closed", json!({ "reason": end.name() })),
+        SessionEvent::Failed(ask, why) => ((playback.error_name)(*ask), reason(why)),
+        SessionEvent::Forgiven => ("session.forgiven", json!({})),
+        SessionEvent::Joined => ("playback.joined", json!({})),
+        SessionEvent::Killed(why) => ("session.killed", reason(why)),
+        SessionEvent::Left(end) => ("playback.left", json!({ "reason": end.name() })),
+        SessionEvent::Opened { interval } => ("session.opened", json!({ "interval_s": interval.as_secs_f64() })),
+        SessionEvent::OnCredit { running } => ("session.on_credit", json!({ "running": running })),
         // Under the vendor's names, as apps of its player SDK know them.
-        Event::Reached(moment) => (moment.name(), json!({})),
-        Event::Recovered(missed) => ("session.recovered", json!({ "lost_beats": missed })),
-        Event::Refused(_, why) => ("session.refused", reason(why)),
-        Event::Settled(owed) => ("session.settled", json!({ "owed_s": owed.as_secs_f64() })),
-        Event::Beat
-        | Event::BeatLate(_)
-        | Event::LeftOpen
-        | Event::Orphaned
-        | Event::Renewed
-        | Event::Reopening
-        | Event::Resumed
-        | Event::Returned
-        | Event::RenewalsCarry
-        | Event::Stale(_)
-        | Event::Unmanaged => return None,
+        SessionEvent::Reached(moment) => (moment.name(), json!({})),
+        SessionEvent::Recovered(missed) => ("session.recovered", json!({ "lost_beats": missed })),
+        SessionEvent::Refused(_, why) => ("session.refused", reason(why)),
+        SessionEvent::Settled(owed) => ("session.settled", json!({ "owed_s": owed.as_secs_f64() })),
+        SessionEvent::Beat
+        | SessionEvent::BeatLate(_)
+        | SessionEvent::LeftOpen
+        | SessionEvent::Orphaned
+        | SessionEvent::Renewed
+        | SessionEvent::Reopening
+        | SessionEvent::Resumed
+        | SessionEvent::Returned
+        | SessionEvent::RenewalsCarry
+        | SessionEvent::Stale(_)
+        | SessionEvent::Unmanaged => return None,
     })
 }
 
@@ -146,11 +146,11 @@ fn reason(why: &Reason) -> Value {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::config::Endpoint;
-    use crate::session::{Blackout, Denial, End, Moment};
+    use crate::config::EndpointUrl;
+    use crate::session::{Blackout, Denial, EndReason, StreamTimelineEvent};
 
-    pub(in crate::events) fn playback<'a>(names: &'a (Arc<str>, Arc<str>)) -> Playback<'a> {
-        Playback {
+    pub(in crate::events) fn playback<'a>(names: &'a (Arc<str>, Arc<str>)) -> PlaybackInfo<'a> {
+        PlaybackInfo {
             account: Some("family-7"),
             authority: &names.0,
             content: Some("film"),
@@ -172,20 +172,20 @@ pub(super) mod tests {
     fn each_event_has_its_name_and_beats_have_none() {
         let why = || Reason::new(404, Some(3002), "Not Found");
         let rows = [
-            (Event::Opened { interval: Duration::from_secs(30) }, Some("session.opened")),
-            (Event::Closed(End::Stopped), Some("session.closed")),
-            (Event::Killed(why()), Some("session.killed")),
-            (Event::Forgiven, Some("session.forgiven")),
-            (Event::Joined, Some("playback.joined")),
-            (Event::Left(End::Quit), Some("playback.left")),
-            (Event::Refused(Denial::Limit, why()), Some("session.refused")),
-            (Event::Failed(AskKind::Beat, why()), Some("ssmheartbeaterror")),
-            (Event::Blackout(why()), Some("BLACKOUT")),
-            (Event::Reached(Moment::LiveEventStart), Some("LIVE_EVENT_START")),
-            (Event::Recovered(2), Some("session.recovered")),
-            (Event::Beat, None),
-            (Event::Renewed, None),
-            (Event::Unmanaged, None),
+            (SessionEvent::Opened { interval: Duration::from_secs(30) }, Some("session.opened")),
+            (SessionEvent::Closed(EndReason::Stopped), Some("session.closed")),
+            (SessionEvent::Killed(why()), Some("session.killed")),
+            (SessionEvent::Forgiven, Some("session.forgiven")),
+            (SessionEvent::Joined, Some("playback.joined")),
+            (SessionEvent::Left(EndReason::Quit), Some("playback.left")),
+            (SessionEvent::Refused(Denial::Limit, why()), Some("session.refused")),
+            (SessionEvent::Failed(AskKind::Beat, why()), Some("ssmheartbeaterror")),
+            (SessionEvent::Blackout(why()), Some("BLACKOUT")),
+            (SessionEvent::Reached(StreamTimelineEvent::LiveEventStart), Some("LIVE_EVENT_START")),
+            (SessionEvent::Recovered(2), Some("session.recovered")),
+            (SessionEvent::Beat, None),
+            (SessionEvent::Renewed, None),
+            (SessionEvent::Unmanaged, None),
         ];
         let names = names();
         for (event, name) in rows {
@@ -196,11 +196,11 @@ pub(super) mod tests {
 
     #[test]
     fn a_blackout_says_what_to_show_in_its_place() {
-        let url = Endpoint::parse("https://cdn.example/slate.m3u8?a=b").ok();
+        let url = EndpointUrl::parse("https://cdn.example/slate.m3u8?a=b").ok();
         let shown = Blackout { action: "DENY".to_owned(), url };
         let why = Reason { blackout: Some(shown.into()), ..Reason::new(0, None, "no") };
         let names = names();
-        let notice = Notice::of(&playback(&names), &Event::Blackout(why), Duration::ZERO).unwrap();
+        let notice = Notice::of(&playback(&names), &SessionEvent::Blackout(why), Duration::ZERO).unwrap();
         let detail = &notice.scoped()["detail"];
         assert_eq!((&detail["action"], &detail["url"]), (&json!("DENY"), &json!("https://cdn.example/slate.m3u8?a=b")));
     }
@@ -212,7 +212,7 @@ pub(super) mod tests {
             (Reason::new(410, None, "Gone").taken_by("Kitchen"), json!("Kitchen")),
             (Reason::new(410, None, "Gone"), Value::Null),
         ] {
-            let notice = Notice::of(&playback(&names), &Event::Killed(why), Duration::ZERO).unwrap();
+            let notice = Notice::of(&playback(&names), &SessionEvent::Killed(why), Duration::ZERO).unwrap();
             assert_eq!(notice.scoped()["detail"]["takenBy"], device);
         }
     }
@@ -220,7 +220,7 @@ pub(super) mod tests {
     #[test]
     fn an_app_hears_nothing_of_accounts_and_devices() {
         let names = names();
-        let event = Event::Killed(Reason::new(404, Some(3002), "Not Found"));
+        let event = SessionEvent::Killed(Reason::new(404, Some(3002), "Not Found"));
         let notice = Notice::of(&playback(&names), &event, Duration::from_millis(1500)).unwrap();
         let told = notice.scoped();
         assert_eq!(

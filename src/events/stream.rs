@@ -14,7 +14,7 @@ use http_body_util::channel::{Channel, Sender};
 use hyper::body::{Body, Frame};
 use serde_json::Value;
 
-use super::{Heard, Hub, Listener, Notice};
+use super::{EventHub, HeardNext, Listener, Notice};
 
 /// Sent when nothing happens, so that whoever stands between does not take the connection for dead.
 const QUIET: Duration = Duration::from_secs(15);
@@ -46,19 +46,19 @@ impl EventAudience {
 /// As many may listen already as may at all.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("too many listen to events already")]
-pub struct Full;
+pub struct ListenersFull;
 
 /// A place among the streams, until it is dropped.
-struct Place(Arc<AtomicUsize>);
+struct ListenerPlace(Arc<AtomicUsize>);
 
-impl Drop for Place {
+impl Drop for ListenerPlace {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// One stream: its reply, and the work that fills it, to be spawned.
-pub struct Stream<F, S> {
+pub struct NoticeStream<F, S> {
     pub feed: F,
     pub reply: Response<ListenerBody<S>>,
 }
@@ -66,7 +66,7 @@ pub struct Stream<F, S> {
 /// Gives its place back as soon as its connection is gone, which the feed learns only when it writes.
 pub struct ListenerBody<S> {
     channel: Channel<Bytes>,
-    _place: Place,
+    _place: ListenerPlace,
     _share: S,
 }
 
@@ -79,7 +79,7 @@ impl<S: Unpin> Body for ListenerBody<S> {
     }
 }
 
-impl Hub {
+impl EventHub {
     /// Streams what `write` makes of each notice; none is skipped. `request` may say where the listener left off.
     /// `share` is dropped with its connection.
     ///
@@ -91,7 +91,7 @@ impl Hub {
         share: S,
         request: &HeaderMap,
         write: W,
-    ) -> Result<Stream<impl Future<Output = ()> + Send + use<W, S>, S>, Full>
+    ) -> Result<NoticeStream<impl Future<Output = ()> + Send + use<W, S>, S>, ListenersFull>
     where
         S: Send + 'static,
         W: Fn(&Notice) -> Option<Value> + Send + 'static,
@@ -102,20 +102,20 @@ impl Hub {
         };
         if streams.fetch_add(1, Ordering::AcqRel) >= audience.max_listeners() {
             streams.fetch_sub(1, Ordering::AcqRel);
-            return Err(Full);
+            return Err(ListenersFull);
         }
-        let place = Place(Arc::clone(streams));
+        let place = ListenerPlace(Arc::clone(streams));
         let after = request.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
         let (sender, channel) = Channel::new(WAITING);
         let mut reply = Response::new(ListenerBody { channel, _place: place, _share: share });
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(Stream { feed: feed(Arc::clone(self), self.listen(after), sender, write), reply })
+        Ok(NoticeStream { feed: feed(Arc::clone(self), self.listen(after), sender, write), reply })
     }
 }
 
 /// Ends with its reader, or when streams are to end.
-async fn feed<W>(hub: Arc<Hub>, mut listener: Listener, mut sender: Sender<Bytes>, write: W)
+async fn feed<W>(hub: Arc<EventHub>, mut listener: Listener, mut sender: Sender<Bytes>, write: W)
 where
     W: Fn(&Notice) -> Option<Value>,
 {
@@ -136,8 +136,8 @@ where
             // what happens to others is written to nobody.
             () = &mut quiet => Some(": quiet\n\n".to_owned()),
             heard = listener.next() => match heard {
-                Some(Heard::Notice(notice)) => write(&notice).map(|value| notice.sse(&value)),
-                Some(Heard::Missed(missed)) => Some(format!("event: missed\ndata: {{\"missed\":{missed}}}\n\n")),
+                Some(HeardNext::Notice(notice)) => write(&notice).map(|value| notice.sse(&value)),
+                Some(HeardNext::Missed(missed)) => Some(format!("event: missed\ndata: {{\"missed\":{missed}}}\n\n")),
                 None => return,
             },
         };
@@ -150,12 +150,12 @@ mod tests {
 
     use super::super::notice::tests::{names, playback};
     use super::*;
-    use crate::session::{End, Event};
+    use crate::session::{EndReason, SessionEvent};
     use crate::task::Tasks;
 
     #[test]
     fn players_that_listen_take_no_place_of_operators_and_operators_none_of_players() {
-        let hub = Arc::new(Hub::default());
+        let hub = Arc::new(EventHub::default());
         let listen = |audience| hub.stream(audience, (), &HeaderMap::new(), |_: &Notice| None).ok();
         let players: Vec<_> = std::iter::from_fn(|| listen(EventAudience::Players)).collect();
         assert_eq!(players.len(), MAX_PLAYER_LISTENERS);
@@ -168,8 +168,8 @@ mod tests {
     /// A listener of a quiet playback on a busy proxy.
     #[tokio::test(start_paused = true)]
     async fn a_place_is_released_when_its_reader_is_gone_though_others_are_busy() {
-        let (hub, names) = (Arc::new(Hub::default()), names());
-        let Stream { feed, reply } =
+        let (hub, names) = (Arc::new(EventHub::default()), names());
+        let NoticeStream { feed, reply } =
             hub.stream(EventAudience::Players, (), &HeaderMap::new(), |_: &Notice| None).unwrap();
         let (tasks, _deaths) = Tasks::new();
         tasks.spawn(feed);
@@ -177,7 +177,7 @@ mod tests {
             let (hub, names) = (hub.clone(), names.clone());
             async move {
                 for _ in 0..times {
-                    hub.publish(&playback(&names), &Event::Closed(End::Stopped), Duration::ZERO);
+                    hub.publish(&playback(&names), &SessionEvent::Closed(EndReason::Stopped), Duration::ZERO);
                     tokio::time::sleep(QUIET / 5).await;
                 }
             }

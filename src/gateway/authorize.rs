@@ -29,12 +29,12 @@ use super::server_headers;
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::config::{self, IdentitySource};
-use crate::edge::reply::Refusal;
+use crate::edge::reply::EdgeRefusal;
 use crate::edge::{Peer, ReplyBody, RequestBody, body};
 use crate::ids::PlaybackId;
-use crate::playbacks::{Block, Registration, Targets, unread};
+use crate::playbacks::{AuthorizationBlock, Registration, RewriteTargets, unread};
 use crate::secret::Fingerprint;
-use crate::upstream::{Call, Fault, Reply};
+use crate::upstream::{UpstreamCall, UpstreamFault, UpstreamReply};
 
 /// Authorizations are a few KiB.
 const REPLY_MAX: usize = 256 * 1024;
@@ -95,9 +95,9 @@ impl Gateway {
             return self.naming(unfit.reply(), || caller.names());
         }
         let Some(path_and_query) = onward_target(route, rest, parts.uri.query()) else {
-            return self.fail_by(&Fault::Malformed, &caller.names());
+            return self.fail_by(&UpstreamFault::Malformed, &caller.names());
         };
-        let call = Call {
+        let call = UpstreamCall {
             body,
             deadline,
             endpoint: &route.authorize_url,
@@ -143,8 +143,8 @@ impl Gateway {
         AuthorizeCaller { base: self.base(peer, parts), device, headers: headers.collect(), network }
     }
 
-    fn fail_by(&self, fault: &Fault, caller: &CallerNames) -> Response<ReplyBody> {
-        let slow = matches!(fault, Fault::Slow { .. });
+    fn fail_by(&self, fault: &UpstreamFault, caller: &CallerNames) -> Response<ReplyBody> {
+        let slow = matches!(fault, UpstreamFault::Slow { .. });
         let status = if slow { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY };
         self.fail(status, fault, caller)
     }
@@ -157,7 +157,7 @@ impl Gateway {
             tracing::warn!(fault = %why, device, "the authorization service could not be used");
         }
         let detail = "the authorization service could not be used, or its reply cannot be read here";
-        let refusal = Refusal { status, error: "authorization_failed", detail, close: false };
+        let refusal = EdgeRefusal { status, error: "authorization_failed", detail, close: false };
         self.naming(refusal.reply(), || caller.clone())
     }
 
@@ -166,7 +166,7 @@ impl Gateway {
         route: &config::AuthorizeRouteSettings,
         authority: &Authority,
         caller: AuthorizeCaller,
-        mut reply: Reply,
+        mut reply: UpstreamReply,
     ) -> (AuthorizeOutcome, Response<ReplyBody>) {
         if !reply.status.is_success() {
             return (AuthorizeOutcome::Denied, as_it_is(reply));
@@ -180,12 +180,12 @@ impl Gateway {
             return (AuthorizeOutcome::Failed, self.fail(StatusCode::BAD_GATEWAY, &why, &caller.names()));
         }
         reply.headers.remove(CONTENT_ENCODING);
-        let block = value.as_ref().and_then(|value| Block::read(value, names));
+        let block = value.as_ref().and_then(|value| AuthorizationBlock::read(value, names));
         let (Some(mut value), Some(block)) = (value, block) else { return (AuthorizeOutcome::Passed, as_it_is(reply)) };
         let id = PlaybackId::random();
         // Nothing can be registered of whoever is not known. A blackout is refused all the same.
         let known = caller.device.filter(|_| caller.base.is_some());
-        let targets = Targets {
+        let targets = RewriteTargets {
             base: caller.base.as_deref().unwrap_or_default(),
             content_paths: &route.content_paths,
             enforces_blackouts: authority.enforces_blackouts(),
@@ -215,7 +215,7 @@ impl Gateway {
             };
             self.register(caller.network, registration);
         }
-        (outcome, as_it_is(Reply { body: value.to_string().into(), ..reply }))
+        (outcome, as_it_is(UpstreamReply { body: value.to_string().into(), ..reply }))
     }
 }
 
@@ -268,8 +268,8 @@ fn onward_target(route: &config::AuthorizeRouteSettings, rest: &str, query: Opti
     onward_target::at_server(&route.authorize_url, rest, query.as_deref()).parse().ok()
 }
 
-fn as_it_is(reply: Reply) -> Response<ReplyBody> {
-    let Reply { body, mut headers, status } = reply;
+fn as_it_is(reply: UpstreamReply) -> Response<ReplyBody> {
+    let UpstreamReply { body, mut headers, status } = reply;
     server_headers::take_off(&mut headers);
     headers.remove(CONTENT_LENGTH);
     headers.remove(ETAG);

@@ -2,30 +2,30 @@
 
 use std::time::Duration;
 
-use crate::cmcd::{self, Event, State};
-use crate::session::{Playing, Report, Stream};
+use crate::cmcd::{self, CmcdEvent, CmcdState};
+use crate::session::{PlayerReport, PlayingState, StreamType};
 
 /// A report in the words of the core. Players that send no state are taken to play.
-pub(super) fn read(told: &cmcd::Report) -> Report {
+pub(super) fn read(told: &cmcd::CmcdReport) -> PlayerReport {
     // A page that nobody sees may play on all the same: that its timers are slow is a matter of its own.
     let playing = match told.state {
-        Some(State::Quit) => Playing::Quit,
-        Some(State::Ended) => Playing::Done,
-        Some(State::Failed) => Playing::Fails,
-        Some(State::Paused) => Playing::Paused,
-        Some(State::Rebuffering | State::Waiting) => Playing::Buffers,
-        Some(State::Seeking) => Playing::Seeks,
-        Some(State::Playing | State::Starting) => Playing::Plays,
-        Some(State::Preloading) | None => Playing::Unsaid,
+        Some(CmcdState::Quit) => PlayingState::Quit,
+        Some(CmcdState::Ended) => PlayingState::Done,
+        Some(CmcdState::Failed) => PlayingState::Fails,
+        Some(CmcdState::Paused) => PlayingState::Paused,
+        Some(CmcdState::Rebuffering | CmcdState::Waiting) => PlayingState::Buffers,
+        Some(CmcdState::Seeking) => PlayingState::Seeks,
+        Some(CmcdState::Playing | CmcdState::Starting) => PlayingState::Plays,
+        Some(CmcdState::Preloading) | None => PlayingState::Unsaid,
     };
     let playhead = told.playhead_ms.map(Duration::from_millis);
-    let stream = told.live.map(|live| if live { Stream::Live } else { Stream::Vod });
-    let (at_end, by_interval) = (told.state == Some(State::Ended), told.event == Some(Event::Interval));
-    let starts = told.state == Some(State::Starting);
-    let preloads = told.state == Some(State::Preloading);
+    let stream = told.live.map(|live| if live { StreamType::Live } else { StreamType::Vod });
+    let (at_end, by_interval) = (told.state == Some(CmcdState::Ended), told.event == Some(CmcdEvent::Interval));
+    let starts = told.state == Some(CmcdState::Starting);
+    let preloads = told.state == Some(CmcdState::Preloading);
     let of_several = false;
     let slowed = told.background == Some(true);
-    Report { at_end, by_interval, of_several, playhead, playing, preloads, slowed, starts, stream, until: None }
+    PlayerReport { at_end, by_interval, of_several, playhead, playing, preloads, slowed, starts, stream, until: None }
 }
 
 #[cfg(test)]
@@ -35,12 +35,12 @@ mod tests {
     #[test]
     fn a_page_that_nobody_sees_may_play_on() {
         for (text, playing, slowed) in [
-            ("sta=p,bg", Playing::Plays, true),
-            ("sta=a,bg", Playing::Paused, true),
-            ("sta=r,bg", Playing::Buffers, true),
-            ("bg", Playing::Unsaid, true),
-            ("sta=p", Playing::Plays, false),
-            ("sta=p,bg=?0", Playing::Plays, false),
+            ("sta=p,bg", PlayingState::Plays, true),
+            ("sta=a,bg", PlayingState::Paused, true),
+            ("sta=r,bg", PlayingState::Buffers, true),
+            ("bg", PlayingState::Unsaid, true),
+            ("sta=p", PlayingState::Plays, false),
+            ("sta=p,bg=?0", PlayingState::Plays, false),
         ] {
             let query = format!("CMCD={}", text.replace('=', "%3D").replace(',', "%2C").replace('?', "%3F"));
             let report = read(&cmcd::from_query(&query).unwrap());

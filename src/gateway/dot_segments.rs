@@ -65,11 +65,11 @@ fn decoded(path: &[u8]) -> Option<Vec<u8>> {
     while let Some((first, after)) = rest.split_first() {
         let escape = if *first == b'%' { escape(after) } else { None };
         match escape {
-            Some((Escape::Byte(byte), after)) => {
+            Some((EscapeForm::Byte(byte), after)) => {
                 decoded.push(byte);
                 (rest, changed) = (after, true);
             }
-            Some((Escape::Unit(unit), after)) => {
+            Some((EscapeForm::Unit(unit), after)) => {
                 // Half of a pair stands for nothing here.
                 let character = char::from_u32(unit.into()).unwrap_or(char::REPLACEMENT_CHARACTER);
                 decoded.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
@@ -84,21 +84,21 @@ fn decoded(path: &[u8]) -> Option<Vec<u8>> {
     changed.then_some(decoded)
 }
 
-enum Escape {
+enum EscapeForm {
     Byte(u8),
     /// `%u002e`: a UTF-16 unit.
     Unit(u16),
 }
 
 /// An escape without its `%`, and what follows it.
-fn escape(code: &[u8]) -> Option<(Escape, &[u8])> {
+fn escape(code: &[u8]) -> Option<(EscapeForm, &[u8])> {
     let Some(digits) = code.strip_prefix(b"u").or_else(|| code.strip_prefix(b"U")) else {
         let (byte, after) = hex_byte(code)?;
-        return Some((Escape::Byte(byte), after));
+        return Some((EscapeForm::Byte(byte), after));
     };
     let (high, after) = hex_byte(digits)?;
     let (low, after) = hex_byte(after)?;
-    Some((Escape::Unit(u16::from_be_bytes([high, low])), after))
+    Some((EscapeForm::Unit(u16::from_be_bytes([high, low])), after))
 }
 
 fn hex_byte(digits: &[u8]) -> Option<(u8, &[u8])> {
@@ -121,27 +121,27 @@ fn plain(path: &[u8], odd: OddBytes) -> Cow<'_, [u8]> {
             rest = after;
             continue;
         }
-        let sequence = Sequence::at(rest);
+        let sequence = OverlongSequence::at(rest);
         let (bytes, after) = rest.split_at_checked(sequence.length).unwrap_or((rest, &[]));
         rest = after;
         match (sequence.meaning(), odd) {
-            (Meaning::Ascii(ascii), OddBytes::Read) => plain.push(ascii),
-            (Meaning::Ascii(_), OddBytes::Drop) if sequence.is_valid() => plain.extend_from_slice(bytes),
-            (Meaning::Ascii(_) | Meaning::Nothing, OddBytes::Drop) | (Meaning::Space, _) => {}
+            (SegmentMeaning::Ascii(ascii), OddBytes::Read) => plain.push(ascii),
+            (SegmentMeaning::Ascii(_), OddBytes::Drop) if sequence.is_valid() => plain.extend_from_slice(bytes),
+            (SegmentMeaning::Ascii(_) | SegmentMeaning::Nothing, OddBytes::Drop) | (SegmentMeaning::Space, _) => {}
             // The next decoding may complete it.
-            (Meaning::Character | Meaning::Nothing, _) => plain.extend_from_slice(bytes),
+            (SegmentMeaning::Character | SegmentMeaning::Nothing, _) => plain.extend_from_slice(bytes),
         }
     }
     Cow::Owned(plain)
 }
 
 /// Bytes that make one character to a decoder that checks nothing, or a single one that makes none.
-struct Sequence {
+struct OverlongSequence {
     code: Option<u32>,
     length: usize,
 }
 
-enum Meaning {
+enum SegmentMeaning {
     Ascii(u8),
     Character,
     /// Broken.
@@ -149,7 +149,7 @@ enum Meaning {
     Space,
 }
 
-impl Sequence {
+impl OverlongSequence {
     /// `bytes` begin beyond ASCII.
     fn at(bytes: &[u8]) -> Self {
         let (mut code, length) = match bytes.first() {
@@ -173,22 +173,22 @@ impl Sequence {
         self.code.and_then(char::from_u32).is_some_and(|character| character.len_utf8() == self.length)
     }
 
-    fn meaning(&self) -> Meaning {
-        let Some(code) = self.code else { return Meaning::Nothing };
+    fn meaning(&self) -> SegmentMeaning {
+        let Some(code) = self.code else { return SegmentMeaning::Nothing };
         if let Ok(ascii @ 0..0x80) = u8::try_from(code) {
-            return Meaning::Ascii(ascii);
+            return SegmentMeaning::Ascii(ascii);
         }
         match code {
             // Full width.
-            0xff01..=0xff5e => u8::try_from(code - 0xfee0).map_or(Meaning::Character, Meaning::Ascii),
-            0x2024 | 0x3002 | 0xfe52 | 0xff61 => Meaning::Ascii(b'.'),
-            0x2044 | 0x2215 | 0x29f8 => Meaning::Ascii(b'/'),
-            0x2216 | 0x29f5 | 0x29f9 | 0xfe68 => Meaning::Ascii(b'\\'),
+            0xff01..=0xff5e => u8::try_from(code - 0xfee0).map_or(SegmentMeaning::Character, SegmentMeaning::Ascii),
+            0x2024 | 0x3002 | 0xfe52 | 0xff61 => SegmentMeaning::Ascii(b'.'),
+            0x2044 | 0x2215 | 0x29f8 => SegmentMeaning::Ascii(b'/'),
+            0x2216 | 0x29f5 | 0x29f9 | 0xfe68 => SegmentMeaning::Ascii(b'\\'),
             // Nothing of them is seen.
-            0xad | 0x200b..=0x200f | 0x2060..=0x2064 | 0xfeff => Meaning::Space,
-            _ if char::from_u32(code).is_some_and(char::is_whitespace) => Meaning::Space,
-            _ if self.is_valid() => Meaning::Character,
-            _ => Meaning::Nothing,
+            0xad | 0x200b..=0x200f | 0x2060..=0x2064 | 0xfeff => SegmentMeaning::Space,
+            _ if char::from_u32(code).is_some_and(char::is_whitespace) => SegmentMeaning::Space,
+            _ if self.is_valid() => SegmentMeaning::Character,
+            _ => SegmentMeaning::Nothing,
         }
     }
 }

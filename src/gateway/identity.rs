@@ -18,7 +18,7 @@ use http::HeaderMap;
 use self::account::SessionAccount;
 use self::sources::{DeviceIdentity, IdentityEvidence};
 use super::Gateway;
-use super::route::Route;
+use super::route::GatewayRoute;
 use crate::authority::Authority;
 use crate::edge::Peer;
 use crate::ids::PlaybackId;
@@ -39,7 +39,7 @@ pub(super) struct IdentityClues<'a> {
     pub(super) registration: Option<&'a Registration>,
     /// What follows the route's path.
     pub(super) rest: &'a str,
-    pub(super) route: &'a Route,
+    pub(super) route: &'a GatewayRoute,
 }
 
 /// Who asks, as far as it may be believed.
@@ -146,7 +146,7 @@ impl Gateway {
     /// The playback that the path names, and what follows; an error when it names one that is not known.
     pub(super) fn registered<'a>(
         &self,
-        route: &Route,
+        route: &GatewayRoute,
         rest: &'a str,
     ) -> Result<(Option<Arc<Registration>>, &'a str), UnknownPlayback> {
         let Some((id, after)) = PlaybackId::strip(rest) else { return Ok((None, rest)) };

@@ -34,13 +34,13 @@ pub use self::single_flight::SingleFlight;
 use self::single_flight::{FlightFollower, FlightLead, FlightRole};
 use super::Gateway;
 use super::identity::caller::CallerNames;
-use super::route::{LicenseRoute, Route};
+use super::route::{GatewayRoute, LicenseRoute};
 use crate::edge::{Peer, ReplyBody, RequestBody, body};
 use crate::ids::SessionId;
-use crate::session::{Answer, AskKind, CallKind, Input, Refusal};
+use crate::session::{AskKind, CallAnswer, CallKind, Input, SessionRefusal};
 use crate::sessions::Admission;
 use crate::task::HangUp;
-use crate::telemetry::Outcome;
+use crate::telemetry::PlayerCallOutcome;
 
 impl Gateway {
     pub(super) async fn license(
@@ -121,12 +121,18 @@ impl Gateway {
         })
     }
 
-    async fn follow(&self, route: &Route, follower: FlightFollower) -> Option<CallOutcome> {
+    async fn follow(&self, route: &GatewayRoute, follower: FlightFollower) -> Option<CallOutcome> {
         let outcome = follower.outcome().await;
         match &outcome {
             // Mostly refused without a call to an upstream.
-            None | Some((Outcome::Refused, _)) => {}
-            Some((Outcome::Declined | Outcome::Failed | Outcome::Passed | Outcome::Served, _)) => {
+            None | Some((PlayerCallOutcome::Refused, _)) => {}
+            Some((
+                PlayerCallOutcome::Declined
+                | PlayerCallOutcome::Failed
+                | PlayerCallOutcome::Passed
+                | PlayerCallOutcome::Served,
+                _,
+            )) => {
                 self.telemetry.metrics.upstream_call_saved(&route.path, "same_challenge");
             }
         }
@@ -171,17 +177,17 @@ impl LicenseCall<'_> {
         // Waited for while the license server is asked; but a renewal's answer brings the token that a next
         // process must go on with.
         let is_safe = |id| sessions.written(key, id);
-        let early = session.filter(|_| !matches!(answer, Answer::Renew(..))).map(is_safe);
+        let early = session.filter(|_| !matches!(answer, CallAnswer::Renew(..))).map(is_safe);
         let outcome = match (answer, session) {
-            (Answer::Renew(grant, ticket), Some(id)) => self.renew(managed, grant, ticket, id).await,
-            (Answer::Refuse(refusal), _) => self.refuse_admission(managed, &refusal, session),
+            (CallAnswer::Renew(grant, ticket), Some(id)) => self.renew(managed, grant, ticket, id).await,
+            (CallAnswer::Refuse(refusal), _) => self.refuse_admission(managed, &refusal, session),
             (_, _) if self.is_deserted(managed.call.kind) => {
                 self.unserved(managed, session);
                 return None;
             }
-            (Answer::Forward(grant), Some(id)) => self.forward(managed, &grant, id).await,
-            (Answer::Pass, Some(id)) => self.forward_without_grant(managed, id).await,
-            (Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait, _) => {
+            (CallAnswer::Forward(grant), Some(id)) => self.forward(managed, &grant, id).await,
+            (CallAnswer::Pass, Some(id)) => self.forward_without_grant(managed, id).await,
+            (CallAnswer::Forward(_) | CallAnswer::Pass | CallAnswer::Renew(..) | CallAnswer::Wait, _) => {
                 self.forward_without_session().await
             }
         };
@@ -212,11 +218,11 @@ impl LicenseCall<'_> {
         let sessions = &self.gateway.sessions;
         let mut admission =
             sessions.admit_while_wanted(*key, call, card, self.deadline, self.deserted(call.kind)).await;
-        if let (Answer::Forward(grant), Some(id)) = (&admission.answer, admission.session)
+        if let (CallAnswer::Forward(grant), Some(id)) = (&admission.answer, admission.session)
             && let Some(reason) = authority.killed(grant)
         {
             sessions.deliver(*key, id, Input::Kill(reason.clone()));
-            admission.answer = Answer::Refuse(Refusal::Killed(reason));
+            admission.answer = CallAnswer::Refuse(SessionRefusal::Killed(reason));
         }
         admission
     }
@@ -224,10 +230,10 @@ impl LicenseCall<'_> {
     fn refuse_admission(
         &self,
         managed: &ManagedCall<'_>,
-        refusal: &Refusal,
+        refusal: &SessionRefusal,
         session: Option<SessionId>,
     ) -> CallOutcome {
-        if matches!(refusal, Refusal::Expired) {
+        if matches!(refusal, SessionRefusal::Expired) {
             self.gateway.telemetry.metrics.upstream_call_saved(&self.route.path, "token_expired");
             return self.refuse(managed.expired_refusal());
         }

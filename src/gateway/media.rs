@@ -47,16 +47,16 @@ use self::replies::{
 use super::Gateway;
 use super::identity::account::network;
 use super::identity::caller::CallerNames;
-use super::route::Route;
+use super::route::GatewayRoute;
 use crate::authority::Authority;
-use crate::config::{Endpoint, MediaRouteSettings};
-use crate::edge::reply::Refusal;
-use crate::edge::{Peer, RequestBody, Sending};
+use crate::config::{EndpointUrl, MediaRouteSettings};
+use crate::edge::reply::EdgeRefusal;
+use crate::edge::{OutgoingBody, Peer, RequestBody};
 use crate::ids::PlaybackId;
 use crate::playbacks::{self, Registration};
 use crate::secret::Fingerprint;
-use crate::session::{Media, MediaNames, Report};
-use crate::sessions::{DeviceKey, Fetched, Flow};
+use crate::session::{MediaFetch, MediaNames, PlayerReport};
+use crate::sessions::{DeviceKey, Fetched, MediaFlow};
 use crate::telemetry::Metrics;
 
 /// How long a player may still fetch the programme after its blackout: it has yet to ask for a manifest.
@@ -71,19 +71,19 @@ struct MediaCall<'a> {
     media: &'a MediaRouteSettings,
     peer: &'a Peer,
     registration: &'a Arc<Registration>,
-    route: &'a Arc<Route>,
+    route: &'a Arc<GatewayRoute>,
     playback: &'a Arc<PlaybackMedia>,
 }
 
 impl Gateway {
     pub(super) async fn media(
         &self,
-        route: &Arc<Route>,
+        route: &Arc<GatewayRoute>,
         media: &MediaRouteSettings,
         peer: &Peer,
         rest: &str,
         request: Request<RequestBody>,
-    ) -> Response<Sending> {
+    ) -> Response<OutgoingBody> {
         let (request, _) = request.into_parts();
         let now = self.clock.now();
         let found = self.registrations.below(now, rest);
@@ -93,7 +93,7 @@ impl Gateway {
         }
         if !matches!(request.method, Method::GET | Method::HEAD) {
             let (status, error) = (StatusCode::METHOD_NOT_ALLOWED, "method");
-            return told(Refusal { status, error, detail: "media is asked for by GET or HEAD", close: false });
+            return told(EdgeRefusal { status, error, detail: "media is asked for by GET or HEAD", close: false });
         }
         let Some((registration, below)) = found else {
             let response = self.without_playback(route, peer, rest, &request).await;
@@ -139,7 +139,7 @@ fn forget_displaced(displaced: &[PlaybackId], memory: &MediaMemory, metrics: &Me
 }
 
 impl MediaCall<'_> {
-    async fn answer(&self, below: &str) -> Response<Sending> {
+    async fn answer(&self, below: &str) -> Response<OutgoingBody> {
         if self.is_foreign(below) {
             return self.refused(MediaKind::Manifest, FOREIGN);
         }
@@ -157,13 +157,13 @@ impl MediaCall<'_> {
         let Some(target) = map.target(below) else { return self.answer_slate(below).await };
         match self.asks_for(&target) {
             // Whoever looks does not play yet.
-            Flow::Absent if self.request.method == Method::HEAD && is_manifest(&target.path) => {
+            MediaFlow::Absent if self.request.method == Method::HEAD && is_manifest(&target.path) => {
                 self.pass(&map, &target).await
             }
-            Flow::Absent if self.is_authorized() && is_manifest(&target.path) => self.begin(&map, &target).await,
-            Flow::Over(refusal, since) => self.over(target, &refusal, since).await,
+            MediaFlow::Absent if self.is_authorized() && is_manifest(&target.path) => self.begin(&map, &target).await,
+            MediaFlow::Over(refusal, since) => self.over(target, &refusal, since).await,
             // Forgotten: what is asked for now begins anew.
-            Flow::Absent if self.is_bound() => match self.begin_again(&target).await {
+            MediaFlow::Absent if self.is_bound() => match self.begin_again(&target).await {
                 Some(begun) => begun,
                 None if is_manifest(&target.path) => {
                     self.gateway
@@ -172,7 +172,7 @@ impl MediaCall<'_> {
                 }
                 None => self.refused(MediaKind::Segment, UNKNOWN),
             },
-            Flow::Absent | Flow::Goes => self.pass(&map, &target).await,
+            MediaFlow::Absent | MediaFlow::Goes => self.pass(&map, &target).await,
         }
     }
 
@@ -189,12 +189,12 @@ impl MediaCall<'_> {
     }
 
     /// Where the content is, for a player that was given the playback alone.
-    fn redirect_to_content(&self, map: &PlaybackPaths<'_>) -> Response<Sending> {
+    fn redirect_to_content(&self, map: &PlaybackPaths<'_>) -> Response<OutgoingBody> {
         map.content(self.own_query())
             .map_or_else(|| self.refused(MediaKind::Manifest, NOT_HERE), |path| redirect(&path))
     }
 
-    pub(super) fn map<'a>(&'a self, slate: Option<&'a Endpoint>) -> PlaybackPaths<'a> {
+    pub(super) fn map<'a>(&'a self, slate: Option<&'a EndpointUrl>) -> PlaybackPaths<'a> {
         PlaybackPaths { media: self.media, registration: self.registration, route: self.route, slate }
     }
 
@@ -206,16 +206,16 @@ impl MediaCall<'_> {
     }
 
     /// Whether it may flow; if so, this request is a sign of its player's life.
-    fn asks_for(&self, target: &MediaTarget) -> Flow {
+    fn asks_for(&self, target: &MediaTarget) -> MediaFlow {
         let segment = target.document == MediaDocument::Media && self.playback.learned().format(&target.path).is_none();
         self.flow(segment, self.report(target))
     }
 
-    fn flow(&self, segment: bool, report: Option<Report>) -> Flow {
-        let Some(key) = self.key else { return Flow::Goes };
+    fn flow(&self, segment: bool, report: Option<PlayerReport>) -> MediaFlow {
+        let Some(key) = self.key else { return MediaFlow::Goes };
         let media = self.media(segment, report);
         let flow = self.gateway.sessions.fetched(key, self.names(), Fetched { media, report });
-        self.playback.bound.fetch_or(flow == Flow::Goes, Ordering::Relaxed);
+        self.playback.bound.fetch_or(flow == MediaFlow::Goes, Ordering::Relaxed);
         flow
     }
 
@@ -224,13 +224,13 @@ impl MediaCall<'_> {
         MediaNames::from(&**self.registration)
     }
 
-    fn media(&self, segment: bool, report: Option<Report>) -> Media {
+    fn media(&self, segment: bool, report: Option<PlayerReport>) -> MediaFetch {
         let learned = self.playback.learned();
         let stream = report.and_then(|report| report.stream).or_else(|| learned.stream());
-        Media { again: learned.again(self.media.direct), leads_past: learned.leads_past(), segment, stream }
+        MediaFetch { again: learned.again(self.media.direct), leads_past: learned.leads_past(), segment, stream }
     }
 
-    fn failed(&self, kind: MediaKind, failure: &OriginFailure) -> Response<Sending> {
+    fn failed(&self, kind: MediaKind, failure: &OriginFailure) -> Response<OutgoingBody> {
         self.count(kind, MediaOutcome::Failed);
         self.gateway.telemetry.metrics.upstream_fault(&self.route.path, failure.name());
         let network = network(self.peer.address);
@@ -242,7 +242,7 @@ impl MediaCall<'_> {
         told(ORIGIN)
     }
 
-    fn refused(&self, kind: MediaKind, refusal: Refusal) -> Response<Sending> {
+    fn refused(&self, kind: MediaKind, refusal: EdgeRefusal) -> Response<OutgoingBody> {
         self.count(kind, MediaOutcome::Refused);
         told(refusal)
     }

@@ -42,13 +42,13 @@ pub use self::via::ViaName;
 use crate::authority::AuthorityClient;
 use crate::clock::Clock;
 use crate::config::{RouteKind, ViewerHeader};
-use crate::edge::reply::{self, Refusal};
-use crate::edge::{Handler, Peer, Reply, ReplyBody, RequestBody, Sending, VIEWER_PAGE, ViewerPage};
+use crate::edge::reply::{self, EdgeRefusal};
+use crate::edge::{Handler, OutgoingBody, Peer, ReplyBody, ReplyFuture, RequestBody, VIEWER_PAGE, ViewerPage};
 use crate::playbacks::{BLACKOUT_PATH, Registrations};
 use crate::sessions::Sessions;
 use crate::task::{HangUp, Tasks};
 use crate::telemetry::Telemetry;
-use crate::upstream::Pool;
+use crate::upstream::ConnectionPool;
 
 /// What one worker needs to answer calls. Cheap to clone: every call takes one along.
 #[derive(Clone)]
@@ -59,7 +59,7 @@ pub struct Gateway {
     pub single_flight: Arc<SingleFlight>,
     /// That of all workers.
     pub identity_watch: Arc<IdentityWatch>,
-    pub pool: Pool,
+    pub pool: ConnectionPool,
     /// How players reach us, if it is not as their `Host` says.
     pub public_url: Option<Arc<str>>,
     pub registrations: Arc<Registrations>,
@@ -77,9 +77,9 @@ pub struct Gateway {
 }
 
 impl Handler for Arc<Gateway> {
-    fn call(&self, peer: &Peer, request: Request<RequestBody>) -> Reply {
+    fn call(&self, peer: &Peer, request: Request<RequestBody>) -> ReplyFuture {
         let (gateway, peer) = (self.clone(), peer.clone());
-        Reply::new(self.tasks.clone(), |hang_up| async move { gateway.answer(&peer, request, &hang_up).await })
+        ReplyFuture::new(self.tasks.clone(), |hang_up| async move { gateway.answer(&peer, request, &hang_up).await })
     }
 
     fn route_of(&self, path: &str) -> Option<String> {
@@ -110,42 +110,42 @@ impl Handler for Arc<Gateway> {
 impl Gateway {
     /// `hang_up`: stop calls, reports and releases are heard though the connection is gone. Whatever else is done is
     /// done for the caller, and let go with it.
-    async fn answer(&self, peer: &Peer, mut request: Request<RequestBody>, hang_up: &HangUp) -> Response<Sending> {
+    async fn answer(&self, peer: &Peer, mut request: Request<RequestBody>, hang_up: &HangUp) -> Response<OutgoingBody> {
         if has_dot_segment(request.uri().path()) {
             return refuse(StatusCode::BAD_REQUEST, "dot_segment", "the path has a segment that is \".\" or \"..\"")
-                .map(Sending::Whole);
+                .map(OutgoingBody::Whole);
         }
         if request.uri().path().strip_prefix(BLACKOUT_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         {
             self.telemetry.metrics.refusal("blackout", "http");
-            return refuse(StatusCode::FORBIDDEN, "blackout", refusal::BLACKED_OUT).map(Sending::Whole);
+            return refuse(StatusCode::FORBIDDEN, "blackout", refusal::BLACKED_OUT).map(OutgoingBody::Whole);
         }
         if self.via.is_in(request.headers()) {
             self.telemetry.metrics.refusal("request_loop", "http");
             const DETAIL: &str =
                 "this request has gone through this proxy before: an upstream of a route leads back here";
-            return refuse(StatusCode::LOOP_DETECTED, "request_loop", DETAIL).map(Sending::Whole);
+            return refuse(StatusCode::LOOP_DETECTED, "request_loop", DETAIL).map(OutgoingBody::Whole);
         }
         let version = request.version();
         self.via.sign(version, request.headers_mut());
         let routes = self.routes.load_full();
         // The edge lets a page of any origin lead to what has these words in its path: before anything else is there.
         if request.uri().path().contains(VIEWER_PAGE) {
-            return self.answer_page(&routes, request).await.map(Sending::Whole);
+            return self.answer_page(&routes, request).await.map(OutgoingBody::Whole);
         }
         if let Some((route, rest)) = routes.authorize(request.uri().path()) {
             let rest = rest.to_owned();
             write_viewer_headers(&route.config.viewer_headers, peer, &mut request);
             if hang_up.let_go() {
-                return nobody().map(Sending::Whole);
+                return nobody().map(OutgoingBody::Whole);
             }
-            return self.authorize(route, peer, &rest, request).await.map(Sending::Whole);
+            return self.authorize(route, peer, &rest, request).await.map(OutgoingBody::Whole);
         }
         let Some((route, rest)) = routes.find(request.uri().path()) else {
             let mut refused = refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path");
             let note = routes.no_route_note(request.uri().path(), |name| self.telemetry.shown(name));
             reply::note(&mut refused, note);
-            return refused.map(Sending::Whole);
+            return refused.map(OutgoingBody::Whole);
         };
         let rest = rest.to_owned();
         write_viewer_headers(&route.config.viewer_headers, peer, &mut request);
@@ -154,13 +154,13 @@ impl Gateway {
             return self.listen(route, peer, rest, request.headers(), request.uri().query());
         }
         match (&route.config.kind, ControlPath::of(&rest)) {
-            (_, Some(_)) if !is_post_or_get(request.method()) => wrong_method().map(Sending::Whole),
-            (_, Some((sign, rest))) => self.take_sign(route, peer, sign, rest, request).await.map(Sending::Whole),
+            (_, Some(_)) if !is_post_or_get(request.method()) => wrong_method().map(OutgoingBody::Whole),
+            (_, Some((sign, rest))) => self.take_sign(route, peer, sign, rest, request).await.map(OutgoingBody::Whole),
             (RouteKind::License(license), None) => {
                 let route = LicenseRoute::new(route, license);
-                self.answer_license_call(&route, peer, &rest, request, hang_up).await.map(Sending::Whole)
+                self.answer_license_call(&route, peer, &rest, request, hang_up).await.map(OutgoingBody::Whole)
             }
-            (RouteKind::Media(_), None) if hang_up.let_go() => nobody().map(Sending::Whole),
+            (RouteKind::Media(_), None) if hang_up.let_go() => nobody().map(OutgoingBody::Whole),
             (RouteKind::Media(media), None) => self.media(route, media, peer, &rest, request).await,
         }
     }
@@ -222,5 +222,5 @@ fn unknown_playback() -> Response<ReplyBody> {
 }
 
 fn refuse(status: StatusCode, error: &'static str, detail: &'static str) -> Response<ReplyBody> {
-    Refusal { status, error, detail, close: false }.reply()
+    EdgeRefusal { status, error, detail, close: false }.reply()
 }

@@ -1,12 +1,12 @@
 //! The path and the query of a request upstream: the server's own come first, and what is meant for us alone is taken off.
 
-use super::route::Route;
+use super::route::GatewayRoute;
 use crate::authority::Authority;
 use crate::cmcd;
-use crate::config::{AccountSource, Endpoint, IdentitySource, TokenSource};
+use crate::config::{AccountSource, EndpointUrl, IdentitySource, TokenSource};
 
 /// What follows the route's path, without the segment that named the device. `source`: which identity source named it.
-pub(super) fn without_device(route: &Route, rest: &str, source: Option<&'static str>) -> String {
+pub(super) fn without_device(route: &GatewayRoute, rest: &str, source: Option<&'static str>) -> String {
     let segment = route.config.device.contains(&IdentitySource::PathSegment) && source == Some("path-segment");
     if !segment {
         return rest.to_owned();
@@ -16,7 +16,7 @@ pub(super) fn without_device(route: &Route, rest: &str, source: Option<&'static 
 }
 
 /// Query parameters that are meant for us alone, or that the route takes off.
-pub(super) fn our_names<'a>(route: &'a Route, authority: Option<&'a Authority>) -> Vec<&'a str> {
+pub(super) fn our_names<'a>(route: &'a GatewayRoute, authority: Option<&'a Authority>) -> Vec<&'a str> {
     let tokens = route.config.content_token.iter().filter_map(|source| match source {
         TokenSource::Query(name) => Some(name.as_str()),
         TokenSource::CustomData | TokenSource::Header(_) => None,
@@ -34,7 +34,7 @@ pub(super) fn our_names<'a>(route: &'a Route, authority: Option<&'a Authority>) 
 }
 
 /// Path and query at the server for what follows our route's path.
-pub(super) fn at_server(server: &Endpoint, rest: &str, query: Option<&str>) -> String {
+pub(super) fn at_server(server: &EndpointUrl, rest: &str, query: Option<&str>) -> String {
     let mut path = format!("{}{rest}", server.path().trim_end_matches('/'));
     if path.is_empty() {
         path.push('/');
@@ -60,7 +60,7 @@ mod tests {
             ("https://lic.example/a?b=c", "", Some("p=1"), "/a?b=c&p=1"),
             ("https://lic.example/a?b=c", "", None, "/a?b=c"),
         ] {
-            assert_eq!(at_server(&Endpoint::parse(server).unwrap(), rest, query), path, "{server}");
+            assert_eq!(at_server(&EndpointUrl::parse(server).unwrap(), rest, query), path, "{server}");
         }
     }
 }

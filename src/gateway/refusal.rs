@@ -16,15 +16,15 @@ use std::sync::Arc;
 
 use http::{Response, StatusCode};
 
-use self::page::SlotClaim;
+use self::page::SlotEndClaim;
 use super::Gateway;
 use super::identity::caller::CallerNames;
-use super::route::Route;
+use super::route::GatewayRoute;
 use crate::config;
-use crate::drm::Message;
+use crate::drm::DrmMessage;
 use crate::edge::ReplyBody;
 use crate::ids::{Incident, SessionId};
-use crate::session::{AskKind, CallKind, Denial, End, Reason, Refusal};
+use crate::session::{AskKind, CallKind, Denial, EndReason, Reason, SessionRefusal};
 
 pub(super) use self::help::ViewerCall;
 use self::help::ViewerHelp;
@@ -88,14 +88,14 @@ pub(super) struct RefusedCall<'a> {
     /// None where no DRM has a shape of its own: 403 with JSON.
     pub(super) license: Option<RefusedLicense<'a>>,
     pub(super) phase: LicensePhase,
-    pub(super) route: &'a Route,
+    pub(super) route: &'a GatewayRoute,
     /// None: no help for a viewer goes with it.
     pub(super) viewer: Option<ViewerCall<'a>>,
 }
 
 /// The facts of a license call that decide how its player shows a refusal, and that the log tells of it.
 pub(super) struct RefusedLicense<'a> {
-    pub(super) message: Option<&'a Message>,
+    pub(super) message: Option<&'a DrmMessage>,
     pub(super) profiles: &'a config::RefusalSettings,
     pub(super) session: Option<SessionId>,
     /// The identity source that named the device.
@@ -117,7 +117,7 @@ impl Gateway {
         self.telemetry.metrics.refusal(&body.error, shape.profile_name());
         self.log_refusal(call, body, shape, incident);
         let CallerNames { account, device, is_proven, .. } = call.caller;
-        let claim = SlotClaim::of(account.as_deref(), device.as_deref(), *is_proven);
+        let claim = SlotEndClaim::of(account.as_deref(), device.as_deref(), *is_proven);
         let helped = call.viewer.map(|viewer| self.helped(call.route, body, incident, (viewer, claim)));
         shape.reply(helped.as_ref().unwrap_or(body), call.phase, incident)
     }
@@ -149,30 +149,30 @@ impl RefusalBody {
     }
 
     pub(super) fn by_refusal(
-        refusal: &Refusal,
+        refusal: &SessionRefusal,
         phase: LicensePhase,
         ask: AskKind,
         event: fn(AskKind) -> &'static str,
     ) -> Self {
         let failed = Some(event(ask));
         match refusal {
-            Refusal::Denied(denial, reason) => {
+            SessionRefusal::Denied(denial, reason) => {
                 let (error, detail) = denied(*denial);
                 Self { event: failed, ..Self::said(error.to_owned(), detail, reason) }
             }
-            Refusal::Ended(end) => Self::ours(403, "session_ended", ended(*end)),
+            SessionRefusal::Ended(end) => Self::ours(403, "session_ended", ended(*end)),
             // Who knows when it expired says so: `ManagedCall::expired_refusal`.
-            Refusal::Expired => Self::ours(403, "token_expired", "The content token has expired."),
-            Refusal::Killed(reason) if reason.blackout.is_some() => {
+            SessionRefusal::Expired => Self::ours(403, "token_expired", "The content token has expired."),
+            SessionRefusal::Killed(reason) if reason.blackout.is_some() => {
                 Self { killed: true, ..Self::said("blackout".to_owned(), BLACKED_OUT, reason) }
             }
-            Refusal::Killed(reason) => {
+            SessionRefusal::Killed(reason) => {
                 let found = if phase == LicensePhase::Renewal { AskKind::Renew } else { AskKind::Beat };
                 let ask = reason.killed_on.unwrap_or(found);
                 let said = Self::said("session_killed".to_owned(), "The head-end ended this session.", reason);
                 Self { event: Some(event(ask)), killed: true, ..said }
             }
-            Refusal::Unreachable(fault) => {
+            SessionRefusal::Unreachable(fault) => {
                 let error = format!("authority_{}", fault.kind.name());
                 Self { event: failed, ..Self::said(error, "The session service gave no decision.", &fault.reason) }
             }
@@ -219,20 +219,20 @@ fn denied(denial: Denial) -> (&'static str, &'static str) {
     }
 }
 
-fn ended(end: End) -> &'static str {
+fn ended(end: EndReason) -> &'static str {
     match end {
-        End::Abandoned | End::Drained => "This session was given up; play again.",
-        End::Expired
-        | End::LicenseExpired
-        | End::Longest
-        | End::Lost
-        | End::MediaSilent
-        | End::Orphaned
-        | End::RenewalsOverdue
-        | End::Silent
-        | End::Unused => "This session has expired; play again.",
-        End::Programme => "This programme is over; ask for the next one.",
-        End::Quit | End::Released | End::Stopped => "This playback was stopped.",
-        End::GaveWay | End::Zapped => "This device plays something else now.",
+        EndReason::Abandoned | EndReason::Drained => "This session was given up; play again.",
+        EndReason::Expired
+        | EndReason::LicenseExpired
+        | EndReason::Longest
+        | EndReason::Lost
+        | EndReason::MediaSilent
+        | EndReason::Orphaned
+        | EndReason::RenewalsOverdue
+        | EndReason::Silent
+        | EndReason::Unused => "This session has expired; play again.",
+        EndReason::Programme => "This programme is over; ask for the next one.",
+        EndReason::Quit | EndReason::Released | EndReason::Stopped => "This playback was stopped.",
+        EndReason::GaveWay | EndReason::Zapped => "This device plays something else now.",
     }
 }

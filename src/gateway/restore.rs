@@ -8,21 +8,26 @@ use super::identity::sources::{DeviceIdentity, RUNGS};
 use super::session_context::SessionOrigin;
 use crate::authority::{Authorities, Authority};
 use crate::ids::PlaybackId;
-use crate::playbacks::{Block, Registration};
+use crate::playbacks::{AuthorizationBlock, Registration};
 use crate::session::Policy;
-use crate::sessions::{Card, Home, Standing};
-use crate::store::CardRecord;
+use crate::sessions::{LivePolicy, RestoreHome, SessionContext};
+use crate::store::SessionContextRecord;
 
 impl Routes {
     /// Policy and dialect are today's; who plays what is the record's.
-    pub fn home(&self, record: &CardRecord, authorities: &Authorities, registered: Option<Arc<Registration>>) -> Home {
+    pub fn home(
+        &self,
+        record: &SessionContextRecord,
+        authorities: &Authorities,
+        registered: Option<Arc<Registration>>,
+    ) -> RestoreHome {
         let Some(authority) = authorities.by_name(&record.authority).filter(|authority| authority.keeps(record)) else {
-            return Home::Gone;
+            return RestoreHome::Gone;
         };
         let ours = |name: &Authority| name.name == authority.name;
         let route = self.at(&record.route).filter(|route| route.authority.as_deref().is_some_and(ours));
         match route {
-            Some(route) => Home::Here(card(record, &authority, route.policy.clone(), registered)),
+            Some(route) => RestoreHome::Here(card(record, &authority, route.policy.clone(), registered)),
             None => {
                 let (fraction, grace) = authority.pace();
                 // It is given back itself, and takes nobody's place.
@@ -30,7 +35,7 @@ impl Routes {
                 let policy =
                     Policy { fraction, grace, renews: authority.renews(), sessions_per_device, ..Policy::default() };
                 let policy = authority.refine(policy);
-                Home::Leaving(card(record, &authority, Arc::new(Standing::new(policy)), registered))
+                RestoreHome::Leaving(card(record, &authority, Arc::new(LivePolicy::new(policy)), registered))
             }
         }
     }
@@ -44,12 +49,12 @@ pub fn rung(name: &str) -> &'static str {
 }
 
 fn card(
-    record: &CardRecord,
+    record: &SessionContextRecord,
     authority: &Authority,
-    policy: Arc<Standing>,
+    policy: Arc<LivePolicy>,
     registered: Option<Arc<Registration>>,
-) -> Arc<Card> {
-    let CardRecord {
+) -> Arc<SessionContext> {
+    let SessionContextRecord {
         account,
         authority: _,
         authorization,
@@ -66,7 +71,7 @@ fn card(
         token,
     } = record.clone();
     let rung = self::rung(&rung);
-    let stream = authorization.as_ref().and_then(Block::stream);
+    let stream = authorization.as_ref().and_then(AuthorizationBlock::stream);
     let nameless = |block| Arc::new(nameless(block, authority, &device, &route, rung));
     let registration = registered.or_else(|| authorization.map(nameless));
     let counted = SessionAccount { account, content_group, device_group, ..SessionAccount::default() };
@@ -87,7 +92,13 @@ fn card(
 
 /// Its registration is forgotten. Enough to beat and to close it with its grant's token; nobody is led to it any
 /// more, and the caller's headers are not known.
-fn nameless(block: Block, authority: &Authority, device: &str, route: &Arc<str>, rung: &'static str) -> Registration {
+fn nameless(
+    block: AuthorizationBlock,
+    authority: &Authority,
+    device: &str,
+    route: &Arc<str>,
+    rung: &'static str,
+) -> Registration {
     Registration {
         authority: Some(authority.name.clone()),
         block: Some(block),

@@ -11,24 +11,24 @@ use crate::config::{
 };
 use crate::playbacks::Registration;
 use crate::secret::scrub;
-use crate::session::{Policy, Refusal};
-use crate::sessions::Standing;
+use crate::session::{Policy, SessionRefusal};
+use crate::sessions::LivePolicy;
 
 /// A route's path and its authority's name: other authorities have other policies.
 type PolicyKey = (String, Option<Arc<str>>);
 
 #[derive(Debug)]
-pub(super) struct Route {
+pub(super) struct GatewayRoute {
     pub(super) authority: Option<Arc<Authority>>,
     pub(super) config: config::RouteSettings,
     pub(super) limits: Arc<ServerLimits>,
     pub(super) path: Arc<str>,
-    pub(super) policy: Arc<Standing>,
+    pub(super) policy: Arc<LivePolicy>,
     pub(super) reach: UpstreamReach,
     pub(super) texts: Arc<ViewerTextSettings>,
 }
 
-impl Route {
+impl GatewayRoute {
     /// Another authority's playback has nothing to ask for here.
     pub(super) fn may_have(&self, registration: &Registration) -> bool {
         let own = self.authority.as_ref().map(|authority| &authority.name);
@@ -36,9 +36,9 @@ impl Route {
     }
 
     /// Why nothing of it may be shown, where its authorization says so and blackouts are not told alone.
-    pub(super) fn blackout_of(&self, registration: &Registration) -> Option<Refusal> {
+    pub(super) fn blackout_of(&self, registration: &Registration) -> Option<SessionRefusal> {
         let reason = registration.block.as_ref()?.blackout_reason()?;
-        self.policy.now().stop_on_blackout.then_some(Refusal::Killed(reason))
+        self.policy.now().stop_on_blackout.then_some(SessionRefusal::Killed(reason))
     }
 }
 
@@ -46,19 +46,19 @@ impl Route {
 #[derive(Clone, Debug)]
 pub(super) struct LicenseRoute {
     pub(super) license: Arc<LicenseRouteSettings>,
-    route: Arc<Route>,
+    route: Arc<GatewayRoute>,
 }
 
 impl LicenseRoute {
-    pub(super) fn new(route: &Arc<Route>, license: &Arc<LicenseRouteSettings>) -> Self {
+    pub(super) fn new(route: &Arc<GatewayRoute>, license: &Arc<LicenseRouteSettings>) -> Self {
         Self { license: license.clone(), route: route.clone() }
     }
 }
 
 impl Deref for LicenseRoute {
-    type Target = Arc<Route>;
+    type Target = Arc<GatewayRoute>;
 
-    fn deref(&self) -> &Arc<Route> {
+    fn deref(&self) -> &Arc<GatewayRoute> {
         &self.route
     }
 }
@@ -87,9 +87,9 @@ pub struct Routes {
     /// Longest path first.
     authorize: Vec<Arc<AuthorizeRoute>>,
     /// Longest path first.
-    routes: Vec<Arc<Route>>,
+    routes: Vec<Arc<GatewayRoute>>,
     /// Of all routes that ever were: sessions of one that is gone go on under its last policy.
-    standings: BTreeMap<PolicyKey, Arc<Standing>>,
+    standings: BTreeMap<PolicyKey, Arc<LivePolicy>>,
     pub(super) texts: Arc<ViewerTextSettings>,
 }
 
@@ -121,7 +121,7 @@ impl Routes {
                 let policy = stand(&mut standings, post, policy);
                 let (limits, path) = (limits.clone(), config.path.as_str().into());
                 let (reach, texts) = (UpstreamReach::default(), texts.clone());
-                Arc::new(Route { authority, config, limits, path, policy, reach, texts })
+                Arc::new(GatewayRoute { authority, config, limits, path, policy, reach, texts })
             })
             .collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
@@ -145,7 +145,7 @@ impl Routes {
     }
 
     /// The route whose path is this one.
-    pub(super) fn at(&self, path: &str) -> Option<&Arc<Route>> {
+    pub(super) fn at(&self, path: &str) -> Option<&Arc<GatewayRoute>> {
         self.routes.iter().find(|route| &*route.path == path)
     }
 
@@ -158,7 +158,7 @@ impl Routes {
 
     /// The route with the longest path that is a whole-segment prefix, and what follows it: empty or
     /// beginning with `/`.
-    pub(super) fn find<'a>(&self, path: &'a str) -> Option<(&Arc<Route>, &'a str)> {
+    pub(super) fn find<'a>(&self, path: &'a str) -> Option<(&Arc<GatewayRoute>, &'a str)> {
         self.routes.iter().find_map(|route| Some((route, below(&route.path, path)?)))
     }
 }
@@ -169,13 +169,13 @@ fn below<'a>(route: &str, path: &'a str) -> Option<&'a str> {
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
-fn stand(standings: &mut BTreeMap<PolicyKey, Arc<Standing>>, post: PolicyKey, policy: Policy) -> Arc<Standing> {
+fn stand(standings: &mut BTreeMap<PolicyKey, Arc<LivePolicy>>, post: PolicyKey, policy: Policy) -> Arc<LivePolicy> {
     match standings.get(&post) {
         Some(standing) => {
             standing.change(policy);
             standing.clone()
         }
-        None => standings.entry(post).or_insert(Arc::new(Standing::new(policy))).clone(),
+        None => standings.entry(post).or_insert(Arc::new(LivePolicy::new(policy))).clone(),
     }
 }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::identity::account::SessionAccount;
 use super::identity::sources::DeviceIdentity;
-use super::route::Route;
+use super::route::GatewayRoute;
 use crate::authority::Authority;
 use crate::playbacks::Registration;
 use crate::secret::Secret;
-use crate::session::{Schedule, Stream};
-use crate::sessions::{Card, Standing};
+use crate::session::{Schedule, StreamType};
+use crate::sessions::{LivePolicy, SessionContext};
 
-/// The part of a session's context that differs by how the session begins. Fields are those of [`Card`].
+/// The part of a session's context that differs by how the session begins. Fields are those of [`SessionContext`].
 #[derive(Default)]
 pub(super) struct SessionOrigin {
     pub(super) content: Option<String>,
@@ -23,20 +23,25 @@ pub(super) struct SessionOrigin {
     pub(super) opened: Duration,
     pub(super) registration: Option<Arc<Registration>>,
     pub(super) schedule: Option<Schedule>,
-    pub(super) stream: Option<Stream>,
+    pub(super) stream: Option<StreamType>,
     pub(super) token: Option<Secret>,
 }
 
 impl SessionOrigin {
     /// For a call that came by this route.
-    pub(super) fn context(self, route: &Route, authority: &Authority) -> Arc<Card> {
+    pub(super) fn context(self, route: &GatewayRoute, authority: &Authority) -> Arc<SessionContext> {
         self.context_by(authority, route.path.clone(), route.policy.clone())
     }
 
     /// `route`: its path, which need not lead anywhere any more.
-    pub(super) fn context_by(self, authority: &Authority, route: Arc<str>, policy: Arc<Standing>) -> Arc<Card> {
+    pub(super) fn context_by(
+        self,
+        authority: &Authority,
+        route: Arc<str>,
+        policy: Arc<LivePolicy>,
+    ) -> Arc<SessionContext> {
         let SessionAccount { account, by_device: _, content_group, device_group, is_proven: _, network } = self.counted;
-        Arc::new(Card {
+        Arc::new(SessionContext {
             account,
             authority: authority.id.clone(),
             authority_name: authority.name.clone(),

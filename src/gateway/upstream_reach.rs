@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::config::Endpoint;
+use crate::config::EndpointUrl;
 use crate::telemetry::Telemetry;
-use crate::upstream::{Fault, Held};
+use crate::upstream::{HeldOutcome, UpstreamFault};
 
 #[derive(Debug, Default)]
 pub(super) struct UpstreamReach {
@@ -13,7 +13,7 @@ pub(super) struct UpstreamReach {
 
 impl UpstreamReach {
     /// After every call of the route to the server.
-    pub(super) fn tell<T>(&self, telemetry: &Telemetry, route: &str, server: &Endpoint, held: &Held<T>) {
+    pub(super) fn tell<T>(&self, telemetry: &Telemetry, route: &str, server: &EndpointUrl, held: &HeldOutcome<T>) {
         if held.again > 0 {
             telemetry.metrics.upstream_retries(route, held.again, held.outcome.is_ok());
         }
@@ -32,7 +32,7 @@ impl UpstreamReach {
 
     /// When the first call that meets it begins to wait: an operator is to read it meanwhile. Once, until the server is
     /// reached again.
-    pub(super) fn tell_loss(&self, route: &str, server: &Endpoint, why: &Fault) {
+    pub(super) fn tell_loss(&self, route: &str, server: &EndpointUrl, why: &UpstreamFault) {
         if !self.lost.swap(true, Ordering::Relaxed) {
             let server = server.host_and_port();
             tracing::warn!(route, server, %why, "the server cannot be reached: calls are held, and then fail");

@@ -6,19 +6,19 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::answer::{Answer, JSON};
+use super::answer::{JSON, ServiceAnswer};
 use super::fault::ScriptFault;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Action {
-    Say(Say),
-    Word(Word),
+pub(super) enum FaultAction {
+    Say(ScriptedAnswer),
+    Word(ActionWord),
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Word {
+pub(super) enum ActionWord {
     /// Closes the connection; the work is not done.
     Drop,
     /// Does the work, then answers 200 with a page that tells nothing of it, as a proxy between may.
@@ -36,7 +36,7 @@ pub(super) enum Word {
 /// Waits, answers in place of the service, or both.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Say {
+pub(super) struct ScriptedAnswer {
     /// Text as it is, anything else as JSON.
     body: Option<Value>,
     delay_ms: Option<u64>,
@@ -46,7 +46,7 @@ pub(super) struct Say {
     status: Option<u16>,
 }
 
-impl Action {
+impl FaultAction {
     pub(super) fn check(&self) -> Result<(), ScriptFault> {
         let Self::Say(say) = self else { return Ok(()) };
         if say.status.is_none() && say.code.is_none() && say.delay_ms.is_none() {
@@ -64,16 +64,16 @@ impl Action {
             Self::Say(say) if say.code.is_some() => "error-code",
             Self::Say(say) if say.status.is_some() => "status",
             Self::Say(_) => "delay",
-            Self::Word(Word::Drop) => "drop",
-            Self::Word(Word::Garble) => "garble",
-            Self::Word(Word::Kill) => "kill",
-            Self::Word(Word::LoseReply) => "lose-reply",
-            Self::Word(Word::Malformed) => "malformed",
-            Self::Word(Word::Truncate) => "truncate",
+            Self::Word(ActionWord::Drop) => "drop",
+            Self::Word(ActionWord::Garble) => "garble",
+            Self::Word(ActionWord::Kill) => "kill",
+            Self::Word(ActionWord::LoseReply) => "lose-reply",
+            Self::Word(ActionWord::Malformed) => "malformed",
+            Self::Word(ActionWord::Truncate) => "truncate",
         }
     }
 
-    pub(super) fn is(&self, word: Word) -> bool {
+    pub(super) fn is(&self, word: ActionWord) -> bool {
         matches!(self, Self::Word(this) if *this == word)
     }
 
@@ -85,27 +85,29 @@ impl Action {
     }
 
     /// What is answered in place of the service, if anything.
-    pub(super) fn answer(&self) -> Option<Answer> {
+    pub(super) fn answer(&self) -> Option<ServiceAnswer> {
         match self {
             Self::Say(say) => say.answer(),
-            Self::Word(Word::Malformed) => Some(Answer::raw(JSON, &b"{\"sessionToken\":\"ey\xff"[..])),
-            Self::Word(Word::Drop | Word::Garble | Word::Kill | Word::LoseReply | Word::Truncate) => None,
+            Self::Word(ActionWord::Malformed) => Some(ServiceAnswer::raw(JSON, &b"{\"sessionToken\":\"ey\xff"[..])),
+            Self::Word(
+                ActionWord::Drop | ActionWord::Garble | ActionWord::Kill | ActionWord::LoseReply | ActionWord::Truncate,
+            ) => None,
         }
     }
 }
 
-impl Say {
-    fn answer(&self) -> Option<Answer> {
+impl ScriptedAnswer {
+    fn answer(&self) -> Option<ServiceAnswer> {
         let status = self.status.and_then(|status| StatusCode::from_u16(status).ok());
         if let Some(code) = self.code {
             let message = self.message.as_deref().unwrap_or("scripted");
-            return Some(Answer::refused(status.unwrap_or(StatusCode::BAD_REQUEST), code, message));
+            return Some(ServiceAnswer::refused(status.unwrap_or(StatusCode::BAD_REQUEST), code, message));
         }
         let body = match &self.body {
             Some(Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),
             None => String::new(),
         };
-        Some(Answer { status: status?, ..Answer::raw(JSON, body) })
+        Some(ServiceAnswer { status: status?, ..ServiceAnswer::raw(JSON, body) })
     }
 }

@@ -12,7 +12,7 @@ pub(super) const JSON: &str = "application/json";
 pub(super) const OCTETS: &str = "application/octet-stream";
 
 #[derive(Clone)]
-pub(super) struct Answer {
+pub(super) struct ServiceAnswer {
     pub(super) body: Bytes,
     /// The `errorCode` of a refusal.
     pub(super) code: Option<i64>,
@@ -26,13 +26,13 @@ pub(super) struct Answer {
 
 /// A service's documented way to say no: `{"errorCode","message"}` with a status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Refusal {
+pub(super) struct ServiceRefusal {
     pub(super) code: i64,
     pub(super) message: &'static str,
     pub(super) status: u16,
 }
 
-impl Answer {
+impl ServiceAnswer {
     pub(super) fn raw(media_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), code: None, media_type, message: None, session: None, status: StatusCode::OK }
     }
@@ -65,8 +65,8 @@ impl Answer {
     }
 }
 
-impl From<Refusal> for Answer {
-    fn from(refusal: Refusal) -> Self {
+impl From<ServiceRefusal> for ServiceAnswer {
+    fn from(refusal: ServiceRefusal) -> Self {
         let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self::refused(status, refusal.code, refusal.message)
     }

@@ -17,10 +17,10 @@ pub(super) struct SimBody {
     left: u64,
     /// Sent before the connection is cut; the same as `left` if it is not.
     sendable: u64,
-    source: Source,
+    source: BodySource,
 }
 
-enum Source {
+enum BodySource {
     Bytes(Bytes),
     /// Stands where reading begins.
     File(File),
@@ -30,11 +30,11 @@ impl SimBody {
     pub(super) fn bytes(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         let left = bytes.len() as u64;
-        Self { left, sendable: left, source: Source::Bytes(bytes) }
+        Self { left, sendable: left, source: BodySource::Bytes(bytes) }
     }
 
     pub(super) fn file(file: File, length: u64) -> Self {
-        Self { left: length, sendable: length, source: Source::File(file) }
+        Self { left: length, sendable: length, source: BodySource::File(file) }
     }
 
     /// Announces all and sends half.
@@ -45,8 +45,8 @@ impl SimBody {
     fn next(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         let length = usize::try_from(self.sendable).unwrap_or(usize::MAX);
         match &mut self.source {
-            Source::Bytes(bytes) => Poll::Ready(Ok(bytes.split_to(length.min(bytes.len())))),
-            Source::File(file) => {
+            BodySource::Bytes(bytes) => Poll::Ready(Ok(bytes.split_to(length.min(bytes.len())))),
+            BodySource::File(file) => {
                 let mut piece = vec![0; length.min(PIECE)];
                 let mut buffer = ReadBuf::new(&mut piece);
                 ready!(Pin::new(file).poll_read(context, &mut buffer))?;

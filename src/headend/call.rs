@@ -10,31 +10,31 @@ use percent_encoding::percent_decode_str;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use super::action::{Action, Word};
-use super::answer::Answer;
+use super::action::{ActionWord, FaultAction};
+use super::answer::ServiceAnswer;
 use super::body::SimBody;
-use super::caller::Caller;
-use super::endpoint::Endpoint;
-use super::journal::Entry;
-use super::shared::Shared;
-use super::state::{Moment, State};
-use super::token::{Presented, session_name};
+use super::caller::HeadendCaller;
+use super::endpoint::HeadendEndpoint;
+use super::journal::CallEntry;
+use super::shared::HeadendShared;
+use super::state::{CallMoment, HeadendState};
+use super::token::{PresentedTokens, session_name};
 use super::{firstlight, license, ssm};
 use crate::authority::ledger::SlotNumber;
 
 const AUTHORIZATIONS: &str = "nv-authorizations";
 
-pub(super) struct Call {
+pub(super) struct HeadendCall {
     /// The device that the path names.
     pub(super) below: Option<String>,
     pub(super) body: Bytes,
-    pub(super) endpoint: Endpoint,
+    pub(super) endpoint: HeadendEndpoint,
     /// The authorization header was there and empty.
     pub(super) header_empty: bool,
     /// How the caller reaches us.
     pub(super) host: String,
     pub(super) media_type: String,
-    pub(super) presented: Presented,
+    pub(super) presented: PresentedTokens,
     /// Where FirstLight's services begin: `/DEMO/fl`, if the call is to one of them.
     pub(super) services: Option<String>,
     /// Whose device it is, for FirstLight's services.
@@ -44,11 +44,11 @@ pub(super) struct Call {
 /// The script ends the connection without a reply.
 #[derive(Debug, Error)]
 #[error("the script drops this call")]
-pub(super) struct Severed;
+pub(super) struct SeveredConnection;
 
 /// What the log is told of the reply.
 #[derive(Default)]
-struct Note {
+struct ReplyNote {
     code: Option<i64>,
     message: Option<&'static str>,
     session: Option<SlotNumber>,
@@ -57,29 +57,29 @@ struct Note {
 
 /// Runs to its end even if the caller hangs up: a real service does not take its work back.
 pub(super) async fn serve(
-    shared: &Arc<Shared>,
-    endpoint: Endpoint,
+    shared: &Arc<HeadendShared>,
+    endpoint: HeadendEndpoint,
     parts: Parts,
     body: Bytes,
-) -> Result<Response<SimBody>, Severed> {
+) -> Result<Response<SimBody>, SeveredConnection> {
     let (told, reply) = oneshot::channel();
     let own = Arc::clone(shared);
     shared.tasks.spawn(async move {
         // Nobody listens any more if the caller hung up.
         let _gone = told.send(story(&own, endpoint, &parts, body).await);
     });
-    reply.await.unwrap_or(Err(Severed))
+    reply.await.unwrap_or(Err(SeveredConnection))
 }
 
 async fn story(
-    shared: &Arc<Shared>,
-    endpoint: Endpoint,
+    shared: &Arc<HeadendShared>,
+    endpoint: HeadendEndpoint,
     parts: &Parts,
     body: Bytes,
-) -> Result<Response<SimBody>, Severed> {
+) -> Result<Response<SimBody>, SeveredConnection> {
     let (call, caller, fault) = shared.with(|state, _| arrive(state, endpoint, parts, body));
     let _in_flight = InFlight::of(shared, &call, &caller);
-    if let Some(delay) = fault.as_ref().map(Action::delay).filter(|delay| !delay.is_zero()) {
+    if let Some(delay) = fault.as_ref().map(FaultAction::delay).filter(|delay| !delay.is_zero()) {
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
             () = shared.tasks.stopped() => {}
@@ -87,86 +87,103 @@ async fn story(
     }
     let (note, response) = perform(shared, &call, &caller, fault.as_ref(), parts).await;
     let is = |word| fault.as_ref().is_some_and(|fault| fault.is(word));
-    let response = response.filter(|_| !is(Word::LoseReply));
+    let response = response.filter(|_| !is(ActionWord::LoseReply));
     let status = if response.is_some() { note.status } else { 0 };
-    shared.with(|state, at| log(state, at, &call, &caller, fault.as_ref(), &Note { status, ..note }));
-    let response = response.ok_or(Severed)?;
-    Ok(if is(Word::Truncate) { response.map(SimBody::truncated) } else { response })
+    shared.with(|state, at| log(state, at, &call, &caller, fault.as_ref(), &ReplyNote { status, ..note }));
+    let response = response.ok_or(SeveredConnection)?;
+    Ok(if is(ActionWord::Truncate) { response.map(SimBody::truncated) } else { response })
 }
 
-fn arrive(state: &mut State, endpoint: Endpoint, parts: &Parts, body: Bytes) -> (Call, Caller, Option<Action>) {
-    let call = Call::of(state, endpoint, parts, body);
-    let caller = Caller::of(state, &call, parts);
+fn arrive(
+    state: &mut HeadendState,
+    endpoint: HeadendEndpoint,
+    parts: &Parts,
+    body: Bytes,
+) -> (HeadendCall, HeadendCaller, Option<FaultAction>) {
+    let call = HeadendCall::of(state, endpoint, parts, body);
+    let caller = HeadendCaller::of(state, &call, parts);
     let fault = state.faults.draw(endpoint, caller.device.as_deref(), caller.content.as_deref());
     (call, caller, fault)
 }
 
 async fn perform(
-    shared: &Shared,
-    call: &Call,
-    caller: &Caller,
-    fault: Option<&Action>,
+    shared: &HeadendShared,
+    call: &HeadendCall,
+    caller: &HeadendCaller,
+    fault: Option<&FaultAction>,
     parts: &Parts,
-) -> (Note, Option<Response<SimBody>>) {
-    if fault.is_some_and(|fault| fault.is(Word::Drop)) {
-        return (Note::default(), None);
+) -> (ReplyNote, Option<Response<SimBody>>) {
+    if fault.is_some_and(|fault| fault.is(ActionWord::Drop)) {
+        return (ReplyNote::default(), None);
     }
-    if let Some(answer) = fault.and_then(Action::answer) {
+    if let Some(answer) = fault.and_then(FaultAction::answer) {
         return respond(answer);
     }
-    if call.endpoint == Endpoint::Content {
+    if call.endpoint == HeadendEndpoint::Content {
         let response = shared.content.serve(parts.uri.path(), parts.headers.get(RANGE)).await;
-        return (Note { status: response.status().as_u16(), ..Note::default() }, Some(response));
+        return (ReplyNote { status: response.status().as_u16(), ..ReplyNote::default() }, Some(response));
     }
     respond(shared.with(|state, at| {
-        if let Some(slot) = caller.session.filter(|_| fault.is_some_and(|fault| fault.is(Word::Kill))) {
+        if let Some(slot) = caller.session.filter(|_| fault.is_some_and(|fault| fault.is(ActionWord::Kill))) {
             state.ledger.kill(slot);
             state.settle();
         }
         let answer = work(state, at, call);
-        let garbled = fault.is_some_and(|fault| fault.is(Word::Garble));
-        if garbled { Answer::raw("text/html", "<html>All is well</html>") } else { answer }
+        let garbled = fault.is_some_and(|fault| fault.is(ActionWord::Garble));
+        if garbled { ServiceAnswer::raw("text/html", "<html>All is well</html>") } else { answer }
     }))
 }
 
-fn work(state: &mut State, at: Moment, call: &Call) -> Answer {
+fn work(state: &mut HeadendState, at: CallMoment, call: &HeadendCall) -> ServiceAnswer {
     let done = match call.endpoint {
-        Endpoint::Authorize => Ok(firstlight::authorize(state, at, call)),
-        Endpoint::Certificate | Endpoint::Content => Ok(license::certificate(at)),
-        Endpoint::ClearKey | Endpoint::FairPlay | Endpoint::PlayReady | Endpoint::Widevine => {
-            license::license(state, at, call)
-        }
-        Endpoint::Heartbeat => ssm::heartbeat(state, at, call),
-        Endpoint::KillAccount => ssm::kill_account(state, call),
-        Endpoint::KillDevice => ssm::kill_device(state, call),
-        Endpoint::LightBeat => Ok(firstlight::heartbeat(state, at, call)),
-        Endpoint::StreamDelete => Ok(firstlight::delete_stream(state, call)),
-        Endpoint::StreamPut => Ok(firstlight::put_stream(state, at, call)),
-        Endpoint::Renewal => ssm::renewal(state, at, call),
-        Endpoint::Setup => ssm::setup(state, at, call),
-        Endpoint::Teardown => ssm::teardown(state, call),
+        HeadendEndpoint::Authorize => Ok(firstlight::authorize(state, at, call)),
+        HeadendEndpoint::Certificate | HeadendEndpoint::Content => Ok(license::certificate(at)),
+        HeadendEndpoint::ClearKey
+        | HeadendEndpoint::FairPlay
+        | HeadendEndpoint::PlayReady
+        | HeadendEndpoint::Widevine => license::license(state, at, call),
+        HeadendEndpoint::Heartbeat => ssm::heartbeat(state, at, call),
+        HeadendEndpoint::KillAccount => ssm::kill_account(state, call),
+        HeadendEndpoint::KillDevice => ssm::kill_device(state, call),
+        HeadendEndpoint::LightBeat => Ok(firstlight::heartbeat(state, at, call)),
+        HeadendEndpoint::StreamDelete => Ok(firstlight::delete_stream(state, call)),
+        HeadendEndpoint::StreamPut => Ok(firstlight::put_stream(state, at, call)),
+        HeadendEndpoint::Renewal => ssm::renewal(state, at, call),
+        HeadendEndpoint::Setup => ssm::setup(state, at, call),
+        HeadendEndpoint::Teardown => ssm::teardown(state, call),
     };
-    done.unwrap_or_else(Answer::from)
+    done.unwrap_or_else(ServiceAnswer::from)
 }
 
-fn respond(answer: Answer) -> (Note, Option<Response<SimBody>>) {
-    let note =
-        Note { code: answer.code, message: answer.message, session: answer.session, status: answer.status.as_u16() };
+fn respond(answer: ServiceAnswer) -> (ReplyNote, Option<Response<SimBody>>) {
+    let note = ReplyNote {
+        code: answer.code,
+        message: answer.message,
+        session: answer.session,
+        status: answer.status.as_u16(),
+    };
     (note, Some(answer.into_response()))
 }
 
-fn log(state: &mut State, at: Moment, call: &Call, caller: &Caller, fault: Option<&Action>, note: &Note) {
+fn log(
+    state: &mut HeadendState,
+    at: CallMoment,
+    call: &HeadendCall,
+    caller: &HeadendCaller,
+    fault: Option<&FaultAction>,
+    note: &ReplyNote,
+) {
     *state.counters.calls.entry(call.endpoint.name()).or_default() += 1;
     if let Some(code) = note.code {
         *state.counters.refused.entry(code).or_default() += 1;
     }
     let ms = state.milliseconds(at.now);
-    state.journal.add(Entry {
+    state.journal.add(CallEntry {
         code: note.code,
         content: caller.content.clone(),
         device: caller.device.clone(),
         endpoint: call.endpoint.name(),
-        fault: fault.map(Action::name),
+        fault: fault.map(FaultAction::name),
         message: note.message,
         ms,
         seq: 0,
@@ -175,8 +192,8 @@ fn log(state: &mut State, at: Moment, call: &Call, caller: &Caller, fault: Optio
     });
 }
 
-impl Call {
-    fn of(state: &State, endpoint: Endpoint, parts: &Parts, body: Bytes) -> Self {
+impl HeadendCall {
+    fn of(state: &HeadendState, endpoint: HeadendEndpoint, parts: &Parts, body: Bytes) -> Self {
         let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or("not text"));
         let authorizations = header(AUTHORIZATIONS);
         let below = parts.uri.path().split_once("/user/stream/").map(|(_, device)| device);
@@ -196,12 +213,12 @@ impl Call {
 
 /// Counts a session's call as being served until it ends, however it ends.
 struct InFlight {
-    shared: Arc<Shared>,
+    shared: Arc<HeadendShared>,
     slot: SlotNumber,
 }
 
 impl InFlight {
-    fn of(shared: &Arc<Shared>, call: &Call, caller: &Caller) -> Option<Self> {
+    fn of(shared: &Arc<HeadendShared>, call: &HeadendCall, caller: &HeadendCaller) -> Option<Self> {
         let slot = caller.session.filter(|_| call.endpoint.is_of_a_session())?;
         shared.with(|state, _| state.enter(slot));
         Some(Self { shared: Arc::clone(shared), slot })

@@ -2,25 +2,25 @@
 
 use http::request::Parts;
 
-use super::call::Call;
-use super::endpoint::Endpoint;
+use super::call::HeadendCall;
+use super::endpoint::HeadendEndpoint;
 use super::firstlight;
-use super::state::State;
+use super::state::HeadendState;
 use crate::authority::ledger::SlotNumber;
 
 /// How far back the caller of an ended session is looked for.
 const ENDED_SEARCHED: usize = 1_000;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Caller {
+pub(super) struct HeadendCaller {
     pub(super) content: Option<String>,
     pub(super) device: Option<String>,
     pub(super) session: Option<SlotNumber>,
 }
 
-impl Caller {
-    pub(super) fn of(state: &State, call: &Call, parts: &Parts) -> Self {
-        if call.endpoint == Endpoint::Content {
+impl HeadendCaller {
+    pub(super) fn of(state: &HeadendState, call: &HeadendCall, parts: &Parts) -> Self {
+        if call.endpoint == HeadendEndpoint::Content {
             return Self { content: Some(parts.uri.path().to_owned()), ..Self::default() };
         }
         if call.endpoint.is_firstlight() {

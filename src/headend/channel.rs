@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use self::title::{PROGRAMME, SLATE, Title, Track};
+use self::title::{PROGRAMME, SLATE, TitleFiles, TitleTrack};
 
 /// Of a whole round.
 const ROUND: Duration = Duration::from_secs(8);
@@ -32,13 +32,13 @@ const ROUNDS: u64 = 8;
 /// Segments that a live window shows.
 const WINDOW: u64 = 8;
 
-pub(super) struct Page {
+pub(super) struct ChannelPage {
     pub(super) body: Bytes,
     pub(super) media_type: &'static str,
 }
 
 /// `wall`: since the epoch. None: no path of the channel.
-pub(super) fn page(path: &str, wall: Duration) -> Option<Page> {
+pub(super) fn page(path: &str, wall: Duration) -> Option<ChannelPage> {
     let (folder, below) = path.strip_prefix('/')?.split_once('/')?;
     let (title, live) = match folder {
         "live" => (&PROGRAMME, true),
@@ -48,13 +48,13 @@ pub(super) fn page(path: &str, wall: Duration) -> Option<Page> {
         _ => return None,
     };
     let window = if live { window(wall) } else { (0, if folder == "vod" { ROUNDS * SEGMENTS } else { SEGMENTS }) };
-    let text = |media_type, text: String| Page { body: text.into(), media_type };
+    let text = |media_type, text: String| ChannelPage { body: text.into(), media_type };
     Some(match below {
         "a.m3u8" => text(hls::MEDIA_TYPE, hls::playlist(&title.audio, "a", window, live)),
         "main.m3u8" => text(hls::MEDIA_TYPE, hls::main()),
         "main.mpd" => text(dash::MEDIA_TYPE, dash::mpd(title, window, wall, live)),
         "v.m3u8" => text(hls::MEDIA_TYPE, hls::playlist(&title.video, "v", window, live)),
-        _ => Page { body: segment(title, below)?, media_type: "video/mp4" },
+        _ => ChannelPage { body: segment(title, below)?, media_type: "video/mp4" },
     })
 }
 
@@ -65,9 +65,9 @@ fn window(wall: Duration) -> (u64, u64) {
 }
 
 /// `v/init.mp4`, `v/3.m4s`: by number since the epoch or within its round, as both are written.
-fn segment(title: &Title, path: &str) -> Option<Bytes> {
+fn segment(title: &TitleFiles, path: &str) -> Option<Bytes> {
     let (track, name) = path.split_once('/')?;
-    let track: &Track = match track {
+    let track: &TitleTrack = match track {
         "a" => &title.audio,
         "v" => &title.video,
         _ => return None,

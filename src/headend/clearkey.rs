@@ -6,26 +6,26 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Refusal};
-use super::call::Call;
+use super::answer::{ServiceAnswer, ServiceRefusal};
+use super::call::HeadendCall;
 use super::license::{CHALLENGE, NO_KEY};
-use super::state::State;
+use super::state::HeadendState;
 
-pub(super) fn answer(state: &State, call: &Call) -> Result<Answer, Refusal> {
+pub(super) fn answer(state: &HeadendState, call: &HeadendCall) -> Result<ServiceAnswer, ServiceRefusal> {
     let request: Value = serde_json::from_slice(&call.body).map_err(|_not_json| CHALLENGE)?;
     let ids = request.get("kids").and_then(Value::as_array).ok_or(CHALLENGE)?;
     let Some(kind) = request.get("type") else {
         // A release, acknowledged by its own ids.
-        return Ok(Answer::json(&json!({ "kids": ids })).about("release"));
+        return Ok(ServiceAnswer::json(&json!({ "kids": ids })).about("release"));
     };
     let keys: Vec<Value> = ids.iter().filter_map(|id| key(state, id.as_str()?)).collect();
     if keys.is_empty() {
         return Err(NO_KEY);
     }
-    Ok(Answer::json(&json!({"keys": keys, "type": kind})).about("new"))
+    Ok(ServiceAnswer::json(&json!({"keys": keys, "type": kind})).about("new"))
 }
 
-fn key(state: &State, id: &str) -> Option<Value> {
+fn key(state: &HeadendState, id: &str) -> Option<Value> {
     let id = decode(id)?;
     let found = state.clear_keys.iter().find(|known| known.id.as_slice() == id)?;
     Some(json!({"kty": "oct", "kid": URL_SAFE_NO_PAD.encode(found.id), "k": URL_SAFE_NO_PAD.encode(found.key)}))

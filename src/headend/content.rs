@@ -12,31 +12,31 @@ use tokio::io::AsyncSeekExt;
 
 use super::body::SimBody;
 use super::channel;
-use super::options::Embed;
-use super::range::{Span, Wanted, wanted};
+use super::options::EmbeddedFile;
+use super::range::{ByteSpan, RangeWanted, wanted};
 use crate::clock::Clock;
 
-pub(super) struct Content {
+pub(super) struct ContentFiles {
     pub(super) clock: Clock,
-    pub(super) embeds: &'static [Embed],
+    pub(super) embeds: &'static [EmbeddedFile],
     pub(super) folder: Option<PathBuf>,
 }
 
-impl Content {
+impl ContentFiles {
     pub(super) async fn serve(&self, path: &str, range: Option<&HeaderValue>) -> Response<SimBody> {
         let range = range.and_then(|range| range.to_str().ok());
         if let Some(embed) = self.embeds.iter().find(|embed| embed.path == path) {
-            let cut = |span: Span| async move { Some(SimBody::bytes(embedded(embed, span))) };
+            let cut = |span: ByteSpan| async move { Some(SimBody::bytes(embedded(embed, span))) };
             return reply(embed.bytes.len() as u64, embed.media_type, range, cut).await;
         }
-        if let Some(channel::Page { body, media_type }) = channel::page(path, self.clock.wall()) {
+        if let Some(channel::ChannelPage { body, media_type }) = channel::page(path, self.clock.wall()) {
             let length = body.len() as u64;
-            let part = |span: Span| async move { Some(SimBody::bytes(cut(&body, span))) };
+            let part = |span: ByteSpan| async move { Some(SimBody::bytes(cut(&body, span))) };
             return reply(length, media_type, range, part).await;
         }
         let Some(file) = self.find(path).await else { return plain(StatusCode::NOT_FOUND) };
         let Ok(length) = file.metadata().await.map(|facts| facts.len()) else { return plain(StatusCode::NOT_FOUND) };
-        let cut = |span: Span| part(file, span);
+        let cut = |span: ByteSpan| part(file, span);
         reply(length, media_type(path), range, cut).await
     }
 
@@ -57,14 +57,14 @@ impl Content {
     }
 }
 
-async fn reply<F>(length: u64, kind: &str, range: Option<&str>, cut: impl FnOnce(Span) -> F) -> Response<SimBody>
+async fn reply<F>(length: u64, kind: &str, range: Option<&str>, cut: impl FnOnce(ByteSpan) -> F) -> Response<SimBody>
 where
     F: Future<Output = Option<SimBody>>,
 {
     let (status, span) = match wanted(range, length) {
-        Wanted::Nothing => return unsatisfiable(length),
-        Wanted::Part(span) => (StatusCode::PARTIAL_CONTENT, Some(span)),
-        Wanted::Whole => (StatusCode::OK, length.checked_sub(1).map(|last| Span { first: 0, last })),
+        RangeWanted::Nothing => return unsatisfiable(length),
+        RangeWanted::Part(span) => (StatusCode::PARTIAL_CONTENT, Some(span)),
+        RangeWanted::Whole => (StatusCode::OK, length.checked_sub(1).map(|last| ByteSpan { first: 0, last })),
     };
     let body = match span {
         Some(span) => cut(span).await,
@@ -79,25 +79,25 @@ where
     if let Ok(kind) = HeaderValue::from_str(kind) {
         headers.insert(CONTENT_TYPE, kind);
     }
-    if let (StatusCode::PARTIAL_CONTENT, Some(Span { first, last })) = (status, span) {
+    if let (StatusCode::PARTIAL_CONTENT, Some(ByteSpan { first, last })) = (status, span) {
         content_range(headers, &format!("bytes {first}-{last}/{length}"));
     }
     response
 }
 
-fn embedded(embed: &Embed, span: Span) -> Bytes {
+fn embedded(embed: &EmbeddedFile, span: ByteSpan) -> Bytes {
     let (first, last) = (usize::try_from(span.first), usize::try_from(span.last));
     let part = first.ok().zip(last.ok()).and_then(|(first, last)| embed.bytes.get(first..=last));
     Bytes::from_static(part.unwrap_or_default())
 }
 
-fn cut(bytes: &Bytes, span: Span) -> Bytes {
+fn cut(bytes: &Bytes, span: ByteSpan) -> Bytes {
     let (first, last) = (usize::try_from(span.first), usize::try_from(span.last));
     let range = first.ok().zip(last.ok()).filter(|(first, last)| first <= last && *last < bytes.len());
     range.map_or_else(Bytes::new, |(first, last)| bytes.slice(first..=last))
 }
 
-async fn part(mut file: File, span: Span) -> Option<SimBody> {
+async fn part(mut file: File, span: ByteSpan) -> Option<SimBody> {
     file.seek(SeekFrom::Start(span.first)).await.ok()?;
     Some(SimBody::file(file, span.last - span.first + 1))
 }
@@ -155,7 +155,7 @@ mod tests {
         std::fs::write(outer.path().join("secret"), "x").unwrap();
         std::fs::write(inner.join("a b.mpd"), "x").unwrap();
         std::os::unix::fs::symlink(outer.path().join("secret"), inner.join("link")).unwrap();
-        let content = Content { clock: Clock, embeds: &[], folder: Some(inner) };
+        let content = ContentFiles { clock: Clock, embeds: &[], folder: Some(inner) };
         assert!(content.find("/content/a%20b.mpd").await.is_some());
         for path in [
             "/content/../secret",

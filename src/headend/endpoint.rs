@@ -7,7 +7,7 @@ use super::settings::RenewalPath;
 
 /// A call that players' side makes of the head-end: what faults are scripted for and the log names.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Endpoint {
+pub(super) enum HeadendEndpoint {
     Authorize,
     Certificate,
     ClearKey,
@@ -27,17 +27,17 @@ pub(super) enum Endpoint {
 }
 
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Route<'a> {
+pub(super) enum HeadendRoute<'a> {
     /// The path below `/content/`, or an embedded file's own path.
     Content(&'a str),
-    Service(Endpoint),
+    Service(HeadendEndpoint),
     /// The path below `/sim/`.
     Sim(&'a str),
     Unknown,
     WrongMethod,
 }
 
-impl Endpoint {
+impl HeadendEndpoint {
     pub(super) const ALL: [Self; 16] = [
         Self::Authorize,
         Self::Certificate,
@@ -118,7 +118,7 @@ impl Endpoint {
     }
 }
 
-impl<'a> Route<'a> {
+impl<'a> HeadendRoute<'a> {
     pub(super) fn of(tenant: &str, renewal: RenewalPath, method: &Method, path: &'a str) -> Self {
         if let Some(call) = path.strip_prefix("/sim/") {
             return Self::Sim(call);
@@ -136,20 +136,20 @@ impl<'a> Route<'a> {
     }
 }
 
-fn service(renewal: RenewalPath, path: &str) -> Option<Endpoint> {
+fn service(renewal: RenewalPath, path: &str) -> Option<HeadendEndpoint> {
     Some(match path {
-        "ssm/v1/renewal-license-wv" if renewal != RenewalPath::Sessions => Endpoint::Renewal,
-        "ssm/v1/sessions/heartbeat" => Endpoint::Heartbeat,
-        "ssm/v1/sessions/killAccountSessions" => Endpoint::KillAccount,
-        "ssm/v1/sessions/killDeviceSessions" => Endpoint::KillDevice,
-        "ssm/v1/sessions/renewal-license-wv" if renewal != RenewalPath::Plain => Endpoint::Renewal,
-        "ssm/v1/sessions/setup" => Endpoint::Setup,
-        "ssm/v1/sessions/teardown" => Endpoint::Teardown,
-        "ckls/contentlicenseservice/v1/licenses" => Endpoint::ClearKey,
-        "fpls/contentlicenseservice/v1/licenses" => Endpoint::FairPlay,
-        "prls/contentlicenseservice/v1/licenses" => Endpoint::PlayReady,
-        "wvls/contentlicenseservice/v1/certificates" => Endpoint::Certificate,
-        "wvls/contentlicenseservice/v1/licenses" => Endpoint::Widevine,
+        "ssm/v1/renewal-license-wv" if renewal != RenewalPath::Sessions => HeadendEndpoint::Renewal,
+        "ssm/v1/sessions/heartbeat" => HeadendEndpoint::Heartbeat,
+        "ssm/v1/sessions/killAccountSessions" => HeadendEndpoint::KillAccount,
+        "ssm/v1/sessions/killDeviceSessions" => HeadendEndpoint::KillDevice,
+        "ssm/v1/sessions/renewal-license-wv" if renewal != RenewalPath::Plain => HeadendEndpoint::Renewal,
+        "ssm/v1/sessions/setup" => HeadendEndpoint::Setup,
+        "ssm/v1/sessions/teardown" => HeadendEndpoint::Teardown,
+        "ckls/contentlicenseservice/v1/licenses" => HeadendEndpoint::ClearKey,
+        "fpls/contentlicenseservice/v1/licenses" => HeadendEndpoint::FairPlay,
+        "prls/contentlicenseservice/v1/licenses" => HeadendEndpoint::PlayReady,
+        "wvls/contentlicenseservice/v1/certificates" => HeadendEndpoint::Certificate,
+        "wvls/contentlicenseservice/v1/licenses" => HeadendEndpoint::Widevine,
         _ => return None,
     })
 }
@@ -160,18 +160,22 @@ mod tests {
 
     #[test]
     fn each_path_has_its_endpoint() {
-        let of = |method, path| Route::of("DEMO", RenewalPath::Both, &method, path);
+        let of = |method, path| HeadendRoute::of("DEMO", RenewalPath::Both, &method, path);
         let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
         for (method, path, expected) in [
-            (&post, "/DEMO/ssm/v1/sessions/setup", Route::Service(Endpoint::Setup)),
-            (&get, "/DEMO/ssm/v1/sessions/setup", Route::WrongMethod),
-            (&put, "/DEMO/ssm/v1/sessions/killDeviceSessions", Route::Service(Endpoint::KillDevice)),
-            (&post, "/DEMO/ssm/v1/renewal-license-wv", Route::Service(Endpoint::Renewal)),
-            (&post, "/DEMO/ssm/v1/sessions/renewal-license-wv", Route::Service(Endpoint::Renewal)),
-            (&get, "/DEMO/wvls/contentlicenseservice/v1/certificates", Route::Service(Endpoint::Certificate)),
-            (&post, "/OTHER/ssm/v1/sessions/setup", Route::Unknown),
-            (&get, "/content/a.mpd", Route::Content("/content/a.mpd")),
-            (&get, "/sim/books", Route::Sim("books")),
+            (&post, "/DEMO/ssm/v1/sessions/setup", HeadendRoute::Service(HeadendEndpoint::Setup)),
+            (&get, "/DEMO/ssm/v1/sessions/setup", HeadendRoute::WrongMethod),
+            (&put, "/DEMO/ssm/v1/sessions/killDeviceSessions", HeadendRoute::Service(HeadendEndpoint::KillDevice)),
+            (&post, "/DEMO/ssm/v1/renewal-license-wv", HeadendRoute::Service(HeadendEndpoint::Renewal)),
+            (&post, "/DEMO/ssm/v1/sessions/renewal-license-wv", HeadendRoute::Service(HeadendEndpoint::Renewal)),
+            (
+                &get,
+                "/DEMO/wvls/contentlicenseservice/v1/certificates",
+                HeadendRoute::Service(HeadendEndpoint::Certificate),
+            ),
+            (&post, "/OTHER/ssm/v1/sessions/setup", HeadendRoute::Unknown),
+            (&get, "/content/a.mpd", HeadendRoute::Content("/content/a.mpd")),
+            (&get, "/sim/books", HeadendRoute::Sim("books")),
         ] {
             assert_eq!(of(method.clone(), path), expected, "{method} {path}");
         }
@@ -180,13 +184,18 @@ mod tests {
     #[test]
     fn a_renewal_path_can_be_absent() {
         let path = "/DEMO/ssm/v1/renewal-license-wv";
-        assert_eq!(Route::of("DEMO", RenewalPath::Sessions, &Method::POST, path), Route::Unknown);
+        assert_eq!(HeadendRoute::of("DEMO", RenewalPath::Sessions, &Method::POST, path), HeadendRoute::Unknown);
     }
 
     #[test]
     fn names_are_unique_and_patterns_fit() {
-        let names: std::collections::BTreeSet<_> = Endpoint::ALL.iter().map(|endpoint| endpoint.name()).collect();
-        assert_eq!(names.len(), Endpoint::ALL.len());
-        assert!(Endpoint::ClearKey.fits("license") && Endpoint::ClearKey.fits("*") && !Endpoint::Setup.fits("license"));
+        let names: std::collections::BTreeSet<_> =
+            HeadendEndpoint::ALL.iter().map(|endpoint| endpoint.name()).collect();
+        assert_eq!(names.len(), HeadendEndpoint::ALL.len());
+        assert!(
+            HeadendEndpoint::ClearKey.fits("license")
+                && HeadendEndpoint::ClearKey.fits("*")
+                && !HeadendEndpoint::Setup.fits("license")
+        );
     }
 }

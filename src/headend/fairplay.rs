@@ -5,26 +5,26 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, OCTETS, Refusal};
-use super::call::Call;
+use super::answer::{OCTETS, ServiceAnswer, ServiceRefusal};
+use super::call::HeadendCall;
 use super::filler::fill;
 use super::license::{CHALLENGE, is_json};
 
-pub(super) fn answer(call: &Call) -> Result<Answer, Refusal> {
+pub(super) fn answer(call: &HeadendCall) -> Result<ServiceAnswer, ServiceRefusal> {
     let ckc = ckc();
     if is_json(call) {
         let body: Value = serde_json::from_slice(&call.body).map_err(|_not_json| CHALLENGE)?;
         let spc = body.get("spc").and_then(Value::as_str).and_then(|text| STANDARD.decode(text).ok());
         check(&spc.ok_or(CHALLENGE)?)?;
-        return Ok(Answer::json(&json!({ "ckc": STANDARD.encode(ckc) })).about("new"));
+        return Ok(ServiceAnswer::json(&json!({ "ckc": STANDARD.encode(ckc) })).about("new"));
     }
     if let Some(spc) = form(&call.body) {
         check(&spc)?;
         let text = format!("<ckc>{}</ckc>", STANDARD.encode(ckc));
-        return Ok(Answer::raw("text/plain; charset=utf-8", text).about("new"));
+        return Ok(ServiceAnswer::raw("text/plain; charset=utf-8", text).about("new"));
     }
     check(&call.body)?;
-    Ok(Answer::raw(OCTETS, ckc).about("new"))
+    Ok(ServiceAnswer::raw(OCTETS, ckc).about("new"))
 }
 
 /// The `spc` of a form body; a literal `+` stays one, because many players do not encode it.
@@ -37,7 +37,7 @@ fn form(body: &[u8]) -> Option<Vec<u8>> {
 
 /// Version 1: 176 bytes and a payload whose length stands at 172. Later versions only have to be
 /// long enough.
-fn check(spc: &[u8]) -> Result<(), Refusal> {
+fn check(spc: &[u8]) -> Result<(), ServiceRefusal> {
     let number = |at: usize| {
         let bytes = spc.get(at..)?.first_chunk::<4>()?;
         Some(u32::from_be_bytes(*bytes))

@@ -4,20 +4,20 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::action::Action;
-use super::endpoint::Endpoint;
+use super::action::FaultAction;
+use super::endpoint::HeadendEndpoint;
 
 /// A script is at most this long.
 const FAULTS_MOST: usize = 1_000;
 
 #[derive(Default)]
-pub(super) struct Faults(Vec<Fault>);
+pub(super) struct FaultScript(Vec<ScriptedFault>);
 
 /// One line of the script: the calls `after + 1` to `after + times` that fit it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Fault {
-    action: Action,
+pub(super) struct ScriptedFault {
+    action: FaultAction,
     #[serde(default)]
     after: u64,
     content: Option<String>,
@@ -43,12 +43,12 @@ pub(super) enum ScriptFault {
     TooMany,
 }
 
-impl Faults {
+impl FaultScript {
     /// Appends one fault or a list of them; returns how many there are now.
     pub(super) fn add(&mut self, script: Value) -> Result<usize, ScriptFault> {
         let list = if script.is_array() { script } else { Value::Array(vec![script]) };
-        let faults: Vec<Fault> = serde_json::from_value(list)?;
-        faults.iter().try_for_each(Fault::check)?;
+        let faults: Vec<ScriptedFault> = serde_json::from_value(list)?;
+        faults.iter().try_for_each(ScriptedFault::check)?;
         if self.0.len() + faults.len() > FAULTS_MOST {
             return Err(ScriptFault::TooMany);
         }
@@ -61,7 +61,12 @@ impl Faults {
     }
 
     /// Every fault that fits counts the call; the first one whose turn it is strikes.
-    pub(super) fn draw(&mut self, endpoint: Endpoint, device: Option<&str>, content: Option<&str>) -> Option<Action> {
+    pub(super) fn draw(
+        &mut self,
+        endpoint: HeadendEndpoint,
+        device: Option<&str>,
+        content: Option<&str>,
+    ) -> Option<FaultAction> {
         let mut struck = None;
         for fault in self.0.iter_mut().filter(|fault| fault.fits(endpoint, device, content)) {
             fault.seen += 1;
@@ -74,15 +79,15 @@ impl Faults {
     }
 }
 
-impl Fault {
-    fn fits(&self, endpoint: Endpoint, device: Option<&str>, content: Option<&str>) -> bool {
+impl ScriptedFault {
+    fn fits(&self, endpoint: HeadendEndpoint, device: Option<&str>, content: Option<&str>) -> bool {
         endpoint.fits(&self.endpoint)
             && (self.device.is_none() || self.device.as_deref() == device)
             && (self.content.is_none() || self.content.as_deref() == content)
     }
 
     fn check(&self) -> Result<(), ScriptFault> {
-        if !Endpoint::ALL.iter().any(|endpoint| endpoint.fits(&self.endpoint)) {
+        if !HeadendEndpoint::ALL.iter().any(|endpoint| endpoint.fits(&self.endpoint)) {
             return Err(ScriptFault::Endpoint(self.endpoint.clone()));
         }
         self.action.check()
@@ -99,22 +104,22 @@ mod tests {
 
     use super::*;
 
-    fn draw(faults: &mut Faults, endpoint: Endpoint) -> Option<&'static str> {
+    fn draw(faults: &mut FaultScript, endpoint: HeadendEndpoint) -> Option<&'static str> {
         faults.draw(endpoint, Some("tv"), None).map(|action| action.name())
     }
 
     #[test]
     fn a_fault_strikes_after_and_times() {
-        let mut faults = Faults::default();
+        let mut faults = FaultScript::default();
         faults.add(json!({"endpoint": "heartbeat", "after": 1, "times": 2, "action": "drop"})).unwrap();
-        assert_eq!(draw(&mut faults, Endpoint::Setup), None);
-        let struck: Vec<_> = (0..4).map(|_| draw(&mut faults, Endpoint::Heartbeat)).collect();
+        assert_eq!(draw(&mut faults, HeadendEndpoint::Setup), None);
+        let struck: Vec<_> = (0..4).map(|_| draw(&mut faults, HeadendEndpoint::Heartbeat)).collect();
         assert_eq!(struck, [None, Some("drop"), Some("drop"), None]);
     }
 
     #[test]
     fn the_first_that_is_due_strikes_and_all_count() {
-        let mut faults = Faults::default();
+        let mut faults = FaultScript::default();
         faults
             .add(json!([
                 {"endpoint": "license", "action": {"status": 500}},
@@ -122,7 +127,7 @@ mod tests {
                 {"endpoint": "*", "times": 9, "device": "phone", "action": "kill"},
             ]))
             .unwrap();
-        let struck: Vec<_> = (0..3).map(|_| draw(&mut faults, Endpoint::Widevine)).collect();
+        let struck: Vec<_> = (0..3).map(|_| draw(&mut faults, HeadendEndpoint::Widevine)).collect();
         assert_eq!(struck, [Some("status"), Some("error-code"), None]);
     }
 
@@ -139,9 +144,9 @@ mod tests {
             (json!("truncate"), "truncate"),
             (json!("garble"), "garble"),
         ] {
-            let mut faults = Faults::default();
+            let mut faults = FaultScript::default();
             faults.add(json!([{"endpoint": "setup", "action": action}])).unwrap();
-            assert_eq!(draw(&mut faults, Endpoint::Setup), Some(name));
+            assert_eq!(draw(&mut faults, HeadendEndpoint::Setup), Some(name));
         }
     }
 
@@ -155,7 +160,7 @@ mod tests {
             json!({"endpoint": "setup", "action": "drop", "time": 1}),
             json!("drop"),
         ] {
-            assert!(Faults::default().add(script.clone()).is_err(), "{script}");
+            assert!(FaultScript::default().add(script.clone()).is_err(), "{script}");
         }
     }
 }

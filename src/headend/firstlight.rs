@@ -10,28 +10,28 @@ use http::StatusCode;
 use http::request::Parts;
 use serde_json::{Map, Value, json};
 
-use super::answer::Answer;
-use super::call::Call;
-use super::endpoint::Endpoint;
+use super::answer::ServiceAnswer;
+use super::call::HeadendCall;
+use super::endpoint::HeadendEndpoint;
 use super::settings::LightSettings;
-use super::state::{Moment, State};
-use crate::authority::ledger::{LimitReached, SlotClaim, SlotLimits, SlotLoss, SlotNumber};
+use super::state::{CallMoment, HeadendState};
+use crate::authority::ledger::{LedgerClaim, LimitReached, SlotLimits, SlotLoss, SlotNumber};
 use crate::ids::{random_u64, uuid};
 
 /// Tokens that are known at most; with one more all are forgotten.
 const PLAYS_MOST: usize = 100_000;
 /// The license servers by the name that an authorize call gives to the DRM.
-const LICENSES: [(&str, Endpoint); 4] = [
-    ("clearkey", Endpoint::ClearKey),
-    ("fairplay", Endpoint::FairPlay),
-    ("playready", Endpoint::PlayReady),
-    ("widevine", Endpoint::Widevine),
+const LICENSES: [(&str, HeadendEndpoint); 4] = [
+    ("clearkey", HeadendEndpoint::ClearKey),
+    ("fairplay", HeadendEndpoint::FairPlay),
+    ("playready", HeadendEndpoint::PlayReady),
+    ("widevine", HeadendEndpoint::Widevine),
 ];
 /// Beats that the books show.
 const BEATS_SHOWN: usize = 200;
 
 #[derive(Default)]
-pub(super) struct Light {
+pub(super) struct FirstLightState {
     beats: VecDeque<Value>,
     /// `user content` to milliseconds.
     bookmarks: BTreeMap<String, u64>,
@@ -40,11 +40,11 @@ pub(super) struct Light {
     /// Places that the stream concurrency service took: it gives them back, and not the last beat.
     streams: HashSet<String>,
     /// By heartbeat token.
-    plays: HashMap<String, Play>,
+    plays: HashMap<String, FirstLightPlay>,
 }
 
 #[derive(Clone)]
-struct Play {
+struct FirstLightPlay {
     content: String,
     device: String,
     issued: u64,
@@ -52,7 +52,7 @@ struct Play {
 }
 
 /// Who calls, for log and faults: device and content.
-pub(super) fn caller(state: &State, call: &Call) -> (Option<String>, Option<String>) {
+pub(super) fn caller(state: &HeadendState, call: &HeadendCall) -> (Option<String>, Option<String>) {
     let body = json_of(call);
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
     let play = text("heartbeatToken").and_then(|token| state.light.plays.get(&token));
@@ -66,7 +66,7 @@ pub(super) fn user(parts: &Parts) -> String {
     header.filter(|user| !user.is_empty()).unwrap_or("user-1").to_owned()
 }
 
-pub(super) fn authorize(state: &mut State, at: Moment, call: &Call) -> Answer {
+pub(super) fn authorize(state: &mut HeadendState, at: CallMoment, call: &HeadendCall) -> ServiceAnswer {
     let body = json_of(call);
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (content, device, kind) = (text("contentId"), text("deviceId"), text("contentTypeId"));
@@ -82,7 +82,7 @@ pub(super) fn authorize(state: &mut State, at: Moment, call: &Call) -> Answer {
         light.places.retain(|_, slot| ledger.row(*slot).is_some());
         light.streams.retain(|place| light.places.contains_key(place));
     }
-    let play = Play { content: content.clone(), device, issued: at.wall, user: call.user.clone() };
+    let play = FirstLightPlay { content: content.clone(), device, issued: at.wall, user: call.user.clone() };
     state.light.plays.insert(token.clone(), play);
     let later = |seconds: Option<i64>| seconds.map(|seconds| at.wall.saturating_add_signed(seconds));
     let own = |path: &str| format!("http://{}{path}", call.host);
@@ -109,7 +109,7 @@ pub(super) fn authorize(state: &mut State, at: Moment, call: &Call) -> Answer {
     }))
 }
 
-pub(super) fn heartbeat(state: &mut State, at: Moment, call: &Call) -> Answer {
+pub(super) fn heartbeat(state: &mut HeadendState, at: CallMoment, call: &HeadendCall) -> ServiceAnswer {
     let body = json_of(call);
     let token = body.get("heartbeatToken").and_then(Value::as_str).unwrap_or_default().to_owned();
     let settings = state.settings.firstlight.clone();
@@ -155,10 +155,10 @@ pub(super) fn heartbeat(state: &mut State, at: Moment, call: &Call) -> Answer {
         "viewersCount": counted.then_some(settings.viewers),
         "liveEndTime": settings.live_end_moved.map(|seconds| at.wall.saturating_add_signed(seconds)),
     });
-    Answer { session: Some(slot), ..success(&data) }
+    ServiceAnswer { session: Some(slot), ..success(&data) }
 }
 
-pub(super) fn put_stream(state: &mut State, at: Moment, call: &Call) -> Answer {
+pub(super) fn put_stream(state: &mut HeadendState, at: CallMoment, call: &HeadendCall) -> ServiceAnswer {
     let body = json_of(call);
     let token = body.get("heartbeatToken").and_then(Value::as_str).unwrap_or_default();
     let Some(play) = state.light.plays.get(token).cloned() else {
@@ -169,31 +169,31 @@ pub(super) fn put_stream(state: &mut State, at: Moment, call: &Call) -> Answer {
     match state.take_place(at, &play, &place) {
         Ok(slot) => {
             state.light.streams.insert(place);
-            Answer { session: Some(slot), ..Answer::empty(StatusCode::NO_CONTENT) }
+            ServiceAnswer { session: Some(slot), ..ServiceAnswer::empty(StatusCode::NO_CONTENT) }
         }
         Err(refused) => refused,
     }
 }
 
-pub(super) fn delete_stream(state: &mut State, call: &Call) -> Answer {
-    let play = Play {
+pub(super) fn delete_stream(state: &mut HeadendState, call: &HeadendCall) -> ServiceAnswer {
+    let play = FirstLightPlay {
         content: String::new(),
         device: call.below.clone().unwrap_or_default(),
         issued: 0,
         user: call.user.clone(),
     };
     let gone = if state.leave_place(&place(&play, None)) { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND };
-    Answer::empty(gone)
+    ServiceAnswer::empty(gone)
 }
 
 /// What a place is counted for.
-fn place(play: &Play, player: Option<&str>) -> String {
+fn place(play: &FirstLightPlay, player: Option<&str>) -> String {
     player.map_or_else(|| format!("{} {}", play.user, play.device), str::to_owned)
 }
 
-impl State {
+impl HeadendState {
     /// Confirms the place, or takes it if the user's limit allows.
-    fn take_place(&mut self, at: Moment, play: &Play, place: &str) -> Result<SlotNumber, Answer> {
+    fn take_place(&mut self, at: CallMoment, play: &FirstLightPlay, place: &str) -> Result<SlotNumber, ServiceAnswer> {
         if let Some(slot) = self.light.places.get(place).copied() {
             if self.ledger.beat(at.now, slot).is_ok() {
                 return Ok(slot);
@@ -203,8 +203,8 @@ impl State {
                 return Err(failure(StatusCode::GONE, "HB-KILLED", "ended by the operator"));
             }
         }
-        let Play { content, device, user, .. } = play;
-        let claim = SlotClaim { account: user, content, content_group: None, device, device_group: None };
+        let FirstLightPlay { content, device, user, .. } = play;
+        let claim = LedgerClaim { account: user, content, content_group: None, device, device_group: None };
         let settings = &self.settings.firstlight;
         let limits = SlotLimits {
             grace: self.settings.grace(),
@@ -231,8 +231,8 @@ impl State {
     }
 }
 
-impl Light {
-    fn note(&mut self, at: Moment, play: &Play, body: &Value) {
+impl FirstLightState {
+    fn note(&mut self, at: CallMoment, play: &FirstLightPlay, body: &Value) {
         if let Some(offset) = body.get("offset").and_then(Value::as_u64) {
             self.bookmarks.insert(format!("{} {}", play.user, play.content), offset);
         }
@@ -252,28 +252,28 @@ impl Light {
     }
 }
 
-fn json_of(call: &Call) -> Value {
+fn json_of(call: &HeadendCall) -> Value {
     serde_json::from_slice::<Value>(&call.body).ok().filter(Value::is_object).unwrap_or(Value::Object(Map::new()))
 }
 
-fn success(data: &Value) -> Answer {
+fn success(data: &Value) -> ServiceAnswer {
     let header = json!({"source": "hb-01", "code": 0, "message": "Success", "tracking_id": uuid()});
-    Answer::json(&json!({ "header": header, "data": data }))
+    ServiceAnswer::json(&json!({ "header": header, "data": data }))
 }
 
-fn failure(status: StatusCode, code: &str, description: &str) -> Answer {
+fn failure(status: StatusCode, code: &str, description: &str) -> ServiceAnswer {
     let errors = json!([{"code": code, "description": description}]);
     let header = json!({"source": "hb-01", "code": -1, "message": "Failure", "errors": errors});
-    Answer { code: Some(-1), status, ..Answer::json(&json!({ "header": header })) }
+    ServiceAnswer { code: Some(-1), status, ..ServiceAnswer::json(&json!({ "header": header })) }
 }
 
 /// Whether a path below the tenant's `fl/` is one of these services, and the device that it names.
-pub(super) fn endpoint<'a>(method: &http::Method, path: &'a str) -> Option<(Endpoint, Option<&'a str>)> {
+pub(super) fn endpoint<'a>(method: &http::Method, path: &'a str) -> Option<(HeadendEndpoint, Option<&'a str>)> {
     let endpoint = match (method.as_str(), path) {
-        ("GET" | "POST", "media/content/authorize") => Endpoint::Authorize,
-        ("POST", "media/heartbeat") => Endpoint::LightBeat,
-        ("PUT", _) => return Some((Endpoint::StreamPut, Some(path.strip_prefix("user/stream/")?))),
-        ("DELETE", _) => return Some((Endpoint::StreamDelete, Some(path.strip_prefix("user/stream/")?))),
+        ("GET" | "POST", "media/content/authorize") => HeadendEndpoint::Authorize,
+        ("POST", "media/heartbeat") => HeadendEndpoint::LightBeat,
+        ("PUT", _) => return Some((HeadendEndpoint::StreamPut, Some(path.strip_prefix("user/stream/")?))),
+        ("DELETE", _) => return Some((HeadendEndpoint::StreamDelete, Some(path.strip_prefix("user/stream/")?))),
         ("POST", _) => {
             let drm = path.strip_prefix("license/")?;
             LICENSES.iter().find(|(name, _)| *name == drm)?.1

@@ -8,13 +8,13 @@ use serde::Serialize;
 const ENTRIES_MOST: usize = 10_000;
 
 #[derive(Default)]
-pub(super) struct Journal {
-    entries: VecDeque<Entry>,
+pub(super) struct CallJournal {
+    entries: VecDeque<CallEntry>,
     last: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(super) struct Entry {
+pub(super) struct CallEntry {
     /// `errorCode` of the reply.
     pub(super) code: Option<i64>,
     pub(super) content: Option<String>,
@@ -32,11 +32,11 @@ pub(super) struct Entry {
     pub(super) status: u16,
 }
 
-impl Journal {
+impl CallJournal {
     /// Numbers the entry and keeps it.
-    pub(super) fn add(&mut self, entry: Entry) {
+    pub(super) fn add(&mut self, entry: CallEntry) {
         self.last += 1;
-        self.entries.push_back(Entry { seq: self.last, ..entry });
+        self.entries.push_back(CallEntry { seq: self.last, ..entry });
         if self.entries.len() > ENTRIES_MOST {
             self.entries.pop_front();
         }
@@ -47,7 +47,7 @@ impl Journal {
     }
 
     /// What is newer than `seq`, oldest first, of one endpoint if one is named.
-    pub(super) fn since(&self, seq: u64, endpoint: Option<&str>) -> Vec<Entry> {
+    pub(super) fn since(&self, seq: u64, endpoint: Option<&str>) -> Vec<CallEntry> {
         let newer = self.entries.iter().filter(|entry| entry.seq > seq);
         newer.filter(|entry| endpoint.is_none_or(|name| name == entry.endpoint)).cloned().collect()
     }
@@ -59,11 +59,11 @@ mod tests {
 
     #[test]
     fn the_log_is_numbered_filtered_and_bounded() {
-        let mut journal = Journal::default();
+        let mut journal = CallJournal::default();
         for _ in 0..ENTRIES_MOST {
-            journal.add(Entry { endpoint: "setup", ..Entry::default() });
+            journal.add(CallEntry { endpoint: "setup", ..CallEntry::default() });
         }
-        journal.add(Entry { endpoint: "teardown", ..Entry::default() });
+        journal.add(CallEntry { endpoint: "teardown", ..CallEntry::default() });
         let all = journal.since(0, None);
         assert_eq!((all.len(), all[0].seq, journal.last()), (ENTRIES_MOST, 2, 10_001));
         assert_eq!(journal.since(0, Some("teardown")).len(), 1);

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// Why a token is not one of ours.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-pub(super) enum Invalid {
+pub(super) enum InvalidToken {
     #[error("not a compact HS256 token")]
     Format,
     #[error("signed for another tenant credential")]
@@ -29,32 +29,32 @@ pub(super) fn sign(key: &hmac::Key, kid: &str, claims: &Value) -> String {
 }
 
 /// The claims, if `key` signed them under `kid`.
-pub(super) fn verify(key: &hmac::Key, kid: &str, token: &str) -> Result<Value, Invalid> {
+pub(super) fn verify(key: &hmac::Key, kid: &str, token: &str) -> Result<Value, InvalidToken> {
     let (header, claims) = open(key, token)?;
     if header.get("kid").and_then(Value::as_str) != Some(kid) {
-        return Err(Invalid::Kid);
+        return Err(InvalidToken::Kid);
     }
     Ok(claims)
 }
 
-fn open(key: &hmac::Key, token: &str) -> Result<(Value, Value), Invalid> {
-    let (signed, tag) = token.rsplit_once('.').ok_or(Invalid::Format)?;
-    let (header, claims) = signed.split_once('.').ok_or(Invalid::Format)?;
+fn open(key: &hmac::Key, token: &str) -> Result<(Value, Value), InvalidToken> {
+    let (signed, tag) = token.rsplit_once('.').ok_or(InvalidToken::Format)?;
+    let (header, claims) = signed.split_once('.').ok_or(InvalidToken::Format)?;
     let (header, claims, tag) = (json_part(header)?, json_part(claims)?, bytes_part(tag)?);
     if header.get("alg").and_then(Value::as_str) != Some("HS256") {
-        return Err(Invalid::Format);
+        return Err(InvalidToken::Format);
     }
-    hmac::verify(key, signed.as_bytes(), &tag).map_err(|_unspecified| Invalid::Signature)?;
+    hmac::verify(key, signed.as_bytes(), &tag).map_err(|_unspecified| InvalidToken::Signature)?;
     Ok((header, claims))
 }
 
-fn json_part(part: &str) -> Result<Value, Invalid> {
+fn json_part(part: &str) -> Result<Value, InvalidToken> {
     let bytes = bytes_part(part)?;
-    serde_json::from_slice::<Value>(&bytes).ok().filter(Value::is_object).ok_or(Invalid::Format)
+    serde_json::from_slice::<Value>(&bytes).ok().filter(Value::is_object).ok_or(InvalidToken::Format)
 }
 
-fn bytes_part(part: &str) -> Result<Vec<u8>, Invalid> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_undecodable| Invalid::Format)
+fn bytes_part(part: &str) -> Result<Vec<u8>, InvalidToken> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_undecodable| InvalidToken::Format)
 }
 
 #[cfg(test)]
@@ -83,10 +83,10 @@ mod tests {
         let ours = key(b"ours");
         let token = sign(&ours, "DEMO", &json!({"typ": "Session"}));
         assert_eq!(verify(&ours, "DEMO", &token), Ok(json!({"typ": "Session"})));
-        assert_eq!(verify(&ours, "OTHER", &token), Err(Invalid::Kid));
-        assert_eq!(verify(&key(b"theirs"), "DEMO", &token), Err(Invalid::Signature));
+        assert_eq!(verify(&ours, "OTHER", &token), Err(InvalidToken::Kid));
+        assert_eq!(verify(&key(b"theirs"), "DEMO", &token), Err(InvalidToken::Signature));
         for broken in ["", ".", "..", "a.b.c", "eyJhbGciOiJub25lIn0.e30.", &format!("{token} "), &format!(" {token}")] {
-            assert_eq!(verify(&ours, "DEMO", broken), Err(Invalid::Format), "{broken:?}");
+            assert_eq!(verify(&ours, "DEMO", broken), Err(InvalidToken::Format), "{broken:?}");
         }
     }
 
@@ -97,6 +97,6 @@ mod tests {
         let other = sign(&ours, "DEMO", &json!({"account": "bob"}));
         let head = other.rsplit_once('.').unwrap().0;
         let tag = token.rsplit_once('.').unwrap().1;
-        assert_eq!(verify(&ours, "DEMO", &format!("{head}.{tag}")), Err(Invalid::Signature));
+        assert_eq!(verify(&ours, "DEMO", &format!("{head}.{tag}")), Err(InvalidToken::Signature));
     }
 }

@@ -4,34 +4,38 @@
 //! (`docs.nagra.com/connect-player-sdk-5-for-android-docs`); there they are other numbers than the
 //! session service's.
 
-use super::answer::{Answer, JSON, OCTETS, Refusal};
-use super::call::Call;
-use super::endpoint::Endpoint;
-use super::jwt::Invalid;
-use super::state::{Moment, State};
+use super::answer::{JSON, OCTETS, ServiceAnswer, ServiceRefusal};
+use super::call::HeadendCall;
+use super::endpoint::HeadendEndpoint;
+use super::jwt::InvalidToken;
+use super::state::{CallMoment, HeadendState};
 use super::token::ContentToken;
 use super::{clearkey, fairplay, playready, widevine};
 
-const EMPTY_HEADER: Refusal = refusal(1003, "Empty header");
-const AUTHORIZATIONS: Refusal = refusal(1004, "Authorisations format");
-const HEADER_MISSING: Refusal = refusal(1005, "Mandatory header missing");
-const UNGRANTED: Refusal = refusal(4000, "Ungranted");
-const CONTENT_MISSING: Refusal = refusal(4001, "Content token missing");
-const CONTENT_SEVERAL: Refusal = refusal(4003, "Several content tokens");
-const EXPIRED: Refusal = refusal(4005, "Invalid expiration date");
-const PLAYED: Refusal = refusal(4006, "Token already played");
-const KID: Refusal = refusal(4014, "Unknown kid");
-const CREDENTIAL: Refusal = refusal(4015, "Invalid credential");
-const FIELD: Refusal = refusal(4016, "Invalid field");
-const DEVICE: Refusal = refusal(4027, "Device id mismatch");
+const EMPTY_HEADER: ServiceRefusal = refusal(1003, "Empty header");
+const AUTHORIZATIONS: ServiceRefusal = refusal(1004, "Authorisations format");
+const HEADER_MISSING: ServiceRefusal = refusal(1005, "Mandatory header missing");
+const UNGRANTED: ServiceRefusal = refusal(4000, "Ungranted");
+const CONTENT_MISSING: ServiceRefusal = refusal(4001, "Content token missing");
+const CONTENT_SEVERAL: ServiceRefusal = refusal(4003, "Several content tokens");
+const EXPIRED: ServiceRefusal = refusal(4005, "Invalid expiration date");
+const PLAYED: ServiceRefusal = refusal(4006, "Token already played");
+const KID: ServiceRefusal = refusal(4014, "Unknown kid");
+const CREDENTIAL: ServiceRefusal = refusal(4015, "Invalid credential");
+const FIELD: ServiceRefusal = refusal(4016, "Invalid field");
+const DEVICE: ServiceRefusal = refusal(4027, "Device id mismatch");
 
 /// The challenge could not be read.
-pub(super) const CHALLENGE: Refusal = refusal(2001, "Challenge format");
+pub(super) const CHALLENGE: ServiceRefusal = refusal(2001, "Challenge format");
 /// None of the keys asked for is known.
-pub(super) const NO_KEY: Refusal = refusal(4011, "No key");
+pub(super) const NO_KEY: ServiceRefusal = refusal(4011, "No key");
 
-pub(super) fn license(state: &mut State, at: Moment, call: &Call) -> Result<Answer, Refusal> {
-    if call.endpoint == Endpoint::Widevine && widevine::wants_certificate(&call.body) {
+pub(super) fn license(
+    state: &mut HeadendState,
+    at: CallMoment,
+    call: &HeadendCall,
+) -> Result<ServiceAnswer, ServiceRefusal> {
+    if call.endpoint == HeadendEndpoint::Widevine && widevine::wants_certificate(&call.body) {
         return widevine::answer(state, at, call);
     }
     if call.services.is_some() {
@@ -45,43 +49,47 @@ pub(super) fn license(state: &mut State, at: Moment, call: &Call) -> Result<Answ
     Ok(answer)
 }
 
-fn exchange(state: &State, at: Moment, call: &Call) -> Result<Answer, Refusal> {
+fn exchange(state: &HeadendState, at: CallMoment, call: &HeadendCall) -> Result<ServiceAnswer, ServiceRefusal> {
     match call.endpoint {
-        Endpoint::FairPlay => fairplay::answer(call),
-        Endpoint::PlayReady => playready::answer(state, at, call),
-        Endpoint::Widevine => widevine::answer(state, at, call),
-        Endpoint::Authorize
-        | Endpoint::Certificate
-        | Endpoint::ClearKey
-        | Endpoint::Content
-        | Endpoint::Heartbeat
-        | Endpoint::KillAccount
-        | Endpoint::KillDevice
-        | Endpoint::LightBeat
-        | Endpoint::Renewal
-        | Endpoint::Setup
-        | Endpoint::StreamDelete
-        | Endpoint::StreamPut
-        | Endpoint::Teardown => clearkey::answer(state, call),
+        HeadendEndpoint::FairPlay => fairplay::answer(call),
+        HeadendEndpoint::PlayReady => playready::answer(state, at, call),
+        HeadendEndpoint::Widevine => widevine::answer(state, at, call),
+        HeadendEndpoint::Authorize
+        | HeadendEndpoint::Certificate
+        | HeadendEndpoint::ClearKey
+        | HeadendEndpoint::Content
+        | HeadendEndpoint::Heartbeat
+        | HeadendEndpoint::KillAccount
+        | HeadendEndpoint::KillDevice
+        | HeadendEndpoint::LightBeat
+        | HeadendEndpoint::Renewal
+        | HeadendEndpoint::Setup
+        | HeadendEndpoint::StreamDelete
+        | HeadendEndpoint::StreamPut
+        | HeadendEndpoint::Teardown => clearkey::answer(state, call),
     }
 }
 
 /// The Widevine service certificate as a file; whoever asks may have it.
-pub(super) fn certificate(at: Moment) -> Answer {
-    Answer::raw(OCTETS, widevine::reply(&widevine::Asked::Certificate, Default::default(), at.wall))
+pub(super) fn certificate(at: CallMoment) -> ServiceAnswer {
+    ServiceAnswer::raw(OCTETS, widevine::reply(&widevine::RequestedLicense::Certificate, Default::default(), at.wall))
 }
 
 /// A reply in the form of its request: JSON to JSON, bytes to bytes.
-pub(super) fn is_json(call: &Call) -> bool {
+pub(super) fn is_json(call: &HeadendCall) -> bool {
     call.media_type.starts_with(JSON) || matches!(call.body.trim_ascii_start().first(), Some(b'{'))
 }
 
-fn granted<'a>(state: &State, at: Moment, call: &'a Call) -> Result<&'a ContentToken, Refusal> {
+fn granted<'a>(
+    state: &HeadendState,
+    at: CallMoment,
+    call: &'a HeadendCall,
+) -> Result<&'a ContentToken, ServiceRefusal> {
     let presented = &call.presented;
     match presented.invalid {
-        Some(Invalid::Format) => return Err(AUTHORIZATIONS),
-        Some(Invalid::Kid) => return Err(KID),
-        Some(Invalid::Signature) => return Err(CREDENTIAL),
+        Some(InvalidToken::Format) => return Err(AUTHORIZATIONS),
+        Some(InvalidToken::Kid) => return Err(KID),
+        Some(InvalidToken::Signature) => return Err(CREDENTIAL),
         None if !presented.given => return Err(if call.header_empty { EMPTY_HEADER } else { HEADER_MISSING }),
         None => {}
     }
@@ -94,7 +102,12 @@ fn granted<'a>(state: &State, at: Moment, call: &'a Call) -> Result<&'a ContentT
     Ok(content)
 }
 
-fn check(state: &State, at: Moment, call: &Call, content: &ContentToken) -> Result<(), Refusal> {
+fn check(
+    state: &HeadendState,
+    at: CallMoment,
+    call: &HeadendCall,
+    content: &ContentToken,
+) -> Result<(), ServiceRefusal> {
     if content.expires.is_some_and(|expires| expires <= at.wall) {
         return Err(EXPIRED);
     }
@@ -111,6 +124,6 @@ fn check(state: &State, at: Moment, call: &Call, content: &ContentToken) -> Resu
     if state.was_played(content) { Err(PLAYED) } else { Ok(()) }
 }
 
-const fn refusal(code: i64, message: &'static str) -> Refusal {
-    Refusal { code, message, status: 400 }
+const fn refusal(code: i64, message: &'static str) -> ServiceRefusal {
+    ServiceRefusal { code, message, status: 400 }
 }

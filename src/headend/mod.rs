@@ -47,18 +47,20 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use self::content::Content;
-pub use self::options::{ClearKey, DEMO_KEYS, Embed, Options, Tls};
-pub use self::settings::{LightSettings, RenewalPath, Settings, SettingsFault, Spelling, StaleToken, WidevinePolicy};
-use self::shared::Shared;
-use self::state::State;
+use self::content::ContentFiles;
+pub use self::options::{ClearKey, DEMO_KEYS, EmbeddedFile, HeadendTls, Options};
+pub use self::settings::{
+    HeartbeatSpelling, LightSettings, RenewalPath, Settings, SettingsFault, StaleToken, WidevinePolicy,
+};
+use self::shared::HeadendShared;
+use self::state::HeadendState;
 use self::token::Issuer;
 use crate::clock::Clock;
 use crate::task::Tasks;
 
 /// Where a bound head-end listens.
 #[derive(Clone, Copy, Debug)]
-pub struct Headend {
+pub struct SimulatedHeadend {
     pub address: SocketAddr,
     pub tls_address: Option<SocketAddr>,
 }
@@ -77,7 +79,7 @@ pub enum BindFault {
     Tls(#[from] rustls::Error),
 }
 
-impl Headend {
+impl SimulatedHeadend {
     /// Binds every listener now; nothing is served before the returned future runs. It ends when
     /// `tasks` are told to stop; open connections are tasks of theirs and finish their call.
     pub async fn bind(
@@ -103,7 +105,7 @@ impl Headend {
     }
 }
 
-async fn run(shared: Arc<Shared>, plain: TcpListener, tls: Option<(TcpListener, TlsAcceptor)>) {
+async fn run(shared: Arc<HeadendShared>, plain: TcpListener, tls: Option<(TcpListener, TlsAcceptor)>) {
     let secure = async {
         if let Some((listener, acceptor)) = tls {
             serve::accept(listener, Some(acceptor), Arc::clone(&shared)).await;
@@ -112,12 +114,12 @@ async fn run(shared: Arc<Shared>, plain: TcpListener, tls: Option<(TcpListener, 
     tokio::join!(serve::accept(plain, None, Arc::clone(&shared)), secure, shared.expire());
 }
 
-fn share(options: Options, tasks: Tasks) -> Result<Shared, SettingsFault> {
+fn share(options: Options, tasks: Tasks) -> Result<HeadendShared, SettingsFault> {
     let clock = Clock;
     let issuer = Arc::new(Issuer::new(options.secret.as_ref(), &options.tenant));
-    let state = State::new(issuer, options.settings.checked()?, options.clear_keys, clock.now());
-    let content = Content { clock, embeds: options.embeds, folder: options.content };
-    Ok(Shared::new(state, content, options.tenant, tasks, clock))
+    let state = HeadendState::new(issuer, options.settings.checked()?, options.clear_keys, clock.now());
+    let content = ContentFiles { clock, embeds: options.embeds, folder: options.content };
+    Ok(HeadendShared::new(state, content, options.tenant, tasks, clock))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, BindFault> {

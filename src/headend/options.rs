@@ -34,7 +34,7 @@ pub const DEMO_KEYS: [ClearKey; 2] = [
 
 /// One file that the program itself carries.
 #[derive(Clone, Copy, Debug)]
-pub struct Embed {
+pub struct EmbeddedFile {
     pub bytes: &'static [u8],
     pub media_type: &'static str,
     /// The request path that it answers, beginning with `/`.
@@ -46,7 +46,7 @@ pub struct Options {
     pub clear_keys: Vec<ClearKey>,
     /// Served under `/content/`.
     pub content: Option<PathBuf>,
-    pub embeds: &'static [Embed],
+    pub embeds: &'static [EmbeddedFile],
     /// Cleartext HTTP/1.1.
     pub listen: SocketAddr,
     /// Signs every token; random if absent.
@@ -54,7 +54,7 @@ pub struct Options {
     pub settings: Settings,
     /// First segment of every service path, and the tokens' `kid`.
     pub tenant: String,
-    pub tls: Option<Tls>,
+    pub tls: Option<HeadendTls>,
 }
 
 impl Options {
@@ -74,7 +74,7 @@ impl Options {
 }
 
 #[derive(Debug)]
-pub struct Tls {
+pub struct HeadendTls {
     /// PEM, the leaf first.
     pub certificate: PathBuf,
     /// PEM.

@@ -6,18 +6,22 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::answer::{Answer, Refusal};
-use super::call::Call;
+use super::answer::{ServiceAnswer, ServiceRefusal};
+use super::call::HeadendCall;
 use super::filler::fill;
 use super::license::CHALLENGE;
-use super::state::{Moment, State};
+use super::state::{CallMoment, HeadendState};
 
 const PROTOCOLS: &str = "http://schemas.microsoft.com/DRM/2007/03/protocols";
 const HEAD: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
     <soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\"><soap:Body>";
 const TAIL: &str = "</soap:Body></soap:Envelope>";
 
-pub(super) fn answer(state: &State, at: Moment, call: &Call) -> Result<Answer, Refusal> {
+pub(super) fn answer(
+    state: &HeadendState,
+    at: CallMoment,
+    call: &HeadendCall,
+) -> Result<ServiceAnswer, ServiceRefusal> {
     let text = text(&call.body).filter(|text| text.contains(PROTOCOLS)).ok_or(CHALLENGE)?;
     if text.contains("<AcknowledgeLicense") {
         let body = format!("{HEAD}<AcknowledgeLicenseResponse xmlns=\"{PROTOCOLS}\"/>{TAIL}");
@@ -29,8 +33,8 @@ pub(super) fn answer(state: &State, at: Moment, call: &Call) -> Result<Answer, R
     Ok(soap(response(nonce, &STANDARD.encode(xmr))).about("new"))
 }
 
-fn soap(body: String) -> Answer {
-    Answer::raw("text/xml; charset=utf-8", body)
+fn soap(body: String) -> ServiceAnswer {
+    ServiceAnswer::raw("text/xml; charset=utf-8", body)
 }
 
 fn response(nonce: &str, license: &str) -> String {

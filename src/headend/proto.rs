@@ -2,7 +2,7 @@
 
 /// The value of one field.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Value<'a> {
+enum ProtoValue<'a> {
     Bytes(&'a [u8]),
     Fixed,
     Varint(u64),
@@ -11,16 +11,16 @@ enum Value<'a> {
 /// The last length-delimited field of that number; `None` if there is none or the message is broken.
 pub(super) fn bytes(message: &[u8], number: u64) -> Option<&[u8]> {
     find(message, number).and_then(|value| match value {
-        Value::Bytes(bytes) => Some(bytes),
-        Value::Fixed | Value::Varint(_) => None,
+        ProtoValue::Bytes(bytes) => Some(bytes),
+        ProtoValue::Fixed | ProtoValue::Varint(_) => None,
     })
 }
 
 /// The last varint field of that number; `None` if there is none or the message is broken.
 pub(super) fn varint(message: &[u8], number: u64) -> Option<u64> {
     find(message, number).and_then(|value| match value {
-        Value::Varint(varint) => Some(varint),
-        Value::Bytes(_) | Value::Fixed => None,
+        ProtoValue::Varint(varint) => Some(varint),
+        ProtoValue::Bytes(_) | ProtoValue::Fixed => None,
     })
 }
 
@@ -35,18 +35,18 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, number: u64, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-fn find(mut message: &[u8], number: u64) -> Option<Value<'_>> {
+fn find(mut message: &[u8], number: u64) -> Option<ProtoValue<'_>> {
     let mut found = None;
     while !message.is_empty() {
         let tag = take_varint(&mut message)?;
         let value = match tag & 7 {
-            0 => Value::Varint(take_varint(&mut message)?),
-            1 => take(&mut message, 8).map(|_| Value::Fixed)?,
+            0 => ProtoValue::Varint(take_varint(&mut message)?),
+            1 => take(&mut message, 8).map(|_| ProtoValue::Fixed)?,
             2 => {
                 let length = usize::try_from(take_varint(&mut message)?).ok()?;
-                Value::Bytes(take(&mut message, length)?)
+                ProtoValue::Bytes(take(&mut message, length)?)
             }
-            5 => take(&mut message, 4).map(|_| Value::Fixed)?,
+            5 => take(&mut message, 4).map(|_| ProtoValue::Fixed)?,
             _ => return None,
         };
         if tag >> 3 == number {

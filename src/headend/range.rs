@@ -2,42 +2,42 @@
 
 /// The bytes `first` to `last` of a whole, both included.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Span {
+pub(super) struct ByteSpan {
     pub(super) first: u64,
     pub(super) last: u64,
 }
 
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Wanted {
+pub(super) enum RangeWanted {
     Nothing,
-    Part(Span),
+    Part(ByteSpan),
     Whole,
 }
 
 /// What a `Range` header asks of so many bytes. One that cannot be read is as none.
-pub(super) fn wanted(range: Option<&str>, length: u64) -> Wanted {
-    let Some(spec) = range.and_then(|range| range.strip_prefix("bytes=")) else { return Wanted::Whole };
+pub(super) fn wanted(range: Option<&str>, length: u64) -> RangeWanted {
+    let Some(spec) = range.and_then(|range| range.strip_prefix("bytes=")) else { return RangeWanted::Whole };
     let Some((first, last)) = spec.trim().split_once('-').filter(|(_, last)| !last.contains(',')) else {
-        return Wanted::Whole;
+        return RangeWanted::Whole;
     };
     let number = |text: &str| text.parse::<u64>().ok();
     let (first, last) = match (first.is_empty(), last.is_empty()) {
         (true, _) => match number(last) {
             Some(suffix) => (length.saturating_sub(suffix), if suffix == 0 { None } else { length.checked_sub(1) }),
-            None => return Wanted::Whole,
+            None => return RangeWanted::Whole,
         },
         (false, true) => match number(first) {
             Some(first) => (first, length.checked_sub(1)),
-            None => return Wanted::Whole,
+            None => return RangeWanted::Whole,
         },
         (false, false) => match (number(first), number(last)) {
             (Some(first), Some(last)) if first <= last => (first, length.checked_sub(1).map(|end| end.min(last))),
-            (_, _) => return Wanted::Whole,
+            (_, _) => return RangeWanted::Whole,
         },
     };
     match last {
-        Some(last) if first <= last => Wanted::Part(Span { first, last }),
-        Some(_) | None => Wanted::Nothing,
+        Some(last) if first <= last => RangeWanted::Part(ByteSpan { first, last }),
+        Some(_) | None => RangeWanted::Nothing,
     }
 }
 
@@ -47,21 +47,21 @@ mod tests {
 
     #[test]
     fn ranges_mean_what_the_rfc_says() {
-        let part = |first, last| Wanted::Part(Span { first, last });
+        let part = |first, last| RangeWanted::Part(ByteSpan { first, last });
         for (range, length, expected) in [
-            (None, 10, Wanted::Whole),
+            (None, 10, RangeWanted::Whole),
             (Some("bytes=0-3"), 10, part(0, 3)),
             (Some("bytes=2-"), 10, part(2, 9)),
             (Some("bytes=-3"), 10, part(7, 9)),
             (Some("bytes=-30"), 10, part(0, 9)),
             (Some("bytes=5-99"), 10, part(5, 9)),
-            (Some("bytes=10-"), 10, Wanted::Nothing),
-            (Some("bytes=-0"), 10, Wanted::Nothing),
-            (Some("bytes=0-"), 0, Wanted::Nothing),
-            (Some("bytes=3-2"), 10, Wanted::Whole),
-            (Some("bytes=0-1,3-4"), 10, Wanted::Whole),
-            (Some("bytes=a-b"), 10, Wanted::Whole),
-            (Some("items=0-1"), 10, Wanted::Whole),
+            (Some("bytes=10-"), 10, RangeWanted::Nothing),
+            (Some("bytes=-0"), 10, RangeWanted::Nothing),
+            (Some("bytes=0-"), 0, RangeWanted::Nothing),
+            (Some("bytes=3-2"), 10, RangeWanted::Whole),
+            (Some("bytes=0-1,3-4"), 10, RangeWanted::Whole),
+            (Some("bytes=a-b"), 10, RangeWanted::Whole),
+            (Some("items=0-1"), 10, RangeWanted::Whole),
         ] {
             assert_eq!(wanted(range, length), expected, "{range:?} of {length}");
         }

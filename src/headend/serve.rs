@@ -20,10 +20,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::body::SimBody;
-use super::call::{self, Severed};
+use super::call::{self, SeveredConnection};
 use super::content::plain;
-use super::endpoint::{Endpoint, Route};
-use super::shared::Shared;
+use super::endpoint::{HeadendEndpoint, HeadendRoute};
+use super::shared::HeadendShared;
 use super::sim;
 
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ const HEAD_LARGEST: usize = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until the tasks are told to stop.
-pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<HeadendShared>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -52,14 +52,14 @@ pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shar
     }
 }
 
-async fn handshake(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+async fn handshake(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<HeadendShared>) {
     let Some(tls) = tls else { return connection(stream, shared).await };
     if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_DEADLINE, tls.accept(stream)).await {
         connection(stream, shared).await;
     }
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<HeadendShared>) {
     let service = service_fn(|request| respond(Arc::clone(&shared), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -77,7 +77,10 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Sha
     }
 }
 
-async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<SimBody>, Severed> {
+async fn respond(
+    shared: Arc<HeadendShared>,
+    request: Request<Incoming>,
+) -> Result<Response<SimBody>, SeveredConnection> {
     let (parts, body) = request.into_parts();
     let mut response = if parts.method == Method::OPTIONS {
         preflight(&parts)
@@ -93,19 +96,19 @@ async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
     Ok(response)
 }
 
-async fn route(shared: &Arc<Shared>, parts: Parts, body: Bytes) -> Result<Response<SimBody>, Severed> {
+async fn route(shared: &Arc<HeadendShared>, parts: Parts, body: Bytes) -> Result<Response<SimBody>, SeveredConnection> {
     let renewal = shared.with(|state, _| state.settings.renewal_path);
-    match Route::of(&shared.tenant, renewal, &parts.method, parts.uri.path()) {
-        Route::Content(_) => call::serve(shared, Endpoint::Content, parts, body).await,
-        Route::Service(endpoint) => call::serve(shared, endpoint, parts, body).await,
-        Route::Sim(path) => {
+    match HeadendRoute::of(&shared.tenant, renewal, &parts.method, parts.uri.path()) {
+        HeadendRoute::Content(_) => call::serve(shared, HeadendEndpoint::Content, parts, body).await,
+        HeadendRoute::Service(endpoint) => call::serve(shared, endpoint, parts, body).await,
+        HeadendRoute::Sim(path) => {
             let answer = sim::answer(shared, &parts.method, path, parts.uri.query(), &body).await;
             let mut response = answer.into_response();
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(response)
         }
-        Route::Unknown => Ok(plain(StatusCode::NOT_FOUND)),
-        Route::WrongMethod => Ok(plain(StatusCode::METHOD_NOT_ALLOWED)),
+        HeadendRoute::Unknown => Ok(plain(StatusCode::NOT_FOUND)),
+        HeadendRoute::WrongMethod => Ok(plain(StatusCode::METHOD_NOT_ALLOWED)),
     }
 }
 

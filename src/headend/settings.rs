@@ -33,7 +33,7 @@ pub struct Settings {
     /// Whether license servers want to see the session of a content token that asks for one.
     pub needs_session: bool,
     pub renewal_path: RenewalPath,
-    pub spelling: Spelling,
+    pub spelling: HeartbeatSpelling,
     /// How a token is answered that a newer one has replaced.
     pub stale_token: StaleToken,
     pub widevine: WidevinePolicy,
@@ -54,7 +54,7 @@ impl Default for Settings {
             on_limit: OnLimit::DenyNewest,
             needs_session: true,
             renewal_path: RenewalPath::Both,
-            spelling: Spelling::Camel,
+            spelling: HeartbeatSpelling::Camel,
             stale_token: StaleToken::Invalid,
             widevine: WidevinePolicy::default(),
         }
@@ -74,7 +74,7 @@ pub enum RenewalPath {
 
 /// How the interval is named in the reply to a setup; both were seen.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Spelling {
+pub enum HeartbeatSpelling {
     #[serde(rename = "heartBeat")]
     Camel,
     #[serde(rename = "heartbeat")]
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(settings.interval(), Duration::from_millis(200));
         assert_eq!(settings.wire_interval(), 1);
         assert_eq!(settings.widevine, WidevinePolicy { can_renew: false, ..WidevinePolicy::default() });
-        assert_eq!((settings.limit, settings.spelling), (2, Spelling::Lower));
+        assert_eq!((settings.limit, settings.spelling), (2, HeartbeatSpelling::Lower));
     }
 
     #[test]

@@ -4,33 +4,33 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::content::Content;
-use super::state::{Moment, State};
+use super::content::ContentFiles;
+use super::state::{CallMoment, HeadendState};
 use crate::clock::Clock;
 use crate::task::Tasks;
 
-pub(super) struct Shared {
-    pub(super) content: Content,
+pub(super) struct HeadendShared {
+    pub(super) content: ContentFiles,
     pub(super) tasks: Tasks,
     pub(super) tenant: String,
     clock: Clock,
     /// The number of the last log entry.
     logged: watch::Sender<u64>,
-    state: Mutex<State>,
+    state: Mutex<HeadendState>,
 }
 
-impl Shared {
-    pub(super) fn new(state: State, content: Content, tenant: String, tasks: Tasks, clock: Clock) -> Self {
+impl HeadendShared {
+    pub(super) fn new(state: HeadendState, content: ContentFiles, tenant: String, tasks: Tasks, clock: Clock) -> Self {
         Self { clock, content, logged: watch::Sender::new(0), state: Mutex::new(state), tasks, tenant }
     }
 
     /// Works on the state at this moment, expiry first. `work` cannot wait, so the lock is never
     /// held across an await.
-    pub(super) fn with<T>(&self, work: impl FnOnce(&mut State, Moment) -> T) -> T {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut HeadendState, CallMoment) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let wall = self.clock.wall();
         let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
-        let at = Moment { now: self.clock.now(), wall: wall.as_secs(), wall_ms };
+        let at = CallMoment { now: self.clock.now(), wall: wall.as_secs(), wall_ms };
         state.ledger.sweep(at.now);
         state.settle();
         let result = work(&mut state, at);

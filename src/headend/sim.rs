@@ -8,9 +8,9 @@ use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use super::answer::Answer;
-use super::shared::Shared;
-use super::state::{Moment, State, end_name};
+use super::answer::ServiceAnswer;
+use super::shared::HeadendShared;
+use super::state::{CallMoment, HeadendState, end_name};
 use super::token::{ContentToken, SessionControl, session_name};
 use crate::authority::ledger::{EndedSlot, SlotNumber, SlotRow};
 use crate::ids::random_u64;
@@ -22,10 +22,16 @@ const WAIT_LONGEST: Duration = Duration::from_secs(60);
 /// Seconds that a content token is valid if the query does not say.
 const TTL: u64 = 3_600;
 
-type Query = HashMap<String, String>;
+type SimQuery = HashMap<String, String>;
 
 /// Answers one call; `path` is what follows `/sim/`.
-pub(super) async fn answer(shared: &Shared, method: &Method, path: &str, query: Option<&str>, body: &Bytes) -> Answer {
+pub(super) async fn answer(
+    shared: &HeadendShared,
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+    body: &Bytes,
+) -> ServiceAnswer {
     let query = parse(query.unwrap_or_default());
     let done = match (method.as_str(), path) {
         ("GET", "books") => Ok(shared.with(|state, at| books(state, at))),
@@ -42,12 +48,12 @@ pub(super) async fn answer(shared: &Shared, method: &Method, path: &str, query: 
         (_, _) => return fail(StatusCode::NOT_FOUND, "no such call"),
     };
     match done {
-        Ok(value) => Answer::json(&value),
+        Ok(value) => ServiceAnswer::json(&value),
         Err(fault) => fail(StatusCode::BAD_REQUEST, &fault),
     }
 }
 
-fn token(state: &State, at: Moment, query: &Query) -> Result<Value, String> {
+fn token(state: &HeadendState, at: CallMoment, query: &SimQuery) -> Result<Value, String> {
     let name = |key: &str, default: &str| query.get(key).map_or(default, String::as_str).to_owned();
     let limit = query.get("limit").map(|limit| number::<u32>("limit", limit)).transpose()?;
     let ttl = query.get("ttl").map_or(Ok(TTL), |ttl| number::<u64>("ttl", ttl))?;
@@ -63,7 +69,7 @@ fn token(state: &State, at: Moment, query: &Query) -> Result<Value, String> {
     Ok(json!({ "token": state.issuer.content(&token) }))
 }
 
-fn books(state: &State, at: Moment) -> Value {
+fn books(state: &HeadendState, at: CallMoment) -> Value {
     let open: Vec<_> = state.ledger.list().map(|row| open_row(state, &row)).collect();
     let ended: Vec<_> = state.ledger.ended().take(ENDED_SHOWN).map(|ended| ended_row(state, ended)).collect();
     let counters = &state.counters;
@@ -80,7 +86,7 @@ fn books(state: &State, at: Moment) -> Value {
     })
 }
 
-fn open_row(state: &State, row: &SlotRow<'_>) -> Value {
+fn open_row(state: &HeadendState, row: &SlotRow<'_>) -> Value {
     json!({
         "account": row.account, "beats": row.beats, "content": row.content, "device": row.device,
         "early": state.live(row.slot).map_or(0, |live| live.early), "id": session_name(row.slot),
@@ -88,7 +94,7 @@ fn open_row(state: &State, row: &SlotRow<'_>) -> Value {
     })
 }
 
-fn ended_row(state: &State, ended: &EndedSlot) -> Value {
+fn ended_row(state: &HeadendState, ended: &EndedSlot) -> Value {
     json!({
         "account": &*ended.account, "beats": ended.beats, "content": &*ended.content, "device": &*ended.device,
         "ended": state.milliseconds(ended.at), "how": end_name(ended.end), "id": session_name(ended.slot),
@@ -97,7 +103,7 @@ fn ended_row(state: &State, ended: &EndedSlot) -> Value {
 }
 
 /// What is newer than `since`; with `wait` not before there is something, or the time is over.
-async fn log(shared: &Shared, query: &Query) -> Result<Value, String> {
+async fn log(shared: &HeadendShared, query: &SimQuery) -> Result<Value, String> {
     let since = query.get("since").map_or(Ok(0), |since| number("since", since))?;
     let wait = query.get("wait").map_or(Ok(0), |wait| number("wait", wait))?;
     let endpoint = query.get("endpoint").map(String::as_str);
@@ -118,7 +124,7 @@ async fn log(shared: &Shared, query: &Query) -> Result<Value, String> {
     }
 }
 
-fn kill(state: &mut State, whom: &Value) -> Result<Value, String> {
+fn kill(state: &mut HeadendState, whom: &Value) -> Result<Value, String> {
     let text = |key: &str| whom.get(key).and_then(Value::as_str);
     let killed = match (text("account"), text("device"), text("session")) {
         (Some(account), None, None) => state.ledger.kill_account(account),
@@ -132,34 +138,34 @@ fn kill(state: &mut State, whom: &Value) -> Result<Value, String> {
     Ok(json!({ "killed": killed }))
 }
 
-fn add_faults(state: &mut State, script: Value) -> Result<Value, String> {
+fn add_faults(state: &mut HeadendState, script: Value) -> Result<Value, String> {
     let faults = state.faults.add(script).map_err(|fault| fault.to_string())?;
     Ok(json!({ "faults": faults }))
 }
 
-fn clear(state: &mut State) -> Value {
+fn clear(state: &mut HeadendState) -> Value {
     state.faults.clear();
     json!({ "faults": 0 })
 }
 
-fn settings(state: &State) -> Value {
+fn settings(state: &HeadendState) -> Value {
     serde_json::to_value(&state.settings).unwrap_or_default()
 }
 
-fn change(state: &mut State, patch: &Value) -> Result<Value, String> {
+fn change(state: &mut HeadendState, patch: &Value) -> Result<Value, String> {
     state.settings = state.settings.patched(patch).map_err(|fault| fault.to_string())?;
     Ok(settings(state))
 }
 
-fn fail(status: StatusCode, message: &str) -> Answer {
-    Answer { status, ..Answer::json(&json!({ "error": message })) }
+fn fail(status: StatusCode, message: &str) -> ServiceAnswer {
+    ServiceAnswer { status, ..ServiceAnswer::json(&json!({ "error": message })) }
 }
 
 fn json_of(body: &Bytes) -> Result<Value, String> {
     serde_json::from_slice(body).map_err(|fault| format!("not JSON: {fault}"))
 }
 
-fn parse(query: &str) -> Query {
+fn parse(query: &str) -> SimQuery {
     let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs
@@ -172,7 +178,7 @@ fn number<T: std::str::FromStr>(key: &str, text: &str) -> Result<T, String> {
     text.parse().map_err(|_not_a_number| format!("{key} is not a whole number in range"))
 }
 
-fn flag(query: &Query, key: &str, default: bool) -> Result<bool, String> {
+fn flag(query: &SimQuery, key: &str, default: bool) -> Result<bool, String> {
     match query.get(key).map(String::as_str) {
         None => Ok(default),
         Some("false") => Ok(false),

@@ -9,75 +9,87 @@ use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, Refusal};
-use super::call::Call;
-use super::jwt::Invalid;
-use super::settings::Spelling;
-use super::state::{Moment, State};
+use super::answer::{ServiceAnswer, ServiceRefusal};
+use super::call::HeadendCall;
+use super::jwt::InvalidToken;
+use super::settings::HeartbeatSpelling;
+use super::state::{CallMoment, HeadendState};
 use super::token::{ContentToken, SessionToken};
 use super::widevine;
 
-pub(super) const FORMAT: Refusal = refusal(400, 1000, "Bad request format");
-pub(super) const AUTHENTICATION: Refusal = refusal(400, 1003, "Invalid authentication token");
-pub(super) const EXPIRED: Refusal = refusal(400, 1004, "Invalid expiration time");
-pub(super) const INVALID_TOKEN: Refusal = refusal(400, 1006, "Invalid token");
-pub(super) const LIMIT: Refusal = refusal(400, 1007, "Maximum active sessions exceeded");
-pub(super) const DISABLED: Refusal = refusal(400, 1008, "Session management disabled");
-pub(super) const CREDENTIAL: Refusal = refusal(400, 1012, "Credential key not available");
-pub(super) const DEVICE_MISSING: Refusal = refusal(400, 1013, "Missing device id");
+pub(super) const FORMAT: ServiceRefusal = refusal(400, 1000, "Bad request format");
+pub(super) const AUTHENTICATION: ServiceRefusal = refusal(400, 1003, "Invalid authentication token");
+pub(super) const EXPIRED: ServiceRefusal = refusal(400, 1004, "Invalid expiration time");
+pub(super) const INVALID_TOKEN: ServiceRefusal = refusal(400, 1006, "Invalid token");
+pub(super) const LIMIT: ServiceRefusal = refusal(400, 1007, "Maximum active sessions exceeded");
+pub(super) const DISABLED: ServiceRefusal = refusal(400, 1008, "Session management disabled");
+pub(super) const CREDENTIAL: ServiceRefusal = refusal(400, 1012, "Credential key not available");
+pub(super) const DEVICE_MISSING: ServiceRefusal = refusal(400, 1013, "Missing device id");
 /// The vendor's code for this limit is not public: a number of its gaps stands in.
-pub(super) const LIMIT_DEVICE: Refusal = refusal(400, 1014, "Maximum active sessions of the device exceeded");
-pub(super) const EXTERNAL_LONG: Refusal = refusal(400, 1017, "External session id too long");
-pub(super) const EXTERNAL_USED: Refusal = refusal(400, 1018, "External session id already in use");
-pub(super) const NOT_FOUND: Refusal = refusal(404, 3002, "Not Found");
-pub(super) const UNAVAILABLE: Refusal = refusal(500, 4001, "SSM not available");
+pub(super) const LIMIT_DEVICE: ServiceRefusal = refusal(400, 1014, "Maximum active sessions of the device exceeded");
+pub(super) const EXTERNAL_LONG: ServiceRefusal = refusal(400, 1017, "External session id too long");
+pub(super) const EXTERNAL_USED: ServiceRefusal = refusal(400, 1018, "External session id already in use");
+pub(super) const NOT_FOUND: ServiceRefusal = refusal(404, 3002, "Not Found");
+pub(super) const UNAVAILABLE: ServiceRefusal = refusal(500, 4001, "SSM not available");
 
-pub(super) fn setup(state: &mut State, at: Moment, call: &Call) -> Result<Answer, Refusal> {
+pub(super) fn setup(
+    state: &mut HeadendState,
+    at: CallMoment,
+    call: &HeadendCall,
+) -> Result<ServiceAnswer, ServiceRefusal> {
     let content = content_token(at, call)?;
     let (slot, token) = state.open(at, content)?;
     let spelling = match state.settings.spelling {
-        Spelling::Camel => "heartBeat",
-        Spelling::Lower => "heartbeat",
+        HeartbeatSpelling::Camel => "heartBeat",
+        HeartbeatSpelling::Lower => "heartbeat",
     };
     let interval = state.settings.heartbeat_json.clone().unwrap_or_else(|| state.settings.wire_interval().into());
     let reply = Map::from_iter([(spelling.to_owned(), interval), ("sessionToken".to_owned(), token.into())]);
-    Ok(Answer { session: Some(slot), ..Answer::json(&Value::Object(reply)) })
+    Ok(ServiceAnswer { session: Some(slot), ..ServiceAnswer::json(&Value::Object(reply)) })
 }
 
-pub(super) fn heartbeat(state: &mut State, at: Moment, call: &Call) -> Result<Answer, Refusal> {
+pub(super) fn heartbeat(
+    state: &mut HeadendState,
+    at: CallMoment,
+    call: &HeadendCall,
+) -> Result<ServiceAnswer, ServiceRefusal> {
     let token = state.beat(at, session_token(call)?)?;
-    Ok(Answer::json(&json!({ "sessionToken": token })))
+    Ok(ServiceAnswer::json(&json!({ "sessionToken": token })))
 }
 
 /// A Widevine renewal that counts as a beat: `{"challenge"}` up, license and next token down.
-pub(super) fn renewal(state: &mut State, at: Moment, call: &Call) -> Result<Answer, Refusal> {
+pub(super) fn renewal(
+    state: &mut HeadendState,
+    at: CallMoment,
+    call: &HeadendCall,
+) -> Result<ServiceAnswer, ServiceRefusal> {
     let session = session_token(call)?;
     let body: Value = serde_json::from_slice(&call.body).map_err(|_not_json| FORMAT)?;
     let challenge = body.get("challenge").and_then(Value::as_str).and_then(|text| STANDARD.decode(text).ok());
     let challenge = challenge.ok_or(FORMAT)?;
-    let asked = widevine::read(&challenge).filter(widevine::Asked::is_of_a_license).ok_or(FORMAT)?;
+    let asked = widevine::read(&challenge).filter(widevine::RequestedLicense::is_of_a_license).ok_or(FORMAT)?;
     let license = widevine::reply(&asked, state.settings.widevine, at.wall);
     let token = state.beat(at, session)?;
     let reply = json!({"license": STANDARD.encode(license), "sessionToken": token, "errorCode": 0});
-    Ok(Answer::json(&reply).about(asked.name()))
+    Ok(ServiceAnswer::json(&reply).about(asked.name()))
 }
 
-pub(super) fn teardown(state: &mut State, call: &Call) -> Result<Answer, Refusal> {
+pub(super) fn teardown(state: &mut HeadendState, call: &HeadendCall) -> Result<ServiceAnswer, ServiceRefusal> {
     state.close(session_token(call)?)?;
-    Ok(Answer::empty(StatusCode::NO_CONTENT))
+    Ok(ServiceAnswer::empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) fn kill_account(state: &mut State, call: &Call) -> Result<Answer, Refusal> {
+pub(super) fn kill_account(state: &mut HeadendState, call: &HeadendCall) -> Result<ServiceAnswer, ServiceRefusal> {
     let account = named(call, "account")?;
     Ok(killed(state.ledger.kill_account(&account)))
 }
 
-pub(super) fn kill_device(state: &mut State, call: &Call) -> Result<Answer, Refusal> {
+pub(super) fn kill_device(state: &mut HeadendState, call: &HeadendCall) -> Result<ServiceAnswer, ServiceRefusal> {
     let device = named(call, "device")?;
     Ok(killed(state.ledger.kill_device(&device)))
 }
 
-fn content_token(at: Moment, call: &Call) -> Result<&ContentToken, Refusal> {
+fn content_token(at: CallMoment, call: &HeadendCall) -> Result<&ContentToken, ServiceRefusal> {
     if let Some(invalid) = call.presented.invalid {
         return Err(broken(invalid));
     }
@@ -89,7 +101,7 @@ fn content_token(at: Moment, call: &Call) -> Result<&ContentToken, Refusal> {
 }
 
 /// A session's calls carry its token alone.
-fn session_token(call: &Call) -> Result<SessionToken, Refusal> {
+fn session_token(call: &HeadendCall) -> Result<SessionToken, ServiceRefusal> {
     if call.presented.invalid.is_some() || !call.presented.contents.is_empty() {
         return Err(INVALID_TOKEN);
     }
@@ -100,23 +112,23 @@ fn session_token(call: &Call) -> Result<SessionToken, Refusal> {
     }
 }
 
-fn broken(invalid: Invalid) -> Refusal {
+fn broken(invalid: InvalidToken) -> ServiceRefusal {
     match invalid {
-        Invalid::Format => AUTHENTICATION,
-        Invalid::Kid => CREDENTIAL,
-        Invalid::Signature => INVALID_TOKEN,
+        InvalidToken::Format => AUTHENTICATION,
+        InvalidToken::Kid => CREDENTIAL,
+        InvalidToken::Signature => INVALID_TOKEN,
     }
 }
 
-fn named(call: &Call, key: &str) -> Result<String, Refusal> {
+fn named(call: &HeadendCall, key: &str) -> Result<String, ServiceRefusal> {
     let body: Value = serde_json::from_slice(&call.body).map_err(|_not_json| FORMAT)?;
     body.get(key).and_then(Value::as_str).map(str::to_owned).ok_or(FORMAT)
 }
 
-fn killed(count: usize) -> Answer {
-    Answer::json(&json!({ "killedSessions": count }))
+fn killed(count: usize) -> ServiceAnswer {
+    ServiceAnswer::json(&json!({ "killedSessions": count }))
 }
 
-const fn refusal(status: u16, code: i64, message: &'static str) -> Refusal {
-    Refusal { code, message, status }
+const fn refusal(status: u16, code: i64, message: &'static str) -> ServiceRefusal {
+    ServiceRefusal { code, message, status }
 }

@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::Refusal;
-use super::fault::Faults;
-use super::firstlight::Light;
-use super::journal::{Entry, Journal};
+use super::answer::ServiceRefusal;
+use super::fault::FaultScript;
+use super::firstlight::FirstLightState;
+use super::journal::{CallEntry, CallJournal};
 use super::options::ClearKey;
 use super::settings::{Settings, StaleToken};
 use super::ssm;
 use super::token::{ContentToken, Issuer, SessionToken, session_name};
-use crate::authority::ledger::{LimitReached, SlotClaim, SlotEnding, SlotLedger, SlotLimits, SlotLoss, SlotNumber};
+use crate::authority::ledger::{LedgerClaim, LimitReached, SlotEnding, SlotLedger, SlotLimits, SlotLoss, SlotNumber};
 use crate::ids::random_u64;
 
 /// Live sessions at most.
@@ -27,7 +27,7 @@ const EARLY: f64 = 0.5;
 
 /// When a call happens, by both clocks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
+pub(super) struct CallMoment {
     pub(super) now: Instant,
     /// Seconds since the Unix epoch.
     pub(super) wall: u64,
@@ -35,24 +35,24 @@ pub(super) struct Moment {
     pub(super) wall_ms: u64,
 }
 
-pub(super) struct State {
+pub(super) struct HeadendState {
     pub(super) clear_keys: Vec<ClearKey>,
-    pub(super) counters: Counters,
-    pub(super) faults: Faults,
+    pub(super) counters: HeadendCounters,
+    pub(super) faults: FaultScript,
     pub(super) issuer: Arc<Issuer>,
-    pub(super) journal: Journal,
+    pub(super) journal: CallJournal,
     pub(super) ledger: SlotLedger,
-    pub(super) light: Light,
+    pub(super) light: FirstLightState,
     pub(super) settings: Settings,
     pub(super) start: Instant,
-    live: HashMap<SlotNumber, Live>,
+    live: HashMap<SlotNumber, WireSession>,
     /// One-shot tokens that were used, with their expiry.
     played: HashMap<String, u64>,
     settled: u64,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct HeadendCounters {
     pub(super) calls: BTreeMap<&'static str, u64>,
     pub(super) early_beats: u64,
     pub(super) ended: BTreeMap<&'static str, u64>,
@@ -65,7 +65,7 @@ pub(super) struct Counters {
 }
 
 /// What the wire adds to a session of the ledger.
-pub(super) struct Live {
+pub(super) struct WireSession {
     pub(super) early: u64,
     pub(super) in_flight: u32,
     external: Option<String>,
@@ -74,16 +74,16 @@ pub(super) struct Live {
     wire_interval: u64,
 }
 
-impl State {
+impl HeadendState {
     pub(super) fn new(issuer: Arc<Issuer>, settings: Settings, clear_keys: Vec<ClearKey>, start: Instant) -> Self {
         Self {
             clear_keys,
-            counters: Counters::default(),
-            faults: Faults::default(),
+            counters: HeadendCounters::default(),
+            faults: FaultScript::default(),
             issuer,
-            journal: Journal::default(),
+            journal: CallJournal::default(),
             ledger: SlotLedger::new(SESSIONS_MOST, random_u64()),
-            light: Light::default(),
+            light: FirstLightState::default(),
             live: HashMap::new(),
             played: HashMap::new(),
             settings,
@@ -93,7 +93,11 @@ impl State {
     }
 
     /// Opens a session; returns its slot and first token.
-    pub(super) fn open(&mut self, at: Moment, content: &ContentToken) -> Result<(SlotNumber, String), Refusal> {
+    pub(super) fn open(
+        &mut self,
+        at: CallMoment,
+        content: &ContentToken,
+    ) -> Result<(SlotNumber, String), ServiceRefusal> {
         let control = content.session.as_ref().ok_or(ssm::DISABLED)?;
         let external = control.external.as_ref();
         if external.is_some_and(|id| id.len() > 256) {
@@ -103,7 +107,7 @@ impl State {
             return Err(ssm::EXTERNAL_USED);
         }
         let limits = self.limits(control.limit);
-        let claim = SlotClaim {
+        let claim = LedgerClaim {
             account: &content.account,
             content: &content.content,
             content_group: None,
@@ -120,14 +124,14 @@ impl State {
         })?;
         let (interval, wire_interval) = (self.settings.interval(), self.settings.wire_interval());
         let external = external.cloned();
-        self.live.insert(slot, Live { early: 0, external, in_flight: 0, interval, turn: 0, wire_interval });
+        self.live.insert(slot, WireSession { early: 0, external, in_flight: 0, interval, turn: 0, wire_interval });
         self.counters.opened += 1;
         self.counters.peak = self.counters.peak.max(self.ledger.len() as u64);
         Ok((slot, self.token(at, slot)))
     }
 
     /// Confirms a session for whoever holds its current token; returns the next one.
-    pub(super) fn beat(&mut self, at: Moment, token: SessionToken) -> Result<String, Refusal> {
+    pub(super) fn beat(&mut self, at: CallMoment, token: SessionToken) -> Result<String, ServiceRefusal> {
         self.is_current(token)?;
         let last = self.ledger.row(token.slot).map(|row| row.last);
         self.ledger.beat(at.now, token.slot).map_err(|lost| match lost {
@@ -142,7 +146,7 @@ impl State {
         Ok(self.token(at, token.slot))
     }
 
-    pub(super) fn close(&mut self, token: SessionToken) -> Result<(), Refusal> {
+    pub(super) fn close(&mut self, token: SessionToken) -> Result<(), ServiceRefusal> {
         self.is_current(token)?;
         if self.ledger.close(token.slot) { Ok(()) } else { Err(ssm::NOT_FOUND) }
     }
@@ -158,7 +162,7 @@ impl State {
 
     /// Marks a one-shot token as used; false if it was used before. Without expiry and `jti` a
     /// token is not one-shot.
-    pub(super) fn play(&mut self, at: Moment, content: &ContentToken) -> bool {
+    pub(super) fn play(&mut self, at: CallMoment, content: &ContentToken) -> bool {
         let (Some(jti), Some(expires)) = (&content.jti, content.expires) else { return true };
         if self.played.len() >= PLAYED_MOST {
             self.played.retain(|_, expires| *expires >= at.wall);
@@ -170,7 +174,7 @@ impl State {
         content.expires.is_some() && content.jti.as_ref().is_some_and(|jti| self.played.contains_key(jti))
     }
 
-    pub(super) fn live(&self, slot: SlotNumber) -> Option<&Live> {
+    pub(super) fn live(&self, slot: SlotNumber) -> Option<&WireSession> {
         self.live.get(&slot)
     }
 
@@ -213,7 +217,7 @@ impl State {
             let session = Some(session_name(end.slot));
             let (device, content) = (Some(end.device.to_string()), Some(end.content.to_string()));
             let ms = self.milliseconds(end.at);
-            self.journal.add(Entry { content, device, endpoint, ms, session, ..Entry::default() });
+            self.journal.add(CallEntry { content, device, endpoint, ms, session, ..CallEntry::default() });
         }
         if self.live.len() > self.ledger.len() {
             // More ended at once than the ledger remembers.
@@ -235,7 +239,7 @@ impl State {
     }
 
     /// Gone comes before stale: a killed session's token is answered 3002 whichever it is.
-    fn is_current(&self, token: SessionToken) -> Result<(), Refusal> {
+    fn is_current(&self, token: SessionToken) -> Result<(), ServiceRefusal> {
         let live = self.live.get(&token.slot).ok_or(ssm::NOT_FOUND)?;
         let behind = live.turn.wrapping_sub(token.turn);
         match self.settings.stale_token {
@@ -245,7 +249,7 @@ impl State {
         }
     }
 
-    fn token(&self, at: Moment, slot: SlotNumber) -> String {
+    fn token(&self, at: CallMoment, slot: SlotNumber) -> String {
         let (Some(row), Some(live)) = (self.ledger.row(slot), self.live.get(&slot)) else { return String::new() };
         let left = row.until.saturating_duration_since(at.now).as_secs() + 1;
         let token = SessionToken { slot, turn: live.turn };

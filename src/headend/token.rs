@@ -6,7 +6,7 @@
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
-use super::jwt::{self, Invalid};
+use super::jwt::{self, InvalidToken};
 use crate::authority::ledger::SlotNumber;
 use crate::ids::random_u64;
 use crate::secret::Secret;
@@ -43,9 +43,9 @@ pub(super) struct SessionToken {
 
 /// What stood in `nv-authorizations`.
 #[derive(Debug, Default)]
-pub(super) struct Presented {
+pub(super) struct PresentedTokens {
     pub(super) contents: Vec<ContentToken>,
-    pub(super) invalid: Option<Invalid>,
+    pub(super) invalid: Option<InvalidToken>,
     /// Whether the header was there, and not empty.
     pub(super) given: bool,
     pub(super) sessions: Vec<SessionToken>,
@@ -96,8 +96,8 @@ impl Issuer {
 
     /// Reads a comma list without spaces, as the vendor documents it. Encrypted key tokens (five
     /// parts) and tokens of other types are passed over.
-    pub(super) fn read(&self, header: Option<&str>) -> Presented {
-        let mut presented = Presented::default();
+    pub(super) fn read(&self, header: Option<&str>) -> PresentedTokens {
+        let mut presented = PresentedTokens::default();
         let Some(list) = header.filter(|list| !list.is_empty()) else { return presented };
         presented.given = true;
         for token in list.split(',').take(TOKENS_MOST).filter(|token| token.matches('.').count() != 4) {
@@ -110,7 +110,7 @@ impl Issuer {
     }
 }
 
-impl Presented {
+impl PresentedTokens {
     fn take(&mut self, claims: &Value) {
         match claims.get("typ").and_then(Value::as_str) {
             Some("ContentAuthZ" | "DevAuthN") => self.contents.push(ContentToken::of(claims)),
@@ -215,8 +215,8 @@ mod tests {
     fn spaces_and_foreign_signatures_are_faults() {
         let ours = issuer().content(&token());
         let theirs = Issuer::new(None, "DEMO").content(&token());
-        assert_eq!(issuer().read(Some(&format!("{ours}, {ours}"))).invalid, Some(Invalid::Format));
-        assert_eq!(issuer().read(Some(&theirs)).invalid, Some(Invalid::Signature));
+        assert_eq!(issuer().read(Some(&format!("{ours}, {ours}"))).invalid, Some(InvalidToken::Format));
+        assert_eq!(issuer().read(Some(&theirs)).invalid, Some(InvalidToken::Signature));
         assert!(!issuer().read(Some("")).given && !issuer().read(None).given);
     }
 

@@ -9,16 +9,16 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, OCTETS, Refusal};
-use super::call::Call;
+use super::answer::{OCTETS, ServiceAnswer, ServiceRefusal};
+use super::call::HeadendCall;
 use super::license::{CHALLENGE, is_json};
 use super::proto::{bytes, varint};
-use super::state::{Moment, State};
+use super::state::{CallMoment, HeadendState};
 pub(super) use reply::reply;
 
 /// What a player's message asks for.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Asked<'a> {
+pub(super) enum RequestedLicense<'a> {
     Certificate,
     New {
         key_id: Option<&'a [u8]>,
@@ -33,7 +33,7 @@ pub(super) enum Asked<'a> {
     },
 }
 
-impl Asked<'_> {
+impl RequestedLicense<'_> {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Certificate => "certificate",
@@ -49,14 +49,18 @@ impl Asked<'_> {
     }
 }
 
-pub(super) fn answer(state: &State, at: Moment, call: &Call) -> Result<Answer, Refusal> {
+pub(super) fn answer(
+    state: &HeadendState,
+    at: CallMoment,
+    call: &HeadendCall,
+) -> Result<ServiceAnswer, ServiceRefusal> {
     let challenge = challenge(call).ok_or(CHALLENGE)?;
     let asked = read(&challenge).ok_or(CHALLENGE)?;
     let reply = reply(&asked, state.settings.widevine, at.wall);
     let answer = if is_json(call) {
-        Answer::json(&json!({"status": "OK", "errorCode": 0, "license": [STANDARD.encode(reply)]}))
+        ServiceAnswer::json(&json!({"status": "OK", "errorCode": 0, "license": [STANDARD.encode(reply)]}))
     } else {
-        Answer::raw(OCTETS, reply)
+        ServiceAnswer::raw(OCTETS, reply)
     };
     Ok(answer.about(asked.name()))
 }
@@ -68,9 +72,9 @@ pub(super) fn wants_certificate(body: &[u8]) -> bool {
 }
 
 /// `None` for what is not a request of a Widevine module.
-pub(super) fn read(challenge: &[u8]) -> Option<Asked<'_>> {
+pub(super) fn read(challenge: &[u8]) -> Option<RequestedLicense<'_>> {
     if challenge == SERVICE_CERTIFICATE_REQUEST {
-        return Some(Asked::Certificate);
+        return Some(RequestedLicense::Certificate);
     }
     if varint(challenge, 1).unwrap_or(1) != 1 {
         return None;
@@ -78,16 +82,16 @@ pub(super) fn read(challenge: &[u8]) -> Option<Asked<'_>> {
     let request = bytes(challenge, 2)?;
     let (content, kind) = (bytes(request, 2)?, varint(request, 3).unwrap_or(1));
     if let Some(id) = bytes(content, 3).and_then(|existing| bytes(existing, 1)) {
-        return Some(if kind == 3 { Asked::Release { id } } else { Asked::Renew { id } });
+        return Some(if kind == 3 { RequestedLicense::Release { id } } else { RequestedLicense::Renew { id } });
     }
     let variant = [1, 2, 4].into_iter().find_map(|number| Some((number, bytes(content, number)?)));
     let (number, variant) = variant?;
     let request_id = bytes(variant, if number == 4 { 4 } else { 3 })?;
     let key_id = bytes(variant, 1).filter(|_| number == 1).and_then(|pssh| bytes(pssh, 2));
-    Some(Asked::New { key_id, request_id })
+    Some(RequestedLicense::New { key_id, request_id })
 }
 
-fn challenge(call: &Call) -> Option<Vec<u8>> {
+fn challenge(call: &HeadendCall) -> Option<Vec<u8>> {
     if !is_json(call) {
         return Some(call.body.to_vec());
     }
@@ -138,7 +142,9 @@ mod tests {
     fn each_content_id_variant_shows_its_request_id() {
         for (variant, field) in [(1, 3), (2, 3), (4, 4)] {
             let message = request(variant, field, 1);
-            let Some(Asked::New { request_id, .. }) = read(&message) else { panic!("variant {variant} was not read") };
+            let Some(RequestedLicense::New { request_id, .. }) = read(&message) else {
+                panic!("variant {variant} was not read")
+            };
             assert_eq!(request_id, b"request-1");
         }
     }
@@ -163,11 +169,11 @@ mod tests {
     fn releases_and_certificates_are_told_apart() {
         let id = first_id(b"r");
         let message = renewal_of(&id, 3);
-        assert_eq!(read(&message), Some(Asked::Release { id: &id }));
-        assert_eq!(read(&[8, 4]), Some(Asked::Certificate));
+        assert_eq!(read(&message), Some(RequestedLicense::Release { id: &id }));
+        assert_eq!(read(&[8, 4]), Some(RequestedLicense::Certificate));
         assert!(wants_certificate(b"{\"challenge\":\"CAQ=\"}") && !wants_certificate(b"{}"));
-        assert_eq!(varint(&reply(&Asked::Certificate, WidevinePolicy::default(), 1), 1), Some(5));
+        assert_eq!(varint(&reply(&RequestedLicense::Certificate, WidevinePolicy::default(), 1), 1), Some(5));
         assert_eq!(read(b"hello"), None);
-        assert_eq!(read(&reply(&Asked::Certificate, WidevinePolicy::default(), 1)), None);
+        assert_eq!(read(&reply(&RequestedLicense::Certificate, WidevinePolicy::default(), 1)), None);
     }
 }

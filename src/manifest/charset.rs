@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
-use super::Unfit;
+use super::UnfitManifest;
 
 /// XML declarations stand at the very beginning, and none is longer.
 const MAX_DECLARATION_BYTES: usize = 256;
 
 /// A manifest in UTF-8, and whether it was anything else.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Utf8 {
+pub struct ManifestUtf8 {
     pub bytes: Bytes,
     pub converted: bool,
 }
@@ -22,8 +22,8 @@ pub struct Utf8 {
 /// could be read in.
 ///
 /// # Errors
-/// [`Unfit::Broken`]: bytes that are no text in these characters.
-pub fn utf8(bytes: Bytes, charset: Option<&str>) -> Result<Utf8, Unfit> {
+/// [`UnfitManifest::Broken`]: bytes that are no text in these characters.
+pub fn utf8(bytes: Bytes, charset: Option<&str>) -> Result<ManifestUtf8, UnfitManifest> {
     let encoding = Encoding::for_bom(&bytes).map(|(encoding, _)| encoding).or_else(|| by_zeros(&bytes));
     let declared = declared(&bytes);
     let named = || {
@@ -36,16 +36,16 @@ pub fn utf8(bytes: Bytes, charset: Option<&str>) -> Result<Utf8, Unfit> {
     let encoding = encoding.or_else(named).unwrap_or(UTF_8);
     let wide = encoding == UTF_16BE || encoding == UTF_16LE;
     if !wide && !encoding.is_ascii_compatible() {
-        return Err(Unfit::Broken);
+        return Err(UnfitManifest::Broken);
     }
     if encoding == UTF_8 {
-        return Ok(Utf8 { bytes, converted: false });
+        return Ok(ManifestUtf8 { bytes, converted: false });
     }
     let (text, _, faulty) = encoding.decode(&bytes);
     if faulty {
-        return Err(Unfit::Broken);
+        return Err(UnfitManifest::Broken);
     }
-    Ok(Utf8 { bytes: redeclared(text).into_owned().into(), converted: true })
+    Ok(ManifestUtf8 { bytes: redeclared(text).into_owned().into(), converted: true })
 }
 
 /// Playlists (RFC 8216 section 4) and lists in JSON (RFC 8259 section 8.1) are, whatever is said of them; one that is not
@@ -125,12 +125,12 @@ mod tests {
             ("", None),
         ] {
             let bytes = Bytes::copy_from_slice(text.as_bytes());
-            assert_eq!(utf8(bytes.clone(), charset), Ok(Utf8 { bytes, converted: false }), "{text}");
+            assert_eq!(utf8(bytes.clone(), charset), Ok(ManifestUtf8 { bytes, converted: false }), "{text}");
         }
         for (bytes, charset) in
             [(&b"\xff\xfe<\0M\0x"[..], None), (b"<MPD/>", Some("iso-2022-jp")), (b"\xff\xfe\0\xd8", None)]
         {
-            assert_eq!(utf8(Bytes::from_static(bytes), charset), Err(Unfit::Broken));
+            assert_eq!(utf8(Bytes::from_static(bytes), charset), Err(UnfitManifest::Broken));
         }
     }
 }

@@ -15,30 +15,30 @@ use quick_xml::Reader as XmlReader;
 use quick_xml::escape::escape;
 use quick_xml::events::{BytesStart, Event};
 
-use self::base::{Bases, Inherited};
-use self::inject::Inject;
+use self::base::{ElementBases, InheritedEdits};
+use self::inject::CmcdInjection;
 use self::namespace::Namespaces;
 use self::text::{plain, readable};
-use self::timing::Timing;
-use super::places::{Places, Standing, UriUsage};
-use super::uri::Base;
-use super::{Edit, Found, MAX_EXPANDED_URI_BYTES, MOST, Plan, Purpose, Unfit};
+use self::timing::SegmentTiming;
+use super::places::{BaseStanding, UriRewriter, UriUsage};
+use super::uri::UriBase;
+use super::{EditPlan, MAX_EXPANDED_URI_BYTES, MOST, ManifestEdits, Purpose, TextEdit, UnfitManifest};
 
 const DEEPEST: usize = 32;
 
 /// An open element.
-struct Open {
+struct OpenElement {
     /// Where URIs below it begin; none: as in its parent.
-    bases: Option<Bases>,
+    bases: Option<ElementBases>,
     /// Its text is in Base64.
     encoded: bool,
     /// Its own text is a URI for this, from this byte on.
-    text: Option<(Text, usize)>,
+    text: Option<(UriTextKind, usize)>,
 }
 
 /// What an element's text is a URI for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Text {
+pub(super) enum UriTextKind {
     Base,
     Beside,
     License,
@@ -47,45 +47,45 @@ pub(super) enum Text {
     Steering,
 }
 
-struct Reader<'a> {
-    found: Found,
+struct DashReader<'a> {
+    found: ManifestEdits,
     /// The events of the stream that is open are URLs for this.
-    events: Option<Text>,
-    inherited: Inherited,
-    inject: Inject,
+    events: Option<UriTextKind>,
+    inherited: InheritedEdits,
+    inject: CmcdInjection,
     /// It is asked for at another place next time, which is not the route.
     moves: bool,
     namespaces: Namespaces,
-    open: Vec<Open>,
-    places: Places,
-    plan: &'a Plan<'a>,
+    open: Vec<OpenElement>,
+    places: UriRewriter,
+    plan: &'a EditPlan<'a>,
     text: &'a str,
-    timing: Timing,
+    timing: SegmentTiming,
 }
 
-pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
+pub(super) fn read(text: &str, plan: &EditPlan<'_>) -> Result<ManifestEdits, UnfitManifest> {
     let mut xml = XmlReader::from_str(text);
     xml.config_mut().check_end_names = true;
-    let mut reader = Reader {
-        found: Found::new(plan),
+    let mut reader = DashReader {
+        found: ManifestEdits::new(plan),
         events: None,
-        inherited: Inherited::new(),
-        inject: Inject::default(),
+        inherited: InheritedEdits::new(),
+        inject: CmcdInjection::default(),
         moves: false,
         namespaces: Namespaces::default(),
         open: Vec::new(),
-        places: Places::new(|uri| escape(uri)),
+        places: UriRewriter::new(|uri| escape(uri)),
         plan,
         text,
-        timing: Timing::default(),
+        timing: SegmentTiming::default(),
     };
     for _ in 0..MOST {
         let before = position(&xml);
-        match xml.read_event().map_err(|_| Unfit::Broken)? {
+        match xml.read_event().map_err(|_| UnfitManifest::Broken)? {
             Event::Start(start) => reader.start(&start, before, position(&xml))?,
             Event::Empty(start) => reader.empty(&start, before, position(&xml))?,
             Event::End(_) => reader.end(before)?,
-            Event::DocType(_) => return Err(Unfit::Broken),
+            Event::DocType(_) => return Err(UnfitManifest::Broken),
             Event::Eof => return reader.finish(),
             Event::CData(_)
             | Event::Comment(_)
@@ -96,17 +96,17 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
         }
         reader.found.check(text.len())?;
     }
-    Err(Unfit::Many)
+    Err(UnfitManifest::Many)
 }
 
 fn position(xml: &XmlReader<&[u8]>) -> usize {
     usize::try_from(xml.buffer_position()).unwrap_or(usize::MAX)
 }
 
-impl<'a> Reader<'a> {
-    fn start(&mut self, start: &BytesStart<'_>, before: usize, after: usize) -> Result<(), Unfit> {
+impl<'a> DashReader<'a> {
+    fn start(&mut self, start: &BytesStart<'_>, before: usize, after: usize) -> Result<(), UnfitManifest> {
         if self.open.len() == DEEPEST {
-            return Err(Unfit::Deep);
+            return Err(UnfitManifest::Deep);
         }
         self.element(start, before)?;
         self.namespaces.start(start, self.open.len());
@@ -117,11 +117,11 @@ impl<'a> Reader<'a> {
         };
         let encoded = text.is_some() && text::value(start, "contentEncoding").as_deref() == Some("base64");
         self.inject.start(start, self.open.len());
-        self.open.push(Open { bases: None, encoded, text: text.map(|text| (text, after)) });
+        self.open.push(OpenElement { bases: None, encoded, text: text.map(|text| (text, after)) });
         Ok(())
     }
 
-    fn empty(&mut self, start: &BytesStart<'_>, before: usize, after: usize) -> Result<(), Unfit> {
+    fn empty(&mut self, start: &BytesStart<'_>, before: usize, after: usize) -> Result<(), UnfitManifest> {
         self.element(start, before)?;
         self.timing.end(self.open.len());
         if let Some(edit) = self.inject.empty(start, self.open.len(), before..after, self.plan.cmcd) {
@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn end(&mut self, before: usize) -> Result<(), Unfit> {
+    fn end(&mut self, before: usize) -> Result<(), UnfitManifest> {
         if let Some(edit) = self.inject.end(self.open.len(), before, self.plan.cmcd) {
             self.found.edit(edit);
         }
@@ -138,29 +138,29 @@ impl<'a> Reader<'a> {
         let closed = self.open.pop();
         self.timing.end(self.open.len());
         self.namespaces.end(self.open.len());
-        let Some(Open { bases, encoded, text }) = closed else { return Ok(()) };
+        let Some(OpenElement { bases, encoded, text }) = closed else { return Ok(()) };
         if bases.is_some() {
             self.places.forget();
         }
         let Some((kind, from)) = text else { return Ok(()) };
         let Some(raw) = self.text.get(from..before) else { return Ok(()) };
-        if !matches!(kind, Text::Patch | Text::Steering) {
+        if !matches!(kind, UriTextKind::Patch | UriTextKind::Steering) {
             readable(raw)?;
         }
         let plain = plain(raw);
         match kind {
-            Text::Base => self.base_url(raw, from, plain.trim())?,
-            Text::Beside | Text::Manifest => self.location(kind, raw, from, encoded),
+            UriTextKind::Base => self.base_url(raw, from, plain.trim())?,
+            UriTextKind::Beside | UriTextKind::Manifest => self.location(kind, raw, from, encoded),
             // A patch is no MPD that could be edited: a player without it asks for the whole.
-            Text::Patch => self.take_off(from, before),
-            Text::Steering => self.steering(from, before, plain.trim()),
-            Text::License => self.license(raw, from, plain.trim()),
+            UriTextKind::Patch => self.take_off(from, before),
+            UriTextKind::Steering => self.steering(from, before, plain.trim()),
+            UriTextKind::License => self.license(raw, from, plain.trim()),
         }
         Ok(())
     }
 
     /// One of the bases of the element that is open. It begins where those of the elements around that one lead.
-    fn base_url(&mut self, raw: &str, from: usize, plain: &str) -> Result<(), Unfit> {
+    fn base_url(&mut self, raw: &str, from: usize, plain: &str) -> Result<(), UnfitManifest> {
         let Some((within, around)) = self.open.split_last_mut() else { return Ok(()) };
         let plan = plan(around, self.plan);
         let (base, strays) = (base(around, self.plan), self.plan.part || strays(around));
@@ -170,16 +170,16 @@ impl<'a> Reader<'a> {
         let bound = self.places.bind_whole(&plan, &base, at, plain, usage, &mut self.found);
         let standing = bound.as_ref().map(|bound| bound.standing);
         let strays = match standing {
-            Some(Standing::Elsewhere) => true,
-            Some(Standing::Inherited) => strays,
-            Some(Standing::Ours) => false,
+            Some(BaseStanding::Elsewhere) => true,
+            Some(BaseStanding::Inherited) => strays,
+            Some(BaseStanding::Ours) => false,
             None => strays || !plain.is_empty(),
         };
         let is_one = bound.is_some();
         let bases = within.bases.get_or_insert_default();
         bases.add(&base, plain, (strays, several));
         if bases.longest() > MAX_EXPANDED_URI_BYTES {
-            return Err(Unfit::Grows);
+            return Err(UnfitManifest::Grows);
         }
         self.places.forget();
         if is_one {
@@ -212,13 +212,13 @@ impl<'a> Reader<'a> {
             // What was found within it stands last.
             while self.found.edits.pop_if(|edit| edit.at.start >= start).is_some() {}
             self.inherited.forget(self.found.edits.len());
-            self.found.edit(Edit { at: start..before + more + 1, with: "".into() });
+            self.found.edit(TextEdit { at: start..before + more + 1, with: "".into() });
         }
     }
 
     fn license(&mut self, raw: &str, from: usize, plain: &str) {
         if let Some(license) = self.plan.license.filter(|license| !plain.is_empty() && *license != plain) {
-            self.found.edit(Edit { at: from..from + raw.len(), with: escape(license).into() });
+            self.found.edit(TextEdit { at: from..from + raw.len(), with: escape(license).into() });
         }
     }
 
@@ -227,9 +227,9 @@ impl<'a> Reader<'a> {
         self.plan.part || strays(&self.open)
     }
 
-    fn finish(mut self) -> Result<Found, Unfit> {
+    fn finish(mut self) -> Result<ManifestEdits, UnfitManifest> {
         if !self.open.is_empty() || !(self.inject.is_mpd() || self.plan.part) {
-            return Err(Unfit::Broken);
+            return Err(UnfitManifest::Broken);
         }
         if self.plan.part {
             return Ok(self.found);
@@ -241,22 +241,22 @@ impl<'a> Reader<'a> {
 }
 
 /// Where relative URIs begin.
-fn base<'a>(open: &'a [Open], plan: &Plan<'a>) -> Base<'a> {
+fn base<'a>(open: &'a [OpenElement], plan: &EditPlan<'a>) -> UriBase<'a> {
     bases(open).map_or(plan.base, |bases| bases.base(plan.base))
 }
 
 /// Below alternatives a relative URI follows the one that its player chooses: all are bound, and to bind it to one of them
 /// would leave the others unused. Where one leads past us, it is better bound.
-fn plan<'a>(open: &[Open], plan: &Plan<'a>) -> Plan<'a> {
+fn plan<'a>(open: &[OpenElement], plan: &EditPlan<'a>) -> EditPlan<'a> {
     let follows = bases(open).is_some_and(|bases| bases.several && !bases.strays);
-    Plan { all: plan.all && !follows, ..*plan }
+    EditPlan { all: plan.all && !follows, ..*plan }
 }
 
 /// Whether some relative and rooted URIs lead to another server than us, whatever we make of them.
-fn strays(open: &[Open]) -> bool {
+fn strays(open: &[OpenElement]) -> bool {
     bases(open).is_some_and(|bases| bases.strays)
 }
 
-fn bases(open: &[Open]) -> Option<&Bases> {
+fn bases(open: &[OpenElement]) -> Option<&ElementBases> {
     open.iter().rev().find_map(|open| open.bases.as_ref())
 }

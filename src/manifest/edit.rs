@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::Unfit;
+use super::UnfitManifest;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Edit {
+pub struct TextEdit {
     pub at: Range<usize>,
     /// Shared by all edits that say the same.
     pub with: Arc<str>,
 }
 
-impl Edit {
+impl TextEdit {
     pub(super) fn insert(at: usize, with: &str) -> Self {
         Self { at: at..at, with: with.into() }
     }
@@ -27,18 +27,18 @@ impl Edit {
 /// Sorts edits by the bytes that they replace; parsers note some of them behind what comes later in the text.
 ///
 /// # Errors
-/// [`Unfit::Overlaps`]
-pub(super) fn in_order(edits: &mut [Edit]) -> Result<(), Unfit> {
+/// [`UnfitManifest::Overlaps`]
+pub(super) fn in_order(edits: &mut [TextEdit]) -> Result<(), UnfitManifest> {
     edits.sort_by_key(|edit| (edit.at.start, edit.at.end));
-    let apart = |pair: &[Edit]| matches!(pair, [first, second] if first.at.end <= second.at.start);
-    if edits.windows(2).all(apart) { Ok(()) } else { Err(Unfit::Overlaps) }
+    let apart = |pair: &[TextEdit]| matches!(pair, [first, second] if first.at.end <= second.at.start);
+    if edits.windows(2).all(apart) { Ok(()) } else { Err(UnfitManifest::Overlaps) }
 }
 
 /// The text with all edits, which come in the order of its bytes and are apart (`in_order`).
 ///
 /// # Errors
-/// [`Unfit::Overlaps`], if one of them fits nowhere: a text without it would lead past the route.
-pub fn apply(text: &Bytes, edits: &[Edit]) -> Result<Bytes, Unfit> {
+/// [`UnfitManifest::Overlaps`], if one of them fits nowhere: a text without it would lead past the route.
+pub fn apply(text: &Bytes, edits: &[TextEdit]) -> Result<Bytes, UnfitManifest> {
     if edits.is_empty() {
         return Ok(text.clone());
     }
@@ -47,7 +47,7 @@ pub fn apply(text: &Bytes, edits: &[Edit]) -> Result<Bytes, Unfit> {
     let mut from = 0;
     for edit in edits {
         let kept = text.get(from..edit.at.start).filter(|_| (edit.at.start..=text.len()).contains(&edit.at.end));
-        whole.extend_from_slice(kept.ok_or(Unfit::Overlaps)?);
+        whole.extend_from_slice(kept.ok_or(UnfitManifest::Overlaps)?);
         whole.extend_from_slice(edit.with.as_bytes());
         from = edit.at.end;
     }
@@ -59,8 +59,8 @@ pub fn apply(text: &Bytes, edits: &[Edit]) -> Result<Bytes, Unfit> {
 mod tests {
     use super::*;
 
-    fn edit(at: Range<usize>) -> Edit {
-        Edit { at, with: "x".into() }
+    fn edit(at: Range<usize>) -> TextEdit {
+        TextEdit { at, with: "x".into() }
     }
 
     #[test]
@@ -75,15 +75,15 @@ mod tests {
             (vec![edit(Range { start: 5, end: 3 })], "its end comes before its beginning"),
             (vec![edit(4..6), edit(0..2)], "out of order"),
         ] {
-            assert_eq!(apply(&text, &edits), Err(Unfit::Overlaps), "{what}");
+            assert_eq!(apply(&text, &edits), Err(UnfitManifest::Overlaps), "{what}");
         }
         // Parsers note some behind what comes later; those are put in order, and what then overlaps is refused.
         let mut edits = [edit(4..6), edit(0..2), edit(10..10), edit(2..2)];
         in_order(&mut edits).unwrap();
         assert_eq!(apply(&text, &edits).unwrap(), "xx23x6789x");
         for mut edits in [[edit(4..6), edit(0..5)], [edit(3..3), edit(2..4)], [edit(1..2), edit(1..3)]] {
-            assert_eq!(in_order(&mut edits), Err(Unfit::Overlaps), "{edits:?}");
+            assert_eq!(in_order(&mut edits), Err(UnfitManifest::Overlaps), "{edits:?}");
         }
-        assert_eq!(Unfit::Overlaps.name(), "overlaps", "as it is counted");
+        assert_eq!(UnfitManifest::Overlaps.name(), "overlaps", "as it is counted");
     }
 }

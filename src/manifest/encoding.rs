@@ -11,7 +11,7 @@ use flate2::bufread::GzDecoder;
 use flate2::read::{DeflateDecoder, ZlibDecoder};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::Unfit;
+use super::UnfitManifest;
 
 /// Encodings on top of each other; nobody needs two.
 const MAX_ENCODINGS: usize = 3;
@@ -48,10 +48,10 @@ fn exists(name: &str) -> bool {
 /// What `body` was before these encodings.
 ///
 /// # Errors
-/// [`Unfit::Encoding`], or [`Unfit::Large`] beyond `most` bytes at any step.
-pub fn decoded(names: &[&str], body: Bytes, most: usize) -> Result<Bytes, Unfit> {
+/// [`UnfitManifest::Encoding`], or [`UnfitManifest::Large`] beyond `most` bytes at any step.
+pub fn decoded(names: &[&str], body: Bytes, most: usize) -> Result<Bytes, UnfitManifest> {
     if names.len() > MAX_ENCODINGS {
-        return Err(Unfit::Encoding);
+        return Err(UnfitManifest::Encoding);
     }
     names.iter().rev().try_fold(body, |body, name| undone(name, &body, most).map(Bytes::from))
 }
@@ -73,11 +73,11 @@ pub fn decoded_start(names: &[&str], body: &[u8], most: usize) -> Vec<u8> {
     })
 }
 
-fn undone(name: &str, body: &[u8], most: usize) -> Result<Vec<u8>, Unfit> {
-    let decoder = decoder(name, body).ok_or(Unfit::Encoding)?;
+fn undone(name: &str, body: &[u8], most: usize) -> Result<Vec<u8>, UnfitManifest> {
+    let decoder = decoder(name, body).ok_or(UnfitManifest::Encoding)?;
     let mut whole = Vec::new();
-    decoder.take(most as u64 + 1).read_to_end(&mut whole).map_err(|_| Unfit::Encoding)?;
-    if whole.len() > most { Err(Unfit::Large) } else { Ok(whole) }
+    decoder.take(most as u64 + 1).read_to_end(&mut whole).map_err(|_| UnfitManifest::Encoding)?;
+    if whole.len() > most { Err(UnfitManifest::Large) } else { Ok(whole) }
 }
 
 fn decoder<'a>(name: &str, body: &'a [u8]) -> Option<Box<dyn Read + 'a>> {
@@ -220,7 +220,7 @@ mod tests {
         all
     }
 
-    fn undo(header: &str, body: Vec<u8>, most: usize) -> Result<Bytes, Unfit> {
+    fn undo(header: &str, body: Vec<u8>, most: usize) -> Result<Bytes, UnfitManifest> {
         decoded(&encodings([header].into_iter()), body.into(), most)
     }
 
@@ -266,7 +266,7 @@ mod tests {
             ("gzip", Vec::new()),
             ("gzip, gzip, gzip, gzip", gzip(&gzip(&gzip(&gzip(text))))),
         ] {
-            assert_eq!(undo(name, body, MOST), Err(Unfit::Encoding), "{name}");
+            assert_eq!(undo(name, body, MOST), Err(UnfitManifest::Encoding), "{name}");
         }
         for name in ["compress", "gzip, compress", "gzip, gzip, gzip, gzip"] {
             assert!(!are_decodable(&encodings([name].into_iter())), "{name}");
@@ -276,7 +276,10 @@ mod tests {
             for end in 1..whole.len() {
                 let cut = undo(name, whole[..end].to_vec(), MOST);
                 // The checks that stand last are not looked at by every decoder.
-                assert!(cut == Err(Unfit::Encoding) || cut == Ok(Bytes::from_static(text)), "{name} {end}: {cut:?}");
+                assert!(
+                    cut == Err(UnfitManifest::Encoding) || cut == Ok(Bytes::from_static(text)),
+                    "{name} {end}: {cut:?}"
+                );
             }
         }
     }
@@ -286,12 +289,12 @@ mod tests {
         let bomb = vec![b'#'; 64 * 1024 * 1024];
         for (name, body) in [("gzip", gzip(&bomb)), ("deflate", zlib(&bomb)), ("zstd", zstd(&bomb))] {
             assert!(body.len() < 128 * 1024, "{name}: {}", body.len());
-            assert_eq!(undo(name, body, MOST), Err(Unfit::Large), "{name}");
+            assert_eq!(undo(name, body, MOST), Err(UnfitManifest::Large), "{name}");
         }
-        assert_eq!(undo("gzip, gzip", gzip(&gzip(&bomb)), MOST), Err(Unfit::Large));
+        assert_eq!(undo("gzip, gzip", gzip(&gzip(&bomb)), MOST), Err(UnfitManifest::Large));
         let fits = vec![b'#'; MOST];
         assert_eq!(undo("gzip", gzip(&fits), MOST).unwrap().len(), MOST);
         let empty = zstd(b"").repeat(513);
-        assert_eq!(undo("zstd", empty, MOST), Err(Unfit::Encoding), "frames without an end");
+        assert_eq!(undo("zstd", empty, MOST), Err(UnfitManifest::Encoding), "frames without an end");
     }
 }

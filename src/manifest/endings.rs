@@ -8,9 +8,9 @@ const MAX_ENDINGS: usize = 16;
 const MAX_ENDING_BYTES: usize = 8;
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Endings(Vec<String>);
+pub struct SegmentEndings(Vec<String>);
 
-impl Endings {
+impl SegmentEndings {
     /// `path`: of a segment, without its query.
     pub(super) fn note(&mut self, path: &str) {
         if let Some(ending) = ending(path) {
@@ -52,17 +52,17 @@ mod tests {
 
     #[test]
     fn a_segment_is_told_by_how_others_end() {
-        let mut endings = Endings::default();
+        let mut endings = SegmentEndings::default();
         ["/a/1.m4s", "/b/seg", "v/"].iter().for_each(|path| endings.note(path));
         for (path, has) in
             [("/x/2.M4S", true), ("/x/y", true), ("/x/y.html", false), ("/x.ts/y.Number(1)", true), ("/x/", false)]
         {
             assert_eq!(endings.has(path), has, "{path}");
         }
-        let mut all = Endings::default();
+        let mut all = SegmentEndings::default();
         (0..100).for_each(|number| all.note(&format!("1.e{number}")));
         endings.merge(&all);
         assert_eq!((all.0.len(), endings.0.len()), (MAX_ENDINGS, MAX_ENDINGS));
-        assert!(!Endings::default().has("/x/y"), "of nothing that is known");
+        assert!(!SegmentEndings::default().has("/x/y"), "of nothing that is known");
     }
 }

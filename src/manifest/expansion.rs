@@ -3,7 +3,7 @@
 //! A variable, a base or a long path of the playback can stand in every line. So every edit and every URI that is
 //! worked out is counted, and a manifest that goes beyond the bounds is refused.
 
-use super::{Edit, Plan, Unfit};
+use super::{EditPlan, TextEdit, UnfitManifest};
 
 /// Longest URI that variables or bases may be put together to; servers take no longer ones.
 pub const MAX_EXPANDED_URI_BYTES: usize = 8 * 1024;
@@ -33,11 +33,11 @@ pub struct ExpansionCount {
 }
 
 impl ExpansionCount {
-    pub(super) fn of(plan: &Plan<'_>) -> Self {
+    pub(super) fn of(plan: &EditPlan<'_>) -> Self {
         Self { prefix: longest_prefix(plan), ..Self::default() }
     }
 
-    pub(super) fn edit(&mut self, edit: &Edit) {
+    pub(super) fn edit(&mut self, edit: &TextEdit) {
         self.edits += 1;
         self.added = self.added.saturating_add(edit.with.len().saturating_sub(edit.at.len()));
     }
@@ -47,13 +47,13 @@ impl ExpansionCount {
     }
 
     /// `size`: of the manifest as it came.
-    pub(super) fn check(&self, size: usize) -> Result<(), Unfit> {
+    pub(super) fn check(&self, size: usize) -> Result<(), UnfitManifest> {
         let per_edit = self.prefix.max(EXTRA_OUTPUT_BYTES_PER_EDIT);
         let extra = EXTRA_OUTPUT_BYTES.saturating_add(self.edits.saturating_mul(per_edit));
         let most_added = size.saturating_add(extra.min(MAX_EXTRA_OUTPUT_BYTES));
         let most_resolved = size.saturating_mul(MAX_RESOLVED_PER_BYTE).saturating_add(MAX_EXTRA_RESOLVED_BYTES);
         if self.added > most_added || self.resolved > most_resolved {
-            return Err(Unfit::Grows);
+            return Err(UnfitManifest::Grows);
         }
         Ok(())
     }
@@ -61,7 +61,7 @@ impl ExpansionCount {
 
 /// What may stand before a short name once it is edited: our host, the playback's path with the server's name in it, and,
 /// where relative URIs are bound, the folder of the manifest, which holds its token in many networks.
-fn longest_prefix(plan: &Plan<'_>) -> usize {
+fn longest_prefix(plan: &EditPlan<'_>) -> usize {
     const MARK_BYTES: usize = "~h/s/".len();
     const SCHEME_BYTES: usize = "https://".len();
     let ours = plan.site.map_or(0, str::len) + plan.own.len() + MARK_BYTES;

@@ -9,13 +9,13 @@ pub(super) mod variables;
 use std::borrow::Cow;
 
 use self::attributes::{attributes, quoted};
-use self::slate::Tail;
-use self::table::{ANNOUNCING_TAGS, UNKNOWN_TAG, URI_ATTRIBUTES, UriAttribute};
+use self::slate::PlaylistTail;
+use self::table::{ANNOUNCING_TAGS, HlsUriAttribute, UNKNOWN_TAG, URI_ATTRIBUTES};
 use self::variables::{has_variable, substituted};
-use super::places::{self, Named, Places, UriUsage};
-use super::playhead::{Collect, Key};
+use super::places::{self, ManifestUri, UriRewriter, UriUsage};
+use super::playhead::{PathHash, StartCollector};
 use super::uri::{is_data, path_of};
-use super::{Edit, Facts, Found, MOST, Plan, Purpose, Unfit};
+use super::{EditPlan, MOST, ManifestEdits, ManifestFacts, Purpose, TextEdit, UnfitManifest};
 
 const RENDITIONS: usize = 64;
 /// No segment is longer than a day.
@@ -23,40 +23,40 @@ const MAX_TARGET_DURATION_S: u64 = 86_400;
 /// A part and an initialization section to come; some servers announce several.
 const MAX_HINTS: usize = 8;
 
-struct Reader<'a> {
+struct HlsReader<'a> {
     /// The tag by which the URI line to come names a playlist.
     announced: Option<&'a str>,
-    collect: Collect,
+    collect: StartCollector,
     /// Where the playlist is to end.
     cut: Option<usize>,
     duration_ms: u64,
     ended: bool,
-    found: Found,
+    found: ManifestEdits,
     multivariant: bool,
-    places: Places,
-    plan: &'a Plan<'a>,
+    places: UriRewriter,
+    plan: &'a EditPlan<'a>,
     /// Of the segment to come: first byte, and the byte after the last one before.
     range: (u64, u64),
     start_ms: u64,
-    tail: Tail,
+    tail: PlaylistTail,
     text: &'a str,
     variables: Vec<(&'a str, Cow<'a, str>)>,
 }
 
-pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
-    let mut reader = Reader {
+pub(super) fn read(text: &str, plan: &EditPlan<'_>) -> Result<ManifestEdits, UnfitManifest> {
+    let mut reader = HlsReader {
         announced: None,
-        collect: Collect::default(),
+        collect: StartCollector::default(),
         cut: None,
         duration_ms: 0,
         ended: false,
-        found: Found::new(plan),
+        found: ManifestEdits::new(plan),
         multivariant: false,
-        places: Places::new(quoted),
+        places: UriRewriter::new(quoted),
         plan,
         range: (0, 0),
         start_ms: 0,
-        tail: Tail::default(),
+        tail: PlaylistTail::default(),
         text,
         variables: Vec::new(),
     };
@@ -64,7 +64,7 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
     let ends = memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]);
     for (count, end) in ends.enumerate() {
         if count == MOST {
-            return Err(Unfit::Many);
+            return Err(UnfitManifest::Many);
         }
         // For players a CR alone ends a line, too.
         text.get(begin..end)
@@ -77,8 +77,8 @@ pub(super) fn read(text: &str, plan: &Plan<'_>) -> Result<Found, Unfit> {
     reader.finish()
 }
 
-impl<'a> Reader<'a> {
-    fn line(&mut self, line: &'a str) -> Result<(), Unfit> {
+impl<'a> HlsReader<'a> {
+    fn line(&mut self, line: &'a str) -> Result<(), UnfitManifest> {
         if line.is_empty() {
             return Ok(());
         }
@@ -116,8 +116,8 @@ impl<'a> Reader<'a> {
         known.try_for_each(|row| self.attribute(line, value, row))
     }
 
-    fn attribute(&mut self, line: &'a str, value: &'a str, row: &UriAttribute) -> Result<(), Unfit> {
-        let UriAttribute { name, tag, usage } = *row;
+    fn attribute(&mut self, line: &'a str, value: &'a str, row: &HlsUriAttribute) -> Result<(), UnfitManifest> {
+        let HlsUriAttribute { name, tag, usage } = *row;
         if name.is_empty() {
             self.hint(tag, value.trim())?;
             return self.uri(value.trim(), usage, false).map(|_path| ());
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn hint(&mut self, tag: &str, uri: &str) -> Result<(), Unfit> {
+    fn hint(&mut self, tag: &str, uri: &str) -> Result<(), UnfitManifest> {
         if ANNOUNCING_TAGS.contains(&tag) && self.found.facts.hinted.len() < MAX_HINTS {
             let path = places::path(&self.plan.base, &substituted(&self.variables, uri)?);
             self.found.facts.hinted.push(path);
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Bound, or taken off as a whole: a list that does not pass through us could lead anywhere.
-    fn steering(&mut self, line: &'a str, uris: &[&'a str], usage: UriUsage) -> Result<(), Unfit> {
+    fn steering(&mut self, line: &'a str, uris: &[&'a str], usage: UriUsage) -> Result<(), UnfitManifest> {
         let (edits, left) = (self.found.edits.len(), self.found.left);
         for uri in uris {
             let before = self.found.edits.len();
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
 
     fn take_off(&mut self, line: &'a str) {
         let at = self.offset(line);
-        self.found.edit(Edit { at: at..at + line.len(), with: "#".into() });
+        self.found.edit(TextEdit { at: at..at + line.len(), with: "#".into() });
     }
 
     fn bare(&mut self, tag: &str) {
@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn note(&mut self, tag: &str, value: &'a str) -> Result<(), Unfit> {
+    fn note(&mut self, tag: &str, value: &'a str) -> Result<(), UnfitManifest> {
         let number = || value.trim().parse::<u64>().unwrap_or_default();
         match tag {
             "#EXT-X-BYTERANGE" => self.range.0 = self.byte_range(value),
@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
         self.tail.next = self.tail.next.saturating_add(skipped.unwrap_or_default());
     }
 
-    fn rendition(&mut self, value: &str) -> Result<(), Unfit> {
+    fn rendition(&mut self, value: &str) -> Result<(), UnfitManifest> {
         let find = |name| attributes(value).find(|(key, _)| *key == name).map(|(_, value)| value);
         if let (Some("AUDIO"), Some(uri)) = (find("TYPE"), find("URI"))
             && self.found.facts.audio.len() < RENDITIONS
@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn uri_line(&mut self, uri: &'a str) -> Result<(), Unfit> {
+    fn uri_line(&mut self, uri: &'a str) -> Result<(), UnfitManifest> {
         if let Some(tag) = self.announced.take() {
             if is_data(uri) {
                 self.take_off(tag);
@@ -241,8 +241,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Its path at its server, if that is wanted.
-    fn uri(&mut self, uri: &'a str, usage: UriUsage, wanted: bool) -> Result<Option<Key>, Unfit> {
-        let named = Named { at: self.offset(uri), raw: uri, usage };
+    fn uri(&mut self, uri: &'a str, usage: UriUsage, wanted: bool) -> Result<Option<PathHash>, UnfitManifest> {
+        let named = ManifestUri { at: self.offset(uri), raw: uri, usage };
         let whole = substituted(&self.variables, uri)?;
         if has_variable(path_of(&whole)) && self.plan.base.absolute(&whole).is_some() {
             return self.unknown(usage.purpose).map(|()| None);
@@ -257,23 +257,23 @@ impl<'a> Reader<'a> {
         (slice.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize)
     }
 
-    fn finish(mut self) -> Result<Found, Unfit> {
+    fn finish(mut self) -> Result<ManifestEdits, UnfitManifest> {
         let live = (!self.multivariant).then_some(!self.ended);
         if live == Some(true) && self.plan.end.is_some() {
             if self.cut.is_none() && self.plan.end.is_some_and(|end| end < self.tail.next) {
-                return Err(Unfit::Moved);
+                return Err(UnfitManifest::Moved);
             }
             let cut = self.cut.unwrap_or(self.text.len());
             self.found.edits.retain(|edit| edit.at.end <= cut);
             let whole = self.text.get(..cut).is_some_and(|kept| kept.ends_with('\n'));
             let with = if whole { "#EXT-X-ENDLIST\n" } else { "\n#EXT-X-ENDLIST\n" };
-            self.found.edit(Edit { at: cut..self.text.len(), with: with.into() });
+            self.found.edit(TextEdit { at: cut..self.text.len(), with: with.into() });
         }
         let variables = if self.multivariant { self.exported() } else { Vec::new() };
         let facts = &mut self.found.facts;
         facts.playheads =
             if live == Some(false) { self.collect.finish(Some(self.start_ms)) } else { Default::default() };
-        *facts = Facts { live, tail: live.map(|_| self.tail), variables, ..std::mem::take(facts) };
+        *facts = ManifestFacts { live, tail: live.map(|_| self.tail), variables, ..std::mem::take(facts) };
         Ok(self.found)
     }
 }

@@ -24,17 +24,17 @@ mod uri;
 use std::time::Duration;
 
 pub use self::assets::asset_list;
-pub use self::charset::{Utf8, utf8};
-pub use self::dash::slate::{Slate as DashSlate, insert as dash_slate};
-pub use self::edit::{Edit, apply};
+pub use self::charset::{ManifestUtf8, utf8};
+pub use self::dash::slate::{DashSlate, insert as dash_slate};
+pub use self::edit::{TextEdit, apply};
 pub use self::encoding::{are_decodable, decoded, decoded_start, encodings, encodings_that_exist};
-pub use self::endings::Endings;
+pub use self::endings::SegmentEndings;
 pub use self::expansion::{ExpansionCount, MAX_EXPANDED_URI_BYTES, MAX_EXTRA_OUTPUT_BYTES};
-pub use self::hls::slate::{Tail, continued as hls_slate, rendition as hls_rendition};
+pub use self::hls::slate::{PlaylistTail, continued as hls_slate, rendition as hls_rendition};
 pub use self::playhead::Playheads;
-pub use self::sniff::{MAX_SNIFFED_BYTES, Sniffed, sniff};
+pub use self::sniff::{MAX_SNIFFED_BYTES, SniffedBody, sniff};
 pub use self::steering::steered;
-pub use self::uri::{Absolute, Base, without_default_port};
+pub use self::uri::{AbsoluteUri, UriBase, without_default_port};
 
 /// Larger than the manifests of day-long windows; a route may say otherwise.
 pub const LARGEST: usize = 4 * 1024 * 1024;
@@ -42,7 +42,7 @@ pub const LARGEST: usize = 4 * 1024 * 1024;
 const MOST: usize = 400_000;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Format {
+pub enum ManifestFormat {
     Dash,
     Hls,
 }
@@ -66,16 +66,16 @@ pub enum Purpose {
 }
 
 /// What is done to a manifest.
-pub struct Plan<'a> {
+pub struct EditPlan<'a> {
     /// Relative URIs are bound as well: segments do not pass through the route, or the manifest stands elsewhere.
     pub all: bool,
     /// Where the manifest stands at its origin.
-    pub base: Base<'a>,
+    pub base: UriBase<'a>,
     /// The URI by which a player reaches this; none: it stays as it is. What it says of a folder, whose path
     /// ends with `/`, holds for all that is in it.
-    pub bind: &'a dyn Fn(&Absolute<'_>, Purpose) -> Option<String>,
-    pub cmcd: Option<&'a Cmcd<'a>>,
-    /// A live playlist ends before the segment of this number. One that has moved beyond it cannot ([`Unfit::Moved`]):
+    pub bind: &'a dyn Fn(&AbsoluteUri<'_>, Purpose) -> Option<String>,
+    pub cmcd: Option<&'a CmcdRequest<'a>>,
+    /// A live playlist ends before the segment of this number. One that has moved beyond it cannot ([`UnfitManifest::Moved`]):
     /// whatever it has is unknown to its player.
     pub end: Option<u64>,
     /// Variables that playlists of this playback may import, with their values.
@@ -96,7 +96,7 @@ pub struct Plan<'a> {
     pub strict: bool,
 }
 
-impl Plan<'_> {
+impl EditPlan<'_> {
     /// Whether a URI is one of the player's for this playback already, rooted or with our host.
     fn is_own(&self, uri: &str) -> bool {
         let rooted = |uri: &str| uri.starts_with(self.own);
@@ -110,22 +110,22 @@ impl Plan<'_> {
     }
 }
 
-/// What players are told to report, for [`Plan::cmcd`].
-pub struct Cmcd<'a> {
+/// What players are told to report, for [`EditPlan::cmcd`].
+pub struct CmcdRequest<'a> {
     pub content: &'a str,
     pub session: &'a str,
 }
 
 /// What a manifest says that matters to a session.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Facts {
+pub struct ManifestFacts {
     /// Sound alone, as the player's playlists go: their paths at the origin.
     pub audio: Vec<String>,
     /// Some of the manifests and segments that it names are fetched past the route. What is fetched once, such as a
     /// key, shows nothing of a player.
     pub elsewhere: bool,
     /// Of the segments, keys and other data that it names.
-    pub endings: Endings,
+    pub endings: SegmentEndings,
     /// What is announced before it is there (`#EXT-X-PRELOAD-HINT`, `#EXT-X-PREFETCH`): paths at the origin. A request
     /// for it may wait there until it is.
     pub hinted: Vec<String>,
@@ -135,40 +135,40 @@ pub struct Facts {
     /// Within which time a player of something live asks for it again, if that is certain.
     pub reload: Option<Duration>,
     /// Of an HLS media playlist.
-    pub tail: Option<Tail>,
+    pub tail: Option<PlaylistTail>,
     /// Of a multivariant playlist, with their values: those that it names may import them.
     pub variables: Vec<(String, String)>,
 }
 
 /// The edits in the order of the bytes, none overlapping another.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Found {
-    pub edits: Vec<Edit>,
+pub struct ManifestEdits {
+    pub edits: Vec<TextEdit>,
     pub expansion: ExpansionCount,
-    pub facts: Facts,
+    pub facts: ManifestFacts,
     /// URIs that would leave the route and were not bound.
     pub left: usize,
 }
 
-impl Found {
-    fn new(plan: &Plan<'_>) -> Self {
+impl ManifestEdits {
+    fn new(plan: &EditPlan<'_>) -> Self {
         Self { expansion: ExpansionCount::of(plan), ..Self::default() }
     }
 
-    fn edit(&mut self, edit: Edit) {
+    fn edit(&mut self, edit: TextEdit) {
         self.expansion.edit(&edit);
         self.edits.push(edit);
     }
 
     /// Whether a manifest of this size may still be read on.
-    fn check(&self, size: usize) -> Result<(), Unfit> {
-        if self.edits.len() > MOST { Err(Unfit::Many) } else { self.expansion.check(size) }
+    fn check(&self, size: usize) -> Result<(), UnfitManifest> {
+        if self.edits.len() > MOST { Err(UnfitManifest::Many) } else { self.expansion.check(size) }
     }
 }
 
 /// Why a manifest is not edited.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Unfit {
+pub enum UnfitManifest {
     /// Not well formed, or not UTF-8.
     #[error("the manifest cannot be read")]
     Broken,
@@ -198,7 +198,7 @@ pub enum Unfit {
     Variable,
 }
 
-impl Unfit {
+impl UnfitManifest {
     /// For metrics and refusals.
     pub fn name(self) -> &'static str {
         match self {
@@ -216,7 +216,7 @@ impl Unfit {
     }
 }
 
-impl Format {
+impl ManifestFormat {
     /// By the media type of a reply, whatever parameters follow it.
     pub fn of_media_type(text: &str) -> Option<Self> {
         let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -253,21 +253,26 @@ impl Format {
 /// Reads a manifest of at most `largest` bytes.
 ///
 /// # Errors
-/// Why it cannot be edited; [`Unfit::Foreign`] alone means that nothing in it needs to be.
-pub fn read(format: Format, bytes: &[u8], plan: &Plan<'_>, largest: usize) -> Result<Found, Unfit> {
+/// Why it cannot be edited; [`UnfitManifest::Foreign`] alone means that nothing in it needs to be.
+pub fn read(
+    format: ManifestFormat,
+    bytes: &[u8],
+    plan: &EditPlan<'_>,
+    largest: usize,
+) -> Result<ManifestEdits, UnfitManifest> {
     if bytes.len() > largest {
-        return Err(Unfit::Large);
+        return Err(UnfitManifest::Large);
     }
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let shift = bytes.len() - text.len();
-    let is_part = plan.part && format == Format::Dash && text.trim_ascii_start().starts_with(b"<");
-    if !is_part && sniff(text, true) != Sniffed::Manifest(format) {
-        return Err(Unfit::Foreign);
+    let is_part = plan.part && format == ManifestFormat::Dash && text.trim_ascii_start().starts_with(b"<");
+    if !is_part && sniff(text, true) != SniffedBody::Manifest(format) {
+        return Err(UnfitManifest::Foreign);
     }
-    let text = std::str::from_utf8(text).map_err(|_| Unfit::Broken)?;
+    let text = std::str::from_utf8(text).map_err(|_| UnfitManifest::Broken)?;
     let mut found = match format {
-        Format::Dash => dash::read(text, plan)?,
-        Format::Hls => hls::read(text, plan)?,
+        ManifestFormat::Dash => dash::read(text, plan)?,
+        ManifestFormat::Hls => hls::read(text, plan)?,
     };
     let facts = &mut found.facts;
     if let Some(tail) = facts.tail.filter(|tail| facts.live == Some(true) && tail.target_s > 0) {

@@ -3,7 +3,7 @@
 //! A manifest names thousands of files in a few folders. What is found out of one file holds for every other
 //! plainly named one beside it: its URI differs in the name alone, and so does the URI by which the player
 //! reaches it. So the name stays where it is in the text, and only its folder is replaced. Whatever is not
-//! plain is worked out by itself ([`Places::bind_whole`]), and means the same.
+//! plain is worked out by itself ([`UriRewriter::bind_whole`]), and means the same.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,28 +11,28 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
-use super::playhead::Key;
-use super::uri::{Absolute, Base, Reach, is_data, names_server};
-use super::{Edit, Found, Plan, Purpose};
+use super::playhead::PathHash;
+use super::uri::{AbsoluteUri, UriBase, UriReach, is_data, names_server};
+use super::{EditPlan, ManifestEdits, Purpose, TextEdit};
 
 /// Folders that are kept in mind; picture, sound and texts of a few servers.
 const MOST: usize = 8;
 
 /// Makes a URI fit to stand in its format, one character at a time.
-pub(super) type Write = fn(&str) -> Cow<'_, str>;
+pub(super) type UriWriter = fn(&str) -> Cow<'_, str>;
 
-pub(super) struct Places {
-    folders: ArrayVec<Folder, MOST>,
+pub(super) struct UriRewriter {
+    folders: ArrayVec<FolderRewrite, MOST>,
     /// Index of the one that was used last.
     newest: usize,
-    write: Write,
+    write: UriWriter,
 }
 
 /// What is known of the plainly named files in one folder.
-struct Folder {
-    lead: Lead,
+struct FolderRewrite {
+    lead: UriDestination,
     /// Of its path at the server.
-    path: Key,
+    path: PathHash,
     /// As the text has it; empty for the manifest's own.
     text: String,
     usage: UriUsage,
@@ -48,15 +48,15 @@ pub(super) struct UriUsage {
 }
 
 /// Where one URI leads once it is edited.
-pub(super) struct Bound {
+pub(super) struct RewrittenUri {
     /// At its server.
     pub(super) path: String,
-    pub(super) standing: Standing,
+    pub(super) standing: BaseStanding,
 }
 
 /// What holds for relative URIs below a base.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Standing {
+pub(super) enum BaseStanding {
     /// They lead past the route.
     Elsewhere,
     /// They lead where its own base leads.
@@ -66,7 +66,7 @@ pub(super) enum Standing {
 }
 
 /// What becomes of a URI, or of its folder.
-enum Lead {
+enum UriDestination {
     /// It stays as it is.
     Kept,
     /// It would have to be bound, but leads to a server that the route does not have.
@@ -75,7 +75,7 @@ enum Lead {
 }
 
 /// One URI as it stands in a manifest.
-pub(super) struct Named<'a> {
+pub(super) struct ManifestUri<'a> {
     /// Its first byte.
     pub(super) at: usize,
     /// Slice of the manifest.
@@ -83,8 +83,8 @@ pub(super) struct Named<'a> {
     pub(super) usage: UriUsage,
 }
 
-impl Places {
-    pub(super) fn new(write: Write) -> Self {
+impl UriRewriter {
+    pub(super) fn new(write: UriWriter) -> Self {
         Self { folders: ArrayVec::new(), newest: 0, write }
     }
 
@@ -97,14 +97,14 @@ impl Places {
     /// query, if that is `wanted`. `plain`: what it says once the format's own marks are taken off.
     pub(super) fn bind<'a>(
         &mut self,
-        plan: &Plan<'_>,
-        base: &Base<'_>,
-        uri: &Named<'a>,
+        plan: &EditPlan<'_>,
+        base: &UriBase<'_>,
+        uri: &ManifestUri<'a>,
         plain: impl Fn(&'a str) -> Cow<'a, str>,
-        found: &mut Found,
+        found: &mut ManifestEdits,
         wanted: bool,
-    ) -> Option<Key> {
-        let Named { at, raw, usage } = *uri;
+    ) -> Option<PathHash> {
+        let ManifestUri { at, raw, usage } = *uri;
         if let Some((folder, name)) = self.folder(plan, base, uri, &plain, found) {
             note(&folder.lead, usage.purpose, at..at + folder.text.len(), found);
             if is_fetched(usage.purpose) {
@@ -113,24 +113,24 @@ impl Places {
             return wanted.then(|| folder.path.and(without_query(name)));
         }
         let bound = self.bind_whole(plan, base, at..at + raw.len(), &plain(raw), usage, found);
-        bound.filter(|_| wanted).map(|bound| Key::of(without_query(&bound.path)))
+        bound.filter(|_| wanted).map(|bound| PathHash::of(without_query(&bound.path)))
     }
 
     /// As [`Self::bind`], of one that fills this part of the text and is looked at by itself. None: it is on no
     /// server.
     pub(super) fn bind_whole(
         &mut self,
-        plan: &Plan<'_>,
-        base: &Base<'_>,
+        plan: &EditPlan<'_>,
+        base: &UriBase<'_>,
         at: Range<usize>,
         uri: &str,
         usage: UriUsage,
-        found: &mut Found,
-    ) -> Option<Bound> {
+        found: &mut ManifestEdits,
+    ) -> Option<RewrittenUri> {
         found.expansion.resolve(base.path.len() + uri.len());
         // It cannot be edited where it stands.
         if is_data(uri) && matches!(usage.purpose, Purpose::Assets | Purpose::Manifest | Purpose::Part) {
-            note(&Lead::Left, usage.purpose, at, found);
+            note(&UriDestination::Left, usage.purpose, at, found);
             return None;
         }
         let (stays, to) = resolved(base, uri)?;
@@ -139,38 +139,38 @@ impl Places {
         }
         let mut lead = lead(plan, stays, &to, uri, usage, self.write);
         // It says which part of a manifest is meant.
-        if let (Lead::To(with), Some((_, fragment))) = (&mut lead, uri.split_once('#'))
+        if let (UriDestination::To(with), Some((_, fragment))) = (&mut lead, uri.split_once('#'))
             && matches!(usage.purpose, Purpose::Manifest | Purpose::Part)
         {
             *with = format!("{with}#{}", (self.write)(fragment)).into();
         }
         note(&lead, usage.purpose, at, found);
         let standing = match &lead {
-            Lead::Kept if stays => Standing::Inherited,
-            Lead::Kept if plan.is_own(uri) => Standing::Ours,
-            Lead::To(with) if plan.is_own(with) => Standing::Ours,
-            Lead::Kept | Lead::Left | Lead::To(_) => Standing::Elsewhere,
+            UriDestination::Kept if stays => BaseStanding::Inherited,
+            UriDestination::Kept if plan.is_own(uri) => BaseStanding::Ours,
+            UriDestination::To(with) if plan.is_own(with) => BaseStanding::Ours,
+            UriDestination::Kept | UriDestination::Left | UriDestination::To(_) => BaseStanding::Elsewhere,
         };
-        Some(Bound { path: to.path, standing })
+        Some(RewrittenUri { path: to.path, standing })
     }
 
     /// The folder of a plainly named file, and the file's name with its query.
     fn folder<'a>(
         &mut self,
-        plan: &Plan<'_>,
-        base: &Base<'_>,
-        uri: &Named<'a>,
+        plan: &EditPlan<'_>,
+        base: &UriBase<'_>,
+        uri: &ManifestUri<'a>,
         plain: impl Fn(&'a str) -> Cow<'a, str>,
-        found: &mut Found,
-    ) -> Option<(&Folder, &'a str)> {
+        found: &mut ManifestEdits,
+    ) -> Option<(&FolderRewrite, &'a str)> {
         let (text, name) = split(uri.raw)?;
-        let is = |folder: &Folder| folder.usage == uri.usage && folder.text == text;
+        let is = |folder: &FolderRewrite| folder.usage == uri.usage && folder.text == text;
         if !self.folders.get(self.newest).is_some_and(is) {
             self.newest = match self.folders.iter().position(is) {
                 Some(known) => known,
                 None => {
                     found.expansion.resolve(base.path.len() + uri.raw.len());
-                    let folder = Folder::learn(plan, base, text, &plain(uri.raw), uri.usage, self.write)?;
+                    let folder = FolderRewrite::learn(plan, base, text, &plain(uri.raw), uri.usage, self.write)?;
                     self.keep(folder)
                 }
             };
@@ -178,7 +178,7 @@ impl Places {
         Some((self.folders.get(self.newest)?, name))
     }
 
-    fn keep(&mut self, folder: Folder) -> usize {
+    fn keep(&mut self, folder: FolderRewrite) -> usize {
         if self.folders.is_full() {
             // Whatever is still in use comes back.
             self.folders.clear();
@@ -188,52 +188,66 @@ impl Places {
     }
 }
 
-impl Folder {
+impl FolderRewrite {
     /// From the whole URI of one of its files. None if the name is no part of where it leads.
-    fn learn(plan: &Plan<'_>, base: &Base<'_>, text: &str, uri: &str, usage: UriUsage, write: Write) -> Option<Self> {
+    fn learn(
+        plan: &EditPlan<'_>,
+        base: &UriBase<'_>,
+        text: &str,
+        uri: &str,
+        usage: UriUsage,
+        write: UriWriter,
+    ) -> Option<Self> {
         let name = uri.strip_prefix(text)?;
-        let (stays, Absolute { authority, mut path, tls }) = resolved(base, uri)?;
+        let (stays, AbsoluteUri { authority, mut path, tls }) = resolved(base, uri)?;
         path.truncate(path.strip_suffix(name).filter(|folder| folder.ends_with('/'))?.len());
-        let key = Key::of(&path);
-        let lead = lead(plan, stays, &Absolute { authority, path, tls }, text, usage, write);
+        let key = PathHash::of(&path);
+        let lead = lead(plan, stays, &AbsoluteUri { authority, path, tls }, text, usage, write);
         Some(Self { lead, path: key, text: text.to_owned(), usage })
     }
 }
 
 /// Where a URI leads, and whether it does so by binding to the manifest's own URL.
-fn resolved<'b>(base: &Base<'b>, uri: &'b str) -> Option<(bool, Absolute<'b>)> {
+fn resolved<'b>(base: &UriBase<'b>, uri: &'b str) -> Option<(bool, AbsoluteUri<'b>)> {
     match base.reach(uri) {
-        Reach::Escapes(absolute) => Some((false, absolute)),
-        Reach::Nowhere => None,
-        Reach::Stays => Some((true, base.resolve(uri))),
+        UriReach::Escapes(absolute) => Some((false, absolute)),
+        UriReach::Nowhere => None,
+        UriReach::Stays => Some((true, base.resolve(uri))),
     }
 }
 
-fn note(lead: &Lead, purpose: Purpose, at: Range<usize>, found: &mut Found) {
+fn note(lead: &UriDestination, purpose: Purpose, at: Range<usize>, found: &mut ManifestEdits) {
     match lead {
-        Lead::Kept => {}
-        Lead::Left => {
+        UriDestination::Kept => {}
+        UriDestination::Left => {
             found.left += 1;
             found.facts.elsewhere |= matches!(purpose, Purpose::Manifest | Purpose::Segment);
         }
-        Lead::To(with) => found.edit(Edit { at, with: with.clone() }),
+        UriDestination::To(with) => found.edit(TextEdit { at, with: with.clone() }),
     }
 }
 
 /// `text`: the URI, or its folder.
-fn lead(plan: &Plan<'_>, stays: bool, to: &Absolute<'_>, text: &str, usage: UriUsage, write: Write) -> Lead {
+fn lead(
+    plan: &EditPlan<'_>,
+    stays: bool,
+    to: &AbsoluteUri<'_>,
+    text: &str,
+    usage: UriUsage,
+    write: UriWriter,
+) -> UriDestination {
     let UriUsage { absolute, purpose } = usage;
     // These are edited by their paths.
     let bound = plan.all || matches!(purpose, Purpose::Assets | Purpose::Part | Purpose::Steering);
     // Where a part's own URIs begin, only its player knows.
     let bound = bound && (!plan.part || purpose != Purpose::Segment);
     if plan.is_own(text) || (stays && !bound) || (purpose == Purpose::Beside && names_server(text)) {
-        return Lead::Kept;
+        return UriDestination::Kept;
     }
     match (plan.bind)(to, purpose).map(|bound| if absolute { plan.with_host(bound) } else { bound }) {
-        None => Lead::Left,
-        Some(bound) if bound == text => Lead::Kept,
-        Some(bound) => Lead::To(write(&bound).into()),
+        None => UriDestination::Left,
+        Some(bound) if bound == text => UriDestination::Kept,
+        Some(bound) => UriDestination::To(write(&bound).into()),
     }
 }
 
@@ -242,7 +256,7 @@ fn is_fetched(purpose: Purpose) -> bool {
 }
 
 /// The path that a URI leads to at its server, without the query.
-pub(super) fn path(base: &Base<'_>, uri: &str) -> String {
+pub(super) fn path(base: &UriBase<'_>, uri: &str) -> String {
     let mut path = base.resolve_any(uri).path;
     path.truncate(without_query(&path).len());
     path

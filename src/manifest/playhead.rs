@@ -17,12 +17,12 @@ pub struct Playheads {
     /// Where the title ends, milliseconds, if the manifest says.
     end: Option<u64>,
     listed: Arc<[(u32, u32)]>,
-    templates: Arc<[Template]>,
+    templates: Arc<[NumberedSegments]>,
 }
 
 /// Segments by number or time.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Template {
+pub(super) struct NumberedSegments {
     /// Of one segment, in units of `timescale`; only for numbers.
     pub(super) duration: u64,
     pub(super) first: u64,
@@ -33,27 +33,27 @@ pub(super) struct Template {
     /// The path at the origin, identifiers in dollars.
     pub(super) path: String,
     /// Segments of unlike length; empty: all have the duration.
-    pub(super) runs: Vec<Run>,
+    pub(super) runs: Vec<SegmentRun>,
     pub(super) timescale: u64,
 }
 
 /// Segments of one length, one after another; in units of `timescale`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Run {
+pub(super) struct SegmentRun {
     pub(super) count: u64,
     pub(super) duration: u64,
     pub(super) start: u64,
 }
 
 #[derive(Default)]
-pub(super) struct Collect {
+pub(super) struct StartCollector {
     known: HashSet<u64>,
     listed: Vec<(u32, u32)>,
-    templates: Vec<Template>,
+    templates: Vec<NumberedSegments>,
 }
 
-impl Collect {
-    pub(super) fn note(&mut self, path: Key, first_byte: u64, start_ms: u64) {
+impl StartCollector {
+    pub(super) fn note(&mut self, path: PathHash, first_byte: u64, start_ms: u64) {
         if let (true, Ok(start)) = (self.listed.len() < MOST, u32::try_from(start_ms)) {
             self.listed.push((path.at(first_byte), start));
         }
@@ -65,7 +65,7 @@ impl Collect {
 
     /// Representations share them. They are told apart by their hashes, because comparing each with all takes the
     /// product of their lengths; of two with one hash, one is lost, which costs a playhead.
-    pub(super) fn template(&mut self, template: Template) {
+    pub(super) fn template(&mut self, template: NumberedSegments) {
         let mut hasher = DefaultHasher::new();
         template.hash(&mut hasher);
         if !self.is_full_of_templates() && self.known.insert(hasher.finish()) {
@@ -87,7 +87,8 @@ impl Playheads {
 
     /// The memory that it takes, about.
     pub fn heap_bytes(&self) -> usize {
-        let template = |template: &Template| size_of_val(template) + template.path.len() + size_of_val(&*template.runs);
+        let template =
+            |template: &NumberedSegments| size_of_val(template) + template.path.len() + size_of_val(&*template.runs);
         size_of_val(&*self.listed) + self.templates.iter().map(template).sum::<usize>()
     }
 
@@ -98,7 +99,7 @@ impl Playheads {
 
     /// When the segment at this path (without query) begins, milliseconds from the title's start.
     pub fn start(&self, path: &str, first_byte: u64) -> Option<u64> {
-        let key = Key::of(path).at(first_byte);
+        let key = PathHash::of(path).at(first_byte);
         let listed = self.listed.binary_search_by_key(&key, |(key, _)| *key).ok();
         let listed = listed.and_then(|index| self.listed.get(index)).map(|(_, start)| u64::from(*start));
         // Periods may share a pattern: each goes from its own first number to the next one's.
@@ -107,7 +108,7 @@ impl Playheads {
     }
 }
 
-impl Template {
+impl NumberedSegments {
     fn start(&self, path: &str) -> Option<u64> {
         let (name, value) = matched(&self.path, path)?;
         let units = match name {
@@ -136,7 +137,7 @@ impl Template {
     /// One `S` of a timeline (ISO/IEC 23009-1, section 5.3.9.6): `t`, `d` and `r`. The last may go on to the end.
     pub(super) fn run(&mut self, start: Option<u64>, duration: u64, repeat: i64) {
         const RUNS: usize = 4096;
-        let open = |run: &Run| run.count == u64::MAX;
+        let open = |run: &SegmentRun| run.count == u64::MAX;
         let before = self.runs.last_mut().map(|run| {
             if let (true, Some(start)) = (open(run), start) {
                 run.count = start.saturating_sub(run.start).checked_div(run.duration).unwrap_or_default();
@@ -145,7 +146,7 @@ impl Template {
         });
         let count = u64::try_from(repeat).map_or(u64::MAX, |repeat| repeat.saturating_add(1));
         if self.runs.len() < RUNS {
-            self.runs.push(Run { count, duration, start: start.or(before).unwrap_or_default() });
+            self.runs.push(SegmentRun { count, duration, start: start.or(before).unwrap_or_default() });
         }
     }
 }
@@ -176,9 +177,9 @@ fn matched<'t>(template: &'t str, path: &str) -> Option<(&'t str, u64)> {
 /// A path by its hash, FNV-1a: a collision costs a wrong playhead and nothing else. Taken on for more of the
 /// path, it is that of the whole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Key(u32);
+pub(super) struct PathHash(u32);
 
-impl Key {
+impl PathHash {
     pub(super) fn of(path: &str) -> Self {
         Self(0x811c_9dc5).and(path)
     }
@@ -203,7 +204,7 @@ mod tests {
 
     #[test]
     fn templates_tell_where_a_segment_begins() {
-        let template = |path: &str| Template {
+        let template = |path: &str| NumberedSegments {
             duration: 96_000,
             first: 1,
             offset: 10_000,

@@ -1,14 +1,14 @@
 //! Tells a manifest by its first bytes, whatever its path and its media type say.
 
-use super::Format;
+use super::ManifestFormat;
 
 /// Comments may stand before the root of an MPD; what has not begun by then is no manifest.
 pub const MAX_SNIFFED_BYTES: usize = 64 * 1024;
 
 /// What the first bytes of a body tell.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Sniffed {
-    Manifest(Format),
+pub enum SniffedBody {
+    Manifest(ManifestFormat),
     /// The bytes that follow will tell.
     More,
     Other,
@@ -17,53 +17,53 @@ pub enum Sniffed {
 }
 
 /// Looks for `#EXTM3U` or another tag of playlists, or for XML whose root is an `MPD` or a `Period`, in UTF-8 or UTF-16. `whole`: no more follows.
-pub fn sniff(bytes: &[u8], whole: bool) -> Sniffed {
+pub fn sniff(bytes: &[u8], whole: bool) -> SniffedBody {
     let bytes = bytes.get(..bytes.len().min(MAX_SNIFFED_BYTES)).unwrap_or_default();
     let found = match bytes {
-        [] => Sniffed::More,
+        [] => SniffedBody::More,
         // The byte order marks of UTF-16, or an ASCII character of it without one.
         [0xff, 0xfe, rest @ ..] => narrow(rest, 0),
         [0xfe, 0xff, rest @ ..] => narrow(rest, 1),
         [0, b'#' | b'<', ..] => narrow(bytes, 1),
         [b'#' | b'<', 0, ..] => narrow(bytes, 0),
         [0xef, 0xbb, 0xbf, rest @ ..] => text(rest),
-        [0xef | 0xfe | 0xff | 0] | [0xef, 0xbb] => Sniffed::More,
+        [0xef | 0xfe | 0xff | 0] | [0xef, 0xbb] => SniffedBody::More,
         _ => text(bytes),
     };
-    let more = found == Sniffed::More && !whole && bytes.len() < MAX_SNIFFED_BYTES;
-    if found == Sniffed::More && !more { Sniffed::Other } else { found }
+    let more = found == SniffedBody::More && !whole && bytes.len() < MAX_SNIFFED_BYTES;
+    if found == SniffedBody::More && !more { SniffedBody::Other } else { found }
 }
 
 /// One byte of each two, from this one on.
-fn narrow(bytes: &[u8], from: usize) -> Sniffed {
+fn narrow(bytes: &[u8], from: usize) -> SniffedBody {
     let ascii: Vec<u8> = bytes.chunks_exact(2).filter_map(|unit| unit.get(from).copied()).collect();
     text(&ascii)
 }
 
-fn text(bytes: &[u8]) -> Sniffed {
+fn text(bytes: &[u8]) -> SniffedBody {
     let bytes = bytes.trim_ascii_start();
     match bytes.first() {
-        None => Sniffed::More,
+        None => SniffedBody::More,
         Some(b'#') => playlist(bytes),
         Some(b'<') => xml(bytes),
-        Some(_) => Sniffed::Other,
+        Some(_) => SniffedBody::Other,
     }
 }
 
 /// Up to the first tag. Some players ask for no `#EXTM3U`, and let comments stand before it.
-fn playlist(bytes: &[u8]) -> Sniffed {
+fn playlist(bytes: &[u8]) -> SniffedBody {
     const TAG: &[u8] = b"#EXT";
     let mut lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii_start);
     let first = lines.find(|line| line.starts_with(TAG) || !(line.is_empty() || line.starts_with(b"#")));
     match first {
-        Some(line) if line.starts_with(TAG) => Sniffed::Manifest(Format::Hls),
-        Some(_) => Sniffed::Other,
-        None => Sniffed::More,
+        Some(line) if line.starts_with(TAG) => SniffedBody::Manifest(ManifestFormat::Hls),
+        Some(_) => SniffedBody::Other,
+        None => SniffedBody::More,
     }
 }
 
 /// Up to the name of the root.
-fn xml(mut bytes: &[u8]) -> Sniffed {
+fn xml(mut bytes: &[u8]) -> SniffedBody {
     loop {
         bytes = bytes.trim_ascii_start();
         let after = match bytes {
@@ -74,9 +74,9 @@ fn xml(mut bytes: &[u8]) -> Sniffed {
             [b'<', b'!', ..] if bytes.len() < 4 => None,
             [b'<', name @ ..] => return root(name),
             [] => None,
-            _ => return Sniffed::Other,
+            _ => return SniffedBody::Other,
         };
-        let Some(after) = after else { return Sniffed::More };
+        let Some(after) = after else { return SniffedBody::More };
         bytes = after;
     }
 }
@@ -93,15 +93,15 @@ fn behind_doctype(bytes: &[u8]) -> Option<&[u8]> {
     }
 }
 
-fn root(bytes: &[u8]) -> Sniffed {
+fn root(bytes: &[u8]) -> SniffedBody {
     let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>');
-    let Some(end) = bytes.iter().position(ends) else { return Sniffed::More };
+    let Some(end) = bytes.iter().position(ends) else { return SniffedBody::More };
     let name = bytes.get(..end).unwrap_or_default();
     let local = memchr::memrchr(b':', name).and_then(|colon| name.get(colon + 1..)).unwrap_or(name);
     match local {
-        b"MPD" => Sniffed::Manifest(Format::Dash),
-        b"Period" => Sniffed::Part,
-        _ => Sniffed::Other,
+        b"MPD" => SniffedBody::Manifest(ManifestFormat::Dash),
+        b"Period" => SniffedBody::Part,
+        _ => SniffedBody::Other,
     }
 }
 
@@ -109,8 +109,8 @@ fn root(bytes: &[u8]) -> Sniffed {
 mod tests {
     use super::*;
 
-    const HLS: Sniffed = Sniffed::Manifest(Format::Hls);
-    const DASH: Sniffed = Sniffed::Manifest(Format::Dash);
+    const HLS: SniffedBody = SniffedBody::Manifest(ManifestFormat::Hls);
+    const DASH: SniffedBody = SniffedBody::Manifest(ManifestFormat::Dash);
 
     #[test]
     fn a_manifest_is_told_by_its_first_bytes() {
@@ -120,28 +120,28 @@ mod tests {
             ("\r\n \t#EXTM3U\r", HLS),
             ("#EXTINF:4,\n1.ts", HLS),
             ("# a comment\r\n\n  #EXTM3U\n", HLS),
-            ("#EX", Sniffed::Other),
-            ("#!/bin/sh\n", Sniffed::Other),
-            ("# a list\n1.ts\n#EXTM3U\n", Sniffed::Other),
+            ("#EX", SniffedBody::Other),
+            ("#!/bin/sh\n", SniffedBody::Other),
+            ("# a list\n1.ts\n#EXTM3U\n", SniffedBody::Other),
             ("<MPD/>", DASH),
             ("\u{feff}<?xml version=\"1.0\"?>\n<!-- <html> -->\n<d:MPD\nx='1'>", DASH),
             ("<!DOCTYPE MPD [<!ENTITY a \"b>\">]><MPD>", DASH),
             ("<!DOCTYPE MPD><MPD>", DASH),
-            ("<Period id='1'>", Sniffed::Part),
-            ("<x:Period/>", Sniffed::Part),
-            ("<html><MPD/></html>", Sniffed::Other),
-            ("<MPDx/>", Sniffed::Other),
-            ("<tt xmlns=\"http://www.w3.org/ns/ttml\"/>", Sniffed::Other),
-            ("WEBVTT\n", Sniffed::Other),
-            ("G@\0", Sniffed::Other),
-            ("\0\0\0\u{18}ftyp", Sniffed::Other),
-            ("{}", Sniffed::Other),
-            ("", Sniffed::Other),
+            ("<Period id='1'>", SniffedBody::Part),
+            ("<x:Period/>", SniffedBody::Part),
+            ("<html><MPD/></html>", SniffedBody::Other),
+            ("<MPDx/>", SniffedBody::Other),
+            ("<tt xmlns=\"http://www.w3.org/ns/ttml\"/>", SniffedBody::Other),
+            ("WEBVTT\n", SniffedBody::Other),
+            ("G@\0", SniffedBody::Other),
+            ("\0\0\0\u{18}ftyp", SniffedBody::Other),
+            ("{}", SniffedBody::Other),
+            ("", SniffedBody::Other),
         ] {
             assert_eq!(sniff(text.as_bytes(), true), expected, "{text:?}");
             // However the bytes come in, what they tell is told as early as can be, and never otherwise.
             let early = (0..text.len()).map(|end| sniff(&text.as_bytes()[..end], false));
-            let first = early.into_iter().find(|found| *found != Sniffed::More).unwrap_or(expected);
+            let first = early.into_iter().find(|found| *found != SniffedBody::More).unwrap_or(expected);
             assert_eq!(first, expected, "{text:?}");
             for little in [true, false] {
                 let units = text.trim_start_matches('\u{feff}').encode_utf16().map(|unit| unit.to_be_bytes());
@@ -153,7 +153,7 @@ mod tests {
         }
         for whole in ["<MPD ", "#EXT", "# a\n#EXT"] {
             for end in 1..whole.len() {
-                assert_eq!(sniff(&whole.as_bytes()[..end], false), Sniffed::More);
+                assert_eq!(sniff(&whole.as_bytes()[..end], false), SniffedBody::More);
             }
         }
     }
@@ -162,6 +162,6 @@ mod tests {
     fn what_begins_late_is_no_manifest() {
         let text = |spaces: usize| format!("{}<MPD>", " ".repeat(spaces));
         assert_eq!(sniff(text(60_000).as_bytes(), true), DASH);
-        assert_eq!(sniff(text(70_000).as_bytes(), false), Sniffed::Other);
+        assert_eq!(sniff(text(70_000).as_bytes(), false), SniffedBody::Other);
     }
 }

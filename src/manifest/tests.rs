@@ -7,22 +7,22 @@ mod uris;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::uri::Reach;
+use super::uri::UriReach;
 use super::*;
 
 const OWN: &str = "/media/~p/0123/";
 const SITE: &str = "http://proxy.test";
 
-fn bind(to: &Absolute<'_>, purpose: Purpose) -> Option<String> {
+fn bind(to: &AbsoluteUri<'_>, purpose: Purpose) -> Option<String> {
     let scheme = if to.tls { "s" } else { "" };
     (purpose != Purpose::Data || to.authority != "keys.example")
         .then(|| format!("{OWN}~h/{}{scheme}{}", to.authority, to.path))
 }
 
-fn plan() -> Plan<'static> {
-    Plan {
+fn plan() -> EditPlan<'static> {
+    EditPlan {
         all: false,
-        base: Base { authority: "cdn.example", path: "/vod/show/main", root: "/vod/", tls: true },
+        base: UriBase { authority: "cdn.example", path: "/vod/show/main", root: "/vod/", tls: true },
         bind: &bind,
         cmcd: None,
         end: None,
@@ -37,7 +37,7 @@ fn plan() -> Plan<'static> {
     }
 }
 
-fn edited(format: Format, text: &str, plan: &Plan<'_>) -> String {
+fn edited(format: ManifestFormat, text: &str, plan: &EditPlan<'_>) -> String {
     let bytes = Bytes::copy_from_slice(text.as_bytes());
     let found = read(format, &bytes, plan, LARGEST).unwrap();
     String::from_utf8(apply(&bytes, &found.edits).unwrap().to_vec()).unwrap()
@@ -61,26 +61,30 @@ fn a_live_playlist_keeps_to_the_route() {
         .replace("//other.example/8", "/media/~p/0123/~h/other.examples/8")
         .replace("\"../../9.1", "\"/media/~p/0123/~h/cdn.examples/9.1")
         .replace("\"/a/live", "\"/media/~p/0123/~h/cdn.examples/a/live");
-    assert_eq!(edited(Format::Hls, LIVE, &plan()), expected);
-    let found = read(Format::Hls, LIVE.as_bytes(), &plan(), LARGEST).unwrap();
+    assert_eq!(edited(ManifestFormat::Hls, LIVE, &plan()), expected);
+    let found = read(ManifestFormat::Hls, LIVE.as_bytes(), &plan(), LARGEST).unwrap();
     assert_eq!(found.left, 1, "the key stays where it is");
     assert_eq!(found.facts.live, Some(true));
-    assert_eq!(found.facts.tail, Some(Tail { discontinuity: 3, next: 9, target_s: 4 }));
-    let ended = edited(Format::Hls, LIVE, &Plan { end: Some(9), ..plan() });
+    assert_eq!(found.facts.tail, Some(PlaylistTail { discontinuity: 3, next: 9, target_s: 4 }));
+    let ended = edited(ManifestFormat::Hls, LIVE, &EditPlan { end: Some(9), ..plan() });
     let (kept, _) = expected.split_once("#EXT-X-PART:").unwrap();
     assert_eq!(ended, format!("{kept}#EXT-X-ENDLIST\n"), "what comes after the last segment is no part of it");
-    let ended = edited(Format::Hls, LIVE, &Plan { end: Some(8), ..plan() });
+    let ended = edited(ManifestFormat::Hls, LIVE, &EditPlan { end: Some(8), ..plan() });
     let (kept, _) = expected.split_once("#EXT-X-DISCONTINUITY\r").unwrap();
     assert_eq!(ended, format!("{kept}#EXT-X-ENDLIST\n"));
     for end in [1, 7] {
-        let plan = Plan { end: Some(end), ..plan() };
-        assert_eq!(read(Format::Hls, LIVE.as_bytes(), &plan, LARGEST), Err(Unfit::Moved), "its window has moved on");
+        let plan = EditPlan { end: Some(end), ..plan() };
+        assert_eq!(
+            read(ManifestFormat::Hls, LIVE.as_bytes(), &plan, LARGEST),
+            Err(UnfitManifest::Moved),
+            "its window has moved on"
+        );
     }
 }
 
 #[test]
 fn steering_keeps_to_the_route_or_is_taken_off() {
-    let none = |_: &Absolute<'_>, _: Purpose| None;
+    let none = |_: &AbsoluteUri<'_>, _: Purpose| None;
     let hls =
         "#EXTM3U\n#EXT-X-CONTENT-STEERING:SERVER-URI=\"URI\",PATHWAY-ID=\"a\"\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
     let dash = "<MPD><ContentSteering defaultServiceLocation=\"a\">URI</ContentSteering><Period/></MPD>";
@@ -89,22 +93,22 @@ fn steering_keeps_to_the_route_or_is_taken_off() {
         ("s.json", "/media/~p/0123/~h/cdn.examples/vod/show/s.json"),
     ] {
         let (hls, dash) = (hls.replace("URI=\"URI", &format!("URI=\"{uri}")), dash.replace("URI", uri));
-        assert_eq!(edited(Format::Hls, &hls, &plan()), hls.replace(uri, bound));
-        assert_eq!(edited(Format::Dash, &dash, &plan()), dash.replace(uri, &format!("{SITE}{bound}")));
-        let nowhere = Plan { bind: &none, ..plan() };
-        let without = edited(Format::Hls, &hls, &nowhere);
+        assert_eq!(edited(ManifestFormat::Hls, &hls, &plan()), hls.replace(uri, bound));
+        assert_eq!(edited(ManifestFormat::Dash, &dash, &plan()), dash.replace(uri, &format!("{SITE}{bound}")));
+        let nowhere = EditPlan { bind: &none, ..plan() };
+        let without = edited(ManifestFormat::Hls, &hls, &nowhere);
         assert_eq!(without, "#EXTM3U\n#\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n");
-        assert_eq!(edited(Format::Dash, &dash, &nowhere), "<MPD><Period/></MPD>");
-        assert_eq!(read(Format::Hls, hls.as_bytes(), &nowhere, LARGEST).unwrap().left, 0);
+        assert_eq!(edited(ManifestFormat::Dash, &dash, &nowhere), "<MPD><Period/></MPD>");
+        assert_eq!(read(ManifestFormat::Hls, hls.as_bytes(), &nowhere, LARGEST).unwrap().left, 0);
     }
     // A list that stands in the manifest itself is one that we do not see, and of two the player chooses.
-    let only = |to: &Absolute<'_>, purpose: Purpose| bind(to, purpose).filter(|_| to.authority == "steer.example");
+    let only = |to: &AbsoluteUri<'_>, purpose: Purpose| bind(to, purpose).filter(|_| to.authority == "steer.example");
     for uri in ["data:application/json,{}", "https://steer.example/s\",SERVER-URI=\"https://elsewhere.example/s"] {
         let hls = hls.replace("URI=\"URI", &format!("URI=\"{uri}"));
-        let without = edited(Format::Hls, &hls, &Plan { bind: &only, ..plan() });
+        let without = edited(ManifestFormat::Hls, &hls, &EditPlan { bind: &only, ..plan() });
         assert_eq!(without, "#EXTM3U\n#\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n");
     }
-    assert_eq!(edited(Format::Dash, &dash.replace("URI", "data:,{}"), &plan()), "<MPD><Period/></MPD>");
+    assert_eq!(edited(ManifestFormat::Dash, &dash.replace("URI", "data:,{}"), &plan()), "<MPD><Period/></MPD>");
 }
 
 #[test]
@@ -117,10 +121,10 @@ fn a_multivariant_playlist_keeps_to_the_route() {
     let expected = text
         .replace("{$host}/a", "/media/~p/0123/~h/other.examples/a")
         .replace("\"/i", "\"/media/~p/0123/~h/cdn.examples/i");
-    assert_eq!(edited(Format::Hls, text, &plan()), expected);
-    let found = read(Format::Hls, text.as_bytes(), &plan(), LARGEST).unwrap();
+    assert_eq!(edited(ManifestFormat::Hls, text, &plan()), expected);
+    let found = read(ManifestFormat::Hls, text.as_bytes(), &plan(), LARGEST).unwrap();
     assert_eq!((found.facts.live, found.facts.audio), (None, vec!["/a.m3u8".to_owned()]));
-    let all = edited(Format::Hls, text, &Plan { all: true, ..plan() });
+    let all = edited(ManifestFormat::Hls, text, &EditPlan { all: true, ..plan() });
     assert!(all.contains("\n/media/~p/0123/~h/cdn.examples/vod/show/v.m3u8\n"), "{all}");
 }
 
@@ -128,7 +132,7 @@ fn a_multivariant_playlist_keeps_to_the_route() {
 fn a_title_tells_where_its_segments_begin() {
     let text = "#EXTM3U\n#EXTINF:2.0,\n#EXT-X-BYTERANGE:10@5\nv.mp4\n#EXTINF:2.5,\n#EXT-X-BYTERANGE:10\nv.mp4\n\
         #EXTINF:2,\n../x/3.ts?t=1\n#EXT-X-ENDLIST";
-    let facts = read(Format::Hls, text.as_bytes(), &plan(), LARGEST).unwrap().facts;
+    let facts = read(ManifestFormat::Hls, text.as_bytes(), &plan(), LARGEST).unwrap().facts;
     let starts = [("/vod/show/v.mp4", 5), ("/vod/show/v.mp4", 15), ("/vod/x/3.ts", 0), ("/vod/show/v.mp4", 6)];
     let starts = starts.map(|(path, first)| facts.playheads.start(path, first));
     assert_eq!(starts, [Some(0), Some(2000), Some(4500), None]);
@@ -144,7 +148,7 @@ fn a_timeline_tells_where_its_segments_begin() {
         </SegmentTimeline></SegmentTemplate></AdaptationSet></Period><Period><AdaptationSet>
          <SegmentTemplate media="$RepresentationID$/$Number$.m4s" startNumber="15" duration="4"/>
         </AdaptationSet></Period></MPD>"#;
-    let playheads = read(Format::Dash, text.as_bytes(), &plan(), LARGEST).unwrap().facts.playheads;
+    let playheads = read(ManifestFormat::Dash, text.as_bytes(), &plan(), LARGEST).unwrap().facts.playheads;
     let starts =
         [4, 5, 7, 8, 9, 11, 12, 14, 15, 16].map(|number| playheads.start(&format!("/vod/show/v/{number}.m4s"), 0));
     let expected =
@@ -183,20 +187,20 @@ fn an_mpd_keeps_to_the_route() {
         .replace("\"../../../i", "\"/media/~p/0123/~h/other.examples/i")
         .replace("\"HTTPS://cdn.example/i", "\"/media/~p/0123/~h/cdn.examples/i")
         .replace("\"//cdn.example/x", "\"/media/~p/0123/~h/cdn.examples/x");
-    assert_eq!(edited(Format::Dash, MPD, &plan()), expected);
-    let licensed = edited(Format::Dash, MPD, &Plan { license: Some("https://us/l?a&b"), ..plan() });
+    assert_eq!(edited(ManifestFormat::Dash, MPD, &plan()), expected);
+    let licensed = edited(ManifestFormat::Dash, MPD, &EditPlan { license: Some("https://us/l?a&b"), ..plan() });
     let expected = expected
         .replace("https://lic.example/wv", "https://us/l?a&amp;b")
         .replace("https://lic.example/pr", "https://us/l?a&amp;b");
     assert_eq!(licensed, expected);
-    let facts = read(Format::Dash, MPD.as_bytes(), &plan(), LARGEST).unwrap().facts;
+    let facts = read(ManifestFormat::Dash, MPD.as_bytes(), &plan(), LARGEST).unwrap().facts;
     assert_eq!((facts.live, facts.playheads.start("/s/3.m4s", 0)), (Some(false), Some(18_000)));
 }
 
 #[test]
 fn reports_are_asked_for_once_and_where_they_are_read() {
-    let cmcd = Cmcd { content: "a&b", session: "s" };
-    let plan = Plan { cmcd: Some(&cmcd), ..plan() };
+    let cmcd = CmcdRequest { content: "a&b", session: "s" };
+    let plan = EditPlan { cmcd: Some(&cmcd), ..plan() };
     let wanted = "<ClientDataReporting><CMCDParameters schemeIdUri=\"urn:mpeg:dash:cta-5004:2023\" version=\"1\" \
         mode=\"query\" sessionID=\"s\" contentID=\"a&amp;b\" keys=\"sid cid br d ot bl pr sf st nor su bs mtp\" \
         includeInRequests=\"segment mpd\"/></ClientDataReporting>";
@@ -220,11 +224,11 @@ fn reports_are_asked_for_once_and_where_they_are_read() {
              </ServiceDescription><Period/></MPD>",
         ),
     ] {
-        assert_eq!(edited(Format::Dash, text, &plan), expected.replace("{}", wanted));
-        let twice = edited(Format::Dash, &edited(Format::Dash, text, &plan), &plan);
+        assert_eq!(edited(ManifestFormat::Dash, text, &plan), expected.replace("{}", wanted));
+        let twice = edited(ManifestFormat::Dash, &edited(ManifestFormat::Dash, text, &plan), &plan);
         assert_eq!(twice, expected.replace("{}", wanted));
     }
-    let prefixed = edited(Format::Dash, "<d:MPD><d:Period/></d:MPD>", &plan);
+    let prefixed = edited(ManifestFormat::Dash, "<d:MPD><d:Period/></d:MPD>", &plan);
     assert!(prefixed.starts_with("<d:MPD><d:ServiceDescription id=\"0\"><d:ClientDataReporting>"), "{prefixed}");
 }
 
@@ -232,25 +236,28 @@ fn reports_are_asked_for_once_and_where_they_are_read() {
 fn what_is_no_manifest_or_too_much_of_one_is_told() {
     let deep = format!("<MPD>{}", "<a>".repeat(40));
     let many = format!("#EXTM3U\n{}", "\n".repeat(MOST));
-    let rows: [(Format, &[u8], Unfit); 10] = [
-        (Format::Hls, b"<html>", Unfit::Foreign),
-        (Format::Hls, b"", Unfit::Foreign),
-        (Format::Hls, b"#EXTM3U\n\xff", Unfit::Broken),
-        (Format::Dash, b"{}", Unfit::Foreign),
-        (Format::Dash, b"<MPD><Period></MPD>", Unfit::Broken),
-        (Format::Dash, b"<!DOCTYPE x [<!ENTITY a 'b'>]><MPD><Period/></MPD>", Unfit::Broken),
-        (Format::Dash, b"<!DOCTYPE MPD><MPD><Period/></MPD>", Unfit::Broken),
-        (Format::Dash, b"<x>MPD</x>", Unfit::Foreign),
-        (Format::Dash, deep.as_bytes(), Unfit::Deep),
-        (Format::Hls, many.as_bytes(), Unfit::Many),
+    let rows: [(ManifestFormat, &[u8], UnfitManifest); 10] = [
+        (ManifestFormat::Hls, b"<html>", UnfitManifest::Foreign),
+        (ManifestFormat::Hls, b"", UnfitManifest::Foreign),
+        (ManifestFormat::Hls, b"#EXTM3U\n\xff", UnfitManifest::Broken),
+        (ManifestFormat::Dash, b"{}", UnfitManifest::Foreign),
+        (ManifestFormat::Dash, b"<MPD><Period></MPD>", UnfitManifest::Broken),
+        (ManifestFormat::Dash, b"<!DOCTYPE x [<!ENTITY a 'b'>]><MPD><Period/></MPD>", UnfitManifest::Broken),
+        (ManifestFormat::Dash, b"<!DOCTYPE MPD><MPD><Period/></MPD>", UnfitManifest::Broken),
+        (ManifestFormat::Dash, b"<x>MPD</x>", UnfitManifest::Foreign),
+        (ManifestFormat::Dash, deep.as_bytes(), UnfitManifest::Deep),
+        (ManifestFormat::Hls, many.as_bytes(), UnfitManifest::Many),
     ];
     for (format, bytes, unfit) in rows {
         assert_eq!(read(format, bytes, &plan(), LARGEST), Err(unfit), "{}", unfit.name());
     }
-    assert!(read(Format::Dash, b"<MPD><Period/></MPD>", &plan(), LARGEST).is_ok(), "without a DOCTYPE it is one");
+    assert!(
+        read(ManifestFormat::Dash, b"<MPD><Period/></MPD>", &plan(), LARGEST).is_ok(),
+        "without a DOCTYPE it is one"
+    );
     let text = b"#EXTM3U\n";
-    assert_eq!(read(Format::Hls, text, &plan(), text.len() - 1), Err(Unfit::Large));
-    assert!(read(Format::Hls, text, &plan(), text.len()).is_ok(), "as large as it may be");
+    assert_eq!(read(ManifestFormat::Hls, text, &plan(), text.len() - 1), Err(UnfitManifest::Large));
+    assert!(read(ManifestFormat::Hls, text, &plan(), text.len()).is_ok(), "as large as it may be");
 }
 
 /// What is known of a folder holds for its base and its variables alone.
@@ -259,15 +266,15 @@ fn a_folder_is_not_taken_for_another_of_the_same_text() {
     let text = "<MPD><Period><BaseURL>https://other.example/a/</BaseURL><AdaptationSet><SegmentList>\
         <SegmentURL media=\"../1\"/></SegmentList></AdaptationSet></Period><Period><SegmentList>\
         <SegmentURL media=\"../1\"/></SegmentList></Period></MPD>";
-    let all = edited(Format::Dash, text, &Plan { all: true, ..plan() });
+    let all = edited(ManifestFormat::Dash, text, &EditPlan { all: true, ..plan() });
     let bound: Vec<_> = all.split("media=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert_eq!(bound, ["/media/~p/0123/~h/other.examples/1", "/media/~p/0123/~h/cdn.examples/vod/1"]);
     let text = "#EXTM3U\n{$h}/1.ts\n#EXT-X-DEFINE:NAME=\"h\",VALUE=\"//other.example\"\n{$h}/1.ts\n";
-    let once = edited(Format::Hls, text, &plan());
+    let once = edited(ManifestFormat::Hls, text, &plan());
     assert!(once.ends_with("\n/media/~p/0123/~h/other.examples/1.ts\n") && once.contains("\n{$h}/1.ts\n"), "{once}");
     // The folder of both lines reads the same; with the variable the second one leads out of the route.
     let text = "#EXTM3U\nv{$up}/1.ts\n#EXT-X-DEFINE:NAME=\"up\",VALUE=\"/../../../..\"\nv{$up}/1.ts\n";
-    let once = edited(Format::Hls, text, &plan());
+    let once = edited(ManifestFormat::Hls, text, &plan());
     assert!(once.ends_with("\n/media/~p/0123/~h/cdn.examples/1.ts\n") && once.contains("\nv{$up}/1.ts\n#"), "{once}");
 }
 
@@ -279,16 +286,16 @@ fn a_playlist_with_more_variables_than_are_followed_is_refused() {
         let defined: String = (1..=count).map(define).collect();
         format!("#EXTM3U\n{defined}v{{$v{count}}}/1.ts\n")
     };
-    let once = edited(Format::Hls, &playlist(64), &plan());
+    let once = edited(ManifestFormat::Hls, &playlist(64), &plan());
     assert!(once.ends_with("\n/media/~p/0123/~h/cdn.examples/1.ts\n"), "{once}");
-    assert_eq!(read(Format::Hls, playlist(65).as_bytes(), &plan(), LARGEST), Err(Unfit::Many));
+    assert_eq!(read(ManifestFormat::Hls, playlist(65).as_bytes(), &plan(), LARGEST), Err(UnfitManifest::Many));
 }
 
 /// It names other playlists, and a kill of a live stream puts no end into it.
 #[test]
 fn a_multivariant_playlist_is_neither_live_nor_ended_and_leads_to_manifests() {
     let asked = std::cell::RefCell::new(Vec::new());
-    let bind = |to: &Absolute<'_>, purpose: Purpose| {
+    let bind = |to: &AbsoluteUri<'_>, purpose: Purpose| {
         asked.borrow_mut().push(purpose);
         bind(to, purpose)
     };
@@ -297,7 +304,9 @@ fn a_multivariant_playlist_is_neither_live_nor_ended_and_leads_to_manifests() {
         "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"a\",URI=\"/v.m3u8\"\n",
     ] {
         asked.borrow_mut().clear();
-        let found = read(Format::Hls, text.as_bytes(), &Plan { bind: &bind, end: Some(3), ..plan() }, LARGEST).unwrap();
+        let found =
+            read(ManifestFormat::Hls, text.as_bytes(), &EditPlan { bind: &bind, end: Some(3), ..plan() }, LARGEST)
+                .unwrap();
         assert_eq!((found.facts.live, found.facts.tail), (None, None), "{text}");
         assert_eq!(*asked.borrow(), [Purpose::Manifest], "{text}");
         assert_eq!(found.edits.len(), 1, "{text}");
@@ -308,7 +317,8 @@ fn a_multivariant_playlist_is_neither_live_nor_ended_and_leads_to_manifests() {
 #[test]
 fn an_end_stands_on_a_line_of_its_own() {
     let head = "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:4,\n7.ts";
-    let ended = |rest: &str, end| edited(Format::Hls, &format!("{head}{rest}"), &Plan { end: Some(end), ..plan() });
+    let ended =
+        |rest: &str, end| edited(ManifestFormat::Hls, &format!("{head}{rest}"), &EditPlan { end: Some(end), ..plan() });
     for (rest, end, expected) in [
         ("", 8, "\n#EXT-X-ENDLIST\n"),
         ("\n", 8, "\n#EXT-X-ENDLIST\n"),
@@ -330,9 +340,9 @@ fn a_document_type_is_refused_wherever_it_stands() {
         "<?xml version=\"1.0\"?><!-- x --><!DOCTYPE MPD SYSTEM \"https://other.example/x.dtd\"><MPD></MPD>",
         "<MPD><!DOCTYPE MPD></MPD>",
     ] {
-        assert_eq!(read(Format::Dash, text.as_bytes(), &plan(), LARGEST), Err(Unfit::Broken), "{text}");
+        assert_eq!(read(ManifestFormat::Dash, text.as_bytes(), &plan(), LARGEST), Err(UnfitManifest::Broken), "{text}");
     }
-    assert!(read(Format::Dash, b"<MPD></MPD>", &plan(), LARGEST).is_ok());
+    assert!(read(ManifestFormat::Dash, b"<MPD></MPD>", &plan(), LARGEST).is_ok());
 }
 
 /// Above its own root no URI of the route's server may lead; another server is whole.
@@ -340,7 +350,7 @@ fn a_document_type_is_refused_wherever_it_stands() {
 fn a_base_on_another_server_has_no_root_but_its_own() {
     let text = |base: &str| format!("<MPD><BaseURL>{base}</BaseURL><SegmentURL media=\"../../x/1.m4s\"/></MPD>");
     let media = |base: &str| {
-        let text = edited(Format::Dash, &text(base), &plan());
+        let text = edited(ManifestFormat::Dash, &text(base), &plan());
         text.split("media=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
     };
     for (base, bound) in [
@@ -361,13 +371,13 @@ fn a_base_on_another_server_has_no_root_but_its_own() {
 #[test]
 fn a_step_upward_is_never_taken_for_a_name() {
     for up in ["..", "%2e%2e", "%2E%2e", ".%2e", "%2e.", "..?x", "%2e%2e?x=1", "%2E%2E#f"] {
-        let text = edited(Format::Hls, &format!("#EXTM3U\n../1.ts\n../{up}\n"), &plan());
+        let text = edited(ManifestFormat::Hls, &format!("#EXTM3U\n../1.ts\n../{up}\n"), &plan());
         let query = up.find('?').map_or("", |at| &up[at..]);
         assert_eq!(text, format!("#EXTM3U\n../1.ts\n{OWN}~h/cdn.examples/{query}\n"), "{up}");
     }
     for name in ["a..", "a%2e%2e", "1..ts"] {
         let text = format!("#EXTM3U\n../1.ts\n../{name}\n");
-        assert_eq!(edited(Format::Hls, &text, &plan()), text, "{name}");
+        assert_eq!(edited(ManifestFormat::Hls, &text, &plan()), text, "{name}");
     }
 }
 
@@ -375,11 +385,14 @@ fn a_step_upward_is_never_taken_for_a_name() {
 #[test]
 fn a_manifest_is_known_however_it_begins_and_its_lines_end() {
     let (head, bound) = ("\n \t#EXTM3U\n", "/media/~p/0123/~h/other.examples/1.ts");
-    assert_eq!(edited(Format::Hls, &format!("{head}//other.example/1.ts\n"), &plan()), format!("{head}{bound}\n"));
+    assert_eq!(
+        edited(ManifestFormat::Hls, &format!("{head}//other.example/1.ts\n"), &plan()),
+        format!("{head}{bound}\n")
+    );
     let text = "#EXTM3U\r#EXTINF:4,\r//other.example/1.ts\r#EXT-X-MAP:URI=\"//other.example/1.ts\"\r";
-    assert_eq!(edited(Format::Hls, text, &plan()), text.replace("//other.example/1.ts", bound));
+    assert_eq!(edited(ManifestFormat::Hls, text, &plan()), text.replace("//other.example/1.ts", bound));
     let text = format!("<!--{}--><MPD><BaseURL>//other.example/1.ts</BaseURL></MPD>", "x".repeat(5000));
-    assert_eq!(edited(Format::Dash, &text, &plan()), text.replace("//other.example/1.ts", bound));
+    assert_eq!(edited(ManifestFormat::Dash, &text, &plan()), text.replace("//other.example/1.ts", bound));
 }
 
 /// Its bytes stand before everything, and every edit behind them.
@@ -387,8 +400,8 @@ fn a_manifest_is_known_however_it_begins_and_its_lines_end() {
 fn a_byte_order_mark_shifts_every_edit() {
     let bound = "/media/~p/0123/~h/other.examples/1.ts";
     for (format, text) in [
-        (Format::Hls, "\u{feff}#EXTM3U\n//other.example/1.ts\n/x/../y\n//other.example/1.ts\n"),
-        (Format::Dash, "\u{feff}<MPD><BaseURL>//other.example/1.ts</BaseURL></MPD>"),
+        (ManifestFormat::Hls, "\u{feff}#EXTM3U\n//other.example/1.ts\n/x/../y\n//other.example/1.ts\n"),
+        (ManifestFormat::Dash, "\u{feff}<MPD><BaseURL>//other.example/1.ts</BaseURL></MPD>"),
     ] {
         let expected =
             text.replace("//other.example/1.ts", bound).replace("/x/../y", "/media/~p/0123/~h/cdn.examples/y");
@@ -408,7 +421,7 @@ fn dots_in_absolute_uris_are_worked_out() {
         ("//other.example/a/b/%2e%2e", "~h/other.examples/a/"),
         ("//other.example/a//b.ts", "~h/other.examples/a//b.ts"),
     ] {
-        let text = edited(Format::Hls, &format!("#EXTM3U\n{uri}\n"), &plan());
+        let text = edited(ManifestFormat::Hls, &format!("#EXTM3U\n{uri}\n"), &plan());
         assert_eq!(text, format!("#EXTM3U\n{OWN}{bound}\n"), "{uri}");
     }
 }
@@ -419,7 +432,7 @@ fn a_template_that_is_inherited_binds_to_the_base_of_its_heir() {
     let text = "<MPD><Period><AdaptationSet><SegmentTemplate media=\"$Number$.m4s\" initialization=\"i/1.mp4\"/>\
         <Representation><BaseURL>a/</BaseURL></Representation><Representation><BaseURL>b/</BaseURL></Representation>\
         </AdaptationSet><AdaptationSet><SegmentTemplate media=\"x.m4s\"/></AdaptationSet></Period></MPD>";
-    let all = edited(Format::Dash, text, &Plan { all: true, ..plan() });
+    let all = edited(ManifestFormat::Dash, text, &EditPlan { all: true, ..plan() });
     let at = "/media/~p/0123/~h/cdn.examples/vod/show/";
     let expected = text.replace(">a/", &format!(">{at}a/")).replace(">b/", &format!(">{at}b/"));
     assert_eq!(all, expected.replace("x.m4s", &format!("{at}x.m4s")));
@@ -432,7 +445,7 @@ fn a_list_that_is_inherited_binds_to_the_base_of_its_heir() {
         <SegmentURL media=\"1.m4s\"/></SegmentList><Representation><BaseURL>a/</BaseURL></Representation>\
         </AdaptationSet><AdaptationSet><SegmentList><SegmentURL media=\"2.m4s\"/></SegmentList></AdaptationSet>\
         </Period></MPD>";
-    let all = edited(Format::Dash, text, &Plan { all: true, ..plan() });
+    let all = edited(ManifestFormat::Dash, text, &EditPlan { all: true, ..plan() });
     let at = "/media/~p/0123/~h/cdn.examples/vod/show/";
     let expected = text.replace(">a/", &format!(">{at}a/")).replace("2.m4s", &format!("{at}2.m4s"));
     assert_eq!(all, expected);
@@ -449,7 +462,7 @@ fn a_template_that_is_inherited_and_not_relative_stays_bound() {
             )
         };
         for all in [false, true] {
-            let edited = edited(Format::Dash, &text(uri, "https://c.example/"), &Plan { all, ..plan() });
+            let edited = edited(ManifestFormat::Dash, &text(uri, "https://c.example/"), &EditPlan { all, ..plan() });
             assert_eq!(edited, text(&format!("{OWN}~h/{bound}"), &format!("{OWN}~h/c.examples/")), "{uri}");
         }
     }
@@ -464,9 +477,12 @@ fn only_links_and_license_elements_have_their_attributes_edited() {
              <x:Note x:a=\"b\" licenseUrl=\"https://lic.example/note\"/></Period></MPD>"
         )
     };
-    let plan = Plan { license: Some("https://us/l"), ..plan() };
-    let edited =
-        edited(Format::Dash, &text("xlink:href=\"/remote.xml\"", "licenseUrl=\"https://lic.example/wv\""), &plan);
+    let plan = EditPlan { license: Some("https://us/l"), ..plan() };
+    let edited = edited(
+        ManifestFormat::Dash,
+        &text("xlink:href=\"/remote.xml\"", "licenseUrl=\"https://lic.example/wv\""),
+        &plan,
+    );
     let remote = format!("xlink:href=\"{SITE}{OWN}~h/cdn.examples/remote.xml\"");
     assert_eq!(edited, text(&remote, "licenseUrl=\"https://us/l\""));
 }
@@ -485,22 +501,22 @@ fn a_uri_with_an_imported_variable_leads_where_the_value_does() {
         ("tt", "h{$h}p://other.example/1.ts", "~h/other.example/1.ts"),
         ("../..", "{$h}/1.ts", "~h/cdn.examples/1.ts"),
     ] {
-        let read = read(Format::Hls, main(value).as_bytes(), &plan(), LARGEST).unwrap();
+        let read = read(ManifestFormat::Hls, main(value).as_bytes(), &plan(), LARGEST).unwrap();
         assert!(read.edits.is_empty(), "{value}: it may stand in a query, too");
         let imports = read.facts.variables;
         assert_eq!(imports, [("h".to_owned(), value.to_owned())]);
-        let plan = Plan { bind: marked, imports: &imports, ..plan() };
+        let plan = EditPlan { bind: marked, imports: &imports, ..plan() };
         let media = |uri: &str| format!("#EXTM3U\n#EXT-X-DEFINE:IMPORT=\"h\"\n#EXTINF:4,\n{uri}\n");
-        assert_eq!(edited(Format::Hls, &media(uri), &plan), media(&format!("{OWN}{bound}")), "{value}");
+        assert_eq!(edited(ManifestFormat::Hls, &media(uri), &plan), media(&format!("{OWN}{bound}")), "{value}");
         let media = |uri: &str| {
             format!("#EXTM3U\n#EXT-X-DEFINE:IMPORT=\"h\"\n#EXT-X-DATERANGE:ID=\"1\",X-ASSET-LIST=\"{uri}\"\n")
         };
         let bound = format!("{SITE}{OWN}{}", bound.replacen("~h", "~a", 1));
-        assert_eq!(edited(Format::Hls, &media(uri), &plan), media(&bound), "{value}");
+        assert_eq!(edited(ManifestFormat::Hls, &media(uri), &plan), media(&bound), "{value}");
     }
     // A value longer than any URI is of no use.
     let long = main(&"x".repeat(MAX_EXPANDED_URI_BYTES + 1));
-    assert!(read(Format::Hls, long.as_bytes(), &plan(), LARGEST).unwrap().facts.variables.is_empty());
+    assert!(read(ManifestFormat::Hls, long.as_bytes(), &plan(), LARGEST).unwrap().facts.variables.is_empty());
 }
 
 /// Its server gets what it defined, and other servers learn nothing of the playback.
@@ -508,7 +524,7 @@ fn a_uri_with_an_imported_variable_leads_where_the_value_does() {
 fn a_variable_in_a_query_says_what_it_said() {
     let text = "#EXTM3U\n#EXT-X-DEFINE:NAME=\"r\",VALUE=\"https://cdn.example/vod/\"\n#EXTINF:4,\n1.ts?r={$r}\n\
         #EXTINF:4,\nhttps://foreign.test/px.ts?r={$r}\n#EXTINF:4,\nhttps://b.example/2.ts?r={$r}\n";
-    let edited = edited(Format::Hls, text, &Plan { bind: &uris::marked, ..plan() });
+    let edited = edited(ManifestFormat::Hls, text, &EditPlan { bind: &uris::marked, ..plan() });
     assert_eq!(edited, text.replace("https://b.example/", &format!("{OWN}~h/b.examples/")));
 }
 
@@ -524,36 +540,36 @@ fn a_uri_that_begins_with_an_unknown_variable_is_counted_or_refused() {
         ("#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"skd://{$h}\"", 0),
     ] {
         let text = format!("#EXTM3U\n#EXT-X-DEFINE:IMPORT=\"h\"\n{line}\n");
-        let found = read(Format::Hls, text.as_bytes(), &plan(), LARGEST).unwrap();
+        let found = read(ManifestFormat::Hls, text.as_bytes(), &plan(), LARGEST).unwrap();
         assert_eq!((found.left, found.edits.len()), (left, 0), "{line}");
         assert_eq!(found.facts.elsewhere, left == 1 && line.contains(".ts"), "{line}");
-        let strict = read(Format::Hls, text.as_bytes(), &Plan { strict: true, ..plan() }, LARGEST);
-        assert_eq!(strict.err(), (left == 1).then_some(Unfit::Variable), "{line}");
+        let strict = read(ManifestFormat::Hls, text.as_bytes(), &EditPlan { strict: true, ..plan() }, LARGEST);
+        assert_eq!(strict.err(), (left == 1).then_some(UnfitManifest::Variable), "{line}");
     }
     // Steering would lead anywhere.
     let text = "#EXTM3U\n#EXT-X-CONTENT-STEERING:SERVER-URI=\"{$h}/s\"\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
     let without = "#EXTM3U\n#\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
-    assert_eq!(edited(Format::Hls, text, &Plan { strict: true, ..plan() }), without);
+    assert_eq!(edited(ManifestFormat::Hls, text, &EditPlan { strict: true, ..plan() }), without);
 }
 
 /// A dollar sign of a path is two of a template (ISO/IEC 23009-1 section 5.3.9.4.4).
 #[test]
 fn a_path_with_a_dollar_sign_stands_in_a_template_as_a_template_has_it() {
-    let plan = Plan { all: true, base: Base { path: "/vod/a$b/main", ..plan().base }, ..plan() };
+    let plan = EditPlan { all: true, base: UriBase { path: "/vod/a$b/main", ..plan().base }, ..plan() };
     let text = "<MPD><Period><SegmentTemplate media=\"v/$Number$$$.m4s\" initialization=\"../i\"/><SegmentList>\
         <SegmentURL media=\"1\"/></SegmentList></Period></MPD>";
     let bound = text
         .replace("v/$", "/media/~p/0123/~h/cdn.examples/vod/a$$b/v/$")
         .replace("\"../i", "\"/media/~p/0123/~h/cdn.examples/vod/i")
         .replace("\"1", "\"/media/~p/0123/~h/cdn.examples/vod/a$b/1");
-    assert_eq!(edited(Format::Dash, text, &plan), bound);
+    assert_eq!(edited(ManifestFormat::Dash, text, &plan), bound);
 }
 
 /// Segments that a player has already are skipped in what it is sent, and counted all the same.
 #[test]
 fn a_playlist_that_skips_segments_ends_where_the_whole_one_does() {
     let text = "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:10\n#EXT-X-SKIP:SKIPPED-SEGMENTS=20\n#EXTINF:4,\n30.ts\n";
-    let tail = read(Format::Hls, text.as_bytes(), &plan(), LARGEST).unwrap().facts.tail;
+    let tail = read(ManifestFormat::Hls, text.as_bytes(), &plan(), LARGEST).unwrap().facts.tail;
     assert_eq!(tail.map(|tail| tail.next), Some(31));
 }
 
@@ -564,18 +580,21 @@ fn what_would_bring_unedited_news_is_taken_off() {
     let text = "<MPD><PatchLocation ttl=\"9\">https://cdn.example/vod/p</PatchLocation><ContentSteering a=\"1\" \
         proxyServerURL=\"https://x/\" b=\"2\">//s/l</ContentSteering><Period/></MPD>";
     let expected = "<MPD><ContentSteering a=\"1\"  b=\"2\">http://proxy.test/media/~p/0123/~h/ss/l</ContentSteering><Period/></MPD>";
-    assert_eq!(edited(Format::Dash, text, &plan()), expected);
+    assert_eq!(edited(ManifestFormat::Dash, text, &plan()), expected);
 }
 
 #[test]
 fn formats_are_told_by_path_and_by_type() {
-    for (path, format) in
-        [("/a/b.m3u8", Some(Format::Hls)), ("/a/b.MPD", Some(Format::Dash)), ("/a.mpd/1.m4s", None), ("/a", None)]
-    {
-        assert_eq!(Format::of_path(path), format, "{path}");
+    for (path, format) in [
+        ("/a/b.m3u8", Some(ManifestFormat::Hls)),
+        ("/a/b.MPD", Some(ManifestFormat::Dash)),
+        ("/a.mpd/1.m4s", None),
+        ("/a", None),
+    ] {
+        assert_eq!(ManifestFormat::of_path(path), format, "{path}");
     }
-    assert_eq!(Format::of_media_type("Application/DASH+xml; charset=utf-8"), Some(Format::Dash));
-    assert_eq!(Format::of_media_type("video/mp4"), None);
+    assert_eq!(ManifestFormat::of_media_type("Application/DASH+xml; charset=utf-8"), Some(ManifestFormat::Dash));
+    assert_eq!(ManifestFormat::of_media_type("video/mp4"), None);
 }
 
 fn uri() -> impl Strategy<Value = String> {
@@ -648,11 +667,11 @@ fn file() -> impl Strategy<Value = String> {
 }
 
 /// What becomes of one URI that is looked at alone.
-fn alone(uri: &str, plan: &Plan<'_>, write: fn(&str) -> String) -> Option<String> {
+fn alone(uri: &str, plan: &EditPlan<'_>, write: fn(&str) -> String) -> Option<String> {
     let absolute = match plan.base.reach(uri) {
-        Reach::Escapes(absolute) => absolute,
-        Reach::Stays if plan.all => plan.base.resolve(uri),
-        Reach::Nowhere | Reach::Stays => return None,
+        UriReach::Escapes(absolute) => absolute,
+        UriReach::Stays if plan.all => plan.base.resolve(uri),
+        UriReach::Nowhere | UriReach::Stays => return None,
     };
     let bound = (plan.bind)(&absolute, Purpose::Segment).filter(|_| !uri.starts_with(plan.own))?;
     (bound != uri).then(|| write(&bound))
@@ -666,7 +685,7 @@ fn escaping(text: &str) -> Option<&str> {
         .map(|(at, _)| &text[at..])
 }
 
-fn bind_all(to: &Absolute<'_>, _: Purpose) -> Option<String> {
+fn bind_all(to: &AbsoluteUri<'_>, _: Purpose) -> Option<String> {
     Some(format!("{OWN}~h{}", to.path.replace("//", "/")))
 }
 
@@ -694,9 +713,9 @@ fn numbers(count: usize) -> impl Strategy<Value = Vec<&'static str>> {
 proptest! {
     #[test]
     fn an_edited_manifest_needs_no_edit(text in playlist(), xml in mpd()) {
-        let cmcd = Cmcd { content: "c", session: "s" };
-        let plan = Plan { all: true, bind: &bind_all, cmcd: Some(&cmcd), license: Some("/l"), ..plan() };
-        for (format, text) in [(Format::Hls, text), (Format::Dash, xml)] {
+        let cmcd = CmcdRequest { content: "c", session: "s" };
+        let plan = EditPlan { all: true, bind: &bind_all, cmcd: Some(&cmcd), license: Some("/l"), ..plan() };
+        for (format, text) in [(ManifestFormat::Hls, text), (ManifestFormat::Dash, xml)] {
             let once = edited(format, &text, &plan);
             prop_assert_eq!(edited(format, &once, &plan), once);
         }
@@ -712,16 +731,16 @@ proptest! {
              #EXT-X-SKIP:SKIPPED-SEGMENTS={d}\n#EXT-X-DISCONTINUITY\n#EXTINF:{e},\n#EXT-X-BYTERANGE:{f}@{g}\na.m4s\n\
              #EXTINF:{h},\n#EXT-X-BYTERANGE:{i}\n#EXT-X-DISCONTINUITY\nb.m4s\n#EXTINF:{j},\nc.m4s\n{end}"
         );
-        let found = match read(Format::Hls, text.as_bytes(), &Plan { end: of[0].parse().ok(), ..plan() }, LARGEST) {
+        let found = match read(ManifestFormat::Hls, text.as_bytes(), &EditPlan { end: of[0].parse().ok(), ..plan() }, LARGEST) {
             Ok(found) => found,
             Err(unfit) => {
-                prop_assert_eq!(unfit, Unfit::Moved);
+                prop_assert_eq!(unfit, UnfitManifest::Moved);
                 return Ok(());
             }
         };
         found.facts.playheads.start("/vod/show/a.m4s", u64::MAX);
         prop_assert!(found.facts.reload.is_none_or(|reload| reload <= Duration::from_secs(86_400)));
-        for tail in [found.facts.tail, Some(Tail { discontinuity: u64::MAX, next: u64::MAX, target_s: u64::MAX })] {
+        for tail in [found.facts.tail, Some(PlaylistTail { discontinuity: u64::MAX, next: u64::MAX, target_s: u64::MAX })] {
             hls_slate(&text, &tail.unwrap_or_default(), Duration::from_millis(elapsed));
             hls_slate(&text, &tail.unwrap_or_default(), Duration::MAX);
         }
@@ -739,7 +758,7 @@ proptest! {
              <S t=\"{i}\" d=\"{g}\" r=\"{k}\"/><S d=\"{j}\" r=\"{l}\"/></SegmentTimeline></SegmentTemplate>\
              </AdaptationSet></Period><Period duration=\"P{l}DT{f}H\"><AdaptationSet/></Period></MPD>"
         );
-        let found = read(Format::Dash, text.as_bytes(), &plan(), LARGEST).unwrap();
+        let found = read(ManifestFormat::Dash, text.as_bytes(), &plan(), LARGEST).unwrap();
         for name in of.iter().flat_map(|number| [format!("n{number}"), format!("t{number}")]) {
             found.facts.playheads.start(&format!("/vod/show/{name}.m4s"), u64::MAX);
         }
@@ -755,8 +774,8 @@ proptest! {
     fn a_uri_is_bound_among_others_as_it_is_alone(
         files in prop::collection::vec(file(), 0..40), all in any::<bool>(), variable in any::<bool>(),
     ) {
-        let bind = |to: &Absolute<'_>, purpose: Purpose| bind(to, purpose).filter(|_| to.authority != "b.example");
-        let plan = Plan { all, bind: &bind, ..plan() };
+        let bind = |to: &AbsoluteUri<'_>, purpose: Purpose| bind(to, purpose).filter(|_| to.authority != "b.example");
+        let plan = EditPlan { all, bind: &bind, ..plan() };
         let line = |uri: &String| !uri.starts_with('#') && uri.trim() == uri && !uri.is_empty();
         let files: Vec<_> = files.into_iter().filter(line).collect();
         let define = if variable { "#EXT-X-DEFINE:NAME=\"h\",VALUE=\"https://c.example\"\n" } else { "" };
@@ -770,7 +789,7 @@ proptest! {
         let half = files.len() / 2;
         let expected: Vec<_> = expected.collect();
         let playlist = |files: &[String]| format!("#EXTM3U\n{define}{}", files.join("\n"));
-        prop_assert_eq!(edited(Format::Hls, &playlist(&files), &plan), playlist(&expected));
+        prop_assert_eq!(edited(ManifestFormat::Hls, &playlist(&files), &plan), playlist(&expected));
         let escape = |uri: &str| quick_xml::escape::escape(uri).into_owned();
         let segments = |files: &[String]| files.iter().map(|uri| format!("<SegmentURL media=\"{uri}\"/>")).collect::<String>();
         let mpd = |files: &[String]| {
@@ -779,22 +798,22 @@ proptest! {
         };
         let bound: Vec<_> = files.iter().map(|uri| alone(uri, &plan, escape).unwrap_or_else(|| escape(uri))).collect();
         let files: Vec<_> = files.iter().map(|uri| escape(uri)).collect();
-        prop_assert_eq!(edited(Format::Dash, &mpd(&files), &plan), mpd(&bound));
+        prop_assert_eq!(edited(ManifestFormat::Dash, &mpd(&files), &plan), mpd(&bound));
     }
 
     #[test]
     fn no_absolute_uri_is_left(text in playlist(), xml in mpd()) {
-        let plan = Plan { bind: &bind_all, ..plan() };
-        let once = edited(Format::Hls, &text, &plan);
+        let plan = EditPlan { bind: &bind_all, ..plan() };
+        let once = edited(ManifestFormat::Hls, &text, &plan);
         let without_names: String = once.lines().map(|line| line.split("NAME=").next().unwrap().to_owned() + "\n").collect();
         prop_assert_eq!(escaping(&without_names), None);
-        let once = edited(Format::Dash, &xml, &plan).replace(&format!("{SITE}{OWN}"), OWN);
+        let once = edited(ManifestFormat::Dash, &xml, &plan).replace(&format!("{SITE}{OWN}"), OWN);
         prop_assert_eq!(escaping(&once), None);
     }
 
     #[test]
     fn bytes_outside_the_edits_stay(text in playlist(), xml in mpd()) {
-        for (format, text) in [(Format::Hls, text), (Format::Dash, xml)] {
+        for (format, text) in [(ManifestFormat::Hls, text), (ManifestFormat::Dash, xml)] {
             let bytes = Bytes::from(text.clone());
             let found = read(format, &bytes, &plan(), LARGEST).unwrap();
             let (mut from, mut after) = (0, &apply(&bytes, &found.edits).unwrap()[..]);
@@ -812,17 +831,17 @@ proptest! {
 
     #[test]
     fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "(#EXTM3U\\n|<MPD>)[#A-Za-z:=\"'<>/!\\[\\]{}$ \n&;.-]{0,200}") {
-        let cmcd = Cmcd { content: "c", session: "s" };
-        let plan = Plan { cmcd: Some(&cmcd), end: Some(3), license: Some("l"), ..plan() };
+        let cmcd = CmcdRequest { content: "c", session: "s" };
+        let plan = EditPlan { cmcd: Some(&cmcd), end: Some(3), license: Some("l"), ..plan() };
         for bytes in [[b"#EXTM3U".to_vec(), bytes.clone()].concat(), [b"<MPD".to_vec(), bytes].concat(), text.into_bytes()] {
-            for format in [Format::Dash, Format::Hls] {
+            for format in [ManifestFormat::Dash, ManifestFormat::Hls] {
                 let whole = Bytes::from(bytes.clone());
                 if let Ok(found) = read(format, &whole, &plan, LARGEST) {
                     apply(&whole, &found.edits).unwrap();
                 }
             }
             let text = String::from_utf8_lossy(&bytes);
-            let _ = hls_slate(&text, &Tail::default(), std::time::Duration::from_secs(5));
+            let _ = hls_slate(&text, &PlaylistTail::default(), std::time::Duration::from_secs(5));
             let at = DashSlate { now: std::time::Duration::from_secs(9), programme: &text, since: std::time::Duration::ZERO };
             let _ = dash_slate(&text, &at);
         }
@@ -843,7 +862,7 @@ fn an_edited_manifest_is_at_most_so_much_larger_than_twice_what_came() {
             let text = variable(value, lines);
             let growth = lines * (OWN.len() + "~h/cdn.examples/".len() + value - "{$a}".len());
             let allowed = text.len() + (64 * KIB + 256 * (lines + 1)).min(2 * KIB * KIB);
-            match read(Format::Hls, text.as_bytes(), &plan(), LARGEST) {
+            match read(ManifestFormat::Hls, text.as_bytes(), &plan(), LARGEST) {
                 Ok(found) => {
                     let whole = apply(&Bytes::from(text.clone()), &found.edits).unwrap().len();
                     assert!(whole <= text.len() + allowed, "{value} {lines}: {whole} of {}", text.len());
@@ -852,7 +871,7 @@ fn an_edited_manifest_is_at_most_so_much_larger_than_twice_what_came() {
                     refused += 1;
                     // What defines the variable is bound as well.
                     assert!(
-                        why == Unfit::Grows && growth + 100 > allowed.min(16 * text.len()),
+                        why == UnfitManifest::Grows && growth + 100 > allowed.min(16 * text.len()),
                         "{value} {lines}: {growth}, {allowed}"
                     );
                 }
@@ -861,32 +880,32 @@ fn an_edited_manifest_is_at_most_so_much_larger_than_twice_what_came() {
     }
     assert!(refused > 10, "{refused}");
     let small = variable(500, 80);
-    assert!(small.len() < KIB && edited(Format::Hls, &small, &plan()).len() < 45 * KIB);
+    assert!(small.len() < KIB && edited(ManifestFormat::Hls, &small, &plan()).len() < 45 * KIB);
     // A window of a day, of two seconds each, whose segments stand elsewhere at the origin.
     let day: String = (0..43_200).map(|number| format!("#EXTINF:2,\n/v/{number}.ts\n")).collect();
-    assert!(read(Format::Hls, format!("#EXTM3U\n{day}").as_bytes(), &plan(), LARGEST).is_ok());
+    assert!(read(ManifestFormat::Hls, format!("#EXTM3U\n{day}").as_bytes(), &plan(), LARGEST).is_ok());
 }
 
 /// Many networks put a token of some hundred characters there.
 #[test]
 fn short_names_in_a_long_folder_may_grow_by_all_that_stands_before_them() {
-    let direct = |to: &Absolute<'_>, _: Purpose| Some(format!("https://{}{}", to.authority, to.path));
+    let direct = |to: &AbsoluteUri<'_>, _: Purpose| Some(format!("https://{}{}", to.authority, to.path));
     let hls: String = (0..1800).map(|number| format!("#EXTINF:4,\nseg-{number:010}.ts\n")).collect();
     let dash: String = (0..1800).map(|number| format!("<SegmentURL media=\"seg-{number:010}.ts\"/>")).collect();
     let dash = format!("<MPD><Period><AdaptationSet><Representation><SegmentList>{dash}</SegmentList>");
     let texts = [
-        (Format::Hls, format!("#EXTM3U\n{hls}")),
-        (Format::Dash, format!("{dash}</Representation></AdaptationSet></Period></MPD>")),
+        (ManifestFormat::Hls, format!("#EXTM3U\n{hls}")),
+        (ManifestFormat::Dash, format!("{dash}</Representation></AdaptationSet></Period></MPD>")),
     ];
     for (folder, fits) in [(10, true), (300, true), (600, true), (1000, true), (2000, false)] {
         let folder = format!("/vod/{}/", "t".repeat(folder));
         let path = format!("{folder}main");
-        let base = Base { path: &path, ..plan().base };
+        let base = UriBase { path: &path, ..plan().base };
         for (bind, before) in [
-            (&direct as &dyn Fn(&Absolute<'_>, Purpose) -> Option<String>, "https://cdn.example"),
+            (&direct as &dyn Fn(&AbsoluteUri<'_>, Purpose) -> Option<String>, "https://cdn.example"),
             (&bind, "/media/~p/0123/~h/cdn.examples"),
         ] {
-            let plan = Plan { all: true, base, bind, ..plan() };
+            let plan = EditPlan { all: true, base, bind, ..plan() };
             for (format, text) in &texts {
                 let case = format!("{format:?} {before} {}", folder.len());
                 if fits {
@@ -895,7 +914,7 @@ fn short_names_in_a_long_folder_may_grow_by_all_that_stands_before_them() {
                 } else {
                     // Whatever stands there, in all it is bounded.
                     let refused = read(*format, text.as_bytes(), &plan, LARGEST);
-                    assert_eq!(refused.err(), Some(Unfit::Grows), "{case}");
+                    assert_eq!(refused.err(), Some(UnfitManifest::Grows), "{case}");
                 }
             }
         }
@@ -908,26 +927,26 @@ fn a_live_manifest_tells_when_it_is_asked_for_again_if_that_is_certain() {
     let dash = |attributes: &str, within: &str| format!("<MPD {attributes}>{within}<Period/></MPD>");
     let update = "type=\"dynamic\" minimumUpdatePeriod=\"PT1M30S\"";
     let rows = [
-        (Format::Hls, hls("#EXT-X-TARGETDURATION:6\n"), Some(6)),
+        (ManifestFormat::Hls, hls("#EXT-X-TARGETDURATION:6\n"), Some(6)),
         (
-            Format::Hls,
+            ManifestFormat::Hls,
             hls("#EXT-X-TARGETDURATION:6\n#EXT-X-KEY:METHOD=AES-128,URI=\"https://keys.example/k\"\n"),
             Some(6),
         ),
-        (Format::Hls, hls("#EXT-X-STREAM-INF:BANDWIDTH=1\nhttps://ELSEWHERE/v.m3u8\n"), None),
-        (Format::Hls, hls(""), None),
-        (Format::Hls, hls("#EXT-X-TARGETDURATION:6\n#EXT-X-ENDLIST\n"), None),
-        (Format::Dash, dash(update, ""), Some(90)),
-        (Format::Dash, dash("type=\"dynamic\"", ""), None),
-        (Format::Dash, dash("type=\"dynamic\" minimumUpdatePeriod=\"PT0S\"", ""), None),
-        (Format::Dash, dash(&update.replace("dynamic", "static"), ""), None),
-        (Format::Dash, dash(update, "<Location>https://cdn.example/vod/x</Location>"), Some(90)),
-        (Format::Dash, dash(update, "<Location>https://ELSEWHERE/x</Location>"), None),
+        (ManifestFormat::Hls, hls("#EXT-X-STREAM-INF:BANDWIDTH=1\nhttps://ELSEWHERE/v.m3u8\n"), None),
+        (ManifestFormat::Hls, hls(""), None),
+        (ManifestFormat::Hls, hls("#EXT-X-TARGETDURATION:6\n#EXT-X-ENDLIST\n"), None),
+        (ManifestFormat::Dash, dash(update, ""), Some(90)),
+        (ManifestFormat::Dash, dash("type=\"dynamic\"", ""), None),
+        (ManifestFormat::Dash, dash("type=\"dynamic\" minimumUpdatePeriod=\"PT0S\"", ""), None),
+        (ManifestFormat::Dash, dash(&update.replace("dynamic", "static"), ""), None),
+        (ManifestFormat::Dash, dash(update, "<Location>https://cdn.example/vod/x</Location>"), Some(90)),
+        (ManifestFormat::Dash, dash(update, "<Location>https://ELSEWHERE/x</Location>"), None),
     ];
     for (format, text, reload) in rows {
         let text = text.replace("ELSEWHERE", "unlisted.test");
-        let listed = |to: &Absolute<'_>, purpose| bind(to, purpose).filter(|_| to.authority != "unlisted.test");
-        let facts = read(format, text.as_bytes(), &Plan { bind: &listed, ..plan() }, LARGEST).unwrap().facts;
+        let listed = |to: &AbsoluteUri<'_>, purpose| bind(to, purpose).filter(|_| to.authority != "unlisted.test");
+        let facts = read(format, text.as_bytes(), &EditPlan { bind: &listed, ..plan() }, LARGEST).unwrap().facts;
         assert_eq!(facts.reload, reload.map(std::time::Duration::from_secs), "{text}");
         assert_eq!(facts.elsewhere, text.contains("unlisted"), "{text}");
     }

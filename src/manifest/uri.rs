@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 /// Where relative URIs begin.
 #[derive(Clone, Copy, Debug)]
-pub struct Base<'a> {
+pub struct UriBase<'a> {
     /// Host, and port if it is written.
     pub authority: &'a str,
     /// Of the manifest, from the host on, without a query; begins with `/`.
@@ -19,7 +19,7 @@ pub struct Base<'a> {
 
 /// A URI with its host.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Absolute<'a> {
+pub struct AbsoluteUri<'a> {
     pub authority: Cow<'a, str>,
     /// With its query; begins with `/`.
     pub path: String,
@@ -28,23 +28,23 @@ pub struct Absolute<'a> {
 
 /// What becomes of a URI if nobody touches it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Reach<'a> {
+pub(super) enum UriReach<'a> {
     /// To another place than the route.
-    Escapes(Absolute<'a>),
+    Escapes(AbsoluteUri<'a>),
     /// To no web server, or to the document itself.
     Nowhere,
     /// It binds to the manifest's own URL.
     Stays,
 }
 
-impl<'a> Base<'a> {
-    pub(super) fn reach<'b>(&self, uri: &'b str) -> Reach<'b>
+impl<'a> UriBase<'a> {
+    pub(super) fn reach<'b>(&self, uri: &'b str) -> UriReach<'b>
     where
         'a: 'b,
     {
         // Most are, and this is asked of every segment.
         if is_plain(uri) {
-            return Reach::Stays;
+            return UriReach::Stays;
         }
         let uri = uri.trim_matches(|c: char| c <= ' ');
         if uri.bytes().any(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | b'\\')) {
@@ -56,61 +56,61 @@ impl<'a> Base<'a> {
 
     /// Whether it binds to the manifest's own URL, if nobody touches it.
     pub(super) fn stays(&self, uri: &str) -> bool {
-        matches!(self.reach(uri), Reach::Stays)
+        matches!(self.reach(uri), UriReach::Stays)
     }
 
     /// The URI with its host, wherever that is; none for what is on no web server.
-    pub fn absolute<'b>(&self, uri: &'b str) -> Option<Absolute<'b>>
+    pub fn absolute<'b>(&self, uri: &'b str) -> Option<AbsoluteUri<'b>>
     where
         'a: 'b,
     {
         match self.reach(uri) {
-            Reach::Escapes(absolute) => Some(absolute),
-            Reach::Nowhere => None,
-            Reach::Stays => Some(self.resolve(uri)),
+            UriReach::Escapes(absolute) => Some(absolute),
+            UriReach::Nowhere => None,
+            UriReach::Stays => Some(self.resolve(uri)),
         }
     }
 
     /// The URI with its host, wherever that is; what is on no web server, as if it were a path.
-    pub(super) fn resolve_any<'b>(&self, uri: &'b str) -> Absolute<'b>
+    pub(super) fn resolve_any<'b>(&self, uri: &'b str) -> AbsoluteUri<'b>
     where
         'a: 'b,
     {
         match self.reach(uri) {
-            Reach::Escapes(absolute) => absolute,
-            Reach::Nowhere | Reach::Stays => self.resolve(uri),
+            UriReach::Escapes(absolute) => absolute,
+            UriReach::Nowhere | UriReach::Stays => self.resolve(uri),
         }
     }
 
-    fn reach_plain<'b>(&self, uri: &'b str) -> Reach<'b>
+    fn reach_plain<'b>(&self, uri: &'b str) -> UriReach<'b>
     where
         'a: 'b,
     {
         let uri = uri.split('#').next().unwrap_or_default();
         if uri.is_empty() {
-            return Reach::Nowhere;
+            return UriReach::Nowhere;
         }
         if let Some((scheme, rest)) = split_scheme(uri) {
             let tls = scheme.eq_ignore_ascii_case("https");
             if !tls && !scheme.eq_ignore_ascii_case("http") {
-                return Reach::Nowhere;
+                return UriReach::Nowhere;
             }
-            return Reach::Escapes(at_host(tls, rest));
+            return UriReach::Escapes(at_host(tls, rest));
         }
         if uri.starts_with("//") {
-            return Reach::Escapes(at_host(self.tls, uri));
+            return UriReach::Escapes(at_host(self.tls, uri));
         }
         if uri.starts_with('/') {
-            return Reach::Escapes(self.rooted(without_dots(uri)));
+            return UriReach::Escapes(self.rooted(without_dots(uri)));
         }
-        if self.climbs_out(uri) { Reach::Escapes(self.resolve(uri)) } else { Reach::Stays }
+        if self.climbs_out(uri) { UriReach::Escapes(self.resolve(uri)) } else { UriReach::Stays }
     }
 
-    fn rooted<'b>(&self, path: String) -> Absolute<'b>
+    fn rooted<'b>(&self, path: String) -> AbsoluteUri<'b>
     where
         'a: 'b,
     {
-        Absolute { authority: Cow::Borrowed(self.authority), path, tls: self.tls }
+        AbsoluteUri { authority: Cow::Borrowed(self.authority), path, tls: self.tls }
     }
 
     fn climbs_out(&self, uri: &str) -> bool {
@@ -131,7 +131,7 @@ impl<'a> Base<'a> {
     }
 
     /// The URI with its host, dots worked out.
-    pub(super) fn resolve<'b>(&self, uri: &str) -> Absolute<'b>
+    pub(super) fn resolve<'b>(&self, uri: &str) -> AbsoluteUri<'b>
     where
         'a: 'b,
     {
@@ -197,13 +197,13 @@ fn is_plain(uri: &str) -> bool {
     plain && !uri.is_empty()
 }
 
-fn own<'a>(reach: Reach<'_>) -> Reach<'a> {
+fn own<'a>(reach: UriReach<'_>) -> UriReach<'a> {
     match reach {
-        Reach::Escapes(Absolute { authority, path, tls }) => {
-            Reach::Escapes(Absolute { authority: Cow::Owned(authority.into_owned()), path, tls })
+        UriReach::Escapes(AbsoluteUri { authority, path, tls }) => {
+            UriReach::Escapes(AbsoluteUri { authority: Cow::Owned(authority.into_owned()), path, tls })
         }
-        Reach::Nowhere => Reach::Nowhere,
-        Reach::Stays => Reach::Stays,
+        UriReach::Nowhere => UriReach::Nowhere,
+        UriReach::Stays => UriReach::Stays,
     }
 }
 
@@ -221,12 +221,12 @@ pub(super) fn names_server(uri: &str) -> bool {
     split_scheme(uri).is_some() || uri.starts_with("//") || uri.starts_with("\\\\")
 }
 
-fn at_host(tls: bool, rest: &str) -> Absolute<'_> {
+fn at_host(tls: bool, rest: &str) -> AbsoluteUri<'_> {
     let rest = rest.trim_start_matches('/');
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let path = if path.starts_with('/') { without_dots(path) } else { format!("/{path}") };
-    Absolute { authority: Cow::Borrowed(without_default_port(authority, tls)), path, tls }
+    AbsoluteUri { authority: Cow::Borrowed(without_default_port(authority, tls)), path, tls }
 }
 
 /// Host and port; without the port if it is the scheme's own, which says the same.
@@ -257,7 +257,7 @@ fn is_here(step: &str) -> bool {
 mod tests {
     use super::*;
 
-    const BASE: Base<'_> = Base { authority: "cdn.example", path: "/vod/a/main.mpd", root: "/vod/", tls: true };
+    const BASE: UriBase<'_> = UriBase { authority: "cdn.example", path: "/vod/a/main.mpd", root: "/vod/", tls: true };
 
     #[test]
     fn uris_lead_where_browsers_take_them() {
@@ -292,10 +292,10 @@ mod tests {
             ("../..", Some("https://cdn.example/")),
         ] {
             let told = match BASE.reach(uri) {
-                Reach::Escapes(Absolute { authority, path, tls }) => {
+                UriReach::Escapes(AbsoluteUri { authority, path, tls }) => {
                     Some(format!("http{}://{authority}{path}", if tls { "s" } else { "" }))
                 }
-                Reach::Nowhere | Reach::Stays => None,
+                UriReach::Nowhere | UriReach::Stays => None,
             };
             assert_eq!(told.as_deref(), expected, "{uri:?}");
         }

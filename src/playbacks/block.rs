@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::time::moment;
-use crate::config::{Endpoint, FieldNames};
+use crate::config::{EndpointUrl, FieldNames};
 use crate::secret::Secret;
-use crate::session::{Blackout, Reason, Stream};
+use crate::session::{Blackout, Reason, StreamType};
 
 /// Longest text that is a name.
 const NAME: usize = 256;
@@ -30,7 +30,7 @@ pub enum LiveEvent {
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Block {
+pub struct AuthorizationBlock {
     /// Present for every `blackoutAction` other than `ALLOW`.
     pub blackout: Option<Blackout>,
     pub catalog_type: Option<String>,
@@ -54,7 +54,7 @@ pub struct Block {
     pub token: Option<Secret>,
 }
 
-impl Block {
+impl AuthorizationBlock {
     pub(super) fn heap_bytes(&self) -> usize {
         let names = [&self.catalog_type, &self.content_id, &self.primary_content_id];
         let names = names.into_iter().flatten().map(String::len).sum::<usize>();
@@ -71,13 +71,13 @@ impl Block {
     }
 
     /// What it is of, in the words of the core.
-    pub fn stream(&self) -> Option<Stream> {
-        self.live.map(|live| if live { Stream::Live } else { Stream::Vod })
+    pub fn stream(&self) -> Option<StreamType> {
+        self.live.map(|live| if live { StreamType::Live } else { StreamType::Vod })
     }
 
     /// None for what is no JSON object.
     pub fn read(reply: &Value, names: &FieldNames) -> Option<Self> {
-        let fields = Fields::of(reply, names)?;
+        let fields = AuthorizationFields::of(reply, names)?;
         let flag = fields.get("heartbeatFlag").is_some_and(is_true);
         let token = fields.text("heartbeatToken", TOKEN).filter(|_| flag).map(Secret::new);
         let overflow = fields.text("liveEventType", NAME).is_some_and(|kind| kind.eq_ignore_ascii_case("overflow"));
@@ -99,13 +99,13 @@ impl Block {
 }
 
 /// The fields of a reply, by the contract's names, at its top or in its `data`.
-pub struct Fields<'a> {
+pub struct AuthorizationFields<'a> {
     data: Option<&'a Value>,
     names: &'a FieldNames,
     top: &'a Value,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> AuthorizationFields<'a> {
     /// None for what is no JSON object.
     pub fn of(reply: &'a Value, names: &'a FieldNames) -> Option<Self> {
         reply.is_object().then(|| Self { data: reply.get(names.of("data")), names, top: reply })
@@ -150,8 +150,8 @@ impl<'a> Fields<'a> {
         Some(Blackout { action: action.to_owned(), url: self.url("blackoutUrl") })
     }
 
-    pub fn url(&self, name: &str) -> Option<Endpoint> {
-        Endpoint::parse(self.get(name)?.as_str().filter(|url| url.len() <= URL)?).ok()
+    pub fn url(&self, name: &str) -> Option<EndpointUrl> {
+        EndpointUrl::parse(self.get(name)?.as_str().filter(|url| url.len() <= URL)?).ok()
     }
 
     /// `contentTypeId` says it; else the kind of catalogue entry does.
@@ -187,8 +187,8 @@ mod tests {
 
     use super::*;
 
-    fn read(reply: &Value) -> Block {
-        Block::read(reply, &FieldNames::default()).unwrap()
+    fn read(reply: &Value) -> AuthorizationBlock {
+        AuthorizationBlock::read(reply, &FieldNames::default()).unwrap()
     }
 
     fn whole() -> Value {
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn every_field_is_read_at_the_top_and_in_data() {
-        let expected = Block {
+        let expected = AuthorizationBlock {
             blackout: None,
             catalog_type: Some("sportliveevent".into()),
             content_id: Some("c1".into()),
@@ -330,7 +330,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_authorization_is_survived(reply in any_json()) {
-            let block = Block::read(&reply, &FieldNames::default());
+            let block = AuthorizationBlock::read(&reply, &FieldNames::default());
             prop_assert_eq!(block.is_some(), reply.is_object());
         }
     }

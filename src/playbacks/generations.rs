@@ -18,39 +18,39 @@ pub trait HeapBytes {
 }
 
 #[derive(Debug)]
-pub struct Generations<V> {
+pub struct GenerationMap<V> {
     began: Option<Instant>,
-    old: HashMap<PlaybackId, Kept<V>>,
-    young: HashMap<PlaybackId, Kept<V>>,
+    old: HashMap<PlaybackId, KeptValue<V>>,
+    young: HashMap<PlaybackId, KeptValue<V>>,
     young_bytes: usize,
 }
 
 #[derive(Debug)]
-struct Kept<V> {
-    /// Looked for since it was kept, or since [`Generations::take_use`].
+struct KeptValue<V> {
+    /// Looked for since it was kept, or since [`GenerationMap::take_use`].
     is_used: bool,
     value: Arc<V>,
 }
 
-impl<V> Default for Generations<V> {
+impl<V> Default for GenerationMap<V> {
     fn default() -> Self {
         Self { began: None, old: HashMap::new(), young: HashMap::new(), young_bytes: 0 }
     }
 }
 
-impl<V: HeapBytes> Generations<V> {
+impl<V: HeapBytes> GenerationMap<V> {
     pub fn insert(&mut self, id: PlaybackId, value: Arc<V>) {
-        self.keep(id, Kept { is_used: false, value });
+        self.keep(id, KeptValue { is_used: false, value });
     }
 
-    fn keep(&mut self, id: PlaybackId, kept: Kept<V>) {
+    fn keep(&mut self, id: PlaybackId, kept: KeptValue<V>) {
         self.young_bytes += kept.value.heap_bytes();
         self.young.insert(id, kept);
     }
 
     /// As one that was not used for half a life.
     pub(super) fn insert_old(&mut self, id: PlaybackId, value: Arc<V>) {
-        self.old.insert(id, Kept { is_used: false, value });
+        self.old.insert(id, KeptValue { is_used: false, value });
     }
 
     /// Looking counts as use. Says, too, whether it was old until now.

@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue};
 
 pub use self::archive::Archive;
-pub use self::block::{Block, Fields, LiveEvent};
-pub use self::generations::{Generations, HeapBytes};
-pub use self::rewrite::{BLACKOUT_PATH, CONTENT, Taken, Targets};
+pub use self::block::{AuthorizationBlock, AuthorizationFields, LiveEvent};
+pub use self::generations::{GenerationMap, HeapBytes};
+pub use self::rewrite::{BLACKOUT_PATH, CONTENT, RewriteTargets, TakenUrls};
 use self::shares::NetworkShares;
 pub use self::unread::unread;
-use crate::config::Endpoint;
+use crate::config::EndpointUrl;
 use crate::ids::PlaybackId;
 use crate::secret::Fingerprint;
 
@@ -34,19 +34,19 @@ pub struct Registration {
     /// By name; none where nobody grants.
     pub authority: Option<Arc<str>>,
     /// What the authorization said; none where a media route registered.
-    pub block: Option<Block>,
+    pub block: Option<AuthorizationBlock>,
     /// Which a media route met with the first manifest, where a license call opens the session: that of the same token
     /// is the playback's.
     pub content_token: Option<Fingerprint>,
     /// Where the content really is; the slate's URL where the content is blacked out.
-    pub content_url: Option<Endpoint>,
+    pub content_url: Option<EndpointUrl>,
     /// Whom it is counted for, and which rung of the identity ladder told.
     pub device: String,
     /// The caller's own headers that go with every call to the authority.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub id: PlaybackId,
     /// Where licenses really come from; none for the license route's own server.
-    pub license_url: Option<Endpoint>,
+    pub license_url: Option<EndpointUrl>,
     /// Path of the route that registered it.
     pub route: Arc<str>,
     pub rung: &'static str,
@@ -62,10 +62,12 @@ impl Registration {
 
 impl HeapBytes for Registration {
     fn heap_bytes(&self) -> usize {
-        let url = |url: &Endpoint| url.host().len() + url.path_and_query().as_str().len();
+        let url = |url: &EndpointUrl| url.host().len() + url.path_and_query().as_str().len();
         let urls = [&self.content_url, &self.license_url].into_iter().flatten().map(url);
         let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
-        self.device.len() + urls.chain(headers).sum::<usize>() + self.block.as_ref().map_or(0, Block::heap_bytes)
+        self.device.len()
+            + urls.chain(headers).sum::<usize>()
+            + self.block.as_ref().map_or(0, AuthorizationBlock::heap_bytes)
     }
 }
 
@@ -80,7 +82,7 @@ impl fmt::Debug for Registration {
 pub struct Registrations {
     /// None: they end with the process.
     archive: Option<Box<dyn Archive>>,
-    generations: Mutex<Generations<Registration>>,
+    generations: Mutex<GenerationMap<Registration>>,
     /// Locked before the generations.
     networks: Mutex<NetworkShares>,
 }
@@ -148,7 +150,7 @@ impl Registrations {
         self.len() == 0
     }
 
-    fn with<R>(&self, now: Instant, act: impl FnOnce(&mut Generations<Registration>) -> R) -> R {
+    fn with<R>(&self, now: Instant, act: impl FnOnce(&mut GenerationMap<Registration>) -> R) -> R {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = generations.turn(now);
         if let Some(archive) = &self.archive {
@@ -174,7 +176,7 @@ mod tests {
             authority: None,
             block: None,
             content_token: None,
-            content_url: Endpoint::parse("https://cdn.example/a.mpd?sig=hush").ok(),
+            content_url: EndpointUrl::parse("https://cdn.example/a.mpd?sig=hush").ok(),
             device: "tv".into(),
             headers: Vec::new(),
             id: PlaybackId::random(),
@@ -262,7 +264,7 @@ mod tests {
         let (registrations, now) = (Registrations::default(), Clock.now());
         let large = || {
             let url = format!("https://cdn.example/{}", "a".repeat(60_000));
-            Registration { content_url: Endpoint::parse(&url).ok(), ..registration() }
+            Registration { content_url: EndpointUrl::parse(&url).ok(), ..registration() }
         };
         let first = registrations.insert(now, large()).id;
         for _ in 0..2 * Registrations::MAX_BYTES / 60_000 {

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::Block;
-use crate::config::{Endpoint, FieldNames};
+use super::AuthorizationBlock;
+use crate::config::{EndpointUrl, FieldNames};
 use crate::ids::PlaybackId;
 use crate::session::Blackout;
 
@@ -19,7 +19,7 @@ pub const BLACKOUT_PATH: &str = "/~blackout";
 
 /// Where the URLs of an authorization lead from now on.
 #[derive(Clone, Copy, Debug)]
-pub struct Targets<'a> {
+pub struct RewriteTargets<'a> {
     /// How players reach us, without a slash at its end.
     pub base: &'a str,
     /// More places of the content's URL, dots between names.
@@ -35,18 +35,18 @@ pub struct Targets<'a> {
 
 /// The true URLs that were taken out.
 #[derive(Debug, Default)]
-pub struct Taken {
+pub struct TakenUrls {
     /// The slate's where the content is blacked out.
-    pub content_url: Option<Endpoint>,
+    pub content_url: Option<EndpointUrl>,
     /// Whether any URL of the reply is one of ours now.
     pub leads_here: bool,
-    pub license_url: Option<Endpoint>,
+    pub license_url: Option<EndpointUrl>,
 }
 
-impl Targets<'_> {
+impl RewriteTargets<'_> {
     /// Blacked-out content leads to its slate through the media route. Without a slate that can be shown there, it
     /// leads to a path of ours that refuses, and its license always does.
-    pub fn rewrite(&self, reply: &mut Value, block: &Block, id: PlaybackId) -> Taken {
+    pub fn rewrite(&self, reply: &mut Value, block: &AuthorizationBlock, id: PlaybackId) -> TakenUrls {
         match &block.blackout {
             Some(blackout) if self.enforces_blackouts => self.black_out(reply, blackout, id),
             Some(blackout) => self.show_slate(reply, blackout, id),
@@ -54,20 +54,20 @@ impl Targets<'_> {
         }
     }
 
-    fn lead_here(&self, reply: &mut Value, id: PlaybackId) -> Taken {
-        let content = |url: &Endpoint| Some(self.content_url(self.media_route?, id, Some(url)));
-        let license = |_: &Endpoint| Some(self.playback_url(self.license_route?, id));
+    fn lead_here(&self, reply: &mut Value, id: PlaybackId) -> TakenUrls {
+        let content = |url: &EndpointUrl| Some(self.content_url(self.media_route?, id, Some(url)));
+        let license = |_: &EndpointUrl| Some(self.playback_url(self.license_route?, id));
         let content_url = exchange(reply, &self.contents(), content);
         let license_url = exchange(reply, &self.licenses(), license);
-        Taken { leads_here: content_url.is_some() || license_url.is_some(), content_url, license_url }
+        TakenUrls { leads_here: content_url.is_some() || license_url.is_some(), content_url, license_url }
     }
 
     /// Whatever stands in a place of a URL leads past us, however it is written.
-    fn black_out(&self, reply: &mut Value, blackout: &Blackout, id: PlaybackId) -> Taken {
+    fn black_out(&self, reply: &mut Value, blackout: &Blackout, id: PlaybackId) -> TakenUrls {
         let slate = blackout.url.clone().filter(|_| self.media_route.is_some());
         let nowhere = || format!("{}{BLACKOUT_PATH}", self.base);
         let content = |theirs: &str| {
-            let named = slate.clone().or_else(|| Endpoint::parse(theirs).ok());
+            let named = slate.clone().or_else(|| EndpointUrl::parse(theirs).ok());
             let route = self.media_route.or(self.license_route);
             route.map_or_else(nowhere, |route| self.content_url(route, id, named.as_ref()))
         };
@@ -77,16 +77,16 @@ impl Targets<'_> {
         };
         let contents = replace_all(reply, &self.contents(), &content);
         let licenses = replace_all(reply, &self.licenses(), &license);
-        Taken { content_url: slate, leads_here: contents || licenses, license_url: None }
+        TakenUrls { content_url: slate, leads_here: contents || licenses, license_url: None }
     }
 
     /// The app is told of the blackout, and decides.
-    fn show_slate(&self, reply: &mut Value, blackout: &Blackout, id: PlaybackId) -> Taken {
-        let Some((slate, route)) = blackout.url.as_ref().zip(self.media_route) else { return Taken::default() };
+    fn show_slate(&self, reply: &mut Value, blackout: &Blackout, id: PlaybackId) -> TakenUrls {
+        let Some((slate, route)) = blackout.url.as_ref().zip(self.media_route) else { return TakenUrls::default() };
         let ours = self.content_url(route, id, Some(slate));
         // Places may name different URLs, and the app may take any.
         let shown = replace_all(reply, &self.contents(), &|_| ours.clone());
-        Taken { content_url: Some(slate.clone()).filter(|_| shown), leads_here: shown, license_url: None }
+        TakenUrls { content_url: Some(slate.clone()).filter(|_| shown), leads_here: shown, license_url: None }
     }
 
     fn playback_url(&self, route: &str, id: PlaybackId) -> String {
@@ -95,7 +95,7 @@ impl Targets<'_> {
     }
 
     /// Ends as the true URL does, for players that go by its ending.
-    fn content_url(&self, route: &str, id: PlaybackId, theirs: Option<&Endpoint>) -> String {
+    fn content_url(&self, route: &str, id: PlaybackId, theirs: Option<&EndpointUrl>) -> String {
         let step = theirs.and_then(|url| url.path().rsplit('/').next()).filter(|step| step.len() <= STEP);
         format!("{}{CONTENT}{}", self.playback_url(route, id), step.unwrap_or_default())
     }
@@ -117,12 +117,16 @@ impl Targets<'_> {
 }
 
 /// Puts `ours` in every place that holds the first URL found; gives that URL.
-fn exchange(reply: &mut Value, places: &[Vec<String>], ours: impl Fn(&Endpoint) -> Option<String>) -> Option<Endpoint> {
-    let mut found: Option<(String, Endpoint, String)> = None;
+fn exchange(
+    reply: &mut Value,
+    places: &[Vec<String>],
+    ours: impl Fn(&EndpointUrl) -> Option<String>,
+) -> Option<EndpointUrl> {
+    let mut found: Option<(String, EndpointUrl, String)> = None;
     for place in places {
         let Some(Value::String(text)) = at(reply, place) else { continue };
         if found.is_none() {
-            found = Endpoint::parse(text).ok().and_then(|url| Some((text.clone(), url.clone(), ours(&url)?)));
+            found = EndpointUrl::parse(text).ok().and_then(|url| Some((text.clone(), url.clone(), ours(&url)?)));
         }
         if let Some((theirs, _, ours)) = &found
             && text == theirs
@@ -171,8 +175,8 @@ mod tests {
 
     use super::*;
 
-    fn targets(names: &FieldNames) -> Targets<'_> {
-        Targets {
+    fn targets(names: &FieldNames) -> RewriteTargets<'_> {
+        RewriteTargets {
             base: "https://p",
             content_paths: &[],
             enforces_blackouts: true,
@@ -183,10 +187,10 @@ mod tests {
         }
     }
 
-    fn rewrite(targets: &Targets<'_>, reply: &mut Value, id: PlaybackId) -> (Option<String>, Option<String>) {
-        let block = Block::read(reply, targets.names).unwrap();
-        let Taken { content_url, leads_here: _, license_url } = targets.rewrite(reply, &block, id);
-        let whole = |url: Endpoint| format!("{url}?{}", url.query().unwrap_or_default());
+    fn rewrite(targets: &RewriteTargets<'_>, reply: &mut Value, id: PlaybackId) -> (Option<String>, Option<String>) {
+        let block = AuthorizationBlock::read(reply, targets.names).unwrap();
+        let TakenUrls { content_url, leads_here: _, license_url } = targets.rewrite(reply, &block, id);
+        let whole = |url: EndpointUrl| format!("{url}?{}", url.query().unwrap_or_default());
         (content_url.map(whole), license_url.map(whole))
     }
 
@@ -205,7 +209,7 @@ mod tests {
         // In both places, and in one that is configured.
         let mut reply = json!({"data": theirs, "contentUrl": theirs["contentUrl"], "x": [{"u": "https://drm/l?k=y"}]});
         let paths = ["x.0.u".to_owned()];
-        let more = Targets { license_paths: &paths, ..targets(&names) };
+        let more = RewriteTargets { license_paths: &paths, ..targets(&names) };
         assert_eq!(rewrite(&more, &mut reply, id), taken);
         assert_eq!(reply, json!({"data": ours, "contentUrl": ours["contentUrl"], "x": [{"u": ours["licenseUrl"]}]}));
     }
@@ -215,7 +219,7 @@ mod tests {
         let (names, id) = (FieldNames::default(), PlaybackId::random());
         let theirs = json!({"contentUrl": "https://cdn/b.mpd", "licenseUrl": "skd://x"});
         let mut reply = theirs.clone();
-        assert_eq!(rewrite(&Targets { media_route: None, ..targets(&names) }, &mut reply, id), (None, None));
+        assert_eq!(rewrite(&RewriteTargets { media_route: None, ..targets(&names) }, &mut reply, id), (None, None));
         assert_eq!(reply, theirs);
     }
 
@@ -260,7 +264,7 @@ mod tests {
             (Some("/"), None, format!("{segment}/~c/slate.m3u8"), segment.clone()),
             (None, None, "/~blackout".to_owned(), "/~blackout".to_owned()),
         ] {
-            let targets = Targets { media_route, license_route, ..targets(&names) };
+            let targets = RewriteTargets { media_route, license_route, ..targets(&names) };
             let mut reply = blacked_out();
             let slate = media_route.map(|_| "https://cdn/slate.m3u8?".to_owned());
             assert_eq!(rewrite(&targets, &mut reply, id), (slate, None), "a slate needs a media route");
@@ -291,8 +295,8 @@ mod tests {
                     with(&json!({"data": inner, "x": [{"u": "https://else/c"}]}), &json!({ name: "https://cdn/2" }));
                 let paths = ["x.0.u".to_owned()];
                 let more = match name {
-                    "contentUrl" => Targets { content_paths: &paths, ..targets(&names) },
-                    _ => Targets { license_paths: &paths, ..targets(&names) },
+                    "contentUrl" => RewriteTargets { content_paths: &paths, ..targets(&names) },
+                    _ => RewriteTargets { license_paths: &paths, ..targets(&names) },
                 };
                 assert_eq!(rewrite(&more, &mut reply, id), (None, None));
                 let mut texts = Vec::new();
@@ -318,7 +322,7 @@ mod tests {
     #[test]
     fn a_blackout_that_is_told_alone_shows_its_slate_or_changes_nothing() {
         let (names, id) = (FieldNames::default(), PlaybackId::random());
-        let told = Targets { enforces_blackouts: false, ..targets(&names) };
+        let told = RewriteTargets { enforces_blackouts: false, ..targets(&names) };
         let mut reply = blacked_out();
         assert_eq!(rewrite(&told, &mut reply, id), (Some("https://cdn/slate.m3u8?".into()), None));
         assert_eq!(reply["contentUrl"], format!("https://p/media{}/~c/slate.m3u8", id.segment()));
@@ -326,12 +330,12 @@ mod tests {
         // The slate is shown wherever the content has a URL, each of them another one.
         let mut reply = json!({"data": blacked_out(), "contentUrl": "https://other/c.mpd", "x": {"u": ["b.m3u8"]}});
         let paths = ["x.u".to_owned()];
-        let more = Targets { content_paths: &paths, ..told };
+        let more = RewriteTargets { content_paths: &paths, ..told };
         assert_eq!(rewrite(&more, &mut reply, id), (Some("https://cdn/slate.m3u8?".into()), None));
         let ours = json!(format!("https://p/media{}/~c/slate.m3u8", id.segment()));
         assert_eq!([&reply["data"]["contentUrl"], &reply["contentUrl"], &reply["x"]["u"][0]], [&ours; 3]);
         for (media_route, without) in [(Some("/media"), json!({"blackoutUrl": null})), (None, json!({}))] {
-            let told = Targets { media_route, ..told };
+            let told = RewriteTargets { media_route, ..told };
             let before = with(&blacked_out(), &without);
             let mut reply = before.clone();
             assert_eq!(rewrite(&told, &mut reply, id), (None, None));

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::{Generations, Registration, Registrations};
+use super::{GenerationMap, Registration, Registrations};
 use crate::ids::PlaybackId;
 use crate::secret::Fingerprint;
 
@@ -34,7 +34,7 @@ impl NetworkShares {
     pub(super) fn displace(
         &mut self,
         network: Fingerprint,
-        generations: &mut Generations<Registration>,
+        generations: &mut GenerationMap<Registration>,
     ) -> Vec<PlaybackId> {
         let mut displaced = Vec::new();
         let Some(ids) = self.ids.get_mut(&network) else { return displaced };
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn what_is_displaced_counts_no_more() {
-        let (mut shares, mut generations) = <(NetworkShares, Generations<Registration>)>::default();
+        let (mut shares, mut generations) = <(NetworkShares, GenerationMap<Registration>)>::default();
         let registration = Arc::new(registration());
         for _ in 0..=Registrations::MAX_OF_NETWORK + NetworkShares::SLACK {
             let id = PlaybackId::random();

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::Fields;
+use super::AuthorizationFields;
 use crate::config::FieldNames;
 
 /// By which the app finds what is ours to exchange or to refuse.
@@ -36,7 +36,7 @@ fn may_hold_a_url(body: &[u8], names: &FieldNames) -> bool {
 
 /// A field where nobody here looks for it, though none stands where it should.
 fn is_elsewhere(reply: &Value, names: &FieldNames) -> bool {
-    let fields = Fields::of(reply, names);
+    let fields = AuthorizationFields::of(reply, names);
     let is_said = |field: &&str| fields.as_ref().is_some_and(|fields| fields.get(field).is_some());
     let unsaid: Vec<_> = FIELDS.into_iter().filter(|field| !is_said(field)).map(|field| names.of(field)).collect();
     // URLs of further places are exchanged by the route's own paths; a blackout is looked for in these two alone.

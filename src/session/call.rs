@@ -12,7 +12,7 @@ pub enum CallKind {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Opens {
+pub enum OpenAbility {
     /// It could, had its content token not expired.
     Expired,
     No,
@@ -20,7 +20,7 @@ pub enum Opens {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Call {
+pub struct PlayerCall {
     /// What is played: the content token's content id, else what the DRM message names.
     pub content: Option<Fingerprint>,
     /// Proves that this may be another playback than one that was killed: the content token that the call brings,
@@ -31,7 +31,7 @@ pub struct Call {
     pub key_session: Option<Fingerprint>,
     pub kind: CallKind,
     /// Whether a session could be opened with what the call brings.
-    pub opens: Opens,
+    pub opens: OpenAbility,
     /// By what the playback is known: its registration, else its content token.
     pub token: Option<Fingerprint>,
 }
@@ -39,11 +39,11 @@ pub struct Call {
 /// By what a call may be known to belong to a playback that was killed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallNames {
-    /// As [`Call::content`].
+    /// As [`PlayerCall::content`].
     pub content: Option<Fingerprint>,
-    /// As [`Call::content_token`].
+    /// As [`PlayerCall::content_token`].
     pub content_token: Option<Fingerprint>,
-    /// As [`Call::token`].
+    /// As [`PlayerCall::token`].
     pub token: Option<Fingerprint>,
 }
 
@@ -69,7 +69,7 @@ impl CallNames {
     }
 }
 
-impl Call {
+impl PlayerCall {
     pub fn names(&self) -> CallNames {
         CallNames { content: self.content, content_token: self.content_token, token: self.token }
     }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::life::Life;
+use super::life::LifeSigns;
 
 /// One that is beaten by timer and has shown nothing for so long is quiet. Players of something live ask for a
 /// playlist more often.
@@ -21,12 +21,12 @@ pub(super) const WAITS: Duration = Duration::from_secs(1);
 pub(super) const ABANDONED: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Older {
+pub(super) struct OlderPlayback {
     /// We beat it: nothing says when its player must show itself again.
     pub(super) by_timer: bool,
     /// Its player says that it reached its end, or failed; or nothing that it asked for has reached it.
     pub(super) done: bool,
-    /// As [`Life::flows`], beside the other one.
+    /// As [`LifeSigns::flows`], beside the other one.
     pub(super) flows: Option<(Instant, Instant)>,
     pub(super) last: Instant,
     /// Its player says that it only preloads it: of the two it is the preload, though it began before.
@@ -40,14 +40,14 @@ pub(super) struct Older {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Newer {
+pub(super) struct NewerPlayback {
     /// Its player got something to play by.
     pub(super) is_served: bool,
-    pub(super) life: Life,
+    pub(super) life: LifeSigns,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Outcome {
+pub(super) enum ContestOutcome {
     /// Nothing is decided. To be looked at again then, if nothing happens before.
     GoOn(Option<Instant>),
     NewerGivesWay,
@@ -58,63 +58,71 @@ pub(super) enum Outcome {
     TwoViewers,
 }
 
-pub(super) fn judge(now: Instant, older: &Older, newer: &Newer) -> Outcome {
-    let Newer { is_served, life } = newer;
+pub(super) fn judge(now: Instant, older: &OlderPlayback, newer: &NewerPlayback) -> ContestOutcome {
+    let NewerPlayback { is_served, life } = newer;
     // Nothing is decided by a call that the license server has not accepted.
     if !is_served {
-        return Outcome::GoOn(None);
+        return ContestOutcome::GoOn(None);
     }
     if older.preloads && !life.preloads {
         let abandoned_at = older.last + ABANDONED;
-        return if now >= abandoned_at { Outcome::OlderGivesWay } else { Outcome::GoOn(Some(abandoned_at)) };
+        return if now >= abandoned_at {
+            ContestOutcome::OlderGivesWay
+        } else {
+            ContestOutcome::GoOn(Some(abandoned_at))
+        };
     }
     // The later word counts: the viewer may have gone back. It says nothing of who has shown himself since.
     if life.plays && older.said > life.said {
-        return Outcome::NewerGivesWay;
+        return ContestOutcome::NewerGivesWay;
     }
     if life.plays && Some(older.last) <= life.said {
-        return Outcome::OlderIsOver;
+        return ContestOutcome::OlderIsOver;
     }
     let abandoned_at = life.last + ABANDONED;
     if life.preloads {
-        return if now >= abandoned_at { Outcome::NewerGivesWay } else { Outcome::GoOn(Some(abandoned_at)) };
+        return if now >= abandoned_at {
+            ContestOutcome::NewerGivesWay
+        } else {
+            ContestOutcome::GoOn(Some(abandoned_at))
+        };
     }
     if older.done || now >= older.overdue_at {
-        return Outcome::OlderGivesWay;
+        return ContestOutcome::OlderGivesWay;
     }
     let both = older.flows.zip(life.flows).map(|(one, other)| (one.0.max(other.0), one.1.min(other.1)));
     if both.is_some_and(|(first, last)| last.saturating_duration_since(first) >= TWO_VIEWERS) {
-        return Outcome::TwoViewers;
+        return ContestOutcome::TwoViewers;
     }
     let streams = older.by_timer && life.streams_on();
     let quiet_at = (life.renewed || streams).then_some(older.quiet_at);
     if quiet_at.is_some_and(|at| now >= at) {
-        return Outcome::OlderGivesWay;
+        return ContestOutcome::OlderGivesWay;
     }
     let is_abandoned = now >= abandoned_at;
     if is_abandoned && older.last > life.last {
-        return Outcome::NewerGivesWay;
+        return ContestOutcome::NewerGivesWay;
     }
     if is_abandoned && older.by_timer {
         // Neither shows anything, as where nothing but licenses passes through: then it was a zap.
-        return Outcome::OlderGivesWay;
+        return ContestOutcome::OlderGivesWay;
     }
     let looks = [Some(older.overdue_at), quiet_at, (!is_abandoned).then_some(abandoned_at)];
-    Outcome::GoOn(looks.into_iter().flatten().min())
+    ContestOutcome::GoOn(looks.into_iter().flatten().min())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::session::{Playing, Report};
+    use crate::session::{PlayerReport, PlayingState};
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn older(by_timer: bool, round: u32, last: Instant) -> Older {
+    fn older(by_timer: bool, round: u32, last: Instant) -> OlderPlayback {
         let round = SECOND * round;
         let quiet = if by_timer { QUIET } else { round };
-        Older {
+        OlderPlayback {
             by_timer,
             done: false,
             flows: None,
@@ -126,13 +134,13 @@ mod tests {
         }
     }
 
-    fn name(outcome: Outcome) -> &'static str {
+    fn name(outcome: ContestOutcome) -> &'static str {
         match outcome {
-            Outcome::GoOn(_) => "nobody",
-            Outcome::NewerGivesWay => "newer",
-            Outcome::OlderGivesWay => "older",
-            Outcome::OlderIsOver => "over",
-            Outcome::TwoViewers => "two",
+            ContestOutcome::GoOn(_) => "nobody",
+            ContestOutcome::NewerGivesWay => "newer",
+            ContestOutcome::OlderGivesWay => "older",
+            ContestOutcome::OlderIsOver => "over",
+            ContestOutcome::TwoViewers => "two",
         }
     }
 
@@ -140,13 +148,13 @@ mod tests {
     /// `p` it plays, `d` it preloads; then the older one's: `.` nothing, `r` any sign, `D` the last one.
     fn outcome((by_timer, round): (bool, u32), newer: &str, olders: &str) -> String {
         let start = Clock.now();
-        let mut life = Life::new(start);
+        let mut life = LifeSigns::new(start);
         let (mut last, mut done, mut flows) = (start, false, None);
         for (second, (does, other)) in newer.chars().zip(olders.chars().chain(std::iter::repeat('.'))).enumerate() {
             let now = start + SECOND * second as u32 * 5;
             match does {
-                'd' => life.reported(now, &Report { preloads: true, ..Report::default() }),
-                'p' => life.reported(now, &Report { playing: Playing::Plays, ..Report::default() }),
+                'd' => life.reported(now, &PlayerReport { preloads: true, ..PlayerReport::default() }),
+                'p' => life.reported(now, &PlayerReport { playing: PlayingState::Plays, ..PlayerReport::default() }),
                 'r' => life.renewed(now, 40 * SECOND),
                 's' => (0..3).for_each(|_| life.fetched(now, true)),
                 _ => {}
@@ -156,9 +164,11 @@ mod tests {
             if other == 'r' {
                 flows = Some((flows.map_or(now, |(first, _)| first), now));
             }
-            let older = Older { done, flows, ..older(by_timer, round, last) };
-            match judge(now, &older, &Newer { is_served: true, life }) {
-                Outcome::GoOn(look) => assert!(look.is_none_or(|look| look > now), "to be looked at in time to come"),
+            let older = OlderPlayback { done, flows, ..older(by_timer, round, last) };
+            match judge(now, &older, &NewerPlayback { is_served: true, life }) {
+                ContestOutcome::GoOn(look) => {
+                    assert!(look.is_none_or(|look| look > now), "to be looked at in time to come")
+                }
                 told => return format!("{} at {}", name(told), second * 5),
             }
         }
@@ -211,10 +221,10 @@ mod tests {
     fn what_is_undecided_is_looked_at_when_it_will_be_decided() {
         let start = Clock.now();
         let at = |seconds: u32| start + SECOND * seconds;
-        let silent = Life::new(start);
+        let silent = LifeSigns::new(start);
         let mut renews = silent;
         renews.renewed(at(20), SECOND * 40);
-        let preloads = Life { preloads: true, ..silent };
+        let preloads = LifeSigns { preloads: true, ..silent };
         let rows = [
             (older(true, 30, start), silent, "older", 40),
             (older(false, 30, at(10)), renews, "older", 40),
@@ -224,8 +234,8 @@ mod tests {
         for (older, life, expected, decided) in rows {
             let (mut now, mut looks) = (at(21), 0);
             let told = loop {
-                match judge(now, &older, &Newer { is_served: true, life }) {
-                    Outcome::GoOn(look) => now = look.expect("it will be decided"),
+                match judge(now, &older, &NewerPlayback { is_served: true, life }) {
+                    ContestOutcome::GoOn(look) => now = look.expect("it will be decided"),
                     told => break told,
                 }
                 looks += 1;
@@ -240,18 +250,18 @@ mod tests {
         let start = Clock.now();
         let at = |seconds: u32| Some(start + SECOND * seconds);
         for (olders, newers, expected) in [(None, at(1), "over"), (at(1), at(2), "over"), (at(2), at(1), "newer")] {
-            let older = Older { said: olders, ..older(true, 30, start) };
-            let life = Life { plays: true, said: newers, ..Life::new(start) };
-            assert_eq!(name(judge(start, &older, &Newer { is_served: true, life })), expected);
+            let older = OlderPlayback { said: olders, ..older(true, 30, start) };
+            let life = LifeSigns { plays: true, said: newers, ..LifeSigns::new(start) };
+            assert_eq!(name(judge(start, &older, &NewerPlayback { is_served: true, life })), expected);
         }
     }
 
     #[test]
     fn a_word_says_nothing_of_who_has_shown_himself_since() {
         let start = Clock.now();
-        let life = Life { plays: true, said: Some(start), ..Life::new(start) };
+        let life = LifeSigns { plays: true, said: Some(start), ..LifeSigns::new(start) };
         for (last, expected) in [(start, "over"), (start + SECOND, "nobody")] {
-            let outcome = judge(start + SECOND, &older(true, 30, last), &Newer { is_served: true, life });
+            let outcome = judge(start + SECOND, &older(true, 30, last), &NewerPlayback { is_served: true, life });
             assert_eq!(name(outcome), expected);
         }
     }
@@ -260,18 +270,21 @@ mod tests {
     #[test]
     fn what_is_said_to_be_a_preload_is_the_preload_though_it_began_before() {
         let start = Clock.now();
-        let older = Older { preloads: true, ..older(true, 30, start) };
-        let newer = Newer { is_served: true, life: Life { plays: true, said: Some(start), ..Life::new(start) } };
+        let older = OlderPlayback { preloads: true, ..older(true, 30, start) };
+        let newer = NewerPlayback {
+            is_served: true,
+            life: LifeSigns { plays: true, said: Some(start), ..LifeSigns::new(start) },
+        };
         let abandoned_at = start + ABANDONED;
-        assert_eq!(judge(start + SECOND * 60, &older, &newer), Outcome::GoOn(Some(abandoned_at)));
-        assert_eq!(judge(abandoned_at, &older, &newer), Outcome::OlderGivesWay);
+        assert_eq!(judge(start + SECOND * 60, &older, &newer), ContestOutcome::GoOn(Some(abandoned_at)));
+        assert_eq!(judge(abandoned_at, &older, &newer), ContestOutcome::OlderGivesWay);
     }
 
     #[test]
     fn a_call_that_the_license_server_has_not_accepted_decides_nothing() {
         let start = Clock.now();
         let past = start + SECOND * 10_000;
-        let older = Older {
+        let older = OlderPlayback {
             by_timer: true,
             done: true,
             flows: None,
@@ -281,7 +294,7 @@ mod tests {
             quiet_at: start,
             said: None,
         };
-        let life = Life { plays: true, renewed: true, segments: 99, ..Life::new(start) };
-        assert_eq!(judge(past, &older, &Newer { is_served: false, life }), Outcome::GoOn(None));
+        let life = LifeSigns { plays: true, renewed: true, segments: 99, ..LifeSigns::new(start) };
+        assert_eq!(judge(past, &older, &NewerPlayback { is_served: false, life }), ContestOutcome::GoOn(None));
     }
 }

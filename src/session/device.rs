@@ -8,19 +8,19 @@
 use std::time::{Duration, Instant};
 
 pub use self::limit::PlaceTurn;
-use self::place::{Place, place};
+use self::place::{CallMatch, place};
 use self::zaps::ZapsByCaller;
-use super::call::{Call, CallKind};
-use super::effect::{Answer, Effect, Effects, Refusal};
-use super::end::End;
+use super::call::{CallKind, PlayerCall};
+use super::effect::{CallAnswer, Effect, Effects, SessionRefusal};
+use super::end::EndReason;
 use super::grant::AskKind;
-use super::input::{Farewell, Input};
-use super::playback::{Playback, Start};
+use super::input::{FarewellSignal, Input};
+use super::playback::{Playback, PlaybackStart};
 use super::policy::Policy;
-use super::state::{Over, State};
+use super::state::{SessionClosure, SessionState};
 use super::step::{resume, step};
-use super::turn::Turn;
-use super::verdict::Fault;
+use super::turn::OpenTurn;
+use super::verdict::AuthorityFault;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
@@ -38,7 +38,7 @@ mod spare;
 mod zaps;
 
 /// Effects that are to be carried out, in order, with the playback that each belongs to.
-pub type Outbox = Vec<(SessionId, Effect)>;
+pub type DeviceEffects = Vec<(SessionId, Effect)>;
 
 #[derive(Debug)]
 pub struct Device<C> {
@@ -63,29 +63,31 @@ impl<C> Device<C> {
     pub fn call(
         &mut self,
         now: Instant,
-        call: &Call,
+        call: &PlayerCall,
         policy: &Policy,
-        start: impl FnMut() -> Option<Start<C>>,
-        out: &mut Outbox,
-    ) -> (Option<SessionId>, Answer) {
+        start: impl FnMut() -> Option<PlaybackStart<C>>,
+        out: &mut DeviceEffects,
+    ) -> (Option<SessionId>, CallAnswer) {
         let place = place(&self.playbacks, now, call, policy);
         let index = match place {
-            Place::At(index) => index,
-            Place::Expired => return (None, Answer::Refuse(Refusal::Expired)),
-            Place::Fresh => match self.begin_by_unit(now, call, policy, start, out) {
+            CallMatch::At(index) => index,
+            CallMatch::Expired => return (None, CallAnswer::Refuse(SessionRefusal::Expired)),
+            CallMatch::Fresh => match self.begin_by_unit(now, call, policy, start, out) {
                 Some(index) => index,
-                None => return (None, Answer::Refuse(Refusal::Unreachable(Fault::too_many_sessions()))),
+                None => {
+                    return (None, CallAnswer::Refuse(SessionRefusal::Unreachable(AuthorityFault::too_many_sessions())));
+                }
             },
-            Place::Nowhere => return (None, Answer::Pass),
+            CallMatch::Nowhere => return (None, CallAnswer::Pass),
         };
         // Back to what is being opened, or was passed over, before anything else was.
-        let is_back = |p: &Playback<C>| p.session.is_asking() || (p.session.is_held() && p.turn != Turn::Coming);
+        let is_back = |p: &Playback<C>| p.session.is_asking() || (p.session.is_held() && p.turn != OpenTurn::Coming);
         if call.kind == CallKind::License && self.playbacks.get(index).is_some_and(is_back) {
             self.wish_for(index);
         }
-        let Some(id) = self.playbacks.get(index).map(|playback| playback.id) else { return (None, Answer::Pass) };
+        let Some(id) = self.playbacks.get(index).map(|playback| playback.id) else { return (None, CallAnswer::Pass) };
         let answer = self.deliver(id, now, Input::Call(call.kind), policy, out);
-        (Some(id), answer.unwrap_or(Answer::Wait))
+        (Some(id), answer.unwrap_or(CallAnswer::Wait))
     }
 
     /// A call that was told to wait asks again. It stays with its playback: when that one was ended from
@@ -95,38 +97,40 @@ impl<C> Device<C> {
         &mut self,
         id: SessionId,
         now: Instant,
-        call: &Call,
+        call: &PlayerCall,
         policy: &Policy,
-        start: impl FnMut() -> Option<Start<C>>,
-        out: &mut Outbox,
-    ) -> (Option<SessionId>, Answer) {
+        start: impl FnMut() -> Option<PlaybackStart<C>>,
+        out: &mut DeviceEffects,
+    ) -> (Option<SessionId>, CallAnswer) {
         if self.has_lost_its_turn(id, now, call, policy) {
-            return (None, Answer::Refuse(Refusal::Ended(End::Zapped)));
+            return (None, CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Zapped)));
         }
         let is_killed = self.killed_with(&call.names()).is_some();
         let stays = self.playbacks.iter().find(|p| p.id == id).is_some_and(|p| match p.session.state() {
             _ if is_killed || p.was_left_by_another(call) => false,
             _ if p.session.gives_way() => true,
-            State::Closed { why: Over::Ended(why), .. } | State::Closing { why, .. } => why.is_wanted(),
-            State::Closed { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => true,
+            SessionState::Closed { why: SessionClosure::Ended(why), .. } | SessionState::Closing { why, .. } => {
+                why.is_wanted()
+            }
+            SessionState::Closed { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => true,
         });
         if !stays {
             return self.call(now, call, policy, start, out);
         }
-        if let Some(playback) = self.playback_mut(id).filter(|p| p.turn == Turn::Passed) {
-            playback.turn = Turn::Asked;
+        if let Some(playback) = self.playback_mut(id).filter(|p| p.turn == OpenTurn::Passed) {
+            playback.turn = OpenTurn::Asked;
         }
         let answer = self.deliver(id, now, Input::Again(call.kind), policy, out);
-        (Some(id), answer.unwrap_or(Answer::Wait))
+        (Some(id), answer.unwrap_or(CallAnswer::Wait))
     }
 
     /// Its playback is gone: it was over, and made room for another of the same name.
-    fn has_lost_its_turn(&self, id: SessionId, now: Instant, call: &Call, policy: &Policy) -> bool {
+    fn has_lost_its_turn(&self, id: SessionId, now: Instant, call: &PlayerCall, policy: &Policy) -> bool {
         let gone = !self.playbacks.iter().any(|p| p.id == id);
         gone && place(&self.playbacks, now, call, policy).begins()
     }
@@ -138,8 +142,8 @@ impl<C> Device<C> {
         now: Instant,
         input: Input,
         policy: &Policy,
-        out: &mut Outbox,
-    ) -> Option<Answer> {
+        out: &mut DeviceEffects,
+    ) -> Option<CallAnswer> {
         let id = self.addressee(id, &input);
         let was_killed = self.is_killed(id);
         let answer = self.deliver_by_role(id, now, input, policy, out);
@@ -161,7 +165,7 @@ impl<C> Device<C> {
         key_session: Fingerprint,
         lasts: Option<Duration>,
         policy: &Policy,
-        out: &mut Outbox,
+        out: &mut DeviceEffects,
     ) {
         let Some(playback) = self.playback_mut(id) else { return };
         let until = playback.license(now, key_session, lasts);
@@ -169,7 +173,7 @@ impl<C> Device<C> {
     }
 
     /// The last connection of the device is gone, or one is there again: each of its playbacks is told.
-    pub fn connected(&mut self, now: Instant, connected: bool, policy: impl Fn(&C) -> Policy, out: &mut Outbox) {
+    pub fn connected(&mut self, now: Instant, connected: bool, policy: impl Fn(&C) -> Policy, out: &mut DeviceEffects) {
         let ids: Vec<_> = self.playbacks.iter().map(|p| (p.id, policy(&p.card))).collect();
         for (id, policy) in ids {
             self.deliver(id, now, if connected { Input::Back } else { Input::Alone }, &policy, out);
@@ -183,13 +187,13 @@ impl<C> Device<C> {
         id: SessionId,
         now: Instant,
         token: Option<Fingerprint>,
-        how: Farewell,
+        how: FarewellSignal,
         policy: &Policy,
-        out: &mut Outbox,
+        out: &mut DeviceEffects,
     ) -> bool {
         let (believed, input) = match how {
-            Farewell::Quit(report) => (policy.endings.quit, Input::Report(report)),
-            Farewell::Stop => (policy.endings.stop, Input::End(End::Stopped)),
+            FarewellSignal::Quit(report) => (policy.endings.quit, Input::Report(report)),
+            FarewellSignal::Stop => (policy.endings.stop, Input::End(EndReason::Stopped)),
         };
         let Some(playback) =
             self.playback_mut(id).filter(|playback| playback.session.is_active() || playback.session.gives_way())
@@ -198,8 +202,8 @@ impl<C> Device<C> {
         };
         match (believed, how) {
             (true, _) if token.is_some_and(|token| playback.goes_on_without(token)) => return false,
-            (false, Farewell::Stop) => return false,
-            (false, Farewell::Quit(_)) | (true, _) => drop(self.deliver(id, now, input, policy, out)),
+            (false, FarewellSignal::Stop) => return false,
+            (false, FarewellSignal::Quit(_)) | (true, _) => drop(self.deliver(id, now, input, policy, out)),
         }
         let Some(playback) =
             self.playback_mut(id).filter(|playback| !playback.session.is_active() && !playback.session.gives_way())
@@ -219,7 +223,14 @@ impl<C> Device<C> {
 
     /// Takes a restored playback in, behind those that it has, and lets it go on. `orphan`: as its record
     /// says.
-    pub fn resume(&mut self, mut playback: Playback<C>, now: Instant, orphan: bool, policy: &Policy, out: &mut Outbox) {
+    pub fn resume(
+        &mut self,
+        mut playback: Playback<C>,
+        now: Instant,
+        orphan: bool,
+        policy: &Policy,
+        out: &mut DeviceEffects,
+    ) {
         // The wall clock may have been set back: nothing began in times to come.
         playback.began = playback.began.min(now);
         let Effects { answer: _, list } = resume(&mut playback.session, now, orphan, policy);
@@ -255,7 +266,14 @@ impl<C> Device<C> {
         self.playbacks.is_empty()
     }
 
-    fn step(&mut self, id: SessionId, now: Instant, input: Input, policy: &Policy, out: &mut Outbox) -> Option<Answer> {
+    fn step(
+        &mut self,
+        id: SessionId,
+        now: Instant,
+        input: Input,
+        policy: &Policy,
+        out: &mut DeviceEffects,
+    ) -> Option<CallAnswer> {
         let playback = self.playback_mut(id)?;
         if let Input::Slept(by) = input {
             playback.leases.slept(now, by);
@@ -276,7 +294,7 @@ impl<C> Device<C> {
 
 /// What follows from this step needs the playback: it is not forgotten within it, but at its next tick, or with the next
 /// playback that needs its room. Nobody could make its call to the authority, nor tell whose event it was.
-fn is_owed_an_effect(id: SessionId, out: &Outbox) -> bool {
+fn is_owed_an_effect(id: SessionId, out: &DeviceEffects) -> bool {
     out.iter().any(|(of, effect)| *of == id && matches!(effect, Effect::Ask(_) | Effect::Note(_)))
 }
 

@@ -5,28 +5,28 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
-use super::end::End;
+use super::end::EndReason;
 use super::grant::{AskKind, Grant, Ticket};
-use super::report::Playing;
-use super::schedule::Moment;
-use super::verdict::{Denial, Fault, Reason};
+use super::report::PlayingState;
+use super::schedule::StreamTimelineEvent;
+use super::verdict::{AuthorityFault, Denial, Reason};
 
 /// How the call that was delivered goes on.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Answer {
+pub enum CallAnswer {
     /// To the license server, with this grant.
     Forward(Grant),
     /// To the license server as it came: no session applies.
     Pass,
-    Refuse(Refusal),
+    Refuse(SessionRefusal),
     /// To the authority's renewal call, with this grant; the answer must be delivered with the ticket.
     Renew(Grant, Ticket),
     /// Ask again when woken.
     Wait,
 }
 
-impl Answer {
-    pub fn refusal(&self) -> Option<&Refusal> {
+impl CallAnswer {
+    pub fn refusal(&self) -> Option<&SessionRefusal> {
         match self {
             Self::Refuse(refusal) => Some(refusal),
             Self::Forward(_) | Self::Pass | Self::Renew(..) | Self::Wait => None,
@@ -36,31 +36,31 @@ impl Answer {
 
 /// Why a player is turned away.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Refusal {
+pub enum SessionRefusal {
     Denied(Denial, Reason),
-    Ended(End),
+    Ended(EndReason),
     /// It would open a session, but its content token has expired.
     Expired,
     Killed(Reason),
     /// No decision could be had.
-    Unreachable(Fault),
+    Unreachable(AuthorityFault),
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Effect {
-    Ask(Ask),
+    Ask(AuthorityAsk),
     /// Forgotten before its time, for want of room.
-    Displace(Remembered),
+    Displace(RetentionClass),
     /// Nothing is left to remember.
     Forget,
-    Note(Event),
+    Note(SessionEvent),
     /// Calls that were told to wait may ask again.
     Wake,
 }
 
 /// What is remembered of a playback that is over, and displaced by others of its kind alone.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Remembered {
+pub enum RetentionClass {
     /// It ended, or was refused.
     Ended,
     /// It was killed by the authority or an operator.
@@ -69,7 +69,7 @@ pub enum Remembered {
     Replaced,
 }
 
-impl Remembered {
+impl RetentionClass {
     pub const ALL: [Self; 3] = [Self::Ended, Self::Killed, Self::Replaced];
 
     pub const fn name(self) -> &'static str {
@@ -85,7 +85,7 @@ impl Effect {
     /// As it is, where it asks for a session beside this one.
     pub(super) fn beside(self, grant: Option<&Grant>) -> Self {
         match self {
-            Self::Ask(ask) if ask.kind == AskKind::Open => Self::Ask(Ask { beside: grant.cloned(), ..ask }),
+            Self::Ask(ask) if ask.kind == AskKind::Open => Self::Ask(AuthorityAsk { beside: grant.cloned(), ..ask }),
             Self::Ask(_) | Self::Displace(_) | Self::Forget | Self::Note(_) | Self::Wake => self,
         }
     }
@@ -93,40 +93,40 @@ impl Effect {
 
 /// A call to the authority that the shell makes.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Ask {
+pub struct AuthorityAsk {
     /// For an open: another session of the same device, that one of the two may be a preload beside.
     pub beside: Option<Grant>,
     /// Absent for an open.
     pub grant: Option<Grant>,
     pub kind: AskKind,
     pub ticket: Ticket,
-    pub told: Told,
+    pub told: PlayerFacts,
 }
 
-impl Ask {
+impl AuthorityAsk {
     /// Gives back what no session has any more.
-    pub fn giving_back(grant: Grant, told: Told) -> Self {
+    pub fn giving_back(grant: Grant, told: PlayerFacts) -> Self {
         Self { beside: None, grant: Some(grant), kind: AskKind::Close, ticket: Ticket(0), told }
     }
 }
 
 /// What the player last told of itself, for authorities that want to know.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Told {
+pub struct PlayerFacts {
     /// Since the content's beginning, carried on to now while it plays.
     pub playhead: Option<Duration>,
-    pub playing: Option<Playing>,
+    pub playing: Option<PlayingState>,
 }
 
 /// What a log, a metric or a timeline shows.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Event {
+pub enum SessionEvent {
     Beat,
     /// A beat was sent this much after it was due.
     BeatLate(Duration),
     /// The content may not be shown any more.
     Blackout(Reason),
-    Closed(End),
+    Closed(EndReason),
     /// A call to the authority failed; the dialect knows the event's name.
     Failed(AskKind, Reason),
     /// An operator took its kill back: its player may begin anew.
@@ -135,7 +135,7 @@ pub enum Event {
     Joined,
     Killed(Reason),
     /// One of the playbacks that share the session is over; the session goes on with the others.
-    Left(End),
+    Left(EndReason),
     /// Its newest token was lost with an answer: nobody can give it back, and the authority lets it expire.
     LeftOpen,
     /// From now on it plays without the authority's word: with its last grant, or without any.
@@ -148,7 +148,7 @@ pub enum Event {
     /// The process died while the open was under way: what it may have brought expires.
     Orphaned,
     /// The clock has come to this moment of the programme.
-    Reached(Moment),
+    Reached(StreamTimelineEvent),
     /// The authority answers again after this many lost beats.
     Recovered(u8),
     Refused(Denial, Reason),
@@ -171,7 +171,7 @@ pub enum Event {
 #[derive(Debug, Default)]
 pub struct Effects {
     /// Set exactly when the input was a call.
-    pub answer: Option<Answer>,
+    pub answer: Option<CallAnswer>,
     pub list: ArrayVec<Effect, { Self::MOST }>,
 }
 
@@ -183,7 +183,7 @@ impl Effects {
         debug_assert!(!full, "one step has at most {} effects", Self::MOST);
     }
 
-    pub(super) fn note(&mut self, event: Event) {
+    pub(super) fn note(&mut self, event: SessionEvent) {
         self.push(Effect::Note(event));
     }
 }

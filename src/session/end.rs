@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub enum End {
+pub enum EndReason {
     /// It never got its turn among the device's playbacks before its player gave up.
     Abandoned,
     /// sidebeat stops.
@@ -41,7 +41,7 @@ pub enum End {
     Zapped,
 }
 
-impl End {
+impl EndReason {
     pub const ALL: [Self; 17] = [
         Self::Abandoned,
         Self::Drained,

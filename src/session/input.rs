@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::call::CallKind;
-use super::end::End;
+use super::end::EndReason;
 use super::grant::{AskKind, Ticket};
-use super::report::{Media, Report, Stream};
-use super::verdict::{Fault, Reason, Verdict};
+use super::report::{MediaFetch, PlayerReport, StreamType};
+use super::verdict::{AuthorityFault, Reason, Verdict};
 use crate::secret::Fingerprint;
 
 #[derive(Clone, Debug)]
@@ -16,13 +16,13 @@ pub enum Input {
     /// The last connection of its player is gone.
     Alone,
     /// The authority, or the way to it, answered the call with this ticket.
-    Answered(Ticket, AskKind, Result<Verdict, Fault>),
+    Answered(Ticket, AskKind, Result<Verdict, AuthorityFault>),
     /// A connection of its player is there again.
     Back,
     /// The player asks for something under this session.
     Call(CallKind),
     /// The playback is over.
-    End(End),
+    End(EndReason),
     /// Another playback of its device is presumed to be the one that plays.
     GiveWay,
     /// An operator kills it here.
@@ -32,11 +32,11 @@ pub enum Input {
     /// By when all of its licenses have run out; none where one may never.
     Licensed(Option<Instant>),
     /// The player asks for a part of what it plays.
-    Media(Media),
+    Media(MediaFetch),
     /// The player tells about itself.
-    Report(Report),
+    Report(PlayerReport),
     /// The player got what it asked for.
-    Served(Served),
+    Served(LicenseFeedback),
     /// The machine slept, for this long; monotonic time stood still.
     Slept(Duration),
     /// The authority says, without having been asked, that it ended the session of this token.
@@ -44,7 +44,7 @@ pub enum Input {
     /// Its turn among the device's playbacks has come.
     Start,
     /// Somebody other than the player knows what it plays.
-    Streams(Stream),
+    Streams(StreamType),
     /// It gave way, and its player wants it back.
     TakeBack,
     /// Its deadline has come.
@@ -57,16 +57,16 @@ pub enum Input {
 
 /// How a player says that it goes.
 #[derive(Clone, Copy, Debug)]
-pub enum Farewell {
+pub enum FarewellSignal {
     /// By a report.
-    Quit(Report),
+    Quit(PlayerReport),
     /// By the stop call, or a beacon.
     Stop,
 }
 
 /// What the license server's reply taught.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Served {
+pub enum LicenseFeedback {
     /// A license of a DRM system whose players send no renewals that an authority takes as beats.
     NeverRenews,
     /// A license that says nothing about renewals.

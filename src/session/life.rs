@@ -4,13 +4,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::report::{Playing, Report};
+use super::report::{PlayerReport, PlayingState};
 
 /// Media further apart are no one playing.
 const LONGEST_GAP: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Life {
+pub(super) struct LifeSigns {
     /// A call of its player waits for the session that had given way, and was not answered since it came back.
     pub(super) calls: bool,
     /// The first and the last of the signs that are none of its start, without a long gap between.
@@ -30,7 +30,7 @@ pub(super) struct Life {
     pub(super) streams: bool,
 }
 
-impl Life {
+impl LifeSigns {
     /// Players fetch the beginning of what they preload. More than so many segments is a stream.
     pub(super) const PRELOADED: u8 = 8;
 
@@ -91,23 +91,23 @@ impl Life {
         self.flow(now, LONGEST_GAP.max(round));
     }
 
-    pub(super) fn reported(&mut self, now: Instant, report: &Report) {
+    pub(super) fn reported(&mut self, now: Instant, report: &PlayerReport) {
         if report.of_several {
             return;
         }
         self.last = now;
         match report.playing {
-            Playing::Unsaid => self.preloads |= report.preloads,
-            Playing::Plays if !report.starts => {
+            PlayingState::Unsaid => self.preloads |= report.preloads,
+            PlayingState::Plays if !report.starts => {
                 (self.plays, self.preloads, self.said) = (true, false, Some(now));
             }
-            Playing::Buffers
-            | Playing::Done
-            | Playing::Fails
-            | Playing::Paused
-            | Playing::Plays
-            | Playing::Quit
-            | Playing::Seeks => self.preloads = false,
+            PlayingState::Buffers
+            | PlayingState::Done
+            | PlayingState::Fails
+            | PlayingState::Paused
+            | PlayingState::Plays
+            | PlayingState::Quit
+            | PlayingState::Seeks => self.preloads = false,
         }
     }
 
@@ -136,12 +136,12 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const ROUND: Duration = Duration::from_secs(100);
 
-    fn says(playing: Playing) -> Report {
-        Report { playing, ..Report::default() }
+    fn says(playing: PlayingState) -> PlayerReport {
+        PlayerReport { playing, ..PlayerReport::default() }
     }
 
-    fn fetched(segments: usize) -> Life {
-        let mut life = Life::new(Clock.now());
+    fn fetched(segments: usize) -> LifeSigns {
+        let mut life = LifeSigns::new(Clock.now());
         (0..segments).for_each(|_| life.fetched(life.last, true));
         life
     }
@@ -161,9 +161,9 @@ mod tests {
 
     #[test]
     fn what_is_said_to_be_a_preload_shows_no_life_until_its_player_says_something_else() {
-        for playing in [Playing::Buffers, Playing::Paused, Playing::Plays] {
-            let mut life = Life::new(Clock.now());
-            life.reported(life.last, &Report { preloads: true, ..Report::default() });
+        for playing in [PlayingState::Buffers, PlayingState::Paused, PlayingState::Plays] {
+            let mut life = LifeSigns::new(Clock.now());
+            life.reported(life.last, &PlayerReport { preloads: true, ..PlayerReport::default() });
             life = life.anew(life.last);
             life.renewed(life.last, ROUND);
             assert_eq!((life.renewed, life.flows), (false, None));
@@ -172,27 +172,27 @@ mod tests {
             assert_eq!((life.segments, life.renewed, life.flows), (0, false, None));
             life.reported(life.last, &says(playing));
             (0..9).for_each(|_| life.fetched(life.last, true));
-            assert_eq!((life.segments, life.plays), (9, playing == Playing::Plays));
+            assert_eq!((life.segments, life.plays), (9, playing == PlayingState::Plays));
         }
     }
 
     #[test]
     fn a_report_tells_that_it_plays_if_it_is_of_this_playback_and_past_its_start() {
         let now = Clock.now();
-        let of = |report: Report| {
-            let mut life = Life::new(now);
+        let of = |report: PlayerReport| {
+            let mut life = LifeSigns::new(now);
             life.reported(now + SECOND, &report);
             (life.plays, life.last > now)
         };
-        assert_eq!(of(says(Playing::Plays)), (true, true));
-        assert_eq!(of(Report { starts: true, ..says(Playing::Plays) }), (false, true));
-        assert_eq!(of(Report { of_several: true, ..says(Playing::Plays) }), (false, false));
+        assert_eq!(of(says(PlayingState::Plays)), (true, true));
+        assert_eq!(of(PlayerReport { starts: true, ..says(PlayingState::Plays) }), (false, true));
+        assert_eq!(of(PlayerReport { of_several: true, ..says(PlayingState::Plays) }), (false, false));
     }
 
     #[test]
     fn it_goes_on_by_media_once_a_minute_or_renewals_without_a_missed_round_also_while_it_is_away() {
         for (round, apart, goes_on) in [(0, 60, true), (0, 61, false), (100, 100, true), (100, 101, false)] {
-            let mut life = Life::new(Clock.now());
+            let mut life = LifeSigns::new(Clock.now());
             let began = life.last;
             life.renewed(began, SECOND * round);
             life = life.anew(began);

@@ -26,21 +26,23 @@ mod turns;
 mod verdict;
 mod wheel;
 
-pub use self::call::{Call, CallKind, CallNames, MediaNames, Opens};
-pub use self::device::{Device, Outbox, PlaceTurn};
-pub use self::effect::{Answer, Ask, Effect, Effects, Event, Refusal, Remembered, Told};
-pub use self::end::End;
+pub use self::call::{CallKind, CallNames, MediaNames, OpenAbility, PlayerCall};
+pub use self::device::{Device, DeviceEffects, PlaceTurn};
+pub use self::effect::{
+    AuthorityAsk, CallAnswer, Effect, Effects, PlayerFacts, RetentionClass, SessionEvent, SessionRefusal,
+};
+pub use self::end::EndReason;
 pub use self::grant::{AskKind, Grant, Ticket};
-pub use self::input::{Farewell, Input, Served};
+pub use self::input::{FarewellSignal, Input, LicenseFeedback};
 pub use self::lease::KeyLease;
-pub use self::playback::{Playback, Start};
+pub use self::playback::{Playback, PlaybackStart};
 pub use self::policy::Policy;
-pub use self::record::{PlaybackRecord, SessionRecord, Stamp, StateRecord};
+pub use self::record::{CoreSessionRecord, PlaybackRecord, StateRecord, WrittenStamp};
 pub use self::record::{expose, hide, is_default};
-pub use self::report::{Media, Playing, Report, Stream};
+pub use self::report::{MediaFetch, PlayerReport, PlayingState, StreamType};
 pub use self::role::Role;
-pub use self::schedule::{Moment, Schedule, Times};
-pub use self::state::{Beats, Session, State, Use};
+pub use self::schedule::{ProgramTimes, Schedule, StreamTimelineEvent};
+pub use self::state::{BeatSource, DeliveryState, Session, SessionState};
 pub use self::step::{resume, step};
-pub use self::verdict::{Blackout, Denial, Fault, FaultKind, KillSource, Reason, Verdict};
-pub use self::wheel::{Slot, Wheel};
+pub use self::verdict::{AuthorityFault, Blackout, Denial, FaultKind, KillSource, Reason, Verdict};
+pub use self::wheel::{Wheel, WheelSlot};

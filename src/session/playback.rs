@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
-use super::call::{Call, CallKind, CallNames};
-use super::effect::Remembered;
+use super::call::{CallKind, CallNames, PlayerCall};
+use super::effect::RetentionClass;
 use super::lease::{KeyLease, Leases};
 use super::policy::Policy;
 use super::role::Role;
-use super::state::{Beats, Session, State};
-use super::turn::Turn;
-use super::turns::Turns;
+use super::state::{BeatSource, Session, SessionState};
+use super::turn::OpenTurn;
+use super::turns::SharedPlayback;
 use super::verdict::Reason;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
@@ -49,7 +49,7 @@ pub struct Playback<C> {
     pub(super) caller: Option<Fingerprint>,
     /// Which of the device's wishes it is: the later one counts.
     pub(super) wish: u32,
-    pub(super) turn: Turn,
+    pub(super) turn: OpenTurn,
     pub(super) content: Option<Fingerprint>,
     /// Other names of its content.
     pub(super) contents: ArrayVec<Fingerprint, CONTENTS>,
@@ -71,7 +71,7 @@ pub struct Playback<C> {
     pub token: Option<Fingerprint>,
     /// A license was given to a call with that token.
     pub(super) token_accepted: bool,
-    pub(super) turns: Turns,
+    pub(super) turns: SharedPlayback,
     /// To whom it gave way last. Not kept over a restart.
     pub(super) gave_way_to: Option<SessionId>,
     /// Of a device's session: who renewed it last. Not kept over a restart, as no call is.
@@ -79,7 +79,7 @@ pub struct Playback<C> {
 }
 
 /// What a fresh playback is made of; asked for only when one is needed.
-pub struct Start<C> {
+pub struct PlaybackStart<C> {
     /// Whom it is counted for, where that matters: see [`Policy::shares_session`].
     pub account: Option<Fingerprint>,
     /// The address that calls for it, where that is known.
@@ -107,8 +107,8 @@ impl<C> Playback<C> {
         }
     }
 
-    pub(super) fn begin(start: Start<C>, now: Instant, call: &Call, policy: &Policy) -> Self {
-        let Start { account, caller, card, id, seed } = start;
+    pub(super) fn begin(start: PlaybackStart<C>, now: Instant, call: &PlayerCall, policy: &Policy) -> Self {
+        let PlaybackStart { account, caller, card, id, seed } = start;
         let registered = call.content_token.is_some_and(|token| call.token != Some(token));
         let mut playback = Self {
             account,
@@ -119,7 +119,7 @@ impl<C> Playback<C> {
             began: now,
             caller,
             wish: 0,
-            turn: Turn::Coming,
+            turn: OpenTurn::Coming,
             content: call.content,
             contents: ArrayVec::new(),
             key_sessions: ArrayVec::new(),
@@ -133,7 +133,7 @@ impl<C> Playback<C> {
             token: call.token,
             // One that was registered came with its content token.
             token_accepted: registered,
-            turns: Turns::default(),
+            turns: SharedPlayback::default(),
             gave_way_to: None,
             renewed_by: None,
         };
@@ -198,7 +198,7 @@ impl<C> Playback<C> {
         !self.is_device_session() && token.map_or(self.bare, |token| self.answers_to(token))
     }
 
-    pub(super) fn is_of(&self, call: &Call) -> bool {
+    pub(super) fn is_of(&self, call: &PlayerCall) -> bool {
         call.token.is_some_and(|token| self.has_token(token))
     }
 
@@ -240,28 +240,28 @@ impl<C> Playback<C> {
     }
 
     /// As what it is remembered; none while it goes on, or something of it is to be given back.
-    pub fn remembered(&self) -> Option<Remembered> {
+    pub fn remembered(&self) -> Option<RetentionClass> {
         match self.session.killed_by() {
             _ if self.session.is_owed_a_close() => None,
-            Some(by) if by.follows_token() => Some(Remembered::Killed),
-            Some(_) => Some(Remembered::Replaced),
-            None => self.is_spent().then_some(Remembered::Ended),
+            Some(by) if by.follows_token() => Some(RetentionClass::Killed),
+            Some(_) => Some(RetentionClass::Replaced),
+            None => self.is_spent().then_some(RetentionClass::Ended),
         }
     }
 
     /// Over, remembered only for left-over calls, and with nothing to give back.
     pub(super) fn is_spent(&self) -> bool {
-        matches!(self.session.state(), State::Closed { .. }) && !self.session.takes_place()
+        matches!(self.session.state(), SessionState::Closed { .. }) && !self.session.takes_place()
     }
 
     /// A license was given to this call: its names are the playback's. Anybody can send a call that names another's
     /// content or device, so nothing is learned of one before that.
-    pub(super) fn learn(&mut self, call: &Call) {
+    pub(super) fn learn(&mut self, call: &PlayerCall) {
         self.token_accepted |= call.token.is_some() && self.token == call.token;
         self.learn_names(call);
     }
 
-    fn learn_names(&mut self, call: &Call) {
+    fn learn_names(&mut self, call: &PlayerCall) {
         self.learn_content(call);
         self.turns.note(call, self.is_of(call));
         let Some(key_session) = call.key_session.filter(|known| !self.key_sessions.contains(known)) else { return };
@@ -271,7 +271,7 @@ impl<C> Playback<C> {
         self.key_sessions.push(key_session);
     }
 
-    fn learn_content(&mut self, call: &Call) {
+    fn learn_content(&mut self, call: &PlayerCall) {
         let Some(content) = call.content.filter(|_| !self.plays(call.content)) else { return };
         if self.content.is_none() {
             self.content = Some(content);
@@ -306,12 +306,12 @@ impl<C> Playback<C> {
     /// The player of this content token stops. True when another one is known to go on, whose renewals keep
     /// the session and end it when they stay away; by timer nobody would ever know.
     pub(super) fn goes_on_without(&mut self, token: Fingerprint) -> bool {
-        let renews = matches!(self.session.beats(), Beats::Renewals { .. });
+        let renews = matches!(self.session.beats(), BeatSource::Renewals { .. });
         self.turns.stop(token) && renews
     }
 
     /// A stop that named another content token ended it: this renewal's player was not stopped.
-    pub(super) fn was_left_by_another(&self, call: &Call) -> bool {
+    pub(super) fn was_left_by_another(&self, call: &PlayerCall) -> bool {
         let other = self.left.zip(call.token).is_some_and(|(left, token)| left != token);
         other && call.kind == CallKind::Renewal && !self.session.is_killed()
     }

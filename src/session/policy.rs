@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::end::End;
-use super::report::Stream;
+use super::end::EndReason;
+use super::report::StreamType;
 use super::schedule::Schedule;
 use super::verdict::{KillSource, Reason};
 use crate::config::{EndingRules, Enforcement, OnUnreachable};
@@ -63,7 +63,7 @@ pub struct Policy {
     pub stop_on_blackout: bool,
     pub stop_on_end: bool,
     /// What it plays, if known before the player says.
-    pub stream: Option<Stream>,
+    pub stream: Option<StreamType>,
     /// Content tokens are verified: a call without one proves nothing of whose it is.
     pub tokens_prove: bool,
 }
@@ -77,33 +77,33 @@ impl Policy {
 
     /// Whether the same authorization may begin once more after such an end. If not, only the app can ask for
     /// the next one: a player that goes on asking by itself must not undo the end.
-    pub fn begins_again(&self, after: End) -> bool {
+    pub fn begins_again(&self, after: EndReason) -> bool {
         match after {
-            End::Lost => self.max_failures.is_none(),
-            End::Programme => false,
-            End::Abandoned
-            | End::Drained
-            | End::Expired
-            | End::GaveWay
-            | End::LicenseExpired
-            | End::Longest
-            | End::MediaSilent
-            | End::Orphaned
-            | End::Quit
-            | End::Released
-            | End::RenewalsOverdue
-            | End::Silent
-            | End::Stopped
-            | End::Unused
-            | End::Zapped => true,
+            EndReason::Lost => self.max_failures.is_none(),
+            EndReason::Programme => false,
+            EndReason::Abandoned
+            | EndReason::Drained
+            | EndReason::Expired
+            | EndReason::GaveWay
+            | EndReason::LicenseExpired
+            | EndReason::Longest
+            | EndReason::MediaSilent
+            | EndReason::Orphaned
+            | EndReason::Quit
+            | EndReason::Released
+            | EndReason::RenewalsOverdue
+            | EndReason::Silent
+            | EndReason::Stopped
+            | EndReason::Unused
+            | EndReason::Zapped => true,
         }
     }
 
     /// For how long one that ended so is remembered: where its player must not undo the end, for as long as it may
     /// ask; where it was presumed, for as long as its player may take it back.
-    pub(super) fn memory_of(&self, end: End) -> Duration {
+    pub(super) fn memory_of(&self, end: EndReason) -> Duration {
         match end {
-            End::GaveWay => Self::GIVEN_WAY,
+            EndReason::GaveWay => Self::GIVEN_WAY,
             _ if self.begins_again(end) => self.end_memory,
             _ => self.kill_memory,
         }

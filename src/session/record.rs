@@ -18,16 +18,16 @@ use serde::{Deserialize, Serialize};
 
 pub use self::form::{expose, hide, is_default};
 use self::grant::GrantRecord;
-pub use self::session::SessionRecord;
-pub use self::stamp::Stamp;
+pub use self::session::CoreSessionRecord;
+pub use self::stamp::WrittenStamp;
 pub use self::state::StateRecord;
 use super::lease::Leases;
 use super::playback::Playback;
 use super::policy::Policy;
 use super::role::Role;
-use super::state::Use;
-use super::turns::Turns;
-use crate::clock::{Moment, Wall};
+use super::state::DeliveryState;
+use super::turns::SharedPlayback;
+use crate::clock::{ClockMoment, EpochTime};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
@@ -37,7 +37,7 @@ pub struct PlaybackRecord {
     #[serde(rename = "ba", default, skip_serializing_if = "is_default")]
     pub bare: bool,
     #[serde(rename = "b", alias = "began")]
-    pub began: Wall,
+    pub began: EpochTime,
     #[serde(rename = "c", alias = "content", default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Fingerprint>,
     #[serde(rename = "cs", alias = "contents", default, skip_serializing_if = "Vec::is_empty")]
@@ -48,7 +48,7 @@ pub struct PlaybackRecord {
     pub key_sessions: Vec<Fingerprint>,
     /// By when the licenses of its key sessions run out, if that is known.
     #[serde(rename = "l", alias = "leases", default, skip_serializing_if = "Vec::is_empty")]
-    pub leases: Vec<(Fingerprint, Option<Wall>)>,
+    pub leases: Vec<(Fingerprint, Option<EpochTime>)>,
     /// The content token that the stop named by which it is over.
     #[serde(rename = "lt", default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Fingerprint>,
@@ -59,7 +59,7 @@ pub struct PlaybackRecord {
     #[serde(rename = "ro", default, skip_serializing_if = "is_default")]
     pub role: Role,
     #[serde(rename = "s", alias = "session")]
-    pub session: SessionRecord,
+    pub session: CoreSessionRecord,
     /// Content tokens for which a kill of it holds, beside its own.
     #[serde(rename = "sh", default, skip_serializing_if = "Vec::is_empty")]
     pub shared_tokens: Vec<Fingerprint>,
@@ -68,8 +68,8 @@ pub struct PlaybackRecord {
 }
 
 impl PlaybackRecord {
-    /// None where [`Stamp::of`] is none.
-    pub fn of<C>(playback: &Playback<C>, at: &Moment) -> Option<Self> {
+    /// None where [`WrittenStamp::of`] is none.
+    pub fn of<C>(playback: &Playback<C>, at: &ClockMoment) -> Option<Self> {
         Some(Self {
             bare: playback.bare && playback.token.is_some(),
             began: at.wall_of(playback.began),
@@ -82,14 +82,14 @@ impl PlaybackRecord {
             later_tokens: playback.later_tokens.to_vec(),
             media_paths: playback.media_paths.to_vec(),
             role: playback.role,
-            session: SessionRecord::of(&playback.session, at)?,
+            session: CoreSessionRecord::of(&playback.session, at)?,
             shared_tokens: playback.shared_tokens.clone(),
             token: playback.token,
         })
     }
 
     /// The playback as it was, without its call in flight. It has to be resumed.
-    pub fn restore<C>(&self, card: C, at: &Moment, policy: &Policy) -> Playback<C> {
+    pub fn restore<C>(&self, card: C, at: &ClockMoment, policy: &Policy) -> Playback<C> {
         let leases: Leases = self.leases.iter().map(|(of, ends)| (*of, ends.map(|ends| at.instant_of(ends)))).collect();
         let mut session = self.session.restore(at, policy);
         session.licensed_until = leases.last_end();
@@ -113,12 +113,12 @@ impl PlaybackRecord {
             shared_tokens: self.shared_tokens.iter().copied().take(super::playback::TOKENS).collect(),
             token: self.token,
             // Whatever else was accepted beside it is known, too.
-            token_accepted: self.session.usage != Use::Nothing,
-            turns: Turns::default(),
+            token_accepted: self.session.usage != DeliveryState::Nothing,
+            turns: SharedPlayback::default(),
             gave_way_to: None,
             renewed_by: None,
             wish: 0,
-            turn: super::turn::Turn::Coming,
+            turn: super::turn::OpenTurn::Coming,
         }
     }
 }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// What one report says that matters here.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Report {
-    /// [`Playing::Done`] because it reached its end, as it says, and not because it failed.
+pub struct PlayerReport {
+    /// [`PlayingState::Done`] because it reached its end, as it says, and not because it failed.
     pub at_end: bool,
     /// Sent because its time had come, and not because something happened.
     pub by_interval: bool,
@@ -20,21 +20,21 @@ pub struct Report {
     pub of_several: bool,
     /// Since the content's beginning, if it says.
     pub playhead: Option<Duration>,
-    pub playing: Playing,
+    pub playing: PlayingState,
     /// Its player says that it only fetches ahead what may be played later.
     pub preloads: bool,
     /// It is in a page that nobody sees: browsers slow its timers.
     pub slowed: bool,
-    /// [`Playing::Plays`] means that it is on the way to its first picture.
+    /// [`PlayingState::Plays`] means that it is on the way to its first picture.
     pub starts: bool,
-    pub stream: Option<Stream>,
+    pub stream: Option<StreamType>,
     /// The playhead comes no further than this without another word: it is all that the player has asked for.
     pub until: Option<Duration>,
 }
 
 /// What a request for media tells of what it is a part of.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Media {
+pub struct MediaFetch {
     /// Within which time its player surely asks for more of it through us, if it is live. None: segments do not pass
     /// through us, and nobody knows when the manifest does.
     pub again: Option<Duration>,
@@ -42,18 +42,18 @@ pub struct Media {
     pub leads_past: Option<bool>,
     /// It is no manifest.
     pub segment: bool,
-    pub stream: Option<Stream>,
+    pub stream: Option<StreamType>,
 }
 
 /// What is played: the far side can send it again later, or not.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Stream {
+pub enum StreamType {
     Live,
     Vod,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Playing {
+pub enum PlayingState {
     /// On the way to playing on: there is nothing to play just now.
     Buffers,
     /// Reached its end; it may still report, and may start again.
@@ -73,7 +73,7 @@ pub enum Playing {
     Unsaid,
 }
 
-impl Playing {
+impl PlayingState {
     /// It has neither reached its end nor failed.
     fn goes_on(self) -> bool {
         match self {
@@ -93,21 +93,21 @@ impl Playing {
 
 /// The reports of one session so far.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reports {
+pub(super) struct ReportHistory {
     /// The last report by interval, if there was one.
     pub(super) at: Option<Instant>,
     /// Between the last two of them, and between the two before.
     pub(super) gaps: [Duration; 2],
     /// Where it was, and when it was there.
     pub(super) playhead: Option<(Instant, Duration)>,
-    pub(super) playing: Playing,
-    /// As [`Report::slowed`].
+    pub(super) playing: PlayingState,
+    /// As [`PlayerReport::slowed`].
     pub(super) slowed: bool,
     /// How far it can come by itself.
     pub(super) until: Option<Duration>,
 }
 
-impl Reports {
+impl ReportHistory {
     /// CTA-5004's default interval, until two reports tell another.
     const DEFAULT: Duration = Duration::from_secs(30);
     /// As near to its end a playhead is taken for there.
@@ -117,14 +117,14 @@ impl Reports {
     /// Two and a half times what a hidden page's timers are slowed to.
     const HIDDEN: Duration = Duration::from_secs(150);
 
-    pub(super) fn first(now: Instant, report: Report) -> Self {
-        let Report { by_interval, playhead, playing, slowed, until, .. } = report;
+    pub(super) fn first(now: Instant, report: PlayerReport) -> Self {
+        let PlayerReport { by_interval, playhead, playing, slowed, until, .. } = report;
         let playhead = playhead.map(|playhead| (now, playhead));
         Self { at: by_interval.then_some(now), gaps: [Self::DEFAULT; 2], playhead, playing, slowed, until }
     }
 
     /// Batches and repeats come close together and tell nothing about the interval.
-    pub(super) fn next(self, now: Instant, report: Report) -> Self {
+    pub(super) fn next(self, now: Instant, report: PlayerReport) -> Self {
         let between = self.at.filter(|_| report.by_interval).map(|at| now.saturating_duration_since(at));
         let [newest, _] = self.gaps;
         Self {
@@ -139,15 +139,15 @@ impl Reports {
                 None => self.playhead(now).map(|playhead| (now, playhead)),
             },
             playing: match report.playing {
-                Playing::Done if report.at_end && self.is_before_its_end(now, report) => Playing::Plays,
-                Playing::Unsaid => self.playing,
-                Playing::Buffers
-                | Playing::Done
-                | Playing::Fails
-                | Playing::Paused
-                | Playing::Plays
-                | Playing::Quit
-                | Playing::Seeks => report.playing,
+                PlayingState::Done if report.at_end && self.is_before_its_end(now, report) => PlayingState::Plays,
+                PlayingState::Unsaid => self.playing,
+                PlayingState::Buffers
+                | PlayingState::Done
+                | PlayingState::Fails
+                | PlayingState::Paused
+                | PlayingState::Plays
+                | PlayingState::Quit
+                | PlayingState::Seeks => report.playing,
             },
             slowed: report.slowed,
             until: if report.playhead.is_some() { report.until.or(self.until) } else { self.until },
@@ -156,7 +156,7 @@ impl Reports {
 
     /// Much of what it has asked for is left. dash.js 5.2 says that it has ended where a period does, and says so
     /// until it is paused.
-    fn is_before_its_end(&self, now: Instant, report: Report) -> bool {
+    fn is_before_its_end(&self, now: Instant, report: PlayerReport) -> bool {
         let playhead = report.playhead.or_else(|| self.playhead(now));
         let until = report.until.or(self.until);
         playhead.zip(until).is_some_and(|(playhead, until)| playhead.saturating_add(Self::END) < until)
@@ -167,11 +167,14 @@ impl Reports {
     pub(super) fn playhead(&self, now: Instant) -> Option<Duration> {
         let (at, playhead) = self.playhead?;
         let runs = match self.playing {
-            Playing::Plays => true,
-            Playing::Unsaid => self.until.is_some(),
-            Playing::Buffers | Playing::Done | Playing::Fails | Playing::Paused | Playing::Quit | Playing::Seeks => {
-                false
-            }
+            PlayingState::Plays => true,
+            PlayingState::Unsaid => self.until.is_some(),
+            PlayingState::Buffers
+            | PlayingState::Done
+            | PlayingState::Fails
+            | PlayingState::Paused
+            | PlayingState::Quit
+            | PlayingState::Seeks => false,
         };
         let run = playhead.saturating_add(now.saturating_duration_since(at));
         Some(if runs { self.until.map_or(run, |until| run.min(until.max(playhead))) } else { playhead })
@@ -184,21 +187,23 @@ impl Reports {
         let [newest, before] = self.gaps;
         let rounds = newest.max(before) * 5 / 2;
         let (may_be_slow, by_interval) = match self.playing {
-            Playing::Done | Playing::Fails => return Some(rounds),
-            Playing::Buffers | Playing::Plays | Playing::Quit | Playing::Seeks => (self.slowed, self.at),
-            Playing::Paused | Playing::Unsaid => (true, self.at),
+            PlayingState::Done | PlayingState::Fails => return Some(rounds),
+            PlayingState::Buffers | PlayingState::Plays | PlayingState::Quit | PlayingState::Seeks => {
+                (self.slowed, self.at)
+            }
+            PlayingState::Paused | PlayingState::Unsaid => (true, self.at),
         };
         by_interval.map(|_| if may_be_slow { rounds.max(Self::HIDDEN) } else { rounds })
     }
 
     /// It said that it plays no more, and had never to say anything by interval: its silence begins with that.
-    pub(super) fn is_last_word(&self, before: Option<Playing>) -> bool {
-        self.at.is_none() && !self.playing.goes_on() && before.is_none_or(Playing::goes_on)
+    pub(super) fn is_last_word(&self, before: Option<PlayingState>) -> bool {
+        self.at.is_none() && !self.playing.goes_on() && before.is_none_or(PlayingState::goes_on)
     }
 
     /// It asks for a license, whatever it said before.
     pub(super) fn again(self) -> Self {
-        Self { playing: if self.playing.goes_on() { self.playing } else { Playing::Unsaid }, ..self }
+        Self { playing: if self.playing.goes_on() { self.playing } else { PlayingState::Unsaid }, ..self }
     }
 }
 
@@ -208,7 +213,9 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::EndingRules;
     use crate::secret::Secret;
-    use crate::session::{AskKind, CallKind, Effect, End, Grant, Input, Policy, Session, State, Verdict, step};
+    use crate::session::{
+        AskKind, CallKind, Effect, EndReason, Grant, Input, Policy, Session, SessionState, Verdict, step,
+    };
 
     /// A live session and the time it became so.
     fn live(policy: &Policy) -> (Session, Instant) {
@@ -226,21 +233,21 @@ mod tests {
         (session, now)
     }
 
-    fn tell(session: &mut Session, now: Instant, playing: Playing) {
+    fn tell(session: &mut Session, now: Instant, playing: PlayingState) {
         step(
             session,
             now,
-            Input::Report(Report { by_interval: true, playing, ..Report::default() }),
+            Input::Report(PlayerReport { by_interval: true, playing, ..PlayerReport::default() }),
             &Policy::default(),
         );
     }
 
     /// Ticks at every deadline until the session is no longer active; gives when and why.
-    fn over(session: &mut Session, policy: &Policy) -> (Instant, End) {
+    fn over(session: &mut Session, policy: &Policy) -> (Instant, EndReason) {
         loop {
             let now = session.deadline().unwrap();
             step(session, now, Input::Tick, policy);
-            if let State::Closing { why, .. } = session.state() {
+            if let SessionState::Closing { why, .. } = session.state() {
                 return (now, *why);
             }
         }
@@ -253,45 +260,45 @@ mod tests {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
         for round in 1..=3 {
-            tell(&mut session, began + SECOND * 10 * round, Playing::Plays);
+            tell(&mut session, began + SECOND * 10 * round, PlayingState::Plays);
         }
-        assert_eq!(over(&mut session, &policy), (began + SECOND * 55, End::Silent));
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 55, EndReason::Silent));
     }
 
     #[test]
     fn before_a_second_report_the_standard_interval_counts() {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
-        tell(&mut session, began, Playing::Plays);
-        assert_eq!(over(&mut session, &policy), (began + SECOND * 75, End::Silent));
+        tell(&mut session, began, PlayingState::Plays);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 75, EndReason::Silent));
     }
 
     #[test]
     fn a_paused_player_in_a_slowed_page_is_not_over() {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
-        tell(&mut session, began, Playing::Plays);
-        tell(&mut session, began + SECOND * 5, Playing::Paused);
+        tell(&mut session, began, PlayingState::Plays);
+        tell(&mut session, began + SECOND * 5, PlayingState::Paused);
         // A browser that slows the page's timers reports once a minute.
         for minute in 1..=5 {
-            tell(&mut session, began + SECOND * 60 * minute, Playing::Paused);
+            tell(&mut session, began + SECOND * 60 * minute, PlayingState::Paused);
             assert!(session.deadline().unwrap() >= began + SECOND * 60 * (minute + 1));
         }
-        assert_eq!(over(&mut session, &policy), (began + SECOND * 450, End::Silent));
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 450, EndReason::Silent));
     }
 
     #[test]
     fn a_background_tab_that_reports_once_a_minute_keeps_its_session() {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
-        tell(&mut session, began, Playing::Plays);
+        tell(&mut session, began, PlayingState::Plays);
         for minute in 1..=10 {
-            tell(&mut session, began + SECOND * 60 * minute, Playing::Paused);
+            tell(&mut session, began + SECOND * 60 * minute, PlayingState::Paused);
             // Each report comes over a connection of its own, and the browser closes it.
             step(&mut session, began + SECOND * (60 * minute + 1), Input::Alone, &policy);
             assert!(session.deadline().unwrap() >= began + SECOND * 60 * (minute + 1));
         }
-        assert_eq!(over(&mut session, &policy), (began + SECOND * 675, End::Silent));
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 675, EndReason::Silent));
     }
 
     /// It plays, and where it is moves on; its timers are slow all the same.
@@ -299,18 +306,18 @@ mod tests {
     fn a_hidden_player_that_plays_keeps_its_session_and_its_playhead_runs() {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
-        let report = Report {
+        let report = PlayerReport {
             by_interval: true,
             playhead: Some(SECOND * 10),
-            playing: Playing::Plays,
+            playing: PlayingState::Plays,
             slowed: true,
-            ..Report::default()
+            ..PlayerReport::default()
         };
-        let reports = Reports::first(began, report);
+        let reports = ReportHistory::first(began, report);
         assert_eq!(reports.playhead(began + SECOND * 50), Some(SECOND * 60));
         step(&mut session, began, Input::Report(report), &policy);
-        assert_eq!(over(&mut session, &policy), (began + SECOND * 150, End::Silent));
-        let seen = Reports { slowed: false, ..reports };
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 150, EndReason::Silent));
+        let seen = ReportHistory { slowed: false, ..reports };
         assert_eq!((reports.allowed_silence(), seen.allowed_silence()), (Some(SECOND * 150), Some(SECOND * 75)));
     }
 
@@ -328,7 +335,7 @@ mod tests {
     fn a_license_call_is_a_sign_of_life_too() {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
-        tell(&mut session, began, Playing::Plays);
+        tell(&mut session, began, PlayingState::Plays);
         step(&mut session, began + SECOND * 70, Input::Call(CallKind::License), &policy);
         assert_eq!(over(&mut session, &policy).0, began + SECOND * 145);
     }
@@ -337,36 +344,36 @@ mod tests {
     fn a_player_that_is_done_may_report_as_long_as_it_likes() {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
-        tell(&mut session, began + SECOND * 10, Playing::Plays);
+        tell(&mut session, began + SECOND * 10, PlayingState::Plays);
         for round in 2..=3 {
-            tell(&mut session, began + SECOND * 10 * round, Playing::Done);
+            tell(&mut session, began + SECOND * 10 * round, PlayingState::Done);
         }
-        assert_eq!(over(&mut session, &policy), (began + SECOND * 35, End::Silent));
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 35, EndReason::Silent));
     }
 
     #[test]
     fn a_player_that_quits_is_believed_at_once() {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
-        tell(&mut session, began + SECOND, Playing::Quit);
-        assert!(matches!(session.state(), State::Closing { why: End::Quit, .. }));
+        tell(&mut session, began + SECOND, PlayingState::Quit);
+        assert!(matches!(session.state(), SessionState::Closing { why: EndReason::Quit, .. }));
     }
 
     #[test]
     fn repeats_and_batches_do_not_shorten_the_interval() {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
-        tell(&mut session, began, Playing::Plays);
-        tell(&mut session, began + SECOND * 20, Playing::Plays);
-        tell(&mut session, began + SECOND * 20 + SECOND / 100, Playing::Plays);
+        tell(&mut session, began, PlayingState::Plays);
+        tell(&mut session, began + SECOND * 20, PlayingState::Plays);
+        tell(&mut session, began + SECOND * 20 + SECOND / 100, PlayingState::Plays);
         assert!(over(&mut session, &policy).0 >= began + SECOND * 70);
     }
 
-    fn happened(session: &mut Session, now: Instant, playing: Playing) {
+    fn happened(session: &mut Session, now: Instant, playing: PlayingState) {
         step(
             session,
             now,
-            Input::Report(Report { by_interval: false, playing, ..Report::default() }),
+            Input::Report(PlayerReport { by_interval: false, playing, ..PlayerReport::default() }),
             &Policy::default(),
         );
     }
@@ -375,48 +382,48 @@ mod tests {
     fn a_player_that_tells_of_events_alone_is_never_silent() {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
-        happened(&mut session, began, Playing::Plays);
+        happened(&mut session, began, PlayingState::Plays);
         assert!(session.deadline().unwrap() > began + SECOND * 2999);
     }
 
     #[test]
     fn a_player_that_tells_of_events_alone_is_silent_after_its_last_word() {
         let policy = Policy::default();
-        for last in [Playing::Done, Playing::Fails] {
+        for last in [PlayingState::Done, PlayingState::Fails] {
             let (mut session, began) = live(&policy);
-            happened(&mut session, began, Playing::Plays);
+            happened(&mut session, began, PlayingState::Plays);
             let end = began + SECOND * 1000;
             happened(&mut session, end, last);
             // Said twice is not said later.
             happened(&mut session, end + SECOND * 10, last);
-            assert_eq!(over(&mut session, &policy), (end + SECOND * 75, End::Silent), "{last:?}");
+            assert_eq!(over(&mut session, &policy), (end + SECOND * 75, EndReason::Silent), "{last:?}");
         }
     }
 
     #[test]
     fn a_player_that_plays_again_after_its_last_word_stays() {
         let policy = Policy::default();
-        let again = Report { playing: Playing::Plays, ..Report::default() };
+        let again = PlayerReport { playing: PlayingState::Plays, ..PlayerReport::default() };
         for sign in [Input::Report(again), Input::Call(CallKind::License)] {
             let (mut session, began) = live(&policy);
-            happened(&mut session, began, Playing::Done);
+            happened(&mut session, began, PlayingState::Done);
             step(&mut session, began + SECOND * 60, sign, &policy);
             assert!(session.deadline().unwrap() > began + SECOND * 2999);
         }
         // By its media, for as long as it fetches some.
         let (mut session, began) = live(&policy);
-        happened(&mut session, began, Playing::Done);
-        step(&mut session, began + SECOND * 60, media(Stream::Vod), &policy);
-        assert_eq!(over(&mut session, &policy), (began + SECOND * 135, End::Silent));
+        happened(&mut session, began, PlayingState::Done);
+        step(&mut session, began + SECOND * 60, media(StreamType::Vod), &policy);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 135, EndReason::Silent));
     }
 
     #[test]
     fn an_event_before_a_report_by_interval_is_no_interval() {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
-        happened(&mut session, began, Playing::Plays);
-        tell(&mut session, began + SECOND * 2, Playing::Plays);
-        assert_eq!(over(&mut session, &policy), (began + SECOND * 77, End::Silent));
+        happened(&mut session, began, PlayingState::Plays);
+        tell(&mut session, began + SECOND * 2, PlayingState::Plays);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 77, EndReason::Silent));
     }
 
     /// A copied tab has the same content token, and reports in between.
@@ -425,8 +432,8 @@ mod tests {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
         for round in 0..5 {
-            tell(&mut session, began + SECOND * 30 * round, Playing::Plays);
-            tell(&mut session, began + SECOND * (30 * round + 3), Playing::Plays);
+            tell(&mut session, began + SECOND * 30 * round, PlayingState::Plays);
+            tell(&mut session, began + SECOND * (30 * round + 3), PlayingState::Plays);
             assert!(session.deadline().unwrap() > began + SECOND * 30 * (round + 1), "round {round}");
         }
     }
@@ -436,7 +443,7 @@ mod tests {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
         for at in [0, 30, 60, 119, 120] {
-            tell(&mut session, began + SECOND * at, Playing::Plays);
+            tell(&mut session, began + SECOND * at, PlayingState::Plays);
         }
         assert!(over(&mut session, &policy).0 >= began + SECOND * 195);
     }
@@ -447,13 +454,13 @@ mod tests {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
         for round in 0..3 {
-            tell(&mut session, began + SECOND * 10 * round, Playing::Unsaid);
+            tell(&mut session, began + SECOND * 10 * round, PlayingState::Unsaid);
         }
-        assert_eq!(over(&mut session, &policy), (began + SECOND * 170, End::Silent));
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 170, EndReason::Silent));
     }
 
-    fn media(stream: Stream) -> Input {
-        Input::Media(Media { again: Some(Duration::ZERO), leads_past: None, segment: true, stream: Some(stream) })
+    fn media(stream: StreamType) -> Input {
+        Input::Media(MediaFetch { again: Some(Duration::ZERO), leads_past: None, segment: true, stream: Some(stream) })
     }
 
     /// Its segments come from elsewhere: only its manifest is asked for through us, if it is at all.
@@ -463,11 +470,11 @@ mod tests {
         for (again, is_over) in [(None, false), (Some(46), false), (Some(45), true), (Some(4), true)] {
             let (mut session, began) = live(&policy);
             let again = again.map(|again| SECOND * again);
-            step(&mut session, began, media(Stream::Live), &policy);
+            step(&mut session, began, media(StreamType::Live), &policy);
             step(
                 &mut session,
                 began,
-                Input::Media(Media { again, leads_past: None, segment: true, stream: Some(Stream::Live) }),
+                Input::Media(MediaFetch { again, leads_past: None, segment: true, stream: Some(StreamType::Live) }),
                 &policy,
             );
             assert_eq!(session.deadline() == Some(began + SECOND * 90), is_over, "{again:?}");
@@ -483,7 +490,8 @@ mod tests {
         };
         let policy = fetching();
         let (mut session, began) = live(&policy);
-        let again = Media { again: Some(SECOND * 30), leads_past: None, segment: true, stream: Some(Stream::Live) };
+        let again =
+            MediaFetch { again: Some(SECOND * 30), leads_past: None, segment: true, stream: Some(StreamType::Live) };
         step(&mut session, began, Input::Media(again), &policy);
         assert_eq!(session.deadline(), Some(began + SECOND * 90));
         step(&mut session, began + SECOND, Input::Tick, &after(&policy, 10));
@@ -503,25 +511,25 @@ mod tests {
     fn a_player_that_fetches_nothing_more_of_something_live_is_gone() {
         let policy = fetching();
         let (mut session, began) = live(&policy);
-        step(&mut session, began + SECOND, media(Stream::Live), &policy);
-        step(&mut session, began + SECOND * 5, media(Stream::Live), &policy);
-        assert_eq!(over(&mut session, &policy), (began + SECOND * 95, End::MediaSilent));
+        step(&mut session, began + SECOND, media(StreamType::Live), &policy);
+        step(&mut session, began + SECOND * 5, media(StreamType::Live), &policy);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 95, EndReason::MediaSilent));
     }
 
     #[test]
     fn one_with_all_of_its_title_may_fetch_nothing_and_a_paused_player_for_ten_minutes() {
         let policy = fetching();
         let (mut session, began) = live(&policy);
-        step(&mut session, began, media(Stream::Vod), &policy);
+        step(&mut session, began, media(StreamType::Vod), &policy);
         assert!(session.deadline().unwrap() > began + SECOND * 2999);
-        step(&mut session, began, media(Stream::Live), &policy);
-        happened(&mut session, began, Playing::Paused);
+        step(&mut session, began, media(StreamType::Live), &policy);
+        happened(&mut session, began, PlayingState::Paused);
         assert_eq!(session.deadline().unwrap(), began + SECOND * 600);
-        happened(&mut session, began + SECOND, Playing::Plays);
+        happened(&mut session, began + SECOND, PlayingState::Plays);
         assert_eq!(session.deadline().unwrap(), began + SECOND * 91);
         // Its page was closed while it was paused.
-        happened(&mut session, began + SECOND * 2, Playing::Paused);
-        assert_eq!(over(&mut session, &policy), (began + SECOND * 602, End::MediaSilent));
+        happened(&mut session, began + SECOND * 2, PlayingState::Paused);
+        assert_eq!(over(&mut session, &policy), (began + SECOND * 602, EndReason::MediaSilent));
     }
 
     #[test]
@@ -529,7 +537,7 @@ mod tests {
         let policy =
             Policy { endings: EndingRules { report_silence: false, ..EndingRules::default() }, ..Policy::default() };
         let (mut session, began) = live(&policy);
-        let report = Report { by_interval: true, playing: Playing::Plays, ..Report::default() };
+        let report = PlayerReport { by_interval: true, playing: PlayingState::Plays, ..PlayerReport::default() };
         step(&mut session, began, Input::Report(report), &policy);
         assert!(session.deadline().unwrap() > began + SECOND * 2999);
     }

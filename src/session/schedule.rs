@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// Names and meaning as FirstLight documents them (stream timeline events).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub enum Moment {
+pub enum StreamTimelineEvent {
     Live360Available,
     Live360Unavailable,
     LiveEventEnd,
@@ -20,7 +20,7 @@ pub enum Moment {
     OverflowEventEnd,
 }
 
-impl Moment {
+impl StreamTimelineEvent {
     /// As logs, metrics and apps know it.
     pub fn name(self) -> &'static str {
         match self {
@@ -43,7 +43,7 @@ impl Moment {
 
 /// The times of one authorization, since the epoch.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Times {
+pub struct ProgramTimes {
     pub end: Option<Duration>,
     /// The event may run over: it ends with its post slate.
     pub overflow: bool,
@@ -56,28 +56,33 @@ pub struct Times {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Schedule {
     /// The latest first.
-    left: ArrayVec<(Instant, Moment), 4>,
+    left: ArrayVec<(Instant, StreamTimelineEvent), 4>,
     /// Had passed before the playback began: told, and nothing else.
-    missed: Option<Moment>,
+    missed: Option<StreamTimelineEvent>,
 }
 
 impl Schedule {
     /// `now` and `wall` (since the epoch) are the same moment.
-    pub fn new(now: Instant, wall: Duration, times: &Times) -> Self {
-        let Times { end, overflow, post_slate, start, view_end, view_start } = *times;
-        let (ending, after) =
-            if overflow { (Moment::OverflowEventEnd, post_slate) } else { (Moment::LiveEventEnd, Duration::ZERO) };
+    pub fn new(now: Instant, wall: Duration, times: &ProgramTimes) -> Self {
+        let ProgramTimes { end, overflow, post_slate, start, view_end, view_start } = *times;
+        let (ending, after) = if overflow {
+            (StreamTimelineEvent::OverflowEventEnd, post_slate)
+        } else {
+            (StreamTimelineEvent::LiveEventEnd, Duration::ZERO)
+        };
         let named = [
-            (start, Moment::LiveEventStart),
+            (start, StreamTimelineEvent::LiveEventStart),
             (end.map(|end| end.saturating_add(after)), ending),
-            (view_start, Moment::Live360Available),
-            (view_end, Moment::Live360Unavailable),
+            (view_start, StreamTimelineEvent::Live360Available),
+            (view_end, StreamTimelineEvent::Live360Unavailable),
         ];
         let named = named.into_iter().filter_map(|(at, moment)| Some((at?, moment)));
         let (passed, mut left): (Vec<_>, Vec<_>) = named.partition(|(at, _)| *at <= wall);
         left.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-        let missed =
-            passed.into_iter().filter(|(_, moment)| *moment != Moment::LiveEventStart).max_by_key(|(at, _)| *at);
+        let missed = passed
+            .into_iter()
+            .filter(|(_, moment)| *moment != StreamTimelineEvent::LiveEventStart)
+            .max_by_key(|(at, _)| *at);
         Self {
             left: left.into_iter().filter_map(|(at, moment)| Some((now.checked_add(at - wall)?, moment))).collect(),
             missed: missed.map(|(_, moment)| moment),
@@ -85,12 +90,12 @@ impl Schedule {
     }
 
     /// What is to come, the latest first; what had been missed is not told again.
-    pub(super) fn to_come(&self) -> impl Iterator<Item = (Instant, Moment)> {
+    pub(super) fn to_come(&self) -> impl Iterator<Item = (Instant, StreamTimelineEvent)> {
         self.left.iter().copied()
     }
 
     /// As [`Self::to_come`] gave it.
-    pub(super) fn of(to_come: impl Iterator<Item = (Instant, Moment)>) -> Self {
+    pub(super) fn of(to_come: impl Iterator<Item = (Instant, StreamTimelineEvent)>) -> Self {
         Self { left: to_come.take(4).collect(), missed: None }
     }
 
@@ -116,7 +121,7 @@ impl Schedule {
     }
 
     /// The next moment that has come, and whether it came while the playback ran.
-    pub(super) fn take(&mut self, now: Instant) -> Option<(Moment, bool)> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<(StreamTimelineEvent, bool)> {
         if let Some(missed) = self.missed.take() {
             return Some((missed, false));
         }
@@ -136,8 +141,8 @@ mod tests {
 
     /// The programme runs from 1000 to 2000 with a view from 1200 to 1800, registered at `wall`; gives
     /// every moment with its time.
-    fn told(wall: u64, overflow: bool) -> Vec<(u64, Moment, bool)> {
-        let times = Times {
+    fn told(wall: u64, overflow: bool) -> Vec<(u64, StreamTimelineEvent, bool)> {
+        let times = ProgramTimes {
             end: Some(secs(2000)),
             overflow,
             post_slate: secs(900),
@@ -159,8 +164,10 @@ mod tests {
 
     #[test]
     fn each_moment_comes_once_and_a_late_playback_hears_only_of_the_latest() {
-        use Moment::{Live360Available, Live360Unavailable, LiveEventEnd, LiveEventStart, OverflowEventEnd};
-        let rows: [(u64, bool, &[(u64, Moment, bool)]); 6] = [
+        use StreamTimelineEvent::{
+            Live360Available, Live360Unavailable, LiveEventEnd, LiveEventStart, OverflowEventEnd,
+        };
+        let rows: [(u64, bool, &[(u64, StreamTimelineEvent, bool)]); 6] = [
             (
                 500,
                 false,
@@ -188,21 +195,22 @@ mod tests {
         for (wall, overflow, expected) in rows {
             assert_eq!(told(wall, overflow), expected, "{wall}");
         }
-        let nothing = Schedule::new(Clock.now(), secs(1), &Times::default());
+        let nothing = Schedule::new(Clock.now(), secs(1), &ProgramTimes::default());
         assert_eq!(nothing.next(Clock.now()), None);
     }
 
     #[test]
     fn new_times_repeat_nothing_and_an_end_that_is_moved_to_the_past_is_now() {
-        let times = |end| Times { end: Some(secs(end)), view_start: Some(secs(1200)), ..Times::default() };
+        let times =
+            |end| ProgramTimes { end: Some(secs(end)), view_start: Some(secs(1200)), ..ProgramTimes::default() };
         let began = Clock.now();
         let mut schedule = Schedule::new(began, secs(1100), &times(2000));
         let now = began + secs(200);
-        assert_eq!(schedule.take(now), Some((Moment::Live360Available, true)));
+        assert_eq!(schedule.take(now), Some((StreamTimelineEvent::Live360Available, true)));
         schedule.move_to(now, Schedule::new(now, secs(1300), &times(3000)));
         assert_eq!((schedule.take(now), schedule.next(now)), (None, Some(now + secs(1700))));
         schedule.move_to(now, Schedule::new(now, secs(1300), &times(1250)));
-        assert_eq!(schedule.take(now), Some((Moment::LiveEventEnd, true)));
+        assert_eq!(schedule.take(now), Some((StreamTimelineEvent::LiveEventEnd, true)));
         schedule.move_to(now, Schedule::new(now, secs(1300), &times(1260)));
         assert_eq!(schedule.take(now), None, "told once");
     }
@@ -211,7 +219,7 @@ mod tests {
         #[test]
         fn any_times_are_survived(wall in 0..u64::MAX, end: Option<u64>, start: Option<u64>, slate: u64) {
             let [end, start] = [end, start].map(|at| at.map(Duration::from_secs));
-            let times = Times { end, overflow: true, post_slate: secs(slate), start, view_end: end, view_start: start };
+            let times = ProgramTimes { end, overflow: true, post_slate: secs(slate), start, view_end: end, view_start: start };
             let now = Clock.now();
             let mut schedule = Schedule::new(now, secs(wall), &times);
             while let Some(next) = schedule.next(now) {

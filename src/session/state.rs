@@ -11,24 +11,24 @@ use std::time::{Duration, Instant};
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::over::Over;
-pub(super) use self::untold::Untold;
-use super::effect::Refusal;
-use super::end::End;
+pub(super) use self::over::SessionClosure;
+pub(super) use self::untold::TokenReplacement;
+use super::effect::SessionRefusal;
+use super::end::EndReason;
 use super::grant::{AskKind, Grant, Ticket};
-use super::life::Life;
+use super::life::LifeSigns;
 use super::policy::Policy;
-use super::report::{Playing, Reports, Stream};
+use super::report::{PlayingState, ReportHistory, StreamType};
 use super::schedule::Schedule;
-use super::step::Away;
+use super::step::GiveWayState;
 use super::verdict::Reason;
 
 #[derive(Clone, Debug)]
-pub enum State {
+pub enum SessionState {
     /// Over, and remembered for left-over calls.
-    Closed { until: Instant, why: Over },
+    Closed { until: Instant, why: SessionClosure },
     /// The authority is being told; `next` is when to try.
-    Closing { next: Instant, tries: u8, why: End },
+    Closing { next: Instant, tries: u8, why: EndReason },
     /// Beats are lost, but the authority may still hold the session.
     Failing { missed: u8, retry: Instant },
     /// Ended by the authority or an operator; sticky.
@@ -44,7 +44,7 @@ pub enum State {
 
 /// Who sends the beats.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Beats {
+pub enum BeatSource {
     /// The player, by renewing its license this often.
     Renewals { every: Option<Duration> },
     /// We, at the authority's interval.
@@ -53,7 +53,7 @@ pub enum Beats {
 
 /// Whether its player got anything to play by.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub enum Use {
+pub enum DeliveryState {
     /// It asked, and nobody knows yet what became of that.
     Asked,
     #[default]
@@ -64,7 +64,7 @@ pub enum Use {
 
 /// The authority call in flight.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lane {
+pub(super) struct CallInFlight {
     pub(super) ask: AskKind,
     /// The token that it was asked with has been replaced since, by a late answer to an earlier call.
     pub(super) outdated: bool,
@@ -81,8 +81,8 @@ pub struct Session {
     /// Since when no connection of its player is there.
     pub(super) alone: Option<Instant>,
     /// Set when it was zapped away.
-    pub(super) away: Option<Away>,
-    pub(super) beats: Beats,
+    pub(super) away: Option<GiveWayState>,
+    pub(super) beats: BeatSource,
     /// Plays since then without the authority's word.
     pub(super) credit: Option<Instant>,
     /// It had its credit in an earlier playback of the same thing.
@@ -92,7 +92,7 @@ pub struct Session {
     pub(super) grant: Option<Grant>,
     /// When the token ends, if it says so.
     pub(super) good_until: Option<Instant>,
-    pub(super) lane: Option<Lane>,
+    pub(super) lane: Option<CallInFlight>,
     /// The authority's, of a grant that is gone.
     pub(super) last_interval: Option<Duration>,
     /// The newest call that was answered.
@@ -114,7 +114,7 @@ pub struct Session {
     pub(super) last_sign: Instant,
     /// By when all of its licenses have run out; none where one may never.
     pub(super) licensed_until: Option<Instant>,
-    pub(super) life: Life,
+    pub(super) life: LifeSigns,
     /// While it is held: not to be started before.
     pub(super) not_before: Instant,
     /// Raised with every call to the authority.
@@ -125,7 +125,7 @@ pub struct Session {
     /// The close of one that was killed here is lost: when it is tried again, and how often it was.
     pub(super) lost_close: Option<(Instant, u8)>,
     /// It gave way and could not be taken back until then; and what its calls are told, if one of them asked.
-    pub(super) refused_back: Option<(Instant, Option<Refusal>)>,
+    pub(super) refused_back: Option<(Instant, Option<SessionRefusal>)>,
     /// The authority lost it by a lost answer and not by a kill, and it opens another session in its place. Until then
     /// the lost one may still hold its place, and the player's calls wait.
     pub(super) reopens_until: Option<Instant>,
@@ -134,7 +134,7 @@ pub struct Session {
     pub(super) reopened_silently: bool,
     /// Until then a call without an answer may still reach the authority and replace the token.
     pub(super) overtaken_until: Option<Instant>,
-    pub(super) reports: Option<Reports>,
+    pub(super) reports: Option<ReportHistory>,
     /// It gave way, and is opened again.
     pub(super) returns: bool,
     pub(super) schedule: Schedule,
@@ -145,14 +145,14 @@ pub struct Session {
     pub(super) slept: Duration,
     /// No end of its own before that time: the machine slept, or the process was not there.
     pub(super) spared: Option<Instant>,
-    pub(super) state: State,
+    pub(super) state: SessionState,
     /// What it plays, if anybody says.
-    pub(super) stream: Option<Stream>,
+    pub(super) stream: Option<StreamType>,
     /// The answer to a call that may have replaced the token was lost: the authority may know the session by a newer
     /// one. "No such session" is no kill then.
     pub(super) token_in_doubt: bool,
-    pub(super) untold: Untold,
-    pub(super) usage: Use,
+    pub(super) untold: TokenReplacement,
+    pub(super) usage: DeliveryState,
 }
 
 impl Session {
@@ -162,7 +162,7 @@ impl Session {
             again: None,
             alone: None,
             away: None,
-            beats: Beats::Timer,
+            beats: BeatSource::Timer,
             credit: None,
             credit_spent: false,
             deadline: Some(now + policy.lane_patience),
@@ -180,7 +180,7 @@ impl Session {
             took: Duration::ZERO,
             last_sign: now,
             licensed_until: None,
-            life: Life::new(now),
+            life: LifeSigns::new(now),
             not_before: now,
             generation: 0,
             lingers: false,
@@ -196,11 +196,11 @@ impl Session {
             shares: None,
             slept: Duration::ZERO,
             spared: None,
-            state: State::Opening { held: true, since: now },
+            state: SessionState::Opening { held: true, since: now },
             stream: policy.stream,
             token_in_doubt: false,
-            untold: Untold::Never,
-            usage: Use::Asked,
+            untold: TokenReplacement::Never,
+            usage: DeliveryState::Asked,
         }
     }
 
@@ -215,11 +215,11 @@ impl Session {
         self.look_at(at);
     }
 
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &SessionState {
         &self.state
     }
 
-    pub fn beats(&self) -> Beats {
+    pub fn beats(&self) -> BeatSource {
         self.beats
     }
 
@@ -234,13 +234,13 @@ impl Session {
     }
 
     /// What the player last said of itself, if it reports.
-    pub fn playing(&self) -> Option<Playing> {
+    pub fn playing(&self) -> Option<PlayingState> {
         self.reports.map(|reports| reports.playing)
     }
 
     /// Whether it is live, as far as anybody said.
     pub fn is_live(&self) -> bool {
-        self.stream == Some(Stream::Live)
+        self.stream == Some(StreamType::Live)
     }
 
     /// When the authority last confirmed it.
@@ -264,23 +264,28 @@ impl Session {
     /// Which call will ask for that word.
     pub fn asks_by(&self) -> AskKind {
         match (&self.state, self.beats) {
-            (State::Opening { .. } | State::Owing { .. }, _) => AskKind::Open,
-            (State::Closed { .. } | State::Closing { .. } | State::Killed { .. }, _) => AskKind::Close,
-            (State::Failing { .. } | State::Live { .. }, Beats::Renewals { .. }) => AskKind::Renew,
-            (State::Failing { .. } | State::Live { .. }, Beats::Timer) => AskKind::Beat,
+            (SessionState::Opening { .. } | SessionState::Owing { .. }, _) => AskKind::Open,
+            (SessionState::Closed { .. } | SessionState::Closing { .. } | SessionState::Killed { .. }, _) => {
+                AskKind::Close
+            }
+            (SessionState::Failing { .. } | SessionState::Live { .. }, BeatSource::Renewals { .. }) => AskKind::Renew,
+            (SessionState::Failing { .. } | SessionState::Live { .. }, BeatSource::Timer) => AskKind::Beat,
         }
     }
 
     /// What it plays, if anybody says.
-    pub fn stream(&self) -> Option<Stream> {
+    pub fn stream(&self) -> Option<StreamType> {
         self.stream
     }
 
     /// Opening, live, failing or owing: the player may go on.
     pub fn is_active(&self) -> bool {
         match self.state {
-            State::Failing { .. } | State::Live { .. } | State::Opening { .. } | State::Owing { .. } => true,
-            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } => false,
+            SessionState::Failing { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => true,
+            SessionState::Closed { .. } | SessionState::Closing { .. } | SessionState::Killed { .. } => false,
         }
     }
 

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 pub(super) use self::due::bounded;
 use self::due::spread;
-pub(super) use self::give_way::Away;
+pub(super) use self::give_way::GiveWayState;
 use super::call::CallKind;
-use super::effect::{Answer, Ask, Effect, Effects, Event, Refusal};
-use super::end::End;
+use super::effect::{AuthorityAsk, CallAnswer, Effect, Effects, SessionEvent, SessionRefusal};
+use super::end::EndReason;
 use super::grant::{AskKind, Ticket};
 use super::input::Input;
 use super::policy::Policy;
-use super::state::{Beats, Lane, Over, Session, State};
-use super::verdict::{Fault, FaultKind, Reason};
+use super::state::{BeatSource, CallInFlight, Session, SessionClosure, SessionState};
+use super::verdict::{AuthorityFault, FaultKind, Reason};
 
 mod answered;
 mod credit;
@@ -68,107 +68,115 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
 }
 
 impl Session {
-    fn call(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
+    fn call(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
         match &self.state {
             _ if self.gives_way() => self.call_away(now, kind, policy),
-            State::Closed { why: Over::Denied(denial, reason), .. } => {
-                Answer::Refuse(Refusal::Denied(*denial, reason.clone()))
+            SessionState::Closed { why: SessionClosure::Denied(denial, reason), .. } => {
+                CallAnswer::Refuse(SessionRefusal::Denied(*denial, reason.clone()))
             }
-            State::Closed { why: Over::Ended(why), .. } | State::Closing { why, .. } => match kind {
-                // The first step of a playback to come, or the last of one that is over.
-                CallKind::Certificate | CallKind::Release => Answer::Pass,
-                CallKind::License | CallKind::Renewal => Answer::Refuse(Refusal::Ended(*why)),
-            },
-            State::Closed { why: Over::Unmanaged, .. } => Answer::Pass,
-            State::Closed { why: Over::Spent { fault, .. } | Over::Unreachable(fault), .. } => {
-                Answer::Refuse(Refusal::Unreachable(fault.clone()))
+            SessionState::Closed { why: SessionClosure::Ended(why), .. } | SessionState::Closing { why, .. } => {
+                match kind {
+                    // The first step of a playback to come, or the last of one that is over.
+                    CallKind::Certificate | CallKind::Release => CallAnswer::Pass,
+                    CallKind::License | CallKind::Renewal => CallAnswer::Refuse(SessionRefusal::Ended(*why)),
+                }
             }
-            State::Killed { by, .. } => Answer::Refuse(Refusal::Killed(by.clone())),
-            State::Opening { .. } => match kind {
-                CallKind::Certificate => Answer::Pass,
-                CallKind::Release => Answer::Wait,
+            SessionState::Closed { why: SessionClosure::Unmanaged, .. } => CallAnswer::Pass,
+            SessionState::Closed {
+                why: SessionClosure::Spent { fault, .. } | SessionClosure::Unreachable(fault),
+                ..
+            } => CallAnswer::Refuse(SessionRefusal::Unreachable(fault.clone())),
+            SessionState::Killed { by, .. } => CallAnswer::Refuse(SessionRefusal::Killed(by.clone())),
+            SessionState::Opening { .. } => match kind {
+                CallKind::Certificate => CallAnswer::Pass,
+                CallKind::Release => CallAnswer::Wait,
                 CallKind::License | CallKind::Renewal => self.call_opening(now),
             },
-            State::Failing { .. } | State::Live { .. } => self.call_granted(now, kind, policy),
-            State::Owing { .. } => self.call_owing(now, kind, policy),
+            SessionState::Failing { .. } | SessionState::Live { .. } => self.call_granted(now, kind, policy),
+            SessionState::Owing { .. } => self.call_owing(now, kind, policy),
         }
     }
 
     /// While a call of ours is in flight the token may be replaced under the player's feet: it waits.
-    fn call_granted(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
+    fn call_granted(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
         self.heard(now);
         self.asks(kind);
-        let Some(grant) = self.grant.clone() else { return Answer::Wait };
+        let Some(grant) = self.grant.clone() else { return CallAnswer::Wait };
         if kind == CallKind::Certificate {
-            return Answer::Pass;
+            return CallAnswer::Pass;
         }
         if self.lane.is_some() {
-            return Answer::Wait;
+            return CallAnswer::Wait;
         }
         self.life.calls = false;
         match kind {
-            CallKind::Renewal if policy.renews => Answer::Renew(grant, self.occupy(now, AskKind::Renew)),
+            CallKind::Renewal if policy.renews => CallAnswer::Renew(grant, self.occupy(now, AskKind::Renew)),
             CallKind::Renewal => {
                 self.shows_renewal(now, policy);
-                Answer::Forward(grant)
+                CallAnswer::Forward(grant)
             }
-            CallKind::Certificate | CallKind::License | CallKind::Release => Answer::Forward(grant),
+            CallKind::Certificate | CallKind::License | CallKind::Release => CallAnswer::Forward(grant),
         }
     }
 
-    fn end(&mut self, now: Instant, why: End, policy: &Policy, fx: &mut Effects) {
+    fn end(&mut self, now: Instant, why: EndReason, policy: &Policy, fx: &mut Effects) {
         match self.state {
-            State::Opening { .. } | State::Owing { .. } if self.lane.is_none() => {
-                self.close(now, Over::Ended(why), policy, fx);
+            SessionState::Opening { .. } | SessionState::Owing { .. } if self.lane.is_none() => {
+                self.close(now, SessionClosure::Ended(why), policy, fx);
             }
-            State::Failing { .. } | State::Live { .. } | State::Opening { .. } | State::Owing { .. } => {
-                self.enter(State::Closing { next: now, tries: 0, why });
+            SessionState::Failing { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => {
+                self.enter(SessionState::Closing { next: now, tries: 0, why });
                 fx.push(Effect::Wake);
             }
-            State::Closing { .. } | State::Killed { .. } if self.lingers && why == End::Drained => self.close_now(now),
+            SessionState::Closing { .. } | SessionState::Killed { .. } if self.lingers && why == EndReason::Drained => {
+                self.close_now(now)
+            }
             // What was presumed is known now, and its player does not take it back any more.
-            State::Closing { next, tries, why: End::GaveWay } => {
+            SessionState::Closing { next, tries, why: EndReason::GaveWay } => {
                 self.away = None;
-                self.enter(State::Closing { next, tries, why });
+                self.enter(SessionState::Closing { next, tries, why });
             }
-            State::Closed { why: Over::Ended(End::GaveWay), .. } => {
+            SessionState::Closed { why: SessionClosure::Ended(EndReason::GaveWay), .. } => {
                 let until = now + self.memory_of(why, policy);
-                self.enter(State::Closed { until, why: Over::Ended(why) });
+                self.enter(SessionState::Closed { until, why: SessionClosure::Ended(why) });
                 fx.push(Effect::Wake);
             }
-            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } => {}
+            SessionState::Closed { .. } | SessionState::Closing { .. } | SessionState::Killed { .. } => {}
         }
     }
 
     fn start(&mut self, now: Instant) {
         match self.state {
-            State::Opening { held: true, .. } => self.enter(State::Opening { held: false, since: now }),
-            State::Opening { held: false, .. }
-            | State::Closed { .. }
-            | State::Closing { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Owing { .. } => {}
+            SessionState::Opening { held: true, .. } => self.enter(SessionState::Opening { held: false, since: now }),
+            SessionState::Opening { held: false, .. }
+            | SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Owing { .. } => {}
         }
     }
 
     fn tick(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
         self.give_up_lane(now, policy, fx);
         match self.state {
-            State::Closed { until, .. } | State::Killed { until, .. } => {
+            SessionState::Closed { until, .. } | SessionState::Killed { until, .. } => {
                 if now >= until && self.grant.is_none() && self.lane.is_none() {
                     fx.push(Effect::Forget);
                 }
             }
-            State::Closing { .. } => {}
-            State::Opening { since, .. } => {
+            SessionState::Closing { .. } => {}
+            SessionState::Opening { since, .. } => {
                 if self.lane.is_none() && now >= since + policy.lane_patience {
-                    self.close(now, Over::Ended(End::Abandoned), policy, fx);
+                    self.close(now, SessionClosure::Ended(EndReason::Abandoned), policy, fx);
                 }
             }
-            State::Failing { .. } | State::Live { .. } => self.tick_granted(now, policy, fx),
-            State::Owing { .. } => self.tick_owing(now, policy, fx),
+            SessionState::Failing { .. } | SessionState::Live { .. } => self.tick_granted(now, policy, fx),
+            SessionState::Owing { .. } => self.tick_owing(now, policy, fx),
         }
     }
 
@@ -178,7 +186,7 @@ impl Session {
         }
         let over = self.ends(policy).into_iter().find(|(_, at)| at.is_some_and(|at| now >= at));
         match over {
-            Some((End::Lost, _)) => self.lose(now, policy, fx),
+            Some((EndReason::Lost, _)) => self.lose(now, policy, fx),
             Some((why, _)) => self.end(now, why, policy, fx),
             None => self.reach(now, policy, fx),
         }
@@ -190,7 +198,7 @@ impl Session {
         if now < lane.since + policy.lane_patience {
             return;
         }
-        let fault = Fault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "the call was given up") };
+        let fault = AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "the call was given up") };
         if lane.ask == AskKind::Open {
             if self.given_up.is_full() {
                 self.given_up.remove(0);
@@ -213,48 +221,58 @@ impl Session {
 
     fn next_ask(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
         match self.state {
-            State::Opening { held: false, .. } => self.ask(now, AskKind::Open, fx),
-            State::Owing { next, .. } if now >= next => self.ask(now, AskKind::Open, fx),
-            State::Live { beat } if self.beats_itself() && now >= beat && !self.rests(policy) => {
+            SessionState::Opening { held: false, .. } => self.ask(now, AskKind::Open, fx),
+            SessionState::Owing { next, .. } if now >= next => self.ask(now, AskKind::Open, fx),
+            SessionState::Live { beat } if self.beats_itself() && now >= beat && !self.rests(policy) => {
                 let late = now - (beat - spread(self.seed, self.generation));
                 if late > Policy::TICK {
-                    fx.note(Event::BeatLate(late));
+                    fx.note(SessionEvent::BeatLate(late));
                 }
                 self.ask(now, AskKind::Beat, fx);
             }
-            State::Failing { retry, .. } if self.beats == Beats::Timer && now >= retry => {
+            SessionState::Failing { retry, .. } if self.beats == BeatSource::Timer && now >= retry => {
                 self.ask(now, AskKind::Beat, fx);
             }
-            State::Closing { why, .. } if self.grant.is_none() => self.close(now, Over::Ended(why), policy, fx),
-            State::Closing { next, .. } if now >= next => self.ask(now, AskKind::Close, fx),
+            SessionState::Closing { why, .. } if self.grant.is_none() => {
+                self.close(now, SessionClosure::Ended(why), policy, fx)
+            }
+            SessionState::Closing { next, .. } if now >= next => self.ask(now, AskKind::Close, fx),
             // Killed here and not by the authority: the grant is still ours to give back.
-            State::Killed { .. } if self.grant.is_some() && self.lost_close.is_none_or(|(next, _)| now >= next) => {
+            SessionState::Killed { .. }
+                if self.grant.is_some() && self.lost_close.is_none_or(|(next, _)| now >= next) =>
+            {
                 self.ask(now, AskKind::Close, fx);
             }
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => {}
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => {}
         }
     }
 
     fn ask(&mut self, now: Instant, kind: AskKind, fx: &mut Effects) {
         let ticket = self.occupy(now, kind);
-        fx.push(Effect::Ask(Ask { beside: None, grant: self.grant.clone(), kind, ticket, told: self.told(now) }));
+        fx.push(Effect::Ask(AuthorityAsk {
+            beside: None,
+            grant: self.grant.clone(),
+            kind,
+            ticket,
+            told: self.told(now),
+        }));
     }
 
     fn occupy(&mut self, now: Instant, ask: AskKind) -> Ticket {
         debug_assert!(self.lane.is_none(), "one call at a time: {:?} while {:?}", ask, self.lane);
         self.generation = self.generation.wrapping_add(1);
         let ticket = Ticket(self.generation);
-        self.lane = Some(Lane { ask, outdated: false, since: now, slept: Duration::ZERO, ticket });
+        self.lane = Some(CallInFlight { ask, outdated: false, since: now, slept: Duration::ZERO, ticket });
         ticket
     }
 
-    fn close(&mut self, now: Instant, why: Over, policy: &Policy, fx: &mut Effects) {
+    fn close(&mut self, now: Instant, why: SessionClosure, policy: &Policy, fx: &mut Effects) {
         if std::mem::take(&mut self.returns)
             && let Some(refusal) = Self::is_for_now(&why)
         {
@@ -262,22 +280,22 @@ impl Session {
         }
         let memory = match &why {
             // It has played: whoever has that token stays refused, as after a kill.
-            Over::Denied(..) if self.credit.is_some() => policy.kill_memory,
-            Over::Denied(..) => policy.denial_memory,
-            Over::Ended(end) => self.memory_of(*end, policy),
-            Over::Unmanaged => policy.end_memory,
-            Over::Spent { .. } => policy.kill_memory,
-            Over::Unreachable(_) => policy.refusal_memory(),
+            SessionClosure::Denied(..) if self.credit.is_some() => policy.kill_memory,
+            SessionClosure::Denied(..) => policy.denial_memory,
+            SessionClosure::Ended(end) => self.memory_of(*end, policy),
+            SessionClosure::Unmanaged => policy.end_memory,
+            SessionClosure::Spent { .. } => policy.kill_memory,
+            SessionClosure::Unreachable(_) => policy.refusal_memory(),
         };
         match &why {
-            Over::Denied(denial, reason) => fx.note(Event::Refused(*denial, reason.clone())),
-            Over::Ended(end) if self.shares.is_some() => fx.note(Event::Left(*end)),
-            Over::Ended(end) => fx.note(Event::Closed(*end)),
-            Over::Unmanaged => fx.note(Event::Unmanaged),
+            SessionClosure::Denied(denial, reason) => fx.note(SessionEvent::Refused(*denial, reason.clone())),
+            SessionClosure::Ended(end) if self.shares.is_some() => fx.note(SessionEvent::Left(*end)),
+            SessionClosure::Ended(end) => fx.note(SessionEvent::Closed(*end)),
+            SessionClosure::Unmanaged => fx.note(SessionEvent::Unmanaged),
             // Noted as the failed call that it was, or as the loss of what was running.
-            Over::Spent { .. } | Over::Unreachable(_) => {}
+            SessionClosure::Spent { .. } | SessionClosure::Unreachable(_) => {}
         }
-        self.enter(State::Closed { until: now + memory, why });
+        self.enter(SessionState::Closed { until: now + memory, why });
         fx.push(Effect::Wake);
     }
 }

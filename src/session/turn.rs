@@ -2,7 +2,7 @@
 
 /// Of one that waits for its first open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Turn {
+pub(super) enum OpenTurn {
     /// It was passed over, and somebody waits for it all the same.
     Asked,
     Coming,

@@ -4,21 +4,21 @@
 //! refreshes its token does not go back to an old one: a renewal with a token that another one came
 //! after shows that both are in use. Not kept over a restart: the next renewals show it again.
 
-use super::call::{Call, CallKind};
+use super::call::{CallKind, PlayerCall};
 use super::playback::TOKENS;
 use crate::secret::Fingerprint;
 
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct SharedPlayback {
     /// With which token it was called last.
     last: Option<Fingerprint>,
     /// Tokens in use beside each other, and whether their player has stopped. Most playbacks have none.
     players: Vec<(Fingerprint, bool)>,
 }
 
-impl Turns {
+impl SharedPlayback {
     /// `known`: the playback had this call's token before.
-    pub(super) fn note(&mut self, call: &Call, known: bool) {
+    pub(super) fn note(&mut self, call: &PlayerCall, known: bool) {
         let Some(token) = call.token else { return };
         if call.kind != CallKind::Release {
             self.goes_on(token);
@@ -60,11 +60,11 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::Opens;
+    use crate::session::OpenAbility;
 
     /// `l1` is a license with token 1, `r1` a renewal, `g1` a release, `s1` a stop; `+` behind a stop: others go on.
     fn plays(story: &str) -> String {
-        let (mut turns, mut known, mut told) = (Turns::default(), Vec::new(), Vec::new());
+        let (mut turns, mut known, mut told) = (SharedPlayback::default(), Vec::new(), Vec::new());
         for word in story.split(' ').map(|word| word.trim_end_matches('+')) {
             let token = Fingerprint(word[1..].parse().unwrap());
             if word.starts_with('s') {
@@ -78,7 +78,7 @@ mod tests {
                 _ => CallKind::Renewal,
             };
             let (content, content_token, token) = (None, Some(token), Some(token));
-            let call = Call { content, content_token, key_session: None, kind, opens: Opens::Yes, token };
+            let call = PlayerCall { content, content_token, key_session: None, kind, opens: OpenAbility::Yes, token };
             turns.note(&call, token.is_some_and(|token| known.contains(&token)));
             known.extend(token);
             told.push(word.to_owned());
@@ -121,16 +121,16 @@ mod tests {
 
     #[test]
     fn their_number_is_bounded() {
-        let mut turns = Turns::default();
+        let mut turns = SharedPlayback::default();
         for token in 0..1_000 {
             let token = Some(Fingerprint(token));
             turns.note(
-                &Call {
+                &PlayerCall {
                     content: None,
                     content_token: token,
                     key_session: None,
                     kind: CallKind::Renewal,
-                    opens: Opens::Yes,
+                    opens: OpenAbility::Yes,
                     token,
                 },
                 true,

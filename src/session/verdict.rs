@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grant::{AskKind, Grant};
 use super::schedule::Schedule;
-use crate::config::Endpoint;
+use crate::config::EndpointUrl;
 use crate::secret::Secret;
 
 /// The authority's decision. It was reached and it meant what it said.
@@ -36,7 +36,7 @@ pub enum Verdict {
     /// The authority ended the session.
     Killed(Reason),
     /// Nothing was decided, but the right to play is in hand already: the first of the lost beats.
-    Unconfirmed(Grant, Fault),
+    Unconfirmed(Grant, AuthorityFault),
     /// The authority knows no session by this token. Killed, if the token is known to be the newest and its last good
     /// answer is young; else expired.
     Unknown(Reason),
@@ -84,7 +84,7 @@ impl Denial {
 
 /// No decision: the way to the authority failed, or what came back made no sense. Never a kill.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Fault {
+pub struct AuthorityFault {
     pub kind: FaultKind,
     pub reason: Reason,
 }
@@ -104,7 +104,7 @@ pub enum FaultKind {
     Unreachable,
 }
 
-impl Fault {
+impl AuthorityFault {
     /// There is no room for another session.
     pub(super) fn too_many_sessions() -> Self {
         Self { kind: FaultKind::Busy, reason: Reason::new(0, None, "too many sessions") }
@@ -254,5 +254,5 @@ pub struct Blackout {
     /// As the authority calls it: `DENY`, `ALLOW_WITH_UPGRADE`, …
     pub action: String,
     /// The slate, if there is one.
-    pub url: Option<Endpoint>,
+    pub url: Option<EndpointUrl>,
 }

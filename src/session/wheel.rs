@@ -2,7 +2,7 @@
 //!
 //! A session keeps its own deadline; the wheel only says when to look. A deadline that moves later
 //! costs nothing: the entry comes up at its old time, is found early and is put back. One that moves
-//! earlier is inserted again, and the old entry is known as stale by its [`Slot`]. Deadlines beyond
+//! earlier is inserted again, and the old entry is known as stale by its [`WheelSlot`]. Deadlines beyond
 //! one turn park in the farthest slot. Tens of nanoseconds to come up and re-arm
 //! at a million entries (`benches/core.rs`).
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Where an entry stands: its absolute tick. Kept with the session to recognise stale entries.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Slot(u64);
+pub struct WheelSlot(u64);
 
 #[derive(Debug)]
 pub struct Wheel<T> {
@@ -31,13 +31,13 @@ impl<T> Wheel<T> {
 
     /// The slot that [`Self::insert`] would use: never before the deadline, nor after it by more than
     /// a tick unless it lies beyond the wheel.
-    pub fn slot_for(&self, deadline: Instant) -> Slot {
+    pub fn slot_for(&self, deadline: Instant) -> WheelSlot {
         let ticks = deadline.saturating_duration_since(self.base).as_nanos().div_ceil(Self::TICK.as_nanos());
         let tick = u64::try_from(ticks).unwrap_or(u64::MAX);
-        Slot(tick.clamp(self.next, self.next + Self::SLOTS - 1))
+        WheelSlot(tick.clamp(self.next, self.next + Self::SLOTS - 1))
     }
 
-    pub fn insert(&mut self, deadline: Instant, entry: T) -> Slot {
+    pub fn insert(&mut self, deadline: Instant, entry: T) -> WheelSlot {
         let slot = self.slot_for(deadline);
         if let Some(entries) = self.slots.get_mut((slot.0 % Self::SLOTS) as usize) {
             entries.push(entry);
@@ -46,10 +46,10 @@ impl<T> Wheel<T> {
     }
 
     /// Takes out the entries of the earliest tick that has come up by `now`; none when it is early.
-    pub fn advance(&mut self, now: Instant) -> Option<(Slot, Vec<T>)> {
+    pub fn advance(&mut self, now: Instant) -> Option<(WheelSlot, Vec<T>)> {
         let reached = now.saturating_duration_since(self.base).as_nanos() / Self::TICK.as_nanos();
         while u128::from(self.next) <= reached {
-            let slot = Slot(self.next);
+            let slot = WheelSlot(self.next);
             self.next += 1;
             let entries = self.slots.get_mut((slot.0 % Self::SLOTS) as usize).map(std::mem::take).unwrap_or_default();
             if !entries.is_empty() {

@@ -4,10 +4,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::card::{Card, DeviceKey};
+use super::card::{DeviceKey, SessionContext};
 use super::{Admission, Sessions};
 use crate::ids::SessionId;
-use crate::session::{Answer, Call, End, Fault, FaultKind, Reason, Refusal};
+use crate::session::{AuthorityFault, CallAnswer, EndReason, FaultKind, PlayerCall, Reason, SessionRefusal};
 
 impl Sessions {
     /// Delivers a player's call and waits, until `deadline`, while its session is being opened or its
@@ -15,8 +15,8 @@ impl Sessions {
     pub async fn admit(
         self: &Arc<Self>,
         key: DeviceKey,
-        call: &Call,
-        card: &Arc<Card>,
+        call: &PlayerCall,
+        card: &Arc<SessionContext>,
         deadline: Instant,
     ) -> Admission {
         self.admit_waiting(key, call, card, None, deadline, std::future::pending()).await
@@ -27,8 +27,8 @@ impl Sessions {
     pub async fn admit_while_wanted(
         self: &Arc<Self>,
         key: DeviceKey,
-        call: &Call,
-        card: &Arc<Card>,
+        call: &PlayerCall,
+        card: &Arc<SessionContext>,
         deadline: Instant,
         gone: impl Future<Output = ()>,
     ) -> Admission {
@@ -39,8 +39,8 @@ impl Sessions {
     pub async fn admit_again(
         self: &Arc<Self>,
         key: DeviceKey,
-        call: &Call,
-        card: &Arc<Card>,
+        call: &PlayerCall,
+        card: &Arc<SessionContext>,
         id: SessionId,
         deadline: Instant,
     ) -> Admission {
@@ -50,8 +50,8 @@ impl Sessions {
     async fn admit_waiting(
         self: &Arc<Self>,
         key: DeviceKey,
-        call: &Call,
-        card: &Arc<Card>,
+        call: &PlayerCall,
+        card: &Arc<SessionContext>,
         mut waited: Option<SessionId>,
         deadline: Instant,
         gone: impl Future<Output = ()>,
@@ -72,7 +72,7 @@ impl Sessions {
                 () = gone.as_mut(), if !is_gone => {
                     is_gone = true;
                     if waiting.take().is_some_and(WaitingCall::leave) {
-                        return Admission { answer: Answer::Refuse(Refusal::Ended(End::Abandoned)), ..admission };
+                        return Admission { answer: CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Abandoned)), ..admission };
                     }
                     // What has changed meanwhile is asked for at once.
                     true
@@ -80,8 +80,8 @@ impl Sessions {
             };
             if !in_time {
                 let reason = Reason::new(0, None, "no decision in time");
-                let fault = Fault { kind: FaultKind::Timeout, reason };
-                return Admission { answer: Answer::Refuse(Refusal::Unreachable(fault)), ..admission };
+                let fault = AuthorityFault { kind: FaultKind::Timeout, reason };
+                return Admission { answer: CallAnswer::Refuse(SessionRefusal::Unreachable(fault)), ..admission };
             }
             waited = admission.session;
         }

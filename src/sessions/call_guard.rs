@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Sessions;
 use super::card::DeviceKey;
 use crate::ids::SessionId;
-use crate::session::{End, Input};
+use crate::session::{EndReason, Input};
 use crate::store::DialectName;
 
 /// One license call at the license server. Dropped with the last one of a session whose player has got nothing, it
@@ -43,7 +43,7 @@ impl Drop for CallGuard {
             })
         });
         if came_to_nothing {
-            sessions.deliver(*key, *id, Input::End(End::Unused));
+            sessions.deliver(*key, *id, Input::End(EndReason::Unused));
         }
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::clock::Span;
-use crate::events::Playback;
+use crate::clock::RecordedSpan;
+use crate::events::PlaybackInfo;
 use crate::ids::{self, SessionId};
 use crate::playbacks::Registration;
 use crate::secret::{Fingerprint, Secret};
-use crate::session::{AskKind, Policy, Schedule, Stream};
-use crate::store::{CardRecord, DialectName};
+use crate::session::{AskKind, Policy, Schedule, StreamType};
+use crate::store::{DialectName, SessionContextRecord};
 use crate::token::TokenClaims;
 
 /// A device at one authority. Two routes to the same authority share their devices.
@@ -62,9 +62,9 @@ impl AuthorityId {
 
 /// The policy of a route as it stands: a reload changes it under the sessions that run by it.
 #[derive(Debug)]
-pub struct Standing(ArcSwap<Policy>);
+pub struct LivePolicy(ArcSwap<Policy>);
 
-impl Standing {
+impl LivePolicy {
     pub fn new(policy: Policy) -> Self {
         Self(ArcSwap::from_pointee(policy))
     }
@@ -80,7 +80,7 @@ impl Standing {
 }
 
 #[derive(Clone, Debug)]
-pub struct Card {
+pub struct SessionContext {
     /// Whom the authority counts, if anything says.
     pub account: Option<String>,
     pub authority: AuthorityId,
@@ -103,7 +103,7 @@ pub struct Card {
     pub network: Fingerprint,
     /// Wall time since the epoch.
     pub opened: Duration,
-    pub policy: Arc<Standing>,
+    pub policy: Arc<LivePolicy>,
     /// What was registered of it before it began.
     pub registration: Option<Arc<Registration>>,
     /// Path of the route that opened it.
@@ -113,12 +113,12 @@ pub struct Card {
     /// What the clock will bring, where that was registered.
     pub schedule: Option<Schedule>,
     /// What it plays, where that was registered.
-    pub stream: Option<Stream>,
+    pub stream: Option<StreamType>,
     /// The content token that opens it.
     pub token: Option<Secret>,
 }
 
-impl Card {
+impl SessionContext {
     /// What holds for the session now.
     pub fn policy(&self) -> Policy {
         let policy = self.policy.now();
@@ -139,8 +139,8 @@ impl Card {
     }
 
     /// Whose event it is, for who is told of it.
-    pub(super) fn playback(&self, key: DeviceKey, session: SessionId, token: Option<Fingerprint>) -> Playback<'_> {
-        Playback {
+    pub(super) fn playback(&self, key: DeviceKey, session: SessionId, token: Option<Fingerprint>) -> PlaybackInfo<'_> {
+        PlaybackInfo {
             account: self.account.as_deref(),
             authority: &self.authority_name,
             content: self.content.as_deref(),
@@ -154,8 +154,8 @@ impl Card {
         }
     }
     /// As it is written down.
-    pub(super) fn record(&self) -> Arc<CardRecord> {
-        let Card {
+    pub(super) fn record(&self) -> Arc<SessionContextRecord> {
+        let SessionContext {
             account,
             authority_name,
             content,
@@ -171,7 +171,7 @@ impl Card {
             token,
             ..
         } = self;
-        Arc::new(CardRecord {
+        Arc::new(SessionContextRecord {
             account: account.clone(),
             authority: authority_name.clone(),
             authorization: registration.as_ref().and_then(|registration| registration.block.clone()),
@@ -180,7 +180,7 @@ impl Card {
             device: device.clone(),
             device_group: device_group.clone(),
             dialect: Some(*dialect),
-            kill_memory: kill_memory.map(Span::from),
+            kill_memory: kill_memory.map(RecordedSpan::from),
             opened: (*opened).into(),
             registration: registration.as_ref().map(|registration| registration.id),
             route: route.clone(),

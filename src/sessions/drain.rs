@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::Sessions;
 use super::card::DeviceKey;
-use super::table::Kept;
+use super::table::SessionEntry;
 use crate::ids::SessionId;
-use crate::session::{End, Input, Playback, Session};
+use crate::session::{EndReason, Input, Playback, Session};
 
 /// Between two looks at what is left.
 const LOOK: Duration = Duration::from_millis(20);
@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(20);
 impl Sessions {
     /// Ends every playback, for the end of the process, and waits until all are given back, at most
     /// `grace`. Returns how many sessions are still held at their authorities.
-    pub async fn drain(self: &Arc<Self>, why: End, grace: Duration) -> usize {
+    pub async fn drain(self: &Arc<Self>, why: EndReason, grace: Duration) -> usize {
         let _late = tokio::time::timeout(grace, self.give_back(why)).await;
         self.left().len()
     }
@@ -32,7 +32,7 @@ impl Sessions {
 
     /// Renewals are made by the gateway, on runtimes that end first: a token that one brings would be lost.
     async fn renewed(&self) {
-        let renews = |_, playback: &Playback<Kept>| playback.session.is_renewing().then_some(());
+        let renews = |_, playback: &Playback<SessionEntry>| playback.session.is_renewing().then_some(());
         while !self.table.collect(renews).is_empty() {
             tokio::time::sleep(LOOK).await;
         }
@@ -40,7 +40,7 @@ impl Sessions {
 
     /// That no call is under way is not enough: a lost close waits for its next try, a renewal is made
     /// by the gateway, and a call of a player may have come in behind us.
-    async fn give_back(self: &Arc<Self>, why: End) {
+    async fn give_back(self: &Arc<Self>, why: EndReason) {
         // Once: what nobody waits for has one try more, however long the end takes.
         let mut to_end = self.left();
         loop {

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Sessions;
-use super::card::{Card, DeviceKey};
-use super::table::{Kept, Seat};
+use super::card::{DeviceKey, SessionContext};
+use super::table::{DeviceEntry, SessionEntry};
 use crate::config::Enforcement;
 use crate::eme::{self, Mirror};
 use crate::ids::SessionId;
 use crate::secret::{Fingerprint, Secret};
-use crate::session::{Call, Device, End, Farewell, Input, Playing, Report, Served, Stream};
+use crate::session::{
+    Device, EndReason, FarewellSignal, Input, LicenseFeedback, PlayerCall, PlayerReport, PlayingState, StreamType,
+};
 
 impl Sessions {
     /// The player was given a license: what it says of renewals, and how long it lasts, none where that is
@@ -21,7 +23,7 @@ impl Sessions {
         self: &Arc<Self>,
         key: DeviceKey,
         id: SessionId,
-        served: Served,
+        served: LicenseFeedback,
         (key_session, lasts): (Fingerprint, Option<Duration>),
     ) {
         self.notice_sleep();
@@ -34,12 +36,12 @@ impl Sessions {
     }
 
     /// The license server gave a license to this call, or the origin its media: what the call names is the playback's.
-    pub fn accept(self: &Arc<Self>, key: DeviceKey, id: SessionId, call: &Call) {
+    pub fn accept(self: &Arc<Self>, key: DeviceKey, id: SessionId, call: &PlayerCall) {
         self.with(key, |device, _| device.accept(id, call));
     }
 
     /// As [`Self::accept`], of a call that the authority alone has looked at.
-    pub fn accept_renewal(self: &Arc<Self>, key: DeviceKey, id: SessionId, call: &Call) {
+    pub fn accept_renewal(self: &Arc<Self>, key: DeviceKey, id: SessionId, call: &PlayerCall) {
         self.with(key, |device, _| device.accept_renewal(id, call));
     }
 
@@ -47,7 +49,7 @@ impl Sessions {
     pub fn release(self: &Arc<Self>, key: DeviceKey, id: SessionId, key_session: Option<Fingerprint>) {
         let last = self.with(key, |device, _| device.release(id, key_session));
         if last && self.policy(key, id).is_some_and(|policy| policy.endings.release) {
-            self.deliver(key, id, Input::End(End::Released));
+            self.deliver(key, id, Input::End(EndReason::Released));
         }
     }
 
@@ -55,7 +57,7 @@ impl Sessions {
     /// calls are believed. Returns how many.
     pub fn stop(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> usize {
         let playing = self.playing(key, token).into_iter();
-        playing.filter(|id| self.leave(key, *id, token, Farewell::Stop)).count()
+        playing.filter(|id| self.leave(key, *id, token, FarewellSignal::Stop)).count()
     }
 
     pub(super) fn leave(
@@ -63,7 +65,7 @@ impl Sessions {
         key: DeviceKey,
         id: SessionId,
         token: Option<Fingerprint>,
-        how: Farewell,
+        how: FarewellSignal,
     ) -> bool {
         self.notice_sleep();
         self.with(key, |device, out| {
@@ -77,42 +79,52 @@ impl Sessions {
     /// What a player tells about itself: about the playback of this content token, or about its only
     /// one. A report that fits several shows no more than life, and of each: else one of them would
     /// fall silent when another begins.
-    pub fn report(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>, report: Report) {
+    pub fn report(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>, report: PlayerReport) {
         let playing = self.playing(key, token);
         let report = match (playing.len(), report.playing) {
             (..2, _) => report,
-            (_, Playing::Done | Playing::Fails | Playing::Quit) => return,
-            (_, Playing::Buffers | Playing::Paused | Playing::Plays | Playing::Seeks | Playing::Unsaid) => {
-                Report { by_interval: false, of_several: true, playing: Playing::Unsaid, ..Report::default() }
-            }
+            (_, PlayingState::Done | PlayingState::Fails | PlayingState::Quit) => return,
+            (
+                _,
+                PlayingState::Buffers
+                | PlayingState::Paused
+                | PlayingState::Plays
+                | PlayingState::Seeks
+                | PlayingState::Unsaid,
+            ) => PlayerReport {
+                by_interval: false,
+                of_several: true,
+                playing: PlayingState::Unsaid,
+                ..PlayerReport::default()
+            },
         };
         for id in playing {
             match report.playing {
-                Playing::Quit => drop(self.leave(key, id, token, Farewell::Quit(report))),
-                Playing::Buffers
-                | Playing::Done
-                | Playing::Fails
-                | Playing::Paused
-                | Playing::Plays
-                | Playing::Seeks
-                | Playing::Unsaid => drop(self.deliver(key, id, Input::Report(report))),
+                PlayingState::Quit => drop(self.leave(key, id, token, FarewellSignal::Quit(report))),
+                PlayingState::Buffers
+                | PlayingState::Done
+                | PlayingState::Fails
+                | PlayingState::Paused
+                | PlayingState::Plays
+                | PlayingState::Seeks
+                | PlayingState::Unsaid => drop(self.deliver(key, id, Input::Report(report))),
             }
         }
     }
 
     /// Somebody other than the player knows what this playback is of.
-    pub fn streams(self: &Arc<Self>, key: DeviceKey, id: SessionId, stream: Stream) -> bool {
+    pub fn streams(self: &Arc<Self>, key: DeviceKey, id: SessionId, stream: StreamType) -> bool {
         self.deliver(key, id, Input::Streams(stream))
     }
 
     /// The content token that opened it.
     pub fn content_token(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Secret> {
-        self.table.with(key, |Seat { device, .. }| device.playback_mut(id)?.card.card.token.clone())
+        self.table.with(key, |DeviceEntry { device, .. }| device.playback_mut(id)?.card.card.token.clone())
     }
 
     /// What is known of the newest playback of this token.
-    pub fn card(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<Arc<Card>> {
-        let card = |device: &Device<Kept>| {
+    pub fn card(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<Arc<SessionContext>> {
+        let card = |device: &Device<SessionEntry>| {
             let newest = device.playbacks().iter().rev().find(|playback| playback.has_token(token))?;
             Some(newest.card.card.clone())
         };
@@ -121,7 +133,7 @@ impl Sessions {
 
     /// Whom the newest playback of this token is counted for.
     pub fn account(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<String> {
-        let account = |device: &Device<Kept>| {
+        let account = |device: &Device<SessionEntry>| {
             let newest = device.playbacks().iter().rev().find(|playback| playback.has_token(token))?;
             newest.card.card.account.clone()
         };
@@ -130,7 +142,7 @@ impl Sessions {
 
     /// What became of one of its license calls, for its timeline.
     pub fn note_call(self: &Arc<Self>, key: DeviceKey, id: SessionId, what: String) {
-        self.table.with(key, |Seat { device, .. }| {
+        self.table.with(key, |DeviceEntry { device, .. }| {
             if let Some(playback) = device.playback_mut(id) {
                 playback.card.timeline.add_call(self.clock.wall(), what);
             }
@@ -139,7 +151,7 @@ impl Sessions {
 
     /// Whether the operator is to be warned of its licenses: once, and only while the player's renewals are its beats.
     pub fn warns_of_escapes(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> bool {
-        self.table.with(key, |Seat { device, .. }| {
+        self.table.with(key, |DeviceEntry { device, .. }| {
             let Some(playback) = device.playback_mut(id) else { return false };
             let policy = playback.card.card.policy();
             let renewals_carry = policy.renews && policy.enforcement != Enforcement::Heartbeat;
@@ -152,9 +164,9 @@ impl Sessions {
         self: &Arc<Self>,
         key: DeviceKey,
         id: SessionId,
-        look: impl FnOnce(&mut Mirror, Duration) -> Option<eme::Happening>,
+        look: impl FnOnce(&mut Mirror, Duration) -> Option<eme::EmeEvent>,
     ) {
-        self.table.with(key, |Seat { device, .. }| {
+        self.table.with(key, |DeviceEntry { device, .. }| {
             let Some(playback) = device.playback_mut(id) else { return };
             let wall = self.clock.wall();
             if let Some(happening) = look(&mut playback.card.mirror, wall) {

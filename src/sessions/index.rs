@@ -13,7 +13,7 @@ use super::retention::most;
 use super::row::STATES;
 use super::{AuthorityId, DeviceKey};
 use crate::ids::SessionId;
-use crate::session::Remembered;
+use crate::session::RetentionClass;
 
 #[derive(Default)]
 pub(super) struct SessionIndex {
@@ -26,7 +26,7 @@ pub(super) struct SessionIndex {
     states: [AtomicUsize; STATES.len()],
 }
 
-const KINDS: usize = Remembered::ALL.len();
+const KINDS: usize = RetentionClass::ALL.len();
 
 #[derive(Default)]
 struct IndexPlaces {
@@ -50,7 +50,7 @@ pub(super) struct IndexedSession {
     key: DeviceKey,
     order: OpeningOrder,
     /// As what it is remembered, and since when.
-    remembered: Option<(Remembered, u64)>,
+    remembered: Option<(RetentionClass, u64)>,
     /// None: it shares another one's session, and is neither listed nor counted.
     state: Option<usize>,
 }
@@ -85,15 +85,15 @@ impl SessionIndex {
     }
 
     /// The oldest of what is remembered beyond its bound.
-    pub(super) fn surplus(&self) -> Option<(Remembered, DeviceKey, SessionId)> {
+    pub(super) fn surplus(&self) -> Option<(RetentionClass, DeviceKey, SessionId)> {
         let count = |kind| self.remembered_counts.get(kind as usize).map_or(0, |count| count.load(Ordering::Relaxed));
-        let kind = Remembered::ALL.into_iter().find(|kind| count(*kind) > most(*kind))?;
+        let kind = RetentionClass::ALL.into_iter().find(|kind| count(*kind) > most(*kind))?;
         let remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, (key, id)) = remembered.get(kind as usize)?.first_key_value()?;
         Some((kind, *key, *id))
     }
 
-    fn remember(&self, kind: Remembered, at: u64, of: Option<(DeviceKey, SessionId)>) {
+    fn remember(&self, kind: RetentionClass, at: u64, of: Option<(DeviceKey, SessionId)>) {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let (Some(places), Some(count)) =
             (remembered.get_mut(kind as usize), self.remembered_counts.get(kind as usize))
@@ -149,7 +149,7 @@ impl SessionIndex {
 
 impl IndexedSession {
     /// As the step left it.
-    pub(super) fn update(&mut self, state: Option<usize>, credit: Option<u64>, remembered: Option<Remembered>) {
+    pub(super) fn update(&mut self, state: Option<usize>, credit: Option<u64>, remembered: Option<RetentionClass>) {
         if self.remembered.map(|(kind, _)| kind) != remembered {
             self.forget_end();
             self.remembered = remembered.map(|kind| (kind, self.index.sequence.fetch_add(1, Ordering::Relaxed)));

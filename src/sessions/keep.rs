@@ -2,35 +2,38 @@
 //!
 //! A record is made under the device's lock, where its step was, and only when something changed that
 //! has to be known. Policy and dialect are taken anew from the configuration. A new field of the card
-//! that must survive needs one in `store::CardRecord`, in [`Card::record`], and where the card is built
-//! anew ([`Home`]'s maker in `app`).
+//! that must survive needs one in `store::CardRecord`, in [`SessionContext::record`], and where the card is built
+//! anew ([`RestoreHome`]'s maker in `app`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::card::{Card, DeviceKey};
-use super::table::Kept;
-use super::timeline::{Entry, Happened, Timeline};
-use super::{Asking, Sessions, closings};
-use crate::clock::Moment;
+use super::card::{DeviceKey, SessionContext};
+use super::table::SessionEntry;
+use super::timeline::{Timeline, TimelineEntry, TimelineEvent};
+use super::{DispatchedAsk, Sessions, closings};
+use crate::clock::ClockMoment;
 use crate::ids::SessionId;
-use crate::session::{AskKind, Device, End, Event, Input, Outbox, Playback, PlaybackRecord, Role, Stamp, StateRecord};
-use crate::store::{CardRecord, Key, Mark, Record, SessionRecord, TimelineRecord};
+use crate::session::{
+    AskKind, Device, DeviceEffects, EndReason, Input, Playback, PlaybackRecord, Role, SessionEvent, StateRecord,
+    WrittenStamp,
+};
+use crate::store::{ChangeMark, RecordKey, SessionContextRecord, SessionRecord, StoredRecord, TimelineRecord};
 
 /// Where a restored session belongs in today's configuration.
 #[derive(Debug)]
-pub enum Home {
+pub enum RestoreHome {
     /// Its authority is gone, or another kind has its name: nobody can be told anything.
     Gone,
     /// Route and authority are as they were.
-    Here(Arc<Card>),
+    Here(Arc<SessionContext>),
     /// Its route is gone, or leads to another authority: it is given back.
-    Leaving(Arc<Card>),
+    Leaving(Arc<SessionContext>),
 }
 
 /// What became of the sessions of an earlier process.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Restored {
+pub struct RestoreResult {
     /// On their way back to the authority.
     pub closing: usize,
     /// Not over, and their authority is not configured any more; it must have let them expire.
@@ -56,7 +59,7 @@ impl Sessions {
 
     /// For a call to the authority that must be known after a crash: an open, because of what it may
     /// bring, and a close, because it must be made again. Counted from now, not from the first poll.
-    pub(super) fn known(&self, asking: &Asking) -> impl Future<Output = ()> + Send + use<> {
+    pub(super) fn known(&self, asking: &DispatchedAsk) -> impl Future<Output = ()> + Send + use<> {
         let wait = match (asking.ask.kind, &self.store) {
             (AskKind::Close | AskKind::Open, Some(store)) => Some(store.durable()),
             (AskKind::Beat | AskKind::Close | AskKind::Open | AskKind::Renew, _) => None,
@@ -80,22 +83,22 @@ impl Sessions {
     }
 
     /// Hands over what changed in this step.
-    pub(super) fn keep(&self, key: DeviceKey, device: &mut Device<Kept>) {
+    pub(super) fn keep(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         let Some(store) = &self.store else { return };
         let mut moment = None;
         for playback in device.playbacks_mut() {
-            let stamp = Stamp::of(playback);
+            let stamp = WrittenStamp::of(playback);
             match (&playback.card.stamp, &stamp) {
                 (Some(old), Some(new)) if !old.is_outdated_by(new) => continue,
                 (None, None) => continue,
-                (Some(_), None) => store.forget(Key::Session(playback.id)),
+                (Some(_), None) => store.forget(RecordKey::Session(playback.id)),
                 (Some(_) | None, Some(_)) => {
                     let moment = *moment.get_or_insert_with(|| self.clock.moment());
                     let card = playback.card.record.get_or_insert_with(|| playback.card.card.record()).clone();
                     let timeline = playback.card.timeline.record();
                     if let Some(record) = PlaybackRecord::of(playback, &moment) {
                         let record = SessionRecord { card, device: key.0, playback: record, timeline };
-                        store.put(Record::Session(Box::new(record)));
+                        store.put(StoredRecord::Session(Box::new(record)));
                         playback.card.written = Some(store.mark());
                     }
                 }
@@ -106,8 +109,8 @@ impl Sessions {
 
     /// Before the end of the process: where players are by now, which is not written as often as they say it.
     pub(super) fn keep_playheads(&self) {
-        let moved = |key, playback: &Playback<Kept>| {
-            let newer = Stamp::of(playback)?;
+        let moved = |key, playback: &Playback<SessionEntry>| {
+            let newer = WrittenStamp::of(playback)?;
             let written = playback.card.stamp.as_ref()?;
             written.has_moved(&newer, Duration::ZERO).then_some((key, playback.id))
         };
@@ -125,26 +128,30 @@ impl Sessions {
     pub(super) fn forget(&self, id: SessionId) {
         self.killed_tokens.remove(id);
         if let Some(store) = &self.store {
-            store.forget(Key::Session(id));
+            store.forget(RecordKey::Session(id));
         }
     }
 
     /// Takes back what an earlier process left, before anything is served: sessions go on with their
     /// newest token, closes are sent again. `home` finds each its place in the configuration.
-    pub fn restore(self: &Arc<Self>, mut records: Vec<SessionRecord>, home: impl Fn(&CardRecord) -> Home) -> Restored {
+    pub fn restore(
+        self: &Arc<Self>,
+        mut records: Vec<SessionRecord>,
+        home: impl Fn(&SessionContextRecord) -> RestoreHome,
+    ) -> RestoreResult {
         records.sort_by_key(|record| record.playback.began);
         let moment = self.clock.moment();
         let (mut leaving, mut shared) = (Vec::new(), Vec::new());
-        let mut restored = Restored::default();
+        let mut restored = RestoreResult::default();
         for record in &records {
             let id = record.playback.id;
             let (card, leaves) = match home(&record.card) {
-                Home::Gone => {
+                RestoreHome::Gone => {
                     self.strand(record, moment.wall, &mut restored);
                     continue;
                 }
-                Home::Here(card) => (card, false),
-                Home::Leaving(card) => (card, true),
+                RestoreHome::Here(card) => (card, false),
+                RestoreHome::Leaving(card) => (card, true),
             };
             let key = DeviceKey(record.device);
             self.with(key, |device, out| {
@@ -160,14 +167,14 @@ impl Sessions {
             self.with(key, |device, out| device.rejoin(self.clock.now(), |kept| kept.card.policy(), out));
         }
         for (key, id) in leaving {
-            self.deliver(key, id, Input::End(End::Stopped));
+            self.deliver(key, id, Input::End(EndReason::Stopped));
         }
         restored
     }
 
     /// Nobody can give it back today. By its record somebody can at a later start, if the name of its authority
     /// was a mistake. What is over holds nothing, and is only remembered.
-    fn strand(&self, record: &SessionRecord, wall: Duration, restored: &mut Restored) {
+    fn strand(&self, record: &SessionRecord, wall: Duration, restored: &mut RestoreResult) {
         let session = &record.playback.session;
         let holds = session.grant.is_some();
         let over = match session.state {
@@ -183,20 +190,20 @@ impl Sessions {
         let counts = !over && session.shares.is_none();
         *(if kept { &mut restored.stranded } else { &mut restored.dropped }) += usize::from(counts);
         if let Some(store) = self.store.as_ref().filter(|_| !kept) {
-            store.forget(Key::Session(record.playback.id));
+            store.forget(RecordKey::Session(record.playback.id));
         }
     }
 
     fn take_back(
         &self,
-        device: &mut Device<Kept>,
+        device: &mut Device<SessionEntry>,
         record: &SessionRecord,
-        card: Arc<Card>,
-        moment: &Moment,
-        out: &mut Outbox,
+        card: Arc<SessionContext>,
+        moment: &ClockMoment,
+        out: &mut DeviceEffects,
     ) {
         let policy = card.policy();
-        let mut kept = Kept::new(card);
+        let mut kept = SessionEntry::new(card);
         // One of an older version says less: it is made anew when it is written.
         kept.record = record.card.dialect.is_some().then(|| record.card.clone());
         kept.timeline = Timeline::restore(&record.timeline);
@@ -205,18 +212,18 @@ impl Sessions {
         let orphan = record.playback.session.is_orphan();
         // What goes on as it was written is not written again: that would be the whole journal. An open that
         // nobody knows of any more is not to be lost twice.
-        playback.card.stamp = Stamp::of(&playback).filter(|_| !orphan);
+        playback.card.stamp = WrittenStamp::of(&playback).filter(|_| !orphan);
         device.resume(playback, moment.now, orphan, &policy, out);
         if let (Some(playback), Some(store)) = (device.playback_mut(record.playback.id), &self.store)
-            && Stamp::of(playback).is_none()
+            && WrittenStamp::of(playback).is_none()
         {
-            store.forget(Key::Session(record.playback.id));
+            store.forget(RecordKey::Session(record.playback.id));
         }
     }
 }
 
-impl Restored {
-    fn count(&mut self, device: &mut Device<Kept>, id: SessionId, orphan: bool) {
+impl RestoreResult {
+    fn count(&mut self, device: &mut Device<SessionEntry>, id: SessionId, orphan: bool) {
         let Some(playback) = device.playback_mut(id).filter(|playback| playback.shares().is_none()) else { return };
         let state = super::row::state_name(playback.session.state());
         *match state {
@@ -244,7 +251,7 @@ impl Restored {
 }
 
 /// Of the playback and of the session that it shares.
-fn newest_mark(device: &Device<Kept>, id: SessionId) -> Option<Mark> {
+fn newest_mark(device: &Device<SessionEntry>, id: SessionId) -> Option<ChangeMark> {
     let of = |id| device.playbacks().iter().find(|playback| playback.id == id);
     let playback = of(id)?;
     let session = playback.shares().and_then(of);
@@ -259,17 +266,17 @@ async fn in_time(wait: Option<impl Future<Output = ()>>) {
 
 impl Timeline {
     fn record(&self) -> TimelineRecord {
-        let core = |entry: &Entry| match &entry.what {
-            Happened::Core(event) => Some((entry.at.into(), event.clone())),
+        let core = |entry: &TimelineEntry| match &entry.what {
+            TimelineEvent::Core(event) => Some((entry.at.into(), event.clone())),
             // The mirror begins anew.
-            Happened::Call(_) | Happened::Eme(_) => None,
+            TimelineEvent::Call(_) | TimelineEvent::Eme(_) => None,
         };
         TimelineRecord { beats: self.beats(), entries: self.entries().filter_map(core).collect() }
     }
 
     fn restore(record: &TimelineRecord) -> Self {
         let mut timeline = Self::with_beats(record.beats);
-        let told = |event: &Event| !matches!(event, Event::Beat | Event::Renewed);
+        let told = |event: &SessionEvent| !matches!(event, SessionEvent::Beat | SessionEvent::Renewed);
         record
             .entries
             .iter()

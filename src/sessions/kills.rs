@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::table::Kept;
+use super::table::SessionEntry;
 use super::{DeviceKey, Sessions};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
-use crate::session::{CallNames, Device, End, Input, Reason, Session};
+use crate::session::{CallNames, Device, EndReason, Input, Reason, Session};
 
 impl Sessions {
     /// Why a call that belongs to no session is refused, if a kill says so. `key`: the caller's device, if anything
@@ -69,7 +69,7 @@ impl Sessions {
         self.with(key, |device, out| {
             let playback = device.playback_mut(id)?;
             let (card, goes_on) = (playback.card.card.clone(), !playback.session.is_killed() && !playback.is_over());
-            device.deliver(id, self.clock.now(), Input::End(End::Stopped), &card.policy(), out);
+            device.deliver(id, self.clock.now(), Input::End(EndReason::Stopped), &card.policy(), out);
             Some(goes_on)
         })
     }
@@ -77,7 +77,7 @@ impl Sessions {
     /// Why a call of this session is refused though it was answered otherwise: it, or a token that the call brings, was
     /// killed meanwhile.
     pub fn killed_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, names: &CallNames) -> Option<Reason> {
-        let killed = |device: &Device<Kept>| {
+        let killed = |device: &Device<SessionEntry>| {
             let killed = device.playback(id).and_then(|playback| playback.session.killed_by());
             killed.or_else(|| device.killed_with(names)).cloned()
         };
@@ -111,7 +111,7 @@ impl Sessions {
     }
 
     /// Keeps the index as the device is after this step.
-    pub(super) fn mark_killed(&self, key: DeviceKey, device: &mut Device<Kept>) {
+    pub(super) fn mark_killed(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         for playback in device.playbacks_mut() {
             let follows = playback.session.killed_by().is_some_and(Reason::follows_token);
             if follows && !playback.card.tokens_killed && !playback.is_device_session() {

@@ -7,15 +7,20 @@
 use std::sync::Arc;
 
 use super::Sessions;
-use super::card::Card;
+use super::card::SessionContext;
 use super::pump::LateGrant;
-use crate::session::{Ask, Told};
+use crate::session::{AuthorityAsk, PlayerFacts};
 use crate::task::HeldPlace;
 
 impl Sessions {
     /// `place`: of the call for which it was opened. An open of the same account that meets the limit meanwhile waits for the place. The end of the process waits for
     /// it as for any call.
-    pub(super) fn give_late_grant_back(self: &Arc<Self>, late: LateGrant, card: &Arc<Card>, place: Option<HeldPlace>) {
+    pub(super) fn give_late_grant_back(
+        self: &Arc<Self>,
+        late: LateGrant,
+        card: &Arc<SessionContext>,
+        place: Option<HeldPlace>,
+    ) {
         let (sessions, card) = (self.clone(), Arc::new(card.without_token()));
         let closing = self.pump.closings().begin(&card);
         self.pump.track(async move {
@@ -26,7 +31,7 @@ impl Sessions {
             if telemetry.may_write_about("late grants", authority) {
                 tracing::info!(authority, "a session was granted after its open had been given up: it is given back");
             }
-            sessions.pump.give_back(Ask::giving_back(grant, Told::default()), card, closing).await;
+            sessions.pump.give_back(AuthorityAsk::giving_back(grant, PlayerFacts::default()), card, closing).await;
         });
     }
 }

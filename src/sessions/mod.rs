@@ -40,30 +40,30 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 pub use self::call_guard::CallGuard;
-pub use self::card::{AuthorityId, Card, DeviceKey, Standing};
+pub use self::card::{AuthorityId, DeviceKey, LivePolicy, SessionContext};
 pub use self::device_notes::{DeviceNote, DeviceNotes};
-pub use self::flow::{Fetched, Flow};
+pub use self::flow::{Fetched, MediaFlow};
 pub use self::index::OpeningOrder;
 use self::index::SessionIndex;
-pub use self::keep::{Home, Restored};
+pub use self::keep::{RestoreHome, RestoreResult};
 use self::killed_tokens::KilledTokens;
 pub use self::overview::{FindFault, SessionPage, SessionQuery};
 pub use self::pacer::pace;
-pub use self::pump::{Asker, Asking, LateGrant, Opening, Pump, Verdicts};
+pub use self::pump::{AskAuthority, AuthorityDispatcher, DispatchedAsk, LateGrant, OpenFuture, VerdictFuture};
 pub use self::retention::{MAX_REMEMBERED, MAX_REPLACED};
-pub use self::row::Row;
-use self::sleep::Sleep;
-use self::spares::Spares;
-use self::table::{Kept, Seat, Table};
-pub use self::tie::Tie;
-pub use self::timeline::{Entry, Happened, Timeline};
+pub use self::row::SessionView;
+use self::sleep::SleepDetector;
+use self::spares::SparePlaces;
+use self::table::{DeviceEntry, DeviceTable, SessionEntry};
+pub use self::tie::ConnectionGuard;
+pub use self::timeline::{Timeline, TimelineEntry, TimelineEvent};
 use self::token_index::TokenIndex;
 use crate::clock::Clock;
-use crate::ids::{Chance, SessionId};
+use crate::ids::{RandomSource, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
-    Answer, AskKind, Call, CallKind, Device, Fault, Grant, Input, Playback, Policy, Reason, Refusal, Start, Ticket,
-    Verdict, Wheel,
+    AskKind, AuthorityFault, CallAnswer, CallKind, Device, Grant, Input, Playback, PlaybackStart, PlayerCall, Policy,
+    Reason, SessionRefusal, Ticket, Verdict, Wheel,
 };
 use crate::store::Store;
 use crate::task::HeldPlace;
@@ -71,7 +71,7 @@ use crate::telemetry::Telemetry;
 
 pub struct Sessions {
     alarm: Notify,
-    chance: Chance,
+    chance: RandomSource,
     clock: Clock,
     /// Of calls without a session.
     pub device_notes: DeviceNotes,
@@ -79,12 +79,12 @@ pub struct Sessions {
     killed_tokens: KilledTokens,
     /// Playbacks that are not over.
     max_active: AtomicUsize,
-    pump: Pump,
-    sleep: Sleep,
-    spares: Spares,
+    pump: AuthorityDispatcher,
+    sleep: SleepDetector,
+    spares: SparePlaces,
     /// None: sessions end with the process.
     store: Option<Arc<dyn Store>>,
-    table: Table,
+    table: DeviceTable,
     telemetry: Arc<Telemetry>,
     token_index: Arc<TokenIndex>,
     wheel: Mutex<Wheel<(DeviceKey, SessionId)>>,
@@ -93,31 +93,36 @@ pub struct Sessions {
 /// Where a call ended up.
 #[derive(Debug)]
 pub struct Admission {
-    pub answer: Answer,
+    pub answer: CallAnswer,
     pub session: Option<SessionId>,
 }
 
 impl Sessions {
-    pub fn new(clock: Clock, pump: Pump, telemetry: Arc<Telemetry>) -> Arc<Self> {
+    pub fn new(clock: Clock, pump: AuthorityDispatcher, telemetry: Arc<Telemetry>) -> Arc<Self> {
         Self::with_store(clock, pump, telemetry, None)
     }
 
     /// As [`Self::new`]; with a store, what it must know survives. See [`Self::restore`].
-    pub fn with_store(clock: Clock, pump: Pump, telemetry: Arc<Telemetry>, store: Option<Arc<dyn Store>>) -> Arc<Self> {
-        Self::with_chance(Chance::System, clock, pump, telemetry, store)
+    pub fn with_store(
+        clock: Clock,
+        pump: AuthorityDispatcher,
+        telemetry: Arc<Telemetry>,
+        store: Option<Arc<dyn Store>>,
+    ) -> Arc<Self> {
+        Self::with_chance(RandomSource::System, clock, pump, telemetry, store)
     }
 
     /// As [`Self::with_store`]; ids and the spread of beats are drawn from `chance`.
     pub fn with_chance(
-        chance: Chance,
+        chance: RandomSource,
         clock: Clock,
-        pump: Pump,
+        pump: AuthorityDispatcher,
         telemetry: Arc<Telemetry>,
         store: Option<Arc<dyn Store>>,
     ) -> Arc<Self> {
-        let (alarm, table) = (Notify::new(), Table::default());
+        let (alarm, table) = (Notify::new(), DeviceTable::default());
         let wheel = Mutex::new(Wheel::new(clock.now()));
-        let sleep = Sleep::new(clock.suspended());
+        let sleep = SleepDetector::new(clock.suspended());
         let killed_tokens = KilledTokens::default();
         let (index, token_index) = <(_, Arc<TokenIndex>)>::default();
         let device_notes = DeviceNotes::default();
@@ -131,7 +136,7 @@ impl Sessions {
             max_active: AtomicUsize::new(usize::MAX),
             pump,
             sleep,
-            spares: Spares::default(),
+            spares: SparePlaces::default(),
             store,
             table,
             telemetry,
@@ -144,24 +149,24 @@ impl Sessions {
     fn call(
         self: &Arc<Self>,
         key: DeviceKey,
-        call: &Call,
-        card: &Arc<Card>,
+        call: &PlayerCall,
+        card: &Arc<SessionContext>,
         waited: Option<SessionId>,
     ) -> (Admission, Option<OwnedNotified>) {
         let policy = &card.policy();
         self.notice_sleep();
         let killed = self.killed_elsewhere(&card.authority_name, Some(key), &call.names());
-        self.with_seat(key, |Seat { device, wake, .. }, out| {
+        self.with_seat(key, |DeviceEntry { device, wake, .. }, out| {
             if let Some(reason) = killed.filter(|_| !device.plays_by(&call.names())) {
-                return (Admission { answer: Answer::Refuse(Refusal::Killed(reason)), session: None }, None);
+                return (Admission { answer: CallAnswer::Refuse(SessionRefusal::Killed(reason)), session: None }, None);
             }
             let now = self.clock.now();
             let start = || {
                 let (account, id) = (closings::account_name(card), SessionId(self.chance.draw()));
-                let start = || Start {
+                let start = || PlaybackStart {
                     account,
                     caller: Some(card.network),
-                    card: Kept::new(card.clone()),
+                    card: SessionEntry::new(card.clone()),
                     id,
                     seed: self.chance.draw() as u32,
                 };
@@ -179,7 +184,7 @@ impl Sessions {
                 let (network, token) = (card.network, card.token.clone());
                 let is_its_own = call.token.is_some_and(|token| playback.answers_to(token));
                 if token.is_some() && (is_its_own || playback.card.card.has_expired_token(self.clock.wall())) {
-                    let card = Card { network, token, ..Card::clone(&playback.card.card) };
+                    let card = SessionContext { network, token, ..SessionContext::clone(&playback.card.card) };
                     (playback.card.card, playback.card.record) = (Arc::new(card), None);
                 }
             }
@@ -188,7 +193,7 @@ impl Sessions {
                 playback.card.place = playback.card.place.take().or_else(HeldPlace::of_caller);
             }
             // Made under the lock under which every wake happens, so that none is missed.
-            let woken = (answer == Answer::Wait).then(|| wake.clone().notified_owned());
+            let woken = (answer == CallAnswer::Wait).then(|| wake.clone().notified_owned());
             (Admission { answer, session }, woken)
         })
     }
@@ -210,7 +215,7 @@ impl Sessions {
     }
 
     /// A call of a player that stays with this session, whatever became of it. None if it is forgotten.
-    pub fn call_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, kind: CallKind) -> Option<Answer> {
+    pub fn call_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, kind: CallKind) -> Option<CallAnswer> {
         self.with(key, |device, out| {
             let card = device.playback_mut(id)?.card.card.clone();
             device.deliver(id, self.clock.now(), Input::Again(kind), &card.policy(), out)
@@ -220,7 +225,7 @@ impl Sessions {
     /// The grant of a playback that goes on, or of the session that it shares, whatever call is under way. None too if
     /// it is forgotten.
     pub fn last_grant(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Grant> {
-        let grant = |device: &Device<Kept>| {
+        let grant = |device: &Device<SessionEntry>| {
             let id = device.playback(id)?.shares().unwrap_or(id);
             let session = &device.playback(id)?.session;
             session.grant().filter(|_| session.is_active()).cloned()
@@ -234,7 +239,7 @@ impl Sessions {
         id: SessionId,
         ticket: Ticket,
         ask: AskKind,
-        result: Result<Verdict, Fault>,
+        result: Result<Verdict, AuthorityFault>,
     ) -> bool {
         self.deliver(key, id, Input::Answered(ticket, ask, result))
     }
@@ -260,14 +265,15 @@ impl Sessions {
     }
 
     fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {
-        let fits = |playback: &&Playback<Kept>| match token {
+        let fits = |playback: &&Playback<SessionEntry>| match token {
             // It may be taken back: what is said of it by name counts.
             Some(_) => playback.session.is_active() || playback.session.gives_way(),
             None => playback.session.is_active(),
         };
-        let fits = |playback: &&Playback<Kept>| fits(playback) && playback.is_spoken_for_by(token);
-        let playing =
-            |device: &Device<Kept>| device.playbacks().iter().filter(fits).map(|playback| playback.id).collect();
+        let fits = |playback: &&Playback<SessionEntry>| fits(playback) && playback.is_spoken_for_by(token);
+        let playing = |device: &Device<SessionEntry>| {
+            device.playbacks().iter().filter(fits).map(|playback| playback.id).collect()
+        };
         self.table.look(key, playing).unwrap_or_default()
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Sessions;
-use super::card::{Card, DeviceKey};
+use super::card::{DeviceKey, SessionContext};
 use super::pump::busy;
 use crate::ids::SessionId;
-use crate::session::{Ask, AskKind, Fault, PlaceTurn, Verdict};
+use crate::session::{AskKind, AuthorityAsk, AuthorityFault, PlaceTurn, Verdict};
 use crate::task::HeldPlace;
 
 /// Of the six seconds of a license call, what the open may spend on waiting for places to come back.
@@ -32,12 +32,12 @@ impl Sessions {
     /// somebody else got that place. Not after `latest`.
     pub(super) async fn perform(
         self: &Arc<Self>,
-        ask: &Ask,
-        card: &Arc<Card>,
+        ask: &AuthorityAsk,
+        card: &Arc<SessionContext>,
         whose: (DeviceKey, SessionId),
         latest: Instant,
         place: Option<&HeldPlace>,
-    ) -> Result<Verdict, Fault> {
+    ) -> Result<Verdict, AuthorityFault> {
         let (asker, closings) = (&self.pump.asker, self.pump.closings());
         if ask.kind != AskKind::Open {
             let Some(_permit) = self.pump.set_out(None).await else { return Err(busy()) };
@@ -86,7 +86,12 @@ impl Sessions {
         result
     }
 
-    async fn open(self: &Arc<Self>, ask: &Ask, card: &Arc<Card>, place: Option<&HeldPlace>) -> Result<Verdict, Fault> {
+    async fn open(
+        self: &Arc<Self>,
+        ask: &AuthorityAsk,
+        card: &Arc<SessionContext>,
+        place: Option<&HeldPlace>,
+    ) -> Result<Verdict, AuthorityFault> {
         let (result, late) = self.pump.asker.open(ask, card).await;
         if let Some(late) = late {
             self.give_late_grant_back(late, card, place.cloned());
@@ -95,6 +100,6 @@ impl Sessions {
     }
 }
 
-fn result_name(result: &Result<Verdict, Fault>) -> &'static str {
+fn result_name(result: &Result<Verdict, AuthorityFault>) -> &'static str {
     result.as_ref().map_or_else(|fault| fault.kind.name(), Verdict::name)
 }

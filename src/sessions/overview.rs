@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::index::OpeningOrder;
 use super::row::{STATES, state_place};
-use super::table::Kept;
-use super::{AuthorityId, DeviceKey, Row, Sessions};
+use super::table::SessionEntry;
+use super::{AuthorityId, DeviceKey, SessionView, Sessions};
 use crate::ids::SessionId;
 use crate::session::{AskKind, Device, Playback};
 
@@ -41,11 +41,11 @@ pub struct SessionQuery {
 pub struct SessionPage {
     /// Where the next page begins; `None` at the end.
     pub next: Option<OpeningOrder>,
-    pub rows: Vec<Row>,
+    pub rows: Vec<SessionView>,
 }
 
 impl SessionQuery {
-    fn fits(&self, playback: &Playback<Kept>) -> bool {
+    fn fits(&self, playback: &Playback<SessionEntry>) -> bool {
         let card = &playback.card.card;
         let is = |asked: &Option<String>, said: Option<&str>| asked.as_deref().is_none_or(|asked| said == Some(asked));
         let state = || STATES.get(state_place(playback.session.state())).copied();
@@ -80,7 +80,7 @@ impl Sessions {
         }
     }
 
-    pub fn row(&self, id: SessionId) -> Option<Row> {
+    pub fn row(&self, id: SessionId) -> Option<SessionView> {
         self.look_at(self.index.device_of(id)?, id, |_| true)
     }
 
@@ -127,12 +127,17 @@ impl Sessions {
     }
 
     /// All of them, for tests: as long as there are sessions.
-    pub fn list(&self) -> Vec<Row> {
+    pub fn list(&self) -> Vec<SessionView> {
         let all = self.index.after(None, usize::MAX);
         all.into_iter().filter_map(|(order, key)| self.look_at(key, order.id, |_| true)).collect()
     }
 
-    fn look_at(&self, key: DeviceKey, id: SessionId, fits: impl FnOnce(&Playback<Kept>) -> bool) -> Option<Row> {
+    fn look_at(
+        &self,
+        key: DeviceKey,
+        id: SessionId,
+        fits: impl FnOnce(&Playback<SessionEntry>) -> bool,
+    ) -> Option<SessionView> {
         let (now, wall) = (self.clock.now(), self.clock.wall());
         self.table.look(key, |device| {
             let asked = device.playbacks().iter().find(|playback| playback.id == id)?;
@@ -140,14 +145,16 @@ impl Sessions {
             let of = |session| device.playbacks().iter().find(|playback| playback.id == session);
             let playback = asked.shares().and_then(of).unwrap_or(asked);
             let shares = device.playbacks().iter().filter(|other| other.shares() == Some(playback.id));
-            let row =
-                || Row { playbacks: shares.map(|of| Row::of(of, now, wall)).collect(), ..Row::of(playback, now, wall) };
+            let row = || SessionView {
+                playbacks: shares.map(|of| SessionView::of(of, now, wall)).collect(),
+                ..SessionView::of(playback, now, wall)
+            };
             fits(playback).then(row)
         })?
     }
 
     /// Brings the index up to what a step has left.
-    pub(super) fn reindex(&self, key: DeviceKey, device: &mut Device<Kept>) {
+    pub(super) fn reindex(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         for playback in device.playbacks_mut() {
             let state = playback.shares().is_none().then(|| state_place(playback.session.state()));
             let card = &playback.card.card;

@@ -6,7 +6,7 @@ use super::Sessions;
 use super::card::DeviceKey;
 use super::sleep::LOOK;
 use crate::ids::SessionId;
-use crate::session::{Input, Slot};
+use crate::session::{Input, WheelSlot};
 use crate::task::Tasks;
 
 /// Runs until the process stops. Sleeps until the next occupied tick, or until an earlier one appears, and
@@ -42,7 +42,7 @@ impl Sessions {
     }
 
     /// An entry of the wheel came up: due, moved to later, or stale.
-    fn come_up(self: &Arc<Self>, key: DeviceKey, id: SessionId, slot: Slot) {
+    fn come_up(self: &Arc<Self>, key: DeviceKey, id: SessionId, slot: WheelSlot) {
         self.with(key, |device, out| {
             let now = self.clock.now();
             let Some(playback) = device.playback_mut(id) else { return };

@@ -1,7 +1,7 @@
 //! Makes the calls to authorities that the core asks for, each in a task of its own.
 //!
 //! The tasks run on the control runtime, whoever caused them: a player that hangs up ends nothing.
-//! At most one is under way per session, which the core sees to, and at most [`Pump::MOST`] for all. An open that waits
+//! At most one is under way per session, which the core sees to, and at most [`AuthorityDispatcher::MOST`] for all. An open that waits
 //! for a place to come back is not under way: the close that it waits for has to set out.
 
 use std::future::Future;
@@ -14,52 +14,53 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 
 use super::Sessions;
-use super::card::{Card, DeviceKey};
-use super::closings::{Closing, Closings};
+use super::card::{DeviceKey, SessionContext};
+use super::closings::{PendingRelease, PendingReleases};
 use super::opening::LATEST;
-use super::strays::{MAX_STRAYS, Strays, is_stray};
-use super::table::Kept;
+use super::strays::{MAX_STRAYS, OrphanedGrants, is_stray};
+use super::table::SessionEntry;
 use crate::ids::SessionId;
-use crate::session::{Ask, AskKind, Device, Fault, FaultKind, Grant, Playback, Reason, Verdict};
+use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Device, FaultKind, Grant, Playback, Reason, Verdict};
 use crate::store::DialectName;
 use crate::task::{HeldPlace, Tasks};
 
 /// A call to an authority that is to be made.
 #[derive(Debug)]
-pub struct Asking {
-    pub ask: Ask,
-    pub card: Arc<Card>,
+pub struct DispatchedAsk {
+    pub ask: AuthorityAsk,
+    pub card: Arc<SessionContext>,
     pub id: SessionId,
     pub key: DeviceKey,
     /// Of the player's call for which an open is made: the player may hang up, the open goes on.
     pub place: Option<HeldPlace>,
 }
 
-pub type Verdicts<'a> = Pin<Box<dyn Future<Output = Result<Verdict, Fault>> + Send + 'a>>;
+pub type VerdictFuture<'a> = Pin<Box<dyn Future<Output = Result<Verdict, AuthorityFault>> + Send + 'a>>;
 
 /// An open's verdict; and where its answer may come yet, what that grants.
-pub type Opening<'a> = Pin<Box<dyn Future<Output = (Result<Verdict, Fault>, Option<LateGrant>)> + Send + 'a>>;
+pub type OpenFuture<'a> =
+    Pin<Box<dyn Future<Output = (Result<Verdict, AuthorityFault>, Option<LateGrant>)> + Send + 'a>>;
 
 /// Resolves when the answer has come, or is waited for no more.
 pub type LateGrant = Pin<Box<dyn Future<Output = Option<Grant>> + Send>>;
 
 /// Who speaks with the authorities. Every call ends within the authority's time limit.
-pub trait Asker: Send + Sync + 'static {
-    fn ask<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Verdicts<'a>;
+pub trait AskAuthority: Send + Sync + 'static {
+    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> VerdictFuture<'a>;
 
     /// As [`Self::ask`], for an open.
-    fn open<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Opening<'a> {
+    fn open<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> OpenFuture<'a> {
         Box::pin(async move { (self.ask(ask, card).await, None) })
     }
 
     /// The session's player has got something to play by: a license, or media. Told once a process, under the device's
     /// lock: it must neither wait nor call back.
-    fn accepted(&self, _grant: &Grant, _card: &Card) {}
+    fn accepted(&self, _grant: &Grant, _card: &SessionContext) {}
 }
 
-pub struct Pump {
-    pub(super) asker: Arc<dyn Asker>,
-    closings: Arc<Closings>,
+pub struct AuthorityDispatcher {
+    pub(super) asker: Arc<dyn AskAuthority>,
+    closings: Arc<PendingReleases>,
     control: Handle,
     pub(super) patience: Duration,
     pub(super) permits: Arc<Semaphore>,
@@ -69,7 +70,7 @@ pub struct Pump {
     under_way: TaskTracker,
 }
 
-impl Pump {
+impl AuthorityDispatcher {
     /// More would only queue at the authority; 1,024 in 20 ms each is 50,000 beats a second.
     pub const MOST: usize = 1024;
 
@@ -78,7 +79,7 @@ impl Pump {
     /// and a late beat would overlap with its successor.
     pub const PATIENCE: Duration = Duration::from_secs(5);
 
-    pub fn new(asker: Arc<dyn Asker>, control: Handle, tasks: Tasks) -> Self {
+    pub fn new(asker: Arc<dyn AskAuthority>, control: Handle, tasks: Tasks) -> Self {
         Self {
             asker,
             closings: Arc::default(),
@@ -91,14 +92,14 @@ impl Pump {
         }
     }
 
-    pub(super) fn run(&self, sessions: Arc<Sessions>, asking: Asking) {
+    pub(super) fn run(&self, sessions: Arc<Sessions>, asking: DispatchedAsk) {
         let (closings, strays) = (self.closings.clone(), self.strays());
         // No session holds one for what is given straight back.
         let closing = is_stray(&asking.ask).then(|| closings.begin(&asking.card));
         let known = sessions.known(&asking);
         let latest = sessions.clock.now() + LATEST;
         let work = async move {
-            let Asking { ask, card, id, key, place } = asking;
+            let DispatchedAsk { ask, card, id, key, place } = asking;
             let asked = sessions.perform(&ask, &card, (key, id), latest, place.as_ref());
             let result = if ask.kind == AskKind::Close {
                 // A restart that did not know of it would take what it finds for a kill.
@@ -119,14 +120,14 @@ impl Pump {
             if let Some(grant) = late.filter(|_| !known) {
                 // Whoever asked for it is forgotten: nobody else could give it back.
                 let closing = closings.begin(&card);
-                sessions.pump.give_back(Ask::giving_back(grant, ask.told), card, closing).await;
+                sessions.pump.give_back(AuthorityAsk::giving_back(grant, ask.told), card, closing).await;
             }
         };
         self.tasks.spawn_on(&self.control, self.under_way.track_future(work));
     }
 
     /// Tells the authority whose sessions' players have got something to play by.
-    pub(super) fn mark_accepted(&self, device: &mut Device<Kept>) {
+    pub(super) fn mark_accepted(&self, device: &mut Device<SessionEntry>) {
         for playback in device.playbacks_mut().filter(|playback| playback.session.is_served()) {
             if playback.session.grant().is_none() {
                 // The next one is another place.
@@ -141,7 +142,7 @@ impl Pump {
 
     /// Under the device's lock, so that an open that is sent after a session has ended knows of it. What its
     /// own device waits for is not given back: the next ones of that device take it.
-    pub(super) fn mark_closing(&self, device: &mut Device<Kept>) {
+    pub(super) fn mark_closing(&self, device: &mut Device<SessionEntry>) {
         let asks = device.playbacks().iter().any(|playback| playback.session.is_asking());
         let held = device.playbacks().iter().filter(|playback| playback.session.is_held());
         // One that is being opened may need the place itself.
@@ -158,7 +159,7 @@ impl Pump {
         }
     }
 
-    pub(super) fn closings(&self) -> &Closings {
+    pub(super) fn closings(&self) -> &PendingReleases {
         &self.closings
     }
 
@@ -167,9 +168,9 @@ impl Pump {
         self.tasks.spawn_on(&self.control, self.under_way.track_future(work));
     }
 
-    pub(super) fn strays(&self) -> Strays {
+    pub(super) fn strays(&self) -> OrphanedGrants {
         let Self { asker, control, permits, strays, tasks, .. } = self;
-        Strays {
+        OrphanedGrants {
             asker: asker.clone(),
             control: control.clone(),
             permits: permits.clone(),
@@ -185,7 +186,7 @@ impl Pump {
     }
 
     /// Makes the close of what no session holds, however long it waits to set out, and has it tried again if it is lost.
-    pub(super) async fn give_back(&self, close: Ask, card: Arc<Card>, closing: Closing) {
+    pub(super) async fn give_back(&self, close: AuthorityAsk, card: Arc<SessionContext>, closing: PendingRelease) {
         let result = {
             let _permit = self.permits.acquire().await;
             self.asker.ask(&close, &card).await
@@ -206,12 +207,12 @@ impl Pump {
 }
 
 /// Its place may be free again within the call: an embedded authority lets it go when the license server declines.
-fn is_provisional(playback: &Playback<Kept>) -> bool {
+fn is_provisional(playback: &Playback<SessionEntry>) -> bool {
     let session = &playback.session;
     let holds = session.is_active() && session.grant().is_some();
     holds && session.is_unused() && playback.card.card.dialect == DialectName::Embedded
 }
 
-pub(super) fn busy() -> Fault {
-    Fault { kind: FaultKind::Busy, reason: Reason::new(0, None, "too many calls under way") }
+pub(super) fn busy() -> AuthorityFault {
+    AuthorityFault { kind: FaultKind::Busy, reason: Reason::new(0, None, "too many calls under way") }
 }

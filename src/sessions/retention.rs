@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Sessions;
-use super::card::Card;
-use super::table::Kept;
-use crate::session::{Device, Remembered};
+use super::card::SessionContext;
+use super::table::SessionEntry;
+use crate::session::{Device, RetentionClass};
 
 /// Playbacks that ended or were refused; and, apart from them, those that were killed.
 pub const MAX_REMEMBERED: usize = if cfg!(test) { 512 } else { 262_144 };
@@ -19,15 +19,15 @@ pub const MAX_REPLACED: usize = if cfg!(test) { 256 } else { 65_536 };
 const MAX_LOOKS: usize = 4;
 
 /// How many of a kind are remembered.
-pub(super) const fn most(kind: Remembered) -> usize {
+pub(super) const fn most(kind: RetentionClass) -> usize {
     match kind {
-        Remembered::Ended | Remembered::Killed => MAX_REMEMBERED,
-        Remembered::Replaced => MAX_REPLACED,
+        RetentionClass::Ended | RetentionClass::Killed => MAX_REMEMBERED,
+        RetentionClass::Replaced => MAX_REPLACED,
     }
 }
 
 /// Of a playback that is over nobody needs the token any more.
-pub(super) fn drop_tokens(device: &mut Device<Kept>) {
+pub(super) fn drop_tokens(device: &mut Device<SessionEntry>) {
     for playback in device.playbacks_mut() {
         if playback.card.card.token.is_some() && !playback.session.may_need_token() {
             playback.card.card = Arc::new(playback.card.card.without_token());
@@ -36,7 +36,7 @@ pub(super) fn drop_tokens(device: &mut Device<Kept>) {
     }
 }
 
-impl Card {
+impl SessionContext {
     pub fn without_token(&self) -> Self {
         Self { token: None, ..self.clone() }
     }

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::card::Card;
-use super::table::Kept;
+use super::card::SessionContext;
+use super::table::SessionEntry;
 use super::timeline::Timeline;
 use crate::eme::Mirror;
 use crate::ids::SessionId;
-use crate::session::{Beats, Playback, Playing, State, Stream};
+use crate::session::{BeatSource, Playback, PlayingState, SessionState, StreamType};
 
 #[derive(Clone, Debug)]
-pub struct Row {
+pub struct SessionView {
     pub age: Duration,
     pub beats: u32,
-    pub card: Arc<Card>,
+    pub card: Arc<SessionContext>,
     /// Since the last connection of its player ended.
     pub connections_gone: Option<Duration>,
     pub id: SessionId,
@@ -33,7 +33,7 @@ pub struct Row {
     /// Who keeps it alive: `timer` or `renewals`.
     pub paced_by: &'static str,
     /// Those that share the session, oldest first, where its authority counts devices.
-    pub playbacks: Vec<Row>,
+    pub playbacks: Vec<SessionView>,
     /// What the player last said of itself, if it reports.
     pub player: Option<&'static str>,
     /// Whether anything has reached its player that it can play by.
@@ -44,12 +44,12 @@ pub struct Row {
     pub timeline: Timeline,
 }
 
-impl Row {
-    pub(super) fn of(playback: &Playback<Kept>, now: Instant, wall: Duration) -> Self {
+impl SessionView {
+    pub(super) fn of(playback: &Playback<SessionEntry>, now: Instant, wall: Duration) -> Self {
         let session = &playback.session;
         let next_beat = match (session.state(), session.beats()) {
-            (State::Live { beat }, Beats::Timer) => Some(beat.saturating_duration_since(now)),
-            (_, Beats::Renewals { .. } | Beats::Timer) => None,
+            (SessionState::Live { beat }, BeatSource::Timer) => Some(beat.saturating_duration_since(now)),
+            (_, BeatSource::Renewals { .. } | BeatSource::Timer) => None,
         };
         let timeline = playback.card.timeline.clone();
         Self {
@@ -66,51 +66,51 @@ impl Row {
             on_credit: session.on_credit().map(|since| now.saturating_duration_since(since)),
             opened: playback.card.card.opened,
             paced_by: match session.beats() {
-                Beats::Renewals { .. } => "renewals",
-                Beats::Timer => "timer",
+                BeatSource::Renewals { .. } => "renewals",
+                BeatSource::Timer => "timer",
             },
             playbacks: Vec::new(),
             player: session.playing().map(playing_name),
             served: session.is_served(),
             state: state_name(session.state()),
             stream: session.stream().map(|stream| match stream {
-                Stream::Live => "live",
-                Stream::Vod => "vod",
+                StreamType::Live => "live",
+                StreamType::Vod => "vod",
             }),
             timeline,
         }
     }
 }
 
-fn playing_name(playing: Playing) -> &'static str {
+fn playing_name(playing: PlayingState) -> &'static str {
     match playing {
-        Playing::Buffers => "buffers",
-        Playing::Done => "done",
-        Playing::Fails => "fails",
-        Playing::Paused => "paused",
-        Playing::Plays => "plays",
-        Playing::Quit => "quit",
-        Playing::Seeks => "seeks",
-        Playing::Unsaid => "reports",
+        PlayingState::Buffers => "buffers",
+        PlayingState::Done => "done",
+        PlayingState::Fails => "fails",
+        PlayingState::Paused => "paused",
+        PlayingState::Plays => "plays",
+        PlayingState::Quit => "quit",
+        PlayingState::Seeks => "seeks",
+        PlayingState::Unsaid => "reports",
     }
 }
 
 /// Every state by its name; [`state_place`] tells which one a session is in.
 pub(super) const STATES: [&str; 8] = ["closed", "closing", "failing", "killed", "live", "opening", "owing", "waiting"];
 
-pub(super) fn state_place(state: &State) -> usize {
+pub(super) fn state_place(state: &SessionState) -> usize {
     match state {
-        State::Closed { .. } => 0,
-        State::Closing { .. } => 1,
-        State::Failing { .. } => 2,
-        State::Killed { .. } => 3,
-        State::Live { .. } => 4,
-        State::Opening { held: false, .. } => 5,
-        State::Owing { .. } => 6,
-        State::Opening { held: true, .. } => 7,
+        SessionState::Closed { .. } => 0,
+        SessionState::Closing { .. } => 1,
+        SessionState::Failing { .. } => 2,
+        SessionState::Killed { .. } => 3,
+        SessionState::Live { .. } => 4,
+        SessionState::Opening { held: false, .. } => 5,
+        SessionState::Owing { .. } => 6,
+        SessionState::Opening { held: true, .. } => 7,
     }
 }
 
-pub(super) fn state_name(state: &State) -> &'static str {
+pub(super) fn state_name(state: &SessionState) -> &'static str {
     STATES.get(state_place(state)).copied().unwrap_or_default()
 }

@@ -18,13 +18,13 @@ pub(super) const LOOK: Duration = Duration::from_secs(5);
 const SHORTEST: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(super) struct Sleep {
+pub(super) struct SleepDetector {
     /// Milliseconds of suspension that all sessions know of.
     known: AtomicU64,
     telling: Mutex<()>,
 }
 
-impl Sleep {
+impl SleepDetector {
     pub(super) fn new(suspended: Duration) -> Self {
         Self { known: AtomicU64::new(suspended.as_millis() as u64), telling: Mutex::new(()) }
     }

@@ -1,53 +1,53 @@
 //! Places that preloads hold beside what plays, by account: another device's open that meets the limit gets one.
 //!
-//! Kept up under each device's lock: a playback that is a spare holds a [`Spare`], whose drop takes it out.
+//! Kept up under each device's lock: a playback that is a spare holds a [`SparePlace`], whose drop takes it out.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Sessions;
-use super::card::{AuthorityId, Card, DeviceKey};
-use super::table::Kept;
+use super::card::{AuthorityId, DeviceKey, SessionContext};
+use super::table::SessionEntry;
 use crate::ids::SessionId;
 use crate::session::{Denial, Device, Input, PlaceTurn};
 use crate::store::DialectName;
 
 /// An account at an authority, as [`super::closings`] has it.
-type Account = (AuthorityId, String);
+type SpareAccount = (AuthorityId, String);
 
 /// Whose it is, and whether its place can be had: one that is being opened has none yet.
-type Holder = (DeviceKey, SessionId, bool);
+type SpareHolder = (DeviceKey, SessionId, bool);
 
-type SpareMap = HashMap<Account, Vec<Holder>>;
+type SpareMap = HashMap<SpareAccount, Vec<SpareHolder>>;
 
 #[derive(Default)]
-pub(super) struct Spares(Arc<Mutex<SpareMap>>);
+pub(super) struct SparePlaces(Arc<Mutex<SpareMap>>);
 
 /// A preload that holds a place, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Spare {
-    account: Account,
+pub(super) struct SparePlace {
+    account: SpareAccount,
     of: Arc<Mutex<SpareMap>>,
-    whose: Holder,
+    whose: SpareHolder,
 }
 
-impl Spares {
-    fn begin(&self, card: &Card, whose: Holder) -> Spare {
+impl SparePlaces {
+    fn begin(&self, card: &SessionContext, whose: SpareHolder) -> SparePlace {
         let account = super::closings::account(card);
         let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         spares.entry(account.clone()).or_default().push(whose);
-        Spare { account, of: self.0.clone(), whose }
+        SparePlace { account, of: self.0.clone(), whose }
     }
 
     /// The oldest of the account, of another device than this: one whose place can be had, if there is one.
-    fn of_another(&self, card: &Card, key: DeviceKey) -> Option<Holder> {
+    fn of_another(&self, card: &SessionContext, key: DeviceKey) -> Option<SpareHolder> {
         let spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let others = || spares.get(&super::closings::account(card)).into_iter().flatten().filter(|(of, ..)| *of != key);
         others().find(|(_, _, is_there)| *is_there).or_else(|| others().next()).copied()
     }
 }
 
-impl Drop for Spare {
+impl Drop for SparePlace {
     fn drop(&mut self) {
         let mut spares = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(whose) = spares.get_mut(&self.account) {
@@ -61,7 +61,7 @@ impl Drop for Spare {
 
 impl Sessions {
     /// Keeps the spares as the device is after this step.
-    pub(super) fn mark_spares(&self, key: DeviceKey, device: &mut Device<Kept>) {
+    pub(super) fn mark_spares(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         let newest = device.playbacks().last().filter(|_| device.playbacks().len() > 1);
         let policy = newest.map(|newest| newest.card.card.policy());
         let there = policy.as_ref().and_then(|policy| device.spare(policy)).map(|id| (id, true));
@@ -80,7 +80,7 @@ impl Sessions {
     pub(super) fn make_room(
         self: &Arc<Self>,
         (key, id): (DeviceKey, SessionId),
-        card: &Card,
+        card: &SessionContext,
         denial: Denial,
     ) -> PlaceTurn {
         // An embedded authority proves nothing of a token, and counts a device's preload with what it plays.
@@ -100,7 +100,7 @@ impl Sessions {
             return if self.deliver(key, id, Input::GiveWay) { PlaceTurn::Given } else { PlaceTurn::Nobody };
         }
         let account = super::closings::account(card);
-        let alike = |other: &Kept| super::closings::account(&other.card) == account;
+        let alike = |other: &SessionEntry| super::closings::account(&other.card) == account;
         self.with(key, |device, out| device.turn(id, self.clock.now(), alike, &policy, out))
     }
 }

@@ -6,34 +6,42 @@ use tokio::sync::Notify;
 
 use super::retention::drop_tokens;
 use super::sharing::{share_cards, take_place};
-use super::table::{Kept, Seat};
-use super::{Asking, DeviceKey, Sessions};
+use super::table::{DeviceEntry, SessionEntry};
+use super::{DeviceKey, DispatchedAsk, Sessions};
 use crate::ids::SessionId;
-use crate::session::{AskKind, Device, Effect, Event, Outbox};
+use crate::session::{AskKind, Device, DeviceEffects, Effect, SessionEvent};
 use crate::task::HeldPlace;
 
 impl Sessions {
     pub(super) fn with<R>(
         self: &Arc<Self>,
         key: DeviceKey,
-        act: impl FnOnce(&mut Device<Kept>, &mut Outbox) -> R,
+        act: impl FnOnce(&mut Device<SessionEntry>, &mut DeviceEffects) -> R,
     ) -> R {
         self.with_seat(key, |seat, out| act(&mut seat.device, out))
     }
 
-    pub(super) fn with_seat<R>(self: &Arc<Self>, key: DeviceKey, act: impl FnOnce(&mut Seat, &mut Outbox) -> R) -> R {
+    pub(super) fn with_seat<R>(
+        self: &Arc<Self>,
+        key: DeviceKey,
+        act: impl FnOnce(&mut DeviceEntry, &mut DeviceEffects) -> R,
+    ) -> R {
         let result = self.step_seat(key, act);
         self.displace_surplus();
         result
     }
 
     /// Runs one device's step under its lock, then carries the effects out.
-    pub(super) fn step_seat<R>(self: &Arc<Self>, key: DeviceKey, act: impl FnOnce(&mut Seat, &mut Outbox) -> R) -> R {
+    pub(super) fn step_seat<R>(
+        self: &Arc<Self>,
+        key: DeviceKey,
+        act: impl FnOnce(&mut DeviceEntry, &mut DeviceEffects) -> R,
+    ) -> R {
         let mut jobs = Vec::new();
         let result = self.table.with(key, |seat| {
-            let mut out = Outbox::new();
+            let mut out = DeviceEffects::new();
             let result = act(seat, &mut out);
-            let Seat { device, wake, .. } = seat;
+            let DeviceEntry { device, wake, .. } = seat;
             share_cards(device);
             let told: Vec<_> = (0..out.len()).map(|at| is_told_elsewhere(&out, at)).collect();
             for ((id, effect), told) in out.into_iter().zip(told) {
@@ -58,10 +66,10 @@ impl Sessions {
     fn carry_out(
         &self,
         key: DeviceKey,
-        device: &mut Device<Kept>,
+        device: &mut Device<SessionEntry>,
         (id, effect, told): (SessionId, Effect, bool),
         wake: &Notify,
-        jobs: &mut Vec<Asking>,
+        jobs: &mut Vec<DispatchedAsk>,
     ) {
         let Some(playback) = device.playback_mut(id) else {
             // Forgotten in this very step, by itself or to make room; its calls may still wait.
@@ -77,12 +85,12 @@ impl Sessions {
                 let card = playback.card.card.clone();
                 let mut of_caller = || take_place(device, id).or_else(HeldPlace::of_caller);
                 let place = if ask.kind == AskKind::Open { of_caller() } else { None };
-                jobs.push(Asking { ask, card, id, key, place });
+                jobs.push(DispatchedAsk { ask, card, id, key, place });
             }
             Effect::Displace(_) | Effect::Forget => {}
             Effect::Note(event) => {
                 let at = self.clock.wall();
-                if matches!(&event, Event::Closed(why) | Event::Left(why) if why.is_wanted()) {
+                if matches!(&event, SessionEvent::Closed(why) | SessionEvent::Left(why) if why.is_wanted()) {
                     playback.card.mirror.over();
                 }
                 let (session, token, card) =
@@ -98,7 +106,7 @@ impl Sessions {
     }
 
     /// Puts every playback whose deadline moved to an earlier time on the wheel anew.
-    fn schedule(&self, key: DeviceKey, device: &mut Device<Kept>) {
+    fn schedule(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         let due: Vec<_> = device.playbacks().iter().map(|p| (p.id, p.session.deadline(), p.card.slotted)).collect();
         for (id, deadline, slotted) in due {
             let Some(deadline) = deadline else { continue };
@@ -115,7 +123,7 @@ impl Sessions {
 }
 
 /// What has set out holds its caller's place itself; what is over needs none.
-fn drop_places(device: &mut Device<Kept>) {
+fn drop_places(device: &mut Device<SessionEntry>) {
     for playback in device.playbacks_mut().filter(|playback| !playback.session.waits()) {
         playback.card.place = None;
     }
@@ -123,19 +131,25 @@ fn drop_places(device: &mut Device<Kept>) {
 
 /// Whether another line tells what this event does: the refusal of the player's call, which names its incident; or the
 /// end of the session that follows from it in the same step. What settles credit comes without a call.
-fn is_told_elsewhere(out: &Outbox, at: usize) -> bool {
+fn is_told_elsewhere(out: &DeviceEffects, at: usize) -> bool {
     let Some((id, Effect::Note(event))) = out.get(at) else { return false };
     let mut beside = out.iter().filter(|(of, _)| of == id).filter_map(|(_, effect)| match effect {
         Effect::Note(event) => Some(event),
         Effect::Ask(_) | Effect::Displace(_) | Effect::Forget | Effect::Wake => None,
     });
     match event {
-        Event::Failed(AskKind::Open | AskKind::Renew, _) => !beside.any(|event| matches!(event, Event::Settled(_))),
-        Event::Refused(..) => !beside.any(|event| matches!(event, Event::Settled(_))),
-        Event::Failed(AskKind::Beat | AskKind::Close, _) => beside.any(|event| {
+        SessionEvent::Failed(AskKind::Open | AskKind::Renew, _) => {
+            !beside.any(|event| matches!(event, SessionEvent::Settled(_)))
+        }
+        SessionEvent::Refused(..) => !beside.any(|event| matches!(event, SessionEvent::Settled(_))),
+        SessionEvent::Failed(AskKind::Beat | AskKind::Close, _) => beside.any(|event| {
             matches!(
                 event,
-                Event::Blackout(_) | Event::Closed(_) | Event::Killed(_) | Event::LeftOpen | Event::Reopening
+                SessionEvent::Blackout(_)
+                    | SessionEvent::Closed(_)
+                    | SessionEvent::Killed(_)
+                    | SessionEvent::LeftOpen
+                    | SessionEvent::Reopening
             )
         }),
         _ => false,

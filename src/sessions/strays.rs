@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::card::Card;
-use super::closings::Closing;
-use super::pump::Asker;
-use crate::session::{Ask, AskKind, Fault, Ticket, Verdict};
+use super::card::SessionContext;
+use super::closings::PendingRelease;
+use super::pump::AskAuthority;
+use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Ticket, Verdict};
 use crate::task::Tasks;
 
 /// Between two tries: doubled from the first to the last.
@@ -24,8 +24,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 pub(super) const MAX_STRAYS: usize = 4_096;
 
 #[derive(Clone)]
-pub(super) struct Strays {
-    pub(super) asker: Arc<dyn Asker>,
+pub(super) struct OrphanedGrants {
+    pub(super) asker: Arc<dyn AskAuthority>,
     pub(super) control: Handle,
     pub(super) permits: Arc<Semaphore>,
     pub(super) places: Arc<Semaphore>,
@@ -33,13 +33,19 @@ pub(super) struct Strays {
 }
 
 /// Whether this ask gives back what no session has.
-pub(super) fn is_stray(ask: &Ask) -> bool {
+pub(super) fn is_stray(ask: &AuthorityAsk) -> bool {
     ask.kind == AskKind::Close && ask.ticket == Ticket(0)
 }
 
-impl Strays {
+impl OrphanedGrants {
     /// `result`: of the close's first try. As with a session's, an open waits for the second one and no longer.
-    pub(super) fn look_after(&self, ask: Ask, card: Arc<Card>, closing: Closing, result: &Result<Verdict, Fault>) {
+    pub(super) fn look_after(
+        &self,
+        ask: AuthorityAsk,
+        card: Arc<SessionContext>,
+        closing: PendingRelease,
+        result: &Result<Verdict, AuthorityFault>,
+    ) {
         if !is_lost(result) {
             return;
         }
@@ -61,7 +67,7 @@ impl Strays {
         self.tasks.spawn_on(&self.control, work);
     }
 
-    async fn close(&self, ask: &Ask, card: &Card, closing: Closing, mut left: Duration) {
+    async fn close(&self, ask: &AuthorityAsk, card: &SessionContext, closing: PendingRelease, mut left: Duration) {
         let [mut pause, longest] = PAUSES;
         let mut closing = Some(closing);
         while let Some(rest) = left.checked_sub(pause) {
@@ -76,6 +82,6 @@ impl Strays {
     }
 }
 
-fn is_lost(result: &Result<Verdict, Fault>) -> bool {
+fn is_lost(result: &Result<Verdict, AuthorityFault>) -> bool {
     result.as_ref().is_err_and(|fault| fault.kind.is_infrastructure())
 }

@@ -7,30 +7,30 @@ use std::time::Instant;
 use dashmap::DashMap;
 use tokio::sync::Notify;
 
-use super::card::{Card, DeviceKey};
-use super::closings::Closing;
+use super::card::{DeviceKey, SessionContext};
+use super::closings::PendingRelease;
 use super::index::IndexedSession;
-use super::spares::Spare;
+use super::spares::SparePlace;
 use super::timeline::Timeline;
 use super::token_index::IndexedTokens;
 use crate::eme::Mirror;
 use crate::secret::Fingerprint;
-use crate::session::{Device, Playback, Slot, Stamp};
-use crate::store::{CardRecord, Mark};
+use crate::session::{Device, Playback, WheelSlot, WrittenStamp};
+use crate::store::{ChangeMark, SessionContextRecord};
 use crate::task::HeldPlace;
 
 /// What the shell keeps with every playback.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct SessionEntry {
     /// The authority knows that its player has got something to play by.
     pub(super) accepted: bool,
     /// License calls of it that are at the license server, where its place is provisional until one is accepted.
     pub(super) calls_in_flight: usize,
     /// Calls of players that wait for the core's answer.
     pub(super) calls_waiting: usize,
-    pub(super) card: Arc<Card>,
+    pub(super) card: Arc<SessionContext>,
     /// While its place is on its way back.
-    pub(super) closing: Option<Closing>,
+    pub(super) closing: Option<PendingRelease>,
     /// Its part in the operators' views, once a step has seen it.
     pub(super) indexed: Option<IndexedSession>,
     /// Its content tokens where calls look for them, while it goes on.
@@ -41,24 +41,24 @@ pub(super) struct Kept {
     /// The content token whose playback the card is of, for a session that several share.
     pub(super) opened_by: Option<Fingerprint>,
     /// The card as it is written down, once it was.
-    pub(super) record: Option<Arc<CardRecord>>,
+    pub(super) record: Option<Arc<SessionContextRecord>>,
     /// The deadline that stands on the wheel, and where.
-    pub(super) slotted: Option<(Instant, Slot)>,
+    pub(super) slotted: Option<(Instant, WheelSlot)>,
     /// While it is a preload that holds a place.
-    pub(super) spare: Option<Spare>,
+    pub(super) spare: Option<SparePlace>,
     /// That of the call for which it is to be opened, until the open sets out.
     pub(super) place: Option<HeldPlace>,
     /// What the store has of it, if anything.
-    pub(super) stamp: Option<Stamp>,
+    pub(super) stamp: Option<WrittenStamp>,
     pub(super) timeline: Timeline,
     /// Its content tokens stand among those that were killed.
     pub(super) tokens_killed: bool,
     /// Where its newest record stands among all changes, if this process handed one over.
-    pub(super) written: Option<Mark>,
+    pub(super) written: Option<ChangeMark>,
 }
 
-impl Kept {
-    pub(super) fn new(card: Arc<Card>) -> Self {
+impl SessionEntry {
+    pub(super) fn new(card: Arc<SessionContext>) -> Self {
         Self {
             accepted: false,
             calls_in_flight: 0,
@@ -83,28 +83,28 @@ impl Kept {
 }
 
 #[derive(Default)]
-pub(super) struct Seat {
+pub(super) struct DeviceEntry {
     /// Those that serve the device now.
     pub(super) connections: usize,
-    pub(super) device: Device<Kept>,
+    pub(super) device: Device<SessionEntry>,
     pub(super) wake: Arc<Notify>,
 }
 
-impl Seat {
+impl DeviceEntry {
     fn is_empty(&self) -> bool {
         self.device.is_empty() && self.connections == 0
     }
 }
 
 #[derive(Default)]
-pub(super) struct Table {
-    seats: DashMap<DeviceKey, Seat>,
+pub(super) struct DeviceTable {
+    seats: DashMap<DeviceKey, DeviceEntry>,
 }
 
-impl Table {
+impl DeviceTable {
     /// Runs `act` on the device, which appears when it is first called for and goes with its last
     /// playback and connection.
-    pub(super) fn with<R>(&self, key: DeviceKey, act: impl FnOnce(&mut Seat) -> R) -> R {
+    pub(super) fn with<R>(&self, key: DeviceKey, act: impl FnOnce(&mut DeviceEntry) -> R) -> R {
         let mut seat = self.seats.entry(key).or_default();
         let result = act(seat.value_mut());
         let empty = seat.is_empty();
@@ -116,12 +116,12 @@ impl Table {
     }
 
     /// Looks at one device, if it is there, and changes nothing.
-    pub(super) fn look<R>(&self, key: DeviceKey, look: impl FnOnce(&Device<Kept>) -> R) -> Option<R> {
+    pub(super) fn look<R>(&self, key: DeviceKey, look: impl FnOnce(&Device<SessionEntry>) -> R) -> Option<R> {
         self.seats.get(&key).map(|seat| look(&seat.device))
     }
 
     /// Looks at every playback. Takes about 40 ms a million: for operators, never for a call.
-    pub(super) fn collect<R>(&self, look: impl Fn(DeviceKey, &Playback<Kept>) -> Option<R>) -> Vec<R> {
+    pub(super) fn collect<R>(&self, look: impl Fn(DeviceKey, &Playback<SessionEntry>) -> Option<R>) -> Vec<R> {
         let mut found = Vec::new();
         for seat in &self.seats {
             found.extend(seat.device.playbacks().iter().filter_map(|playback| look(*seat.key(), playback)));

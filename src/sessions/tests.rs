@@ -9,7 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::*;
 use crate::config::{OnUnreachable, OutageBudget};
 use crate::secret::Secret;
-use crate::session::{Ask, CallKind, Denial, End, Farewell, FaultKind, Grant, Opens, Playing, Policy, Report};
+use crate::session::{
+    AuthorityAsk, CallKind, Denial, EndReason, FarewellSignal, FaultKind, Grant, OpenAbility, PlayerReport,
+    PlayingState, Policy,
+};
 use crate::store::DialectName;
 use crate::task::Tasks;
 
@@ -21,11 +24,11 @@ mod places;
 mod retention;
 mod views;
 
-type Answered = Result<Verdict, Fault>;
+type Answered = Result<Verdict, AuthorityFault>;
 
 /// An authority call that lies open.
 struct Open {
-    ask: Ask,
+    ask: AuthorityAsk,
     reply: oneshot::Sender<Answered>,
 }
 
@@ -50,8 +53,8 @@ impl Open {
 
 struct Script(mpsc::UnboundedSender<Open>);
 
-impl Asker for Script {
-    fn ask<'a>(&'a self, ask: &'a Ask, _card: &'a Card) -> Verdicts<'a> {
+impl AskAuthority for Script {
+    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, _card: &'a SessionContext) -> VerdictFuture<'a> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Open { ask: ask.clone(), reply }).expect("the test runs");
         Box::pin(async move { answer.await.expect("an answer") })
@@ -60,7 +63,7 @@ impl Asker for Script {
 
 struct Stage {
     asked: mpsc::UnboundedReceiver<Open>,
-    card: Arc<Card>,
+    card: Arc<SessionContext>,
     sessions: Arc<Sessions>,
     tasks: Tasks,
 }
@@ -75,12 +78,12 @@ fn brief() -> Policy {
 impl Sessions {
     /// The player of each of its playbacks stops.
     fn stop_all(self: &Arc<Self>, key: DeviceKey) -> usize {
-        let active = |device: &Device<Kept>| {
+        let active = |device: &Device<SessionEntry>| {
             let active = device.playbacks().iter().filter(|playback| playback.session.is_active());
             active.map(|playback| playback.id).collect::<Vec<_>>()
         };
         let ids = self.with(key, |device, _| active(device));
-        ids.into_iter().filter(|id| self.leave(key, *id, None, Farewell::Stop)).count()
+        ids.into_iter().filter(|id| self.leave(key, *id, None, FarewellSignal::Stop)).count()
     }
 }
 
@@ -89,22 +92,27 @@ impl Stage {
         Self::with_pump(policy, |_| {})
     }
 
-    fn with_pump(policy: Policy, change: impl FnOnce(&mut Pump)) -> Self {
+    fn with_pump(policy: Policy, change: impl FnOnce(&mut AuthorityDispatcher)) -> Self {
         Self::by(Clock, policy, None, change)
     }
 
-    fn with(policy: Policy, store: Option<Arc<dyn Store>>, change: impl FnOnce(&mut Pump)) -> Self {
+    fn with(policy: Policy, store: Option<Arc<dyn Store>>, change: impl FnOnce(&mut AuthorityDispatcher)) -> Self {
         Self::by(Clock, policy, store, change)
     }
 
-    fn by(clock: Clock, policy: Policy, store: Option<Arc<dyn Store>>, change: impl FnOnce(&mut Pump)) -> Self {
+    fn by(
+        clock: Clock,
+        policy: Policy,
+        store: Option<Arc<dyn Store>>,
+        change: impl FnOnce(&mut AuthorityDispatcher),
+    ) -> Self {
         let (tell, asked) = mpsc::unbounded_channel();
         let (tasks, _deaths) = Tasks::new();
-        let mut pump = Pump::new(Arc::new(Script(tell)), Handle::current(), tasks.clone());
+        let mut pump = AuthorityDispatcher::new(Arc::new(Script(tell)), Handle::current(), tasks.clone());
         change(&mut pump);
         let sessions = Sessions::with_store(clock, pump, Arc::default(), store);
         tasks.spawn(pace(sessions.clone(), tasks.clone()));
-        let card = Arc::new(Card {
+        let card = Arc::new(SessionContext {
             account: None,
             authority: AuthorityId::random(),
             authority_name: "test".into(),
@@ -117,7 +125,7 @@ impl Stage {
             kill_memory: None,
             network: Fingerprint::default(),
             opened: Duration::ZERO,
-            policy: Arc::new(Standing::new(policy)),
+            policy: Arc::new(LivePolicy::new(policy)),
             registration: None,
             schedule: None,
             stream: None,
@@ -166,13 +174,13 @@ impl Stage {
         let waits = self.wait_of(key, token);
         self.grant(AskKind::Open).await;
         let admission = waits.await.expect("an admission");
-        assert!(matches!(admission.answer, Answer::Forward(_)));
+        assert!(matches!(admission.answer, CallAnswer::Forward(_)));
         self.sessions.used(key, Fingerprint(token));
         admission.session.expect("a session")
     }
 
     /// Until the first session is as wanted.
-    async fn until(&self, what: &str, fits: impl Fn(&Row) -> bool) {
+    async fn until(&self, what: &str, fits: impl Fn(&SessionView) -> bool) {
         let looking = async {
             while !fits(&self.sessions.list()[0]) {
                 tokio::time::sleep(SHORT / 20).await;
@@ -201,9 +209,16 @@ fn killed(sessions: &Arc<Sessions>, token: u64) -> Option<Reason> {
     sessions.killed("test", Some(key()), &license(token).names())
 }
 
-fn license(token: u64) -> Call {
+fn license(token: u64) -> PlayerCall {
     let token = Some(Fingerprint(token));
-    Call { content: None, content_token: token, key_session: None, kind: CallKind::License, opens: Opens::Yes, token }
+    PlayerCall {
+        content: None,
+        content_token: token,
+        key_session: None,
+        kind: CallKind::License,
+        opens: OpenAbility::Yes,
+        token,
+    }
 }
 
 #[tokio::test]
@@ -212,7 +227,7 @@ async fn many_waiting_calls_share_one_open() {
     let waiting: Vec<_> = (0..200).map(|_| stage.wait(1)).collect();
     stage.grant(AskKind::Open).await;
     for waits in waiting {
-        assert!(matches!(waits.await.expect("an admission").answer, Answer::Forward(_)));
+        assert!(matches!(waits.await.expect("an admission").answer, CallAnswer::Forward(_)));
     }
     assert!(stage.asked.try_recv().is_err());
 }
@@ -239,7 +254,7 @@ async fn a_player_that_hangs_up_while_it_waits_leaks_nothing() {
     let gone = tokio::time::timeout(SHORT, stage.admit(1, HOUR)).await;
     assert!(gone.is_err());
     stage.grant(AskKind::Open).await;
-    assert!(matches!(stage.admit(1, HOUR).await.answer, Answer::Forward(_)), "what was opened is there");
+    assert!(matches!(stage.admit(1, HOUR).await.answer, CallAnswer::Forward(_)), "what was opened is there");
     assert_eq!(stage.sessions.stop_all(key()), 1);
     stage.grant(AskKind::Close).await;
     stage.emptied().await;
@@ -259,9 +274,9 @@ async fn a_player_that_hangs_up_and_is_stopped_before_the_open_is_answered_leaks
 async fn a_call_is_answered_by_its_deadline_and_the_open_goes_on() {
     let mut stage = Stage::new(brief());
     let admission = stage.admit(1, SHORT).await;
-    assert!(matches!(admission.answer.refusal(), Some(Refusal::Unreachable(_))));
+    assert!(matches!(admission.answer.refusal(), Some(SessionRefusal::Unreachable(_))));
     stage.grant(AskKind::Open).await;
-    assert!(matches!(stage.admit(1, HOUR).await.answer, Answer::Forward(_)));
+    assert!(matches!(stage.admit(1, HOUR).await.answer, CallAnswer::Forward(_)));
 }
 
 #[tokio::test]
@@ -272,14 +287,14 @@ async fn the_last_call_goes_first_and_what_waits_still_goes_next() {
     let mut second = stage.wait(2);
     let third = stage.wait(3);
     assert_eq!(open.yes(HOUR), AskKind::Open);
-    assert!(matches!(first.await.expect("an admission").answer, Answer::Forward(_)));
+    assert!(matches!(first.await.expect("an admission").answer, CallAnswer::Forward(_)));
     stage.grant(AskKind::Open).await;
-    assert!(matches!(third.await.expect("an admission").answer, Answer::Forward(_)));
+    assert!(matches!(third.await.expect("an admission").answer, CallAnswer::Forward(_)));
     assert!(second.try_recv().is_err(), "the third one may yet come to nothing");
     stage.sessions.used(key(), Fingerprint(3));
     // Somebody waits for it still.
     stage.grant(AskKind::Open).await;
-    assert!(matches!(second.await.expect("an admission").answer, Answer::Forward(_)));
+    assert!(matches!(second.await.expect("an admission").answer, CallAnswer::Forward(_)));
 }
 
 #[tokio::test]
@@ -289,7 +304,7 @@ async fn beats_come_at_their_interval_and_end_with_the_session() {
     let waits = stage.wait(1);
     let start = Clock.now();
     stage.asked().await.yes(interval);
-    assert!(matches!(waits.await.expect("an admission").answer, Answer::Forward(_)));
+    assert!(matches!(waits.await.expect("an admission").answer, CallAnswer::Forward(_)));
     for beat in 1..6 {
         let open = stage.asked().await;
         assert!(Clock.now() - start >= interval * beat, "beat {beat} is early");
@@ -396,15 +411,15 @@ async fn a_token_of_more_devices_than_a_call_looks_at_is_nobodys() {
 #[tokio::test]
 async fn a_report_that_fits_several_shows_that_they_live_and_ends_none() {
     let mut stage = Stage::new(Policy { sessions_per_device: 2, ..brief() });
-    let says = |playing| Report { by_interval: true, playing, ..Report::default() };
+    let says = |playing| PlayerReport { by_interval: true, playing, ..PlayerReport::default() };
     for playback in [1, 2] {
         let (sessions, card) = (stage.sessions.clone(), stage.card.clone());
-        let call = Call { content_token: None, ..license(playback) };
+        let call = PlayerCall { content_token: None, ..license(playback) };
         tokio::join!(sessions.admit(key(), &call, &card, Clock.now() + HOUR), stage.grant(AskKind::Open));
         stage.sessions.used(key(), Fingerprint(playback));
-        stage.sessions.report(key(), None, says(Playing::Plays));
+        stage.sessions.report(key(), None, says(PlayingState::Plays));
     }
-    for playing in [Playing::Plays, Playing::Quit] {
+    for playing in [PlayingState::Plays, PlayingState::Quit] {
         stage.sessions.report(key(), None, says(playing));
     }
     let rows = stage.sessions.list();
@@ -423,10 +438,13 @@ async fn the_end_of_the_process_opens_nothing_more() {
     }
     let sessions = stage.sessions.clone();
     let told = async {
-        assert_eq!(held.await.expect("an admission").answer.refusal(), Some(&Refusal::Ended(End::Drained)));
+        assert_eq!(
+            held.await.expect("an admission").answer.refusal(),
+            Some(&SessionRefusal::Ended(EndReason::Drained))
+        );
         assert_eq!(close.yes(HOUR), AskKind::Close);
     };
-    let (left, ()) = tokio::join!(sessions.drain(End::Drained, HOUR), told);
+    let (left, ()) = tokio::join!(sessions.drain(EndReason::Drained, HOUR), told);
     assert_eq!(left, 0);
     stage.emptied().await;
     assert!(stage.asked.try_recv().is_err());
@@ -439,10 +457,10 @@ async fn the_end_of_the_process_tries_a_lost_close_again() {
     let sessions = stage.sessions.clone();
     let told = async {
         let reason = Reason::new(0, None, "lost");
-        stage.asked().await.say(Err(Fault { kind: FaultKind::Timeout, reason }));
+        stage.asked().await.say(Err(AuthorityFault { kind: FaultKind::Timeout, reason }));
         stage.grant(AskKind::Close).await;
     };
-    let (left, ()) = tokio::join!(sessions.drain(End::Drained, HOUR), told);
+    let (left, ()) = tokio::join!(sessions.drain(EndReason::Drained, HOUR), told);
     assert_eq!(left, 0);
     stage.emptied().await;
 }
@@ -450,11 +468,11 @@ async fn the_end_of_the_process_tries_a_lost_close_again() {
 /// Lost twice, nobody waits for it any more; its place at the authority is taken all the same.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_process_has_a_lingering_close_tried_once_more() {
-    let lost = || Err(Fault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "lost") });
+    let lost = || Err(AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "lost") });
     for (killed, answered) in [(false, true), (false, false), (true, true), (true, false)] {
         let mut stage = Stage::new(Policy::default());
         let id = stage.play(1).await;
-        let end = if killed { Input::Kill(Reason::new(403, None, "no")) } else { Input::End(End::Stopped) };
+        let end = if killed { Input::Kill(Reason::new(403, None, "no")) } else { Input::End(EndReason::Stopped) };
         stage.sessions.deliver(key(), id, end);
         for _ in 0..2 {
             stage.asked().await.say(lost());
@@ -467,7 +485,7 @@ async fn the_end_of_the_process_has_a_lingering_close_tried_once_more() {
             assert_eq!((close.ask.kind, Clock.now() - began < Duration::from_secs(1)), (AskKind::Close, true));
             close.say(if answered { Ok(Verdict::Closed) } else { lost() });
         };
-        let (left, ()) = tokio::join!(sessions.drain(End::Drained, HOUR), told);
+        let (left, ()) = tokio::join!(sessions.drain(EndReason::Drained, HOUR), told);
         assert_eq!(left, usize::from(!answered), "killed: {killed}");
         stage.tasks.stop();
     }
@@ -477,9 +495,9 @@ async fn the_end_of_the_process_has_a_lingering_close_tried_once_more() {
 async fn the_end_of_the_process_waits_for_a_renewal_and_closes_with_its_token() {
     let mut stage = Stage::new(brief());
     let id = stage.play(1).await;
-    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
     let admission = stage.sessions.admit(key(), &renewal, &stage.card, Clock.now() + HOUR).await;
-    let Answer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
+    let CallAnswer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
     let sessions = stage.sessions.clone();
     let told = async {
         tokio::time::sleep(SHORT).await;
@@ -490,7 +508,7 @@ async fn the_end_of_the_process_waits_for_a_renewal_and_closes_with_its_token() 
         assert_eq!(close.ask.grant.as_ref().map(|grant| grant.token.expose()), Some("renewed"));
         assert_eq!(close.yes(HOUR), AskKind::Close);
     };
-    let (left, ()) = tokio::join!(sessions.drain(End::Drained, HOUR), told);
+    let (left, ()) = tokio::join!(sessions.drain(EndReason::Drained, HOUR), told);
     assert_eq!(left, 0);
 }
 
@@ -499,13 +517,13 @@ async fn the_end_of_the_process_waits_for_a_renewal_and_closes_with_its_token() 
 async fn the_end_of_the_process_waits_for_a_close_that_no_session_looks_after() {
     let mut stage = Stage::new(Policy { counts_ended: true, ..brief() });
     let id = stage.play(1).await;
-    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
     let admission = stage.sessions.admit(key(), &renewal, &stage.card, Clock.now() + HOUR).await;
-    let Answer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
+    let CallAnswer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
     assert!(stage.sessions.answered(key(), id, ticket, AskKind::Renew, Ok(Verdict::Disabled)));
     let close = stage.asked().await;
     let sessions = stage.sessions.clone();
-    let mut left = std::pin::pin!(sessions.drain(End::Drained, HOUR));
+    let mut left = std::pin::pin!(sessions.drain(EndReason::Drained, HOUR));
     let early = tokio::time::timeout(SHORT * 5, &mut left).await;
     assert!(early.is_err(), "its place is still taken");
     assert_eq!(close.yes(HOUR), AskKind::Close);
@@ -526,10 +544,10 @@ async fn a_shared_session_gets_the_token_of_a_renewal_whose_picture_is_forgotten
     let mut stage = Stage::new(Policy { shares_session: true, ..Policy::default() });
     let asks = stage.play(1).await;
     let stays = stage.admit(2, HOUR).await.session.expect("a session");
-    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
     let admission = stage.sessions.admit(key(), &renewal, &stage.card, Clock.now() + HOUR).await;
-    let Answer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
-    assert!(stage.sessions.leave(key(), asks, None, Farewell::Stop));
+    let CallAnswer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
+    assert!(stage.sessions.leave(key(), asks, None, FarewellSignal::Stop));
     let again = stage.wait(1);
     let forgotten = async {
         while stage.sessions.policy(key(), asks).is_some() {
@@ -541,7 +559,7 @@ async fn a_shared_session_gets_the_token_of_a_renewal_whose_picture_is_forgotten
     assert!(stage.sessions.answered(key(), asks, ticket, AskKind::Renew, Ok(alive)));
     let token = |grant: Grant| grant.token.expose().to_owned();
     assert_eq!(stage.sessions.last_grant(key(), stays).map(token).as_deref(), Some("renewed"));
-    assert!(matches!(again.await.expect("an admission").answer, Answer::Forward(_)));
+    assert!(matches!(again.await.expect("an admission").answer, CallAnswer::Forward(_)));
     stage.tasks.stop();
 }
 
@@ -549,9 +567,9 @@ async fn a_shared_session_gets_the_token_of_a_renewal_whose_picture_is_forgotten
 async fn a_session_that_stays_open_gets_the_token_of_the_renewal_under_way() {
     let mut stage = Stage::new(brief());
     let id = stage.play(1).await;
-    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
     let admission = stage.sessions.admit(key(), &renewal, &stage.card, Clock.now() + HOUR).await;
-    let Answer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
+    let CallAnswer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
     let sessions = stage.sessions.clone();
     let mut left = std::pin::pin!(sessions.leave_open(HOUR));
     let early = tokio::time::timeout(SHORT * 3, &mut left).await;
@@ -572,7 +590,7 @@ async fn sessions_that_stay_open_wait_for_the_calls_under_way() {
     assert!(early.is_err(), "nobody else could write the answer down");
     assert_eq!(open.yes(HOUR), AskKind::Open);
     assert_eq!(left.await, 1);
-    assert!(matches!(waits.await.expect("an admission").answer, Answer::Forward(_)));
+    assert!(matches!(waits.await.expect("an admission").answer, CallAnswer::Forward(_)));
 }
 
 #[tokio::test]
@@ -582,8 +600,8 @@ async fn every_state_is_counted_empty_or_not() {
     let names: Vec<_> = stage.sessions.states().into_keys().collect();
     let waits = stage.wait(1);
     let reason = Reason::new(0, None, "nobody is there");
-    stage.asked().await.say(Err(Fault { kind: FaultKind::Unreachable, reason }));
-    assert_eq!(waits.await.expect("an admission").answer, Answer::Pass);
+    stage.asked().await.say(Err(AuthorityFault { kind: FaultKind::Unreachable, reason }));
+    assert_eq!(waits.await.expect("an admission").answer, CallAnswer::Pass);
     let states = stage.sessions.states();
     assert_eq!(states.get("owing"), Some(&1));
     assert_eq!((stage.sessions.on_credit(&stage.card.authority), stage.sessions.counts_are_exact()), (1, true));
@@ -607,7 +625,7 @@ async fn an_open_is_not_made_again_after_the_player_has_given_up() {
     tokio::time::sleep(opening::LATEST).await;
     assert_eq!(close.yes(HOUR), AskKind::Close);
     open.say(Ok(Verdict::Denied(Denial::Limit, Reason::new(403, None, "too many"))));
-    assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(Refusal::Denied(..))));
+    assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(SessionRefusal::Denied(..))));
     assert!(stage.asked.try_recv().is_err());
     stage.tasks.stop();
 }
@@ -616,7 +634,7 @@ async fn an_open_is_not_made_again_after_the_player_has_given_up() {
 async fn the_end_of_the_process_waits_no_longer_than_its_grace() {
     let mut stage = Stage::new(brief());
     stage.play(1).await;
-    assert_eq!(stage.sessions.drain(End::Drained, SHORT).await, 1);
+    assert_eq!(stage.sessions.drain(EndReason::Drained, SHORT).await, 1);
     stage.grant(AskKind::Close).await;
 }
 
@@ -625,7 +643,7 @@ async fn a_grant_that_comes_when_all_is_forgotten_is_given_back() {
     let mut stage = Stage::new(Policy { lane_patience: SHORT, ..brief() });
     let waits = stage.wait(1);
     let open = stage.asked().await;
-    assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(Refusal::Unreachable(_))));
+    assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(SessionRefusal::Unreachable(_))));
     stage.emptied().await;
     assert_eq!(open.yes(HOUR), AskKind::Open);
     stage.grant(AskKind::Close).await;
@@ -633,12 +651,12 @@ async fn a_grant_that_comes_when_all_is_forgotten_is_given_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_grant_that_nobody_has_is_given_back_when_the_authority_is_there_again() {
-    let away = || Err(Fault { kind: FaultKind::Unreachable, reason: Reason::new(0, None, "nobody is there") });
+    let away = || Err(AuthorityFault { kind: FaultKind::Unreachable, reason: Reason::new(0, None, "nobody is there") });
     for late in [false, true] {
         let mut stage = Stage::new(Policy { lane_patience: SHORT, ..brief() });
         let waits = stage.wait(1);
         let open = stage.asked().await;
-        assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(Refusal::Unreachable(_))));
+        assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(SessionRefusal::Unreachable(_))));
         if late {
             stage.emptied().await;
         }
@@ -658,10 +676,13 @@ async fn a_grant_that_nobody_has_is_given_back_when_the_authority_is_there_again
 async fn a_call_that_cannot_set_out_in_time_is_busy_and_is_not_made() {
     let mut stage = Stage::with_pump(brief(), |pump| pump.patience = SHORT);
     let permits = stage.sessions.pump.permits.clone();
-    let all = permits.acquire_many(Pump::MOST as u32).await.expect("open");
+    let all = permits.acquire_many(AuthorityDispatcher::MOST as u32).await.expect("open");
     let admission = stage.admit(1, HOUR).await;
     assert!(
-        matches!(admission.answer.refusal(), Some(Refusal::Unreachable(Fault { kind: FaultKind::Busy, .. }))),
+        matches!(
+            admission.answer.refusal(),
+            Some(SessionRefusal::Unreachable(AuthorityFault { kind: FaultKind::Busy, .. }))
+        ),
         "{admission:?}"
     );
     drop(all);
@@ -693,7 +714,7 @@ fn no_wake_is_lost_between_threads() {
                     let deadline = Clock.now() + Duration::from_secs(20);
                     let admission = own.block_on(sessions.admit(key(), &license(token), &card, deadline));
                     admission.session.map(|id| sessions.deliver(key(), id, Input::Used));
-                    let late = matches!(admission.answer.refusal(), Some(Refusal::Unreachable(_)));
+                    let late = matches!(admission.answer.refusal(), Some(SessionRefusal::Unreachable(_)));
                     assert!(!late, "round {round}: {admission:?}");
                 }
             })
@@ -728,7 +749,7 @@ async fn what_ran_out_while_the_machine_slept_was_not_killed() {
         clock.suspend(HOUR * 2);
         if player_first {
             // Before the pacer could look.
-            assert!(matches!(stage.admit(1, HOUR).await.answer, Answer::Forward(_)));
+            assert!(matches!(stage.admit(1, HOUR).await.answer, CallAnswer::Forward(_)));
         }
         let woke = clock.now();
         let beat = tokio::time::timeout(HOUR / 2, stage.asked.recv()).await.expect("soon").expect("a call");
@@ -749,7 +770,7 @@ async fn a_license_that_comes_after_a_sleep_lasts_from_then_on() {
     let mut stage = Stage::by(clock, Policy::default(), None, |_| {});
     let id = stage.play(1).await;
     clock.suspend(HOUR);
-    stage.sessions.licensed(key(), id, crate::session::Served::Stays, (Fingerprint(9), Some(HOUR)));
+    stage.sessions.licensed(key(), id, crate::session::LicenseFeedback::Stays, (Fingerprint(9), Some(HOUR)));
     stage.grant(AskKind::Beat).await;
     tokio::time::sleep(HOUR / 2).await;
     assert_eq!(stage.sessions.list()[0].state, "live", "it plays on");
@@ -777,7 +798,7 @@ async fn a_wall_clock_that_jumps_moves_no_deadline_and_ends_nothing() {
     let mut due = clock.now() + HOUR;
     for by in [DAY_MS, -DAY_MS, -DAY_MS, DAY_MS, DAY_MS] {
         clock.step_wall(by);
-        assert!(matches!(stage.admit(1, HOUR).await.answer, Answer::Forward(_)));
+        assert!(matches!(stage.admit(1, HOUR).await.answer, CallAnswer::Forward(_)));
         let beat = tokio::time::timeout(HOUR * 2, stage.asked.recv()).await.expect("due").expect("a call");
         let late = clock.now().checked_duration_since(due).expect("not early");
         assert!(late <= Policy::TICK, "{late:?} late after a jump by {by} ms");

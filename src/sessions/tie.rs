@@ -8,14 +8,14 @@ use super::Sessions;
 use super::card::DeviceKey;
 
 /// One connection of a device, until it is dropped.
-pub struct Tie {
+pub struct ConnectionGuard {
     key: DeviceKey,
     /// Its end is our doing, and no evidence.
     ours: bool,
     sessions: Arc<Sessions>,
 }
 
-impl Tie {
+impl ConnectionGuard {
     /// The connection ends from our side: its device is not told.
     pub fn let_go(mut self) {
         self.ours = true;
@@ -24,9 +24,9 @@ impl Tie {
 
 impl Sessions {
     /// A connection begins to serve this device.
-    pub fn tie(self: &Arc<Self>, key: DeviceKey) -> Tie {
+    pub fn tie(self: &Arc<Self>, key: DeviceKey) -> ConnectionGuard {
         self.count(key, true, |connections| *connections += 1);
-        Tie { key, ours: false, sessions: Arc::clone(self) }
+        ConnectionGuard { key, ours: false, sessions: Arc::clone(self) }
     }
 
     /// `tells`: whether the first and the last one are news to the device. Under the device's lock, so that an end and a beginning cannot overtake each other.
@@ -36,14 +36,14 @@ impl Sessions {
             change(&mut seat.connections);
             let connected = seat.connections > 0;
             if tells && connected != (before > 0) {
-                let policy = |kept: &super::Kept| kept.card.policy();
+                let policy = |kept: &super::SessionEntry| kept.card.policy();
                 seat.device.connected(self.clock.now(), connected, policy, out);
             }
         });
     }
 }
 
-impl Drop for Tie {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.sessions.count(self.key, !self.ours, |connections| *connections -= 1);
     }

@@ -4,25 +4,25 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::eme;
-use crate::session::{AskKind, Event};
+use crate::session::{AskKind, SessionEvent};
 
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct TimelineEntry {
     /// Wall time since the epoch.
     pub at: Duration,
-    pub what: Happened,
+    pub what: TimelineEvent,
 }
 
 /// What happened to the session, or to one of its key sessions.
 #[derive(Clone, Debug)]
-pub enum Happened {
+pub enum TimelineEvent {
     /// What became of a license call, in words.
     Call(String),
-    Core(Event),
-    Eme(eme::Happening),
+    Core(SessionEvent),
+    Eme(eme::EmeEvent),
 }
 
-impl Happened {
+impl TimelineEvent {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Call(_) => "license call",
@@ -45,7 +45,7 @@ impl Happened {
 pub struct Timeline {
     beats: u32,
     confirmed: bool,
-    entries: VecDeque<Entry>,
+    entries: VecDeque<TimelineEntry>,
 }
 
 impl Timeline {
@@ -56,28 +56,28 @@ impl Timeline {
         Self { beats, confirmed: beats > 0, entries: VecDeque::new() }
     }
 
-    pub(super) fn add(&mut self, at: Duration, event: Event) {
-        self.confirmed |= matches!(event, Event::Beat | Event::Opened { .. } | Event::Renewed);
-        if matches!(event, Event::Beat | Event::Renewed) {
+    pub(super) fn add(&mut self, at: Duration, event: SessionEvent) {
+        self.confirmed |= matches!(event, SessionEvent::Beat | SessionEvent::Opened { .. } | SessionEvent::Renewed);
+        if matches!(event, SessionEvent::Beat | SessionEvent::Renewed) {
             self.beats = self.beats.saturating_add(1);
             return;
         }
-        self.push(Entry { at, what: Happened::Core(event) });
+        self.push(TimelineEntry { at, what: TimelineEvent::Core(event) });
     }
 
-    pub(super) fn add_eme(&mut self, at: Duration, happening: eme::Happening) {
-        self.push(Entry { at, what: Happened::Eme(happening) });
+    pub(super) fn add_eme(&mut self, at: Duration, happening: eme::EmeEvent) {
+        self.push(TimelineEntry { at, what: TimelineEvent::Eme(happening) });
     }
 
     /// A player that asks again and again leaves one entry, with its newest time.
     pub(super) fn add_call(&mut self, at: Duration, what: String) {
-        if matches!(self.entries.back(), Some(Entry { what: Happened::Call(last), .. }) if *last == what) {
+        if matches!(self.entries.back(), Some(TimelineEntry { what: TimelineEvent::Call(last), .. }) if *last == what) {
             self.entries.pop_back();
         }
-        self.push(Entry { at, what: Happened::Call(what) });
+        self.push(TimelineEntry { at, what: TimelineEvent::Call(what) });
     }
 
-    fn push(&mut self, entry: Entry) {
+    fn push(&mut self, entry: TimelineEntry) {
         if self.entries.len() == Self::LONGEST {
             self.entries.pop_front();
         }
@@ -94,7 +94,7 @@ impl Timeline {
         self.beats
     }
 
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub fn entries(&self) -> impl Iterator<Item = &TimelineEntry> {
         self.entries.iter()
     }
 }

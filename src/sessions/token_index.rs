@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::killed_tokens::TokenName;
-use super::table::Kept;
+use super::table::SessionEntry;
 use super::{DeviceKey, Sessions};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
@@ -98,7 +98,7 @@ impl Sessions {
     }
 
     /// Keeps the index as the device is after this step.
-    pub(super) fn index_tokens(&self, key: DeviceKey, device: &mut Device<Kept>) {
+    pub(super) fn index_tokens(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         for playback in device.playbacks_mut().filter(|playback| !playback.is_device_session()) {
             let mut indexed = playback.card.indexed_tokens.take();
             if indexed.is_none() && playback.goes_on() && playback.tokens().next().is_some() {

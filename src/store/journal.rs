@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use redb::Database;
 
-pub use self::file::{Fault, check};
+pub use self::file::{JournalFault, check};
 use self::file::{REGISTRATIONS, SESSIONS, SLOTS};
-use super::pending::Changes;
-use super::record::Key;
-use super::{Loaded, Pending, Store};
+use super::pending::ChangeSet;
+use super::record::RecordKey;
+use super::{Loaded, PendingChanges, Store};
 use crate::telemetry::Telemetry;
 
 /// So long lies between the beginnings of two transactions: each costs some 0.3 ms, whatever it writes.
@@ -29,27 +29,27 @@ const GATHERS: Duration = Duration::from_millis(2);
 const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub struct Journal {
+pub struct RecordJournal {
     loaded: Mutex<Loaded>,
     path: PathBuf,
-    pending: Arc<Pending>,
+    pending: Arc<PendingChanges>,
     telemetry: Arc<Telemetry>,
 }
 
-/// Writes the journal, until [`Journal::end`]; to be run on a thread of its own.
+/// Writes the journal, until [`RecordJournal::end`]; to be run on a thread of its own.
 #[derive(Debug)]
 pub struct Writer {
     /// None after a failure, until it can be opened again.
     database: Option<Database>,
-    journal: Arc<Journal>,
+    journal: Arc<RecordJournal>,
 }
 
-impl Journal {
+impl RecordJournal {
     /// Opens the journal, or makes one where there is none. Blocks: only before anything is served.
     ///
     /// # Errors
     /// The file is something else, damaged, of a newer version, or in use. It is then untouched.
-    pub fn open(path: &Path, telemetry: Arc<Telemetry>) -> Result<(Arc<Self>, Writer), Fault> {
+    pub fn open(path: &Path, telemetry: Arc<Telemetry>) -> Result<(Arc<Self>, Writer), JournalFault> {
         let (database, loaded) = file::open(path)?;
         let loaded = Mutex::new(loaded);
         let journal = Arc::new(Self { loaded, path: path.to_owned(), pending: Arc::default(), telemetry });
@@ -62,8 +62,8 @@ impl Journal {
     }
 }
 
-impl Store for Journal {
-    fn pending(&self) -> &Arc<Pending> {
+impl Store for RecordJournal {
+    fn pending(&self) -> &Arc<PendingChanges> {
         &self.pending
     }
 
@@ -96,7 +96,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, changes: &Changes) -> Result<(), Box<redb::Error>> {
+    fn write(&mut self, changes: &ChangeSet) -> Result<(), Box<redb::Error>> {
         let database = match self.database.take() {
             Some(database) => database,
             None => file::reopen(&self.journal.path).map_err(boxed)?,
@@ -123,7 +123,7 @@ impl Writer {
     }
 }
 
-fn commit(database: &Database, changes: &Changes) -> Result<(), Box<redb::Error>> {
+fn commit(database: &Database, changes: &ChangeSet) -> Result<(), Box<redb::Error>> {
     let mut writing = database.begin_write().map_err(boxed)?;
     // Damage is then told from a commit that a crash cut off, and never taken for one.
     writing.set_two_phase_commit(true);
@@ -135,16 +135,16 @@ fn commit(database: &Database, changes: &Changes) -> Result<(), Box<redb::Error>
             // A record of ours can always be written as JSON; one that could not would be gone.
             let bytes = record.as_ref().and_then(|record| record.encode().ok());
             match (key, bytes) {
-                (Key::Registration(id), Some(bytes)) => {
+                (RecordKey::Registration(id), Some(bytes)) => {
                     drop(registrations.insert(id.bytes(), &*bytes).map_err(boxed)?);
                 }
-                (Key::Registration(id), None) => drop(registrations.remove(id.bytes()).map_err(boxed)?),
-                (Key::Session(id), Some(bytes)) => drop(sessions.insert(id.0, &*bytes).map_err(boxed)?),
-                (Key::Session(id), None) => drop(sessions.remove(id.0).map_err(boxed)?),
-                (Key::Slot(authority, slot), Some(bytes)) => {
+                (RecordKey::Registration(id), None) => drop(registrations.remove(id.bytes()).map_err(boxed)?),
+                (RecordKey::Session(id), Some(bytes)) => drop(sessions.insert(id.0, &*bytes).map_err(boxed)?),
+                (RecordKey::Session(id), None) => drop(sessions.remove(id.0).map_err(boxed)?),
+                (RecordKey::Slot(authority, slot), Some(bytes)) => {
                     drop(slots.insert((&**authority, *slot), &*bytes).map_err(boxed)?);
                 }
-                (Key::Slot(authority, slot), None) => drop(slots.remove((&**authority, *slot)).map_err(boxed)?),
+                (RecordKey::Slot(authority, slot), None) => drop(slots.remove((&**authority, *slot)).map_err(boxed)?),
             }
         }
     }

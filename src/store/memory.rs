@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::record::{Key, Record};
-use super::{Loaded, Pending, Store};
+use super::record::{RecordKey, StoredRecord};
+use super::{Loaded, PendingChanges, Store};
 
 #[derive(Debug, Default)]
 pub struct Memory {
     /// As bytes, as a file would hold them.
-    kept: Mutex<BTreeMap<Key, Vec<u8>>>,
-    pending: Arc<Pending>,
+    kept: Mutex<BTreeMap<RecordKey, Vec<u8>>>,
+    pending: Arc<PendingChanges>,
 }
 
 impl Memory {
@@ -64,7 +64,7 @@ impl Memory {
 }
 
 impl Store for Memory {
-    fn pending(&self) -> &Arc<Pending> {
+    fn pending(&self) -> &Arc<PendingChanges> {
         &self.pending
     }
 
@@ -72,7 +72,9 @@ impl Store for Memory {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut loaded = Loaded::default();
         // What this very store encoded can be decoded.
-        kept.iter().filter_map(|(key, bytes)| Record::decode(key, bytes).ok()).for_each(|record| loaded.add(record));
+        kept.iter()
+            .filter_map(|(key, bytes)| StoredRecord::decode(key, bytes).ok())
+            .for_each(|record| loaded.add(record));
         loaded
     }
 }

@@ -1,8 +1,8 @@
 //! What outlives the process: the newest record of every session, of every registered playback, and of every
 //! place of an embedded authority.
 //!
-//! A change is handed over under a lock and costs next to nothing: it waits in a [`Pending`] map, where
-//! the last one of a key wins. Whoever must not go on before it is safe waits for its [`Mark`]. Knows
+//! A change is handed over under a lock and costs next to nothing: it waits in a [`PendingChanges`] map, where
+//! the last one of a key wins. Whoever must not go on before it is safe waits for its [`ChangeMark`]. Knows
 //! plain records, and nothing of what they mean. Used by `sessions` and `authority`, built by `app`.
 
 mod journal;
@@ -14,14 +14,14 @@ mod registration;
 use std::fmt;
 use std::sync::Arc;
 
-pub use self::journal::{Fault, Journal, Writer, check};
+pub use self::journal::{JournalFault, RecordJournal, Writer, check};
 pub use self::memory::Memory;
-pub use self::pending::{Mark, Pending};
+pub use self::pending::{ChangeMark, PendingChanges};
 pub use self::record::{
-    CardRecord, DialectName, Key, Record, SessionRecord, SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord,
-    TimelineRecord,
+    DialectName, RecordKey, SessionContextRecord, SessionRecord, SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord,
+    StoredRecord, TimelineRecord,
 };
-pub use self::registration::{Registered, RegistrationRecord};
+pub use self::registration::{RegistrationRecord, RegistrationStore};
 
 /// Version of what the records say. A journal with a higher one is not read; one with a lower one is, and
 /// is marked with this one before anything is written to it. Format 1 had long names in its records;
@@ -41,7 +41,7 @@ pub struct Loaded {
 /// order: what is there after a crash is what was there at one moment.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Where changes wait to be written.
-    fn pending(&self) -> &Arc<Pending>;
+    fn pending(&self) -> &Arc<PendingChanges>;
 
     /// What an earlier process left. Gives it once; blocks: only before anything is served.
     fn load(&self) -> Loaded;
@@ -49,11 +49,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
 impl dyn Store {
     /// Keeps this record in place of an older one with its key.
-    pub fn put(&self, record: Record) {
+    pub fn put(&self, record: StoredRecord) {
         self.pending().add(record.key(), Some(record));
     }
 
-    pub fn forget(&self, key: Key) {
+    pub fn forget(&self, key: RecordKey) {
         self.pending().add(key, None);
     }
 
@@ -64,12 +64,12 @@ impl dyn Store {
     }
 
     /// What was handed over until now.
-    pub fn mark(&self) -> Mark {
+    pub fn mark(&self) -> ChangeMark {
         self.pending().mark()
     }
 
     /// As `durable`, of everything up to this mark. The writer hears of it now.
-    pub fn durable_up_to(&self, mark: Mark) -> impl Future<Output = ()> + Send + use<> {
+    pub fn durable_up_to(&self, mark: ChangeMark) -> impl Future<Output = ()> + Send + use<> {
         self.pending().durable_up_to(mark)
     }
 
@@ -80,11 +80,11 @@ impl dyn Store {
 }
 
 impl Loaded {
-    fn add(&mut self, record: Record) {
+    fn add(&mut self, record: StoredRecord) {
         match record {
-            Record::Registration(record) => self.registrations.push(*record),
-            Record::Session(record) => self.sessions.push(*record),
-            Record::Slot(record) => self.slots.push(*record),
+            StoredRecord::Registration(record) => self.registrations.push(*record),
+            StoredRecord::Session(record) => self.sessions.push(*record),
+            StoredRecord::Slot(record) => self.slots.push(*record),
         }
     }
 }

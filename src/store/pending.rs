@@ -1,6 +1,6 @@
 //! Changes on their way to the store: one per key, the last one wins, taken in groups.
 //!
-//! Players' calls add under their device's lock, one writer takes. A [`Mark`] counts the changes; who
+//! Players' calls add under their device's lock, one writer takes. A [`ChangeMark`] counts the changes; who
 //! waits for one wakes the writer at once, everything else may gather for a while.
 
 use std::collections::HashMap;
@@ -11,44 +11,44 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::record::{Key, Record};
+use super::record::{RecordKey, StoredRecord};
 use crate::clock::Clock;
 
 /// How many changes there were when it was taken.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Mark(u64);
+pub struct ChangeMark(u64);
 
 /// The newest change of each key; none means that the record goes.
-pub(super) type Changes = HashMap<Key, Option<Record>>;
+pub(super) type ChangeSet = HashMap<RecordKey, Option<StoredRecord>>;
 
 /// Changes that wait for a disk that cannot be written. What is kept is bounded elsewhere; what is forgotten meanwhile
 /// is not, so beyond this it stays in the file, where the next start finds it as it was last written.
 const MAX_WAITING: usize = if cfg!(test) { 1_000 } else { 1_000_000 };
 
 #[derive(Debug, Default)]
-pub struct Pending {
+pub struct PendingChanges {
     degraded: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<PendingState>,
     stir: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    added: Mark,
-    changes: Changes,
+struct PendingState {
+    added: ChangeMark,
+    changes: ChangeSet,
     ended: bool,
     /// The changes that are durable, or given up for now.
-    settled: Mark,
+    settled: ChangeMark,
     /// When the writer took changes last.
     taken: Option<Instant>,
     /// Who waits for which mark, woken in this order.
-    waiting: Vec<(Mark, oneshot::Sender<()>)>,
+    waiting: Vec<(ChangeMark, oneshot::Sender<()>)>,
     /// Somebody waits for this.
-    wanted: Mark,
+    wanted: ChangeMark,
 }
 
-impl Pending {
-    pub fn add(&self, key: Key, record: Option<Record>) {
+impl PendingChanges {
+    pub fn add(&self, key: RecordKey, record: Option<StoredRecord>) {
         let mut state = self.state();
         let first = state.changes.is_empty();
         if record.is_none() && state.changes.len() >= MAX_WAITING {
@@ -63,7 +63,7 @@ impl Pending {
         }
     }
 
-    pub fn mark(&self) -> Mark {
+    pub fn mark(&self) -> ChangeMark {
         self.state().added
     }
 
@@ -73,7 +73,7 @@ impl Pending {
     }
 
     /// As [`Self::durable`], of everything up to this mark. The writer hears of it now.
-    pub fn durable_up_to(&self, mark: Mark) -> impl Future<Output = ()> + Send + use<> {
+    pub fn durable_up_to(&self, mark: ChangeMark) -> impl Future<Output = ()> + Send + use<> {
         let mut state = self.state();
         let waits = (state.settled < mark && !self.is_degraded()).then(oneshot::channel).map(|(tell, told)| {
             state.wanted = state.wanted.max(mark);
@@ -113,24 +113,24 @@ impl Pending {
     }
 
     /// All changes so far, and the mark to settle when they are safe.
-    pub(super) fn take(&self) -> (Changes, Mark) {
+    pub(super) fn take(&self) -> (ChangeSet, ChangeMark) {
         let mut state = self.state();
         (mem::take(&mut state.changes), state.added)
     }
 
     /// As [`Self::take`], but so far apart from the last time; then at once if somebody waits, and when
     /// changes have gathered if nobody does. None at the end.
-    pub(super) fn take_next(&self, apart: Duration, gathers: Duration) -> Option<(Changes, Mark)> {
+    pub(super) fn take_next(&self, apart: Duration, gathers: Duration) -> Option<(ChangeSet, ChangeMark)> {
         let state = self.state();
-        let idle = |state: &mut State| state.changes.is_empty() && !state.ended;
+        let idle = |state: &mut PendingState| state.changes.is_empty() && !state.ended;
         let state = self.stir.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
         let since = state.taken.map_or(apart, |taken| Clock.now().saturating_duration_since(taken));
-        let running = |state: &mut State| !state.ended;
+        let running = |state: &mut PendingState| !state.ended;
         let (state, _) = self
             .stir
             .wait_timeout_while(state, apart.saturating_sub(since), running)
             .unwrap_or_else(PoisonError::into_inner);
-        let calm = |state: &mut State| state.wanted <= state.settled && !state.ended;
+        let calm = |state: &mut PendingState| state.wanted <= state.settled && !state.ended;
         let (mut state, _) = self.stir.wait_timeout_while(state, gathers, calm).unwrap_or_else(PoisonError::into_inner);
         state.taken = Some(Clock.now());
         let changes = mem::take(&mut state.changes);
@@ -139,7 +139,7 @@ impl Pending {
 
     /// Waits so long before the next try, but not beyond the end.
     pub(super) fn rest(&self, time: Duration) {
-        let calm = |state: &mut State| !state.ended;
+        let calm = |state: &mut PendingState| !state.ended;
         drop(self.stir.wait_timeout_while(self.state(), time, calm));
     }
 
@@ -148,7 +148,7 @@ impl Pending {
     }
 
     /// These changes could not be written: they wait again, behind newer ones of the same keys.
-    pub(super) fn give_back(&self, changes: Changes) {
+    pub(super) fn give_back(&self, changes: ChangeSet) {
         let mut state = self.state();
         for (key, record) in changes {
             state.changes.entry(key).or_insert(record);
@@ -156,7 +156,7 @@ impl Pending {
     }
 
     /// Everything up to this mark is as safe as it will be for now.
-    pub(super) fn settle(&self, mark: Mark, degraded: bool) {
+    pub(super) fn settle(&self, mark: ChangeMark, degraded: bool) {
         self.degraded.store(degraded, Ordering::Release);
         let mut state = self.state();
         state.settled = state.settled.max(mark);
@@ -166,7 +166,7 @@ impl Pending {
         let _gone: Vec<_> = Vec::into_iter(safe).map(|(_, tell)| tell.send(())).collect();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PendingState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -176,26 +176,26 @@ mod tests {
     use super::*;
 
     const NEVER: Duration = Duration::from_secs(3600);
-    const KEY: Key = Key::Session(crate::ids::SessionId(1));
+    const KEY: RecordKey = RecordKey::Session(crate::ids::SessionId(1));
 
     #[test]
     fn who_waits_is_written_at_once_when_it_is_calm() {
-        let pending = Pending::default();
+        let pending = PendingChanges::default();
         pending.add(KEY, None);
         let _waits = pending.durable();
         let (changes, mark) = pending.take_next(NEVER, NEVER).unwrap();
-        assert_eq!((changes.len(), mark), (1, Mark(1)));
+        assert_eq!((changes.len(), mark), (1, ChangeMark(1)));
         pending.settle(mark, false);
         // Nor does it wait for what came while the last ones were written.
         pending.add(KEY, None);
         let _waits = pending.durable();
-        assert_eq!(pending.take_next(Duration::ZERO, NEVER).unwrap().1, Mark(2));
+        assert_eq!(pending.take_next(Duration::ZERO, NEVER).unwrap().1, ChangeMark(2));
     }
 
     /// A license waits for the record of its own session, which came too late for this transaction.
     #[tokio::test]
     async fn a_waiter_goes_on_with_its_own_mark_and_not_with_an_earlier_one() {
-        let pending = Pending::default();
+        let pending = PendingChanges::default();
         pending.add(KEY, None);
         let early = pending.durable();
         let (_, first) = pending.take();
@@ -215,16 +215,16 @@ mod tests {
 
     #[test]
     fn a_change_made_during_a_failing_write_wins_over_the_one_that_failed() {
-        let other = Key::Session(crate::ids::SessionId(2));
+        let other = RecordKey::Session(crate::ids::SessionId(2));
         let record = |device: &str| {
             let (ended, held, kept, authority) = (None, None, None, device.into());
-            Some(Record::Slot(Box::new(crate::store::SlotRecord { authority, ended, held, kept, slot: 1 })))
+            Some(StoredRecord::Slot(Box::new(crate::store::SlotRecord { authority, ended, held, kept, slot: 1 })))
         };
-        let device = |record: &Option<Record>| match record {
-            Some(Record::Slot(slot)) => Some(slot.authority.to_string()),
-            Some(Record::Registration(_) | Record::Session(_)) | None => None,
+        let device = |record: &Option<StoredRecord>| match record {
+            Some(StoredRecord::Slot(slot)) => Some(slot.authority.to_string()),
+            Some(StoredRecord::Registration(_) | StoredRecord::Session(_)) | None => None,
         };
-        let pending = Pending::default();
+        let pending = PendingChanges::default();
         pending.add(KEY, record("old"));
         pending.add(other.clone(), record("alone"));
         let (failed, mark) = pending.take();
@@ -242,7 +242,7 @@ mod tests {
     /// A disk that hangs for hours is waited for by every call, for a second each.
     #[test]
     fn who_has_given_up_waiting_is_not_kept() {
-        let pending = Pending::default();
+        let pending = PendingChanges::default();
         pending.add(KEY, None);
         let _waits = pending.durable();
         (0..10_000).for_each(|_| drop(pending.durable()));
@@ -252,12 +252,12 @@ mod tests {
     /// One that nothing can be written to for days.
     #[test]
     fn what_is_forgotten_fills_no_memory_while_the_disk_is_full() {
-        let pending = Pending::default();
-        let key = |number| Key::Session(crate::ids::SessionId(number));
+        let pending = PendingChanges::default();
+        let key = |number| RecordKey::Session(crate::ids::SessionId(number));
         (0..10 * MAX_WAITING as u64).for_each(|number| pending.add(key(number), None));
         assert_eq!(pending.len(), MAX_WAITING);
         let record = crate::store::SlotRecord { authority: "a".into(), ended: None, held: None, kept: None, slot: 1 };
-        pending.add(KEY, Some(Record::Slot(Box::new(record))));
+        pending.add(KEY, Some(StoredRecord::Slot(Box::new(record))));
         pending.add(KEY, None);
         assert!(
             pending.len() <= MAX_WAITING && !pending.take().0.contains_key(&KEY),
@@ -267,13 +267,13 @@ mod tests {
 
     #[test]
     fn an_end_waits_for_nothing_and_takes_the_rest() {
-        let pending = Pending::default();
+        let pending = PendingChanges::default();
         pending.add(KEY, None);
         let _waits = pending.durable();
         assert!(pending.take_next(NEVER, NEVER).is_some());
         pending.add(KEY, None);
         pending.end();
-        assert_eq!(pending.take_next(NEVER, NEVER).unwrap().1, Mark(2));
+        assert_eq!(pending.take_next(NEVER, NEVER).unwrap().1, ChangeMark(2));
         assert!(pending.take_next(NEVER, NEVER).is_none());
     }
 }

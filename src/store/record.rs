@@ -10,14 +10,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::registration::RegistrationRecord;
-use crate::clock::{Span, Wall};
+use crate::clock::{EpochTime, RecordedSpan};
 use crate::ids::{PlaybackId, SessionId};
-use crate::playbacks::Block;
+use crate::playbacks::AuthorizationBlock;
 use crate::secret::Secret;
-use crate::session::{Event, PlaybackRecord, expose, hide, is_default};
+use crate::session::{PlaybackRecord, SessionEvent, expose, hide, is_default};
 
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Key {
+pub enum RecordKey {
     Registration(PlaybackId),
     Session(SessionId),
     /// A place of the embedded authority of this name.
@@ -25,7 +25,7 @@ pub enum Key {
 }
 
 #[derive(Clone, Debug)]
-pub enum Record {
+pub enum StoredRecord {
     Registration(Box<RegistrationRecord>),
     Session(Box<SessionRecord>),
     Slot(Box<SlotRecord>),
@@ -35,7 +35,7 @@ pub enum Record {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SessionRecord {
     #[serde(rename = "c", alias = "card")]
-    pub card: Arc<CardRecord>,
+    pub card: Arc<SessionContextRecord>,
     /// The device's key in the table.
     #[serde(rename = "d", alias = "device")]
     pub device: u64,
@@ -47,7 +47,7 @@ pub struct SessionRecord {
 
 /// The card without what the configuration says anew: policy by route, dialect by authority.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct CardRecord {
+pub struct SessionContextRecord {
     #[serde(rename = "ac", alias = "account", default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// By name.
@@ -55,7 +55,7 @@ pub struct CardRecord {
     pub authority: Arc<str>,
     /// What it was authorized by, without its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub authorization: Option<Block>,
+    pub authorization: Option<AuthorizationBlock>,
     #[serde(rename = "c", alias = "content", default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,9 +68,9 @@ pub struct CardRecord {
     #[serde(rename = "di", default, skip_serializing_if = "Option::is_none")]
     pub dialect: Option<DialectName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kill_memory: Option<Span>,
+    pub kill_memory: Option<RecordedSpan>,
     #[serde(rename = "o", alias = "opened")]
-    pub opened: Wall,
+    pub opened: EpochTime,
     /// What was registered of it before it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration: Option<PlaybackId>,
@@ -109,7 +109,7 @@ pub struct TimelineRecord {
     #[serde(rename = "b", alias = "beats", default, skip_serializing_if = "is_default")]
     pub beats: u32,
     #[serde(rename = "e", alias = "entries")]
-    pub entries: Vec<(Wall, Event)>,
+    pub entries: Vec<(EpochTime, SessionEvent)>,
 }
 
 /// One place of an embedded authority: held, kept for a device, or taken away.
@@ -133,19 +133,19 @@ pub struct SlotHeld {
     pub device: String,
     /// The names of its groups in the ledger's index.
     pub groups: [Option<String>; 2],
-    pub opened: Wall,
+    pub opened: EpochTime,
 }
 
 /// Its player may not have been told yet.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SlotEnded {
     pub account: String,
-    pub at: Wall,
+    pub at: EpochTime,
     pub beats: u64,
     pub cause: SlotCause,
     pub content: String,
     pub device: String,
-    pub opened: Wall,
+    pub opened: EpochTime,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -161,15 +161,15 @@ pub struct SlotKept {
     pub account: String,
     pub device: String,
     pub groups: [Option<String>; 2],
-    pub until: Wall,
+    pub until: EpochTime,
 }
 
-impl Record {
-    pub fn key(&self) -> Key {
+impl StoredRecord {
+    pub fn key(&self) -> RecordKey {
         match self {
-            Self::Registration(record) => Key::Registration(record.id),
-            Self::Session(record) => Key::Session(record.playback.id),
-            Self::Slot(record) => Key::Slot(record.authority.clone(), record.slot),
+            Self::Registration(record) => RecordKey::Registration(record.id),
+            Self::Session(record) => RecordKey::Session(record.playback.id),
+            Self::Slot(record) => RecordKey::Slot(record.authority.clone(), record.slot),
         }
     }
 
@@ -181,11 +181,11 @@ impl Record {
         }
     }
 
-    pub(super) fn decode(key: &Key, bytes: &[u8]) -> serde_json::Result<Self> {
+    pub(super) fn decode(key: &RecordKey, bytes: &[u8]) -> serde_json::Result<Self> {
         Ok(match key {
-            Key::Registration(_) => Self::Registration(serde_json::from_slice(bytes)?),
-            Key::Session(_) => Self::Session(serde_json::from_slice(bytes)?),
-            Key::Slot(..) => Self::Slot(serde_json::from_slice(bytes)?),
+            RecordKey::Registration(_) => Self::Registration(serde_json::from_slice(bytes)?),
+            RecordKey::Session(_) => Self::Session(serde_json::from_slice(bytes)?),
+            RecordKey::Slot(..) => Self::Slot(serde_json::from_slice(bytes)?),
         })
     }
 }
@@ -199,8 +199,8 @@ pub(super) fn expose_some<S: Serializer>(secret: &Option<Secret>, to: S) -> Resu
 
 pub(super) fn hide_some<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
     #[derive(Deserialize)]
-    struct Hidden(#[serde(deserialize_with = "hide")] Secret);
-    Ok(Option::<Hidden>::deserialize(from)?.map(|Hidden(secret)| secret))
+    struct HiddenSecret(#[serde(deserialize_with = "hide")] Secret);
+    Ok(Option::<HiddenSecret>::deserialize(from)?.map(|HiddenSecret(secret)| secret))
 }
 
 #[cfg(test)]

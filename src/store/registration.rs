@@ -10,11 +10,11 @@ use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use super::record::{Key, Record, expose_some, hide_some};
-use crate::clock::{Clock, Wall};
-use crate::config::Endpoint;
+use super::record::{RecordKey, StoredRecord, expose_some, hide_some};
+use crate::clock::{Clock, EpochTime};
+use crate::config::EndpointUrl;
 use crate::ids::PlaybackId;
-use crate::playbacks::{Archive, Block, Registration};
+use crate::playbacks::{Archive, AuthorizationBlock, Registration};
 use crate::secret::{Fingerprint, Secret};
 
 #[derive(Clone, Deserialize, Serialize)]
@@ -23,17 +23,17 @@ pub struct RegistrationRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     authority: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    block: Option<Block>,
+    block: Option<AuthorizationBlock>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content_token: Option<Fingerprint>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    content_url: Option<Endpoint>,
+    content_url: Option<EndpointUrl>,
     device: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     headers: Vec<(String, Vec<u8>)>,
     pub id: PlaybackId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    license_url: Option<Endpoint>,
+    license_url: Option<EndpointUrl>,
     route: Arc<str>,
     pub rung: String,
     /// The block's: before the first call to the authority nothing else has it.
@@ -45,7 +45,7 @@ pub struct RegistrationRecord {
     )]
     token: Option<Secret>,
     /// When it was made, or moved to the younger ones.
-    pub used: Wall,
+    pub used: EpochTime,
 }
 
 impl fmt::Debug for RegistrationRecord {
@@ -55,7 +55,7 @@ impl fmt::Debug for RegistrationRecord {
 }
 
 impl RegistrationRecord {
-    fn of(registration: &Registration, used: Wall) -> Self {
+    fn of(registration: &Registration, used: EpochTime) -> Self {
         let Registration {
             authority,
             block,
@@ -108,7 +108,7 @@ impl RegistrationRecord {
         };
         Registration {
             authority,
-            block: block.map(|block| Block { token, ..block }),
+            block: block.map(|block| AuthorizationBlock { token, ..block }),
             content_token,
             content_url,
             device,
@@ -123,19 +123,19 @@ impl RegistrationRecord {
 
 /// The store, for registrations.
 #[derive(Debug)]
-pub struct Registered {
+pub struct RegistrationStore {
     pub clock: Clock,
     pub store: Arc<dyn Store>,
 }
 
-impl Archive for Registered {
+impl Archive for RegistrationStore {
     fn forget(&self, id: PlaybackId) {
-        self.store.forget(Key::Registration(id));
+        self.store.forget(RecordKey::Registration(id));
     }
 
     fn keep(&self, registration: &Registration) {
         let record = RegistrationRecord::of(registration, self.clock.wall().into());
-        self.store.put(Record::Registration(Box::new(record)));
+        self.store.put(StoredRecord::Registration(Box::new(record)));
     }
 }
 
@@ -152,18 +152,18 @@ mod tests {
         let reply = json!({"heartbeatFlag": true, "heartbeatToken": "hush", "heartbeatFreq": 9000, "contentId": "c1"});
         let registration = || Registration {
             authority: Some("far".into()),
-            block: Block::read(&reply, &FieldNames::default()),
+            block: AuthorizationBlock::read(&reply, &FieldNames::default()),
             content_token: Some(Fingerprint(7)),
-            content_url: Endpoint::parse("https://cdn.example/a.mpd?sig=hush").ok(),
+            content_url: EndpointUrl::parse("https://cdn.example/a.mpd?sig=hush").ok(),
             device: "tv".into(),
             headers: vec![("x-authorization".parse().unwrap(), HeaderValue::from_bytes(b"hush \xff").unwrap())],
             id: PlaybackId::from([7; 16]),
-            license_url: Endpoint::parse("https://drm.example/l?k=hush").ok(),
+            license_url: EndpointUrl::parse("https://drm.example/l?k=hush").ok(),
             route: "/authorize".into(),
             rung: "body",
         };
         let memory = Memory::manual();
-        let archive = Registered { clock: Clock, store: memory.clone() };
+        let archive = RegistrationStore { clock: Clock, store: memory.clone() };
         archive.keep(&registration());
         memory.commit();
         let records = memory.crash().load().registrations;

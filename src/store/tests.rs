@@ -39,7 +39,7 @@ impl Kind for InMemory {
 
 struct InFile {
     folder: tempfile::TempDir,
-    journal: Arc<Journal>,
+    journal: Arc<RecordJournal>,
     writer: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -51,8 +51,8 @@ impl InFile {
     }
 }
 
-fn open(folder: &Path) -> (Arc<Journal>, Option<std::thread::JoinHandle<()>>) {
-    let (journal, writer) = Journal::open(&file(folder), Arc::new(Telemetry::default())).unwrap();
+fn open(folder: &Path) -> (Arc<RecordJournal>, Option<std::thread::JoinHandle<()>>) {
+    let (journal, writer) = RecordJournal::open(&file(folder), Arc::new(Telemetry::default())).unwrap();
     (journal, Some(std::thread::spawn(move || writer.run())))
 }
 
@@ -81,7 +81,7 @@ fn wait(work: impl Future<Output = ()>) {
     runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), work).await.expect("in time") });
 }
 
-fn slot(number: u64, device: &str) -> Record {
+fn slot(number: u64, device: &str) -> StoredRecord {
     let held = SlotHeld {
         account: "a".into(),
         beats: 0,
@@ -91,7 +91,7 @@ fn slot(number: u64, device: &str) -> Record {
         opened: Duration::from_secs(7).into(),
     };
     let record = SlotRecord { authority: "own".into(), ended: None, held: Some(held), kept: None, slot: number };
-    Record::Slot(Box::new(record))
+    StoredRecord::Slot(Box::new(record))
 }
 
 fn devices(loaded: Loaded) -> Vec<(u64, String)> {
@@ -112,12 +112,12 @@ fn the_newest_record_of_each_key_survives() {
         kind.settle();
         kind.store().put(slot(1, "new"));
         kind.store().put(slot(3, "gone"));
-        kind.store().forget(Key::Slot("own".into(), 3));
-        kind.store().forget(Key::Session(SessionId(9)));
+        kind.store().forget(RecordKey::Slot("own".into(), 3));
+        kind.store().forget(RecordKey::Session(SessionId(9)));
         kind.settle();
         kind.crash();
         assert_eq!(devices(kind.store().load()), [(1, "new".to_owned()), (2, "other".to_owned())]);
-        kind.store().forget(Key::Slot("own".into(), 1));
+        kind.store().forget(RecordKey::Slot("own".into(), 1));
         kind.settle();
         kind.crash();
         assert_eq!(devices(kind.store().load()), [(2, "other".to_owned())]);
@@ -142,10 +142,10 @@ fn registration(number: u8) -> Registration {
 /// Whatever is forgotten does not come again after a restart, and the file does not grow by it.
 #[test]
 fn a_forgotten_record_of_any_kind_stays_gone() {
-    let session = Key::Session(SessionId(18_446_744_073_709_551_614));
-    let of_session = || Record::decode(&session, record::tests::OLD.as_bytes()).unwrap();
+    let session = RecordKey::Session(SessionId(18_446_744_073_709_551_614));
+    let of_session = || StoredRecord::decode(&session, record::tests::OLD.as_bytes()).unwrap();
     for mut kind in kinds() {
-        let archive = |kind: &dyn Kind| Registered { clock: Clock, store: kind.store() };
+        let archive = |kind: &dyn Kind| RegistrationStore { clock: Clock, store: kind.store() };
         for number in 1..=3 {
             archive(&*kind).keep(&registration(number));
         }
@@ -163,7 +163,7 @@ fn a_forgotten_record_of_any_kind_stays_gone() {
         }
         archive(&*kind).keep(&registration(2));
         kind.store().forget(session.clone());
-        kind.store().forget(Key::Slot("own".into(), 1));
+        kind.store().forget(RecordKey::Slot("own".into(), 1));
         kind.settle();
         kind.crash();
         let Loaded { registrations, sessions, slots } = kind.store().load();
@@ -177,7 +177,7 @@ fn a_forgotten_record_of_any_kind_stays_gone() {
 #[test]
 fn a_journal_does_not_grow_by_records_that_come_and_go() {
     let kind = InFile::new();
-    let archive = Registered { clock: Clock, store: kind.store() };
+    let archive = RegistrationStore { clock: Clock, store: kind.store() };
     let round = || {
         for number in 0..200 {
             archive.keep(&registration(number));
@@ -232,7 +232,7 @@ proptest! {
                     }
                     None => {
                         model.remove(key);
-                        kind.store().forget(Key::Slot("own".into(), *key));
+                        kind.store().forget(RecordKey::Slot("own".into(), *key));
                     }
                 }
                 if step == cut {
@@ -261,18 +261,18 @@ fn a_missing_file_is_made_and_only_its_owner_reads_it() {
     check(&file(folder.path())).unwrap();
 }
 
-fn fault(folder: &Path) -> Fault {
-    Journal::open(&file(folder), Arc::new(Telemetry::default())).map(|_| ()).unwrap_err()
+fn fault(folder: &Path) -> JournalFault {
+    RecordJournal::open(&file(folder), Arc::new(Telemetry::default())).map(|_| ()).unwrap_err()
 }
 
 #[test]
 fn a_journal_in_use_is_not_shared() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, writer) = open(folder.path());
-    assert!(matches!(fault(folder.path()), Fault::Busy(_)));
+    assert!(matches!(fault(folder.path()), JournalFault::Busy(_)));
     journal.end();
     writer.unwrap().join().unwrap();
-    assert!(Journal::open(&file(folder.path()), Arc::default()).is_ok());
+    assert!(RecordJournal::open(&file(folder.path()), Arc::default()).is_ok());
 }
 
 #[test]
@@ -280,11 +280,11 @@ fn a_foreign_file_is_refused_and_stays_as_it_is() {
     for foreign in [&b""[..], b"text", b"redb", &[0; 8192], b"SQLite format 3\0"] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(file(folder.path()), foreign).unwrap();
-        assert!(matches!(check(&file(folder.path())), Err(Fault::Foreign(_))), "{foreign:?}");
+        assert!(matches!(check(&file(folder.path())), Err(JournalFault::Foreign(_))), "{foreign:?}");
         // A missing file is good; one that cannot be there is not.
-        assert!(matches!(check(&file(folder.path()).join("sidebeat.redb")), Err(Fault::Io(..))), "{foreign:?}");
+        assert!(matches!(check(&file(folder.path()).join("sidebeat.redb")), Err(JournalFault::Io(..))), "{foreign:?}");
         let fault = fault(folder.path());
-        assert!(matches!(fault, Fault::Foreign(_)), "{fault}");
+        assert!(matches!(fault, JournalFault::Foreign(_)), "{fault}");
         assert!(fault.to_string().contains("sidebeat.redb") && fault.to_string().contains("move"), "{fault}");
         assert_eq!(std::fs::read(file(folder.path())).unwrap(), foreign);
     }
@@ -324,12 +324,12 @@ fn a_torn_file_is_refused_and_stays_as_it_is() {
         let torn = whole.get(..keep).unwrap();
         std::fs::write(file(folder.path()), torn).unwrap();
         let fault = fault(folder.path());
-        assert!(matches!(fault, Fault::Torn(..)), "{keep}: {fault}");
+        assert!(matches!(fault, JournalFault::Torn(..)), "{keep}: {fault}");
         assert!(fault.to_string().contains("move it away"), "{fault}");
         assert!(std::fs::read(file(folder.path())).unwrap() == torn, "{keep}: touched");
     }
     std::fs::write(file(folder.path()), whole).unwrap();
-    assert!(Journal::open(&file(folder.path()), Arc::default()).is_ok());
+    assert!(RecordJournal::open(&file(folder.path()), Arc::default()).is_ok());
 }
 
 /// Also where the process was killed: a page that is damaged is no change that a crash has cut off.
@@ -341,10 +341,10 @@ fn a_damaged_page_is_found_or_harmless() {
             let mut damaged = whole.clone();
             damaged[at..(at + 64).min(whole.len())].fill(0xa5);
             std::fs::write(file(folder.path()), &damaged).unwrap();
-            match Journal::open(&file(folder.path()), Arc::default()) {
+            match RecordJournal::open(&file(folder.path()), Arc::default()) {
                 Ok((journal, _)) => assert_eq!(journal.load().slots.len(), 200, "{at}"),
                 Err(fault) => {
-                    assert!(matches!(fault, Fault::Torn(..)), "{at}: {fault}");
+                    assert!(matches!(fault, JournalFault::Torn(..)), "{at}: {fault}");
                     assert!(std::fs::read(file(folder.path())).unwrap() == damaged, "{at}: touched");
                 }
             }
@@ -363,7 +363,7 @@ fn a_newer_journal_is_refused_and_stays_as_it_is() {
     }
     let before = std::fs::read(file(folder.path())).unwrap();
     let fault = fault(folder.path());
-    assert!(matches!(fault, Fault::Newer { found, .. } if found == FORMAT + 1), "{fault}");
+    assert!(matches!(fault, JournalFault::Newer { found, .. } if found == FORMAT + 1), "{fault}");
     assert!(std::fs::read(file(folder.path())).unwrap() == before);
 }
 
@@ -387,8 +387,8 @@ fn a_journal_of_the_version_before_is_read_and_then_refused_by_that_version() {
         assert_eq!(loaded.sessions[0].playback.id, SessionId(u64::MAX - 1));
         // In its own form from now on, among others that are not.
         journal.pending().add(
-            Key::Session(loaded.sessions[0].playback.id),
-            Some(Record::Session(Box::new(loaded.sessions[0].clone()))),
+            RecordKey::Session(loaded.sessions[0].playback.id),
+            Some(StoredRecord::Session(Box::new(loaded.sessions[0].clone()))),
         );
         journal.end();
         writer.unwrap().join().unwrap();

@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::session::Event;
+use crate::session::SessionEvent;
 
 #[derive(Debug, Default)]
-pub(super) struct Debts(Mutex<HashMap<Arc<str>, Debt>>);
+pub(super) struct AuthorityDebts(Mutex<HashMap<Arc<str>, UnconfirmedDebt>>);
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Debt {
+pub(super) struct UnconfirmedDebt {
     /// Playbacks that began without a session.
     pub(super) new: u64,
     /// By those that have settled.
@@ -21,33 +21,33 @@ pub(super) struct Debt {
     pub(super) running: u64,
 }
 
-impl Debts {
-    pub(super) fn event(&self, authority: &Arc<str>, event: &Event) {
+impl AuthorityDebts {
+    pub(super) fn event(&self, authority: &Arc<str>, event: &SessionEvent) {
         let (new, owed, running) = match event {
-            Event::OnCredit { running } => (u64::from(!running), Duration::ZERO, u64::from(*running)),
-            Event::Settled(owed) => (0, *owed, 0),
-            Event::Beat
-            | Event::BeatLate(_)
-            | Event::Blackout(_)
-            | Event::Closed(_)
-            | Event::Failed(..)
-            | Event::Forgiven
-            | Event::Joined
-            | Event::Killed(_)
-            | Event::Left(_)
-            | Event::LeftOpen
-            | Event::Opened { .. }
-            | Event::Reached(_)
-            | Event::Recovered(_)
-            | Event::Refused(..)
-            | Event::Renewed
-            | Event::RenewalsCarry
-            | Event::Orphaned
-            | Event::Reopening
-            | Event::Resumed
-            | Event::Returned
-            | Event::Stale(_)
-            | Event::Unmanaged => return,
+            SessionEvent::OnCredit { running } => (u64::from(!running), Duration::ZERO, u64::from(*running)),
+            SessionEvent::Settled(owed) => (0, *owed, 0),
+            SessionEvent::Beat
+            | SessionEvent::BeatLate(_)
+            | SessionEvent::Blackout(_)
+            | SessionEvent::Closed(_)
+            | SessionEvent::Failed(..)
+            | SessionEvent::Forgiven
+            | SessionEvent::Joined
+            | SessionEvent::Killed(_)
+            | SessionEvent::Left(_)
+            | SessionEvent::LeftOpen
+            | SessionEvent::Opened { .. }
+            | SessionEvent::Reached(_)
+            | SessionEvent::Recovered(_)
+            | SessionEvent::Refused(..)
+            | SessionEvent::Renewed
+            | SessionEvent::RenewalsCarry
+            | SessionEvent::Orphaned
+            | SessionEvent::Reopening
+            | SessionEvent::Resumed
+            | SessionEvent::Returned
+            | SessionEvent::Stale(_)
+            | SessionEvent::Unmanaged => return,
         };
         let mut debts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let debt = debts.entry(authority.clone()).or_default();
@@ -57,7 +57,7 @@ impl Debts {
     }
 
     /// From now on it is nothing.
-    pub(super) fn take(&self, authority: &Arc<str>) -> Debt {
+    pub(super) fn take(&self, authority: &Arc<str>) -> UnconfirmedDebt {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(authority).unwrap_or_default()
     }
 }
@@ -68,21 +68,21 @@ mod tests {
 
     #[test]
     fn debts_are_summed_by_authority_and_told_once() {
-        let (debts, one, other) = (Debts::default(), Arc::from("one"), Arc::from("other"));
+        let (debts, one, other) = (AuthorityDebts::default(), Arc::from("one"), Arc::from("other"));
         let second = Duration::from_secs(1);
         for event in [
-            Event::OnCredit { running: true },
-            Event::OnCredit { running: false },
-            Event::OnCredit { running: false },
-            Event::Beat,
-            Event::Settled(second),
-            Event::Settled(second * 2),
+            SessionEvent::OnCredit { running: true },
+            SessionEvent::OnCredit { running: false },
+            SessionEvent::OnCredit { running: false },
+            SessionEvent::Beat,
+            SessionEvent::Settled(second),
+            SessionEvent::Settled(second * 2),
         ] {
             debts.event(&one, &event);
         }
-        debts.event(&other, &Event::Settled(second));
-        assert_eq!(debts.take(&one), Debt { new: 2, owed: second * 3, running: 1 });
-        assert_eq!(debts.take(&one), Debt::default());
+        debts.event(&other, &SessionEvent::Settled(second));
+        assert_eq!(debts.take(&one), UnconfirmedDebt { new: 2, owed: second * 3, running: 1 });
+        assert_eq!(debts.take(&one), UnconfirmedDebt::default());
         assert_eq!(debts.take(&other).owed, second);
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct AuthorityCalls {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub(super) struct Credit {
+pub(super) struct UnconfirmedLabel {
     pub(super) authority: Arc<str>,
     pub(super) playback: &'static str,
 }
@@ -37,19 +37,19 @@ pub(super) struct AuthorityTime {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub(super) struct Ended {
+pub(super) struct EndedLabels {
     pub(super) authority: Arc<str>,
     pub(super) reason: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub(super) struct Happened {
+pub(super) struct EventLabels {
     pub(super) authority: Arc<str>,
     pub(super) event: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub(super) struct Authorized {
+pub(super) struct AuthorizedLabels {
     pub(super) outcome: &'static str,
     pub(super) route: String,
 }
@@ -80,7 +80,7 @@ pub(super) struct RouteLabel {
 
 /// How a player's call ended; the names stand in metrics and logs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
+pub enum PlayerCallOutcome {
     /// The license server said no, in its own words.
     Declined,
     /// The license server could not be used.
@@ -91,7 +91,7 @@ pub enum Outcome {
     Served,
 }
 
-impl Outcome {
+impl PlayerCallOutcome {
     pub fn name(self) -> &'static str {
         match self {
             Self::Declined => "declined",
@@ -131,13 +131,13 @@ impl SlotEnd {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub(super) struct Cause {
+pub(super) struct CauseLabels {
     pub(super) cause: String,
     pub(super) profile: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub(super) struct Restored {
+pub(super) struct RestoredLabel {
     pub(super) result: &'static str,
 }
 
@@ -159,7 +159,7 @@ pub(super) struct AuthorityLabel {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub(super) struct Saving {
+pub(super) struct SavingLabels {
     pub(super) reason: &'static str,
     pub(super) route: String,
 }
@@ -170,18 +170,18 @@ pub(super) struct StateLabel {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub(super) struct Reload {
+pub(super) struct ReloadLabel {
     pub(super) result: &'static str,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub(super) struct Build {
+pub(super) struct BuildLabel {
     pub(super) version: &'static str,
 }
 
 /// What became of an event that a webhook was to be told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Delivery {
+pub enum WebhookDelivery {
     Delivered,
     /// After several tries.
     GivenUp,
@@ -191,7 +191,7 @@ pub enum Delivery {
     Rejected,
 }
 
-impl Delivery {
+impl WebhookDelivery {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
@@ -203,7 +203,7 @@ impl Delivery {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub(super) struct Delivered {
+pub(super) struct DeliveredLabels {
     pub(super) result: &'static str,
     pub(super) webhook: String,
 }

@@ -8,10 +8,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, LogSettings};
 
-type Change = Box<dyn Fn(EnvFilter) + Send + Sync>;
+type LevelChange = Box<dyn Fn(EnvFilter) + Send + Sync>;
 
 /// The log of the process is one, like the process.
-static CHANGE: OnceLock<Change> = OnceLock::new();
+static CHANGE: OnceLock<LevelChange> = OnceLock::new();
 
 /// Starts logging for the whole process; a second call changes nothing. A filter that cannot be read
 /// becomes `info`.
@@ -43,7 +43,7 @@ pub fn change(log: &LogSettings) {
     }
 }
 
-fn keep(change: Change) {
+fn keep(change: LevelChange) {
     // Only the one that started the log comes here.
     let _kept = CHANGE.set(change);
 }

@@ -14,12 +14,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::labels::{
-    AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityResult, AuthorityTime, Authorized, CallLabels, Cause,
-    Credit, Delivered, Delivery, Ended, Happened, MediaLabels, Reload, Restored, RouteFault, RouteLabel, RouteResult,
-    Saving, SlotEnd, StateLabel,
+    AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityResult, AuthorityTime, AuthorizedLabels, CallLabels,
+    CauseLabels, DeliveredLabels, EndedLabels, EventLabels, MediaLabels, ReloadLabel, RestoredLabel, RouteFault,
+    RouteLabel, RouteResult, SavingLabels, SlotEnd, StateLabel, UnconfirmedLabel, WebhookDelivery,
 };
-use crate::events::Playback;
-use crate::session::{AskKind, Event};
+use crate::events::PlaybackInfo;
+use crate::session::{AskKind, SessionEvent};
 
 type Seconds = Family<AuthorityTime, Histogram, fn() -> Histogram>;
 
@@ -33,15 +33,15 @@ pub struct Metrics {
     authority_late_grants: Family<AuthorityLabel, Counter>,
     authority_outage: Family<AuthorityLabel, Gauge<f64, AtomicU64>>,
     authority_seconds: Seconds,
-    authorizations: Family<Authorized, Counter>,
+    authorizations: Family<AuthorizedLabels, Counter>,
     beats_late: Counter,
     certificate_not_after: Gauge<f64, AtomicU64>,
     configuration_loaded: Gauge<f64, AtomicU64>,
     configuration_stale: Gauge,
     credit_debt: Family<AuthorityLabel, Counter<f64, AtomicU64>>,
-    credits: Family<Credit, Counter>,
-    ends: Family<Ended, Counter>,
-    events: Family<Happened, Counter>,
+    credits: Family<UnconfirmedLabel, Counter>,
+    ends: Family<EndedLabels, Counter>,
+    events: Family<EventLabels, Counter>,
     journal_commits: Counter,
     journal_degraded: Gauge,
     journal_failures: Counter,
@@ -55,21 +55,21 @@ pub struct Metrics {
     on_credit: Family<AuthorityLabel, Gauge>,
     opens_asked_again: Family<AuthorityResult, Counter>,
     pub panics: Counter,
-    refusals: Family<Cause, Counter>,
+    refusals: Family<CauseLabels, Counter>,
     registrations_displaced: Counter,
-    reloads: Family<Reload, Counter>,
+    reloads: Family<ReloadLabel, Counter>,
     sessions: Family<StateLabel, Gauge>,
     sessions_displaced: Family<StateLabel, Counter>,
-    sessions_restored: Family<Restored, Counter>,
-    slots_ended: Family<Ended, Counter>,
+    sessions_restored: Family<RestoredLabel, Counter>,
+    slots_ended: Family<EndedLabels, Counter>,
     token_key_fetches: Family<AuthorityResult, Counter>,
     token_keys: Family<AuthorityLabel, Gauge>,
     unrecognised: Family<RouteFault, Counter>,
     weak_identities: Family<RouteFault, Counter>,
-    upstream_calls_saved: Family<Saving, Counter>,
+    upstream_calls_saved: Family<SavingLabels, Counter>,
     upstream_faults: Family<RouteFault, Counter>,
     upstream_retries: Family<RouteResult, Counter>,
-    webhooks: Family<Delivered, Counter>,
+    webhooks: Family<DeliveredLabels, Counter>,
 }
 
 fn latency() -> Histogram {
@@ -129,41 +129,41 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    pub(super) fn event(&self, of: &Playback<'_>, event: &Event) {
-        let happened = |event| Happened { authority: of.authority.clone(), event };
-        let ended = |reason| Ended { authority: of.authority.clone(), reason };
+    pub(super) fn event(&self, of: &PlaybackInfo<'_>, event: &SessionEvent) {
+        let happened = |event| EventLabels { authority: of.authority.clone(), event };
+        let ended = |reason| EndedLabels { authority: of.authority.clone(), reason };
         self.events.get_or_create(&happened(event.name())).inc();
         match event {
-            Event::BeatLate(_) => drop(self.beats_late.inc()),
-            Event::Closed(end) => drop(self.ends.get_or_create(&ended(end.name())).inc()),
-            Event::Failed(ask, _) => drop(self.events.get_or_create(&happened((of.error_name)(*ask))).inc()),
-            Event::Killed(_) => drop(self.ends.get_or_create(&ended("killed")).inc()),
-            Event::OnCredit { running } => {
+            SessionEvent::BeatLate(_) => drop(self.beats_late.inc()),
+            SessionEvent::Closed(end) => drop(self.ends.get_or_create(&ended(end.name())).inc()),
+            SessionEvent::Failed(ask, _) => drop(self.events.get_or_create(&happened((of.error_name)(*ask))).inc()),
+            SessionEvent::Killed(_) => drop(self.ends.get_or_create(&ended("killed")).inc()),
+            SessionEvent::OnCredit { running } => {
                 let playback = if *running { "running" } else { "new" };
-                self.credits.get_or_create(&Credit { authority: of.authority.clone(), playback }).inc();
+                self.credits.get_or_create(&UnconfirmedLabel { authority: of.authority.clone(), playback }).inc();
             }
-            Event::Settled(owed) => {
+            SessionEvent::Settled(owed) => {
                 let label = AuthorityLabel { authority: of.authority.clone() };
                 self.credit_debt.get_or_create(&label).inc_by(owed.as_secs_f64());
             }
-            Event::Beat
-            | Event::Blackout(_)
-            | Event::Forgiven
-            | Event::Joined
-            | Event::Left(_)
-            | Event::LeftOpen
-            | Event::Opened { .. }
-            | Event::Orphaned
-            | Event::Reached(_)
-            | Event::Recovered(_)
-            | Event::Refused(..)
-            | Event::Reopening
-            | Event::Resumed
-            | Event::Renewed
-            | Event::RenewalsCarry
-            | Event::Returned
-            | Event::Stale(_)
-            | Event::Unmanaged => {}
+            SessionEvent::Beat
+            | SessionEvent::Blackout(_)
+            | SessionEvent::Forgiven
+            | SessionEvent::Joined
+            | SessionEvent::Left(_)
+            | SessionEvent::LeftOpen
+            | SessionEvent::Opened { .. }
+            | SessionEvent::Orphaned
+            | SessionEvent::Reached(_)
+            | SessionEvent::Recovered(_)
+            | SessionEvent::Refused(..)
+            | SessionEvent::Reopening
+            | SessionEvent::Resumed
+            | SessionEvent::Renewed
+            | SessionEvent::RenewalsCarry
+            | SessionEvent::Returned
+            | SessionEvent::Stale(_)
+            | SessionEvent::Unmanaged => {}
         }
     }
 
@@ -209,12 +209,12 @@ impl Metrics {
 
     /// Sessions found in the journal at the start, by what became of them.
     pub fn sessions_restored(&self, result: &'static str, count: usize) {
-        self.sessions_restored.get_or_create(&Restored { result }).inc_by(count as u64);
+        self.sessions_restored.get_or_create(&RestoredLabel { result }).inc_by(count as u64);
     }
 
     /// An authorize call; `outcome` comes from a table of ours.
     pub fn authorization(&self, route: &str, outcome: &'static str) {
-        self.authorizations.get_or_create(&Authorized { outcome, route: route.to_owned() }).inc();
+        self.authorizations.get_or_create(&AuthorizedLabels { outcome, route: route.to_owned() }).inc();
     }
 
     pub fn license_call(&self, labels: &CallLabels, took: Duration) {
@@ -243,12 +243,12 @@ impl Metrics {
 
     /// `cause` comes from a table of ours, never from the far side.
     pub fn refusal(&self, cause: &str, profile: &'static str) {
-        self.refusals.get_or_create(&Cause { cause: cause.to_owned(), profile }).inc();
+        self.refusals.get_or_create(&CauseLabels { cause: cause.to_owned(), profile }).inc();
     }
 
     pub fn slots_ended(&self, authority: &Arc<str>, why: SlotEnd, count: usize) {
         if count > 0 {
-            let ended = Ended { authority: authority.clone(), reason: why.name() };
+            let ended = EndedLabels { authority: authority.clone(), reason: why.name() };
             self.slots_ended.get_or_create(&ended).inc_by(count as u64);
         }
     }
@@ -261,8 +261,8 @@ impl Metrics {
         self.weak_identities.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
     }
 
-    pub fn webhook(&self, webhook: &str, result: Delivery, times: u64) {
-        let delivered = Delivered { result: result.name(), webhook: webhook.to_owned() };
+    pub fn webhook(&self, webhook: &str, result: WebhookDelivery, times: u64) {
+        let delivered = DeliveredLabels { result: result.name(), webhook: webhook.to_owned() };
         self.webhooks.get_or_create(&delivered).inc_by(times);
     }
 
@@ -273,7 +273,7 @@ impl Metrics {
 
     pub fn reload(&self, good: bool) {
         self.configuration_stale.set(i64::from(!good));
-        self.reloads.get_or_create(&Reload { result: if good { "good" } else { "failed" } }).inc();
+        self.reloads.get_or_create(&ReloadLabel { result: if good { "good" } else { "failed" } }).inc();
     }
 
     /// Seconds since the epoch.

@@ -18,23 +18,23 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use self::debt::{Debt, Debts};
-pub use self::labels::{CallLabels, Delivery, MediaLabels, Outcome, SlotEnd};
+use self::debt::{AuthorityDebts, UnconfirmedDebt};
+pub use self::labels::{CallLabels, MediaLabels, PlayerCallOutcome, SlotEnd, WebhookDelivery};
 pub use self::log::{change as change_log, start as start_log};
 pub use self::log_rate::{LOG_WINDOW, LogBounds, LogRateLimiter, SuppressedLines, tell_suppressed};
 pub use self::metrics::Metrics;
 use crate::clock::Clock;
-use crate::events::{Hub, Playback};
+use crate::events::{EventHub, PlaybackInfo};
 use crate::secret::Fingerprint;
-use crate::session::{Event, Reason};
+use crate::session::{Reason, SessionEvent};
 use crate::task::Tasks;
 
 #[derive(Debug)]
 pub struct Telemetry {
     /// Lines about calls, for each device and address.
     pub call_lines: Arc<LogRateLimiter<String>>,
-    debts: Debts,
-    pub events: Arc<Hub>,
+    debts: AuthorityDebts,
+    pub events: Arc<EventHub>,
     hashed_identities: AtomicBool,
     pub metrics: Metrics,
     /// Lines about sessions, likewise: whoever opens and stops them without end fills no disk.
@@ -45,7 +45,7 @@ impl Default for Telemetry {
     fn default() -> Self {
         Self {
             call_lines: Arc::default(),
-            debts: Debts::default(),
+            debts: AuthorityDebts::default(),
             events: Arc::default(),
             hashed_identities: AtomicBool::default(),
             metrics: Metrics::default(),
@@ -88,12 +88,16 @@ impl Telemetry {
 
     /// Writes one event of a session to the log and the counters, and tells who listens.
     /// `at`: wall time since the epoch. `told`: another line says the same with more, so that this one is for debugging.
-    pub fn note(&self, of: &Playback<'_>, event: &Event, at: Duration, told: bool) {
+    pub fn note(&self, of: &PlaybackInfo<'_>, event: &SessionEvent, at: Duration, told: bool) {
         self.metrics.event(of, event);
         self.debts.event(of.authority, event);
         self.events.publish(of, event, at);
         let name = event.name();
-        let is_routine = told || matches!(event, Event::Beat | Event::Renewed | Event::RenewalsCarry | Event::Resumed);
+        let is_routine = told
+            || matches!(
+                event,
+                SessionEvent::Beat | SessionEvent::Renewed | SessionEvent::RenewalsCarry | SessionEvent::Resumed
+            );
         if is_routine && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
@@ -105,61 +109,61 @@ impl Telemetry {
         let account = of.account.map(|name| self.shown(name));
         let said = |reason: &Reason| self.said(&reason.message, [Some(of.device), of.account]).into_owned();
         match event {
-            Event::Beat | Event::Renewed | Event::RenewalsCarry | Event::Resumed => {
+            SessionEvent::Beat | SessionEvent::Renewed | SessionEvent::RenewalsCarry | SessionEvent::Resumed => {
                 debug!(%session, device, account, authority, route, "{name}")
             }
-            Event::BeatLate(late) => {
+            SessionEvent::BeatLate(late) => {
                 warn!(%session, device, account, authority, late_ms = late.as_millis() as u64, "{name}")
             }
-            Event::Closed(end) | Event::Left(end) => {
+            SessionEvent::Closed(end) | SessionEvent::Left(end) => {
                 info!(%session, device, account, authority, route, reason = end.name(), "{name}")
             }
-            Event::Failed(ask, reason) if told => debug!(
+            SessionEvent::Failed(ask, reason) if told => debug!(
                 %session, device, account, authority, route, event = (of.error_name)(*ask),
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
-            Event::Failed(ask, reason) => warn!(
+            SessionEvent::Failed(ask, reason) => warn!(
                 %session, device, account, authority, route, event = (of.error_name)(*ask),
                 code = reason.code, errorCode = reason.error_code, said = said(reason), "{name}"
             ),
-            Event::Refused(_, reason) if told => debug!(
+            SessionEvent::Refused(_, reason) if told => debug!(
                 %session, device, account, authority, route,
                 code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
-            Event::Orphaned => warn!(
+            SessionEvent::Orphaned => warn!(
                 %session, device, account, authority, route,
                 "{name}: nobody can give back what it may have brought, the authority lets it expire"
             ),
-            Event::LeftOpen => warn!(
+            SessionEvent::LeftOpen => warn!(
                 %session, device, account, authority, route,
                 "{name}: its newest token was lost with an answer, the authority lets it expire"
             ),
-            Event::Reopening => warn!(
+            SessionEvent::Reopening => warn!(
                 %session, device, account, authority, route,
                 "{name}: the authority knows it no more after an answer that was lost, which is no kill"
             ),
-            Event::Blackout(reason) | Event::Killed(reason) | Event::Refused(_, reason) => warn!(
+            SessionEvent::Blackout(reason) | SessionEvent::Killed(reason) | SessionEvent::Refused(_, reason) => warn!(
                 %session, device, account, authority, route,
                 code = reason.code, errorCode = reason.error_code, said = said(reason), "{name}"
             ),
-            Event::Opened { interval } => {
+            SessionEvent::Opened { interval } => {
                 info!(%session, device, account, authority, route, interval_s = interval.as_secs_f64(), "{name}")
             }
-            Event::Recovered(missed) => {
+            SessionEvent::Recovered(missed) => {
                 info!(%session, device, account, authority, missed, "{name}")
             }
-            Event::OnCredit { running } => {
+            SessionEvent::OnCredit { running } => {
                 info!(%session, device, account, authority, route, running, "{name}")
             }
-            Event::Settled(owed) => {
+            SessionEvent::Settled(owed) => {
                 info!(%session, device, account, authority, route, owed_s = owed.as_secs_f64(), "{name}")
             }
-            Event::Forgiven
-            | Event::Joined
-            | Event::Reached(_)
-            | Event::Returned
-            | Event::Stale(_)
-            | Event::Unmanaged => {
+            SessionEvent::Forgiven
+            | SessionEvent::Joined
+            | SessionEvent::Reached(_)
+            | SessionEvent::Returned
+            | SessionEvent::Stale(_)
+            | SessionEvent::Unmanaged => {
                 info!(%session, device, account, authority, route, "{name}");
             }
         }
@@ -196,7 +200,7 @@ impl Telemetry {
     /// The authority answers again, and no playback is on credit any more. A fault or two that nobody was
     /// given credit for are not worth a line.
     pub fn outage_over(&self, authority: &Arc<str>, lasted: Duration, open: bool) {
-        let Debt { owed, running, new } = self.debts.take(authority);
+        let UnconfirmedDebt { owed, running, new } = self.debts.take(authority);
         if open || running + new > 0 {
             let (outage_s, debt_s) = (lasted.as_secs_f64(), owed.as_secs_f64());
             info!(
@@ -245,7 +249,7 @@ mod tests {
 
     use super::*;
     use crate::ids::SessionId;
-    use crate::session::End;
+    use crate::session::EndReason;
 
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
@@ -266,7 +270,7 @@ mod tests {
         let (telemetry, written) = (Telemetry::default(), Written::default());
         let (authority, route, writer) = (Arc::from("head-end"), Arc::from("/license"), written.clone());
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        let playback = |device: &'static str, network| Playback {
+        let playback = |device: &'static str, network| PlaybackInfo {
             account: None,
             authority: &authority,
             content: None,
@@ -280,11 +284,14 @@ mod tests {
         };
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..500 {
-                for event in [Event::Opened { interval: Duration::from_secs(30) }, Event::Closed(End::Stopped)] {
+                for event in [
+                    SessionEvent::Opened { interval: Duration::from_secs(30) },
+                    SessionEvent::Closed(EndReason::Stopped),
+                ] {
                     telemetry.note(&playback("loud", 1), &event, Duration::ZERO, false);
                 }
             }
-            telemetry.note(&playback("quiet", 2), &Event::Closed(End::Stopped), Duration::ZERO, false);
+            telemetry.note(&playback("quiet", 2), &SessionEvent::Closed(EndReason::Stopped), Duration::ZERO, false);
         });
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         let lines = |what: &str| text.lines().filter(|line| line.contains(what)).count();

@@ -1,8 +1,8 @@
 //! What the core's events are called, and what is said of them.
 
-use crate::session::{AskKind, Event, Reason};
+use crate::session::{AskKind, Reason, SessionEvent};
 
-impl Event {
+impl SessionEvent {
     /// As logs, metrics and timelines call it.
     pub fn name(&self) -> &'static str {
         match self {

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Fault, Phase};
+use super::{CallPhase, UpstreamFault};
 use crate::secret::scrub;
 
 const RESOLVE: Duration = Duration::from_secs(2);
@@ -26,9 +26,9 @@ const CONNECT: Duration = Duration::from_secs(1);
 const SHARE_MIN: Duration = Duration::from_millis(250);
 const HANDSHAKE: Duration = Duration::from_secs(2);
 
-const SLOW: Fault = Fault::Slow { phase: Phase::Connect };
+const SLOW: UpstreamFault = UpstreamFault::Slow { phase: CallPhase::Connect };
 
-pub(super) async fn tcp(host: &str, port: u16) -> Result<TcpStream, Fault> {
+pub(super) async fn tcp(host: &str, port: u16) -> Result<TcpStream, UpstreamFault> {
     let addresses = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
         Err(_) => resolve(host, port).await?,
@@ -44,19 +44,19 @@ pub(super) async fn tls(
     stream: TcpStream,
     host: &str,
     config: Arc<ClientConfig>,
-) -> Result<TlsStream<TcpStream>, Fault> {
+) -> Result<TlsStream<TcpStream>, UpstreamFault> {
     let Ok(name) = ServerName::try_from(host.to_owned()) else {
-        return Err(Fault::Tls("the host is no name that a certificate can have".into()));
+        return Err(UpstreamFault::Tls("the host is no name that a certificate can have".into()));
     };
     let handshake = TlsConnector::from(config).connect(name, stream);
     timeout(HANDSHAKE, handshake).await.map_err(|_| SLOW)?.map_err(|error| disagreement(&error))
 }
 
 /// What the two sides could not agree on. A connection that only ended says nothing about trust.
-fn disagreement(error: &io::Error) -> Fault {
+fn disagreement(error: &io::Error) -> UpstreamFault {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(inner) => Fault::Tls(in_words(inner)),
-        None => Fault::Connect(error.kind()),
+        Some(inner) => UpstreamFault::Tls(in_words(inner)),
+        None => UpstreamFault::Connect(error.kind()),
     }
 }
 
@@ -89,21 +89,21 @@ fn in_words(error: &rustls::Error) -> String {
     .to_owned()
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, UpstreamFault> {
     let found = timeout(RESOLVE, lookup_host((host, port))).await.map_err(|_| SLOW)?;
-    let addresses: Vec<SocketAddr> = found.map_err(|_| Fault::Resolve)?.collect();
-    if addresses.is_empty() { Err(Fault::Resolve) } else { Ok(addresses) }
+    let addresses: Vec<SocketAddr> = found.map_err(|_| UpstreamFault::Resolve)?.collect();
+    if addresses.is_empty() { Err(UpstreamFault::Resolve) } else { Ok(addresses) }
 }
 
 /// The first address that answers, in order; else the fault of the last.
-async fn first(addresses: &[SocketAddr]) -> Result<TcpStream, Fault> {
+async fn first(addresses: &[SocketAddr]) -> Result<TcpStream, UpstreamFault> {
     let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let share = (CONNECT / count).max(SHARE_MIN);
-    let mut fault = Fault::Connect(io::ErrorKind::NotFound);
+    let mut fault = UpstreamFault::Connect(io::ErrorKind::NotFound);
     for address in addresses {
         fault = match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => Fault::Connect(error.kind()),
+            Ok(Err(error)) => UpstreamFault::Connect(error.kind()),
             Err(_) => SLOW,
         };
     }
@@ -122,12 +122,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let there = listener.local_addr().unwrap();
         assert_eq!(first(&[gone, there]).await.unwrap().peer_addr().unwrap(), there);
-        assert_eq!(first(&[gone]).await.unwrap_err(), Fault::Connect(io::ErrorKind::ConnectionRefused));
+        assert_eq!(first(&[gone]).await.unwrap_err(), UpstreamFault::Connect(io::ErrorKind::ConnectionRefused));
     }
 
     #[tokio::test]
     async fn a_name_that_cannot_be_is_not_resolved() {
         // A label has at most 63 characters (RFC 1035, 2.3.4), so that no server need be asked.
-        assert_eq!(tcp(&"a".repeat(70), 80).await.unwrap_err(), Fault::Resolve);
+        assert_eq!(tcp(&"a".repeat(70), 80).await.unwrap_err(), UpstreamFault::Resolve);
     }
 }

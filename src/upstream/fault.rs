@@ -6,7 +6,7 @@ use std::error::Error;
 use std::{fmt, io};
 
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Fault {
+pub enum UpstreamFault {
     #[error("too many calls to this server are under way")]
     Busy,
     #[error("the connection could not be opened: {0}")]
@@ -21,7 +21,7 @@ pub enum Fault {
     #[error("the name of the server could not be resolved")]
     Resolve,
     #[error("{phase} took longer than allowed")]
-    Slow { phase: Phase },
+    Slow { phase: CallPhase },
     /// The handshake failed; the text is scrubbed.
     #[error("TLS could not be agreed on: {0}")]
     Tls(String),
@@ -31,7 +31,7 @@ pub enum Fault {
 
 /// How far a call had come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Phase {
+pub enum CallPhase {
     /// The head of the reply is there.
     Body,
     /// Waiting for a connection; nothing of the request is sent.
@@ -40,7 +40,7 @@ pub enum Phase {
     Head,
 }
 
-impl Fault {
+impl UpstreamFault {
     /// For metric labels and JSON bodies.
     pub fn name(&self) -> &'static str {
         match self {
@@ -61,8 +61,8 @@ impl Fault {
     pub fn was_not_processed(&self) -> bool {
         match self {
             Self::Busy | Self::Connect(_) | Self::Refused | Self::Resolve | Self::Tls(_) => true,
-            Self::Slow { phase: Phase::Connect } => true,
-            Self::Slow { phase: Phase::Body | Phase::Head } => false,
+            Self::Slow { phase: CallPhase::Connect } => true,
+            Self::Slow { phase: CallPhase::Body | CallPhase::Head } => false,
             Self::Malformed | Self::Reset | Self::TooLarge => false,
         }
     }
@@ -99,7 +99,7 @@ fn breaks_protocol(error: &hyper::Error) -> bool {
     false
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for CallPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Body => "the body of the reply",
@@ -116,21 +116,33 @@ mod tests {
     #[test]
     fn every_fault_has_a_name_and_a_sentence() {
         let rows = [
-            (Fault::Busy, "busy", "too many calls to this server are under way"),
+            (UpstreamFault::Busy, "busy", "too many calls to this server are under way"),
             (
-                Fault::Connect(io::ErrorKind::ConnectionRefused),
+                UpstreamFault::Connect(io::ErrorKind::ConnectionRefused),
                 "connect",
                 "the connection could not be opened: connection refused",
             ),
-            (Fault::Malformed, "malformed", "the reply is not valid HTTP"),
-            (Fault::Refused, "refused", "the server turned the request away unprocessed"),
-            (Fault::Reset, "reset", "the connection ended before the whole reply had come"),
-            (Fault::Resolve, "resolve", "the name of the server could not be resolved"),
-            (Fault::Slow { phase: Phase::Body }, "timeout", "the body of the reply took longer than allowed"),
-            (Fault::Slow { phase: Phase::Connect }, "timeout", "opening a connection took longer than allowed"),
-            (Fault::Slow { phase: Phase::Head }, "timeout", "the head of the reply took longer than allowed"),
-            (Fault::Tls("unknown issuer".into()), "tls", "TLS could not be agreed on: unknown issuer"),
-            (Fault::TooLarge, "too_large", "the reply is larger than allowed"),
+            (UpstreamFault::Malformed, "malformed", "the reply is not valid HTTP"),
+            (UpstreamFault::Refused, "refused", "the server turned the request away unprocessed"),
+            (UpstreamFault::Reset, "reset", "the connection ended before the whole reply had come"),
+            (UpstreamFault::Resolve, "resolve", "the name of the server could not be resolved"),
+            (
+                UpstreamFault::Slow { phase: CallPhase::Body },
+                "timeout",
+                "the body of the reply took longer than allowed",
+            ),
+            (
+                UpstreamFault::Slow { phase: CallPhase::Connect },
+                "timeout",
+                "opening a connection took longer than allowed",
+            ),
+            (
+                UpstreamFault::Slow { phase: CallPhase::Head },
+                "timeout",
+                "the head of the reply took longer than allowed",
+            ),
+            (UpstreamFault::Tls("unknown issuer".into()), "tls", "TLS could not be agreed on: unknown issuer"),
+            (UpstreamFault::TooLarge, "too_large", "the reply is larger than allowed"),
         ];
         for (fault, name, sentence) in rows {
             assert_eq!(fault.name(), name);
@@ -140,17 +152,23 @@ mod tests {
 
     #[test]
     fn a_fault_says_that_a_request_was_not_processed_only_where_that_is_certain() {
-        let slow = |phase| Fault::Slow { phase };
+        let slow = |phase| UpstreamFault::Slow { phase };
         let certain = [
-            Fault::Busy,
-            Fault::Connect(io::ErrorKind::ConnectionReset),
-            Fault::Refused,
-            Fault::Resolve,
-            Fault::Tls(String::new()),
-            slow(Phase::Connect),
+            UpstreamFault::Busy,
+            UpstreamFault::Connect(io::ErrorKind::ConnectionReset),
+            UpstreamFault::Refused,
+            UpstreamFault::Resolve,
+            UpstreamFault::Tls(String::new()),
+            slow(CallPhase::Connect),
         ];
-        assert!(certain.iter().all(Fault::was_not_processed));
-        let unknown = [Fault::Malformed, Fault::Reset, Fault::TooLarge, slow(Phase::Body), slow(Phase::Head)];
-        assert!(!unknown.iter().any(Fault::was_not_processed));
+        assert!(certain.iter().all(UpstreamFault::was_not_processed));
+        let unknown = [
+            UpstreamFault::Malformed,
+            UpstreamFault::Reset,
+            UpstreamFault::TooLarge,
+            slow(CallPhase::Body),
+            slow(CallPhase::Head),
+        ];
+        assert!(!unknown.iter().any(UpstreamFault::was_not_processed));
     }
 }

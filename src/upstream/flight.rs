@@ -7,36 +7,36 @@ use std::io;
 
 use tokio::sync::watch;
 
-use super::Fault;
+use super::UpstreamFault;
 
-type Outcome = Option<Result<(), Fault>>;
+type OpeningOutcome = Option<Result<(), UpstreamFault>>;
 
 /// Where the attempt reports.
-pub(super) struct Flight(watch::Sender<Outcome>);
+pub(super) struct OpeningFlight(watch::Sender<OpeningOutcome>);
 
 /// Where the calls wait.
 #[derive(Clone)]
-pub(super) struct Landing(watch::Receiver<Outcome>);
+pub(super) struct OpeningWaiters(watch::Receiver<OpeningOutcome>);
 
-impl Flight {
-    pub(super) fn new() -> (Self, Landing) {
+impl OpeningFlight {
+    pub(super) fn new() -> (Self, OpeningWaiters) {
         let (tell, hear) = watch::channel(None);
-        (Self(tell), Landing(hear))
+        (Self(tell), OpeningWaiters(hear))
     }
 
-    pub(super) fn land(self, outcome: Result<(), Fault>) {
+    pub(super) fn land(self, outcome: Result<(), UpstreamFault>) {
         self.0.send_replace(Some(outcome));
     }
 }
 
-impl Landing {
+impl OpeningWaiters {
     /// False for an attempt that is over, or whose task is gone without a word.
     pub(super) fn is_awaited(&self) -> bool {
         self.0.has_changed().is_ok()
     }
 
-    pub(super) async fn outcome(mut self) -> Result<(), Fault> {
-        let lost = Err(Fault::Connect(io::ErrorKind::Interrupted));
+    pub(super) async fn outcome(mut self) -> Result<(), UpstreamFault> {
+        let lost = Err(UpstreamFault::Connect(io::ErrorKind::Interrupted));
         match self.0.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or(lost),
             Err(_) => lost,

@@ -6,11 +6,11 @@
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::Fault;
+use super::UpstreamFault;
 
 /// Whether the connection may carry another call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Reuse {
+pub(super) enum ConnectionReuse {
     /// Its framing was doubtful: what follows on it might be another reply, or a part of this one.
     Never,
     Possible,
@@ -18,50 +18,54 @@ pub(super) enum Reuse {
 
 /// # Errors
 /// Two readers could take the reply for different ones.
-pub(super) fn mend(status: StatusCode, headers: &mut HeaderMap) -> Result<Reuse, Fault> {
+pub(super) fn mend(status: StatusCode, headers: &mut HeaderMap) -> Result<ConnectionReuse, UpstreamFault> {
     let length = length(headers)?;
     let is_chunked = is_chunked(headers)?;
     headers.remove(CONTENT_LENGTH);
     // Neither belongs to a reply that has no body by its status (RFC 9110, section 8.6; RFC 9112, section 6.1). hyper
     // reads none, so that what the server sends after it would be taken for the next reply.
     if status == StatusCode::NO_CONTENT {
-        return Ok(if is_chunked || length.is_some_and(|length| length > 0) { Reuse::Never } else { Reuse::Possible });
+        return Ok(if is_chunked || length.is_some_and(|length| length > 0) {
+            ConnectionReuse::Never
+        } else {
+            ConnectionReuse::Possible
+        });
     }
     match length {
         // Transfer-Encoding was followed, and the length is a lie (RFC 9112, section 6.3).
-        Some(_) if is_chunked => Ok(Reuse::Never),
+        Some(_) if is_chunked => Ok(ConnectionReuse::Never),
         Some(length) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-            Ok(Reuse::Possible)
+            Ok(ConnectionReuse::Possible)
         }
-        None => Ok(Reuse::Possible),
+        None => Ok(ConnectionReuse::Possible),
     }
 }
 
 /// One value, however often it is said (RFC 9110, section 8.6).
-fn length(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
+fn length(headers: &HeaderMap) -> Result<Option<u64>, UpstreamFault> {
     let mut found = None;
     let values = headers.get_all(CONTENT_LENGTH).iter();
     for digits in values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii) {
         if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-            return Err(Fault::Malformed);
+            return Err(UpstreamFault::Malformed);
         }
         let length = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u64>().ok());
-        let length = length.ok_or(Fault::Malformed)?;
+        let length = length.ok_or(UpstreamFault::Malformed)?;
         if found.replace(length).is_some_and(|before| before != length) {
-            return Err(Fault::Malformed);
+            return Err(UpstreamFault::Malformed);
         }
     }
     Ok(found)
 }
 
 /// No other coding was asked for, and none is undone here (RFC 9112, section 7.4).
-fn is_chunked(headers: &HeaderMap) -> Result<bool, Fault> {
+fn is_chunked(headers: &HeaderMap) -> Result<bool, UpstreamFault> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(false),
         (Some(only), None) if only.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(true),
-        (Some(_), _) => Err(Fault::Malformed),
+        (Some(_), _) => Err(UpstreamFault::Malformed),
     }
 }
 
@@ -72,11 +76,12 @@ mod tests {
     use super::*;
     use crate::tests::cost;
 
-    type Row = (u16, &'static [(&'static str, &'static str)], Result<(Option<&'static str>, Reuse), Fault>);
+    type Row =
+        (u16, &'static [(&'static str, &'static str)], Result<(Option<&'static str>, ConnectionReuse), UpstreamFault>);
 
     #[test]
     fn a_reply_has_one_length_or_is_chunked() {
-        use Reuse::{Never, Possible};
+        use ConnectionReuse::{Never, Possible};
         const CL: &str = "content-length";
         const TE: &str = "transfer-encoding";
         let rows: &[Row] = &[
@@ -86,23 +91,23 @@ mod tests {
             (200, &[(CL, "1,1 ,\t1"), (CL, "1")], Ok((Some("1"), Possible))),
             (200, &[(CL, "007, 7")], Ok((Some("7"), Possible))),
             (304, &[(CL, "5, 5")], Ok((Some("5"), Possible))),
-            (200, &[(CL, "1, 2")], Err(Fault::Malformed)),
-            (304, &[(CL, "1"), (CL, "2")], Err(Fault::Malformed)),
-            (200, &[(CL, "1,")], Err(Fault::Malformed)),
-            (200, &[(CL, "")], Err(Fault::Malformed)),
-            (200, &[(CL, "+1")], Err(Fault::Malformed)),
-            (200, &[(CL, "1 1")], Err(Fault::Malformed)),
-            (200, &[(CL, "18446744073709551616")], Err(Fault::Malformed)),
+            (200, &[(CL, "1, 2")], Err(UpstreamFault::Malformed)),
+            (304, &[(CL, "1"), (CL, "2")], Err(UpstreamFault::Malformed)),
+            (200, &[(CL, "1,")], Err(UpstreamFault::Malformed)),
+            (200, &[(CL, "")], Err(UpstreamFault::Malformed)),
+            (200, &[(CL, "+1")], Err(UpstreamFault::Malformed)),
+            (200, &[(CL, "1 1")], Err(UpstreamFault::Malformed)),
+            (200, &[(CL, "18446744073709551616")], Err(UpstreamFault::Malformed)),
             (200, &[(TE, "chunked")], Ok((None, Possible))),
             (200, &[(TE, " Chunked")], Ok((None, Possible))),
             (200, &[(TE, "chunked"), (CL, "5")], Ok((None, Never))),
-            (200, &[(TE, "chunked"), (CL, "5, 6")], Err(Fault::Malformed)),
-            (200, &[(TE, "chunked, chunked")], Err(Fault::Malformed)),
-            (200, &[(TE, "chunked"), (TE, "chunked")], Err(Fault::Malformed)),
-            (200, &[(TE, "gzip, chunked")], Err(Fault::Malformed)),
-            (200, &[(TE, "chunked, gzip")], Err(Fault::Malformed)),
-            (200, &[(TE, "identity")], Err(Fault::Malformed)),
-            (200, &[(TE, "")], Err(Fault::Malformed)),
+            (200, &[(TE, "chunked"), (CL, "5, 6")], Err(UpstreamFault::Malformed)),
+            (200, &[(TE, "chunked, chunked")], Err(UpstreamFault::Malformed)),
+            (200, &[(TE, "chunked"), (TE, "chunked")], Err(UpstreamFault::Malformed)),
+            (200, &[(TE, "gzip, chunked")], Err(UpstreamFault::Malformed)),
+            (200, &[(TE, "chunked, gzip")], Err(UpstreamFault::Malformed)),
+            (200, &[(TE, "identity")], Err(UpstreamFault::Malformed)),
+            (200, &[(TE, "")], Err(UpstreamFault::Malformed)),
             (204, &[(CL, "0")], Ok((None, Possible))),
             (204, &[(CL, "5")], Ok((None, Never))),
             (204, &[(TE, "chunked")], Ok((None, Never))),

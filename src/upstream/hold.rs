@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use tokio::time::sleep;
 
-use super::{Call, Fault, Phase, Pool, Reply, Streamed};
+use super::{CallPhase, ConnectionPool, Streamed, UpstreamCall, UpstreamFault, UpstreamReply};
 use crate::ids::random_u64;
 
 /// Between two attempts: from the first to the longest, each time doubled.
@@ -22,11 +22,11 @@ const ATTEMPT_MIN: Duration = Duration::from_millis(250);
 
 /// For how long a call is held, and what for.
 #[derive(Clone, Copy)]
-pub struct Hold<'a> {
+pub struct CallHold<'a> {
     /// Longest time of one attempt.
     pub attempt: Duration,
     /// Told when a server that cannot be reached is first waited for.
-    pub begins: Option<&'a (dyn Fn(&Fault) + Sync)>,
+    pub begins: Option<&'a (dyn Fn(&UpstreamFault) + Sync)>,
     /// A reply of 502, 503 or 504 is asked again, too.
     pub gateway_errors: bool,
     /// Also while no connection comes about. Where one came about, and did not take the call, it is asked again in any
@@ -37,49 +37,54 @@ pub struct Hold<'a> {
 }
 
 /// How a call that was held ended, and how often it was made again.
-pub struct Held<T> {
+pub struct HeldOutcome<T> {
     pub again: u32,
-    pub outcome: Result<T, Fault>,
+    pub outcome: Result<T, UpstreamFault>,
 }
 
-impl Fault {
+impl UpstreamFault {
     /// Nothing of the request was processed, and a moment later it may be: the server is restarted, or its name is
     /// looked up anew. Trust does not come by waiting, and our own limit is there to shed calls.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Refused | Self::Resolve | Self::Slow { phase: Phase::Connect } => true,
+            Self::Connect(_) | Self::Refused | Self::Resolve | Self::Slow { phase: CallPhase::Connect } => true,
             Self::Busy
             | Self::Malformed
             | Self::Reset
-            | Self::Slow { phase: Phase::Body | Phase::Head }
+            | Self::Slow { phase: CallPhase::Body | CallPhase::Head }
             | Self::Tls(_)
             | Self::TooLarge => false,
         }
     }
 }
 
-impl Pool {
-    /// As [`Pool::send`], but held. The deadline of `call` is not looked at.
-    pub async fn send_held(&self, call: Call<'_>, hold: Hold<'_>) -> Held<Reply> {
+impl ConnectionPool {
+    /// As [`ConnectionPool::send`], but held. The deadline of `call` is not looked at.
+    pub async fn send_held(&self, call: UpstreamCall<'_>, hold: CallHold<'_>) -> HeldOutcome<UpstreamReply> {
         self.hold(call, hold, |call| self.send(call), |reply| reply.status).await
     }
 
-    /// As [`Pool::stream`], but held. The deadline of `call` is not looked at.
-    pub async fn stream_held(&self, call: Call<'_>, idle: Duration, hold: Hold<'_>) -> Held<Streamed> {
+    /// As [`ConnectionPool::stream`], but held. The deadline of `call` is not looked at.
+    pub async fn stream_held(
+        &self,
+        call: UpstreamCall<'_>,
+        idle: Duration,
+        hold: CallHold<'_>,
+    ) -> HeldOutcome<Streamed> {
         self.hold(call, hold, |call| self.stream(call, idle), |reply| reply.status).await
     }
 
-    pub(super) async fn hold<'a, T, F: Future<Output = Result<T, Fault>>>(
+    pub(super) async fn hold<'a, T, F: Future<Output = Result<T, UpstreamFault>>>(
         &self,
-        call: Call<'a>,
-        hold: Hold<'_>,
-        send: impl Fn(Call<'a>) -> F,
+        call: UpstreamCall<'a>,
+        hold: CallHold<'_>,
+        send: impl Fn(UpstreamCall<'a>) -> F,
         status: impl Fn(&T) -> StatusCode,
-    ) -> Held<T> {
+    ) -> HeldOutcome<T> {
         let mut again = 0;
         loop {
             let deadline = hold.until.min(self.now() + hold.attempt);
-            let outcome = send(Call { deadline, ..call.clone() }).await;
+            let outcome = send(UpstreamCall { deadline, ..call.clone() }).await;
             let may_pass = match &outcome {
                 Ok(reply) => hold.gateway_errors && is_gateway_error(status(reply)),
                 Err(fault) => (hold.unreachable || fault.is_not_taken()) && fault.may_pass(),
@@ -87,7 +92,7 @@ impl Pool {
             let turned_away = matches!(&outcome, Err(fault) if fault.is_not_taken());
             let pause = pause(again, if turned_away { PAUSE_TURNED_AWAY } else { PAUSE_MAX }, random_u64());
             if !may_pass || self.now() + pause + ATTEMPT_MIN > hold.until {
-                return Held { again, outcome };
+                return HeldOutcome { again, outcome };
             }
             if let (0, Err(fault), Some(begins)) = (again, &outcome, hold.begins) {
                 begins(fault);
@@ -128,19 +133,19 @@ mod tests {
     #[test]
     fn only_what_was_not_processed_may_be_asked_again() {
         let faults = [
-            Fault::Busy,
-            Fault::Connect(std::io::ErrorKind::ConnectionRefused),
-            Fault::Malformed,
-            Fault::Refused,
-            Fault::Reset,
-            Fault::Resolve,
-            Fault::Slow { phase: Phase::Body },
-            Fault::Slow { phase: Phase::Connect },
-            Fault::Slow { phase: Phase::Head },
-            Fault::Tls(String::new()),
-            Fault::TooLarge,
+            UpstreamFault::Busy,
+            UpstreamFault::Connect(std::io::ErrorKind::ConnectionRefused),
+            UpstreamFault::Malformed,
+            UpstreamFault::Refused,
+            UpstreamFault::Reset,
+            UpstreamFault::Resolve,
+            UpstreamFault::Slow { phase: CallPhase::Body },
+            UpstreamFault::Slow { phase: CallPhase::Connect },
+            UpstreamFault::Slow { phase: CallPhase::Head },
+            UpstreamFault::Tls(String::new()),
+            UpstreamFault::TooLarge,
         ];
-        let held: Vec<_> = faults.iter().filter(|fault| fault.may_pass()).map(Fault::to_string).collect();
+        let held: Vec<_> = faults.iter().filter(|fault| fault.may_pass()).map(UpstreamFault::to_string).collect();
         assert!(faults.iter().all(|fault| !fault.may_pass() || fault.was_not_processed()));
         assert_eq!(held.len(), 4, "{held:?}");
     }

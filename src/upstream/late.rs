@@ -10,33 +10,33 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{timeout, timeout_at};
 
-use super::hold::{Held, Hold};
+use super::hold::{CallHold, HeldOutcome};
 use super::progress::Progress;
-use super::{Call, Fault, Pool, Reply};
+use super::{ConnectionPool, UpstreamCall, UpstreamFault, UpstreamReply};
 
 /// Late replies that one runtime waits for. A quarter of the calls that may be under way to one server: the others
 /// stay for those whose callers wait.
 pub(super) const MAX_LATE: usize = if cfg!(test) { 8 } else { 256 };
 
 /// The reply to a call that was given up, if it comes after all. Dropped, it is waited for no more.
-pub struct LateReply(oneshot::Receiver<Reply>);
+pub struct LateReply(oneshot::Receiver<UpstreamReply>);
 
 impl LateReply {
     /// Nothing where none has come in time.
-    pub async fn reply(self) -> Option<Reply> {
+    pub async fn reply(self) -> Option<UpstreamReply> {
         self.0.await.ok()
     }
 }
 
-impl Pool {
-    /// As [`Pool::send_held`]. Where the request was sent and its reply did not come in time, that is waited for
+impl ConnectionPool {
+    /// As [`ConnectionPool::send_held`]. Where the request was sent and its reply did not come in time, that is waited for
     /// `patience` longer.
     pub async fn send_held_patiently(
         &self,
-        call: Call<'_>,
-        hold: Hold<'_>,
+        call: UpstreamCall<'_>,
+        hold: CallHold<'_>,
         patience: Duration,
-    ) -> (Held<Reply>, Option<LateReply>) {
+    ) -> (HeldOutcome<UpstreamReply>, Option<LateReply>) {
         // Set by the last attempt alone: what was sent is not asked again.
         let late = Mutex::new(None);
         let send = |call| async {
@@ -49,16 +49,20 @@ impl Pool {
     }
 
     /// In a task of its own from the start: what was sent must not be lost with its caller's waiting.
-    async fn send_patiently(&self, call: Call<'_>, patience: Duration) -> (Result<Reply, Fault>, Option<LateReply>) {
+    async fn send_patiently(
+        &self,
+        call: UpstreamCall<'_>,
+        patience: Duration,
+    ) -> (Result<UpstreamReply, UpstreamFault>, Option<LateReply>) {
         let (now, progress) = (self.now(), Progress::default());
         if call.deadline <= now {
             return (Err(progress.slow()), None);
         }
         let (tell, told) = oneshot::channel();
-        let Call { body, deadline, endpoint, headers, method, path_and_query, reply_max } = call;
+        let UpstreamCall { body, deadline, endpoint, headers, method, path_and_query, reply_max } = call;
         let (endpoint, pool) = (endpoint.clone(), self.clone());
         self.tasks().spawn(async move {
-            let call = Call { body, deadline, endpoint: &endpoint, headers, method, path_and_query, reply_max };
+            let call = UpstreamCall { body, deadline, endpoint: &endpoint, headers, method, path_and_query, reply_max };
             let mut exchange = pin!(pool.exchange(call, now, &progress));
             if let Ok(outcome) = timeout_at(deadline.into(), &mut exchange).await {
                 let _gone = tell.send((outcome, None));
@@ -83,6 +87,6 @@ impl Pool {
             }
         });
         // A task ends without a word only with its runtime.
-        told.await.unwrap_or((Err(Fault::Reset), None))
+        told.await.unwrap_or((Err(UpstreamFault::Reset), None))
     }
 }

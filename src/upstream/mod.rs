@@ -1,7 +1,7 @@
 //! Outgoing HTTP, for the license servers and the authorities alike.
 //!
-//! Owns the connections to them: a [`Pool`] per runtime sends one fresh [`Call`] at a time and
-//! collects its [`Reply`] within a deadline and a size. Never passes a player's request through,
+//! Owns the connections to them: a [`ConnectionPool`] per runtime sends one fresh [`UpstreamCall`] at a time and
+//! collects its [`UpstreamReply`] within a deadline and a size. Never passes a player's request through,
 //! follows no redirect, decodes no body, and repeats nothing that may have been processed (but what is idempotent).
 //! Called by `authority` and `gateway`; what a status means is theirs to say.
 
@@ -29,24 +29,24 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 
-pub use self::fault::{Fault, Phase};
-pub use self::hold::{Held, Hold};
+pub use self::fault::{CallPhase, UpstreamFault};
+pub use self::hold::{CallHold, HeldOutcome};
 pub use self::hop::strip as strip_hop_by_hop;
 pub use self::late::LateReply;
-pub use self::pool::Pool;
+pub use self::pool::ConnectionPool;
 pub use self::transfer::{Streamed, Transfer};
 pub use self::trust::{Pins, Trust, TrustFault};
-use crate::config::Endpoint;
+use crate::config::EndpointUrl;
 
 /// One request. `Host` comes from the endpoint and `Content-Length` from the body, whatever
 /// `headers` says; hop-by-hop headers in it are dropped.
 #[derive(Clone)]
-pub struct Call<'a> {
+pub struct UpstreamCall<'a> {
     pub body: Bytes,
     /// For everything: opening a connection, sending, and the reply's last byte.
     pub deadline: Instant,
     /// Names the server; its path and query are not used.
-    pub endpoint: &'a Endpoint,
+    pub endpoint: &'a EndpointUrl,
     pub headers: HeaderMap,
     pub method: Method,
     pub path_and_query: PathAndQuery,
@@ -55,7 +55,7 @@ pub struct Call<'a> {
 }
 
 /// A whole reply, without hop-by-hop headers. The body is as the server encoded it.
-pub struct Reply {
+pub struct UpstreamReply {
     pub body: Bytes,
     pub headers: HeaderMap,
     pub status: StatusCode,

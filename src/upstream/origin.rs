@@ -15,11 +15,11 @@ use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
 use rustls::ClientConfig;
 
-use super::flight::Landing;
-use super::request::Target;
+use super::flight::OpeningWaiters;
+use super::request::RequestTarget;
 use super::wire::Wire;
-use super::{Fault, connect};
-use crate::config::Endpoint;
+use super::{UpstreamFault, connect};
+use crate::config::EndpointUrl;
 use crate::task::Tasks;
 
 const IDLE_MAX: usize = 64;
@@ -28,28 +28,28 @@ const IDLE_TIME: Duration = Duration::from_secs(60);
 
 pub(super) struct Origin {
     calls: AtomicUsize,
-    endpoint: Endpoint,
-    pub(super) target: Target,
+    endpoint: EndpointUrl,
+    pub(super) target: RequestTarget,
     tls: Option<Arc<ClientConfig>>,
-    stock: Mutex<Stock>,
+    stock: Mutex<ConnectionStock>,
 }
 
 #[derive(Default)]
-struct Stock {
-    flight: Option<Landing>,
+struct ConnectionStock {
+    flight: Option<OpeningWaiters>,
     /// Oldest first, all for less than [`IDLE_TIME`] when last looked at.
-    idle: VecDeque<Idle>,
-    shared: Option<Shared>,
+    idle: VecDeque<IdleConnection>,
+    shared: Option<SharedConnection>,
     /// By the last handshake: connections carry one call at a time, so calls may open their own.
     speaks_http1: bool,
 }
 
-struct Idle {
+struct IdleConnection {
     sender: http1::SendRequest<Full<Bytes>>,
     since: Instant,
 }
 
-struct Shared {
+struct SharedConnection {
     /// Which connection it is.
     number: u64,
     sender: http2::SendRequest<Full<Bytes>>,
@@ -57,33 +57,33 @@ struct Shared {
 }
 
 /// What to do for a connection to an origin that may speak HTTP/2.
-pub(super) enum Boarding {
+pub(super) enum ConnectionBoarding {
     /// Open it, as the one who does, and then [`Origin::land`].
     Open,
     Ride(Wire),
-    Wait(Landing),
+    Wait(OpeningWaiters),
 }
 
 /// Counts one call while it lasts.
-pub(super) struct Place(Arc<Origin>);
+pub(super) struct OriginPlace(Arc<Origin>);
 
 impl Origin {
     /// Fails only for a host that fits into no `Host` header.
-    pub(super) fn new(endpoint: &Endpoint, tls: Option<Arc<ClientConfig>>) -> Result<Self, Fault> {
-        let host = HeaderValue::from_str(endpoint.authority()).map_err(|_| Fault::Resolve)?;
-        let authority: Authority = endpoint.authority().parse().map_err(|_| Fault::Resolve)?;
-        let stock = Stock { speaks_http1: tls.is_none(), ..Stock::default() };
+    pub(super) fn new(endpoint: &EndpointUrl, tls: Option<Arc<ClientConfig>>) -> Result<Self, UpstreamFault> {
+        let host = HeaderValue::from_str(endpoint.authority()).map_err(|_| UpstreamFault::Resolve)?;
+        let authority: Authority = endpoint.authority().parse().map_err(|_| UpstreamFault::Resolve)?;
+        let stock = ConnectionStock { speaks_http1: tls.is_none(), ..ConnectionStock::default() };
         Ok(Self {
             calls: AtomicUsize::new(0),
             endpoint: endpoint.clone(),
-            target: Target { authority, host },
+            target: RequestTarget { authority, host },
             tls,
             stock: Mutex::new(stock),
         })
     }
 
     /// Scheme, host and port as they are written.
-    pub(super) fn is_at(&self, endpoint: &Endpoint) -> bool {
+    pub(super) fn is_at(&self, endpoint: &EndpointUrl) -> bool {
         self.tls.is_some() == endpoint.tls() && self.endpoint.authority() == endpoint.authority()
     }
 
@@ -92,9 +92,9 @@ impl Origin {
         self.tls.as_ref().map(Arc::as_ptr) == tls.map(Arc::as_ptr)
     }
 
-    pub(super) fn enter(self: &Arc<Self>, calls_max: usize) -> Result<Place, Fault> {
-        let place = Place(Arc::clone(self));
-        if self.calls.fetch_add(1, Ordering::Relaxed) >= calls_max { Err(Fault::Busy) } else { Ok(place) }
+    pub(super) fn enter(self: &Arc<Self>, calls_max: usize) -> Result<OriginPlace, UpstreamFault> {
+        let place = OriginPlace(Arc::clone(self));
+        if self.calls.fetch_add(1, Ordering::Relaxed) >= calls_max { Err(UpstreamFault::Busy) } else { Ok(place) }
     }
 
     /// A connection that was kept and still lives, as far as can be known.
@@ -113,7 +113,7 @@ impl Origin {
 
     pub(super) fn keep(&self, wire: &Wire, now: Instant) {
         if let Wire::Http2(sender, number) = wire {
-            self.stock().shared = Some(Shared { number: *number, sender: sender.clone(), used: now });
+            self.stock().shared = Some(SharedConnection { number: *number, sender: sender.clone(), used: now });
         }
     }
 
@@ -129,20 +129,20 @@ impl Origin {
         while stock.idle.front().is_some_and(|oldest| oldest.is_old(now) || stock.idle.len() >= IDLE_MAX) {
             stock.idle.pop_front();
         }
-        stock.idle.push_back(Idle { sender, since: now });
+        stock.idle.push_back(IdleConnection { sender, since: now });
     }
 
     /// Asks for a connection without opening one that another call is already opening.
-    pub(super) fn board(&self, now: Instant, landing: impl FnOnce() -> Landing) -> Boarding {
+    pub(super) fn board(&self, now: Instant, landing: impl FnOnce() -> OpeningWaiters) -> ConnectionBoarding {
         let mut stock = self.stock();
         if let Some(wire) = stock.take(now) {
-            return Boarding::Ride(wire);
+            return ConnectionBoarding::Ride(wire);
         }
         match &stock.flight {
-            Some(flight) if flight.is_awaited() => Boarding::Wait(flight.clone()),
+            Some(flight) if flight.is_awaited() => ConnectionBoarding::Wait(flight.clone()),
             _ => {
                 stock.flight = Some(landing());
-                Boarding::Open
+                ConnectionBoarding::Open
             }
         }
     }
@@ -152,7 +152,7 @@ impl Origin {
         self.stock().flight = None;
     }
 
-    pub(super) async fn connect(&self, tasks: &Tasks) -> Result<Wire, Fault> {
+    pub(super) async fn connect(&self, tasks: &Tasks) -> Result<Wire, UpstreamFault> {
         let (host, port) = (self.endpoint.host(), self.endpoint.port());
         let stream = connect::tcp(host, port).await?;
         let Some(config) = &self.tls else { return Wire::http1(stream, tasks).await };
@@ -164,7 +164,7 @@ impl Origin {
 
     /// Over HTTP/1.1, where a server answers a head that is too large for it; else over an HTTP/2 connection that nobody
     /// else gets.
-    pub(super) async fn connect_alone(&self, tasks: &Tasks) -> Result<Wire, Fault> {
+    pub(super) async fn connect_alone(&self, tasks: &Tasks) -> Result<Wire, UpstreamFault> {
         let Some(config) = &self.tls else { return self.connect(tasks).await };
         let mut http1 = ClientConfig::clone(config);
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -172,7 +172,7 @@ impl Origin {
         let stream = connect::tcp(host, port).await?;
         match connect::tls(stream, host, Arc::new(http1)).await {
             Ok(stream) => Wire::http1(stream, tasks).await,
-            Err(Fault::Tls(_)) => self.connect(tasks).await,
+            Err(UpstreamFault::Tls(_)) => self.connect(tasks).await,
             Err(fault) => Err(fault),
         }
     }
@@ -182,7 +182,7 @@ impl Origin {
         let calls = self.calls.load(Ordering::Relaxed);
         let mut stock = self.stock();
         stock.idle.retain(|idle| now.saturating_duration_since(idle.since) < rest);
-        let shared_in_use = |shared: &Shared| calls > 0 || now.saturating_duration_since(shared.used) < rest;
+        let shared_in_use = |shared: &SharedConnection| calls > 0 || now.saturating_duration_since(shared.used) < rest;
         stock.shared = stock.shared.take().filter(shared_in_use);
         calls == 0 && stock.idle.is_empty() && stock.shared.is_none() && stock.flight.is_none()
     }
@@ -192,13 +192,13 @@ impl Origin {
         self.stock().idle.len()
     }
 
-    fn stock(&self) -> MutexGuard<'_, Stock> {
+    fn stock(&self) -> MutexGuard<'_, ConnectionStock> {
         // Every change is one push, pop or store, so that a panic elsewhere leaves nothing half done.
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Stock {
+impl ConnectionStock {
     fn take(&mut self, now: Instant) -> Option<Wire> {
         if let Some(shared) = &mut self.shared {
             if !shared.sender.is_closed() && now.saturating_duration_since(shared.used) < IDLE_TIME {
@@ -220,19 +220,19 @@ impl Stock {
     }
 }
 
-impl Idle {
+impl IdleConnection {
     fn is_old(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= IDLE_TIME
     }
 }
 
-impl Place {
+impl OriginPlace {
     pub(super) fn origin(&self) -> &Arc<Origin> {
         &self.0
     }
 }
 
-impl Drop for Place {
+impl Drop for OriginPlace {
     fn drop(&mut self) {
         self.0.calls.fetch_sub(1, Ordering::Relaxed);
     }

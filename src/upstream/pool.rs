@@ -18,15 +18,15 @@ use hyper::client::conn::http1;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout, timeout_at};
 
-use super::flight::Flight;
-use super::framing::Reuse;
+use super::flight::OpeningFlight;
+use super::framing::ConnectionReuse;
 use super::late::MAX_LATE;
-use super::origin::{Boarding, Origin, Place};
+use super::origin::{ConnectionBoarding, Origin, OriginPlace};
 use super::progress::Progress;
-use super::wire::{Unanswered, Wire};
-use super::{Call, Fault, Phase, Reply, Trust, reply, request};
+use super::wire::{UnansweredCall, Wire};
+use super::{CallPhase, Trust, UpstreamCall, UpstreamFault, UpstreamReply, reply, request};
 use crate::clock::Clock;
-use crate::config::Endpoint;
+use crate::config::EndpointUrl;
 use crate::task::Tasks;
 
 /// Calls under way to one origin, from one runtime. Beyond it, calls are shed.
@@ -42,9 +42,9 @@ const SETTLE: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_millis(250);
 
 #[derive(Clone)]
-pub struct Pool(Arc<Inner>);
+pub struct ConnectionPool(Arc<PoolInner>);
 
-struct Inner {
+struct PoolInner {
     calls_max: usize,
     clock: Clock,
     /// Nothing is kept any more.
@@ -57,13 +57,13 @@ struct Inner {
     watched: AtomicBool,
 }
 
-impl Pool {
+impl ConnectionPool {
     pub fn new(tasks: Tasks, clock: Clock, trust: Trust) -> Self {
         Self::with_calls_max(tasks, clock, trust, CALLS_MAX)
     }
 
     pub(crate) fn with_calls_max(tasks: Tasks, clock: Clock, trust: Trust, calls_max: usize) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(PoolInner {
             calls_max,
             clock,
             closed: AtomicBool::new(false),
@@ -78,11 +78,11 @@ impl Pool {
     /// Sends one request and collects its reply.
     ///
     /// # Errors
-    /// One [`Fault`] per way in which no whole reply came within the call's bounds.
+    /// One [`UpstreamFault`] per way in which no whole reply came within the call's bounds.
     ///
     /// # Cancel safety
     /// The call is given up where it stands; what the server has seen of it stays seen.
-    pub async fn send(&self, call: Call<'_>) -> Result<Reply, Fault> {
+    pub async fn send(&self, call: UpstreamCall<'_>) -> Result<UpstreamReply, UpstreamFault> {
         let now = self.0.clock.now();
         let progress = Progress::default();
         if call.deadline <= now {
@@ -95,12 +95,17 @@ impl Pool {
         }
     }
 
-    pub(super) async fn exchange(&self, call: Call<'_>, now: Instant, progress: &Progress) -> Result<Reply, Fault> {
+    pub(super) async fn exchange(
+        &self,
+        call: UpstreamCall<'_>,
+        now: Instant,
+        progress: &Progress,
+    ) -> Result<UpstreamReply, UpstreamFault> {
         let reply_max = call.reply_max;
         let (response, place, wire) = self.ask(call, now, progress).await?;
-        progress.enter(Phase::Body);
+        progress.enter(CallPhase::Body);
         let (reply, reuse) = reply::collect(response, reply_max).await?;
-        if let (Wire::Http1(sender), Reuse::Possible) = (wire, reuse) {
+        if let (Wire::Http1(sender), ConnectionReuse::Possible) = (wire, reuse) {
             self.0.give_back(place.origin(), sender);
         }
         Ok(reply)
@@ -109,10 +114,10 @@ impl Pool {
     /// Up to the head of the reply.
     pub(super) async fn ask(
         &self,
-        call: Call<'_>,
+        call: UpstreamCall<'_>,
         now: Instant,
         progress: &Progress,
-    ) -> Result<(Response<Incoming>, Place, Wire), Fault> {
+    ) -> Result<(Response<Incoming>, OriginPlace, Wire), UpstreamFault> {
         let origin = self.0.origin(call.endpoint)?;
         let place = origin.enter(self.0.calls_max)?;
         let mut request = request::fresh(call.method, call.path_and_query, call.headers, call.body);
@@ -124,23 +129,23 @@ impl Pool {
         let (mut lost, mut sends, mut turned_away) = (None, 1, false);
         let response = loop {
             request::aim(&mut request, &origin.target, &wire);
-            progress.enter(Phase::Head);
+            progress.enter(CallPhase::Head);
             let idempotent = (kept && request.method().is_idempotent()).then(|| Box::new(request.clone()));
-            let Unanswered { fault, unprocessed } = match wire.send(request).await {
+            let UnansweredCall { fault, unprocessed } = match wire.send(request).await {
                 Ok(response) => break response,
                 Err(unanswered) => unanswered,
             };
             origin.retire(&wire);
-            turned_away |= fault == Fault::Refused;
-            let last = if turned_away && fault.was_not_processed() { Fault::Refused } else { fault.clone() };
+            turned_away |= fault == UpstreamFault::Refused;
+            let last = if turned_away && fault.was_not_processed() { UpstreamFault::Refused } else { fault.clone() };
             request = match (unprocessed, idempotent) {
                 _ if sends >= MAX_SENDS || lost.is_some() => return Err(lost.unwrap_or(last)),
                 (Some(request), _) => {
-                    progress.enter(Phase::Connect);
+                    progress.enter(CallPhase::Connect);
                     *request
                 }
                 // It may have been processed: no later failure may say that it was not.
-                (None, Some(request)) if fault == Fault::Reset => {
+                (None, Some(request)) if fault == UpstreamFault::Reset => {
                     lost = Some(fault);
                     *request
                 }
@@ -171,7 +176,7 @@ impl Pool {
 
     /// A new connection, or the HTTP/2 one that just came about; `alone`: one that no other call shares. Boxed, so that
     /// a call on a kept connection does not carry the room for a handshake.
-    async fn open(&self, origin: &Arc<Origin>, now: Instant, alone: bool) -> Result<Wire, Fault> {
+    async fn open(&self, origin: &Arc<Origin>, now: Instant, alone: bool) -> Result<Wire, UpstreamFault> {
         self.0.watch_for_stop();
         Box::pin(async {
             if alone {
@@ -181,14 +186,14 @@ impl Pool {
             if origin.speaks_http1() || self.0.closed.load(Ordering::Relaxed) {
                 return self.0.connect(origin).await;
             }
-            let (flight, landing) = Flight::new();
+            let (flight, landing) = OpeningFlight::new();
             match origin.board(now, || landing.clone()) {
-                Boarding::Ride(wire) => return Ok(wire),
-                Boarding::Open => {
+                ConnectionBoarding::Ride(wire) => return Ok(wire),
+                ConnectionBoarding::Open => {
                     self.0.take_off(Arc::clone(origin), flight);
                     landing.outcome().await?;
                 }
-                Boarding::Wait(landing) => landing.outcome().await?,
+                ConnectionBoarding::Wait(landing) => landing.outcome().await?,
             }
             // With HTTP/1.1 the one connection goes to whoever comes first.
             match origin.reuse(now) {
@@ -200,8 +205,8 @@ impl Pool {
     }
 }
 
-impl Inner {
-    fn origin(&self, endpoint: &Endpoint) -> Result<Arc<Origin>, Fault> {
+impl PoolInner {
+    fn origin(&self, endpoint: &EndpointUrl) -> Result<Arc<Origin>, UpstreamFault> {
         let tls = endpoint.tls().then(|| self.trust.config_for(endpoint));
         let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = origins.iter().position(|origin| origin.is_at(endpoint)) {
@@ -220,7 +225,7 @@ impl Inner {
         Ok(origin)
     }
 
-    async fn connect(&self, origin: &Origin) -> Result<Wire, Fault> {
+    async fn connect(&self, origin: &Origin) -> Result<Wire, UpstreamFault> {
         let wire = origin.connect(&self.tasks).await?;
         if !self.closed.load(Ordering::Relaxed) {
             origin.keep(&wire, self.clock.now());
@@ -229,7 +234,7 @@ impl Inner {
     }
 
     /// Detached: a call that gives up must not take the connection from those who wait with it.
-    fn take_off(self: &Arc<Self>, origin: Arc<Origin>, flight: Flight) {
+    fn take_off(self: &Arc<Self>, origin: Arc<Origin>, flight: OpeningFlight) {
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
             let outcome = inner.connect(&origin).await;
@@ -306,34 +311,34 @@ mod tests {
 
     use super::*;
 
-    impl Pool {
+    impl ConnectionPool {
         /// Whether a call at that time would go on a connection that was kept.
-        pub(in crate::upstream) fn reuses(&self, endpoint: &Endpoint, now: Instant) -> bool {
+        pub(in crate::upstream) fn reuses(&self, endpoint: &EndpointUrl, now: Instant) -> bool {
             self.0.origin(endpoint).is_ok_and(|origin| origin.reuse(now).is_some())
         }
     }
 
     type Connection = http1::Connection<TokioIo<DuplexStream>, Full<Bytes>>;
 
-    impl Pool {
-        pub(in crate::upstream) fn idle(&self, endpoint: &Endpoint) -> usize {
+    impl ConnectionPool {
+        pub(in crate::upstream) fn idle(&self, endpoint: &EndpointUrl) -> usize {
             self.0.origin(endpoint).map_or(0, |origin| origin.idle())
         }
     }
 
-    fn pool(calls_max: usize) -> Pool {
+    fn pool(calls_max: usize) -> ConnectionPool {
         let (tasks, _deaths) = Tasks::new();
-        Pool::with_calls_max(tasks, Clock, Trust::public().unwrap(), calls_max)
+        ConnectionPool::with_calls_max(tasks, Clock, Trust::public().unwrap(), calls_max)
     }
 
-    async fn server() -> (TcpListener, Endpoint) {
+    async fn server() -> (TcpListener, EndpointUrl) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = Endpoint::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let endpoint = EndpointUrl::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         (listener, endpoint)
     }
 
-    fn call(endpoint: &Endpoint) -> Call<'_> {
-        Call {
+    fn call(endpoint: &EndpointUrl) -> UpstreamCall<'_> {
+        UpstreamCall {
             body: Bytes::from_static(b"x"),
             deadline: Clock.now() + Duration::from_secs(20),
             endpoint,
@@ -345,7 +350,7 @@ mod tests {
     }
 
     /// A kept connection that looks alive, and what to drop for its death.
-    async fn plant(pool: &Pool, endpoint: &Endpoint, since: Instant) -> (Connection, DuplexStream) {
+    async fn plant(pool: &ConnectionPool, endpoint: &EndpointUrl, since: Instant) -> (Connection, DuplexStream) {
         let (near, far) = duplex(1024);
         let (mut sender, mut connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
         select! {
@@ -418,7 +423,7 @@ mod tests {
         select! {
             biased;
             _ = async { join!(biased; pool.send(one), pool.send(two)) } => panic!("nobody answers"),
-            shed = pool.send(three) => assert_eq!(shed.map(drop).unwrap_err(), Fault::Busy),
+            shed = pool.send(three) => assert_eq!(shed.map(drop).unwrap_err(), UpstreamFault::Busy),
         }
         let (first, second) = (listener.accept().await.unwrap(), listener.accept().await.unwrap());
         drop((first, second));
@@ -429,7 +434,7 @@ mod tests {
     async fn origins_that_are_quiet_are_forgotten() {
         let pool = pool(1);
         for port in 1..1000 {
-            let endpoint = Endpoint::parse(&format!("http://localhost:{port}")).unwrap();
+            let endpoint = EndpointUrl::parse(&format!("http://localhost:{port}")).unwrap();
             pool.0.origin(&endpoint).unwrap();
         }
         assert!(pool.0.origins.lock().unwrap().len() <= ORIGINS_KEPT);

@@ -2,30 +2,30 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::{Fault, Phase};
+use super::{CallPhase, UpstreamFault};
 
 #[derive(Debug, Default)]
 pub(super) struct Progress(AtomicU8);
 
 impl Progress {
-    pub(super) fn enter(&self, phase: Phase) {
+    pub(super) fn enter(&self, phase: CallPhase) {
         let number = match phase {
-            Phase::Connect => 0,
-            Phase::Head => 1,
-            Phase::Body => 2,
+            CallPhase::Connect => 0,
+            CallPhase::Head => 1,
+            CallPhase::Body => 2,
         };
         self.0.store(number, Ordering::Relaxed);
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> CallPhase {
         match self.0.load(Ordering::Relaxed) {
-            0 => Phase::Connect,
-            1 => Phase::Head,
-            _ => Phase::Body,
+            0 => CallPhase::Connect,
+            1 => CallPhase::Head,
+            _ => CallPhase::Body,
         }
     }
 
-    pub(super) fn slow(&self) -> Fault {
-        Fault::Slow { phase: self.phase() }
+    pub(super) fn slow(&self) -> UpstreamFault {
+        UpstreamFault::Slow { phase: self.phase() }
     }
 }

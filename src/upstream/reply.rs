@@ -8,48 +8,51 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
-use super::framing::{self, Reuse};
-use super::{Fault, Reply, hop};
+use super::framing::{self, ConnectionReuse};
+use super::{UpstreamFault, UpstreamReply, hop};
 
 /// The head of a reply, and its body still to be read.
-pub(super) struct Opened {
+pub(super) struct OpenedReply {
     pub(super) body: Incoming,
     pub(super) headers: HeaderMap,
-    pub(super) reuse: Reuse,
+    pub(super) reuse: ConnectionReuse,
     pub(super) status: StatusCode,
 }
 
 /// A body that says how long it is, and too long, is not read at all.
-pub(super) async fn collect(response: Response<Incoming>, max: usize) -> Result<(Reply, Reuse), Fault> {
-    let Opened { body, headers, reuse, status } = open(response)?;
+pub(super) async fn collect(
+    response: Response<Incoming>,
+    max: usize,
+) -> Result<(UpstreamReply, ConnectionReuse), UpstreamFault> {
+    let OpenedReply { body, headers, reuse, status } = open(response)?;
     let body = whole(body, max).await?;
-    Ok((Reply { body, headers, status }, reuse))
+    Ok((UpstreamReply { body, headers, status }, reuse))
 }
 
-pub(super) fn open(response: Response<Incoming>) -> Result<Opened, Fault> {
+pub(super) fn open(response: Response<Incoming>) -> Result<OpenedReply, UpstreamFault> {
     let (mut head, body) = response.into_parts();
     // We never ask for an upgrade.
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Fault::Malformed);
+        return Err(UpstreamFault::Malformed);
     }
     let reuse = framing::mend(head.status, &mut head.headers)?;
     hop::strip(&mut head.headers);
-    Ok(Opened { body, headers: head.headers, reuse, status: head.status })
+    Ok(OpenedReply { body, headers: head.headers, reuse, status: head.status })
 }
 
-async fn whole(mut body: Incoming, max: usize) -> Result<Bytes, Fault> {
+async fn whole(mut body: Incoming, max: usize) -> Result<Bytes, UpstreamFault> {
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if expected > max {
-        return Err(Fault::TooLarge);
+        return Err(UpstreamFault::TooLarge);
     }
     // Most replies are one chunk, which is passed on without a copy.
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while !body.is_end_stream() {
         let Some(frame) = body.frame().await else { break };
-        let Ok(chunk) = frame.map_err(|error| Fault::of(&error))?.into_data() else { continue };
+        let Ok(chunk) = frame.map_err(|error| UpstreamFault::of(&error))?.into_data() else { continue };
         if chunk.len() > max - first.len().max(rest.len()) {
-            return Err(Fault::TooLarge);
+            return Err(UpstreamFault::TooLarge);
         }
         if first.is_empty() && rest.is_empty() {
             first = chunk;

@@ -18,15 +18,15 @@ const HEAD_MAX: usize = 16 * 1024;
 /// What HTTP/2 counts for a field beside its name and value (RFC 9113, 6.5.2).
 const FIELD_COST: usize = 32;
 
-pub(super) type Outgoing = Request<Full<Bytes>>;
+pub(super) type UpstreamRequest = Request<Full<Bytes>>;
 
 /// What a request says about where it goes.
-pub(super) struct Target {
+pub(super) struct RequestTarget {
     pub(super) authority: Authority,
     pub(super) host: HeaderValue,
 }
 
-pub(super) fn fresh(method: Method, path: PathAndQuery, mut headers: HeaderMap, body: Bytes) -> Outgoing {
+pub(super) fn fresh(method: Method, path: PathAndQuery, mut headers: HeaderMap, body: Bytes) -> UpstreamRequest {
     hop::strip(&mut headers);
     headers.remove(EXPECT);
     if body.is_empty() && !matches!(method, Method::PATCH | Method::POST | Method::PUT) {
@@ -43,7 +43,7 @@ pub(super) fn fresh(method: Method, path: PathAndQuery, mut headers: HeaderMap, 
 
 /// Whether a server may end the connection for the size of the request's head, and with it what others have on that: a
 /// caller decides how long its tokens are.
-pub(super) fn has_large_head(request: &Outgoing) -> bool {
+pub(super) fn has_large_head(request: &UpstreamRequest) -> bool {
     let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
     let (longest, whole) = fields
@@ -52,7 +52,7 @@ pub(super) fn has_large_head(request: &Outgoing) -> bool {
 }
 
 /// Writes the target for this connection; again, when a request goes over to another one.
-pub(super) fn aim(request: &mut Outgoing, target: &Target, wire: &Wire) {
+pub(super) fn aim(request: &mut UpstreamRequest, target: &RequestTarget, wire: &Wire) {
     match wire {
         Wire::Http1(_) => {
             request.headers_mut().insert(HOST, target.host.clone());

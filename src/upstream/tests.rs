@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::clock::Clock;
-use crate::task::{Deaths, Tasks};
+use crate::task::{DeadTasks, Tasks};
 
 mod late;
 mod turned_away;
@@ -34,10 +34,10 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// A pool, and one server that it may call.
 struct Stage {
-    _deaths: Deaths,
-    endpoint: Endpoint,
+    _deaths: DeadTasks,
+    endpoint: EndpointUrl,
     listener: TcpListener,
-    pool: Pool,
+    pool: ConnectionPool,
     tasks: Tasks,
 }
 
@@ -48,14 +48,14 @@ impl Stage {
 
     async fn at(address: &str, scheme: &str, trust: Trust) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
-        let endpoint = Endpoint::parse(&format!("{scheme}://{}/", listener.local_addr().unwrap())).unwrap();
+        let endpoint = EndpointUrl::parse(&format!("{scheme}://{}/", listener.local_addr().unwrap())).unwrap();
         let (tasks, deaths) = Tasks::new();
-        let pool = Pool::new(tasks.clone(), Clock, trust);
+        let pool = ConnectionPool::new(tasks.clone(), Clock, trust);
         Self { _deaths: deaths, endpoint, listener, pool, tasks }
     }
 
-    fn call(&self, within: Duration) -> Call<'_> {
-        Call {
+    fn call(&self, within: Duration) -> UpstreamCall<'_> {
+        UpstreamCall {
             body: Bytes::from_static(b"challenge"),
             deadline: Clock.now() + within,
             endpoint: &self.endpoint,
@@ -66,7 +66,7 @@ impl Stage {
         }
     }
 
-    async fn send(&self) -> Result<Reply, Fault> {
+    async fn send(&self) -> Result<UpstreamReply, UpstreamFault> {
         self.pool.send(self.call(AMPLE)).await
     }
 
@@ -82,7 +82,7 @@ impl Stage {
         drop(stream.write_all(bytes.as_bytes()).await);
     }
 
-    async fn outcome_of(&self, bytes: &str) -> Result<Reply, Fault> {
+    async fn outcome_of(&self, bytes: &str) -> Result<UpstreamReply, UpstreamFault> {
         join!(self.send(), self.answer(bytes)).0
     }
 
@@ -135,7 +135,7 @@ async fn ended(stream: &mut TcpStream) {
     assert!(rest.is_empty(), "more was sent");
 }
 
-fn fault(outcome: Result<Reply, Fault>) -> Fault {
+fn fault(outcome: Result<UpstreamReply, UpstreamFault>) -> UpstreamFault {
     outcome.map(|reply| reply.status).unwrap_err()
 }
 
@@ -196,7 +196,7 @@ async fn a_request_that_was_written_is_never_repeated() {
     };
     let calls = async {
         stage.send().await.unwrap();
-        assert_eq!(fault(stage.send().await), Fault::Reset);
+        assert_eq!(fault(stage.send().await), UpstreamFault::Reset);
     };
     join!(calls, peer);
     stage.assert_no_other_connection();
@@ -247,7 +247,7 @@ async fn an_empty_body_has_a_length_where_the_method_expects_one() {
         (Method::PUT, true),
     ] {
         let stage = Stage::plain().await;
-        let call = Call { body: Bytes::new(), method: method.clone(), ..stage.call(AMPLE) };
+        let call = UpstreamCall { body: Bytes::new(), method: method.clone(), ..stage.call(AMPLE) };
         let peer = async { exchange(&mut stage.accept().await, "HTTP/1.1 204 No Content\r\n\r\n").await };
         let (reply, request) = join!(stage.pool.send(call), peer);
         assert_eq!(reply.unwrap().status, StatusCode::NO_CONTENT);
@@ -259,7 +259,7 @@ async fn an_empty_body_has_a_length_where_the_method_expects_one() {
 #[tokio::test]
 async fn a_reply_to_head_may_name_any_length() {
     let stage = Stage::plain().await;
-    let call = Call { body: Bytes::new(), method: Method::HEAD, ..stage.call(AMPLE) };
+    let call = UpstreamCall { body: Bytes::new(), method: Method::HEAD, ..stage.call(AMPLE) };
     let peer = stage.answer("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
     let reply = join!(stage.pool.send(call), peer).0.unwrap();
     assert_eq!((reply.headers["content-length"].as_bytes(), reply.body.len()), (b"1000".as_slice(), 0));
@@ -294,32 +294,32 @@ async fn informational_replies_are_skipped_and_redirects_are_not_followed() {
 async fn each_bad_reply_has_its_fault() {
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(257));
     let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "a".repeat(32 * 1024));
-    let rows: [(&str, Fault); 25] = [
-        ("", Fault::Reset),
-        ("HTTP/1.1 200 O", Fault::Reset),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", Fault::Reset),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc", Fault::Reset),
-        ("SSH-2.0-OpenSSH\r\n\r\n", Fault::Malformed),
-        ("HTTP/1.1 2x0 OK\r\n\r\n", Fault::Malformed),
-        ("HTTP/1.1 200 OK\r\nbad header\r\n\r\n", Fault::Malformed),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde", Fault::Malformed),
-        ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nabcde", Fault::Malformed),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", Fault::Malformed),
-        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", Fault::Malformed),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nabcde", Fault::Malformed),
-        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5, 6\r\n\r\n", Fault::Malformed),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", Fault::Malformed),
-        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Fault::Malformed),
-        ("HTTP/1.1 200 OK\r\n X: y\r\nContent-Length: 0\r\n\r\n", Fault::Malformed),
-        ("HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n", Fault::Malformed),
-        ("HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n", Fault::Malformed),
-        ("HTTP/1.1 200 OK\r\n: y\r\nContent-Length: 0\r\n\r\n", Fault::Malformed),
-        (&many, Fault::TooLarge),
-        (&long, Fault::TooLarge),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n", Fault::TooLarge),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n", Fault::TooLarge),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n", Fault::Reset),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", Fault::Malformed),
+    let rows: [(&str, UpstreamFault); 25] = [
+        ("", UpstreamFault::Reset),
+        ("HTTP/1.1 200 O", UpstreamFault::Reset),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", UpstreamFault::Reset),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc", UpstreamFault::Reset),
+        ("SSH-2.0-OpenSSH\r\n\r\n", UpstreamFault::Malformed),
+        ("HTTP/1.1 2x0 OK\r\n\r\n", UpstreamFault::Malformed),
+        ("HTTP/1.1 200 OK\r\nbad header\r\n\r\n", UpstreamFault::Malformed),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde", UpstreamFault::Malformed),
+        ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nabcde", UpstreamFault::Malformed),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", UpstreamFault::Malformed),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", UpstreamFault::Malformed),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nabcde", UpstreamFault::Malformed),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5, 6\r\n\r\n", UpstreamFault::Malformed),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", UpstreamFault::Malformed),
+        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", UpstreamFault::Malformed),
+        ("HTTP/1.1 200 OK\r\n X: y\r\nContent-Length: 0\r\n\r\n", UpstreamFault::Malformed),
+        ("HTTP/1.1 200 OK\r\nX: a\rb\r\nContent-Length: 0\r\n\r\n", UpstreamFault::Malformed),
+        ("HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n", UpstreamFault::Malformed),
+        ("HTTP/1.1 200 OK\r\n: y\r\nContent-Length: 0\r\n\r\n", UpstreamFault::Malformed),
+        (&many, UpstreamFault::TooLarge),
+        (&long, UpstreamFault::TooLarge),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n", UpstreamFault::TooLarge),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n", UpstreamFault::TooLarge),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n", UpstreamFault::Reset),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", UpstreamFault::Malformed),
     ];
     for (reply, expected) in rows {
         let stage = Stage::plain().await;
@@ -391,17 +391,17 @@ async fn a_body_may_be_as_large_as_allowed_and_not_a_byte_larger() {
     }
     for excess in [chunks(8, "1\r\nx\r\n"), counted(65), closed(65)] {
         let stage = Stage::plain().await;
-        assert_eq!(fault(stage.outcome_of(&excess).await), Fault::TooLarge, "{excess}");
+        assert_eq!(fault(stage.outcome_of(&excess).await), UpstreamFault::TooLarge, "{excess}");
     }
 }
 
 #[tokio::test]
 async fn a_slow_server_is_told_by_phase_and_its_connection_dropped() {
     let rows = [
-        ("", Phase::Head),
-        ("HTTP/1.1 200 OK\r\nContent-Le", Phase::Head),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Phase::Body),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", Phase::Body),
+        ("", CallPhase::Head),
+        ("HTTP/1.1 200 OK\r\nContent-Le", CallPhase::Head),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", CallPhase::Body),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", CallPhase::Body),
     ];
     let check = async |said, phase| {
         let stage = Stage::plain().await;
@@ -411,7 +411,7 @@ async fn a_slow_server_is_told_by_phase_and_its_connection_dropped() {
             ended(&mut stream).await;
         };
         let (outcome, ()) = join!(stage.pool.send(stage.call(SHORT)), peer);
-        assert_eq!(fault(outcome), Fault::Slow { phase }, "{said}");
+        assert_eq!(fault(outcome), UpstreamFault::Slow { phase }, "{said}");
     };
     all(rows.map(|(said, phase)| Box::pin(check(said, phase))).into()).await;
 }
@@ -420,17 +420,17 @@ async fn a_slow_server_is_told_by_phase_and_its_connection_dropped() {
 async fn opening_is_a_phase_of_its_own() {
     let stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
     // The handshake is never answered.
-    assert_eq!(fault(stage.pool.send(stage.call(SHORT)).await), Fault::Slow { phase: Phase::Connect });
+    assert_eq!(fault(stage.pool.send(stage.call(SHORT)).await), UpstreamFault::Slow { phase: CallPhase::Connect });
     let stage = Stage::plain().await;
-    let late = Call { deadline: Clock.now(), ..stage.call(SHORT) };
-    assert_eq!(fault(stage.pool.send(late).await), Fault::Slow { phase: Phase::Connect });
+    let late = UpstreamCall { deadline: Clock.now(), ..stage.call(SHORT) };
+    assert_eq!(fault(stage.pool.send(late).await), UpstreamFault::Slow { phase: CallPhase::Connect });
 
     stage.assert_no_other_connection();
 
     let mut stage = Stage::plain().await;
     // Its port is nobody's now.
     stage.listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    assert_eq!(fault(stage.send().await), Fault::Connect(ErrorKind::ConnectionRefused));
+    assert_eq!(fault(stage.send().await), UpstreamFault::Connect(ErrorKind::ConnectionRefused));
 }
 
 #[tokio::test]
@@ -486,7 +486,7 @@ async fn a_streamed_reply_that_is_dropped_or_breaks_off_takes_its_connection_alo
         stage.pool.stream(stage.call(AMPLE), AMPLE),
         stage.answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")
     );
-    assert_eq!(streamed.unwrap().body.collect().await.unwrap_err(), Fault::Reset);
+    assert_eq!(streamed.unwrap().body.collect().await.unwrap_err(), UpstreamFault::Reset);
     assert_eq!(stage.pool.idle(&stage.endpoint), 0);
 }
 
@@ -498,7 +498,7 @@ async fn a_streamed_reply_may_take_long_but_not_pause() {
         exchange(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok").await;
         stream
     });
-    assert_eq!(streamed.unwrap().body.collect().await.unwrap_err(), Fault::Slow { phase: Phase::Body });
+    assert_eq!(streamed.unwrap().body.collect().await.unwrap_err(), UpstreamFault::Slow { phase: CallPhase::Body });
     // Three times as long as a pause may be.
     let (streamed, ()) = join!(stage.pool.stream(stage.call(AMPLE), SHORT), async {
         let mut stream = stage.accept().await;
@@ -511,8 +511,8 @@ async fn a_streamed_reply_may_take_long_but_not_pause() {
         });
     });
     assert_eq!(streamed.unwrap().body.collect().await.unwrap().to_bytes(), "x".repeat(30));
-    let late = Call { deadline: Clock.now(), ..stage.call(AMPLE) };
-    assert_eq!(stage.pool.stream(late, AMPLE).await.map(drop), Err(Fault::Slow { phase: Phase::Connect }));
+    let late = UpstreamCall { deadline: Clock.now(), ..stage.call(AMPLE) };
+    assert_eq!(stage.pool.stream(late, AMPLE).await.map(drop), Err(UpstreamFault::Slow { phase: CallPhase::Connect }));
 }
 
 #[tokio::test]
@@ -573,7 +573,7 @@ async fn trusting_stage(certified: &Certified) -> (Stage, Trust) {
     let mut stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
     let trust = Trust::public().unwrap();
     trust.take(trust.prepare([(&stage.endpoint, Some(certified.ca.path()))]).unwrap());
-    stage.pool = Pool::new(stage.tasks.clone(), Clock, trust.clone());
+    stage.pool = ConnectionPool::new(stage.tasks.clone(), Clock, trust.clone());
     (stage, trust)
 }
 
@@ -609,7 +609,7 @@ async fn a_connection_of_an_older_trust_is_not_used_for_new_calls() {
     let calls = async {
         assert_eq!(stage.send().await.unwrap().body, "ok");
         trust.take(trust.prepare([(&stage.endpoint, Some(other.ca.path()))]).unwrap());
-        assert!(matches!(fault(stage.send().await), Fault::Tls(_)));
+        assert!(matches!(fault(stage.send().await), UpstreamFault::Tls(_)));
     };
     join!(calls, peer);
 }
@@ -621,7 +621,7 @@ async fn a_server_that_is_not_trusted_gets_nothing_and_all_who_wait_learn_it() {
     let peer = async { assert!(certified.acceptor.accept(stage.accept().await).await.is_err()) };
     let (one, two, ()) = join!(stage.send(), stage.send(), peer);
     let (one, two) = (fault(one), fault(two));
-    assert!(matches!(&one, Fault::Tls(why) if why.contains("by the key \"ca\"")), "{one}");
+    assert!(matches!(&one, UpstreamFault::Tls(why) if why.contains("by the key \"ca\"")), "{one}");
     assert_eq!(one, two);
     stage.assert_no_other_connection();
 }
@@ -632,9 +632,9 @@ async fn a_certificate_for_another_name_is_not_trusted() {
     let mut stage = Stage::at("127.0.0.2:0", "https", Trust::public().unwrap()).await;
     let trust = Trust::public().unwrap();
     trust.take(trust.prepare([(&stage.endpoint, Some(certified.ca.path()))]).unwrap());
-    stage.pool = Pool::new(stage.tasks.clone(), Clock, trust);
+    stage.pool = ConnectionPool::new(stage.tasks.clone(), Clock, trust);
     let peer = async { assert!(certified.acceptor.accept(stage.accept().await).await.is_err()) };
-    assert!(matches!(join!(stage.send(), peer).0.map(drop), Err(Fault::Tls(_))));
+    assert!(matches!(join!(stage.send(), peer).0.map(drop), Err(UpstreamFault::Tls(_))));
 }
 
 /// As `openssl req -x509` makes it.
@@ -652,7 +652,7 @@ async fn the_usual_mistakes_about_certificates_are_told_in_words_with_what_mends
     let untrusting = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
     for stage in [stage, untrusting] {
         let peer = async { assert!(certified.acceptor.accept(stage.accept().await).await.is_err()) };
-        let Fault::Tls(said) = fault(join!(stage.send(), peer).0) else { panic!("another fault") };
+        let UpstreamFault::Tls(said) = fault(join!(stage.send(), peer).0) else { panic!("another fault") };
         assert!(said.contains("CA:FALSE") && said.contains("the key \"ca\""), "{said}");
     }
     let plain = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
@@ -661,7 +661,7 @@ async fn the_usual_mistakes_about_certificates_are_told_in_words_with_what_mends
         drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await);
         stream
     };
-    let Fault::Tls(said) = fault(join!(plain.send(), peer).0) else { panic!("another fault") };
+    let UpstreamFault::Tls(said) = fault(join!(plain.send(), peer).0) else { panic!("another fault") };
     assert!(said.contains("plain HTTP") && said.contains("http://"), "{said}");
 }
 
@@ -669,7 +669,7 @@ async fn the_usual_mistakes_about_certificates_are_told_in_words_with_what_mends
 async fn a_connection_that_ends_in_the_handshake_says_nothing_about_trust() {
     let stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
     let peer = async { drop(stage.accept().await) };
-    assert!(matches!(fault(join!(stage.send(), peer).0), Fault::Connect(_)));
+    assert!(matches!(fault(join!(stage.send(), peer).0), UpstreamFault::Connect(_)));
 }
 
 /// Serves HTTP/2 on one connection until `stop`, then lets it end.
@@ -760,12 +760,12 @@ fn a_pool_is_shared_between_tasks() {
         value
     }
     let (tasks, _deaths) = Tasks::new();
-    let pool: &(dyn Send + Sync) = &Pool::new(tasks.clone(), Clock, Trust::public().unwrap());
+    let pool: &(dyn Send + Sync) = &ConnectionPool::new(tasks.clone(), Clock, Trust::public().unwrap());
     let _pool = pool;
-    let pool = Pool::new(tasks, Clock, Trust::public().unwrap());
-    let endpoint = Endpoint::parse("http://localhost").unwrap();
+    let pool = ConnectionPool::new(tasks, Clock, Trust::public().unwrap());
+    let endpoint = EndpointUrl::parse("http://localhost").unwrap();
     drop(holds(async move {
-        let call = Call {
+        let call = UpstreamCall {
             body: Bytes::new(),
             deadline: Clock.now(),
             endpoint: &endpoint,
@@ -866,9 +866,10 @@ async fn a_slow_or_too_large_reply_on_http2_leaves_the_connection_to_others() {
         }
     });
     let calls = async {
-        let call = |path, within| Call { path_and_query: PathAndQuery::from_static(path), ..stage.call(within) };
-        assert_eq!(fault(stage.pool.send(call("/never", SHORT)).await), Fault::Slow { phase: Phase::Head });
-        assert_eq!(fault(stage.pool.send(call("/large", AMPLE)).await), Fault::TooLarge);
+        let call =
+            |path, within| UpstreamCall { path_and_query: PathAndQuery::from_static(path), ..stage.call(within) };
+        assert_eq!(fault(stage.pool.send(call("/never", SHORT)).await), UpstreamFault::Slow { phase: CallPhase::Head });
+        assert_eq!(fault(stage.pool.send(call("/large", AMPLE)).await), UpstreamFault::TooLarge);
         assert_eq!(stage.pool.send(call("/", AMPLE)).await.unwrap().body, "ok");
         stop.notify_one();
     };
@@ -883,14 +884,14 @@ async fn a_server_that_cannot_be_reached_is_told_of_when_the_first_wait_begins()
     let address = listener.local_addr().unwrap();
     drop(listener);
     let (begun, times) = (Notify::new(), AtomicUsize::new(0));
-    let begins = |fault: &Fault| {
+    let begins = |fault: &UpstreamFault| {
         assert!(fault.was_not_processed(), "{fault}");
         times.fetch_add(1, Ordering::Relaxed);
         begun.notify_one();
     };
     let until = Clock.now() + AMPLE;
-    let hold = Hold { attempt: AMPLE, begins: Some(&begins), gateway_errors: false, unreachable: true, until };
-    let call = Call {
+    let hold = CallHold { attempt: AMPLE, begins: Some(&begins), gateway_errors: false, unreachable: true, until };
+    let call = UpstreamCall {
         body: Bytes::new(),
         deadline: until,
         endpoint: &endpoint,

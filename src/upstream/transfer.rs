@@ -13,13 +13,13 @@ use http::{HeaderMap, StatusCode};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep, timeout_at};
 
-use super::framing::Reuse;
-use super::origin::Place;
-use super::pool::Pool;
+use super::framing::ConnectionReuse;
+use super::origin::OriginPlace;
+use super::pool::ConnectionPool;
 use super::progress::Progress;
-use super::reply::{self, Opened};
+use super::reply::{self, OpenedReply};
 use super::wire::Wire;
-use super::{Call, Fault, Phase};
+use super::{CallPhase, UpstreamCall, UpstreamFault};
 
 /// A reply whose head is there. Hop-by-hop headers are gone.
 pub struct Streamed {
@@ -33,21 +33,21 @@ pub struct Transfer {
     /// The server must not pause for as long as this; at worst it is noticed after twice the time.
     idle: Duration,
     patience: Pin<Box<Sleep>>,
-    place: Place,
-    pool: Pool,
+    place: OriginPlace,
+    pool: ConnectionPool,
     /// Something came since the patience was last measured.
     progressed: bool,
-    reuse: Reuse,
+    reuse: ConnectionReuse,
     wire: Option<Wire>,
 }
 
-impl Pool {
+impl ConnectionPool {
     /// Sends one request and gives its reply as soon as its head is there. The call's deadline is for
     /// the head; the body may take as long as it likes, but never pause for longer than `idle`.
     ///
     /// # Errors
-    /// One [`Fault`] per way in which no head came.
-    pub async fn stream(&self, call: Call<'_>, idle: Duration) -> Result<Streamed, Fault> {
+    /// One [`UpstreamFault`] per way in which no head came.
+    pub async fn stream(&self, call: UpstreamCall<'_>, idle: Duration) -> Result<Streamed, UpstreamFault> {
         let now = self.now();
         let progress = Progress::default();
         if call.deadline <= now {
@@ -55,13 +55,19 @@ impl Pool {
         }
         let answer = timeout_at(call.deadline.into(), self.ask(call, now, &progress)).await;
         let (response, place, wire) = answer.unwrap_or_else(|_| Err(progress.slow()))?;
-        let Opened { body, headers, reuse, status } = reply::open(response)?;
+        let OpenedReply { body, headers, reuse, status } = reply::open(response)?;
         Ok(Streamed { body: Transfer::new(body, idle, self.clone(), place, (wire, reuse)), headers, status })
     }
 }
 
 impl Transfer {
-    pub(super) fn new(body: Incoming, idle: Duration, pool: Pool, place: Place, (wire, reuse): (Wire, Reuse)) -> Self {
+    pub(super) fn new(
+        body: Incoming,
+        idle: Duration,
+        pool: ConnectionPool,
+        place: OriginPlace,
+        (wire, reuse): (Wire, ConnectionReuse),
+    ) -> Self {
         let patience = Box::pin(sleep(idle));
         let mut transfer = Self { body, idle, patience, place, pool, progressed: false, reuse, wire: Some(wire) };
         if transfer.body.is_end_stream() {
@@ -72,15 +78,15 @@ impl Transfer {
 
     /// Gives the connection back: nothing of this body is left on it.
     fn settle(&mut self) {
-        if let (Some(Wire::Http1(sender)), Reuse::Possible) = (self.wire.take(), self.reuse) {
+        if let (Some(Wire::Http1(sender)), ConnectionReuse::Possible) = (self.wire.take(), self.reuse) {
             self.pool.give_back(self.place.origin(), sender);
         }
     }
 
-    fn pause(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn pause(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamFault>>> {
         while self.patience.as_mut().poll(cx).is_ready() {
             if !std::mem::take(&mut self.progressed) {
-                return Poll::Ready(Some(Err(Fault::Slow { phase: Phase::Body })));
+                return Poll::Ready(Some(Err(UpstreamFault::Slow { phase: CallPhase::Body })));
             }
             self.patience.set(sleep(self.idle));
         }
@@ -90,9 +96,9 @@ impl Transfer {
 
 impl Body for Transfer {
     type Data = Bytes;
-    type Error = Fault;
+    type Error = UpstreamFault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamFault>>> {
         loop {
             let frame = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => return self.pause(cx),
@@ -102,7 +108,7 @@ impl Body for Transfer {
                 self.settle();
                 return Poll::Ready(None);
             };
-            let frame = frame.map_err(|error| Fault::of(&error))?;
+            let frame = frame.map_err(|error| UpstreamFault::of(&error))?;
             self.progressed = true;
             // Trailers carry nothing for a player.
             if frame.is_data() {

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::config::Endpoint;
+use crate::config::EndpointUrl;
 
 #[derive(Clone)]
 pub struct Trust(Arc<ArcSwap<Pins>>);
@@ -58,7 +58,7 @@ impl Trust {
     /// still need it. Nothing holds before [`Self::take`].
     pub fn prepare<'a>(
         &self,
-        named: impl IntoIterator<Item = (&'a Endpoint, Option<&'a Path>)>,
+        named: impl IntoIterator<Item = (&'a EndpointUrl, Option<&'a Path>)>,
     ) -> Result<Pins, TrustFault> {
         let before = self.0.load();
         let mut pins = Pins { pinned: Vec::new(), public: Arc::clone(&before.public) };
@@ -80,7 +80,7 @@ impl Trust {
         self.0.store(Arc::new(pins));
     }
 
-    pub(super) fn config_for(&self, endpoint: &Endpoint) -> Arc<ClientConfig> {
+    pub(super) fn config_for(&self, endpoint: &EndpointUrl) -> Arc<ClientConfig> {
         let pins = self.0.load();
         Arc::clone(pins.pinned_for(endpoint).map_or(&pins.public, |pinned| &pinned.config))
     }
@@ -90,7 +90,7 @@ impl Pins {
     /// Every connection to the endpoint's host and port trusts this CA file in place of the public
     /// roots, whatever the path: one server shows one certificate. A file that holds what it held
     /// `before` keeps its connections.
-    fn pin(&mut self, endpoint: &Endpoint, ca: &Path, before: &Self) -> Result<(), TrustFault> {
+    fn pin(&mut self, endpoint: &EndpointUrl, ca: &Path, before: &Self) -> Result<(), TrustFault> {
         let (host, port) = (endpoint.host().to_owned(), endpoint.port());
         if let Some(known) = self.pinned_for(endpoint) {
             return if known.ca == ca { Ok(()) } else { Err(TrustFault::Conflict { host, port }) };
@@ -109,13 +109,13 @@ impl Pins {
         Ok(())
     }
 
-    fn pinned_for(&self, endpoint: &Endpoint) -> Option<&Pinned> {
+    fn pinned_for(&self, endpoint: &EndpointUrl) -> Option<&Pinned> {
         self.pinned.iter().find(|pinned| pinned.is_for(endpoint))
     }
 }
 
 impl Pinned {
-    fn is_for(&self, endpoint: &Endpoint) -> bool {
+    fn is_for(&self, endpoint: &EndpointUrl) -> bool {
         self.port == endpoint.port() && self.host.eq_ignore_ascii_case(endpoint.host())
     }
 }
@@ -148,8 +148,8 @@ fn config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
 mod tests {
     use super::*;
 
-    fn endpoint(text: &str) -> Endpoint {
-        Endpoint::parse(text).unwrap()
+    fn endpoint(text: &str) -> EndpointUrl {
+        EndpointUrl::parse(text).unwrap()
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
         write();
         let trust = Trust::public().unwrap();
         let (a, b) = (endpoint("https://a.example"), endpoint("https://b.example"));
-        let pin = |named: &[(&Endpoint, Option<&Path>)]| trust.take(trust.prepare(named.iter().copied()).unwrap());
+        let pin = |named: &[(&EndpointUrl, Option<&Path>)]| trust.take(trust.prepare(named.iter().copied()).unwrap());
         pin(&[(&a, Some(&file)), (&b, Some(&file))]);
         let first = trust.config_for(&a);
         pin(&[(&a, Some(&file)), (&b, None)]);

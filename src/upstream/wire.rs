@@ -17,8 +17,8 @@ use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Fault;
-use super::request::Outgoing;
+use super::UpstreamFault;
+use super::request::UpstreamRequest;
 use crate::task::Tasks;
 
 /// How much HTTP/1.1 reads ahead of what is consumed.
@@ -43,7 +43,7 @@ pub(super) enum Wire {
 }
 
 impl Wire {
-    pub(super) async fn http1<T>(io: T, tasks: &Tasks) -> Result<Self, Fault>
+    pub(super) async fn http1<T>(io: T, tasks: &Tasks) -> Result<Self, UpstreamFault>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -56,17 +56,17 @@ impl Wire {
             // 5.1 and 5.2).
             .allow_spaces_after_header_name_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true);
-        let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(|e| Fault::of(&e))?;
+        let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(|e| UpstreamFault::of(&e))?;
         // A connection's error reaches whoever waits for a reply on it; an idle one has none.
         tasks.spawn(async move { drop(connection.await) });
         Ok(Self::Http1(sender))
     }
 
-    pub(super) async fn http2<T>(io: T, tasks: &Tasks) -> Result<Self, Fault>
+    pub(super) async fn http2<T>(io: T, tasks: &Tasks) -> Result<Self, UpstreamFault>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let mut builder = http2::Builder::new(Spawner(tasks.clone()));
+        let mut builder = http2::Builder::new(HyperExecutor(tasks.clone()));
         builder
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_AFTER)
@@ -75,58 +75,58 @@ impl Wire {
             .max_header_list_size(HEAD_MAX)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
-        let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(|e| Fault::of(&e))?;
+        let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(|e| UpstreamFault::of(&e))?;
         tasks.spawn(async move { drop(connection.await) });
         static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
         Ok(Self::Http2(sender, CONNECTIONS.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Sends, and waits for the head of the reply. Informational replies (1xx) are skipped.
-    pub(super) async fn send(&mut self, request: Outgoing) -> Result<Response<Incoming>, Unanswered> {
+    pub(super) async fn send(&mut self, request: UpstreamRequest) -> Result<Response<Incoming>, UnansweredCall> {
         match self {
-            Self::Http1(sender) => sender.try_send_request(request).await.map_err(Unanswered::of_http1),
+            Self::Http1(sender) => sender.try_send_request(request).await.map_err(UnansweredCall::of_http1),
             Self::Http2(sender, _) => {
                 // hyper does not give back what it has handed to a stream, whatever becomes of that.
                 let spare = Box::new(request.clone());
-                sender.try_send_request(request).await.map_err(|error| Unanswered::of_http2(error, spare))
+                sender.try_send_request(request).await.map_err(|error| UnansweredCall::of_http2(error, spare))
             }
         }
     }
 }
 
 /// A request that brought no reply.
-pub(super) struct Unanswered {
-    /// One that was certainly not processed, where there is a request to be sent elsewhere: [`Fault::Refused`] if the
+pub(super) struct UnansweredCall {
+    /// One that was certainly not processed, where there is a request to be sent elsewhere: [`UpstreamFault::Refused`] if the
     /// server said so.
-    pub(super) fault: Fault,
+    pub(super) fault: UpstreamFault,
     /// To be sent elsewhere; none if that is not certain.
-    pub(super) unprocessed: Option<Box<Outgoing>>,
+    pub(super) unprocessed: Option<Box<UpstreamRequest>>,
 }
 
-impl Unanswered {
+impl UnansweredCall {
     /// hyper gives back a request that it has not begun to write.
-    fn of_http1(mut error: TrySendError<Outgoing>) -> Self {
+    fn of_http1(mut error: TrySendError<UpstreamRequest>) -> Self {
         match error.take_message() {
             Some(request) => Self::unwritten(Box::new(request)),
-            None => Self { fault: Fault::of(error.error()), unprocessed: None },
+            None => Self { fault: UpstreamFault::of(error.error()), unprocessed: None },
         }
     }
 
-    fn of_http2(mut error: TrySendError<Outgoing>, spare: Box<Outgoing>) -> Self {
+    fn of_http2(mut error: TrySendError<UpstreamRequest>, spare: Box<UpstreamRequest>) -> Self {
         // When its connection goes away, hyper drops the one request that waits for a free stream: with a `user`
         // error, and before any of its body is written.
         let waited = error.error().is_user() && !spare.body().is_end_stream();
         match error.take_message() {
             Some(request) => Self::unwritten(Box::new(request)),
-            None if is_turned_away(error.error()) => Self { fault: Fault::Refused, unprocessed: Some(spare) },
+            None if is_turned_away(error.error()) => Self { fault: UpstreamFault::Refused, unprocessed: Some(spare) },
             None if waited => Self::unwritten(spare),
-            None => Self { fault: Fault::of(error.error()), unprocessed: None },
+            None => Self { fault: UpstreamFault::of(error.error()), unprocessed: None },
         }
     }
 
     /// Its connection was gone by then.
-    fn unwritten(request: Box<Outgoing>) -> Self {
-        Self { fault: Fault::UNWRITTEN, unprocessed: Some(request) }
+    fn unwritten(request: Box<UpstreamRequest>) -> Self {
+        Self { fault: UpstreamFault::UNWRITTEN, unprocessed: Some(request) }
     }
 }
 
@@ -146,9 +146,9 @@ fn is_turned_away(error: &hyper::Error) -> bool {
 
 /// Lets hyper's own tasks be counted like all others.
 #[derive(Clone)]
-struct Spawner(Tasks);
+struct HyperExecutor(Tasks);
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Spawner {
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for HyperExecutor {
     fn execute(&self, work: F) {
         self.0.spawn(work);
     }

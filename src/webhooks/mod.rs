@@ -17,10 +17,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use self::sign::signature;
 use crate::clock::Clock;
 use crate::config::WebhookSettings;
-use crate::events::{Heard, Listener, Notice};
+use crate::events::{HeardNext, Listener, Notice};
 use crate::task::Tasks;
-use crate::telemetry::{Delivery, Telemetry};
-use crate::upstream::{Call, Pool};
+use crate::telemetry::{Telemetry, WebhookDelivery};
+use crate::upstream::{ConnectionPool, UpstreamCall};
 
 /// Waits before the second, third … try.
 const WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25)];
@@ -29,7 +29,7 @@ const REPLY_MAX: usize = 64 * 1024;
 
 pub struct Courier {
     clock: Clock,
-    pool: Pool,
+    pool: ConnectionPool,
     tasks: Tasks,
     telemetry: Arc<Telemetry>,
     webhook: WebhookSettings,
@@ -37,7 +37,7 @@ pub struct Courier {
 
 /// What came of one try.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Try {
+enum DeliveryTry {
     Delivered,
     /// It was understood and is not wanted: another try would end the same.
     Rejected,
@@ -46,7 +46,13 @@ enum Try {
 }
 
 impl Courier {
-    pub fn new(webhook: WebhookSettings, clock: Clock, pool: Pool, tasks: Tasks, telemetry: Arc<Telemetry>) -> Self {
+    pub fn new(
+        webhook: WebhookSettings,
+        clock: Clock,
+        pool: ConnectionPool,
+        tasks: Tasks,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
         Self { clock, pool, tasks, telemetry, webhook }
     }
 
@@ -68,14 +74,14 @@ impl Courier {
         }
     }
 
-    async fn take(&self, heard: Heard, down: &mut bool) {
+    async fn take(&self, heard: HeardNext, down: &mut bool) {
         match heard {
-            Heard::Missed(missed) => {
+            HeardNext::Missed(missed) => {
                 tracing::warn!(webhook = &*self.webhook.name, missed, "the webhook is too slow; events were dropped");
-                self.count(Delivery::Missed, missed);
+                self.count(WebhookDelivery::Missed, missed);
             }
-            Heard::Notice(notice) if self.webhook.wants(notice.name) => *down = !self.deliver(&notice, *down).await,
-            Heard::Notice(_) => {}
+            HeardNext::Notice(notice) if self.webhook.wants(notice.name) => *down = !self.deliver(&notice, *down).await,
+            HeardNext::Notice(_) => {}
         }
     }
 
@@ -85,15 +91,15 @@ impl Courier {
         let mut waits = WAITS.iter().filter(|_| !down && !self.tasks.is_stopping());
         loop {
             match self.post(notice.number, body.clone()).await {
-                Try::Delivered => {
-                    self.count(Delivery::Delivered, 1);
+                DeliveryTry::Delivered => {
+                    self.count(WebhookDelivery::Delivered, 1);
                     return true;
                 }
-                Try::Rejected => {
-                    self.count(Delivery::Rejected, 1);
+                DeliveryTry::Rejected => {
+                    self.count(WebhookDelivery::Rejected, 1);
                     return true;
                 }
-                Try::Unanswered => {}
+                DeliveryTry::Unanswered => {}
             }
             let Some(wait) = waits.next() else { break };
             tokio::select! {
@@ -104,13 +110,13 @@ impl Courier {
         if !down {
             tracing::warn!(webhook = &*self.webhook.name, event = notice.name, "the webhook's service does not answer");
         }
-        self.count(Delivery::GivenUp, 1);
+        self.count(WebhookDelivery::GivenUp, 1);
         false
     }
 
-    async fn post(&self, number: u64, body: Bytes) -> Try {
+    async fn post(&self, number: u64, body: Bytes) -> DeliveryTry {
         let at = self.clock.wall();
-        let call = Call {
+        let call = UpstreamCall {
             headers: self.headers(number, at, &body),
             body,
             deadline: self.clock.now() + self.webhook.timeout,
@@ -120,12 +126,12 @@ impl Courier {
             reply_max: REPLY_MAX,
         };
         match self.pool.send(call).await {
-            Ok(reply) if reply.status.is_success() => Try::Delivered,
+            Ok(reply) if reply.status.is_success() => DeliveryTry::Delivered,
             Ok(reply) if reply.status.is_server_error() || matches!(reply.status.as_u16(), 408 | 429) => {
-                Try::Unanswered
+                DeliveryTry::Unanswered
             }
-            Ok(_) => Try::Rejected,
-            Err(_) => Try::Unanswered,
+            Ok(_) => DeliveryTry::Rejected,
+            Err(_) => DeliveryTry::Unanswered,
         }
     }
 
@@ -143,7 +149,7 @@ impl Courier {
         headers
     }
 
-    fn count(&self, delivery: Delivery, times: u64) {
+    fn count(&self, delivery: WebhookDelivery, times: u64) {
         self.telemetry.metrics.webhook(&self.webhook.name, delivery, times);
     }
 }

@@ -17,9 +17,10 @@ use sidebeat::clock::Clock;
 use sidebeat::config::{AllowedOrigins, ForwardedHeader, ServerLimits, ServerSettings, TlsSettings, TrustedProxies};
 use sidebeat::edge::certs;
 use sidebeat::edge::{
-    Certificates, Counters, Cut, Edge, Handler, Peer, Reply, ReplyBody, RequestBody, Sending, Serving, body,
+    Certificates, CutReply, Edge, EdgeCounters, Handler, OutgoingBody, Peer, ReplyBody, ReplyFuture, RequestBody,
+    Serving, body,
 };
-use sidebeat::task::{Deaths, Tasks};
+use sidebeat::task::{DeadTasks, Tasks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -51,9 +52,9 @@ impl Halves {
 
 impl Body for Halves {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = CutReply;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutReply>>> {
         if !std::mem::replace(&mut self.begun, true) {
             return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"one")))));
         }
@@ -69,9 +70,9 @@ struct Endless;
 
 impl Body for Endless {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = CutReply;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutReply>>> {
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 1024])))))
     }
 }
@@ -95,18 +96,18 @@ impl Recorder {
 }
 
 impl Handler for Recorder {
-    fn call(&self, peer: &Peer, request: Request<RequestBody>) -> Reply {
+    fn call(&self, peer: &Peer, request: Request<RequestBody>) -> ReplyFuture {
         let (seen, gate, began) = (Arc::clone(&self.seen), Arc::clone(&self.gate), Arc::clone(&self.began));
         let (most, deadline) = (self.limits.body_max, self.limits.body);
         let peer = peer.clone();
         self.workers.lock().unwrap().insert(self.worker);
         let (tasks, _deaths) = Tasks::new();
-        Reply::new(tasks, |hang_up| async move {
+        ReplyFuture::new(tasks, |hang_up| async move {
             hang_up.let_go();
             let (parts, incoming) = request.into_parts();
             let body = match body::collect(incoming, most, deadline).await {
                 Ok(body) => body,
-                Err(fault) => return fault.reply().map(Sending::from),
+                Err(fault) => return fault.reply().map(OutgoingBody::from),
             };
             let path = parts.uri.path().to_owned();
             let target = parts.uri.to_string();
@@ -116,8 +117,8 @@ impl Handler for Recorder {
                 "/hold" => gate.acquire().await.unwrap().forget(),
                 "/panic" => panic!("asked to"),
                 "/big" => return Response::new(ReplyBody::from(vec![b'x'; 64 << 20]).into()),
-                "/endless" => return Response::new(Sending::stream(Endless)),
-                "/stream" => return Response::new(Sending::stream(Halves::new(gate))),
+                "/endless" => return Response::new(OutgoingBody::stream(Endless)),
+                "/stream" => return Response::new(OutgoingBody::stream(Halves::new(gate))),
                 "/upstream-cors" => {
                     let reply = Response::builder().header("access-control-allow-origin", "*");
                     return reply.body(ReplyBody::from("ok").into()).unwrap();
@@ -182,8 +183,8 @@ pub(crate) fn limits() -> ServerLimits {
 pub(crate) struct Running {
     pub(crate) began: Arc<Semaphore>,
     pub(crate) certificates: Arc<Certificates>,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) deaths: Deaths,
+    pub(crate) counters: Arc<EdgeCounters>,
+    pub(crate) deaths: DeadTasks,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) gate: Arc<Semaphore>,
     pub(crate) plain: SocketAddr,
@@ -224,7 +225,7 @@ impl Setup {
         let directory = tempfile::tempdir().unwrap();
         let server = server(&self, directory.path());
         let (tasks, deaths) = Tasks::new();
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(EdgeCounters::default());
         let edge = Edge::bind(&server, tasks.clone(), Arc::clone(&counters)).await.unwrap();
         let certificates = edge.certificates().unwrap();
         let [tls, plain] = [0, 1].map(|place| edge.addresses()[place].address);
@@ -263,7 +264,7 @@ impl Running {
 /// `ca.pem`, `leaf.pem` and `leaf.key` for this machine; a CA that is there is kept.
 pub(crate) fn make_pair(directory: &std::path::Path) {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    certs::init(&certs::Request { directory, names: &names, now: Clock.wall(), renew_authority: false }).unwrap();
+    certs::init(&certs::CertsRequest { directory, names: &names, now: Clock.wall(), renew_authority: false }).unwrap();
 }
 
 /// Everything up to the end of the connection, a reset counting as its end.

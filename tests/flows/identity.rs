@@ -227,7 +227,7 @@ async fn a_client_certificate_names_the_device() {
     let folder = tempfile::tempdir().unwrap();
     let devices = Devices::new(folder.path());
     let names = ["localhost".to_owned()];
-    let request = certs::Request {
+    let request = certs::CertsRequest {
         directory: &folder.path().join("certs"),
         names: &names,
         now: Clock.wall(),

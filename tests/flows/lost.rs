@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sidebeat::task::{Deaths, Tasks};
+use sidebeat::task::{DeadTasks, Tasks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -247,7 +247,7 @@ struct SlowSetup {
     go: Arc<Notify>,
     headend: Arc<OnceLock<SocketAddr>>,
     address: SocketAddr,
-    _tasks: (Tasks, Deaths),
+    _tasks: (Tasks, DeadTasks),
 }
 
 impl SlowSetup {

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::Value;
-use sidebeat::app::{App, Fault, Reload};
+use sidebeat::app::{App, AppFault, ConfigReloader};
 use sidebeat::config;
-use sidebeat::headend::{Headend, Options, Settings};
-use sidebeat::task::{Deaths, Tasks};
+use sidebeat::headend::{Options, Settings, SimulatedHeadend};
+use sidebeat::task::{DeadTasks, Tasks};
 use tokio::sync::oneshot;
 
 use crate::headend::FarSide;
@@ -36,13 +36,13 @@ pub(crate) struct Script {
 pub(crate) struct Stage {
     pub(crate) headend: FarSide,
     pub(crate) admin: SocketAddr,
-    ended: oneshot::Receiver<Result<(), Fault>>,
+    ended: oneshot::Receiver<Result<(), AppFault>>,
     pub(crate) proxy: SocketAddr,
-    reload: Arc<Reload>,
+    reload: Arc<ConfigReloader>,
     stop: oneshot::Sender<()>,
     /// The proxy's own.
     pub(crate) tasks: Tasks,
-    _deaths: [Deaths; 1],
+    _deaths: [DeadTasks; 1],
 }
 
 impl Script {
@@ -114,7 +114,7 @@ impl Script {
         let mut options = Options::new((Ipv4Addr::LOCALHOST, 0).into());
         options.settings = self.settings.clone();
         let (tasks, deaths) = Tasks::new();
-        let (bound, serve) = Headend::bind(options, tasks.clone()).await.unwrap();
+        let (bound, serve) = SimulatedHeadend::bind(options, tasks.clone()).await.unwrap();
         tasks.spawn(serve);
         let text = self.config(bound.address);
         let config = config::parse(&text, &self.folder, std::iter::empty());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Method;
-use sidebeat::headend::{Headend, Options, Settings};
+use sidebeat::headend::{Options, Settings, SimulatedHeadend};
 use sidebeat::task::Tasks;
 use tokio::task::JoinSet;
 
@@ -116,7 +116,7 @@ async fn a_stock_nginx_that_gives_up_a_connection_every_100_requests_costs_nobod
     let (tasks, _deaths) = Tasks::new();
     let mut options = Options::new((Ipv4Addr::LOCALHOST, 0).into());
     options.settings = Settings { limit: 100_000, ..Settings::default() };
-    let (bound, serve) = Headend::bind(options, tasks.clone()).await.unwrap();
+    let (bound, serve) = SimulatedHeadend::bind(options, tasks.clone()).await.unwrap();
     tasks.spawn(serve);
     let far = FarSide { address: bound.address, tasks };
     let (folder, at) = (tempfile::tempdir().unwrap(), nobody().await);

@@ -461,7 +461,7 @@ async fn serve_keys_over_tls(folder: &Path, body: Bytes) -> (std::net::SocketAdd
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let request = certs::Request { directory: folder, names: &names, now: Clock.wall(), renew_authority: false };
+    let request = certs::CertsRequest { directory: folder, names: &names, now: Clock.wall(), renew_authority: false };
     let written = certs::init(&request).unwrap();
     let chain = CertificateDer::pem_file_iter(&written.certificate).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
     let key = PrivateKeyDer::from_pem_file(&written.key).unwrap();

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use sidebeat::task::{Deaths, Tasks};
+use sidebeat::task::{DeadTasks, Tasks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -26,7 +26,7 @@ pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Asked>>>,
     tasks: Tasks,
-    _deaths: Deaths,
+    _deaths: DeadTasks,
 }
 
 #[derive(Clone, Debug)]

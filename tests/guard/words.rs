@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidebeat::config;
-use sidebeat::edge::Breach;
-use sidebeat::events::Playback;
+use sidebeat::edge::RequestViolation;
+use sidebeat::events::PlaybackInfo;
 use sidebeat::ids::SessionId;
-use sidebeat::session::{AskKind, End, Event, FaultKind};
-use sidebeat::telemetry::{CallLabels, Delivery, MediaLabels, SlotEnd, Telemetry};
+use sidebeat::session::{AskKind, EndReason, FaultKind, SessionEvent};
+use sidebeat::telemetry::{CallLabels, MediaLabels, SlotEnd, Telemetry, WebhookDelivery};
 
 use crate::documents::column;
 use crate::source::{is_name, literals, read, source};
@@ -19,7 +19,7 @@ fn metrics() -> BTreeSet<String> {
     let telemetry = Arc::new(Telemetry::default());
     let metrics = &telemetry.metrics;
     // A family shows itself with its first member.
-    let playback = Playback {
+    let playback = PlaybackInfo {
         account: None,
         authority: &"a".into(),
         content: None,
@@ -31,7 +31,7 @@ fn metrics() -> BTreeSet<String> {
         session: SessionId(1),
         token: None,
     };
-    telemetry.note(&playback, &Event::Closed(End::Stopped), Duration::ZERO, false);
+    telemetry.note(&playback, &SessionEvent::Closed(EndReason::Stopped), Duration::ZERO, false);
     telemetry.clock_offset(&"a".into(), 0.0, false);
     telemetry.token_keys_fetched(&"a".into(), 1);
     metrics.authority_call(&"a".into(), AskKind::Beat, Err(FaultKind::Busy), Duration::ZERO);
@@ -52,8 +52,8 @@ fn metrics() -> BTreeSet<String> {
     metrics.late_grant(&"a".into());
     metrics.reload(true);
     metrics.sessions("live", 1);
-    telemetry.note(&playback, &Event::OnCredit { running: true }, Duration::ZERO, false);
-    telemetry.note(&playback, &Event::Settled(Duration::ZERO), Duration::ZERO, false);
+    telemetry.note(&playback, &SessionEvent::OnCredit { running: true }, Duration::ZERO, false);
+    telemetry.note(&playback, &SessionEvent::Settled(Duration::ZERO), Duration::ZERO, false);
     metrics.authority_call_spared(&"a".into(), AskKind::Open);
     metrics.breaker(&"a".into(), "open,renew", true);
     metrics.outage(&"a".into(), Duration::ZERO, 0);
@@ -61,7 +61,7 @@ fn metrics() -> BTreeSet<String> {
     metrics.slots_ended(&"a".into(), SlotEnd::Ended, 1);
     metrics.upstream_call_saved("/r", "w");
     metrics.weak_identity("/r", "w");
-    metrics.webhook("w", Delivery::Delivered, 1);
+    metrics.webhook("w", WebhookDelivery::Delivered, 1);
     let page = metrics.render(|_| {});
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let core = types.map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() });
@@ -100,11 +100,11 @@ fn marked(path: &str, marks: &[&str]) -> Vec<String> {
 /// Every `error` that a player may be told.
 fn refusals() -> BTreeSet<String> {
     [
-        Breach::ALL.iter().map(|breach| breach.label().to_owned()).collect(),
+        RequestViolation::ALL.iter().map(|breach| breach.label().to_owned()).collect(),
         names("src/gateway/refusal.rs", &["fn by_refusal("], ""),
         names("src/gateway/refusal.rs", &["fn denied("], ""),
         names("src/session/verdict.rs", &["impl FaultKind", "fn name("], "authority_"),
-        names("src/upstream/fault.rs", &["impl Fault ", "fn name("], "license_server_"),
+        names("src/upstream/fault.rs", &["impl UpstreamFault ", "fn name("], "license_server_"),
         names("src/gateway/license/upstream.rs", &["impl LicenseServerFailure", "fn name("], "license_server_"),
         names("src/gateway/license/redirect.rs", &["impl RedirectFault", "fn name("], "license_server_"),
         marked("src/edge/body.rs", &["BAD_REQUEST, ", "PAYLOAD_TOO_LARGE, ", "REQUEST_TIMEOUT, "]),
@@ -146,7 +146,8 @@ fn the_readme_explains_what_a_viewer_is_told_most() {
 #[test]
 fn endings_are_documented() {
     let documented: BTreeSet<_> = column("docs/operations.md", "\n## How a session ends\n", 0).into_iter().collect();
-    let ends: BTreeSet<_> = End::ALL.iter().map(|end| end.name().to_owned()).chain(["killed".to_owned()]).collect();
+    let ends: BTreeSet<_> =
+        EndReason::ALL.iter().map(|end| end.name().to_owned()).chain(["killed".to_owned()]).collect();
     assert_eq!(ends, documented);
 }
 

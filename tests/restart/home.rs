@@ -6,8 +6,8 @@ use std::process::Output;
 
 use http::{Method, Request};
 use serde_json::Value;
-use sidebeat::headend::{Headend, Options};
-use sidebeat::task::{Deaths, Tasks};
+use sidebeat::headend::{Options, SimulatedHeadend};
+use sidebeat::task::{DeadTasks, Tasks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::headend::FarSide;
@@ -18,7 +18,7 @@ use crate::web::{self, Reply};
 pub(crate) struct Home {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) headend: FarSide,
-    _deaths: Deaths,
+    _deaths: DeadTasks,
 }
 
 impl Home {
@@ -28,7 +28,7 @@ impl Home {
         let mut options = Options::new((Ipv4Addr::LOCALHOST, 0).into());
         options.settings.heartbeat = heartbeat;
         options.settings.limit = 1000;
-        let (bound, serve) = Headend::bind(options, tasks.clone()).await.unwrap();
+        let (bound, serve) = SimulatedHeadend::bind(options, tasks.clone()).await.unwrap();
         tasks.spawn(serve);
         let base = format!("http://{}/DEMO", bound.address);
         // The head-end's own license server wants a session of the head-end's.
@@ -64,7 +64,7 @@ impl Home {
         let license = format!("http://{}/", anything_goes(&tasks).await);
         options.settings.firstlight.frequency_ms = Some(1000);
         options.settings.firstlight.license_url = Some(license.clone());
-        let (bound, serve) = Headend::bind(options, tasks.clone()).await.unwrap();
+        let (bound, serve) = SimulatedHeadend::bind(options, tasks.clone()).await.unwrap();
         tasks.spawn(serve);
         let base = format!("http://{}", bound.address);
         let config = format!(
@@ -84,7 +84,7 @@ impl Home {
         home
     }
 
-    fn furnished(config: &str, headend: FarSide, deaths: Deaths) -> Self {
+    fn furnished(config: &str, headend: FarSide, deaths: DeadTasks) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.toml"), config).unwrap();
         Self { folder, headend, _deaths: deaths }

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use sidebeat::clock::Clock;
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Secret;
-use sidebeat::session::{Ask, AskKind, Call, Denial, Fault, Grant, Policy, Reason, Ticket, Verdict};
-use sidebeat::sessions::{Asker, Card, Verdicts};
+use sidebeat::session::{
+    AskKind, AuthorityAsk, AuthorityFault, Denial, Grant, PlayerCall, Policy, Reason, Ticket, Verdict,
+};
+use sidebeat::sessions::{AskAuthority, SessionContext, VerdictFuture};
 use tokio::sync::Notify;
 
 use super::headend::{Book, Fate, HeadEnd};
@@ -51,7 +53,7 @@ pub(crate) struct Trip {
 /// What one call of a player was, from which a playback may begin.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Began {
-    pub(crate) call: Call,
+    pub(crate) call: PlayerCall,
     pub(crate) device: usize,
 }
 
@@ -91,7 +93,7 @@ pub(crate) struct Far {
     /// Closed, perhaps without ever having been opened.
     pub(crate) over: HashSet<SessionId>,
     pub(crate) policy: Arc<Policy>,
-    results: HashMap<u64, (Result<Verdict, Fault>, Option<usize>)>,
+    results: HashMap<u64, (Result<Verdict, AuthorityFault>, Option<usize>)>,
     pub(crate) rng: Rng,
     pub(crate) slept: bool,
     spent: HashSet<u64>,
@@ -195,7 +197,7 @@ impl Far {
     }
 
     /// Whose ask this is: a call may begin another playback when its first one has ended.
-    fn whose(&self, call: usize, ask: &Ask) -> From {
+    fn whose(&self, call: usize, ask: &AuthorityAsk) -> From {
         let device = self.calls[call].device;
         if let Some(grant) = &ask.grant {
             return (device, self.head.books[self.head.book_of(&grant.token)].id);
@@ -368,7 +370,7 @@ impl Far {
     }
 
     /// The sender has waited for as long as it does.
-    pub(crate) fn come_back(&mut self, trip: &Trip) -> Result<Verdict, Fault> {
+    pub(crate) fn come_back(&mut self, trip: &Trip) -> Result<Verdict, AuthorityFault> {
         let now = self.now();
         self.catch_up(now);
         // What slept on its way, or was late, confirms only what was before.
@@ -453,15 +455,15 @@ impl Line {
         kind: AskKind,
         ticket: Ticket,
         grant: Option<&Grant>,
-    ) -> Result<Verdict, Fault> {
+    ) -> Result<Verdict, AuthorityFault> {
         let trip = self.far().send(from, kind, ticket, grant);
         tokio::time::sleep(trip.takes).await;
         self.far().come_back(&trip)
     }
 }
 
-impl Asker for Line {
-    fn ask<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Verdicts<'a> {
+impl AskAuthority for Line {
+    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> VerdictFuture<'a> {
         let number = card.content.as_deref().and_then(|content| content.parse().ok()).expect("a card of ours");
         let from = self.far().whose(number, ask);
         Box::pin(self.call(from, ask.kind, ask.ticket, ask.grant.as_ref()))

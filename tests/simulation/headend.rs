@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Secret;
-use sidebeat::session::{AskKind, Denial, Fault, Grant, Reason, Verdict};
+use sidebeat::session::{AskKind, AuthorityFault, Denial, Grant, Reason, Verdict};
 
 use super::rng::Rng;
 
@@ -86,7 +86,7 @@ impl HeadEnd {
     }
 
     /// The proxy has heard that this session lives, and has its newest token: nothing before that excuses what comes.
-    pub(crate) fn heal(&mut self, asked_with: &Secret, result: &Result<Verdict, Fault>) {
+    pub(crate) fn heal(&mut self, asked_with: &Secret, result: &Result<Verdict, AuthorityFault>) {
         let Ok(Verdict::Alive { token, .. }) = result else { return };
         let (at, serial) = self.tokens[token.as_ref().unwrap_or(asked_with).expose()];
         let book = &mut self.books[at];
@@ -97,7 +97,7 @@ impl HeadEnd {
     }
 
     /// The proxy hears this answer. What is gone at the head-end, it has been told of now.
-    pub(crate) fn tell(&mut self, asked_with: &Secret, kind: AskKind, result: &Result<Verdict, Fault>) {
+    pub(crate) fn tell(&mut self, asked_with: &Secret, kind: AskKind, result: &Result<Verdict, AuthorityFault>) {
         let Ok(Verdict::Denied(..) | Verdict::Killed(_) | Verdict::Unknown(_)) = result else { return };
         let at = self.book_of(asked_with);
         let book = &mut self.books[at];
@@ -174,7 +174,7 @@ impl HeadEnd {
         from: (usize, SessionId),
         kind: AskKind,
         token: Option<&Secret>,
-    ) -> Result<Verdict, Fault> {
+    ) -> Result<Verdict, AuthorityFault> {
         self.expire(now);
         let Some(token) = token else { return Ok(self.open(now, rng, from)) };
         let (at, serial) = *self.tokens.get(token.expose()).expect("no token that the head-end never gave");

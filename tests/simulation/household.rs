@@ -12,13 +12,17 @@ use std::time::Duration;
 use sidebeat::authority::{Authorities, Authority, AuthorityClient, EmbeddedAuthority, claim};
 use sidebeat::clock::Clock;
 use sidebeat::config::{self, EndingRules};
-use sidebeat::ids::Chance;
+use sidebeat::ids::RandomSource;
 use sidebeat::secret::{Fingerprint, Secret};
-use sidebeat::session::{Answer, Call, CallKind, End, Grant, Opens, Policy, Served, StateRecord};
-use sidebeat::sessions::{Admission, Card, DeviceKey, Home, Pump, Row, Sessions, Standing, pace};
-use sidebeat::store::{CardRecord, DialectName, Loaded, Memory, SessionRecord, Store};
+use sidebeat::session::{
+    CallAnswer, CallKind, EndReason, Grant, LicenseFeedback, OpenAbility, PlayerCall, Policy, StateRecord,
+};
+use sidebeat::sessions::{
+    Admission, AuthorityDispatcher, DeviceKey, LivePolicy, RestoreHome, SessionContext, SessionView, Sessions, pace,
+};
+use sidebeat::store::{DialectName, Loaded, Memory, SessionContextRecord, SessionRecord, Store};
 use sidebeat::task::Tasks;
-use sidebeat::upstream::{Pool, Trust};
+use sidebeat::upstream::{ConnectionPool, Trust};
 use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinSet;
 
@@ -62,7 +66,7 @@ struct Life {
     clock: Clock,
     counts_devices: bool,
     home: Arc<Authority>,
-    policy: Arc<Standing>,
+    policy: Arc<LivePolicy>,
     sessions: Arc<Sessions>,
 }
 
@@ -116,7 +120,7 @@ impl Household {
             self.act(&mut life).await;
         }
         life.calls.abort_all();
-        life.sessions.drain(End::Drained, Duration::from_secs(60)).await;
+        life.sessions.drain(EndReason::Drained, Duration::from_secs(60)).await;
         self.store.commit();
         assert!(life.held().is_empty(), "nobody plays, and places are held");
         0
@@ -128,11 +132,11 @@ impl Household {
         let read = config::parse(&self.config, Path::new(""), std::iter::empty()).expect("it is good");
         let authorities = Authorities::new(read.authorities);
         let home = authorities.by_name("home").expect("it is configured");
-        let pool = Pool::new(tasks.clone(), clock, Trust::public().expect("roots are compiled in"));
+        let pool = ConnectionPool::new(tasks.clone(), clock, Trust::public().expect("roots are compiled in"));
         let client = AuthorityClient::new(authorities.clone(), clock, pool, Arc::default());
-        let pump = Pump::new(Arc::new(client), Handle::current(), tasks.clone());
+        let pump = AuthorityDispatcher::new(Arc::new(client), Handle::current(), tasks.clone());
         let chance = self.chance.clone();
-        let chance = Chance::Given(Arc::new(move || chance.lock().expect("nobody else has it").next()));
+        let chance = RandomSource::Given(Arc::new(move || chance.lock().expect("nobody else has it").next()));
         let store: Arc<dyn Store> = self.store.clone();
         let Loaded { sessions: records, slots, .. } = store.load();
         let sessions = Sessions::with_chance(chance, clock, pump, Arc::default(), Some(store.clone()));
@@ -143,12 +147,12 @@ impl Household {
             clock,
             counts_devices: self.counts_devices,
             home,
-            policy: Arc::new(Standing::new(policy)),
+            policy: Arc::new(LivePolicy::new(policy)),
             sessions: sessions.clone(),
         };
         authorities.keep_in(&store, &slots, &records);
         self.look_at_restart(&life, &found_in(&records), slots.iter().filter(|slot| slot.held.is_some()).count());
-        sessions.restore(records, |record| Home::Here(life.card_of(record)));
+        sessions.restore(records, |record| RestoreHome::Here(life.card_of(record)));
         tasks.spawn(pace(sessions, tasks.clone()));
         life
     }
@@ -202,7 +206,7 @@ impl Household {
         let devices: BTreeSet<_> = held.iter().map(|held| held.device.clone()).collect();
         assert_eq!(devices.len(), held.len(), "a device has two places: {held:?}, {}", self.replay);
         for row in life.sessions.list() {
-            let goes_on = |row: &Row| !OVER.contains(&row.state);
+            let goes_on = |row: &SessionView| !OVER.contains(&row.state);
             let pictures = row.playbacks.iter().filter(|row| goes_on(row)).count();
             assert_eq!(goes_on(&row), pictures > 0, "{row:?}, {}", self.replay);
             self.sums.add_all((pictures > 1).then_some("pictures beside each other"));
@@ -294,35 +298,35 @@ impl Life {
     /// The license server accepts the call or declines it, after so long.
     fn play(&mut self, device: usize, content: u64, (accepts, takes): (bool, Duration)) {
         let token = self.counts_devices.then(|| picture(device, content));
-        let call = Call {
+        let call = PlayerCall {
             content: Some(Fingerprint(content)),
             content_token: token,
             key_session: None,
             kind: CallKind::License,
-            opens: Opens::Yes,
+            opens: OpenAbility::Yes,
             token,
         };
         let card = self.card(device.to_string(), self.clock.wall());
         let (deadline, sessions) = (self.clock.now() + Duration::from_secs(6), self.sessions.clone());
         self.calls.spawn(async move {
             let Admission { answer, session } = sessions.admit(key(device), &call, &card, deadline).await;
-            let (Answer::Forward(_), Some(id)) = (answer, session) else { return };
+            let (CallAnswer::Forward(_), Some(id)) = (answer, session) else { return };
             let _place = sessions.guard_call(key(device), id);
             tokio::time::sleep(takes).await;
             if accepts {
                 sessions.accept(key(device), id, &call);
-                sessions.licensed(key(device), id, Served::Plain, (Fingerprint(content), None));
+                sessions.licensed(key(device), id, LicenseFeedback::Plain, (Fingerprint(content), None));
             }
         });
     }
 
-    fn card_of(&self, record: &CardRecord) -> Arc<Card> {
+    fn card_of(&self, record: &SessionContextRecord) -> Arc<SessionContext> {
         self.card(record.device.clone(), record.opened.into())
     }
 
-    fn card(&self, device: String, opened: Duration) -> Arc<Card> {
+    fn card(&self, device: String, opened: Duration) -> Arc<SessionContext> {
         let account = device.parse::<usize>().expect("a device of ours") % 2;
-        Arc::new(Card {
+        Arc::new(SessionContext {
             account: Some(account.to_string()),
             authority: self.home.id.clone(),
             authority_name: self.home.name.clone(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Secret;
-use sidebeat::session::{AskKind, Fault, FaultKind, Reason, Served, Ticket, Verdict};
+use sidebeat::session::{AskKind, AuthorityFault, FaultKind, LicenseFeedback, Reason, Ticket, Verdict};
 
 use super::rng::Rng;
 
@@ -22,10 +22,10 @@ pub(crate) struct Flight {
 
 #[derive(Debug)]
 pub(crate) enum Happening {
-    Answer(Flight, Result<Verdict, Fault>),
+    Answer(Flight, Result<Verdict, AuthorityFault>),
     /// At the head-end; `deaf` when nobody waits for the reply any more.
     Arrive(Flight, bool),
-    Served(usize, SessionId, Served),
+    Served(usize, SessionId, LicenseFeedback),
 }
 
 #[derive(Default)]
@@ -85,7 +85,7 @@ impl Network {
         now: Instant,
         rng: &mut Rng,
         flight: Flight,
-        result: Result<Verdict, Fault>,
+        result: Result<Verdict, AuthorityFault>,
     ) -> bool {
         let limit = (flight.sent + TIMEOUT).max(now);
         if self.faulty && rng.chance(30) {
@@ -116,10 +116,10 @@ pub(crate) fn delay(rng: &mut Rng, faulty: bool) -> Duration {
     rng.millis(2, 300)
 }
 
-pub(crate) fn timeout() -> Result<Verdict, Fault> {
-    Err(Fault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") })
+pub(crate) fn timeout() -> Result<Verdict, AuthorityFault> {
+    Err(AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") })
 }
 
-pub(crate) fn error() -> Result<Verdict, Fault> {
-    Err(Fault { kind: FaultKind::Refused, reason: Reason::new(503, None, "not now") })
+pub(crate) fn error() -> Result<Verdict, AuthorityFault> {
+    Err(AuthorityFault { kind: FaultKind::Refused, reason: Reason::new(503, None, "not now") })
 }

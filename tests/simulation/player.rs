@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Fingerprint;
-use sidebeat::session::{Call, CallKind, Opens};
+use sidebeat::session::{CallKind, OpenAbility, PlayerCall};
 
 use super::rng::Rng;
 
@@ -19,7 +19,7 @@ pub(crate) struct Player {
     refreshes: u64,
     serial: u64,
     token: u64,
-    pub(crate) waits: Option<(Call, Instant, SessionId)>,
+    pub(crate) waits: Option<(PlayerCall, Instant, SessionId)>,
 }
 
 impl Player {
@@ -64,7 +64,7 @@ impl Player {
         Fingerprint(self.token)
     }
 
-    pub(crate) fn call(&mut self, rng: &mut Rng, kind: CallKind) -> Call {
+    pub(crate) fn call(&mut self, rng: &mut Rng, kind: CallKind) -> PlayerCall {
         let key_session = match kind {
             CallKind::Certificate => None,
             CallKind::License => {
@@ -79,28 +79,28 @@ impl Player {
             CallKind::Renewal => Some(rng.pick(&self.key_sessions)),
         };
         let token = rng.chance(950).then_some(Fingerprint(self.token));
-        Call {
+        PlayerCall {
             content_token: token,
             content: (self.names_content || rng.chance(100)).then_some(Fingerprint(self.content)),
             key_session: key_session.map(Fingerprint),
             kind,
-            opens: if rng.chance(980) { Opens::Yes } else { rng.pick(&[Opens::Expired, Opens::No]) },
+            opens: if rng.chance(980) { OpenAbility::Yes } else { rng.pick(&[OpenAbility::Expired, OpenAbility::No]) },
             token,
         }
     }
 
     /// A renewal of something that was left for something else.
-    pub(crate) fn left_over(&mut self, rng: &mut Rng) -> Option<Call> {
+    pub(crate) fn left_over(&mut self, rng: &mut Rng) -> Option<PlayerCall> {
         if self.left_over.is_empty() {
             return None;
         }
         let (key_session, token) = rng.pick(&self.left_over);
-        Some(Call {
+        Some(PlayerCall {
             content: None,
             content_token: Some(Fingerprint(token)),
             key_session: Some(Fingerprint(key_session)),
             kind: CallKind::Renewal,
-            opens: Opens::Yes,
+            opens: OpenAbility::Yes,
             token: Some(Fingerprint(token)),
         })
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidebeat::secret::Fingerprint;
-use sidebeat::session::{Media, Refusal, Report};
-use sidebeat::sessions::{DeviceKey, Fetched, Flow, Sessions};
+use sidebeat::session::{MediaFetch, PlayerReport, SessionRefusal};
+use sidebeat::sessions::{DeviceKey, Fetched, MediaFlow, Sessions};
 
 use super::far::{Far, Line};
 
@@ -13,9 +13,9 @@ pub(crate) struct Segment {
     pub(crate) device: usize,
     pub(crate) key: DeviceKey,
     pub(crate) line: Arc<Line>,
-    pub(crate) report: Option<Report>,
+    pub(crate) report: Option<PlayerReport>,
     pub(crate) sessions: Arc<Sessions>,
-    pub(crate) media: Media,
+    pub(crate) media: MediaFetch,
     /// How long its bytes take.
     pub(crate) takes: Duration,
     pub(crate) token: Fingerprint,
@@ -25,7 +25,7 @@ impl Segment {
     /// Dropped at any moment when the player hangs up.
     pub(crate) async fn play(self) {
         let Self { device, key, line, report, sessions, media, takes, token } = self;
-        let told = |flow: &Flow| line.far().flows((device, token), flow);
+        let told = |flow: &MediaFlow| line.far().flows((device, token), flow);
         if !told(&sessions.fetched(key, token, Fetched { media, report })) {
             return;
         }
@@ -47,14 +47,14 @@ impl Segment {
 
 impl Far {
     /// Whether the media of this token may flow. Never those of a killed playback.
-    fn flows(&mut self, of: (usize, Fingerprint), flow: &Flow) -> bool {
+    fn flows(&mut self, of: (usize, Fingerprint), flow: &MediaFlow) -> bool {
         self.sums.add(match flow {
-            Flow::Absent => "media of nobody",
-            Flow::Goes => "media passed",
-            Flow::Over(Refusal::Killed(_), _) => "media refused: killed",
-            Flow::Over(_, _) => "media refused",
+            MediaFlow::Absent => "media of nobody",
+            MediaFlow::Goes => "media passed",
+            MediaFlow::Over(SessionRefusal::Killed(_), _) => "media refused: killed",
+            MediaFlow::Over(_, _) => "media refused",
         });
-        let goes = *flow == Flow::Goes;
+        let goes = *flow == MediaFlow::Goes;
         assert!(!goes || !self.is_banned(of), "the media of the killed do not flow");
         goes
     }

@@ -9,11 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use sidebeat::clock::Clock;
-use sidebeat::ids::{Chance, SessionId};
+use sidebeat::ids::{RandomSource, SessionId};
 use sidebeat::secret::Fingerprint;
-use sidebeat::session::{CallKind, End, Input, Media, Playing, Policy, Reason, Report, Stream};
-use sidebeat::sessions::{AuthorityId, Card, DeviceKey, Home, Pump, Sessions, Standing, Tie, pace};
-use sidebeat::store::{CardRecord, DialectName, Memory, Store};
+use sidebeat::session::{
+    CallKind, EndReason, Input, MediaFetch, PlayerReport, PlayingState, Policy, Reason, StreamType,
+};
+use sidebeat::sessions::{
+    AuthorityDispatcher, AuthorityId, ConnectionGuard, DeviceKey, LivePolicy, RestoreHome, SessionContext, Sessions,
+    pace,
+};
+use sidebeat::store::{DialectName, Memory, SessionContextRecord, Store};
 use sidebeat::task::Tasks;
 use tokio::runtime::{Builder, Handle};
 use tokio::task::{AbortHandle, JoinSet};
@@ -109,13 +114,13 @@ struct Names {
     authority: Arc<str>,
     devices: Vec<String>,
     id: AuthorityId,
-    policy: Arc<Standing>,
+    policy: Arc<LivePolicy>,
     route: Arc<str>,
 }
 
 impl Names {
-    fn card(&self, device: usize, content: String, opened: Duration) -> Arc<Card> {
-        Arc::new(Card {
+    fn card(&self, device: usize, content: String, opened: Duration) -> Arc<SessionContext> {
+        Arc::new(SessionContext {
             account: Some((device / 2).to_string()),
             authority: self.id.clone(),
             authority_name: self.authority.clone(),
@@ -158,7 +163,7 @@ struct Life {
     sessions: Arc<Sessions>,
     tasks: Tasks,
     /// The connections of players that have one.
-    ties: Vec<Option<Tie>>,
+    ties: Vec<Option<ConnectionGuard>>,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -207,7 +212,7 @@ impl World {
                 authority: "head-end".into(),
                 devices,
                 id: AuthorityId::random(),
-                policy: Arc::new(Standing::new(Policy::clone(&policy))),
+                policy: Arc::new(LivePolicy::new(Policy::clone(&policy))),
                 route: "/".into(),
             }),
             players,
@@ -219,7 +224,7 @@ impl World {
     }
 
     /// A card as the configuration makes it anew.
-    fn card(&self, record: &CardRecord) -> Arc<Card> {
+    fn card(&self, record: &SessionContextRecord) -> Arc<SessionContext> {
         let content = record.content.clone().expect("every card of ours has its number");
         self.names.card(record.device.parse().expect("a device of ours"), content, record.opened.into())
     }
@@ -256,7 +261,7 @@ impl World {
             }
             2..3 => {
                 self.far().sums.add("drains");
-                life.sessions.drain(End::Drained, Duration::from_secs(10)).await;
+                life.sessions.drain(EndReason::Drained, Duration::from_secs(10)).await;
                 Died::Stopped
             }
             _ => return None,
@@ -343,7 +348,7 @@ impl World {
         self.call(life, player, call);
     }
 
-    fn call(&mut self, life: &mut Life, player: usize, call: sidebeat::session::Call) {
+    fn call(&mut self, life: &mut Life, player: usize, call: sidebeat::session::PlayerCall) {
         let device = self.players[player].device;
         let number = {
             let mut far = self.far();
@@ -397,12 +402,19 @@ impl World {
 
     /// The player says something of itself, and perhaps never again.
     fn report(&mut self, life: &Life, player: usize) {
-        let plays = [Playing::Plays, Playing::Plays, Playing::Unsaid, Playing::Paused, Playing::Done, Playing::Quit];
-        let streams = [None, Some(Stream::Live), Some(Stream::Vod)];
+        let plays = [
+            PlayingState::Plays,
+            PlayingState::Plays,
+            PlayingState::Unsaid,
+            PlayingState::Paused,
+            PlayingState::Done,
+            PlayingState::Quit,
+        ];
+        let streams = [None, Some(StreamType::Live), Some(StreamType::Vod)];
         let (report, token) = {
             let mut far = self.far();
             far.mark("reports", player as u64, 0);
-            let report = Report {
+            let report = PlayerReport {
                 at_end: false,
                 by_interval: far.rng.chance(700),
                 of_several: false,
@@ -428,18 +440,26 @@ impl World {
         let segment = {
             let mut far = self.far();
             far.mark("fetches", player as u64, 0);
-            let report = Report { playing: far.rng.pick(&[Playing::Plays, Playing::Paused]), ..Report::default() };
+            let report = PlayerReport {
+                playing: far.rng.pick(&[PlayingState::Plays, PlayingState::Paused]),
+                ..PlayerReport::default()
+            };
             Segment {
                 device,
                 key: self.keys[device],
                 line: Arc::new(Line(self.far.clone())),
                 report: far.rng.chance(200).then_some(report),
                 sessions: life.sessions.clone(),
-                media: Media {
+                media: MediaFetch {
                     leads_past: None,
                     segment: far.rng.chance(800),
                     again: far.rng.chance(900).then_some(Duration::ZERO),
-                    stream: far.rng.pick(&[None, Some(Stream::Live), Some(Stream::Live), Some(Stream::Vod)]),
+                    stream: far.rng.pick(&[
+                        None,
+                        Some(StreamType::Live),
+                        Some(StreamType::Live),
+                        Some(StreamType::Vod),
+                    ]),
                 },
                 takes: far.rng.millis(10, 8_000),
                 token: self.players[player].token(),
@@ -543,7 +563,7 @@ impl World {
             0 => self.players.iter().for_each(|player| {
                 life.sessions.stop(self.keys[player.device], Some(player.token()));
             }),
-            1 => drop(life.sessions.drain(End::Drained, Duration::from_secs(60)).await),
+            1 => drop(life.sessions.drain(EndReason::Drained, Duration::from_secs(60)).await),
             _ => {}
         }
         let mut waited = 0;
@@ -565,8 +585,8 @@ impl Life {
         let far = world.far.clone();
         far.lock().expect("as above").begin_life(clock, world.wakes);
         let (tasks, _deaths) = Tasks::new();
-        let pump = Pump::new(Arc::new(Line(far.clone())), Handle::current(), tasks.clone());
-        let chance = Chance::Given(Arc::new(move || far.lock().expect("as above").draw()));
+        let pump = AuthorityDispatcher::new(Arc::new(Line(far.clone())), Handle::current(), tasks.clone());
+        let chance = RandomSource::Given(Arc::new(move || far.lock().expect("as above").draw()));
         let store = world.store.clone();
         let sessions = Sessions::with_chance(
             chance,
@@ -577,7 +597,7 @@ impl Life {
         );
         if let Some(store) = store {
             let records = store.load().sessions;
-            sessions.restore(records, |record| Home::Here(world.card(record)));
+            sessions.restore(records, |record| RestoreHome::Here(world.card(record)));
             tasks.spawn(write(store, world.far.clone()));
         }
         tasks.spawn(pace(sessions.clone(), tasks.clone()));

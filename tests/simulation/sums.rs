@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sidebeat::session::End;
+use sidebeat::session::EndReason;
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Sums(BTreeMap<&'static str, u64>);
@@ -30,7 +30,7 @@ impl Sums {
     /// A storm that does not blow proves nothing.
     pub(crate) fn assert_that_all_of_it_happened(&self, names: &[&str]) {
         // Nothing here has a programme.
-        let ends = End::ALL.iter().filter(|end| !matches!(end, End::Programme)).map(|end| end.name());
+        let ends = EndReason::ALL.iter().filter(|end| !matches!(end, EndReason::Programme)).map(|end| end.name());
         self.assert_that_these_happened(&ends.chain(names.iter().copied()).collect::<Vec<_>>());
     }
 

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Fingerprint;
-use sidebeat::session::{Answer, AskKind, Call, CallKind, Grant, Input, Opens, Refusal, Served, Ticket, Verdict};
-use sidebeat::sessions::{Admission, Card, DeviceKey, Sessions};
+use sidebeat::session::{
+    AskKind, CallAnswer, CallKind, Grant, Input, LicenseFeedback, OpenAbility, PlayerCall, SessionRefusal, Ticket,
+    Verdict,
+};
+use sidebeat::sessions::{Admission, DeviceKey, SessionContext, Sessions};
 use sidebeat::task::Tasks;
 use tokio::sync::oneshot;
 
@@ -19,8 +22,8 @@ use super::headend::Fate;
 const ADMISSION: Duration = Duration::from_secs(6);
 
 pub(crate) struct Viewer {
-    pub(crate) call: Call,
-    pub(crate) card: Arc<Card>,
+    pub(crate) call: PlayerCall,
+    pub(crate) card: Arc<SessionContext>,
     pub(crate) dated: bool,
     pub(crate) device: usize,
     pub(crate) key: DeviceKey,
@@ -35,9 +38,9 @@ impl Viewer {
     pub(crate) async fn play(self) {
         let Admission { answer, session } = self.admit().await;
         match (answer, session) {
-            (Answer::Forward(_), Some(id)) => self.forward(id).await,
-            (Answer::Renew(grant, ticket), Some(id)) => self.renew(id, grant, ticket).await,
-            (Answer::Pass | Answer::Refuse(_), _) => {}
+            (CallAnswer::Forward(_), Some(id)) => self.forward(id).await,
+            (CallAnswer::Renew(grant, ticket), Some(id)) => self.renew(id, grant, ticket).await,
+            (CallAnswer::Pass | CallAnswer::Refuse(_), _) => {}
             (answer, session) => panic!("{answer:?} of {session:?}"),
         }
     }
@@ -65,7 +68,7 @@ impl Viewer {
         let (takes, served, lasts) = {
             let rng = &mut self.line.far().rng;
             let every = rng.chance(300).then(|| rng.millis(5_000, 60_000));
-            let served = rng.pick(&[Served::Plain, Served::Renews { every }, Served::Stays]);
+            let served = rng.pick(&[LicenseFeedback::Plain, LicenseFeedback::Renews { every }, LicenseFeedback::Stays]);
             (rng.millis(10, 500), (!rng.chance(30)).then_some(served), rng.millis(5_000, 100_000))
         };
         let written = self.sessions.written(self.key, id);
@@ -100,7 +103,7 @@ impl Viewer {
             sessions.answered(key, id, ticket, AskKind::Renew, result);
             let decided =
                 (unknown && !tell.is_closed()).then(|| sessions.call_under(key, id, CallKind::License)).flatten();
-            assert!(!matches!(decided, Some(Answer::Renew(..))), "nobody would make it");
+            assert!(!matches!(decided, Some(CallAnswer::Renew(..))), "nobody would make it");
             let _gone = tell.send(());
         });
         let _news = tokio::time::timeout(ADMISSION, told).await;
@@ -116,7 +119,7 @@ impl Far {
     fn admitted(
         &mut self,
         (device, number): (usize, usize),
-        call: &Call,
+        call: &PlayerCall,
         admission: &Admission,
         learned: Option<(SessionId, Fingerprint)>,
     ) {
@@ -130,29 +133,29 @@ impl Far {
         id.into_iter().for_each(|id| self.watch.names(id, call.token));
         self.watch.mark(now, "answers", number as u64, id.map_or(0, |id| id.0));
         self.sums.add(match &admission.answer {
-            Answer::Forward(_) => "forwarded",
-            Answer::Pass if id.is_none() => "passed: opens nothing",
-            Answer::Pass => "passed: no grant",
-            Answer::Refuse(Refusal::Denied(..)) => "refused: denied",
-            Answer::Refuse(Refusal::Expired) => "refused: expired",
-            Answer::Refuse(Refusal::Ended(_)) => "refused: ended",
-            Answer::Refuse(Refusal::Killed(_)) => "refused: killed",
-            Answer::Refuse(Refusal::Unreachable(_)) => "refused: unreachable",
-            Answer::Renew(..) => "renewals",
-            Answer::Wait => panic!("nobody is left waiting"),
+            CallAnswer::Forward(_) => "forwarded",
+            CallAnswer::Pass if id.is_none() => "passed: opens nothing",
+            CallAnswer::Pass => "passed: no grant",
+            CallAnswer::Refuse(SessionRefusal::Denied(..)) => "refused: denied",
+            CallAnswer::Refuse(SessionRefusal::Expired) => "refused: expired",
+            CallAnswer::Refuse(SessionRefusal::Ended(_)) => "refused: ended",
+            CallAnswer::Refuse(SessionRefusal::Killed(_)) => "refused: killed",
+            CallAnswer::Refuse(SessionRefusal::Unreachable(_)) => "refused: unreachable",
+            CallAnswer::Renew(..) => "renewals",
+            CallAnswer::Wait => panic!("nobody is left waiting"),
         });
         let passes =
-            matches!(admission.answer, Answer::Pass) && matches!(call.kind, CallKind::License | CallKind::Renewal);
+            matches!(admission.answer, CallAnswer::Pass) && matches!(call.kind, CallKind::License | CallKind::Renewal);
         // With nothing to open a session with, a call is the gateway's to judge: it refuses it where one is demanded.
-        let sessionless = id.map_or(call.opens == Opens::No, |id| self.watch.shadow(id).sessionless);
+        let sessionless = id.map_or(call.opens == OpenAbility::No, |id| self.watch.shadow(id).sessionless);
         assert!(!passes || sessionless, "a license without a session: {call:?} {id:?}");
         let Some(id) = id else { return };
         assert_eq!(self.calls[self.numbers[id.0 as usize]].device, device, "another device's session");
         let refused = admission.answer.refusal().is_some();
         assert!(!self.watch.shadow(id).killed || refused, "the killed are refused, not {:?}", admission.answer);
         match &admission.answer {
-            Answer::Forward(grant) | Answer::Renew(grant, _) => self.look_at_grant((device, id), grant),
-            Answer::Pass | Answer::Refuse(_) | Answer::Wait => {}
+            CallAnswer::Forward(grant) | CallAnswer::Renew(grant, _) => self.look_at_grant((device, id), grant),
+            CallAnswer::Pass | CallAnswer::Refuse(_) | CallAnswer::Wait => {}
         }
     }
 

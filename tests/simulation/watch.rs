@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Fingerprint;
-use sidebeat::session::{Answer, AskKind, Beats, Fault, Policy, Refusal, Session, Ticket, Verdict};
+use sidebeat::session::{
+    AskKind, AuthorityFault, BeatSource, CallAnswer, Policy, Session, SessionRefusal, Ticket, Verdict,
+};
 
 /// What the shadow of one playback knows.
 #[derive(Default)]
@@ -139,9 +141,9 @@ impl Watch {
     }
 
     /// A call of a killed token is refused, whichever playback of the device it is for.
-    pub(crate) fn answers(&self, now: Instant, device: usize, token: Option<Fingerprint>, answer: &Answer) {
+    pub(crate) fn answers(&self, now: Instant, device: usize, token: Option<Fingerprint>, answer: &CallAnswer) {
         let banned = token.is_some_and(|token| self.is_banned(now, device, token));
-        let refused = matches!(answer, Answer::Refuse(Refusal::Killed(_)));
+        let refused = matches!(answer, CallAnswer::Refuse(SessionRefusal::Killed(_)));
         assert!(!banned || refused, "a killed token is refused everywhere, not {answer:?}");
     }
 
@@ -188,7 +190,7 @@ impl Watch {
     }
 
     pub(crate) fn beats(&mut self, now: Instant, id: SessionId, session: &Session, policy: &Policy, counted: bool) {
-        assert_eq!(session.beats(), Beats::Timer, "renewals are the beats");
+        assert_eq!(session.beats(), BeatSource::Timer, "renewals are the beats");
         self.shadow(id).late = counted;
         self.beats_in_time(now, id, policy);
     }
@@ -221,7 +223,7 @@ impl Watch {
         id: SessionId,
         call: (Ticket, AskKind),
         known: Option<Duration>,
-        result: &Result<Verdict, Fault>,
+        result: &Result<Verdict, AuthorityFault>,
     ) -> bool {
         let (base, slept) = (self.base, self.slept);
         let shadow = self.shadow(id);

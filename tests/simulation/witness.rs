@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Once};
 
 use sidebeat::config::Enforcement;
 use sidebeat::ids::SessionId;
-use sidebeat::session::{AskKind, End};
+use sidebeat::session::{AskKind, EndReason};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
@@ -192,7 +192,7 @@ impl Subscriber for Deaf {
 impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
-            "reason" => self.reason = End::ALL.map(End::name).into_iter().find(|name| *name == value),
+            "reason" => self.reason = EndReason::ALL.map(EndReason::name).into_iter().find(|name| *name == value),
             "said" => value.clone_into(&mut self.said),
             _ => {}
         }

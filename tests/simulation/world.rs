@@ -9,8 +9,9 @@ use sidebeat::clock::Clock;
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Fingerprint;
 use sidebeat::session::{
-    Answer, Ask, AskKind, Beats, Call, CallKind, Device, Effect, End, Event, Fault, Grant, Input, Media, Outbox,
-    Playing, Policy, Reason, Refusal, Report, Served, Slot, Start, Stream, Ticket, Verdict, Wheel,
+    AskKind, AuthorityAsk, AuthorityFault, BeatSource, CallAnswer, CallKind, Device, DeviceEffects, Effect, EndReason,
+    Grant, Input, LicenseFeedback, MediaFetch, PlaybackStart, PlayerCall, PlayerReport, PlayingState, Policy, Reason,
+    SessionEvent, SessionRefusal, StreamType, Ticket, Verdict, Wheel, WheelSlot,
 };
 
 use super::cast::{Cast, DEVICES};
@@ -25,14 +26,14 @@ const ADMISSION: Duration = Duration::from_secs(6);
 
 #[derive(Debug, Default)]
 pub(crate) struct Card {
-    slotted: Option<(Instant, Slot)>,
+    slotted: Option<(Instant, WheelSlot)>,
 }
 
 /// How often what is worth seeing was seen.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Tally {
     beats: u64,
-    ends: [u64; End::ALL.len()],
+    ends: [u64; EndReason::ALL.len()],
     killed: u64,
     late: u64,
     limits: u64,
@@ -78,9 +79,9 @@ impl Tally {
         {
             assert!(seen > 0, "{self:?}");
         }
-        for (end, seen) in End::ALL.into_iter().zip(ends) {
+        for (end, seen) in EndReason::ALL.into_iter().zip(ends) {
             // Nothing here has a programme, and the process lives on.
-            let absent = matches!(end, End::Drained | End::Orphaned | End::Programme);
+            let absent = matches!(end, EndReason::Drained | EndReason::Orphaned | EndReason::Programme);
             assert!(seen > 0 || absent, "never {}", end.name());
         }
     }
@@ -176,7 +177,7 @@ impl World {
         self.net.outage = false;
         if self.rng.chance(500) {
             for device in 0..self.devices.len() {
-                self.end_all(device, End::Stopped);
+                self.end_all(device, EndReason::Stopped);
             }
         }
         let start = self.now;
@@ -201,16 +202,22 @@ impl World {
         self.call(player, call, None);
     }
 
-    fn call(&mut self, player: usize, call: Call, waited: Option<SessionId>) {
+    fn call(&mut self, player: usize, call: PlayerCall, waited: Option<SessionId>) {
         let (device, now) = (self.players[player].device, self.now);
         self.players[player].waits = None;
         let (policy, next) = (self.policy.clone(), &mut self.next_id);
         let start = || {
             *next += 1;
-            Some(Start { account: None, caller: None, card: Card::default(), id: SessionId(*next), seed: *next as u32 })
+            Some(PlaybackStart {
+                account: None,
+                caller: None,
+                card: Card::default(),
+                id: SessionId(*next),
+                seed: *next as u32,
+            })
         };
         let devices = &mut self.devices;
-        let mut out = Outbox::new();
+        let mut out = DeviceEffects::new();
         let (id, answer) = match waited {
             Some(id) => devices[device].call_again(id, now, &call, &policy, start, &mut out),
             None => devices[device].call(now, &call, &policy, start, &mut out),
@@ -227,37 +234,38 @@ impl World {
             if let Some(playback) = self.devices[device].playback_mut(id) {
                 self.watch.called(id, call.token.filter(|token| playback.has_token(*token)));
             }
-            let refused = matches!(answer, Answer::Refuse(Refusal::Killed(_)));
+            let refused = matches!(answer, CallAnswer::Refuse(SessionRefusal::Killed(_)));
             assert!(!self.watch.shadow(id).killed || refused, "the killed are refused, not {answer:?}");
         }
         match (&answer, id) {
-            (Answer::Forward(_) | Answer::Pass, Some(id)) => self.devices[device].accept(id, &call),
-            (Answer::Renew(..), Some(id)) => self.devices[device].accept_renewal(id, &call),
+            (CallAnswer::Forward(_) | CallAnswer::Pass, Some(id)) => self.devices[device].accept(id, &call),
+            (CallAnswer::Renew(..), Some(id)) => self.devices[device].accept_renewal(id, &call),
             (_, _) => {}
         }
         self.carry_out(device, out);
         match (answer, id) {
-            (Answer::Forward(grant), Some(id)) => self.forward(device, id, &call, &grant),
-            (Answer::Renew(grant, ticket), Some(id)) => {
+            (CallAnswer::Forward(grant), Some(id)) => self.forward(device, id, &call, &grant),
+            (CallAnswer::Renew(grant, ticket), Some(id)) => {
                 self.check_grant(device, id, &grant);
                 self.send(device, id, ticket, AskKind::Renew, Some(grant));
             }
-            (Answer::Wait, Some(id)) => self.players[player].waits = Some((call, now + ADMISSION, id)),
-            (Answer::Pass | Answer::Refuse(_), _) => {}
+            (CallAnswer::Wait, Some(id)) => self.players[player].waits = Some((call, now + ADMISSION, id)),
+            (CallAnswer::Pass | CallAnswer::Refuse(_), _) => {}
             (answer, None) => unreachable!("{answer:?} by no playback"),
         }
     }
 
-    fn forward(&mut self, device: usize, id: SessionId, call: &Call, grant: &Grant) {
+    fn forward(&mut self, device: usize, id: SessionId, call: &PlayerCall, grant: &Grant) {
         self.check_grant(device, id, grant);
         if call.kind == CallKind::Release {
             if self.devices[device].release(id, call.key_session) {
-                self.deliver(device, id, Input::End(End::Released));
+                self.deliver(device, id, Input::End(EndReason::Released));
             }
             return;
         }
         let every = self.rng.chance(300).then(|| self.rng.millis(5_000, 60_000));
-        let served = self.rng.pick(&[Served::Plain, Served::Renews { every }, Served::Stays]);
+        let served =
+            self.rng.pick(&[LicenseFeedback::Plain, LicenseFeedback::Renews { every }, LicenseFeedback::Stays]);
         let at = self.now + self.rng.millis(10, 500);
         self.net.put(at, Happening::Served(device, id, served));
     }
@@ -265,7 +273,7 @@ impl World {
     /// No token reaches another device, and a kill at the head-end is not outplayed by long.
     fn check_grant(&mut self, device: usize, id: SessionId, grant: &Grant) {
         let at = self.head.book_of(&grant.token);
-        let timer = self.playback_beats(device, id) == Some(Beats::Timer);
+        let timer = self.playback_beats(device, id) == Some(BeatSource::Timer);
         let book = &self.head.books[at];
         assert_eq!((book.device, book.id), (device, id), "a token of another playback");
         let beaten = timer && !book.renewed;
@@ -279,7 +287,7 @@ impl World {
         }
     }
 
-    fn playback_beats(&mut self, device: usize, id: SessionId) -> Option<Beats> {
+    fn playback_beats(&mut self, device: usize, id: SessionId) -> Option<BeatSource> {
         self.devices[device].playback_mut(id).map(|playback| playback.session.beats())
     }
 
@@ -289,24 +297,31 @@ impl World {
     }
 
     fn stop(&mut self, player: usize) {
-        self.tell(player, &Input::End(End::Stopped));
+        self.tell(player, &Input::End(EndReason::Stopped));
     }
 
     /// The player says something of itself, and perhaps never again.
     fn report(&mut self, player: usize) {
-        let plays = [Playing::Plays, Playing::Plays, Playing::Unsaid, Playing::Paused, Playing::Done, Playing::Quit];
-        let stream = self.rng.pick(&[None, Some(Stream::Live), Some(Stream::Vod)]);
+        let plays = [
+            PlayingState::Plays,
+            PlayingState::Plays,
+            PlayingState::Unsaid,
+            PlayingState::Paused,
+            PlayingState::Done,
+            PlayingState::Quit,
+        ];
+        let stream = self.rng.pick(&[None, Some(StreamType::Live), Some(StreamType::Vod)]);
         let by_interval = self.rng.chance(700);
-        let report = Report { by_interval, playing: self.rng.pick(&plays), stream, ..Report::default() };
+        let report = PlayerReport { by_interval, playing: self.rng.pick(&plays), stream, ..PlayerReport::default() };
         self.tell(player, &Input::Report(report));
     }
 
     /// A player whose media pass through us asks for a segment.
     fn fetch(&mut self, player: usize) {
         if self.players[player].fetches {
-            let stream = self.rng.pick(&[None, Some(Stream::Live), Some(Stream::Vod)]);
+            let stream = self.rng.pick(&[None, Some(StreamType::Live), Some(StreamType::Vod)]);
             let again = self.rng.chance(900).then_some(Duration::ZERO);
-            self.tell(player, &Input::Media(Media { again, leads_past: None, segment: true, stream }));
+            self.tell(player, &Input::Media(MediaFetch { again, leads_past: None, segment: true, stream }));
         }
     }
 
@@ -318,9 +333,9 @@ impl World {
         ids.into_iter().for_each(|id| self.deliver(device, id, input.clone()));
     }
 
-    fn served(&mut self, device: usize, id: SessionId, served: Served) {
+    fn served(&mut self, device: usize, id: SessionId, served: LicenseFeedback) {
         self.deliver(device, id, Input::Served(served));
-        let mut out = Outbox::new();
+        let mut out = DeviceEffects::new();
         let lasts = self.dated.then(|| self.rng.millis(5_000, 100_000));
         let key_session = Fingerprint(self.rng.below(3) as u64);
         self.devices[device].licensed(id, self.now, key_session, lasts, &self.policy, &mut out);
@@ -329,13 +344,13 @@ impl World {
 
     /// A player's last connection goes, or one is there again.
     fn connect(&mut self, player: usize) {
-        let (device, connected, mut out) = (self.players[player].device, self.rng.chance(400), Outbox::new());
+        let (device, connected, mut out) = (self.players[player].device, self.rng.chance(400), DeviceEffects::new());
         let policy = Arc::new(self.policy.clone());
         self.devices[device].connected(self.now, connected, |_| Policy::clone(&policy), &mut out);
         self.carry_out(device, out);
     }
 
-    fn end_all(&mut self, device: usize, why: End) {
+    fn end_all(&mut self, device: usize, why: EndReason) {
         let ids: Vec<_> = self.devices[device].playbacks().iter().map(|p| p.id).collect();
         ids.into_iter().for_each(|id| self.deliver(device, id, Input::End(why)));
     }
@@ -349,7 +364,7 @@ impl World {
     }
 
     fn deliver(&mut self, device: usize, id: SessionId, input: Input) {
-        let mut out = Outbox::new();
+        let mut out = DeviceEffects::new();
         if matches!(input, Input::Tick) {
             let given_up = self.watch.ticks(self.now, id, &self.policy);
             if given_up == Some(AskKind::Close) {
@@ -360,12 +375,12 @@ impl World {
         self.carry_out(device, out);
     }
 
-    fn carry_out(&mut self, device: usize, out: Outbox) {
-        let late: Vec<_> = out.iter().filter(|(_, e)| matches!(e, Effect::Note(Event::BeatLate(_)))).collect();
+    fn carry_out(&mut self, device: usize, out: DeviceEffects) {
+        let late: Vec<_> = out.iter().filter(|(_, e)| matches!(e, Effect::Note(SessionEvent::BeatLate(_)))).collect();
         let late: Vec<_> = late.into_iter().map(|(id, _)| *id).collect();
         for (id, effect) in out {
             match effect {
-                Effect::Ask(Ask { beside: _, grant, kind, ticket, told: _ }) => {
+                Effect::Ask(AuthorityAsk { beside: _, grant, kind, ticket, told: _ }) => {
                     if kind == AskKind::Beat
                         && let Some(playback) = self.devices[device].playback_mut(id)
                     {
@@ -381,54 +396,54 @@ impl World {
         self.schedule(device);
     }
 
-    fn note(&mut self, device: usize, id: SessionId, event: &Event) {
+    fn note(&mut self, device: usize, id: SessionId, event: &SessionEvent) {
         self.watch.mark(self.now, event.name(), id.0, 0);
         match event {
-            Event::Beat => self.tally.beats += 1,
-            Event::BeatLate(_) => self.tally.late += 1,
-            Event::Closed(end) => {
-                let at = End::ALL.iter().position(|known| known == end).expect("one of all");
+            SessionEvent::Beat => self.tally.beats += 1,
+            SessionEvent::BeatLate(_) => self.tally.late += 1,
+            SessionEvent::Closed(end) => {
+                let at = EndReason::ALL.iter().position(|known| known == end).expect("one of all");
                 self.tally.ends[at] += 1;
             }
-            Event::Killed(_) => {
+            SessionEvent::Killed(_) => {
                 self.tally.killed += 1;
                 let by_us = self.killed_here.contains(&id);
                 let reached = self.watch.is_reached(self.now, device, id);
                 assert!(by_us || reached || self.head.has_killed(id), "no kill was: {id:?}");
                 self.watch.killed(self.now, device, id, &self.policy);
             }
-            Event::Opened { .. } => {
+            SessionEvent::Opened { .. } => {
                 self.tally.opened += 1;
-                if self.playback_beats(device, id) != Some(Beats::Timer) {
+                if self.playback_beats(device, id) != Some(BeatSource::Timer) {
                     self.books_of(device, id).for_each(|book| book.renewed = true);
                 }
             }
-            Event::Recovered(_) => self.tally.recovered += 1,
-            Event::Renewed => self.tally.renewed += 1,
-            Event::Reopening => {
+            SessionEvent::Recovered(_) => self.tally.recovered += 1,
+            SessionEvent::Renewed => self.tally.renewed += 1,
+            SessionEvent::Reopening => {
                 self.tally.reopened += 1;
                 self.watch.reopens(id);
             }
-            Event::Returned => self.watch.may_open_again(id),
-            Event::Stale(_) => self.tally.stale += 1,
-            Event::RenewalsCarry => self.books_of(device, id).for_each(|book| book.renewed = true),
-            Event::OnCredit { running: false } => self.tally.new_on_credit += 1,
-            Event::OnCredit { running: true } => {
+            SessionEvent::Returned => self.watch.may_open_again(id),
+            SessionEvent::Stale(_) => self.tally.stale += 1,
+            SessionEvent::RenewalsCarry => self.books_of(device, id).for_each(|book| book.renewed = true),
+            SessionEvent::OnCredit { running: false } => self.tally.new_on_credit += 1,
+            SessionEvent::OnCredit { running: true } => {
                 self.tally.running_on_credit += 1;
                 self.watch.may_open_again(id);
             }
-            Event::Blackout(_)
-            | Event::Failed(..)
-            | Event::Forgiven
-            | Event::Joined
-            | Event::Left(_)
-            | Event::LeftOpen
-            | Event::Orphaned
-            | Event::Reached(_)
-            | Event::Refused(..)
-            | Event::Resumed
-            | Event::Settled(_)
-            | Event::Unmanaged => {}
+            SessionEvent::Blackout(_)
+            | SessionEvent::Failed(..)
+            | SessionEvent::Forgiven
+            | SessionEvent::Joined
+            | SessionEvent::Left(_)
+            | SessionEvent::LeftOpen
+            | SessionEvent::Orphaned
+            | SessionEvent::Reached(_)
+            | SessionEvent::Refused(..)
+            | SessionEvent::Resumed
+            | SessionEvent::Settled(_)
+            | SessionEvent::Unmanaged => {}
         }
     }
 
@@ -440,7 +455,7 @@ impl World {
         let holds = self.devices[device].playback_mut(id).is_some_and(|playback| playback.session.interval().is_some());
         let owed = self.watch.has_owed(id);
         assert!(ticket != Ticket(0) || !holds || owed, "what is in use is not given back beside the lane");
-        let renews = self.playback_beats(device, id) != Some(Beats::Timer);
+        let renews = self.playback_beats(device, id) != Some(BeatSource::Timer);
         let token = grant.map(|grant| grant.token);
         if let Some(token) = &token {
             self.head.look_at(token, kind);
@@ -477,7 +492,7 @@ impl World {
         }
     }
 
-    fn answer(&mut self, flight: Flight, result: Result<Verdict, Fault>) {
+    fn answer(&mut self, flight: Flight, result: Result<Verdict, AuthorityFault>) {
         let Flight { device, id, kind, sent, ticket, token } = flight;
         self.watch.mark(self.now, "answer", id.0, u64::from(ticket.0));
         if let (AskKind::Close, Some(token), Err(_)) = (kind, &token, &result) {
@@ -501,7 +516,7 @@ impl World {
         }
         if kind == AskKind::Open && matches!(&result, Ok(Verdict::Denied(denial, _)) if denial.may_pass()) {
             // For nothing: the shell would ask once more.
-            let mut out = Outbox::new();
+            let mut out = DeviceEffects::new();
             self.devices[device].turn(id, self.now, |_| true, &self.policy, &mut out);
             self.carry_out(device, out);
         }

@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 
 use super::{Authority, AuthorityClient, OtherCalls, naming, with_path};
 use crate::authority::breaker::CallPermit;
-use crate::authority::dialect::Prepared;
+use crate::authority::dialect::PreparedCall;
 use crate::authority::exchange::{AuthorityReply, AuthorityRequest};
 use crate::authority::health::{CallClass, CallOrigin};
-use crate::session::{Ask, AskKind, Fault, Verdict};
-use crate::sessions::{Card, LateGrant};
-use crate::upstream::{LateReply, Reply};
+use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Verdict};
+use crate::sessions::{LateGrant, SessionContext};
+use crate::upstream::{LateReply, UpstreamReply};
 
 #[derive(Clone, Copy)]
 pub(in crate::authority) struct AskContext<'a> {
     pub(super) authority: &'a Arc<Authority>,
     began: Instant,
-    pub(in crate::authority) card: &'a Card,
+    pub(in crate::authority) card: &'a SessionContext,
     pub(in crate::authority) client: &'a AuthorityClient,
     kind: AskKind,
 }
@@ -29,7 +29,7 @@ impl<'a> AskContext<'a> {
         client: &'a AuthorityClient,
         authority: &'a Arc<Authority>,
         kind: AskKind,
-        card: &'a Card,
+        card: &'a SessionContext,
     ) -> Self {
         Self { authority, began: client.clock.now(), card, client, kind }
     }
@@ -40,7 +40,10 @@ impl<'a> AskContext<'a> {
 
     /// Makes a call by one request, as the dialect prepares it, and reads the reply. An open whose answer is late also
     /// gives what that brings.
-    pub(in crate::authority) async fn exchange(self, ask: &Ask) -> (Result<Verdict, Fault>, Option<LateGrant>) {
+    pub(in crate::authority) async fn exchange(
+        self,
+        ask: &AuthorityAsk,
+    ) -> (Result<Verdict, AuthorityFault>, Option<LateGrant>) {
         let permit = match self.permit() {
             Ok(permit) => permit,
             Err(fault) => return (Err(fault), None),
@@ -56,10 +59,10 @@ impl<'a> AskContext<'a> {
         (result, late.map(|reply| self.client.late_grant(reply, self.authority.clone(), self.card)))
     }
 
-    async fn ask_once(&self, ask: &Ask) -> (Result<Verdict, Fault>, Option<LateReply>) {
+    async fn ask_once(&self, ask: &AuthorityAsk) -> (Result<Verdict, AuthorityFault>, Option<LateReply>) {
         let request = match self.authority.dialect.request(ask, self.card) {
-            Prepared::Decide(result) => return (result, None),
-            Prepared::Send(request) => request,
+            PreparedCall::Decide(result) => return (result, None),
+            PreparedCall::Send(request) => request,
         };
         let (endpoint, timeout) = (request.endpoint, self.authority.dialect.timeout());
         let (reply, late) = match ask.kind {
@@ -83,20 +86,20 @@ impl<'a> AskContext<'a> {
         &self,
         request: AuthorityRequest<'_>,
         timeout: Duration,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<UpstreamReply, AuthorityFault> {
         self.client.send(request, self.kind, timeout).await
     }
 
-    pub(in crate::authority) fn reply<'r>(&self, reply: &'r Reply) -> AuthorityReply<'r> {
+    pub(in crate::authority) fn reply<'r>(&self, reply: &'r UpstreamReply) -> AuthorityReply<'r> {
         self.client.reply(self.authority, self.kind, reply)
     }
 
-    pub(in crate::authority) fn read(&self, reply: &Reply) -> Result<Verdict, Fault> {
+    pub(in crate::authority) fn read(&self, reply: &UpstreamReply) -> Result<Verdict, AuthorityFault> {
         self.client.read(self.authority, self.kind, self.card, reply)
     }
 
     /// Leave to make the call. One that is not made is counted apart: nobody failed to answer it.
-    pub(in crate::authority) fn permit(&self) -> Result<CallPermit, Fault> {
+    pub(in crate::authority) fn permit(&self) -> Result<CallPermit, AuthorityFault> {
         let Some(health) = self.authority.health() else { return Ok(CallPermit::Usual) };
         let metrics = &self.client.telemetry.metrics;
         health
@@ -105,7 +108,7 @@ impl<'a> AskContext<'a> {
     }
 
     /// Tells the breaker what became of the call.
-    pub(in crate::authority) fn tell(&self, permit: CallPermit, result: &Result<Verdict, Fault>) {
+    pub(in crate::authority) fn tell(&self, permit: CallPermit, result: &Result<Verdict, AuthorityFault>) {
         let Some(health) = self.authority.health() else { return };
         let changes = health.tell(self.client.clock.now(), self.kind, permit, CallOrigin::of(self.card), result);
         if let Some(open) = changes.breaker {
@@ -117,7 +120,7 @@ impl<'a> AskContext<'a> {
         }
     }
 
-    pub(in crate::authority) fn count(&self, result: &Result<Verdict, Fault>) {
+    pub(in crate::authority) fn count(&self, result: &Result<Verdict, AuthorityFault>) {
         let took = self.client.clock.now().saturating_duration_since(self.began);
         let result = result.as_ref().map(Verdict::name).map_err(|fault| fault.kind);
         self.client.telemetry.metrics.authority_call(&self.card.authority_name, self.kind, result, took);

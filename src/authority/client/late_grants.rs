@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{AuthorityClient, infrastructure};
 use crate::authority::Authority;
 use crate::authority::exchange::AuthorityRequest;
-use crate::session::{AskKind, Fault, Verdict};
-use crate::sessions::{Card, LateGrant};
-use crate::upstream::{LateReply, Reply};
+use crate::session::{AskKind, AuthorityFault, Verdict};
+use crate::sessions::{LateGrant, SessionContext};
+use crate::upstream::{LateReply, UpstreamReply};
 
 /// For so long an answer is waited for after its call was given up. About as long as an authority holds a session of
 /// which it hears nothing: one that is later brings nothing that would be worth giving back.
@@ -20,7 +20,7 @@ impl AuthorityClient {
         request: AuthorityRequest<'_>,
         kind: AskKind,
         timeout: Duration,
-    ) -> (Result<Reply, Fault>, Option<LateReply>) {
+    ) -> (Result<UpstreamReply, AuthorityFault>, Option<LateReply>) {
         let (call, hold) = match self.call(request, kind, timeout) {
             Ok(call) => call,
             Err(fault) => return (Err(fault), None),
@@ -31,7 +31,7 @@ impl AuthorityClient {
     }
 
     /// Resolves to the grant that the late reply to this open brings.
-    pub(super) fn late_grant(&self, late: LateReply, authority: Arc<Authority>, card: &Card) -> LateGrant {
+    pub(super) fn late_grant(&self, late: LateReply, authority: Arc<Authority>, card: &SessionContext) -> LateGrant {
         let (client, card) = (self.clone(), card.without_token());
         Box::pin(async move {
             let reply = late.reply().await?;

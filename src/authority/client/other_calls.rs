@@ -14,11 +14,11 @@ use tokio::time::{sleep_until, timeout_at};
 use super::{AuthorityClient, MAX_REPLY_BYTES};
 use crate::authority::Authority;
 use crate::authority::exchange::AuthorityRequest;
-use crate::authority::reach::Reach;
-use crate::session::{Fault, FaultKind, Reason, Verdict};
-use crate::upstream::{self, Call, LateReply, Reply};
+use crate::authority::reach::AuthorityReach;
+use crate::session::{AuthorityFault, FaultKind, Reason, Verdict};
+use crate::upstream::{self, LateReply, UpstreamCall, UpstreamReply};
 
-type AnsweredOpen = (Result<Verdict, Fault>, Option<LateReply>);
+type AnsweredOpen = (Result<Verdict, AuthorityFault>, Option<LateReply>);
 
 /// For so long a finding holds.
 const FINDING_KEPT: Duration = Duration::from_secs(1);
@@ -34,24 +34,24 @@ pub(in crate::authority) enum OtherCalls {
 }
 
 impl OtherCalls {
-    fn of(sent: &Result<Reply, upstream::Fault>) -> Self {
+    fn of(sent: &Result<UpstreamReply, upstream::UpstreamFault>) -> Self {
         match sent {
             // What makes no sense came from somebody.
-            Ok(_) | Err(upstream::Fault::Malformed | upstream::Fault::TooLarge) => Self::Answered,
-            Err(upstream::Fault::Busy) => Self::Unknown,
+            Ok(_) | Err(upstream::UpstreamFault::Malformed | upstream::UpstreamFault::TooLarge) => Self::Answered,
+            Err(upstream::UpstreamFault::Busy) => Self::Unknown,
             Err(
-                upstream::Fault::Connect(_)
-                | upstream::Fault::Refused
-                | upstream::Fault::Reset
-                | upstream::Fault::Resolve
-                | upstream::Fault::Slow { .. }
-                | upstream::Fault::Tls(_),
+                upstream::UpstreamFault::Connect(_)
+                | upstream::UpstreamFault::Refused
+                | upstream::UpstreamFault::Reset
+                | upstream::UpstreamFault::Resolve
+                | upstream::UpstreamFault::Slow { .. }
+                | upstream::UpstreamFault::Tls(_),
             ) => Self::Silent,
         }
     }
 
     /// An open that was left unanswered, as it counts beside what is known of others.
-    pub(super) fn judge(self, fault: Fault) -> Fault {
+    pub(super) fn judge(self, fault: AuthorityFault) -> AuthorityFault {
         let why = match self {
             // What only this call met is no outage.
             Self::Answered => "other calls are answered",
@@ -59,7 +59,7 @@ impl OtherCalls {
             Self::Unknown => "whether others are answered is not known",
         };
         let message = format!("{}; {why}", fault.reason.message).into();
-        Fault { kind: FaultKind::Refused, reason: Reason { message, ..fault.reason } }
+        AuthorityFault { kind: FaultKind::Refused, reason: Reason { message, ..fault.reason } }
     }
 }
 
@@ -102,7 +102,13 @@ impl AuthorityClient {
         (opened, others)
     }
 
-    async fn others(&self, authority: &Authority, reach: &Reach, began: Instant, until: Instant) -> OtherCalls {
+    async fn others(
+        &self,
+        authority: &Authority,
+        reach: &AuthorityReach,
+        began: Instant,
+        until: Instant,
+    ) -> OtherCalls {
         let ask = async {
             let mut last = reach.knocked.lock().await;
             let now = self.clock.now();
@@ -127,8 +133,15 @@ impl AuthorityClient {
     async fn knock(&self, knock: AuthorityRequest<'_>, until: Instant) -> OtherCalls {
         let AuthorityRequest { body, endpoint, headers, method, .. } = knock;
         let path_and_query = endpoint.path_and_query();
-        let call =
-            Call { body, deadline: until, endpoint, headers, method, path_and_query, reply_max: MAX_REPLY_BYTES };
+        let call = UpstreamCall {
+            body,
+            deadline: until,
+            endpoint,
+            headers,
+            method,
+            path_and_query,
+            reply_max: MAX_REPLY_BYTES,
+        };
         OtherCalls::of(&self.pool.send(call).await)
     }
 }
@@ -148,10 +161,10 @@ mod tests {
     use crate::clock::Clock;
     use crate::task::Tasks;
     use crate::telemetry::Telemetry;
-    use crate::upstream::{Phase, Pool, Trust};
+    use crate::upstream::{CallPhase, ConnectionPool, Trust};
 
-    fn lost() -> Fault {
-        Fault { kind: FaultKind::Lost, reason: Reason::new(502, None, "gone") }
+    fn lost() -> AuthorityFault {
+        AuthorityFault { kind: FaultKind::Lost, reason: Reason::new(502, None, "gone") }
     }
 
     async fn stage(calls_max: usize) -> (AuthorityClient, Arc<Authority>, TcpListener) {
@@ -162,7 +175,7 @@ mod tests {
             listener.local_addr().unwrap()
         )));
         let (tasks, _deaths) = Tasks::new();
-        let pool = Pool::with_calls_max(tasks, Clock, Trust::public().unwrap(), calls_max);
+        let pool = ConnectionPool::with_calls_max(tasks, Clock, Trust::public().unwrap(), calls_max);
         let ssm = authorities.by_name("a").unwrap();
         (AuthorityClient::new(authorities, Clock, pool, Arc::new(Telemetry::default())), ssm, listener)
     }
@@ -173,7 +186,7 @@ mod tests {
         let (client, ssm, _listener) = stage(1).await;
         let endpoint = *ssm.dialect.endpoints().first().unwrap();
         let reach = ssm.reach.as_ref().unwrap();
-        let beat = Call {
+        let beat = UpstreamCall {
             body: Bytes::new(),
             deadline: Clock.now() + Duration::from_secs(20),
             endpoint,
@@ -199,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_a_call_of_our_own_meets_says_of_others() {
-        use upstream::Fault as Met;
+        use upstream::UpstreamFault as Met;
         for (met, expected) in [
             (Met::Busy, OtherCalls::Unknown),
             (Met::Connect(io::ErrorKind::ConnectionRefused), OtherCalls::Silent),
@@ -207,7 +220,7 @@ mod tests {
             (Met::Refused, OtherCalls::Silent),
             (Met::Reset, OtherCalls::Silent),
             (Met::Resolve, OtherCalls::Silent),
-            (Met::Slow { phase: Phase::Head }, OtherCalls::Silent),
+            (Met::Slow { phase: CallPhase::Head }, OtherCalls::Silent),
             (Met::Tls("no trust".into()), OtherCalls::Silent),
             (Met::TooLarge, OtherCalls::Answered),
         ] {

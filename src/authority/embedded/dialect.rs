@@ -8,12 +8,12 @@ use crate::authority::client::{AskContext, unspeakable};
 use crate::authority::dialect::Dialect;
 use crate::authority::pushed_kills::PushedKills;
 use crate::config::AuthorityKind;
-use crate::session::{Ask, AskKind, Fault, Grant, Policy, Verdict};
-use crate::sessions::{Card, Opening};
+use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Grant, Policy, Verdict};
+use crate::sessions::{OpenFuture, SessionContext};
 use crate::store::DialectName;
 
 impl EmbeddedAuthority {
-    fn answer(&self, now: Instant, ask: &Ask, card: &Card) -> Result<Verdict, Fault> {
+    fn answer(&self, now: Instant, ask: &AuthorityAsk, card: &SessionContext) -> Result<Verdict, AuthorityFault> {
         match (ask.kind, &ask.grant) {
             (AskKind::Open, _) => Ok(self.open(now, card, ask.beside.as_ref())),
             (AskKind::Beat | AskKind::Renew, Some(grant)) => Ok(self.beat(now, grant)),
@@ -42,7 +42,7 @@ impl Dialect for EmbeddedAuthority {
         }
     }
 
-    fn perform<'a>(&'a self, context: AskContext<'a>, ask: &'a Ask) -> Opening<'a> {
+    fn perform<'a>(&'a self, context: AskContext<'a>, ask: &'a AuthorityAsk) -> OpenFuture<'a> {
         let result = self.answer(context.began(), ask, context.card);
         context.count(&result);
         Box::pin(std::future::ready((result, None)))

@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard};
 
 use super::super::ledger::SlotLedger;
 use crate::clock::Clock;
-use crate::store::{Key, Record, Store};
+use crate::store::{RecordKey, Store, StoredRecord};
 
 /// Where an embedded authority writes its places down, and under which name.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ impl Drop for LedgerGuard<'_> {
         let moment = Clock.moment();
         for slot in changed {
             match self.ledger.record(slot, authority, &moment) {
-                Some(record) => store.put(Record::Slot(Box::new(record))),
-                None => store.forget(Key::Slot(authority.clone(), slot.0)),
+                Some(record) => store.put(StoredRecord::Slot(Box::new(record))),
+                None => store.forget(RecordKey::Slot(authority.clone(), slot.0)),
             }
         }
     }

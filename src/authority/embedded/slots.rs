@@ -110,7 +110,7 @@ impl EmbeddedAuthority {
 mod tests {
     use super::*;
     use crate::authority::AuthoritySignals;
-    use crate::authority::ledger::{SlotClaim, SlotLimits};
+    use crate::authority::ledger::{LedgerClaim, SlotLimits};
     use crate::authority::testing::embedded_settings;
     use crate::clock::Clock;
     use crate::config;
@@ -129,7 +129,7 @@ mod tests {
             per_device_group: None,
         };
         let open = |account| {
-            let claim = SlotClaim { account, content: "", content_group: None, device: "tv", device_group: None };
+            let claim = LedgerClaim { account, content: "", content_group: None, device: "tv", device_group: None };
             counter.ledger().open(now, &claim, &limits).unwrap().0
         };
         let (ann, bob) = (open("ann"), open("bob"));

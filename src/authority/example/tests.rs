@@ -14,11 +14,11 @@ use crate::authority::testing::settings;
 use crate::authority::{Authorities, Authority, AuthorityClient, AuthoritySignals};
 use crate::clock::Clock;
 use crate::secret::Fingerprint;
-use crate::session::{Answer, Call, CallKind, KillSource, Opens, Policy, Refusal, Told};
-use crate::sessions::{Asker, DeviceKey, Pump, Sessions, Standing, pace};
+use crate::session::{CallAnswer, CallKind, KillSource, OpenAbility, PlayerCall, PlayerFacts, Policy, SessionRefusal};
+use crate::sessions::{AskAuthority, AuthorityDispatcher, DeviceKey, LivePolicy, Sessions, pace};
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
-use crate::upstream::{Pool, Trust};
+use crate::upstream::{ConnectionPool, Trust};
 
 const LATEST: Duration = Duration::from_secs(10);
 
@@ -76,9 +76,9 @@ async fn serve(mut stream: TcpStream, replies: &mut VecDeque<String>, tell: &mps
 }
 
 struct Stage {
-    card: Arc<Card>,
+    card: Arc<SessionContext>,
     client: AuthorityClient,
-    kills: Kills,
+    kills: ExampleKillSenders,
     service: Service,
 }
 
@@ -93,7 +93,7 @@ impl Stage {
             Authority::speaking(Box::new(dialect), "a".into(), crate::config::SessionUnit::Playback, &signals);
         let (pace, policy) = (authority.pace(), authority.refine(Policy::default()));
         assert_eq!(pace, (1.0, Policy::default().grace), "an authority without peculiarities");
-        let card = Arc::new(Card {
+        let card = Arc::new(SessionContext {
             account: None,
             authority: authority.id.clone(),
             authority_name: authority.name.clone(),
@@ -107,7 +107,7 @@ impl Stage {
             network: Fingerprint::default(),
             opened: Duration::ZERO,
             // A beat after 40 ms: the wire says intervals in whole seconds.
-            policy: Arc::new(Standing::new(Policy { fraction: 0.002, ..policy })),
+            policy: Arc::new(LivePolicy::new(Policy { fraction: 0.002, ..policy })),
             registration: None,
             route: "/".into(),
             rung: "header",
@@ -116,21 +116,22 @@ impl Stage {
             token: Some(Secret::new("content-token")),
         });
         let authorities = Authorities::with(vec![authority]);
-        let pool = Pool::new(service.tasks.clone(), Clock, Trust::public().unwrap());
+        let pool = ConnectionPool::new(service.tasks.clone(), Clock, Trust::public().unwrap());
         let client = AuthorityClient::new(authorities, Clock, pool, Arc::new(Telemetry::default()));
         Self { card, client, kills, service }
     }
 
-    async fn ask(&self, kind: AskKind) -> Result<Verdict, Fault> {
+    async fn ask(&self, kind: AskKind) -> Result<Verdict, AuthorityFault> {
         let grant = Grant { interval: LATEST, lifetime: None, token: Secret::new("s1") };
         let grant = Some(grant).filter(|_| kind != AskKind::Open);
-        let ask = Ask { beside: None, grant, kind, ticket: crate::session::Ticket(1), told: Told::default() };
+        let ask =
+            AuthorityAsk { beside: None, grant, kind, ticket: crate::session::Ticket(1), told: PlayerFacts::default() };
         self.client.ask(&ask, &self.card).await
     }
 
     fn sessions(&self) -> Arc<Sessions> {
         let tasks = &self.service.tasks;
-        let pump = Pump::new(Arc::new(self.client.clone()), Handle::current(), tasks.clone());
+        let pump = AuthorityDispatcher::new(Arc::new(self.client.clone()), Handle::current(), tasks.clone());
         let sessions = Sessions::new(Clock, pump, Arc::default());
         self.client.serve(&sessions);
         tasks.spawn(pace(sessions.clone(), tasks.clone()));
@@ -142,9 +143,9 @@ impl Stage {
     }
 
     /// What the player's license call is answered by.
-    async fn call(&self, sessions: &Arc<Sessions>) -> Answer {
+    async fn call(&self, sessions: &Arc<Sessions>) -> CallAnswer {
         let admission = sessions.admit(self.key(), &license(), &self.card, Clock.now() + LATEST).await;
-        if let (Answer::Forward(_), Some(id)) = (&admission.answer, admission.session) {
+        if let (CallAnswer::Forward(_), Some(id)) = (&admission.answer, admission.session) {
             sessions.accept(self.key(), id, &license());
             sessions.used(self.key(), license().token.unwrap());
         }
@@ -152,10 +153,10 @@ impl Stage {
     }
 }
 
-fn license() -> Call {
+fn license() -> PlayerCall {
     let token = Some(Secret::new("content-token").fingerprint());
     let kind = CallKind::License;
-    Call { content: None, content_token: token, key_session: None, kind, opens: Opens::Yes, token }
+    PlayerCall { content: None, content_token: token, key_session: None, kind, opens: OpenAbility::Yes, token }
 }
 
 /// A new authority touches what the documents say, and no other file.
@@ -181,7 +182,7 @@ fn the_documents_name_each_file_that_a_dialect_touches() {
     assert!(unnamed.is_empty(), "{unnamed:?}");
 }
 
-type Fits = Box<dyn Fn(&Result<Verdict, Fault>) -> bool>;
+type Fits = Box<dyn Fn(&Result<Verdict, AuthorityFault>) -> bool>;
 
 #[tokio::test]
 async fn each_reply_has_its_meaning() {
@@ -201,7 +202,7 @@ async fn each_reply_has_its_meaning() {
             AskKind::Open,
             status(202, "", ""),
             "POST /v2/sessions ",
-            Box::new(|said| matches!(said, Err(Fault { kind: FaultKind::Malformed, .. }))),
+            Box::new(|said| matches!(said, Err(AuthorityFault { kind: FaultKind::Malformed, .. }))),
         ),
         (
             AskKind::Open,
@@ -241,7 +242,7 @@ async fn each_reply_has_its_meaning() {
             status(503, "retry-after: 7\r\n", ""),
             "POST /v2/sessions/s1 ",
             Box::new(|said| {
-                matches!(said, Err(Fault { kind: FaultKind::Refused, reason })
+                matches!(said, Err(AuthorityFault { kind: FaultKind::Refused, reason })
                 if reason.retry_after == Some(Duration::from_secs(7)))
             }),
         ),
@@ -249,7 +250,7 @@ async fn each_reply_has_its_meaning() {
             AskKind::Beat,
             status(418, "", ""),
             "POST /v2/sessions/s1 ",
-            Box::new(|said| matches!(said, Err(Fault { kind: FaultKind::Malformed, .. }))),
+            Box::new(|said| matches!(said, Err(AuthorityFault { kind: FaultKind::Malformed, .. }))),
         ),
         (AskKind::Close, status(410, "", ""), "DELETE /v2/sessions/s1 ", Box::new(|said| *said == Ok(Verdict::Closed))),
     ];
@@ -267,24 +268,24 @@ async fn each_reply_has_its_meaning() {
 async fn a_session_that_is_let_go_of_is_opened_again_without_a_word() {
     let mut stage = Stage::new(vec![granted("s1"), status(410, "", ""), granted("s2")]).await;
     let sessions = stage.sessions();
-    assert!(matches!(stage.call(&sessions).await, Answer::Forward(grant) if grant.token.expose() == "s1"));
+    assert!(matches!(stage.call(&sessions).await, CallAnswer::Forward(grant) if grant.token.expose() == "s1"));
     for line in ["POST /v2/sessions ", "POST /v2/sessions/s1 ", "POST /v2/sessions "] {
         let asked = stage.service.asked().await;
         assert!(asked.starts_with(line), "{asked}");
     }
-    assert!(matches!(stage.call(&sessions).await, Answer::Forward(grant) if grant.token.expose() == "s2"));
+    assert!(matches!(stage.call(&sessions).await, CallAnswer::Forward(grant) if grant.token.expose() == "s2"));
 }
 
 #[tokio::test]
 async fn a_session_that_may_not_be_opened_again_has_met_a_limit() {
     let mut stage = Stage::new(vec![granted("s1"), status(410, "", ""), status(409, "", "")]).await;
     let sessions = stage.sessions();
-    assert!(matches!(stage.call(&sessions).await, Answer::Forward(_)));
+    assert!(matches!(stage.call(&sessions).await, CallAnswer::Forward(_)));
     for _ in 0..3 {
         stage.service.asked().await;
     }
     let refused = stage.call(&sessions).await;
-    assert!(matches!(refused, Answer::Refuse(Refusal::Denied(Denial::Limit, _))), "{refused:?}");
+    assert!(matches!(refused, CallAnswer::Refuse(SessionRefusal::Denied(Denial::Limit, _))), "{refused:?}");
 }
 
 /// A kill that the authority pushes needs no beat, and sends no close: the authority has ended the session.
@@ -294,18 +295,18 @@ async fn a_pushed_kill_ends_its_session_and_no_other() {
     let long = Policy::default();
     stage.card.policy.change(long);
     let sessions = stage.sessions();
-    assert!(matches!(stage.call(&sessions).await, Answer::Forward(_)));
+    assert!(matches!(stage.call(&sessions).await, CallAnswer::Forward(_)));
     stage.service.asked().await;
     let kills = stage.kills.lock().unwrap().pop().expect("the session plays");
     let another = Grant { interval: LATEST, lifetime: None, token: Secret::new("s0") };
     let of_another = PushedKills::of(Arc::downgrade(&sessions), &stage.card, &another);
     let reason = Reason::new(0, None, "TAKE_OVER").taken_by("Kitchen");
     assert!(!of_another.push(&reason), "an earlier session of the device");
-    assert!(matches!(stage.call(&sessions).await, Answer::Forward(_)));
+    assert!(matches!(stage.call(&sessions).await, CallAnswer::Forward(_)));
     assert!(kills.push(&reason));
     let refused = stage.call(&sessions).await;
     assert!(
-        matches!(&refused, Answer::Refuse(Refusal::Killed(by)) if by.taken_by.as_deref() == Some("Kitchen")),
+        matches!(&refused, CallAnswer::Refuse(SessionRefusal::Killed(by)) if by.taken_by.as_deref() == Some("Kitchen")),
         "{refused:?}"
     );
     assert!(stage.service.asked.try_recv().is_err(), "nothing is closed");

@@ -14,14 +14,14 @@ use crate::authority::dialect::Dialect;
 use crate::authority::exchange::AuthorityRequest;
 use crate::config::FirstLightSettings;
 use crate::ids;
-use crate::session::{Ask, AskKind, Denial, Fault, Grant, Reason, Verdict};
+use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Denial, Grant, Reason, Verdict};
 
 /// Time in which a place is given back, after the ask itself.
 const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An ask under way.
 struct HeartbeatCall<'a> {
-    ask: &'a Ask,
+    ask: &'a AuthorityAsk,
     config: &'a FirstLightSettings,
     context: AskContext<'a>,
     deadline: Instant,
@@ -29,7 +29,7 @@ struct HeartbeatCall<'a> {
 }
 
 impl FirstLightSettings {
-    pub(super) async fn answer(&self, context: AskContext<'_>, ask: &Ask) -> Result<Verdict, Fault> {
+    pub(super) async fn answer(&self, context: AskContext<'_>, ask: &AuthorityAsk) -> Result<Verdict, AuthorityFault> {
         let registration = context.card.registration.as_deref();
         let Some((registration, block)) = registration.and_then(|it| Some((it, it.block.as_ref()?))) else {
             let reason = Reason::new(0, None, "the playback was not authorized through sidebeat");
@@ -53,7 +53,7 @@ impl FirstLightSettings {
 }
 
 impl HeartbeatCall<'_> {
-    async fn open(&self) -> Result<Verdict, Fault> {
+    async fn open(&self) -> Result<Verdict, AuthorityFault> {
         let class = self.confirm(BeatPhase::Start).await;
         let grant = |interval, token| Grant { interval, lifetime: None, token };
         let (interval, token) = (self.config.interval(self.who.block), self.who.token.clone());
@@ -74,7 +74,7 @@ impl HeartbeatCall<'_> {
         })
     }
 
-    async fn beat(&self) -> Result<Verdict, Fault> {
+    async fn beat(&self) -> Result<Verdict, AuthorityFault> {
         match self.confirm(BeatPhase::Update).await {
             ReplyClass::Good(news) => {
                 let (now, wall) = (self.context.client.clock.now(), self.context.client.clock.wall());
@@ -137,7 +137,7 @@ impl HeartbeatCall<'_> {
     }
 
     /// The last beat is best effort where a DELETE follows: that one frees the place.
-    async fn close(&self) -> Result<Verdict, Fault> {
+    async fn close(&self) -> Result<Verdict, AuthorityFault> {
         let sequence = self.ask.ticket.0;
         let half = self.context.client.clock.now() + self.config.timeout / 2;
         let deadline = if self.config.stream_concurrency.is_some() { half } else { self.deadline };
@@ -151,7 +151,7 @@ impl HeartbeatCall<'_> {
     }
 
     /// DELETE; gone already is as good. None where there is no such service.
-    async fn give_back(&self, deadline: Instant) -> Option<Result<(), Fault>> {
+    async fn give_back(&self, deadline: Instant) -> Option<Result<(), AuthorityFault>> {
         let class = self.call_until(deadline, |uuid| self.config.delete(self.who, uuid)).await?;
         Some(match class {
             ReplyClass::Auth(fault) | ReplyClass::Infrastructure(fault) => Err(fault),
@@ -200,7 +200,8 @@ impl HeartbeatCall<'_> {
                     tracing::error!("the service cannot read our calls: check fields, paths and headers");
                 }
                 let retry_after = self.context.reply(&reply).retry_after();
-                let told = |fault: Fault| Fault { reason: Reason { retry_after, ..fault.reason }, ..fault };
+                let told =
+                    |fault: AuthorityFault| AuthorityFault { reason: Reason { retry_after, ..fault.reason }, ..fault };
                 match self.config.class_of(reply.status, &reply.body) {
                     ReplyClass::Auth(fault) => ReplyClass::Auth(told(fault)),
                     ReplyClass::Infrastructure(fault) => ReplyClass::Infrastructure(told(naming(fault, endpoint))),

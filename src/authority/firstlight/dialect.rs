@@ -8,9 +8,9 @@ use crate::authority::AuthoritySignals;
 use crate::authority::client::AskContext;
 use crate::authority::dialect::Dialect;
 use crate::config::{AuthorityKind, FieldNames, FirstLightSettings};
-use crate::playbacks::{Block, LiveEvent};
-use crate::session::{Ask, AskKind, Policy, Schedule, Times};
-use crate::sessions::Opening;
+use crate::playbacks::{AuthorizationBlock, LiveEvent};
+use crate::session::{AskKind, AuthorityAsk, Policy, ProgramTimes, Schedule};
+use crate::sessions::OpenFuture;
 use crate::store::DialectName;
 
 impl Dialect for FirstLightSettings {
@@ -33,7 +33,7 @@ impl Dialect for FirstLightSettings {
         }
     }
 
-    fn perform<'a>(&'a self, context: AskContext<'a>, ask: &'a Ask) -> Opening<'a> {
+    fn perform<'a>(&'a self, context: AskContext<'a>, ask: &'a AuthorityAsk) -> OpenFuture<'a> {
         Box::pin(async move {
             let result = self.answer(context, ask).await;
             context.count(&result);
@@ -65,11 +65,11 @@ impl Dialect for FirstLightSettings {
     }
 
     /// A playback that is known to be on demand has none.
-    fn schedule(&self, block: &Block, now: Instant, wall: Duration) -> Option<Schedule> {
+    fn schedule(&self, block: &AuthorizationBlock, now: Instant, wall: Duration) -> Option<Schedule> {
         if block.live == Some(false) {
             return None;
         }
-        let times = Times {
+        let times = ProgramTimes {
             end: block.live_end,
             overflow: block.live_event == LiveEvent::Overflow,
             post_slate: self.post_slate,

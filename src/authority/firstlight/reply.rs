@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::bounded;
 use crate::config::{FieldNames, FirstLightSettings};
-use crate::playbacks::{Block, Fields};
+use crate::playbacks::{AuthorizationBlock, AuthorizationFields};
 use crate::secret::Secret;
-use crate::session::{Blackout, Fault, FaultKind, Reason};
+use crate::session::{AuthorityFault, Blackout, FaultKind, Reason};
 
 /// A token is below 8 KiB.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -20,14 +20,14 @@ const MAX_WORD_BYTES: usize = 256;
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::authority) enum ReplyClass {
     /// 401: the credentials are not good any more.
-    Auth(Fault),
+    Auth(AuthorityFault),
     Blackout(Reason),
     Concurrency(Reason),
     Denied(Reason),
     Ended(Reason),
     Good(Box<HeartbeatNews>),
     /// The way there, or the service itself, failed. What stands in no row is here, too.
-    Infrastructure(Fault),
+    Infrastructure(AuthorityFault),
     /// No more beats; the playback may go on.
     Stop,
     /// 404, 410: the token is not known, or not any more. Ended, or replaced by an answer that was lost.
@@ -63,8 +63,8 @@ pub(in crate::authority) struct HeartbeatNews {
 
 impl HeartbeatNews {
     /// The authorization with the programme's new times, if they are others.
-    pub(in crate::authority) fn moved(&self, block: &Block) -> Option<Block> {
-        let moved = Block {
+    pub(in crate::authority) fn moved(&self, block: &AuthorizationBlock) -> Option<AuthorizationBlock> {
+        let moved = AuthorizationBlock {
             live_360_end: self.view_end.or(block.live_360_end),
             live_360_start: self.view_start.or(block.live_360_start),
             live_end: self.live_end.or(block.live_end),
@@ -107,7 +107,7 @@ impl FirstLightSettings {
             (_, _) if good && !readable => fault(FaultKind::Malformed, reason()),
             (_, _) if good && said.code != 0 => fault(FaultKind::Refused, reason()),
             (_, _) if good => ReplyClass::Good(Box::new(said.news())),
-            (401, _) => ReplyClass::Auth(Fault { kind: FaultKind::Refused, reason: reason() }),
+            (401, _) => ReplyClass::Auth(AuthorityFault { kind: FaultKind::Refused, reason: reason() }),
             (403, _) => ReplyClass::Denied(reason()),
             (408 | 429 | 500..=599, _) => fault(FaultKind::Refused, reason()),
             // 400 is a mistake of ours, or of the configuration; the others stand in no row.
@@ -124,7 +124,7 @@ fn is_of_the_service(reply: &Value, names: &FieldNames) -> bool {
 }
 
 fn fault(kind: FaultKind, reason: Reason) -> ReplyClass {
-    ReplyClass::Infrastructure(Fault { kind, reason })
+    ReplyClass::Infrastructure(AuthorityFault { kind, reason })
 }
 
 /// The meaning of a `heartbeatAction`; one that nobody knows is no leave to go on.
@@ -143,7 +143,7 @@ struct HeartbeatReply<'a> {
     code: i64,
     /// `header.errors`, as code and description.
     errors: Vec<(String, String)>,
-    fields: Option<Fields<'a>>,
+    fields: Option<AuthorizationFields<'a>>,
     message: String,
     names: &'a FieldNames,
 }
@@ -162,9 +162,9 @@ impl<'a> HeartbeatReply<'a> {
         };
         let errors = header.get(names.of("errors")).or_else(|| value.get(names.of("errors"))).and_then(Value::as_array);
         let errors = errors.into_iter().flatten().take(MAX_ERRORS);
-        let fields = Fields::of(value, names);
+        let fields = AuthorizationFields::of(value, names);
         Self {
-            blackout: fields.as_ref().and_then(Fields::blackout),
+            blackout: fields.as_ref().and_then(AuthorizationFields::blackout),
             code: code.map_or(0, |code| code.as_i64().unwrap_or(-1)),
             errors: errors.map(|error| (text(error, "code"), text(error, "description"))).collect(),
             fields,
@@ -197,12 +197,15 @@ impl<'a> HeartbeatReply<'a> {
     }
 
     /// When one of the `streamTimelineEvents` comes.
-    fn event(&self, fields: &Fields<'_>, kind: &str) -> Option<Duration> {
+    fn event(&self, fields: &AuthorizationFields<'_>, kind: &str) -> Option<Duration> {
         /// Of the events.
         const MAX_EVENTS: usize = 64;
         let events = fields.get("streamTimelineEvents").and_then(Value::as_array);
-        let mut events =
-            events.into_iter().flatten().take(MAX_EVENTS).filter_map(|event| Fields::of(event, self.names));
+        let mut events = events
+            .into_iter()
+            .flatten()
+            .take(MAX_EVENTS)
+            .filter_map(|event| AuthorizationFields::of(event, self.names));
         let event =
             events.find(|event| event.text("type", MAX_WORD_BYTES).is_some_and(|it| it.eq_ignore_ascii_case(kind)));
         event?.moment("time")

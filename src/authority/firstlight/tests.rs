@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::authority::dialect::Dialect;
 use crate::authority::testing::firstlight_settings;
-use crate::config::{Endpoint, FieldNames};
+use crate::config::{EndpointUrl, FieldNames};
 use crate::ids::PlaybackId;
 use crate::session::FaultKind;
 use crate::tests::cost;
@@ -17,12 +17,12 @@ fn dialect(lines: &str) -> FirstLightSettings {
 
 const STREAMS: &str = "stream-concurrency-url = \"https://sc.example/x/\"";
 
-fn block(more: Value) -> Block {
+fn block(more: Value) -> AuthorizationBlock {
     let mut block = json!({
         "contentId": "c1", "heartbeatFlag": true, "heartbeatToken": "hbt-1", "catalogType": "movie",
     });
     block.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    Block::read(&block, &FieldNames::default()).unwrap()
+    AuthorizationBlock::read(&block, &FieldNames::default()).unwrap()
 }
 
 fn registration(device: &str) -> Registration {
@@ -41,7 +41,7 @@ fn registration(device: &str) -> Registration {
 }
 
 /// The body of a beat.
-fn beat(lines: &str, more: Value, phase: BeatPhase, told: Told) -> Value {
+fn beat(lines: &str, more: Value, phase: BeatPhase, told: PlayerFacts) -> Value {
     let (dialect, block, registration, token) = (dialect(lines), block(more), registration("tv"), Secret::new("hbt-7"));
     let who = HeartbeatSubject { block: &block, registration: &registration, token: &token };
     let wire = dialect.beat(who, phase, told, 7, "uuid").unwrap();
@@ -52,8 +52,8 @@ fn beat(lines: &str, more: Value, phase: BeatPhase, told: Told) -> Value {
     serde_json::from_slice(&wire.body).unwrap()
 }
 
-fn at(seconds: u64, playing: Playing) -> Told {
-    Told { playhead: Some(Duration::from_secs(seconds)), playing: Some(playing) }
+fn at(seconds: u64, playing: PlayingState) -> PlayerFacts {
+    PlayerFacts { playhead: Some(Duration::from_secs(seconds)), playing: Some(playing) }
 }
 
 #[test]
@@ -63,19 +63,21 @@ fn a_beat_has_the_parity_fields_and_the_extension() {
         "heartbeatToken": "hbt-7", "deviceId": "tv", "contentId": "c1", "catalogType": "sportliveevent",
         "primaryContentId": "p", "multiStreamMode": false, "event": "UPDATE", "state": "PLAYING", "sequence": 7,
     });
-    assert_eq!(beat("", live, BeatPhase::Update, Told::default()), expected);
+    assert_eq!(beat("", live, BeatPhase::Update, PlayerFacts::default()), expected);
     let parity = json!({
         "heartbeatToken": "hbt-7", "deviceId": "tv", "contentId": "c1", "catalogType": "movie",
         "primaryContentId": null, "multiStreamMode": true, "trackViewersCount": true,
     });
     let lines = "send-state = false\nmulti-stream-mode = true\ntrack-viewers-count = true";
-    assert_eq!(beat(lines, json!({}), BeatPhase::Update, Told::default()), parity);
+    assert_eq!(beat(lines, json!({}), BeatPhase::Update, PlayerFacts::default()), parity);
 }
 
 #[test]
 fn an_offset_is_sent_for_bookmarks_of_what_is_not_live_alone() {
     let offset = |lines: &str, kind: &str| {
-        beat(lines, json!({ "contentTypeId": kind }), BeatPhase::Update, at(12, Playing::Plays)).get("offset").cloned()
+        beat(lines, json!({ "contentTypeId": kind }), BeatPhase::Update, at(12, PlayingState::Plays))
+            .get("offset")
+            .cloned()
     };
     assert_eq!(offset("record-bookmark = true", "vod"), Some(json!(12_000)));
     assert_eq!(offset("record-bookmark = true", "live"), None);
@@ -86,17 +88,17 @@ fn an_offset_is_sent_for_bookmarks_of_what_is_not_live_alone() {
 fn states_and_events_are_named() {
     for (phase, playing, event, state) in [
         (BeatPhase::Start, None, "START", "PLAYING"),
-        (BeatPhase::Update, Some(Playing::Paused), "UPDATE", "PAUSED"),
-        (BeatPhase::Update, Some(Playing::Unsaid), "UPDATE", "PLAYING"),
-        (BeatPhase::Update, Some(Playing::Done), "UPDATE", "FINISHED"),
-        (BeatPhase::Update, Some(Playing::Buffers), "UPDATE", "BUFFERING"),
-        (BeatPhase::Update, Some(Playing::Seeks), "UPDATE", "SEEKING"),
-        (BeatPhase::Update, Some(Playing::Fails), "UPDATE", "ERROR"),
-        (BeatPhase::Stop, Some(Playing::Seeks), "STOP", "STOPPED"),
-        (BeatPhase::Stop, Some(Playing::Plays), "STOP", "STOPPED"),
-        (BeatPhase::Stop, Some(Playing::Done), "STOP", "FINISHED"),
+        (BeatPhase::Update, Some(PlayingState::Paused), "UPDATE", "PAUSED"),
+        (BeatPhase::Update, Some(PlayingState::Unsaid), "UPDATE", "PLAYING"),
+        (BeatPhase::Update, Some(PlayingState::Done), "UPDATE", "FINISHED"),
+        (BeatPhase::Update, Some(PlayingState::Buffers), "UPDATE", "BUFFERING"),
+        (BeatPhase::Update, Some(PlayingState::Seeks), "UPDATE", "SEEKING"),
+        (BeatPhase::Update, Some(PlayingState::Fails), "UPDATE", "ERROR"),
+        (BeatPhase::Stop, Some(PlayingState::Seeks), "STOP", "STOPPED"),
+        (BeatPhase::Stop, Some(PlayingState::Plays), "STOP", "STOPPED"),
+        (BeatPhase::Stop, Some(PlayingState::Done), "STOP", "FINISHED"),
     ] {
-        let body = beat("", json!({}), phase, Told { playhead: None, playing });
+        let body = beat("", json!({}), phase, PlayerFacts { playhead: None, playing });
         assert_eq!((&body["event"], &body["state"]), (&json!(event), &json!(state)), "{phase:?} {playing:?}");
     }
 }
@@ -104,7 +106,7 @@ fn states_and_events_are_named() {
 #[test]
 fn fields_can_have_the_tenants_names() {
     let lines = "[authority.fields]\nheartbeatToken = \"token\"\nheartbeatAction = \"do\"";
-    let body = beat(lines, json!({}), BeatPhase::Update, Told::default());
+    let body = beat(lines, json!({}), BeatPhase::Update, PlayerFacts::default());
     assert_eq!((&body["token"], body.get("heartbeatToken")), (&json!("hbt-7"), None));
     let said = dialect(lines).class_of(StatusCode::OK, br#"{"data":{"do":"ABORT"}}"#);
     assert!(matches!(said, ReplyClass::Ended(_)));
@@ -129,7 +131,7 @@ fn headers_are_the_callers_the_configured_and_a_tracking_id() {
     let (block, registration, token) = (block(json!({})), registration("tv"), Secret::new("t"));
     let who = HeartbeatSubject { block: &block, registration: &registration, token: &token };
     let dialect = dialect("[authority.headers]\nx-api-key = \"k\"");
-    let headers = dialect.beat(who, BeatPhase::Start, Told::default(), 1, "the-uuid").unwrap().headers;
+    let headers = dialect.beat(who, BeatPhase::Start, PlayerFacts::default(), 1, "the-uuid").unwrap().headers;
     let of = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     assert_eq!(of("authorization").as_deref(), Some("Bearer access"));
     assert_eq!(of("x-api-key").as_deref(), Some("k"));
@@ -145,7 +147,7 @@ fn headers_are_written_by_template() {
     let lines = "tracking-header = \"\"\n[authority.headers]\nx-content = \"{contentId};{catalogType}\"\n\
         authorization = \"{heartbeatToken}\"\nx-user = \"{header:authorization}\"\nx-no = \"{header:x-client-id}\"\n\
         x-device-id = \"{deviceId}\"\nx-call = \"{trackingId}\"";
-    let headers = dialect(lines).beat(who, BeatPhase::Start, Told::default(), 1, "the-uuid").unwrap().headers;
+    let headers = dialect(lines).beat(who, BeatPhase::Start, PlayerFacts::default(), 1, "the-uuid").unwrap().headers;
     let of = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
     for (name, value) in [
         ("x-content", "c1;movie"),
@@ -179,14 +181,14 @@ fn word(class: &ReplyClass) -> &'static str {
         ReplyClass::Ended(_) => "ENDED",
         ReplyClass::Unknown(_) => "UNKNOWN",
         ReplyClass::Good(_) => "ok",
-        ReplyClass::Infrastructure(Fault { kind: FaultKind::Refused, .. }) => "INFRA",
-        ReplyClass::Infrastructure(Fault { kind: FaultKind::Malformed, .. }) => "malformed",
+        ReplyClass::Infrastructure(AuthorityFault { kind: FaultKind::Refused, .. }) => "INFRA",
+        ReplyClass::Infrastructure(AuthorityFault { kind: FaultKind::Malformed, .. }) => "malformed",
         ReplyClass::Infrastructure(_) => "another fault",
         ReplyClass::Stop => "STOP",
     }
 }
 
-use crate::session::Fault;
+use crate::session::AuthorityFault;
 
 const LIMIT: &str = r#"{"header":{"code":-1,"errors":[{"code":"HB-CONCURRENCY","description":"too many"}]}}"#;
 const OTHER: &str = r#"{"header":{"code":-1,"message":"Failure","errors":[{"code":"HB-OTHER"}]}}"#;
@@ -321,7 +323,7 @@ fn reasons_say_what_the_service_said() {
     assert_eq!(&*read(200, ABORT).message, "ABORT");
     let dark = read(200, BLACKOUT);
     let blackout = dark.blackout.as_ref().unwrap();
-    assert_eq!((blackout.action.as_str(), &blackout.url), ("DENY", &Endpoint::parse("https://cdn/slate").ok()));
+    assert_eq!((blackout.action.as_str(), &blackout.url), ("DENY", &EndpointUrl::parse("https://cdn/slate").ok()));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use super::claim::GroupKind;
 use super::limit::{OnLimit, SlotHolder};
-use super::{LimitReached, SlotClaim, SlotLedger, SlotLimits, SlotNumber};
+use super::{LedgerClaim, LimitReached, SlotLedger, SlotLimits, SlotNumber};
 
 impl SlotLedger {
     /// The sessions to end so that every limit allows one more: none unless `limits` say so. The
@@ -12,7 +12,7 @@ impl SlotLedger {
     /// `beside`: the session whose places the new one shares.
     pub(super) fn admit(
         &self,
-        claim: &SlotClaim<'_>,
+        claim: &LedgerClaim<'_>,
         beside: Option<SlotNumber>,
         limits: &SlotLimits,
     ) -> Result<Vec<SlotNumber>, LimitReached> {

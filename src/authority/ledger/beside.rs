@@ -1,6 +1,6 @@
 //! Two sessions of one device that count as one: what it plays, and what it preloads.
 
-use super::{SlotClaim, SlotLedger, SlotNumber};
+use super::{LedgerClaim, SlotLedger, SlotNumber};
 
 impl SlotLedger {
     /// Of these the ones that count: not those that are beside another of them.
@@ -11,7 +11,7 @@ impl SlotLedger {
     }
 
     /// The session whose places one beside it shares, if it is of the claim's device.
-    pub(super) fn shared(&self, beside: SlotNumber, claim: &SlotClaim<'_>) -> Option<SlotNumber> {
+    pub(super) fn shared(&self, beside: SlotNumber, claim: &LedgerClaim<'_>) -> Option<SlotNumber> {
         let session = self.sessions.get(&beside)?;
         let known = session.beside.filter(|other| self.sessions.contains_key(other));
         let alike = *session.places.account == *claim.account && *session.device == *claim.device;

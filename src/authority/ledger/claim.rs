@@ -4,7 +4,7 @@ use super::limit::MAX_NAME_BYTES;
 
 /// The names under which a session takes its places.
 #[derive(Clone, Copy, Debug)]
-pub struct SlotClaim<'a> {
+pub struct LedgerClaim<'a> {
     pub account: &'a str,
     pub content: &'a str,
     /// Counted within the account; in none if absent.
@@ -31,7 +31,7 @@ pub(super) fn group_of(name: &str) -> &str {
     read().unwrap_or(name)
 }
 
-impl SlotClaim<'_> {
+impl LedgerClaim<'_> {
     pub(super) fn fits(&self) -> bool {
         let names = [Some(self.account), Some(self.content), self.content_group, Some(self.device), self.device_group];
         names.into_iter().flatten().all(|name| name.len() <= MAX_NAME_BYTES)
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn a_group_is_read_from_its_name_in_the_index() {
         for group in ["sports", "", "7:7", "größe"] {
-            let claim = SlotClaim {
+            let claim = LedgerClaim {
                 account: "3:ann",
                 content: "c",
                 content_group: Some(group),

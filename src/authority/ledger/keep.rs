@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::reserve::SlotReservation;
 use super::slot_session::{LiveSlot, SlotPlaces};
 use super::{EndedSlot, KillCause, SlotEnding, SlotLedger, SlotLoss, SlotNumber};
-use crate::clock::Moment;
+use crate::clock::ClockMoment;
 use crate::store::{SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord};
 
 impl SlotLedger {
@@ -29,7 +29,7 @@ impl SlotLedger {
     }
 
     /// The record of a slot for after a restart; `None` if nothing has to be known of it.
-    pub fn record(&self, slot: SlotNumber, authority: &std::sync::Arc<str>, at: &Moment) -> Option<SlotRecord> {
+    pub fn record(&self, slot: SlotNumber, authority: &std::sync::Arc<str>, at: &ClockMoment) -> Option<SlotRecord> {
         let held = self.sessions.get(&slot).map(|session| SlotHeld {
             account: (&*session.places.account).into(),
             beats: session.beats,
@@ -62,7 +62,7 @@ impl SlotLedger {
 
     /// Takes a slot of an earlier run back, whatever the limits are now: they hold for those to come.
     /// `lifetime`: from one beat to the next.
-    pub fn restore(&mut self, record: &SlotRecord, lifetime: Duration, at: &Moment) {
+    pub fn restore(&mut self, record: &SlotRecord, lifetime: Duration, at: &ClockMoment) {
         let slot = SlotNumber(record.slot);
         self.next = self.next.max(slot.0.wrapping_add(1));
         self.past.tell(at.now);

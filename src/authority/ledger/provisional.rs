@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::claim::GroupKind;
 use super::reserve::SlotReservation;
-use super::{KillCause, LimitReached, OnLimit, SlotClaim, SlotEnding, SlotLedger, SlotLimits, SlotNumber};
+use super::{KillCause, LedgerClaim, LimitReached, OnLimit, SlotEnding, SlotLedger, SlotLimits, SlotNumber};
 
 impl SlotLedger {
     /// As [`SlotLedger::open`], but provisional: nobody is ended yet. It shares the places of `beside`, if that is a session of
@@ -16,7 +16,7 @@ impl SlotLedger {
     pub fn reserve(
         &mut self,
         now: Instant,
-        claim: &SlotClaim<'_>,
+        claim: &LedgerClaim<'_>,
         beside: Option<SlotNumber>,
         limits: &SlotLimits,
     ) -> Result<SlotNumber, LimitReached> {

@@ -20,8 +20,8 @@ fn limits(per_account: u32, per_device: Option<u32>) -> SlotLimits {
     }
 }
 
-fn claim<'a>(account: &'a str, device: &'a str) -> SlotClaim<'a> {
-    SlotClaim { account, content: "c", content_group: None, device, device_group: None }
+fn claim<'a>(account: &'a str, device: &'a str) -> LedgerClaim<'a> {
+    LedgerClaim { account, content: "c", content_group: None, device, device_group: None }
 }
 
 impl SlotLedger {
@@ -33,7 +33,7 @@ impl SlotLedger {
         content: &str,
         limits: &SlotLimits,
     ) -> Result<SlotNumber, LimitReached> {
-        self.open(now, &SlotClaim { content, ..claim(account, device) }, limits).map(|(slot, _)| slot)
+        self.open(now, &LedgerClaim { content, ..claim(account, device) }, limits).map(|(slot, _)| slot)
     }
 }
 
@@ -152,19 +152,19 @@ fn beating_for_ever_keeps_one_entry_each() {
 fn a_group_of_devices_has_a_limit_of_its_own() {
     let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     let rules = SlotLimits { per_device_group: Some(1), per_content_group: Some(2), ..limits(9, None) };
-    let tv = |device| SlotClaim { device_group: Some("tv"), ..claim("ann", device) };
+    let tv = |device| LedgerClaim { device_group: Some("tv"), ..claim("ann", device) };
     ledger.open(now, &tv("tv-1"), &rules).unwrap();
     let Err(LimitReached::DeviceGroup { allowed: 1, holders }) = ledger.open(now, &tv("tv-2"), &rules) else {
         panic!("a second television was granted");
     };
     assert_eq!(holders[0].device, "tv-1");
     assert!(
-        ledger.open(now, &SlotClaim { account: "bob", ..tv("tv-2") }, &rules).is_ok(),
+        ledger.open(now, &LedgerClaim { account: "bob", ..tv("tv-2") }, &rules).is_ok(),
         "counted within the account"
     );
-    assert!(ledger.open(now, &SlotClaim { device_group: Some("phone"), ..claim("ann", "p") }, &rules).is_ok());
+    assert!(ledger.open(now, &LedgerClaim { device_group: Some("phone"), ..claim("ann", "p") }, &rules).is_ok());
     assert!(ledger.open(now, &claim("ann", "q"), &rules).is_ok(), "in no group");
-    let sport = |device| SlotClaim { content_group: Some("tv"), ..claim("ann", device) };
+    let sport = |device| LedgerClaim { content_group: Some("tv"), ..claim("ann", device) };
     assert!(ledger.open(now, &sport("r"), &rules).is_ok(), "a content group is no device group");
     assert!(ledger.open(now, &sport("s"), &rules).is_ok());
     assert!(matches!(ledger.open(now, &sport("t"), &rules), Err(LimitReached::ContentGroup { allowed: 2, .. })));
@@ -190,7 +190,7 @@ fn the_oldest_gives_way_and_is_told_why() {
 fn what_ends_for_a_group_makes_room_in_the_account_too() {
     let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     let rules = SlotLimits { on_limit: OnLimit::EndOldest, per_device_group: Some(1), ..limits(2, None) };
-    let phone = |device| SlotClaim { device_group: Some("phone"), ..claim("ann", device) };
+    let phone = |device| LedgerClaim { device_group: Some("phone"), ..claim("ann", device) };
     let tv = ledger.grant(now, "ann", "tv", "c", &rules).unwrap();
     let (first, _) = ledger.open(now, &phone("p1"), &rules).unwrap();
     let (_, ended) = ledger.open(now, &phone("p2"), &rules).unwrap();
@@ -206,9 +206,9 @@ fn a_refused_session_ends_nobody() {
         per_device_group: Some(1),
         ..limits(1, None)
     };
-    let tv = |device| SlotClaim { device_group: Some("tv"), ..claim("ann", device) };
+    let tv = |device| LedgerClaim { device_group: Some("tv"), ..claim("ann", device) };
     ledger.open(now, &tv("tv-1"), &rules).unwrap();
-    let refused = ledger.open(now, &SlotClaim { content_group: Some("sport"), ..tv("tv-2") }, &rules);
+    let refused = ledger.open(now, &LedgerClaim { content_group: Some("sport"), ..tv("tv-2") }, &rules);
     assert!(matches!(refused, Err(LimitReached::ContentGroup { allowed: 0, .. })));
     assert_eq!((ledger.len(), ledger.ended_total()), (1, 0));
 }
@@ -261,7 +261,7 @@ mod model;
 struct Written(std::collections::BTreeMap<u64, crate::store::SlotRecord>);
 
 impl Written {
-    fn follow(&mut self, ledger: &mut SlotLedger, at: &crate::clock::Moment) {
+    fn follow(&mut self, ledger: &mut SlotLedger, at: &crate::clock::ClockMoment) {
         for slot in ledger.take_changed() {
             match ledger.record(slot, &"own".into(), at) {
                 Some(record) => drop(self.0.insert(slot.0, record)),
@@ -284,7 +284,7 @@ fn places_and_kills_outlive_a_restart() {
         per_device_group: None,
     };
     let claim =
-        |device, group| SlotClaim { account: "ann", content: "c", content_group: group, device, device_group: None };
+        |device, group| LedgerClaim { account: "ann", content: "c", content_group: group, device, device_group: None };
     let (mut ledger, mut written) = (SlotLedger::new(10, 1), Written::default());
     ledger.track();
     let (held, _) = ledger.open(at.now, &claim("tv", Some("hd")), &limits).unwrap();

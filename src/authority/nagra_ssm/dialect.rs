@@ -9,13 +9,13 @@ use super::renewal::LearnedRenewalPath;
 use super::{TOKEN_EXPIRED_CODE, header_value, killed_by_license_server, tokenless};
 use crate::authority::AuthoritySignals;
 use crate::authority::client::{AskContext, unspeakable};
-use crate::authority::dialect::{Dialect, Prepared, Renewing};
+use crate::authority::dialect::{Dialect, PreparedCall, RenewalFuture};
 use crate::authority::exchange::{AuthorityReply, AuthorityRequest};
-use crate::config::{AuthorityKind, Endpoint, NagraSsmSettings, OnUnreachable};
-use crate::drm::System;
+use crate::config::{AuthorityKind, EndpointUrl, NagraSsmSettings, OnUnreachable};
+use crate::drm::DrmSystem;
 use crate::secret::Secret;
-use crate::session::{Ask, AskKind, Fault, Grant, Reason, Verdict};
-use crate::sessions::Card;
+use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Grant, Reason, Verdict};
+use crate::sessions::SessionContext;
 use crate::store::DialectName;
 use crate::token::TokenListing;
 
@@ -59,11 +59,11 @@ impl Dialect for SsmDialect {
         }
     }
 
-    fn request<'a>(&'a self, ask: &'a Ask, card: &'a Card) -> Prepared<'a> {
+    fn request<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> PreparedCall<'a> {
         let request = match (ask.kind, &ask.grant) {
             (AskKind::Open, _) => match &card.token {
                 Some(token) => self.config.open(token),
-                None => return Prepared::Decide(Ok(tokenless())),
+                None => return PreparedCall::Decide(Ok(tokenless())),
             },
             (AskKind::Beat, Some(grant)) => self.config.beat(grant),
             (AskKind::Close, Some(grant)) => self.config.close(grant),
@@ -71,16 +71,16 @@ impl Dialect for SsmDialect {
             (AskKind::Renew, _) | (AskKind::Beat | AskKind::Close, None) => None,
         };
         match request {
-            Some(request) => Prepared::Send(request),
-            None => Prepared::Decide(Err(unspeakable("the token cannot stand in a header"))),
+            Some(request) => PreparedCall::Send(request),
+            None => PreparedCall::Decide(Err(unspeakable("the token cannot stand in a header"))),
         }
     }
 
-    fn read(&self, reply: &AuthorityReply<'_>) -> Result<Verdict, Fault> {
+    fn read(&self, reply: &AuthorityReply<'_>) -> Result<Verdict, AuthorityFault> {
         self.config.read_reply(reply)
     }
 
-    fn renew<'a>(&'a self, context: AskContext<'a>, grant: &'a Grant, challenge: &'a [u8]) -> Renewing<'a> {
+    fn renew<'a>(&'a self, context: AskContext<'a>, grant: &'a Grant, challenge: &'a [u8]) -> RenewalFuture<'a> {
         Box::pin(self.renew_at_either(context, grant, challenge))
     }
 
@@ -92,7 +92,7 @@ impl Dialect for SsmDialect {
         self.config.timeout
     }
 
-    fn endpoints(&self) -> Vec<&Endpoint> {
+    fn endpoints(&self) -> Vec<&EndpointUrl> {
         let NagraSsmSettings { heartbeat, renewal, renewal_other, setup, teardown, .. } = &*self.config;
         [setup, heartbeat, teardown, renewal].into_iter().chain(renewal_other).collect()
     }
@@ -125,7 +125,7 @@ impl Dialect for SsmDialect {
         Some((self.config.authorization.clone(), self.config.license_value(content?, grant)?))
     }
 
-    fn killed_by_license_server(&self, system: System, status: StatusCode, body: &[u8]) -> Option<Reason> {
-        if system == System::PlayReady { killed_by_license_server(status, body) } else { None }
+    fn killed_by_license_server(&self, system: DrmSystem, status: StatusCode, body: &[u8]) -> Option<Reason> {
+        if system == DrmSystem::PlayReady { killed_by_license_server(status, body) } else { None }
     }
 }

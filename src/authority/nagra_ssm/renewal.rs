@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{SsmDialect, license};
 use crate::authority::client::{AskContext, RenewalAnswer, is_no_path, naming, unspeakable};
-use crate::config::Endpoint;
+use crate::config::EndpointUrl;
 use crate::session::{Grant, Verdict};
 
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct LearnedRenewalPath {
 
 impl SsmDialect {
     /// The path where renewals go, and the one to try when that is not found.
-    fn renewal_paths(&self) -> (&Endpoint, Option<&Endpoint>) {
+    fn renewal_paths(&self) -> (&EndpointUrl, Option<&EndpointUrl>) {
         match &self.config.renewal_other {
             Some(other) if self.renewal_path.use_other.load(Ordering::Relaxed) => (other, Some(&self.config.renewal)),
             other => (&self.config.renewal, other.as_ref()),
@@ -26,7 +26,7 @@ impl SsmDialect {
 
     /// Renewals go there from now on. Said by name: of two that find out at once, the second must not
     /// turn back what the first has turned.
-    fn keep_renewal_path(&self, endpoint: &Endpoint) {
+    fn keep_renewal_path(&self, endpoint: &EndpointUrl) {
         self.renewal_path.use_other.store(!std::ptr::eq(endpoint, &self.config.renewal), Ordering::Relaxed);
     }
 
@@ -64,7 +64,7 @@ impl SsmDialect {
 
     async fn renew_at(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &EndpointUrl,
         context: AskContext<'_>,
         grant: &Grant,
         challenge: &[u8],

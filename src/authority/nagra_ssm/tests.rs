@@ -19,11 +19,11 @@ fn reply<'a>(kind: AskKind, status: u16, body: &'a [u8], headers: &'a HeaderMap)
     AuthorityReply { body, headers, kind, status: StatusCode::from_u16(status).unwrap(), time: DATE }
 }
 
-fn read_bytes(dialect: &NagraSsmSettings, kind: AskKind, status: u16, body: &[u8]) -> Result<Verdict, Fault> {
+fn read_bytes(dialect: &NagraSsmSettings, kind: AskKind, status: u16, body: &[u8]) -> Result<Verdict, AuthorityFault> {
     dialect.read_reply(&reply(kind, status, body, &HeaderMap::new()))
 }
 
-fn read(kind: AskKind, status: u16, body: &str) -> Result<Verdict, Fault> {
+fn read(kind: AskKind, status: u16, body: &str) -> Result<Verdict, AuthorityFault> {
     read_bytes(&dialect(), kind, status, body.as_bytes())
 }
 
@@ -40,7 +40,7 @@ fn granted(body: &str) -> Grant {
 }
 
 /// A verdict or fault in one word.
-fn word(result: &Result<Verdict, Fault>) -> &'static str {
+fn word(result: &Result<Verdict, AuthorityFault>) -> &'static str {
     match result {
         Ok(Verdict::Denied(Denial::Limit, _)) => "limit",
         Ok(Verdict::Denied(Denial::InUse, _)) => "in use",

@@ -13,7 +13,7 @@ use crate::config::JwksUrl;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 use crate::token::{JwksSource, KeyFault, TokenKeySet};
-use crate::upstream::{self, Call, Pool};
+use crate::upstream::{self, ConnectionPool, UpstreamCall};
 
 const MAX_JWKS_BYTES: usize = 64 * 1024;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,13 +27,13 @@ enum FetchFault {
     #[error("it answered {0}")]
     Status(u16),
     #[error("{0}")]
-    Upstream(#[from] upstream::Fault),
+    Upstream(#[from] upstream::UpstreamFault),
 }
 
 /// Fetches key sets as long as the process runs. `pool` is that of the runtime on which this is called.
 pub fn fetch_token_keys(
     authorities: &Arc<Authorities>,
-    pool: Pool,
+    pool: ConnectionPool,
     clock: Clock,
     telemetry: &Arc<Telemetry>,
     tasks: &Tasks,
@@ -51,7 +51,7 @@ pub fn fetch_token_keys(
 struct KeyFetch {
     authorities: Arc<Authorities>,
     clock: Clock,
-    pool: Pool,
+    pool: ConnectionPool,
     tasks: Tasks,
     telemetry: Arc<Telemetry>,
 }
@@ -103,8 +103,8 @@ impl KeyFetch {
     }
 }
 
-async fn fetch(pool: &Pool, clock: Clock, url: &JwksUrl) -> Result<TokenKeySet, FetchFault> {
-    let call = Call {
+async fn fetch(pool: &ConnectionPool, clock: Clock, url: &JwksUrl) -> Result<TokenKeySet, FetchFault> {
+    let call = UpstreamCall {
         body: bytes::Bytes::new(),
         deadline: clock.now() + FETCH_TIMEOUT,
         endpoint: &url.endpoint,

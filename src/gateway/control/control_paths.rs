@@ -14,7 +14,7 @@ use http::{Method, Request, Response, StatusCode};
 use crate::cmcd;
 use crate::edge::{Peer, ReplyBody, RequestBody, body, has_browser_headers, reply};
 use crate::gateway::identity::IdentityClues;
-use crate::gateway::route::Route;
+use crate::gateway::route::GatewayRoute;
 use crate::gateway::{Gateway, cmcd_report};
 use crate::secret::Fingerprint;
 use crate::sessions::DeviceKey;
@@ -45,7 +45,7 @@ impl ControlPath {
 impl Gateway {
     pub(in crate::gateway) async fn take_sign(
         &self,
-        route: &Route,
+        route: &GatewayRoute,
         peer: &Peer,
         sign: ControlPath,
         rest: &str,
@@ -76,7 +76,7 @@ impl Gateway {
 
     async fn take_reports(
         &self,
-        route: &Route,
+        route: &GatewayRoute,
         key: DeviceKey,
         token: Option<Fingerprint>,
         request: Request<RequestBody>,
@@ -94,7 +94,7 @@ impl Gateway {
         reply::empty(StatusCode::NO_CONTENT)
     }
 
-    fn tell(&self, key: DeviceKey, token: Option<Fingerprint>, told: &cmcd::Report) {
+    fn tell(&self, key: DeviceKey, token: Option<Fingerprint>, told: &cmcd::CmcdReport) {
         self.sessions.report(key, token, cmcd_report::read(told));
     }
 }

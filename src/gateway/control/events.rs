@@ -9,12 +9,12 @@ use std::sync::Arc;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 
-use crate::edge::{AddressResource, Peer, Sending};
-use crate::events::{EventAudience, Notice, Stream};
+use crate::edge::{AddressResource, OutgoingBody, Peer};
+use crate::events::{EventAudience, Notice, NoticeStream};
 use crate::gateway::Gateway;
 use crate::gateway::identity::IdentityClues;
 use crate::gateway::refuse;
-use crate::gateway::route::Route;
+use crate::gateway::route::GatewayRoute;
 use crate::secret::Fingerprint;
 use crate::sessions::{DeviceKey, Sessions};
 
@@ -26,12 +26,12 @@ pub(in crate::gateway) fn of(rest: &str) -> Option<&str> {
 impl Gateway {
     pub(in crate::gateway) fn listen(
         &self,
-        route: &Route,
+        route: &GatewayRoute,
         peer: &Peer,
         rest: &str,
         headers: &HeaderMap,
         query: Option<&str>,
-    ) -> Response<Sending> {
+    ) -> Response<OutgoingBody> {
         let clues = IdentityClues { custom_data: None, headers, peer, query, registration: None, rest, route };
         let needs_token = route.authority.as_ref().is_some_and(|authority| authority.needs_token());
         let Some((key, token)) =
@@ -48,9 +48,9 @@ impl Gateway {
             return whole("too_many_listeners", "too many of this address listen to events; close some");
         };
         match self.telemetry.events.stream(EventAudience::Players, share, headers, scoped) {
-            Ok(Stream { feed, reply }) => {
+            Ok(NoticeStream { feed, reply }) => {
                 self.tasks.spawn(feed);
-                reply.map(|body| Sending::stream(body.map_err(|never| match never {})))
+                reply.map(|body| OutgoingBody::stream(body.map_err(|never| match never {})))
             }
             Err(_full) => whole("too_many_listeners", "too many listen to events; come back later"),
         }
@@ -69,6 +69,6 @@ fn is_of(sessions: &Arc<Sessions>, notice: &Notice, key: DeviceKey, token: Optio
     }
 }
 
-fn whole(error: &'static str, detail: &'static str) -> Response<Sending> {
-    refuse(StatusCode::FORBIDDEN, error, detail).map(Sending::Whole)
+fn whole(error: &'static str, detail: &'static str) -> Response<OutgoingBody> {
+    refuse(StatusCode::FORBIDDEN, error, detail).map(OutgoingBody::Whole)
 }

@@ -18,7 +18,7 @@ pub(in crate::gateway) struct SessionAccount {
     /// Whether nobody can write himself into an account of others: its token was verified, all are one household, or
     /// the connection's own address told.
     pub(in crate::gateway) is_proven: bool,
-    /// As [`crate::sessions::Card::network`].
+    /// As [`crate::sessions::SessionContext::network`].
     pub(in crate::gateway) network: Fingerprint,
 }
 

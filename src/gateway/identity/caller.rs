@@ -7,7 +7,7 @@ use super::{CallIdentity, IdentityClues};
 use crate::edge::Peer;
 use crate::edge::reply::{RefusedCaller, is_refusal};
 use crate::gateway::Gateway;
-use crate::gateway::route::Route;
+use crate::gateway::route::GatewayRoute;
 use crate::playbacks::Registration;
 use crate::secret::Fingerprint;
 
@@ -18,7 +18,7 @@ pub(in crate::gateway) struct CallerNames {
     pub(in crate::gateway) device: Option<String>,
     /// As [`SessionAccount::is_proven`].
     pub(in crate::gateway) is_proven: bool,
-    /// As [`crate::sessions::Card::network`].
+    /// As [`crate::sessions::SessionContext::network`].
     pub(in crate::gateway) network: Fingerprint,
 }
 
@@ -40,7 +40,7 @@ impl Gateway {
     /// what follows the route's path.
     pub(in crate::gateway) fn caller_names(
         &self,
-        route: &Route,
+        route: &GatewayRoute,
         peer: &Peer,
         rest: &str,
         headers: &HeaderMap,

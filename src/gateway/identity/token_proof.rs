@@ -9,7 +9,7 @@ use super::content_token::of_playback;
 use super::sources::DeviceIdentity;
 use crate::authority::Authority;
 use crate::gateway::Gateway;
-use crate::gateway::route::Route;
+use crate::gateway::route::GatewayRoute;
 use crate::secret::Secret;
 use crate::token::{TokenClaims, TokenFault};
 
@@ -21,7 +21,7 @@ impl Gateway {
     /// Why the call is to be refused.
     pub(in crate::gateway) async fn prove(
         &self,
-        route: &Route,
+        route: &GatewayRoute,
         token: Option<&Secret>,
         device: impl Fn(&TokenClaims) -> Option<DeviceIdentity>,
     ) -> Result<Option<TokenClaims>, TokenFault> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::edge::{AddressKey, Peer};
 use crate::gateway::Gateway;
-use crate::gateway::route::Route;
+use crate::gateway::route::GatewayRoute;
 use crate::secret::Fingerprint;
 use crate::token::TokenClaims;
 
@@ -95,7 +95,7 @@ impl Gateway {
     /// `source` is the identity source that named the device, `by_device` whether it names the account too.
     pub(in crate::gateway) fn watch_identity(
         &self,
-        route: &Route,
+        route: &GatewayRoute,
         peer: &Peer,
         claims: Option<&TokenClaims>,
         source: Option<&'static str>,
@@ -113,7 +113,7 @@ impl Gateway {
 
     pub(in crate::gateway) fn warn_of_identity(
         &self,
-        route: &Route,
+        route: &GatewayRoute,
         address: AddressKey,
         weak: WeakIdentity,
         now: Instant,

@@ -8,8 +8,8 @@ use super::single_flight::FlightLead;
 use crate::authority::Authority;
 use crate::gateway::Gateway;
 use crate::gateway::route::LicenseRoute;
-use crate::session::Call;
-use crate::sessions::{Card, DeviceKey};
+use crate::session::PlayerCall;
+use crate::sessions::{DeviceKey, SessionContext};
 
 pub(in crate::gateway) struct LicenseCall<'a> {
     /// The player has its reply by then.
@@ -24,8 +24,8 @@ pub(in crate::gateway) struct LicenseCall<'a> {
 /// The additional facts of a call that a session may have to do with.
 pub(in crate::gateway) struct ManagedCall<'a> {
     pub(in crate::gateway) authority: &'a Authority,
-    pub(in crate::gateway) call: Call,
-    pub(in crate::gateway) card: Arc<Card>,
+    pub(in crate::gateway) call: PlayerCall,
+    pub(in crate::gateway) card: Arc<SessionContext>,
     /// How long ago the content token expired.
     pub(in crate::gateway) expired: Option<Duration>,
     pub(in crate::gateway) key: DeviceKey,

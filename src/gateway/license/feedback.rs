@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::call::{LicenseCall, ManagedCall};
 use super::single_flight::FlightLead;
-use crate::drm::{Direction, Kind, Lease, Message, System, recognise};
+use crate::drm::{Direction, DrmMessage, DrmSystem, LicenseLease, MessageKind, recognise};
 use crate::ids::SessionId;
-use crate::session::{Answer, CallKind, Grant, Input, Served};
+use crate::session::{CallAnswer, CallKind, Grant, Input, LicenseFeedback};
 use crate::sessions::{DeviceKey, Sessions};
-use crate::telemetry::Outcome;
+use crate::telemetry::PlayerCallOutcome;
 
 const OWN_URL: &str = "the license names a renewal URL of its own: players that obey it renew past sidebeat";
 const TOO_RARE: &str = "licenses renew more rarely than the authority wants beats";
@@ -23,18 +23,18 @@ impl LicenseCall<'_> {
         &self,
         managed: &ManagedCall<'_>,
         id: SessionId,
-        outcome: Outcome,
-        message: Option<&Message>,
+        outcome: PlayerCallOutcome,
+        message: Option<&DrmMessage>,
     ) {
         let (key, sessions) = (managed.key, &self.gateway.sessions);
-        if !matches!(outcome, Outcome::Passed | Outcome::Served) {
+        if !matches!(outcome, PlayerCallOutcome::Passed | PlayerCallOutcome::Served) {
             return self.unserved(managed, Some(id));
         }
         self.mirror_reply(key, id, message);
         let asked = self.request.message.as_ref().ok().map(|message| message.system);
         let served = learn(message, asked);
         // What nobody knows may be a license without an end; a known message of another kind is none.
-        let license = message.is_none_or(|message| message.kind == Kind::License);
+        let license = message.is_none_or(|message| message.kind == MessageKind::License);
         if license {
             sessions.accept(key, id, &managed.call);
         }
@@ -45,7 +45,7 @@ impl LicenseCall<'_> {
             }
             // The player may have gone while the license server was asked.
             CallKind::License | CallKind::Renewal if license && !self.lead.is_some_and(FlightLead::give_up) => {
-                let lasts = message.and_then(Message::lasts);
+                let lasts = message.and_then(DrmMessage::lasts);
                 sessions.licensed(key, id, served, (self.request.key_session(&managed.call), lasts));
             }
             CallKind::License | CallKind::Renewal => {
@@ -67,7 +67,7 @@ impl LicenseCall<'_> {
         &self,
         managed: &ManagedCall<'_>,
         id: SessionId,
-        message: &Message,
+        message: &DrmMessage,
         grant: &Grant,
     ) {
         let Some(lease) = &message.lease else { return };
@@ -92,23 +92,23 @@ impl LicenseCall<'_> {
     }
 
     /// What the player asked, and that it was turned away if it was.
-    pub(in crate::gateway) fn mirror_request(&self, key: DeviceKey, session: Option<SessionId>, answer: &Answer) {
+    pub(in crate::gateway) fn mirror_request(&self, key: DeviceKey, session: Option<SessionId>, answer: &CallAnswer) {
         let (Ok(message), Some(id)) = (&self.request.message, session) else { return };
         let sessions = &self.gateway.sessions;
         sessions.see(key, id, |mirror, _| mirror.asked(message));
         match answer {
-            Answer::Refuse(_) => sessions.see(key, id, |mirror, _| mirror.failed(message)),
-            Answer::Forward(_) | Answer::Pass | Answer::Renew(..) | Answer::Wait => {}
+            CallAnswer::Refuse(_) => sessions.see(key, id, |mirror, _| mirror.failed(message)),
+            CallAnswer::Forward(_) | CallAnswer::Pass | CallAnswer::Renew(..) | CallAnswer::Wait => {}
         }
     }
 
     /// What the license server answered to it.
-    pub(in crate::gateway) fn mirror_reply(&self, key: DeviceKey, id: SessionId, reply: Option<&Message>) {
+    pub(in crate::gateway) fn mirror_reply(&self, key: DeviceKey, id: SessionId, reply: Option<&DrmMessage>) {
         let Ok(message) = &self.request.message else { return };
         self.gateway.sessions.see(key, id, |mirror, wall| match reply {
             Some(reply) => mirror.answered(message, reply, wall),
             // Taken back, in words that no DRM defines.
-            None if message.kind == Kind::Release => mirror.released(message),
+            None if message.kind == MessageKind::Release => mirror.released(message),
             None => None,
         });
     }
@@ -119,7 +119,7 @@ pub(in crate::gateway) fn mirror_renewal(
     sessions: &Arc<Sessions>,
     key: DeviceKey,
     id: SessionId,
-    asked: &Message,
+    asked: &DrmMessage,
     license: &[u8],
 ) {
     if let Ok(reply) = recognise(Direction::Reply, None, None, license) {
@@ -127,24 +127,24 @@ pub(in crate::gateway) fn mirror_renewal(
     }
 }
 
-fn escapes(lease: &Lease, interval: Duration) -> impl Iterator<Item = &'static str> {
+fn escapes(lease: &LicenseLease, interval: Duration) -> impl Iterator<Item = &'static str> {
     let too_rare = lease.can_renew && Duration::from_secs(lease.renewal_delay_s) > interval;
     [(lease.own_renewal_url, OWN_URL), (too_rare, TOO_RARE)].into_iter().filter_map(|(is, what)| is.then_some(what))
 }
 
 /// Whether renewals will come, as the DRM system has them and the license says in clear. `asked`: the system of the
 /// request, for a reply that nobody can read.
-fn learn(message: Option<&Message>, asked: Option<System>) -> Served {
+fn learn(message: Option<&DrmMessage>, asked: Option<DrmSystem>) -> LicenseFeedback {
     match message.map(|message| message.system).or(asked) {
-        Some(System::ClearKey | System::FairPlay | System::PlayReady) => return Served::NeverRenews,
-        Some(System::Widevine) | None => {}
+        Some(DrmSystem::ClearKey | DrmSystem::FairPlay | DrmSystem::PlayReady) => return LicenseFeedback::NeverRenews,
+        Some(DrmSystem::Widevine) | None => {}
     }
     match message {
-        Some(Message { system: System::Widevine, lease: Some(lease), .. }) => {
+        Some(DrmMessage { system: DrmSystem::Widevine, lease: Some(lease), .. }) => {
             let every = (lease.renewal_delay_s > 0).then(|| Duration::from_secs(lease.renewal_delay_s.min(86_400)));
-            if lease.can_renew || every.is_some() { Served::Renews { every } } else { Served::Stays }
+            if lease.can_renew || every.is_some() { LicenseFeedback::Renews { every } } else { LicenseFeedback::Stays }
         }
-        Some(_) | None => Served::Plain,
+        Some(_) | None => LicenseFeedback::Plain,
     }
 }
 
@@ -154,10 +154,10 @@ mod tests {
 
     #[test]
     fn only_widevine_may_renew_and_a_reply_that_nobody_reads_is_of_the_system_that_was_asked_for() {
-        for system in [System::ClearKey, System::FairPlay, System::PlayReady] {
-            assert_eq!(learn(None, Some(system)), Served::NeverRenews, "{system:?}");
+        for system in [DrmSystem::ClearKey, DrmSystem::FairPlay, DrmSystem::PlayReady] {
+            assert_eq!(learn(None, Some(system)), LicenseFeedback::NeverRenews, "{system:?}");
         }
-        assert_eq!([learn(None, Some(System::Widevine)), learn(None, None)], [Served::Plain; 2]);
+        assert_eq!([learn(None, Some(DrmSystem::Widevine)), learn(None, None)], [LicenseFeedback::Plain; 2]);
     }
 
     #[test]
@@ -170,14 +170,14 @@ mod tests {
             (true, 60, true, &[OWN_URL, TOO_RARE]),
         ];
         for (can_renew, renewal_delay_s, own_renewal_url, told) in rows {
-            let lease = Lease {
+            let lease = LicenseLease {
                 can_renew,
                 duration_s: 60,
                 own_renewal_url,
                 recovery_s: 0,
                 renewal_delay_s,
                 retry_s: 10,
-                ..Lease::default()
+                ..LicenseLease::default()
             };
             let found: Vec<_> = escapes(&lease, Duration::from_secs(30)).collect();
             assert_eq!(found, told, "{lease:?}");

@@ -7,7 +7,7 @@ use super::outcome::CallOutcome;
 use super::reply::LicenseReply;
 use crate::ids::SessionId;
 use crate::session::Grant;
-use crate::telemetry::Outcome;
+use crate::telemetry::PlayerCallOutcome;
 
 impl LicenseCall<'_> {
     /// Under its session's grant.
@@ -25,7 +25,7 @@ impl LicenseCall<'_> {
         if let Some(killed) = self.killed_by_license_server(managed, id, &reply) {
             return self.refuse(killed);
         }
-        let (outcome, shown) = self.read_license(reply, Outcome::Served);
+        let (outcome, shown) = self.read_license(reply, PlayerCallOutcome::Served);
         let message = shown.and_then(|shown| shown.message);
         self.note_declined(Some((managed.key, id)), &outcome);
         self.feed_back(managed, id, outcome.0, message.as_ref());
@@ -54,7 +54,7 @@ impl LicenseCall<'_> {
             return self.refuse(refusal);
         }
         let (outcome, reply) = self.exchange().await;
-        if outcome.0 == Outcome::Passed {
+        if outcome.0 == PlayerCallOutcome::Passed {
             if self.withholds(reason, reply.as_ref()) {
                 return self.refuse(self.refusal_as(reason));
             }
@@ -69,7 +69,7 @@ impl LicenseCall<'_> {
 
     async fn exchange(&self) -> (CallOutcome, Option<LicenseReply>) {
         let reply = self.ask_license_server(self.own_token()).await;
-        self.read_license(reply, Outcome::Passed)
+        self.read_license(reply, PlayerCallOutcome::Passed)
     }
 
     /// Without a session the content token stands alone, also when the player could only put it in the query.

@@ -11,11 +11,11 @@ use crate::gateway::Gateway;
 use crate::gateway::refusal::{LicensePhase, RefusalBody};
 use crate::ids::SessionId;
 use crate::secret::Secret;
-use crate::session::{AskKind, CallNames, Input, Reason, Refusal};
+use crate::session::{AskKind, CallNames, Input, Reason, SessionRefusal};
 use crate::sessions::DeviceKey;
-use crate::telemetry::Outcome;
+use crate::telemetry::PlayerCallOutcome;
 use crate::token::other_prints;
-use crate::upstream::Reply;
+use crate::upstream::UpstreamReply;
 
 impl Gateway {
     /// Why the playback of a token was killed that stands beside the one that counts.
@@ -48,12 +48,12 @@ impl LicenseCall<'_> {
         session: Option<SessionId>,
         outcome: &CallOutcome,
     ) -> Option<LicenseRefusal> {
-        if outcome.0 == Outcome::Refused {
+        if outcome.0 == PlayerCallOutcome::Refused {
             return None;
         }
         let Some(id) = session else { return self.killed_refusal() };
         let reason = self.gateway.sessions.killed_under(managed.key, id, &managed.call.names())?;
-        Some(managed.refusal(AskKind::Open, &Refusal::Killed(reason), session))
+        Some(managed.refusal(AskKind::Open, &SessionRefusal::Killed(reason), session))
     }
 
     /// Killed, as the license server says instead of giving a license.
@@ -61,7 +61,7 @@ impl LicenseCall<'_> {
         &self,
         managed: &ManagedCall<'_>,
         id: SessionId,
-        reply: &Result<Reply, LicenseServerFailure>,
+        reply: &Result<UpstreamReply, LicenseServerFailure>,
     ) -> Option<LicenseRefusal> {
         let (reply, system) = (reply.as_ref().ok()?, self.request.message.as_ref().ok()?.system);
         let body = plain_body(reply)?;
@@ -71,7 +71,7 @@ impl LicenseCall<'_> {
         if managed.call.token.is_none_or(is_its_own) {
             self.gateway.sessions.deliver(managed.key, id, Input::Kill(reason.clone()));
         }
-        Some(managed.refusal(AskKind::Renew, &Refusal::Killed(reason), Some(id)))
+        Some(managed.refusal(AskKind::Renew, &SessionRefusal::Killed(reason), Some(id)))
     }
 
     /// The server may take any token of a list, so one that was killed is refused in whatever company it comes.
@@ -79,7 +79,7 @@ impl LicenseCall<'_> {
         let (authority, token) = (self.route.authority.as_deref()?, self.request.identity.token.as_ref()?);
         let key = self.request.key(authority);
         let reason = self.gateway.killed_company(authority, key, token)?;
-        let (phase, refusal) = (LicensePhase::License, Refusal::Killed(reason));
+        let (phase, refusal) = (LicensePhase::License, SessionRefusal::Killed(reason));
         let body = RefusalBody::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
         Some(LicenseRefusal::new(phase, body))
     }
@@ -90,7 +90,7 @@ impl LicenseCall<'_> {
         let authority = self.route.authority.as_deref()?;
         let (key, names) = (self.request.key(authority), self.request.names());
         let reason = self.gateway.sessions.killed(&authority.name, key, &names)?;
-        let (phase, refusal) = (LicensePhase::License, Refusal::Killed(reason));
+        let (phase, refusal) = (LicensePhase::License, SessionRefusal::Killed(reason));
         let body = RefusalBody::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
         Some(LicenseRefusal::new(phase, body))
     }

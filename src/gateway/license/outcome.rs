@@ -3,19 +3,19 @@
 use http::{Response, StatusCode};
 
 use crate::edge::ReplyBody;
-use crate::edge::reply::Refusal;
-use crate::telemetry::Outcome;
+use crate::edge::reply::EdgeRefusal;
+use crate::telemetry::PlayerCallOutcome;
 
-pub(in crate::gateway) type CallOutcome = (Outcome, Response<ReplyBody>);
+pub(in crate::gateway) type CallOutcome = (PlayerCallOutcome, Response<ReplyBody>);
 
 /// Of a leading call that ended without a reply.
 pub(in crate::gateway) fn broken_off() -> CallOutcome {
-    let refusal = Refusal {
+    let refusal = EdgeRefusal {
         // Not 500: players repeat that up to 27 times.
         status: StatusCode::FORBIDDEN,
         error: "internal",
         detail: "the call could not be finished",
         close: false,
     };
-    (Outcome::Failed, refusal.reply())
+    (PlayerCallOutcome::Failed, refusal.reply())
 }

@@ -15,12 +15,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::config::BodyWrapping;
-use crate::drm::{self, Message, Unrecognised};
-use crate::edge::{Breach, ReplyBody};
+use crate::drm::{self, DrmMessage, UnrecognisedBody};
+use crate::edge::{ReplyBody, RequestViolation};
 use crate::gateway::onward_target::our_names;
 use crate::gateway::query;
 use crate::gateway::refuse;
-use crate::gateway::route::{LicenseRoute, Route};
+use crate::gateway::route::{GatewayRoute, LicenseRoute};
 
 const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
 
@@ -50,7 +50,7 @@ pub(in crate::gateway) enum UnfitRequest {
     Body,
     Charset,
     Encoding,
-    Wrapping(drm::wrap::Misfit),
+    Wrapping(drm::wrap::WrappingMisfit),
 }
 
 impl OutgoingRequest {
@@ -78,7 +78,7 @@ impl OutgoingRequest {
     }
 
     /// The DRM message in it, wherever that stands.
-    pub(in crate::gateway) fn recognise(&self, route: &LicenseRoute) -> Result<Message, Unrecognised> {
+    pub(in crate::gateway) fn recognise(&self, route: &LicenseRoute) -> Result<DrmMessage, UnrecognisedBody> {
         let wrapping = &route.license.wrapping;
         let translated = wrapping.player_request != wrapping.server_request;
         let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -95,7 +95,7 @@ impl OutgoingRequest {
     }
 
     /// Where a message may stand beside the body: in the query, a step of the path, or a header that this route passes.
-    fn beside<'a>(&'a self, route: &'a Route) -> impl Iterator<Item = &'a [u8]> + Clone {
+    fn beside<'a>(&'a self, route: &'a GatewayRoute) -> impl Iterator<Item = &'a [u8]> + Clone {
         let query = self.query.iter().map(String::as_bytes);
         let steps = self.path.split('/').map(str::as_bytes);
         let headers = route.config.headers.iter().filter_map(|name| self.headers.get(name)).map(HeaderValue::as_bytes);
@@ -108,7 +108,7 @@ impl UnfitRequest {
     pub(in crate::gateway) fn reply(self) -> Response<ReplyBody> {
         const WRAPPED: &str = "the request cannot be wrapped as the license server wants it";
         let (status, detail) = match self {
-            Self::Body => (StatusCode::BAD_REQUEST, Breach::BodyUnexpected.detail()),
+            Self::Body => (StatusCode::BAD_REQUEST, RequestViolation::BodyUnexpected.detail()),
             Self::Charset => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "the charset of the body is not read here: send UTF-8, or leave it out",
@@ -163,7 +163,7 @@ fn check_charset(headers: &HeaderMap) -> Result<(), UnfitRequest> {
 }
 
 /// The player's headers that go on to the license server. Of several lines the first one counts.
-fn passed<'a>(route: &'a Route, from: &'a HeaderMap) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+fn passed<'a>(route: &'a GatewayRoute, from: &'a HeaderMap) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
     let names = PASSED.iter().chain(&route.config.headers);
     let names = names.filter(|name| !(route.config.strip_cmcd && cmcd::is_header(name)));
     names.filter_map(|name| Some((name, from.get(name)?)))

@@ -9,9 +9,9 @@ use http::header::LOCATION;
 use http::{HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
-use crate::config::Endpoint;
-use crate::manifest::Base;
-use crate::upstream::Reply;
+use crate::config::EndpointUrl;
+use crate::manifest::UriBase;
+use crate::upstream::UpstreamReply;
 
 /// Beyond it a license server sends calls in circles that are never the same.
 const MAX_REDIRECTS: usize = 5;
@@ -48,12 +48,12 @@ impl RedirectFault {
 pub(in crate::gateway) struct RedirectTrail<'a> {
     asked: Vec<String>,
     method: &'a Method,
-    server: &'a Endpoint,
+    server: &'a EndpointUrl,
 }
 
 impl<'a> RedirectTrail<'a> {
     /// `path`: with its query, of the first request.
-    pub(in crate::gateway) fn new(server: &'a Endpoint, method: &'a Method, path: String) -> Self {
+    pub(in crate::gateway) fn new(server: &'a EndpointUrl, method: &'a Method, path: String) -> Self {
         Self { asked: vec![path], method, server }
     }
 
@@ -63,7 +63,7 @@ impl<'a> RedirectTrail<'a> {
     }
 
     /// False: the reply is no redirect, and for the player.
-    pub(in crate::gateway) fn follow(&mut self, reply: &Reply) -> Result<bool, RedirectFault> {
+    pub(in crate::gateway) fn follow(&mut self, reply: &UpstreamReply) -> Result<bool, RedirectFault> {
         let keeps_method = match reply.status {
             StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
             StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => *self.method == Method::GET,
@@ -95,11 +95,11 @@ impl<'a> RedirectTrail<'a> {
             return Err(RedirectFault::Loop);
         }
         let path = self.path().split('?').next().unwrap_or("/");
-        let base = Base { authority: self.server.authority(), path, root: "/", tls: self.server.tls() };
+        let base = UriBase { authority: self.server.authority(), path, root: "/", tls: self.server.tls() };
         let target = base.absolute(location).ok_or(RedirectFault::Elsewhere)?;
         let scheme = if target.tls { "https" } else { "http" };
         let there =
-            Endpoint::parse(&format!("{scheme}://{}", target.authority)).map_err(|_| RedirectFault::Unreadable)?;
+            EndpointUrl::parse(&format!("{scheme}://{}", target.authority)).map_err(|_| RedirectFault::Unreadable)?;
         let is_same = there.tls() == self.server.tls()
             && there.host().eq_ignore_ascii_case(self.server.host())
             && there.port() == self.server.port();
@@ -113,16 +113,16 @@ mod tests {
 
     use super::*;
 
-    fn reply(status: u16, locations: &[&str]) -> Reply {
+    fn reply(status: u16, locations: &[&str]) -> UpstreamReply {
         let mut headers = HeaderMap::new();
         for location in locations {
             headers.append(LOCATION, HeaderValue::from_bytes(location.as_bytes()).unwrap());
         }
-        Reply { body: Default::default(), headers, status: StatusCode::from_u16(status).unwrap() }
+        UpstreamReply { body: Default::default(), headers, status: StatusCode::from_u16(status).unwrap() }
     }
 
     fn followed(method: Method, status: u16, locations: &[&str]) -> Result<String, RedirectFault> {
-        let server = Endpoint::parse("https://lic.example:8443/a/b?c=d").unwrap();
+        let server = EndpointUrl::parse("https://lic.example:8443/a/b?c=d").unwrap();
         let mut trail = RedirectTrail::new(&server, &method, "/a/b/issue?c=d".to_owned());
         trail.follow(&reply(status, locations)).map(|_followed| trail.path().to_owned())
     }
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn circles_and_long_ways_end() {
-        let server = Endpoint::parse("https://lic.example").unwrap();
+        let server = EndpointUrl::parse("https://lic.example").unwrap();
         let mut circle = RedirectTrail::new(&server, &Method::POST, "/a".to_owned());
         assert_eq!(circle.follow(&reply(307, &["b"])), Ok(true));
         assert_eq!(circle.follow(&reply(307, &["./a"])), Err(RedirectFault::Loop));

@@ -7,27 +7,27 @@ use super::upstream::LicenseServerFailure;
 use crate::gateway::identity::caller::CallerNames;
 use crate::gateway::refusal::{LicensePhase, RefusalBody, RefusedCall, RefusedLicense};
 use crate::ids::SessionId;
-use crate::session::{AskKind, Refusal};
-use crate::telemetry::Outcome;
+use crate::session::{AskKind, SessionRefusal};
+use crate::telemetry::PlayerCallOutcome;
 
 /// A decision against a license call that no player has been told yet.
 pub(in crate::gateway) struct LicenseRefusal {
     body: RefusalBody,
     /// Kept for whoever asks about the device later, because no session tells it.
     is_noted_of_device: bool,
-    outcome: Outcome,
+    outcome: PlayerCallOutcome,
     phase: LicensePhase,
     session: Option<SessionId>,
 }
 
 impl LicenseRefusal {
     pub(in crate::gateway) fn new(phase: LicensePhase, body: RefusalBody) -> Self {
-        Self { body, is_noted_of_device: false, outcome: Outcome::Refused, phase, session: None }
+        Self { body, is_noted_of_device: false, outcome: PlayerCallOutcome::Refused, phase, session: None }
     }
 
     /// The license server could not be used.
     pub(in crate::gateway) fn failed(failure: &LicenseServerFailure) -> Self {
-        Self { outcome: Outcome::Failed, ..Self::new(LicensePhase::License, failure.refusal_body()) }
+        Self { outcome: PlayerCallOutcome::Failed, ..Self::new(LicensePhase::License, failure.refusal_body()) }
     }
 
     pub(in crate::gateway) fn noted_of_device(self) -> Self {
@@ -40,7 +40,7 @@ impl ManagedCall<'_> {
     pub(in crate::gateway) fn refusal(
         &self,
         ask: AskKind,
-        refusal: &Refusal,
+        refusal: &SessionRefusal,
         session: Option<SessionId>,
     ) -> LicenseRefusal {
         let phase = LicensePhase::of(self.call.kind);

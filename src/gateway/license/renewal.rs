@@ -12,14 +12,15 @@ use super::call::{LicenseCall, ManagedCall};
 use super::feedback::mirror_renewal;
 use super::outcome::CallOutcome;
 use crate::authority::RenewalAnswer;
-use crate::drm::{self, Direction, Message, wrap};
+use crate::drm::{self, Direction, DrmMessage, wrap};
 use crate::edge::ReplyBody;
 use crate::gateway::route::LicenseRoute;
 use crate::ids::SessionId;
 use crate::session::{
-    Answer, AskKind, CallKind, End, Fault, FaultKind, Grant, Input, Reason, Refusal, Served, Ticket, Verdict,
+    AskKind, AuthorityFault, CallAnswer, CallKind, EndReason, FaultKind, Grant, Input, LicenseFeedback, Reason,
+    SessionRefusal, Ticket, Verdict,
 };
-use crate::telemetry::Outcome;
+use crate::telemetry::PlayerCallOutcome;
 
 /// What the renewal came to for the player.
 enum RenewalOutcome {
@@ -28,7 +29,7 @@ enum RenewalOutcome {
     License(Vec<u8>),
     /// The session is gone at the authority, but goes on without one: the license server is asked.
     Pass,
-    Refused(Refusal),
+    Refused(SessionRefusal),
 }
 
 /// Asked so often for one call of the player, and opened anew so often.
@@ -54,7 +55,7 @@ impl LicenseCall<'_> {
             let news = self.ask_for_renewal(managed, grant, ticket, id).await;
             match &news {
                 RenewalOutcome::Again if reopened < MAX_REOPENS => reopened += 1,
-                RenewalOutcome::Refused(Refusal::Unreachable(fault))
+                RenewalOutcome::Refused(SessionRefusal::Unreachable(fault))
                     if asked < MAX_RENEWALS && self.may_help(fault) =>
                 {
                     tokio::time::sleep(RENEWAL_PAUSE).await;
@@ -70,11 +71,11 @@ impl LicenseCall<'_> {
             let admission = self.gateway.sessions.admit_again(*key, call, card, id, self.deadline).await;
             id = admission.session.unwrap_or(id);
             (grant, ticket) = match admission.answer {
-                Answer::Renew(grant, ticket) => (grant, ticket),
-                Answer::Forward(grant) => return self.forward(managed, &grant, id).await,
-                Answer::Pass => return self.forward_without_grant(managed, id).await,
-                Answer::Refuse(refusal) => return self.refuse(managed.refusal(AskKind::Open, &refusal, Some(id))),
-                Answer::Wait => {
+                CallAnswer::Renew(grant, ticket) => (grant, ticket),
+                CallAnswer::Forward(grant) => return self.forward(managed, &grant, id).await,
+                CallAnswer::Pass => return self.forward_without_grant(managed, id).await,
+                CallAnswer::Refuse(refusal) => return self.refuse(managed.refusal(AskKind::Open, &refusal, Some(id))),
+                CallAnswer::Wait => {
                     let late = fault(FaultKind::Timeout, "no decision in time");
                     return self.conclude_renewal(managed, late, id).await;
                 }
@@ -84,7 +85,7 @@ impl LicenseCall<'_> {
 
     /// Whether asking once more may help, and leaves the license server its time. A call that never set out was held
     /// already while it could; who is told to wait does.
-    fn may_help(&self, fault: &Fault) -> bool {
+    fn may_help(&self, fault: &AuthorityFault) -> bool {
         let left = self.deadline.saturating_duration_since(self.gateway.clock.now());
         let waits = fault.reason.retry_after.is_some() || fault.reason.code == 429;
         !fault.kind.was_not_processed() && !waits && left > self.route.limits.call / 2
@@ -117,7 +118,7 @@ impl LicenseCall<'_> {
             match news {
                 RenewalOutcome::License(_) => {
                     sessions.accept_renewal(key, id, &call);
-                    sessions.licensed(key, id, Served::Plain, (key_session, lasts));
+                    sessions.licensed(key, id, LicenseFeedback::Plain, (key_session, lasts));
                 }
                 RenewalOutcome::Again | RenewalOutcome::Pass | RenewalOutcome::Refused(_) => {
                     sessions.deliver(key, id, Input::Unserved);
@@ -128,9 +129,9 @@ impl LicenseCall<'_> {
             let decided =
                 (is_gone && !tell.is_closed()).then(|| sessions.call_under(key, id, CallKind::License)).flatten();
             let news = match decided {
-                Some(Answer::Forward(_) | Answer::Renew(..) | Answer::Wait) => RenewalOutcome::Again,
-                Some(Answer::Pass) => RenewalOutcome::Pass,
-                Some(Answer::Refuse(refusal)) => RenewalOutcome::Refused(refusal),
+                Some(CallAnswer::Forward(_) | CallAnswer::Renew(..) | CallAnswer::Wait) => RenewalOutcome::Again,
+                Some(CallAnswer::Pass) => RenewalOutcome::Pass,
+                Some(CallAnswer::Refuse(refusal)) => RenewalOutcome::Refused(refusal),
                 None => news,
             };
             // The player may be gone; the session goes on all the same.
@@ -144,13 +145,13 @@ impl LicenseCall<'_> {
 
     async fn conclude_renewal(&self, managed: &ManagedCall<'_>, news: RenewalOutcome, id: SessionId) -> CallOutcome {
         match news {
-            RenewalOutcome::License(license) => (Outcome::Served, reply(self.route, &license)),
+            RenewalOutcome::License(license) => (PlayerCallOutcome::Served, reply(self.route, &license)),
             RenewalOutcome::Again | RenewalOutcome::Pass => self.forward_without_grant(managed, id).await,
             // The authority gives no word: what runs goes on, and the license server renews.
-            RenewalOutcome::Refused(Refusal::Unreachable(fault)) => {
+            RenewalOutcome::Refused(SessionRefusal::Unreachable(fault)) => {
                 match self.gateway.sessions.last_grant(managed.key, id) {
                     Some(grant) => self.forward(managed, &grant, id).await,
-                    None => self.refuse(managed.refusal(AskKind::Renew, &Refusal::Unreachable(fault), Some(id))),
+                    None => self.refuse(managed.refusal(AskKind::Renew, &SessionRefusal::Unreachable(fault), Some(id))),
                 }
             }
             RenewalOutcome::Refused(refusal) => self.refuse(managed.refusal(AskKind::Renew, &refusal, Some(id))),
@@ -159,10 +160,10 @@ impl LicenseCall<'_> {
 }
 
 fn lasts(license: &[u8]) -> Option<Duration> {
-    drm::recognise(Direction::Reply, None, None, license).ok().as_ref().and_then(Message::lasts)
+    drm::recognise(Direction::Reply, None, None, license).ok().as_ref().and_then(DrmMessage::lasts)
 }
 
-fn news(result: &Result<Verdict, Fault>, license: Option<Vec<u8>>) -> RenewalOutcome {
+fn news(result: &Result<Verdict, AuthorityFault>, license: Option<Vec<u8>>) -> RenewalOutcome {
     match result {
         Ok(
             Verdict::Alive { .. }
@@ -172,17 +173,19 @@ fn news(result: &Result<Verdict, Fault>, license: Option<Vec<u8>>) -> RenewalOut
             | Verdict::Unconfirmed(..),
         ) => license
             .map_or_else(|| fault(FaultKind::Malformed, "the renewal reply holds no license"), RenewalOutcome::License),
-        Ok(Verdict::Denied(denial, reason)) => RenewalOutcome::Refused(Refusal::Denied(*denial, reason.clone())),
+        Ok(Verdict::Denied(denial, reason)) => RenewalOutcome::Refused(SessionRefusal::Denied(*denial, reason.clone())),
         Ok(Verdict::Blackout(reason) | Verdict::Killed(reason)) => {
-            RenewalOutcome::Refused(Refusal::Killed(reason.clone()))
+            RenewalOutcome::Refused(SessionRefusal::Killed(reason.clone()))
         }
-        Ok(Verdict::Gone(_) | Verdict::Unknown(_)) => RenewalOutcome::Refused(Refusal::Ended(End::Expired)),
-        Err(fault) => RenewalOutcome::Refused(Refusal::Unreachable(fault.clone())),
+        Ok(Verdict::Gone(_) | Verdict::Unknown(_)) => {
+            RenewalOutcome::Refused(SessionRefusal::Ended(EndReason::Expired))
+        }
+        Err(fault) => RenewalOutcome::Refused(SessionRefusal::Unreachable(fault.clone())),
     }
 }
 
 fn fault(kind: FaultKind, message: &str) -> RenewalOutcome {
-    RenewalOutcome::Refused(Refusal::Unreachable(Fault { kind, reason: Reason::new(0, None, message) }))
+    RenewalOutcome::Refused(SessionRefusal::Unreachable(AuthorityFault { kind, reason: Reason::new(0, None, message) }))
 }
 
 /// The renewed license in the form in which the player expects it.

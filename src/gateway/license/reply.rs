@@ -14,13 +14,13 @@ use super::outcome::CallOutcome;
 use super::outgoing::set_content_type;
 use super::refuse::LicenseRefusal;
 use super::upstream::LicenseServerFailure;
-use crate::drm::{self, Direction, Message, System};
+use crate::drm::{self, Direction, DrmMessage, DrmSystem};
 use crate::edge::ReplyBody;
 use crate::gateway::route::LicenseRoute;
 use crate::gateway::server_headers;
 use crate::manifest::{decoded, encodings};
-use crate::telemetry::Outcome;
-use crate::upstream::Reply;
+use crate::telemetry::PlayerCallOutcome;
+use crate::upstream::UpstreamReply;
 
 /// Of a reply without its content encodings, in bytes.
 const MAX_PLAIN_REPLY_BYTES: usize = 256 * 1024;
@@ -29,20 +29,20 @@ impl LicenseCall<'_> {
     /// What the license server answers: as the player gets it, and what a good reply shows.
     pub(in crate::gateway) fn read_license(
         &self,
-        reply: Result<Reply, LicenseServerFailure>,
-        good: Outcome,
+        reply: Result<UpstreamReply, LicenseServerFailure>,
+        good: PlayerCallOutcome,
     ) -> (CallOutcome, Option<LicenseReply>) {
         let granted = reply.as_ref().ok().filter(|reply| reply.status.is_success());
         let request = self.request.message.as_ref().ok().filter(|message| message.asks_for_a_license());
         let shown = granted.map(|reply| LicenseReply::read(self.route, request.map(|message| message.system), reply));
         let says_no = shown.as_ref().is_none_or(|shown| shown.says_no);
-        (self.reply_or_failure(reply, if says_no { Outcome::Declined } else { good }), shown)
+        (self.reply_or_failure(reply, if says_no { PlayerCallOutcome::Declined } else { good }), shown)
     }
 
     pub(in crate::gateway) fn reply_or_failure(
         &self,
-        reply: Result<Reply, LicenseServerFailure>,
-        outcome: Outcome,
+        reply: Result<UpstreamReply, LicenseServerFailure>,
+        outcome: PlayerCallOutcome,
     ) -> CallOutcome {
         let passed = reply.and_then(|reply| Ok((outcome, onward_reply(self.route, reply)?)));
         passed.unwrap_or_else(|failure| {
@@ -55,9 +55,9 @@ impl LicenseCall<'_> {
 /// The reply as the player gets it: byte-exact, but for a wrapping that the route translates.
 pub(in crate::gateway) fn onward_reply(
     route: &LicenseRoute,
-    reply: Reply,
+    reply: UpstreamReply,
 ) -> Result<Response<ReplyBody>, LicenseServerFailure> {
-    let Reply { body, mut headers, status } = reply;
+    let UpstreamReply { body, mut headers, status } = reply;
     let (from, to) = (&route.license.wrapping.server_reply, &route.license.wrapping.player_reply);
     let body = if from == to || !status.is_success() {
         body
@@ -81,7 +81,7 @@ pub(in crate::gateway) fn onward_reply(
 pub(in crate::gateway) struct LicenseReply {
     /// An encoding that is not undone here: it may hold anything.
     pub(in crate::gateway) is_sealed: bool,
-    pub(in crate::gateway) message: Option<Message>,
+    pub(in crate::gateway) message: Option<DrmMessage>,
     /// Nothing in it can be a license: see [`drm::is_no_license`].
     pub(in crate::gateway) is_empty_handed: bool,
     /// A good status without a license that was asked for.
@@ -90,7 +90,7 @@ pub(in crate::gateway) struct LicenseReply {
 
 impl LicenseReply {
     /// `asked`: the system, if a license was asked for.
-    pub(in crate::gateway) fn read(route: &LicenseRoute, asked: Option<System>, reply: &Reply) -> Self {
+    pub(in crate::gateway) fn read(route: &LicenseRoute, asked: Option<DrmSystem>, reply: &UpstreamReply) -> Self {
         let content_type = reply.headers.get(CONTENT_TYPE).and_then(|value: &HeaderValue| value.to_str().ok());
         let plain = plain_body(reply);
         let bare = plain.as_deref().map(|plain| {
@@ -101,7 +101,7 @@ impl LicenseReply {
         let has_body =
             !matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT);
         // Of a system that nobody knows, what could be ClearKey's may be a license: that is the shortest.
-        let is_no = |body: &[u8]| drm::is_no_license(asked.unwrap_or(System::ClearKey), body);
+        let is_no = |body: &[u8]| drm::is_no_license(asked.unwrap_or(DrmSystem::ClearKey), body);
         let is_empty_handed = !has_body || message.is_none() && plain.as_deref().is_some_and(is_no);
         let says_no = asked.is_some() && is_empty_handed;
         Self { is_empty_handed, is_sealed: plain.is_none(), message, says_no }
@@ -110,7 +110,7 @@ impl LicenseReply {
 
 /// The reply's body without its content encodings, which nobody asked for; none if they cannot be undone, or if that is
 /// larger than any license.
-pub(in crate::gateway) fn plain_body(reply: &Reply) -> Option<Bytes> {
+pub(in crate::gateway) fn plain_body(reply: &UpstreamReply) -> Option<Bytes> {
     let lines: Option<Vec<_>> = reply.headers.get_all(CONTENT_ENCODING).iter().map(|line| line.to_str().ok()).collect();
     let names = encodings(lines?.into_iter());
     decoded(&names, reply.body.clone(), MAX_PLAIN_REPLY_BYTES).ok()

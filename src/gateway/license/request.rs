@@ -11,21 +11,21 @@ use http::{HeaderMap, HeaderValue, header};
 use super::outgoing::OutgoingRequest;
 use super::single_flight::CallFingerprint;
 use crate::authority::Authority;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, ClockMoment};
 use crate::cmcd;
 use crate::config::SessionControlMode;
-use crate::drm::{self, Direction, Kind, Message, System, Unrecognised};
+use crate::drm::{self, Direction, DrmMessage, DrmSystem, MessageKind, UnrecognisedBody};
 use crate::edge::Peer;
 use crate::gateway::identity::sources::{DeviceIdentity, kept_name};
 use crate::gateway::identity::{CallIdentity, IdentityClues, content_token};
 use crate::gateway::refusal::ViewerCall;
-use crate::gateway::route::{LicenseRoute, Route};
+use crate::gateway::route::{GatewayRoute, LicenseRoute};
 use crate::gateway::session_context::SessionOrigin;
 use crate::gateway::{Gateway, onward_target};
-use crate::playbacks::{Block, Registration};
+use crate::playbacks::{AuthorizationBlock, Registration};
 use crate::secret::{Fingerprint, Secret};
-use crate::session::{Call, CallKind, CallNames, Opens};
-use crate::sessions::{Card, DeviceKey};
+use crate::session::{CallKind, CallNames, OpenAbility, PlayerCall};
+use crate::sessions::{DeviceKey, SessionContext};
 use crate::task::TooBusy;
 
 pub(in crate::gateway) struct LicenseRequest {
@@ -35,14 +35,14 @@ pub(in crate::gateway) struct LicenseRequest {
     authority: Option<HostAndPort>,
     pub(in crate::gateway) headers: HeaderMap,
     pub(in crate::gateway) identity: CallIdentity,
-    pub(in crate::gateway) message: Result<Message, Unrecognised>,
+    pub(in crate::gateway) message: Result<DrmMessage, UnrecognisedBody>,
     /// What the license server will get.
     pub(in crate::gateway) onward: OutgoingRequest,
     /// By the id in its path.
     pub(in crate::gateway) registration: Option<Arc<Registration>>,
     tls: bool,
     /// What the player says of itself.
-    pub(in crate::gateway) told: Option<cmcd::Report>,
+    pub(in crate::gateway) told: Option<cmcd::CmcdReport>,
 }
 
 /// In larger bodies a message is looked for on a thread of its own: that takes a millisecond for each 64 KiB at worst.
@@ -91,42 +91,52 @@ impl LicenseRequest {
     }
 
     /// What the core is asked, if a session may have to do with this call.
-    pub(in crate::gateway) fn call(&self, route: &LicenseRoute, authority: &Authority, expired: bool) -> Option<Call> {
+    pub(in crate::gateway) fn call(
+        &self,
+        route: &LicenseRoute,
+        authority: &Authority,
+        expired: bool,
+    ) -> Option<PlayerCall> {
         let message = self.message.as_ref().ok()?;
         if message.offline || self.identity.device.is_none() || !self.wants_session(route) {
             return None;
         }
         let kind = match message.kind {
-            Kind::CertificateRequest => CallKind::Certificate,
-            Kind::LicenseRequest => CallKind::License,
-            Kind::Release => CallKind::Release,
+            MessageKind::CertificateRequest => CallKind::Certificate,
+            MessageKind::LicenseRequest => CallKind::License,
+            MessageKind::Release => CallKind::Release,
             // What we cannot unwrap we cannot send as a renewal: the license server gets it.
-            Kind::Renewal if self.challenge(route).is_none() => CallKind::License,
-            Kind::Renewal => CallKind::Renewal,
-            Kind::Acknowledge | Kind::Certificate | Kind::Error | Kind::License | Kind::Other | Kind::Provisioning => {
+            MessageKind::Renewal if self.challenge(route).is_none() => CallKind::License,
+            MessageKind::Renewal => CallKind::Renewal,
+            MessageKind::Acknowledge
+            | MessageKind::Certificate
+            | MessageKind::Error
+            | MessageKind::License
+            | MessageKind::Other
+            | MessageKind::Provisioning => {
                 return None;
             }
         };
-        Some(Call {
+        Some(PlayerCall {
             content: self.content_name(),
             content_token: self.content_token(),
-            key_session: message.request_id.filter(|_| message.system == System::Widevine),
+            key_session: message.request_id.filter(|_| message.system == DrmSystem::Widevine),
             kind,
             opens: match (&self.identity.token, authority.needs_token()) {
-                (_, _) if self.is_authorized() => Opens::Yes,
-                (Some(_), _) if expired => Opens::Expired,
-                (Some(_), true) | (_, false) => Opens::Yes,
-                (None, true) => Opens::No,
+                (_, _) if self.is_authorized() => OpenAbility::Yes,
+                (Some(_), _) if expired => OpenAbility::Expired,
+                (Some(_), true) | (_, false) => OpenAbility::Yes,
+                (None, true) => OpenAbility::No,
             },
             token: self.playback(),
         })
     }
 
     pub(in crate::gateway) fn is_release(&self) -> bool {
-        self.message.as_ref().is_ok_and(|message| message.kind == Kind::Release)
+        self.message.as_ref().is_ok_and(|message| message.kind == MessageKind::Release)
     }
 
-    /// As [`Call::content_token`]. An authorization is made for one playback as a content token is.
+    /// As [`PlayerCall::content_token`]. An authorization is made for one playback as a content token is.
     pub(in crate::gateway) fn content_token(&self) -> Option<Fingerprint> {
         let authorized = self.registration.as_ref().filter(|_| self.is_authorized());
         self.identity.playback_token().or_else(|| authorized.map(|registration| registration.token()))
@@ -154,14 +164,19 @@ impl LicenseRequest {
     }
 
     /// Whose license it is: the key session's or, where the DRM system names none, its keys'.
-    pub(in crate::gateway) fn key_session(&self, call: &Call) -> Fingerprint {
+    pub(in crate::gateway) fn key_session(&self, call: &PlayerCall) -> Fingerprint {
         let keys = || self.message.as_ref().ok()?.content_id;
         call.key_session.or_else(keys).unwrap_or_else(|| Fingerprint::of(&[]))
     }
 
     /// The context of the session that this call may open.
-    pub(in crate::gateway) fn session_context(&self, route: &Route, authority: &Authority, clock: Clock) -> Arc<Card> {
-        let Moment { now, wall } = clock.moment();
+    pub(in crate::gateway) fn session_context(
+        &self,
+        route: &GatewayRoute,
+        authority: &Authority,
+        clock: Clock,
+    ) -> Arc<SessionContext> {
+        let ClockMoment { now, wall } = clock.moment();
         let block = self.registration.as_ref().and_then(|registration| registration.block.as_ref());
         let origin = SessionOrigin {
             content: self.content(),
@@ -171,7 +186,7 @@ impl LicenseRequest {
             opened: wall,
             registration: self.registration.clone(),
             schedule: block.and_then(|block| authority.schedule(block, now, wall)),
-            stream: block.and_then(Block::stream),
+            stream: block.and_then(AuthorizationBlock::stream),
             token: self.identity.token.clone(),
         };
         origin.context(route, authority)
@@ -183,7 +198,7 @@ impl LicenseRequest {
 
     /// What another call has in common with this one if the same reply is due to both: everything
     /// that the license server would see or that we look at. None where nothing may be shared.
-    pub(in crate::gateway) fn fingerprint(&self, route: &Route) -> Option<CallFingerprint> {
+    pub(in crate::gateway) fn fingerprint(&self, route: &GatewayRoute) -> Option<CallFingerprint> {
         let DeviceIdentity { name, source } = self.identity.device.as_ref().filter(|_| self.message.is_ok())?;
         let OutgoingRequest { body, headers, method, path, query } = &self.onward;
         let query = query.as_deref().unwrap_or_default();

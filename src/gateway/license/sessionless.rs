@@ -7,9 +7,9 @@ use super::call::LicenseCall;
 use super::refuse::LicenseRefusal;
 use super::reply::LicenseReply;
 use crate::config::{IdentitySource, SessionControlMode, TokenSource, UnrecognisedCalls};
-use crate::drm::{Kind, Message, Unrecognised};
+use crate::drm::{DrmMessage, MessageKind, UnrecognisedBody};
 use crate::gateway::refusal::{LicensePhase, RefusalBody};
-use crate::telemetry::Outcome;
+use crate::telemetry::PlayerCallOutcome;
 
 /// Why a call has no session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,7 +25,7 @@ pub(in crate::gateway) enum SessionlessReason {
     Offline,
     /// `session-control`, or the content token itself.
     Unasked,
-    Unrecognised(Unrecognised),
+    Unrecognised(UnrecognisedBody),
 }
 
 /// What decides, beside its message, why a license call has no session.
@@ -41,22 +41,24 @@ struct SessionFacts {
 
 impl SessionlessReason {
     /// The first that applies.
-    fn of_message(message: &Message, facts: SessionFacts) -> Self {
+    fn of_message(message: &DrmMessage, facts: SessionFacts) -> Self {
         match message.kind {
-            Kind::LicenseRequest | Kind::Renewal if message.offline => Self::Offline,
-            Kind::LicenseRequest | Kind::Renewal if !facts.wanted => Self::Unasked,
-            Kind::LicenseRequest | Kind::Renewal if !facts.has_device => Self::NoDevice,
-            Kind::LicenseRequest | Kind::Renewal if !facts.has_token && facts.needs_token => Self::NoToken,
-            Kind::Acknowledge
-            | Kind::Certificate
-            | Kind::CertificateRequest
-            | Kind::Error
-            | Kind::License
-            | Kind::LicenseRequest
-            | Kind::Other
-            | Kind::Provisioning
-            | Kind::Release
-            | Kind::Renewal => Self::NoLicense,
+            MessageKind::LicenseRequest | MessageKind::Renewal if message.offline => Self::Offline,
+            MessageKind::LicenseRequest | MessageKind::Renewal if !facts.wanted => Self::Unasked,
+            MessageKind::LicenseRequest | MessageKind::Renewal if !facts.has_device => Self::NoDevice,
+            MessageKind::LicenseRequest | MessageKind::Renewal if !facts.has_token && facts.needs_token => {
+                Self::NoToken
+            }
+            MessageKind::Acknowledge
+            | MessageKind::Certificate
+            | MessageKind::CertificateRequest
+            | MessageKind::Error
+            | MessageKind::License
+            | MessageKind::LicenseRequest
+            | MessageKind::Other
+            | MessageKind::Provisioning
+            | MessageKind::Release
+            | MessageKind::Renewal => Self::NoLicense,
         }
     }
 
@@ -79,7 +81,7 @@ impl LicenseCall<'_> {
     pub(in crate::gateway) fn sessionless_reason(&self) -> SessionlessReason {
         let Self { request, route, .. } = self;
         let message = match &request.message {
-            Err(Unrecognised::Tangled) => return SessionlessReason::Unrecognised(Unrecognised::Tangled),
+            Err(UnrecognisedBody::Tangled) => return SessionlessReason::Unrecognised(UnrecognisedBody::Tangled),
             Err(_) if request.onward.body.is_empty() => return SessionlessReason::Bodyless,
             Err(unknown) => return SessionlessReason::Unrecognised(*unknown),
             Ok(message) => message,
@@ -102,8 +104,8 @@ impl LicenseCall<'_> {
         let refused = match reason {
             SessionlessReason::NoDevice | SessionlessReason::NoToken => self.demands_sessions(),
             // No player's request is like that.
-            SessionlessReason::Unrecognised(Unrecognised::Tangled) => self.route.authority.is_some(),
-            SessionlessReason::Unrecognised(Unrecognised::Compressed | Unrecognised::Unknown) => {
+            SessionlessReason::Unrecognised(UnrecognisedBody::Tangled) => self.route.authority.is_some(),
+            SessionlessReason::Unrecognised(UnrecognisedBody::Compressed | UnrecognisedBody::Unknown) => {
                 self.route.license.unrecognised == UnrecognisedCalls::Refuse
             }
             SessionlessReason::Bodyless
@@ -135,7 +137,8 @@ impl LicenseCall<'_> {
 
     /// The reply holds a license, or may hold one in an encoding that is not read here, though nothing in the call asked for one that we could see.
     pub(in crate::gateway) fn withholds(&self, reason: SessionlessReason, reply: Option<&LicenseReply>) -> bool {
-        let is_license = |reply: &LicenseReply| reply.message.as_ref().is_some_and(|it| it.kind == Kind::License);
+        let is_license =
+            |reply: &LicenseReply| reply.message.as_ref().is_some_and(|it| it.kind == MessageKind::License);
         let license = reply.is_some_and(|reply| reply.is_sealed || is_license(reply));
         let unseen = match reason {
             SessionlessReason::Bodyless | SessionlessReason::Unrecognised(_) => {
@@ -183,8 +186,8 @@ impl LicenseCall<'_> {
     }
 
     /// A line, and an entry for whoever asks about the device later, for a call that passed without a session.
-    pub(in crate::gateway) fn note_sessionless(&self, reason: SessionlessReason, outcome: Outcome) {
-        if outcome == Outcome::Passed && self.may_write("passed") {
+    pub(in crate::gateway) fn note_sessionless(&self, reason: SessionlessReason, outcome: PlayerCallOutcome) {
+        if outcome == PlayerCallOutcome::Passed && self.may_write("passed") {
             let (device, account) = self.identity();
             let why = self.why(reason);
             tracing::info!(route = &*self.route.path, device, account, reason = why, "passed without a session");

@@ -168,10 +168,10 @@ mod tests {
     use tokio::join;
 
     use super::*;
-    use crate::telemetry::Outcome;
+    use crate::telemetry::PlayerCallOutcome;
 
     fn outcome(body: &'static str) -> CallOutcome {
-        (Outcome::Served, Response::builder().status(201).header("x-a", "b").body(Full::from(body)).unwrap())
+        (PlayerCallOutcome::Served, Response::builder().status(201).header("x-a", "b").body(Full::from(body)).unwrap())
     }
 
     fn fingerprint(name: &str) -> CallFingerprint {

@@ -10,21 +10,27 @@ use super::outgoing::UnfitRequest;
 use super::request::LicenseRequest;
 use super::upstream::LicenseServerFailure;
 use crate::config::SessionControlMode;
-use crate::drm::Kind;
+use crate::drm::MessageKind;
 use crate::edge::{AddressKey, Peer, ReplyBody};
 use crate::gateway::identity::caller::CallerNames;
 use crate::gateway::identity::watch::WeakIdentity;
 use crate::gateway::refusal::{LicensePhase, RefusedCall};
-use crate::gateway::route::{LicenseRoute, Route};
+use crate::gateway::route::{GatewayRoute, LicenseRoute};
 use crate::gateway::{Gateway, cmcd_report};
 use crate::ids::SessionId;
-use crate::session::Report;
+use crate::session::PlayerReport;
 use crate::sessions::{DeviceKey, DeviceNote};
 use crate::store::DialectName;
-use crate::telemetry::{CallLabels, Outcome};
+use crate::telemetry::{CallLabels, PlayerCallOutcome};
 
 impl Gateway {
-    pub(in crate::gateway) fn count(&self, route: &Route, request: &LicenseRequest, outcome: Outcome, took: Duration) {
+    pub(in crate::gateway) fn count(
+        &self,
+        route: &GatewayRoute,
+        request: &LicenseRequest,
+        outcome: PlayerCallOutcome,
+        took: Duration,
+    ) {
         let metrics = &self.telemetry.metrics;
         let (drm, kind) = match &request.message {
             Ok(message) => (message.system.label(), message.kind.label()),
@@ -39,7 +45,7 @@ impl Gateway {
     /// Nothing could be sent for it, so nothing is asked of anybody.
     pub(in crate::gateway) fn refuse_unfit(
         &self,
-        route: &Route,
+        route: &GatewayRoute,
         unfit: UnfitRequest,
         caller: impl FnOnce() -> CallerNames,
     ) -> Response<ReplyBody> {
@@ -64,10 +70,10 @@ impl Gateway {
     }
 
     /// Hands on what the player says of itself with a license call (CMCD), about the call's own playback.
-    pub(in crate::gateway) fn note_told(&self, route: &Route, request: &LicenseRequest) {
+    pub(in crate::gateway) fn note_told(&self, route: &GatewayRoute, request: &LicenseRequest) {
         let Some(told) = &request.told else { return };
         let Some(key) = route.authority.as_deref().and_then(|authority| request.key(authority)) else { return };
-        self.sessions.report(key, request.playback(), Report { by_interval: false, ..cmcd_report::read(told) });
+        self.sessions.report(key, request.playback(), PlayerReport { by_interval: false, ..cmcd_report::read(told) });
     }
 }
 
@@ -75,7 +81,7 @@ impl LicenseCall<'_> {
     /// The license server's own no, which is not ours to explain: where it was said, and how.
     pub(in crate::gateway) fn note_declined(&self, session: Option<(DeviceKey, SessionId)>, ending: &CallOutcome) {
         let (outcome, reply) = ending;
-        if *outcome != Outcome::Declined {
+        if *outcome != PlayerCallOutcome::Declined {
             return;
         }
         let (host, status) = (self.host(), reply.status().as_u16());
@@ -127,5 +133,8 @@ impl LicenseCall<'_> {
 }
 
 fn wants_license(request: &LicenseRequest) -> bool {
-    request.message.as_ref().is_ok_and(|message| matches!(message.kind, Kind::LicenseRequest | Kind::Renewal))
+    request
+        .message
+        .as_ref()
+        .is_ok_and(|message| matches!(message.kind, MessageKind::LicenseRequest | MessageKind::Renewal))
 }

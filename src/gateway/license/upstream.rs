@@ -13,7 +13,7 @@ use crate::config::{self, RetriedCalls};
 use crate::drm;
 use crate::gateway::onward_target;
 use crate::gateway::refusal::RefusalBody;
-use crate::upstream::{Call, Fault, Hold, Reply};
+use crate::upstream::{CallHold, UpstreamCall, UpstreamFault, UpstreamReply};
 
 /// A reply that asks the player to come again comes no sooner than this after its call: hls.js then makes its 27 calls
 /// one after the other and without a pause.
@@ -27,13 +27,13 @@ const REPLY_MAX: usize = 1024 * 1024;
 pub(in crate::gateway) enum LicenseServerFailure {
     /// Of the server that is named.
     #[error("{1}: {0}")]
-    Fault(Fault, String),
+    Fault(UpstreamFault, String),
     #[error("the player's body is not wrapped as the route says: {0}")]
-    Misfit(drm::wrap::Misfit),
+    Misfit(drm::wrap::WrappingMisfit),
     #[error(transparent)]
     Redirect(#[from] RedirectFault),
     #[error("the license server's reply is not wrapped as the route says: {0}")]
-    Reply(drm::wrap::Misfit),
+    Reply(drm::wrap::WrappingMisfit),
     #[error("the path or query cannot be passed on")]
     Unspeakable,
 }
@@ -53,11 +53,15 @@ impl LicenseServerFailure {
     /// What waiting does not mend is a plain refusal, and so is what we shed: players come back at once, and often.
     pub(in crate::gateway) fn comes_again(&self) -> Option<StatusCode> {
         match self {
-            Self::Fault(Fault::Connect(_) | Fault::Refused | Fault::Reset | Fault::Resolve, _) => {
-                Some(StatusCode::SERVICE_UNAVAILABLE)
-            }
-            Self::Fault(Fault::Slow { .. }, _) => Some(StatusCode::GATEWAY_TIMEOUT),
-            Self::Fault(Fault::Busy | Fault::Malformed | Fault::Tls(_) | Fault::TooLarge, _) => None,
+            Self::Fault(
+                UpstreamFault::Connect(_) | UpstreamFault::Refused | UpstreamFault::Reset | UpstreamFault::Resolve,
+                _,
+            ) => Some(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Fault(UpstreamFault::Slow { .. }, _) => Some(StatusCode::GATEWAY_TIMEOUT),
+            Self::Fault(
+                UpstreamFault::Busy | UpstreamFault::Malformed | UpstreamFault::Tls(_) | UpstreamFault::TooLarge,
+                _,
+            ) => None,
             Self::Misfit(_) | Self::Redirect(_) | Self::Reply(_) | Self::Unspeakable => None,
         }
     }
@@ -79,13 +83,13 @@ impl LicenseCall<'_> {
     pub(in crate::gateway) async fn ask_license_server(
         &self,
         authorization: Option<(HeaderName, HeaderValue)>,
-    ) -> Result<Reply, LicenseServerFailure> {
+    ) -> Result<UpstreamReply, LicenseServerFailure> {
         let reply = self.send(authorization).await;
         self.pace(&reply).await;
         reply
     }
 
-    async fn pace(&self, reply: &Result<Reply, LicenseServerFailure>) {
+    async fn pace(&self, reply: &Result<UpstreamReply, LicenseServerFailure>) {
         let comes_again = reply.as_ref().is_err_and(|failure| failure.comes_again().is_some());
         let began = self.deadline.checked_sub(self.route.limits.call);
         if let Some(began) = began.filter(|_| comes_again) {
@@ -95,7 +99,10 @@ impl LicenseCall<'_> {
 
     /// Sends the call to the license server. `authorization` is the header that carries the session,
     /// or the content token where none applies.
-    async fn send(&self, authorization: Option<(HeaderName, HeaderValue)>) -> Result<Reply, LicenseServerFailure> {
+    async fn send(
+        &self,
+        authorization: Option<(HeaderName, HeaderValue)>,
+    ) -> Result<UpstreamReply, LicenseServerFailure> {
         let LicenseCall { request, deadline, lead: _, gateway, route } = *self;
         let onward = &request.onward;
         let mut headers = onward.headers.clone();
@@ -108,7 +115,7 @@ impl LicenseCall<'_> {
         let path = onward_target::at_server(server, &onward.path, onward.query.as_deref());
         let mut trail = RedirectTrail::new(server, &onward.method, path);
         loop {
-            let call = Call {
+            let call = UpstreamCall {
                 body: onward.body.clone(),
                 deadline,
                 endpoint: server,
@@ -117,8 +124,8 @@ impl LicenseCall<'_> {
                 path_and_query: trail.path().parse().map_err(|_| LicenseServerFailure::Unspeakable)?,
                 reply_max: REPLY_MAX,
             };
-            let begins = |why: &Fault| route.reach.tell_loss(&route.path, server, why);
-            let hold = Hold { begins: Some(&begins), ..self.hold() };
+            let begins = |why: &UpstreamFault| route.reach.tell_loss(&route.path, server, why);
+            let hold = CallHold { begins: Some(&begins), ..self.hold() };
             let held = gateway.pool.send_held(call, hold).await;
             route.reach.tell(&gateway.telemetry, &route.path, server, &held);
             let reply = held.outcome.map_err(|fault| LicenseServerFailure::Fault(fault, server.host_and_port()))?;
@@ -128,16 +135,16 @@ impl LicenseCall<'_> {
         }
     }
 
-    fn hold(&self) -> Hold<'static> {
+    fn hold(&self) -> CallHold<'static> {
         let LicenseCall { request, deadline, route, .. } = *self;
         let config::RetrySettings { gateway_errors, unreachable } = route.config.retry;
-        let renews = request.message.as_ref().is_ok_and(|message| message.kind == drm::Kind::Renewal);
+        let renews = request.message.as_ref().is_ok_and(|message| message.kind == drm::MessageKind::Renewal);
         let gateway_errors = match gateway_errors {
             RetriedCalls::All => true,
             RetriedCalls::None => false,
             RetriedCalls::Renewals => renews,
         };
-        Hold { attempt: route.config.timeout, begins: None, gateway_errors, unreachable, until: deadline }
+        CallHold { attempt: route.config.timeout, begins: None, gateway_errors, unreachable, until: deadline }
     }
 }
 
@@ -150,11 +157,11 @@ mod tests {
         let of = |fault| {
             LicenseServerFailure::Fault(fault, "lic.example".to_owned()).comes_again().map(|status| status.as_u16())
         };
-        for fault in [Fault::Refused, Fault::Reset, Fault::Resolve] {
+        for fault in [UpstreamFault::Refused, UpstreamFault::Reset, UpstreamFault::Resolve] {
             assert_eq!(of(fault), Some(503));
         }
-        assert_eq!(of(Fault::Slow { phase: crate::upstream::Phase::Head }), Some(504));
-        for fault in [Fault::Busy, Fault::Malformed, Fault::TooLarge] {
+        assert_eq!(of(UpstreamFault::Slow { phase: crate::upstream::CallPhase::Head }), Some(504));
+        for fault in [UpstreamFault::Busy, UpstreamFault::Malformed, UpstreamFault::TooLarge] {
             assert_eq!(of(fault), None);
         }
         assert_eq!(

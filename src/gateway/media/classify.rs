@@ -7,7 +7,7 @@ use super::fetch;
 use super::fetch::OriginFailure;
 use super::peeked_body::MediaReply;
 use super::replies::is_segment;
-use crate::manifest::{self, Format, MAX_SNIFFED_BYTES, Sniffed};
+use crate::manifest::{self, MAX_SNIFFED_BYTES, ManifestFormat, SniffedBody};
 
 /// Length and name of an ISO box: what begins as no media by then is none.
 const BOX_HEAD_BYTES: usize = 8;
@@ -29,7 +29,7 @@ pub(super) enum ReplyContent {
 /// manifest that calls itself a segment would lead its player past us. A segment is told by its first chunk, and waits for
 /// nothing more.
 pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) -> Result<ReplyContent, OriginFailure> {
-    if Format::of_media_type(fetch::media_type(&reply.headers)).is_some() {
+    if ManifestFormat::of_media_type(fetch::media_type(&reply.headers)).is_some() {
         return Ok(ReplyContent::Manifest);
     }
     let (by_path, by_type) = (is_segment(path), is_media_type(fetch::media_type(&reply.headers)));
@@ -58,10 +58,10 @@ pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) ->
             manifest::sniff(&start, whole)
         };
         match found {
-            Sniffed::Manifest(_) | Sniffed::Part => Some(ReplyContent::Manifest),
-            Sniffed::Other if names.is_empty() && begins_like_media(bytes) => Some(ReplyContent::Media),
-            Sniffed::Other => Some(unsure),
-            Sniffed::More => None,
+            SniffedBody::Manifest(_) | SniffedBody::Part => Some(ReplyContent::Manifest),
+            SniffedBody::Other if names.is_empty() && begins_like_media(bytes) => Some(ReplyContent::Media),
+            SniffedBody::Other => Some(unsure),
+            SniffedBody::More => None,
         }
     };
     let told = reply.body.look(tell).await.map_err(OriginFailure::Fault)?;
@@ -75,17 +75,17 @@ async fn look_at_undecoded(names: &[&str], reply: &mut MediaReply) -> Result<Rep
     let may_be_media = !names.iter().any(|name| manifest::are_decodable(&[name]));
     let untold = ReplyContent::Encoded;
     let tell = |bytes: &[u8], whole: bool| match manifest::sniff(bytes, whole) {
-        Sniffed::Manifest(_) | Sniffed::Part => Some(ReplyContent::MisencodedManifest),
-        Sniffed::Other if may_be_media && begins_like_media(bytes) => Some(ReplyContent::Media),
-        Sniffed::Other if whole || bytes.len() >= BOX_HEAD_BYTES => Some(untold),
-        Sniffed::More | Sniffed::Other => None,
+        SniffedBody::Manifest(_) | SniffedBody::Part => Some(ReplyContent::MisencodedManifest),
+        SniffedBody::Other if may_be_media && begins_like_media(bytes) => Some(ReplyContent::Media),
+        SniffedBody::Other if whole || bytes.len() >= BOX_HEAD_BYTES => Some(untold),
+        SniffedBody::More | SniffedBody::Other => None,
     };
     let told = reply.body.look(tell).await.map_err(OriginFailure::Fault)?;
     Ok(told.unwrap_or(untold))
 }
 
 fn begins_like_a_manifest(bytes: &[u8], whole: bool) -> bool {
-    matches!(manifest::sniff(bytes, whole), Sniffed::Manifest(_) | Sniffed::Part)
+    matches!(manifest::sniff(bytes, whole), SniffedBody::Manifest(_) | SniffedBody::Part)
 }
 
 pub(super) fn encoding_values(headers: &HeaderMap) -> impl Iterator<Item = &str> {

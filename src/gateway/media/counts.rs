@@ -2,7 +2,7 @@
 
 use super::MediaCall;
 use crate::gateway::Gateway;
-use crate::gateway::route::Route;
+use crate::gateway::route::GatewayRoute;
 use crate::telemetry::MediaLabels;
 
 /// The kind of a request for media; a label of its metric.
@@ -48,7 +48,7 @@ impl MediaOutcome {
 }
 
 impl Gateway {
-    pub(super) fn count_media(&self, route: &Route, kind: MediaKind, outcome: MediaOutcome) {
+    pub(super) fn count_media(&self, route: &GatewayRoute, kind: MediaKind, outcome: MediaOutcome) {
         let labels = MediaLabels { kind: kind.name(), outcome: outcome.name(), route: route.path.clone() };
         self.telemetry.metrics.media_request(&labels);
     }

@@ -11,21 +11,21 @@ use super::manifest::FetchedManifest;
 use super::paths::MediaTarget;
 use super::replies::{is_manifest, no_event, viewer_call};
 use super::slate::SlateBlackout;
-use crate::config::Endpoint;
-use crate::edge::Sending;
-use crate::edge::reply::Refusal;
+use crate::config::EndpointUrl;
+use crate::edge::OutgoingBody;
+use crate::edge::reply::EdgeRefusal;
 use crate::gateway::refusal::{LicensePhase, RefusalBody, RefusedCall};
-use crate::manifest::Format;
+use crate::manifest::ManifestFormat;
 use crate::session::{self, AskKind};
-use crate::sessions::Flow;
+use crate::sessions::MediaFlow;
 
 impl MediaCall<'_> {
     pub(super) async fn over(
         &self,
         target: MediaTarget,
-        refusal: &session::Refusal,
+        refusal: &session::SessionRefusal,
         since: Option<Instant>,
-    ) -> Response<Sending> {
+    ) -> Response<OutgoingBody> {
         if let (Some(slate), Some(since)) = (slate_of(refusal), since) {
             return self.blacked_out(target, &SlateBlackout { refusal: refusal.clone(), since, slate }).await;
         }
@@ -35,7 +35,7 @@ impl MediaCall<'_> {
         {
             return begun;
         }
-        if let session::Refusal::Killed(_) = refusal
+        if let session::SessionRefusal::Killed(_) = refusal
             && !self.playback.effective.swap(true, Ordering::Relaxed)
         {
             // Nothing was on its way when it was killed.
@@ -50,12 +50,12 @@ impl MediaCall<'_> {
         &self,
         kind: MediaKind,
         target: &MediaTarget,
-        refusal: &session::Refusal,
+        refusal: &session::SessionRefusal,
         fetched: Option<FetchedManifest>,
-    ) -> Response<Sending> {
+    ) -> Response<OutgoingBody> {
         if self.media.end_playlists
-            && matches!(refusal, session::Refusal::Ended(_) | session::Refusal::Killed(_))
-            && self.playback.learned().format(&target.path) == Some(Format::Hls)
+            && matches!(refusal, session::SessionRefusal::Ended(_) | session::SessionRefusal::Killed(_))
+            && self.playback.learned().format(&target.path) == Some(ManifestFormat::Hls)
             && let Some(ended) = self.ended(target, fetched).await
         {
             return ended;
@@ -63,47 +63,53 @@ impl MediaCall<'_> {
         self.turned(kind, refusal)
     }
 
-    pub(super) fn turned(&self, kind: MediaKind, refusal: &session::Refusal) -> Response<Sending> {
+    pub(super) fn turned(&self, kind: MediaKind, refusal: &session::SessionRefusal) -> Response<OutgoingBody> {
         let event = self.authority.map_or(no_event as fn(AskKind) -> &'static str, |authority| authority.error_name());
         let turned = RefusalBody::by_refusal(refusal, LicensePhase::License, AskKind::Beat, event);
         self.count(kind, MediaOutcome::Refused);
         let (caller, viewer) = (&self.caller(), Some(viewer_call(self.peer, self.request)));
         let call = RefusedCall { caller, license: None, phase: LicensePhase::License, route: self.route, viewer };
-        self.gateway.refuse_call(&call, &turned).map(Sending::from)
+        self.gateway.refuse_call(&call, &turned).map(OutgoingBody::from)
     }
 
     /// By now, and with no slate to go over to.
-    pub(super) fn killed(&self) -> Option<session::Refusal> {
+    pub(super) fn killed(&self) -> Option<session::SessionRefusal> {
         match self.gateway.sessions.flow(self.key?, self.names()) {
-            Flow::Over(refusal @ session::Refusal::Killed(_), _) => slate_of(&refusal).is_none().then_some(refusal),
-            Flow::Absent | Flow::Goes | Flow::Over(..) => None,
+            MediaFlow::Over(refusal @ session::SessionRefusal::Killed(_), _) => {
+                slate_of(&refusal).is_none().then_some(refusal)
+            }
+            MediaFlow::Absent | MediaFlow::Goes | MediaFlow::Over(..) => None,
         }
     }
 
     /// Why it is over, if its player cannot take that back; else this.
-    pub(super) fn ended_or_refused(&self, otherwise: Refusal) -> Response<Sending> {
+    pub(super) fn ended_or_refused(&self, otherwise: EdgeRefusal) -> Response<OutgoingBody> {
         let flow = self.key.map(|key| self.gateway.sessions.flow(key, self.names()));
         match flow {
-            Some(Flow::Over(refusal, _)) if !self.takes_back(&refusal) => self.turned(MediaKind::Segment, &refusal),
-            Some(Flow::Absent | Flow::Goes | Flow::Over(..)) | None => self.refused(MediaKind::Segment, otherwise),
+            Some(MediaFlow::Over(refusal, _)) if !self.takes_back(&refusal) => {
+                self.turned(MediaKind::Segment, &refusal)
+            }
+            Some(MediaFlow::Absent | MediaFlow::Goes | MediaFlow::Over(..)) | None => {
+                self.refused(MediaKind::Segment, otherwise)
+            }
         }
     }
 
     /// Its blackout with a slate, if there is one now.
     pub(super) fn blackout(&self) -> Option<SlateBlackout> {
         match self.gateway.sessions.flow(self.key?, self.names()) {
-            Flow::Over(refusal, Some(since)) => Some(SlateBlackout { slate: slate_of(&refusal)?, refusal, since }),
-            Flow::Absent | Flow::Goes | Flow::Over(_, None) => None,
+            MediaFlow::Over(refusal, Some(since)) => Some(SlateBlackout { slate: slate_of(&refusal)?, refusal, since }),
+            MediaFlow::Absent | MediaFlow::Goes | MediaFlow::Over(_, None) => None,
         }
     }
 }
 
-fn slate_of(refusal: &session::Refusal) -> Option<Endpoint> {
+fn slate_of(refusal: &session::SessionRefusal) -> Option<EndpointUrl> {
     match refusal {
-        session::Refusal::Killed(reason) => reason.blackout.as_ref()?.url.clone(),
-        session::Refusal::Denied(..)
-        | session::Refusal::Ended(_)
-        | session::Refusal::Expired
-        | session::Refusal::Unreachable(_) => None,
+        session::SessionRefusal::Killed(reason) => reason.blackout.as_ref()?.url.clone(),
+        session::SessionRefusal::Denied(..)
+        | session::SessionRefusal::Ended(_)
+        | session::SessionRefusal::Expired
+        | session::SessionRefusal::Unreachable(_) => None,
     }
 }

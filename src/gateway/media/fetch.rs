@@ -19,7 +19,7 @@ use crate::cmcd;
 use crate::config::{self, RetriedCalls};
 use crate::edge::{AddressResource, AddressShare};
 use crate::gateway::{query, server_headers};
-use crate::upstream::{Call, Fault, Hold, Streamed};
+use crate::upstream::{CallHold, Streamed, UpstreamCall, UpstreamFault};
 
 /// Passed on for whatever is asked for. What says who asks goes to servers that the operator has named, and not to a
 /// slate's, which the authority names.
@@ -36,7 +36,7 @@ const MAX_BLOCKING_RELOAD: Duration = Duration::from_secs(60);
 /// The origin could not be used.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum OriginFailure {
-    Fault(Fault),
+    Fault(UpstreamFault),
     /// The path or query cannot be passed on.
     Unspeakable,
 }
@@ -55,7 +55,7 @@ impl MediaCall<'_> {
     pub(super) async fn fetch(&self, target: &MediaTarget, plain: bool) -> Result<Streamed, OriginFailure> {
         let (patience, _long_poll) = self.long_poll(self.patience(&target.path));
         let until = self.gateway.clock.now() + patience;
-        let call = Call {
+        let call = UpstreamCall {
             body: bytes::Bytes::new(),
             deadline: until,
             endpoint: &target.endpoint,
@@ -66,8 +66,8 @@ impl MediaCall<'_> {
         };
         let config::RetrySettings { gateway_errors, unreachable } = self.route.config.retry;
         let gateway_errors = gateway_errors == RetriedCalls::All;
-        let begins = |why: &Fault| self.route.reach.tell_loss(&self.route.path, &target.endpoint, why);
-        let hold = Hold { attempt: patience, begins: Some(&begins), gateway_errors, unreachable, until };
+        let begins = |why: &UpstreamFault| self.route.reach.tell_loss(&self.route.path, &target.endpoint, why);
+        let hold = CallHold { attempt: patience, begins: Some(&begins), gateway_errors, unreachable, until };
         let held = self.gateway.pool.stream_held(call, self.media.stall.max(patience), hold).await;
         self.route.reach.tell(&self.gateway.telemetry, &self.route.path, &target.endpoint, &held);
         let mut streamed = held.outcome.map_err(OriginFailure::Fault)?;

@@ -14,7 +14,7 @@ use super::replies::{NO_PLAYBACK, viewer_call};
 use super::{MediaCall, is_manifest, redirect, told};
 use crate::authority::Authority;
 use crate::config;
-use crate::edge::{Peer, Sending};
+use crate::edge::{OutgoingBody, Peer};
 use crate::gateway::Gateway;
 use crate::gateway::identity::account::{SessionAccount, network};
 use crate::gateway::identity::caller::CallerNames;
@@ -23,13 +23,13 @@ use crate::gateway::identity::{IdentityClues, content_token};
 use crate::gateway::onward_target;
 use crate::gateway::refusal::token_faults::{unnamed, unproven};
 use crate::gateway::refusal::{LicensePhase, RefusalBody, RefusedCall, ViewerCall};
-use crate::gateway::route::Route;
+use crate::gateway::route::GatewayRoute;
 use crate::gateway::session_context::SessionOrigin;
 use crate::ids::PlaybackId;
 use crate::playbacks::{self, Registration};
 use crate::secret::{Fingerprint, Secret};
-use crate::session::{self, Answer, AskKind, Call, CallKind, CallNames, Input, Opens};
-use crate::sessions::{Card, DeviceKey};
+use crate::session::{self, AskKind, CallAnswer, CallKind, CallNames, Input, OpenAbility, PlayerCall};
+use crate::sessions::{DeviceKey, SessionContext};
 
 /// What only a playback can have.
 fn is_of_playback(rest: &str) -> bool {
@@ -54,11 +54,11 @@ impl<'a> FirstRequest<'a> {
 impl Gateway {
     pub(super) async fn without_playback(
         &self,
-        route: &Arc<Route>,
+        route: &Arc<GatewayRoute>,
         peer: &Peer,
         rest: &str,
         request: &Parts,
-    ) -> Response<Sending> {
+    ) -> Response<OutgoingBody> {
         // Of a playback that is forgotten, or of none that ever was: a path that names its device is no longer whole.
         let stripped = PlaybackId::strip(rest).map(|(_, rest)| rest);
         let nameless = stripped.is_some() && route.config.device.contains(&config::IdentitySource::PathSegment);
@@ -74,12 +74,12 @@ impl Gateway {
     /// `rest`: where the manifest is, below the route's own path.
     pub(super) async fn first(
         &self,
-        route: &Arc<Route>,
+        route: &Arc<GatewayRoute>,
         FirstRequest { known, own }: FirstRequest<'_>,
         peer: &Peer,
         rest: &str,
         request: &Parts,
-    ) -> Response<Sending> {
+    ) -> Response<OutgoingBody> {
         let query = request.uri.query().filter(|_| !own);
         let authority = route.authority.as_deref();
         let caller = || match known {
@@ -170,7 +170,7 @@ impl Gateway {
         }
         let company = || self.killed_company(authority, key, token?);
         let reason = self.sessions.killed(&authority.name, key, names).or_else(company)?;
-        let refusal = session::Refusal::Killed(reason);
+        let refusal = session::SessionRefusal::Killed(reason);
         Some(Box::new(RefusalBody::by_refusal(&refusal, LicensePhase::License, AskKind::Open, authority.error_name())))
     }
 
@@ -178,26 +178,26 @@ impl Gateway {
     /// which is its registration.
     pub(super) async fn open(
         &self,
-        route: &Route,
+        route: &GatewayRoute,
         authority: &Authority,
         registration: &Registration,
-        card: Arc<Card>,
+        card: Arc<SessionContext>,
         CallNames { content, content_token, token: _ }: CallNames,
     ) -> Result<(), Box<RefusalBody>> {
         let names = CallNames { content, content_token, token: None };
         let words = FirstWords { names, ..FirstWords::of(&card) };
-        let call = Call {
+        let call = PlayerCall {
             content,
             content_token,
             key_session: None,
             kind: CallKind::License,
-            opens: Opens::Yes,
+            opens: OpenAbility::Yes,
             token: Some(registration.token()),
         };
         let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
         let now = self.clock.now();
         let admission = self.sessions.admit(key, &call, &card, now + route.limits.call).await;
-        if let Answer::Refuse(refusal) = admission.answer {
+        if let CallAnswer::Refuse(refusal) = admission.answer {
             let event = authority.error_name();
             return Err(Box::new(RefusalBody::by_refusal(&refusal, LicensePhase::License, AskKind::Open, event)));
         }
@@ -230,13 +230,13 @@ impl Gateway {
 
     pub(super) fn turned_away(
         &self,
-        route: &Route,
+        route: &GatewayRoute,
         (caller, call): (&CallerNames, ViewerCall<'_>),
         turned: &RefusalBody,
-    ) -> Response<Sending> {
+    ) -> Response<OutgoingBody> {
         self.count_media(route, MediaKind::Manifest, MediaOutcome::Refused);
         let (license, phase, viewer) = (None, LicensePhase::License, Some(call));
-        self.refuse_call(&RefusedCall { caller, license, phase, route, viewer }, turned).map(Sending::from)
+        self.refuse_call(&RefusedCall { caller, license, phase, route, viewer }, turned).map(OutgoingBody::from)
     }
 }
 
@@ -248,7 +248,7 @@ impl MediaCall<'_> {
     }
 
     /// Opens the session of a playback that was authorized, before its first manifest.
-    pub(super) async fn begin(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<Sending> {
+    pub(super) async fn begin(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<OutgoingBody> {
         let Self { gateway, registration, route, .. } = *self;
         let (Some(authority), Some(block)) = (self.authority, &registration.block) else {
             return self.pass(map, target).await;

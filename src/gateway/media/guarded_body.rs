@@ -16,9 +16,9 @@ use super::MediaCall;
 use super::media_memory::PlaybackMedia;
 use super::peeked_body::PeekedBody;
 use crate::clock::Clock;
-use crate::edge::Cut;
-use crate::session::{MediaNames, Refusal};
-use crate::sessions::{DeviceKey, Flow, Sessions};
+use crate::edge::CutReply;
+use crate::session::{MediaNames, SessionRefusal};
+use crate::sessions::{DeviceKey, MediaFlow, Sessions};
 use crate::telemetry::Telemetry;
 
 pub(super) struct GuardedBody {
@@ -64,11 +64,11 @@ impl PlaybackWatch {
             // Before the look, so that no change falls between the two.
             self.change = self.sessions.change(self.key, self.names).map(Box::pin);
             match self.sessions.flow(self.key, self.names) {
-                Flow::Absent => return false,
-                Flow::Goes => {}
+                MediaFlow::Absent => return false,
+                MediaFlow::Goes => {}
                 // The player goes over to its slate, and may finish what it has begun.
-                Flow::Over(Refusal::Killed(reason), _) if reason.blackout.is_some() => {}
-                Flow::Over(refusal, since) => {
+                MediaFlow::Over(SessionRefusal::Killed(reason), _) if reason.blackout.is_some() => {}
+                MediaFlow::Over(refusal, since) => {
                     self.measure(&refusal, since);
                     return true;
                 }
@@ -76,8 +76,8 @@ impl PlaybackWatch {
         }
     }
 
-    fn measure(&self, refusal: &Refusal, since: Option<Instant>) {
-        if let (Refusal::Killed(_), Some(since)) = (refusal, since) {
+    fn measure(&self, refusal: &SessionRefusal, since: Option<Instant>) {
+        if let (SessionRefusal::Killed(_), Some(since)) = (refusal, since) {
             self.playback.effective.store(true, Ordering::Relaxed);
             self.telemetry.metrics.kill_effective(self.clock.now().saturating_duration_since(since));
         }
@@ -86,12 +86,12 @@ impl PlaybackWatch {
 
 impl Body for GuardedBody {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = CutReply;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutReply>>> {
         if self.watch.as_mut().is_some_and(|watch| watch.is_over(cx)) {
             self.watch = None;
-            return Poll::Ready(Some(Err(Cut)));
+            return Poll::Ready(Some(Err(CutReply)));
         }
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &frame {
@@ -99,7 +99,7 @@ impl Body for GuardedBody {
         }
         frame.map_err(|fault| {
             tracing::debug!(fault = fault.name(), "a transfer broke off");
-            Cut
+            CutReply
         })
     }
 

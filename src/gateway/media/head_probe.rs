@@ -11,11 +11,11 @@ use super::replies::NO_PLAYBACK;
 use super::{MediaCall, told};
 use crate::authority::Authority;
 use crate::cmcd;
-use crate::edge::{Peer, Sending};
+use crate::edge::{OutgoingBody, Peer};
 use crate::gateway::Gateway;
 use crate::gateway::onward_target;
 use crate::gateway::query;
-use crate::gateway::route::Route;
+use crate::gateway::route::GatewayRoute;
 use crate::playbacks::Registration;
 
 impl Gateway {
@@ -23,12 +23,12 @@ impl Gateway {
     /// the origin's redirects below its path, and they are followed here.
     pub(super) async fn look(
         &self,
-        route: &Arc<Route>,
+        route: &Arc<GatewayRoute>,
         peer: &Peer,
         registration: Registration,
         (rest, query): (&str, &str),
         request: &Parts,
-    ) -> Response<Sending> {
+    ) -> Response<OutgoingBody> {
         let (registration, playback) = (Arc::new(registration), Arc::default());
         let Some(media) = route.config.media() else { return told(NO_PLAYBACK) };
         let mut request = request.clone();
@@ -62,13 +62,13 @@ impl Gateway {
 }
 
 /// Where below this playback's own path a reply leads.
-fn sent_on_to(response: &Response<Sending>, own: &str) -> Option<String> {
+fn sent_on_to(response: &Response<OutgoingBody>, own: &str) -> Option<String> {
     let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection())?.to_str().ok()?;
     location.starts_with(own).then(|| location.to_owned())
 }
 
 /// What of a first request's query is the server's, with its question mark. `own`: all but its reports.
-pub(super) fn onward_query(route: &Route, authority: Option<&Authority>, own: bool, request: &Parts) -> String {
+pub(super) fn onward_query(route: &GatewayRoute, authority: Option<&Authority>, own: bool, request: &Parts) -> String {
     let mut ours = if own { Vec::new() } else { onward_target::our_names(route, authority) };
     ours.push(cmcd::PARAMETER);
     query::without(request.uri.query(), &ours).map(|query| format!("?{query}")).unwrap_or_default()

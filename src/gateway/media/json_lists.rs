@@ -8,14 +8,14 @@ use super::MediaCall;
 use super::counts::{MediaKind, MediaOutcome};
 use super::manifest::{FetchedManifest, NoManifest};
 use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
-use crate::edge::Sending;
-use crate::manifest::{self, Purpose, Unfit};
+use crate::edge::OutgoingBody;
+use crate::manifest::{self, Purpose, UnfitManifest};
 
 /// A handful of pathways or clips; it is read on the thread that serves players.
 const MAX_LIST_BYTES: usize = 64 * 1024;
 
 impl MediaCall<'_> {
-    pub(super) async fn list(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<Sending> {
+    pub(super) async fn list(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<OutgoingBody> {
         if self.request.method == Method::HEAD {
             return self.head(map, target).await;
         }
@@ -27,7 +27,7 @@ impl MediaCall<'_> {
             return self.turned(MediaKind::Manifest, &refusal);
         }
         if body.len() > MAX_LIST_BYTES {
-            return self.instead(map, target, NoManifest::Unfit(Unfit::Large));
+            return self.instead(map, target, NoManifest::Unfit(UnfitManifest::Large));
         }
         let base = target.base();
         let list = match target.document {
@@ -42,7 +42,7 @@ impl MediaCall<'_> {
                 self.count(MediaKind::Manifest, MediaOutcome::Passed);
                 self.sent(list.into(), headers)
             }
-            None => self.instead(map, target, NoManifest::Unfit(Unfit::Broken)),
+            None => self.instead(map, target, NoManifest::Unfit(UnfitManifest::Broken)),
         }
     }
 

@@ -13,10 +13,10 @@ use super::manifest_edit::{EditJob, EditedManifest, MAX_INLINE_EDIT_BYTES};
 use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use super::peeked_body::MediaReply;
 use super::{MediaCall, UNKNOWN_MEDIA, classify, told};
-use crate::edge::reply::Refusal;
-use crate::edge::{ReplyBody, Sending, body};
-use crate::manifest::{self, Format, Sniffed, Unfit};
-use crate::upstream::{Fault, Phase};
+use crate::edge::reply::EdgeRefusal;
+use crate::edge::{OutgoingBody, ReplyBody, body};
+use crate::manifest::{self, ManifestFormat, SniffedBody, UnfitManifest};
+use crate::upstream::{CallPhase, UpstreamFault};
 
 /// A manifest from its server.
 pub(super) struct FetchedManifest {
@@ -31,7 +31,7 @@ pub(super) enum NoManifest {
     Failure(OriginFailure),
     /// No success: passed on as it is.
     Reply(Box<MediaReply>),
-    Unfit(Unfit),
+    Unfit(UnfitManifest),
 }
 
 impl MediaCall<'_> {
@@ -41,7 +41,7 @@ impl MediaCall<'_> {
         map: &PlaybackPaths<'_>,
         target: &MediaTarget,
         came: Option<MediaReply>,
-    ) -> Response<Sending> {
+    ) -> Response<OutgoingBody> {
         if self.request.method == Method::HEAD {
             return self.head(map, target).await;
         }
@@ -59,10 +59,10 @@ impl MediaCall<'_> {
         }
         // Whatever its path and its type say.
         let (format, part) = match manifest::sniff(&fetched.body, true) {
-            _ if target.document == MediaDocument::Part => (Format::Dash, true),
-            Sniffed::Manifest(format) => (format, false),
-            Sniffed::Part => (Format::Dash, true),
-            Sniffed::More | Sniffed::Other => return self.foreign(fetched),
+            _ if target.document == MediaDocument::Part => (ManifestFormat::Dash, true),
+            SniffedBody::Manifest(format) => (format, false),
+            SniffedBody::Part => (ManifestFormat::Dash, true),
+            SniffedBody::More | SniffedBody::Other => return self.foreign(fetched),
         };
         let mut target = target.clone();
         if part {
@@ -86,15 +86,15 @@ impl MediaCall<'_> {
                 self.count(MediaKind::Manifest, MediaOutcome::Passed);
                 self.sent(body, fetched.headers)
             }
-            Err(NoManifest::Unfit(Unfit::Foreign)) => self.foreign(fetched),
+            Err(NoManifest::Unfit(UnfitManifest::Foreign)) => self.foreign(fetched),
             Err(instead) => self.instead(map, target, instead),
         }
     }
 
     /// No manifest, where one was asked for: it leads nowhere, so that it need not be edited. Mostly an error in a text
     /// of its own.
-    fn foreign(&self, fetched: FetchedManifest) -> Response<Sending> {
-        self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, Unfit::Foreign.name());
+    fn foreign(&self, fetched: FetchedManifest) -> Response<OutgoingBody> {
+        self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, UnfitManifest::Foreign.name());
         if self.media.strict {
             return self.refused(MediaKind::Other, UNKNOWN_MEDIA);
         }
@@ -108,7 +108,7 @@ impl MediaCall<'_> {
         &self,
         target: &MediaTarget,
         fetched: Option<FetchedManifest>,
-    ) -> Option<Response<Sending>> {
+    ) -> Option<Response<OutgoingBody>> {
         let (live, tail) = {
             let learned = self.playback.learned();
             (learned.is_live(), learned.tail(&target.path))
@@ -119,13 +119,13 @@ impl MediaCall<'_> {
             None => self.whole(target).await.ok()?,
         };
         let map = self.map(None);
-        let ended = self.edited(&map, target, Format::Hls, &body, (false, Some(tail.next)));
+        let ended = self.edited(&map, target, ManifestFormat::Hls, &body, (false, Some(tail.next)));
         let (body, _) = ended.await.ok()?;
         self.count(MediaKind::Manifest, MediaOutcome::Ended);
         Some(self.sent(body, headers))
     }
 
-    pub(super) async fn head(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<Sending> {
+    pub(super) async fn head(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<OutgoingBody> {
         let fetched = self.fetch(target, true).await;
         if let Some(refusal) = self.killed() {
             return self.turned(MediaKind::Manifest, &refusal);
@@ -159,9 +159,13 @@ impl MediaCall<'_> {
         let body = body::collect(body, self.media.manifest_max, self.patience(&target.path)).await;
         let body = body.map_err(|fault| match fault {
             // No call of a player waits for its place here.
-            body::Fault::Break | body::Fault::Refuse(_) => NoManifest::Failure(OriginFailure::Fault(Fault::Reset)),
-            body::Fault::Exceed => NoManifest::Unfit(Unfit::Large),
-            body::Fault::Stall => NoManifest::Failure(OriginFailure::Fault(Fault::Slow { phase: Phase::Body })),
+            body::BodyFault::Break | body::BodyFault::Refuse(_) => {
+                NoManifest::Failure(OriginFailure::Fault(UpstreamFault::Reset))
+            }
+            body::BodyFault::Exceed => NoManifest::Unfit(UnfitManifest::Large),
+            body::BodyFault::Stall => {
+                NoManifest::Failure(OriginFailure::Fault(UpstreamFault::Slow { phase: CallPhase::Body }))
+            }
         })?;
         let encodings: Vec<String> = classify::encoding_values(&headers).map(str::to_owned).collect();
         let (charset, most) = (fetch::charset(&headers).map(str::to_owned), self.media.manifest_max);
@@ -184,7 +188,7 @@ impl MediaCall<'_> {
         map: &PlaybackPaths<'_>,
         target: &MediaTarget,
         instead: NoManifest,
-    ) -> Response<Sending> {
+    ) -> Response<OutgoingBody> {
         match instead {
             NoManifest::Busy => {
                 self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, "busy");
@@ -209,19 +213,19 @@ impl MediaCall<'_> {
     }
 
     /// For this playback. `moved`: the player asked at another path than where it stands. `end`: as
-    /// [`manifest::Plan::end`].
+    /// [`manifest::EditPlan::end`].
     pub(super) async fn edited(
         &self,
         map: &PlaybackPaths<'_>,
         target: &MediaTarget,
-        format: Format,
+        format: ManifestFormat,
         text: &Bytes,
         (moved, end): (bool, Option<u64>),
-    ) -> Result<(Bytes, manifest::Facts), NoManifest> {
+    ) -> Result<(Bytes, manifest::ManifestFacts), NoManifest> {
         let job = EditJob {
             end,
             format,
-            imports: if format == Format::Hls { self.playback.learned().variables.clone() } else { Vec::new() },
+            imports: if format == ManifestFormat::Hls { self.playback.learned().variables.clone() } else { Vec::new() },
             license: self.license(),
             moved,
             playheads: self.playback.tells.load(Ordering::Relaxed),
@@ -269,23 +273,23 @@ impl MediaCall<'_> {
         Some(format!("{base}{}{segment}", license.trim_end_matches('/')))
     }
 
-    pub(super) fn sent(&self, body: Bytes, mut headers: HeaderMap) -> Response<Sending> {
+    pub(super) fn sent(&self, body: Bytes, mut headers: HeaderMap) -> Response<OutgoingBody> {
         fetch::edited(&mut headers);
-        let mut response = Response::new(Sending::from(ReplyBody::new(body)));
+        let mut response = Response::new(OutgoingBody::from(ReplyBody::new(body)));
         *response.headers_mut() = headers;
         response
     }
 
-    pub(super) fn sent_as(&self, format: Format, text: String) -> Response<Sending> {
+    pub(super) fn sent_as(&self, format: ManifestFormat, text: String) -> Response<OutgoingBody> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
         self.sent(text.into(), headers)
     }
 }
 
-const BUSY: Refusal =
+const BUSY: EdgeRefusal =
     super::refusal(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many large manifests are being edited");
-const MANIFEST: Refusal = super::refusal(StatusCode::FORBIDDEN, "manifest_unfit", "the manifest cannot be used");
+const MANIFEST: EdgeRefusal = super::refusal(StatusCode::FORBIDDEN, "manifest_unfit", "the manifest cannot be used");
 
 /// Where the origin sends the player, as a path of its playback: what is edited in a way of its own is so where it moved.
 pub(super) fn bound(map: &PlaybackPaths<'_>, target: &MediaTarget, location: &str) -> Option<String> {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
-use crate::config::Endpoint;
-use crate::gateway::route::Route;
-use crate::manifest::{self, Absolute, Cmcd, Facts, Format, Found, Plan, Purpose, Unfit};
+use crate::config::EndpointUrl;
+use crate::gateway::route::GatewayRoute;
+use crate::manifest::{
+    self, AbsoluteUri, CmcdRequest, EditPlan, ManifestEdits, ManifestFacts, ManifestFormat, Purpose, UnfitManifest,
+};
 use crate::playbacks::Registration;
 use crate::secret::Fingerprint;
 
@@ -15,10 +17,10 @@ use crate::secret::Fingerprint;
 pub(super) const MAX_INLINE_EDIT_BYTES: usize = 64 * 1024;
 
 pub(super) struct EditJob {
-    /// As [`Plan::end`].
+    /// As [`EditPlan::end`].
     pub(super) end: Option<u64>,
-    pub(super) format: Format,
-    /// As [`Plan::imports`].
+    pub(super) format: ManifestFormat,
+    /// As [`EditPlan::imports`].
     pub(super) imports: Vec<(String, String)>,
     /// Where this playback asks for licenses.
     pub(super) license: Option<String>,
@@ -28,17 +30,17 @@ pub(super) struct EditJob {
     /// Of the player's request.
     pub(super) query: Option<String>,
     pub(super) registration: Arc<Registration>,
-    pub(super) route: Arc<Route>,
+    pub(super) route: Arc<GatewayRoute>,
     /// Scheme, host and port by which the player reached us.
     pub(super) site: Option<String>,
-    pub(super) slate: Option<Endpoint>,
+    pub(super) slate: Option<EndpointUrl>,
     pub(super) target: MediaTarget,
     pub(super) text: Bytes,
 }
 
 pub(super) struct EditedManifest {
     pub(super) body: Bytes,
-    pub(super) facts: Facts,
+    pub(super) facts: ManifestFacts,
     /// URIs that lead to servers that the route does not have.
     pub(super) left: usize,
 }
@@ -46,27 +48,27 @@ pub(super) struct EditedManifest {
 impl EditJob {
     /// The relative URIs of an MPD are bound as well where there is room: some players resolve them against the URL that
     /// they asked for first, and not against the playback's own, to which they were sent.
-    pub(super) fn run(&self) -> Result<EditedManifest, Unfit> {
-        let whole = self.format == Format::Dash && self.target.document != MediaDocument::Part;
+    pub(super) fn run(&self) -> Result<EditedManifest, UnfitManifest> {
+        let whole = self.format == ManifestFormat::Dash && self.target.document != MediaDocument::Part;
         match self.edit(whole) {
-            Err(Unfit::Grows) if whole => self.edit(false),
+            Err(UnfitManifest::Grows) if whole => self.edit(false),
             edited => edited,
         }
     }
 
-    fn edit(&self, relative: bool) -> Result<EditedManifest, Unfit> {
+    fn edit(&self, relative: bool) -> Result<EditedManifest, UnfitManifest> {
         // None has come here by a route without media.
-        let media = self.route.config.media().ok_or(Unfit::Broken)?;
+        let media = self.route.config.media().ok_or(UnfitManifest::Broken)?;
         let (route, registration) = (&*self.route, &*self.registration);
         let map = PlaybackPaths { media, registration, route, slate: self.slate.as_ref() };
         let own = map.own();
         let session = format!("{:016x}", Fingerprint::of(own.as_bytes()).0);
         let content = format!("{:016x}", Fingerprint::of(self.target.path.as_bytes()).0);
-        let cmcd = Cmcd { content: &content, session: &session };
-        let plan = Plan {
+        let cmcd = CmcdRequest { content: &content, session: &session };
+        let plan = EditPlan {
             all: relative || self.moved || media.direct,
             base: self.target.base(),
-            bind: &|to: &Absolute<'_>, purpose: Purpose| map.bind(to, purpose, self.target.slate),
+            bind: &|to: &AbsoluteUri<'_>, purpose: Purpose| map.bind(to, purpose, self.target.slate),
             cmcd: Some(&cmcd).filter(|_| media.inject_cmcd),
             end: self.end,
             imports: &self.imports,
@@ -78,7 +80,8 @@ impl EditJob {
             site: self.site.as_deref(),
             strict: media.strict,
         };
-        let Found { edits, facts, left, .. } = manifest::read(self.format, &self.text, &plan, media.manifest_max)?;
+        let ManifestEdits { edits, facts, left, .. } =
+            manifest::read(self.format, &self.text, &plan, media.manifest_max)?;
         Ok(EditedManifest { body: manifest::apply(&self.text, &edits)?, facts, left })
     }
 }

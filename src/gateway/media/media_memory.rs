@@ -11,11 +11,11 @@ use super::playhead::WantedSegment;
 use super::redirect_loop::RedirectsUnderWay;
 use crate::gateway::identity::account::SessionAccount;
 use crate::ids::PlaybackId;
-use crate::manifest::{Endings, Facts, Format, Playheads, Tail};
-use crate::playbacks::{Generations, HeapBytes};
+use crate::manifest::{ManifestFacts, ManifestFormat, Playheads, PlaylistTail, SegmentEndings};
+use crate::playbacks::{GenerationMap, HeapBytes};
 use crate::secret::Fingerprint;
-use crate::session::{CallNames, Stream};
-use crate::sessions::Card;
+use crate::session::{CallNames, StreamType};
+use crate::sessions::SessionContext;
 
 /// Playlists of one playback.
 const PLAYLISTS: usize = 32;
@@ -35,7 +35,7 @@ const MAX_LEARNED_BYTES: usize = 256 << 20;
 #[derive(Default)]
 pub struct MediaMemory {
     learned_bytes: Arc<AtomicUsize>,
-    playbacks: Mutex<Generations<PlaybackMedia>>,
+    playbacks: Mutex<GenerationMap<PlaybackMedia>>,
 }
 
 #[derive(Default)]
@@ -61,9 +61,9 @@ pub(super) struct LearnedMedia {
     /// Some of what its newest manifest names is fetched past us.
     elsewhere: bool,
     /// Of what its manifests name.
-    pub(super) endings: Endings,
+    pub(super) endings: SegmentEndings,
     /// Of manifests whose paths do not say it.
-    formats: Vec<(Fingerprint, Format)>,
+    formats: Vec<(Fingerprint, ManifestFormat)>,
     /// What was announced last, oldest first.
     hinted: Vec<Fingerprint>,
     live: Option<bool>,
@@ -73,7 +73,7 @@ pub(super) struct LearnedMedia {
     pub(super) redirects: RedirectsUnderWay,
     /// Within which time that is surely asked for again.
     reload: Option<Duration>,
-    tails: Vec<(Fingerprint, Tail)>,
+    tails: Vec<(Fingerprint, PlaylistTail)>,
     /// That its playlists may import, with their values.
     pub(super) variables: Vec<(String, String)>,
     /// Whether some of its playlists are, if this process has read what names them.
@@ -90,7 +90,7 @@ pub(super) struct FirstWords {
 }
 
 impl FirstWords {
-    pub(super) fn of(card: &Card) -> Self {
+    pub(super) fn of(card: &SessionContext) -> Self {
         let counted = SessionAccount {
             account: card.account.clone(),
             by_device: false,
@@ -177,7 +177,7 @@ impl PlaybackMedia {
 
 impl LearnedMedia {
     /// What a manifest of this playback, at this path of its server, said.
-    pub(super) fn note(&mut self, path: &str, format: Format, text: &[u8], facts: Facts) {
+    pub(super) fn note(&mut self, path: &str, format: ManifestFormat, text: &[u8], facts: ManifestFacts) {
         if self.format(path) != Some(format) {
             put(&mut self.formats, path, format, PLAYLISTS);
         }
@@ -201,7 +201,7 @@ impl LearnedMedia {
         if !facts.variables.is_empty() {
             self.note_variables(facts.variables);
         }
-        if format == Format::Dash && facts.live == Some(true) {
+        if format == ManifestFormat::Dash && facts.live == Some(true) {
             let head = text.get(..text.len().min(MPD_HEAD)).unwrap_or_default();
             self.mpd = Some(String::from_utf8_lossy(head).into_owned());
             self.keep_within_bounds();
@@ -239,13 +239,13 @@ impl LearnedMedia {
         }
     }
 
-    /// Within which time its player surely asks for more of it through us, as [`crate::session::Media::again`].
+    /// Within which time its player surely asks for more of it through us, as [`crate::session::MediaFetch::again`].
     /// `direct`: its segments do not pass through us.
     pub(super) fn again(&self, direct: bool) -> Option<Duration> {
         if self.elsewhere || direct { self.reload } else { Some(Duration::ZERO) }
     }
 
-    /// As [`crate::session::Media::leads_past`].
+    /// As [`crate::session::MediaFetch::leads_past`].
     pub(super) fn leads_past(&self) -> Option<bool> {
         self.variants_elsewhere
     }
@@ -255,14 +255,14 @@ impl LearnedMedia {
     }
 
     /// What it is of, if a manifest said.
-    pub(super) fn stream(&self) -> Option<Stream> {
-        self.live.map(|live| if live { Stream::Live } else { Stream::Vod })
+    pub(super) fn stream(&self) -> Option<StreamType> {
+        self.live.map(|live| if live { StreamType::Live } else { StreamType::Vod })
     }
 
     /// What came from this path before, or what the path itself says.
-    pub(super) fn format(&self, path: &str) -> Option<Format> {
+    pub(super) fn format(&self, path: &str) -> Option<ManifestFormat> {
         let known = self.formats.iter().find(|(known, _)| *known == name(path)).map(|(_, format)| *format);
-        known.or_else(|| Format::of_path(path))
+        known.or_else(|| ManifestFormat::of_path(path))
     }
 
     /// A playlist announced it before it was there.
@@ -282,7 +282,7 @@ impl LearnedMedia {
     }
 
     /// Where the player's playlist of that path ended.
-    pub(super) fn tail(&self, path: &str) -> Option<Tail> {
+    pub(super) fn tail(&self, path: &str) -> Option<PlaylistTail> {
         self.tails.iter().find(|(known, _)| *known == name(path)).map(|(_, tail)| *tail)
     }
 
@@ -319,17 +319,17 @@ mod tests {
     fn what_all_playbacks_have_learned_is_bounded_in_bytes_and_given_back() {
         let (memory, now) = (MediaMemory::default(), Clock.now());
         let mpd = vec![b'x'; 2 * MPD_HEAD];
-        let facts = || Facts { live: Some(true), ..Facts::default() };
+        let facts = || ManifestFacts { live: Some(true), ..ManifestFacts::default() };
         let playbacks: Vec<_> = (0..3).map(|_| memory.playback(now, PlaybackId::random())).collect();
         for playback in &playbacks {
-            playback.learned().note("/live.mpd", Format::Dash, &mpd, facts());
+            playback.learned().note("/live.mpd", ManifestFormat::Dash, &mpd, facts());
         }
         assert_eq!(memory.learned_bytes.load(Ordering::Relaxed), 3 * MPD_HEAD);
         memory.learned_bytes.fetch_add(MAX_LEARNED_BYTES - 3 * MPD_HEAD, Ordering::Relaxed);
         let late = memory.playback(now, PlaybackId::random());
-        late.learned().note("/live.mpd", Format::Dash, &mpd, facts());
+        late.learned().note("/live.mpd", ManifestFormat::Dash, &mpd, facts());
         assert!(late.learned().mpd.is_none() && late.learned().is_live(), "only what is large is forgotten");
-        playbacks[0].learned().note("/live.mpd", Format::Dash, &mpd, facts());
+        playbacks[0].learned().note("/live.mpd", ManifestFormat::Dash, &mpd, facts());
         assert!(playbacks[0].learned().mpd.is_some(), "what is there already has its place");
         drop((memory.playbacks.lock().unwrap().turn(now + crate::playbacks::Registrations::LIFE), playbacks));
         assert_eq!(memory.learned_bytes.load(Ordering::Relaxed), MAX_LEARNED_BYTES - 3 * MPD_HEAD, "given back");
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn a_player_with_playlists_elsewhere_is_not_sure_to_ask_again() {
         let reload = Some(Duration::from_secs(4));
-        let facts = |live, elsewhere, reload| Facts { elsewhere, live, reload, ..Facts::default() };
+        let facts = |live, elsewhere, reload| ManifestFacts { elsewhere, live, reload, ..ManifestFacts::default() };
         let main = |elsewhere| facts(None, elsewhere, None);
         let media = |elsewhere| facts(Some(true), elsewhere, reload);
         for (said, direct, again) in [
@@ -358,7 +358,7 @@ mod tests {
         ] {
             let mut learned = LearnedMedia::default();
             for facts in said.clone() {
-                learned.note("/main", Format::Hls, b"", facts);
+                learned.note("/main", ManifestFormat::Hls, b"", facts);
             }
             let told = learned.again(direct).filter(|_| learned.leads_past() != Some(true));
             assert_eq!(told, again, "{said:?} {direct}");

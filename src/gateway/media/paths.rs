@@ -5,25 +5,25 @@
 //! own is marked by how a manifest refers to it: asset lists `~a`, steering lists `~g`, parts of MPDs `~x`. Only servers that the
 //! route or the playback's registration allows are reached: whoever knows an id cannot make us call others.
 
-use crate::config::{Endpoint, MediaRouteSettings};
+use crate::config::{EndpointUrl, MediaRouteSettings};
 use crate::gateway::dot_segments::has_dot_segment;
-use crate::gateway::route::Route;
-use crate::manifest::{Absolute, Base, Purpose, without_default_port};
+use crate::gateway::route::GatewayRoute;
+use crate::manifest::{AbsoluteUri, Purpose, UriBase, without_default_port};
 use crate::playbacks::Registration;
 
 /// How one playback's paths are read and made.
 pub(super) struct PlaybackPaths<'a> {
     pub(super) media: &'a MediaRouteSettings,
     pub(super) registration: &'a Registration,
-    pub(super) route: &'a Route,
+    pub(super) route: &'a GatewayRoute,
     /// Where its slate is, if it is shown.
-    pub(super) slate: Option<&'a Endpoint>,
+    pub(super) slate: Option<&'a EndpointUrl>,
 }
 
 /// What a request is for.
 #[derive(Clone, Debug)]
 pub(super) struct MediaTarget {
-    pub(super) endpoint: Endpoint,
+    pub(super) endpoint: EndpointUrl,
     /// At the server, without a query.
     pub(super) path: String,
     root: String,
@@ -67,7 +67,7 @@ impl MediaDocument {
 }
 
 /// What a path begins with that names its server.
-struct Marked<'a> {
+struct MarkedPath<'a> {
     document: MediaDocument,
     /// Server and path.
     rest: &'a str,
@@ -76,7 +76,7 @@ struct Marked<'a> {
 }
 
 /// None: it stands at the origin, whatever it looks like; folders of users begin with `~`, too.
-fn marked(path: &str) -> Option<Marked<'_>> {
+fn marked(path: &str) -> Option<MarkedPath<'_>> {
     MARKS.into_iter().find_map(|(mark, document, slate)| {
         let (scheme, rest) = path.strip_prefix('/')?.strip_prefix(mark)?.strip_prefix('/')?.split_once('/')?;
         let tls = match scheme {
@@ -84,7 +84,7 @@ fn marked(path: &str) -> Option<Marked<'_>> {
             "s" => true,
             _ => return None,
         };
-        Some(Marked { document, rest, slate, tls })
+        Some(MarkedPath { document, rest, slate, tls })
     })
 }
 
@@ -98,12 +98,12 @@ pub(super) fn is_of_slate(path: &str) -> bool {
 }
 
 impl MediaTarget {
-    pub(super) fn base(&self) -> Base<'_> {
-        Base { authority: self.endpoint.authority(), path: &self.path, root: &self.root, tls: self.endpoint.tls() }
+    pub(super) fn base(&self) -> UriBase<'_> {
+        UriBase { authority: self.endpoint.authority(), path: &self.path, root: &self.root, tls: self.endpoint.tls() }
     }
 
     /// A slate's manifest.
-    pub(super) fn of_slate(endpoint: &Endpoint, path: &str) -> Self {
+    pub(super) fn of_slate(endpoint: &EndpointUrl, path: &str) -> Self {
         let (endpoint, path, root) = (endpoint.clone(), path.to_owned(), "/".to_owned());
         Self { document: MediaDocument::Media, endpoint, path, root, slate: true }
     }
@@ -116,7 +116,7 @@ impl PlaybackPaths<'_> {
         if has_dot_segment(rest) {
             return None;
         }
-        if let Some(Marked { document, rest, slate, tls }) = marked(rest) {
+        if let Some(MarkedPath { document, rest, slate, tls }) = marked(rest) {
             let end = rest.find('/').unwrap_or(rest.len());
             let (authority, path) = rest.split_at(end);
             let endpoint = self.allowed(tls, authority)?;
@@ -136,7 +136,7 @@ impl PlaybackPaths<'_> {
     }
 
     /// The player's URI for it; the server's own where segments do not pass through.
-    pub(super) fn bind(&self, to: &Absolute<'_>, purpose: Purpose, slate: bool) -> Option<String> {
+    pub(super) fn bind(&self, to: &AbsoluteUri<'_>, purpose: Purpose, slate: bool) -> Option<String> {
         if self.media.direct && purpose == Purpose::Segment {
             return Some(format!("http{}://{}{}", if to.tls { "s" } else { "" }, to.authority, to.path));
         }
@@ -166,7 +166,7 @@ impl PlaybackPaths<'_> {
     pub(super) fn cookie_path(&self, target: &MediaTarget, path: &str) -> String {
         let (own, origin) = (self.own(), &self.media.origin);
         let root = root(origin);
-        let same = |at: &Endpoint| is_server(at, target.endpoint.tls(), target.endpoint.authority());
+        let same = |at: &EndpointUrl| is_server(at, target.endpoint.tls(), target.endpoint.authority());
         if same(origin) && target.document == MediaDocument::Media && !target.slate {
             if let Some(below) = format!("{}/", path.trim_end_matches('/')).strip_prefix(&root) {
                 let below = if path.ends_with('/') { below } else { below.trim_end_matches('/') };
@@ -190,12 +190,12 @@ impl PlaybackPaths<'_> {
         let queries: Vec<_> = url.query().into_iter().chain(added.as_deref()).collect();
         let query = if queries.is_empty() { String::new() } else { format!("?{}", queries.join("&")) };
         let path = format!("{}{query}", url.path());
-        let to = Absolute { authority: url.authority().into(), path, tls: url.tls() };
+        let to = AbsoluteUri { authority: url.authority().into(), path, tls: url.tls() };
         self.bind(&to, Purpose::Manifest, self.slate.is_some())
     }
 
-    fn allowed(&self, tls: bool, authority: &str) -> Option<Endpoint> {
-        let is = |endpoint: &Endpoint| is_server(endpoint, tls, authority);
+    fn allowed(&self, tls: bool, authority: &str) -> Option<EndpointUrl> {
+        let is = |endpoint: &EndpointUrl| is_server(endpoint, tls, authority);
         let known = [Some(&self.media.origin), self.registration.content_url.as_ref(), self.slate];
         // With and without the scheme's own port it is the same server.
         let bare = without_default_port(authority, tls);
@@ -205,15 +205,15 @@ impl PlaybackPaths<'_> {
         if !allowed {
             return None;
         }
-        Endpoint::parse(&format!("http{}://{authority}", if tls { "s" } else { "" })).ok()
+        EndpointUrl::parse(&format!("http{}://{authority}", if tls { "s" } else { "" })).ok()
     }
 }
 
-fn is_server(endpoint: &Endpoint, tls: bool, authority: &str) -> bool {
+fn is_server(endpoint: &EndpointUrl, tls: bool, authority: &str) -> bool {
     let bare = |authority| without_default_port(authority, tls);
     endpoint.tls() == tls && bare(endpoint.authority()).eq_ignore_ascii_case(bare(authority))
 }
 
-fn root(origin: &Endpoint) -> String {
+fn root(origin: &EndpointUrl) -> String {
     format!("{}/", origin.path().trim_end_matches('/'))
 }

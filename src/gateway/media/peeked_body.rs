@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 
-use crate::upstream::{Fault, Streamed, Transfer};
+use crate::upstream::{Streamed, Transfer, UpstreamFault};
 
 /// A reply of the origin on its way through.
 pub(super) struct MediaReply {
@@ -31,7 +31,10 @@ impl From<Streamed> for MediaReply {
 impl PeekedBody {
     /// Reads on while `tell` has not told by the bytes so far. It is asked once more at their end, with true, and then
     /// must tell.
-    pub(super) async fn look<T>(&mut self, mut tell: impl FnMut(&[u8], bool) -> Option<T>) -> Result<Option<T>, Fault> {
+    pub(super) async fn look<T>(
+        &mut self,
+        mut tell: impl FnMut(&[u8], bool) -> Option<T>,
+    ) -> Result<Option<T>, UpstreamFault> {
         let (mut seen, mut enough) = (BytesMut::new(), 0);
         let told = loop {
             let Some(frame) = self.rest.frame().await else { break tell(&seen, true) };
@@ -60,9 +63,9 @@ impl PeekedBody {
 
 impl Body for PeekedBody {
     type Data = Bytes;
-    type Error = Fault;
+    type Error = UpstreamFault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamFault>>> {
         if !self.first.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.first)))));
         }

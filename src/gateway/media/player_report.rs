@@ -10,7 +10,7 @@ use crate::cmcd;
 use crate::config;
 use crate::gateway::cmcd_report;
 use crate::gateway::identity::sources::{self, IdentityEvidence};
-use crate::session::Report;
+use crate::session::PlayerReport;
 
 impl MediaCall<'_> {
     /// Another device has come by the path. The rung that named the device must not name another one now; a
@@ -35,7 +35,7 @@ impl MediaCall<'_> {
     }
 
     /// What the player says of itself with this request.
-    pub(super) fn report(&self, target: &MediaTarget) -> Option<Report> {
+    pub(super) fn report(&self, target: &MediaTarget) -> Option<PlayerReport> {
         let query = self.request.uri.query();
         let told = query.and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&self.request.headers))?;
         self.playback.tells.store(true, Ordering::Relaxed);

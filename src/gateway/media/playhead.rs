@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use crate::cmcd::{self, Object};
-use crate::session::{Playing, Report};
+use crate::cmcd::{self, CmcdObject};
+use crate::session::{PlayerReport, PlayingState};
 
 /// The segment that is asked for; milliseconds from the title's start.
 #[derive(Clone, Copy, Debug)]
@@ -19,8 +19,8 @@ pub(super) struct WantedSegment {
 
 impl WantedSegment {
     /// Adds to `report` what the player `told` with its request for this segment.
-    pub(super) fn place(self, report: &mut Report, told: &cmcd::Report) {
-        let of_video = matches!(told.object, None | Some(Object::Muxed | Object::Video));
+    pub(super) fn place(self, report: &mut PlayerReport, told: &cmcd::CmcdReport) {
+        let of_video = matches!(told.object, None | Some(CmcdObject::Muxed | CmcdObject::Video));
         // Players that say no buffer right after a start or a seek have none.
         let buffer = told.buffer_ms.or_else(|| told.startup.then_some(0));
         let (None, true, Some(buffer)) = (report.playhead, of_video, buffer) else { return };
@@ -30,7 +30,7 @@ impl WantedSegment {
     }
 
     /// How far a player that stands `at` can come before it has to ask again.
-    fn until(self, playing: Playing, at: u64, duration: u64) -> u64 {
+    fn until(self, playing: PlayingState, at: u64, duration: u64) -> u64 {
         let end = self.start.saturating_add(duration);
         // Half a segment of doubt: manifests round.
         if let Some(title_end) = self.title_end.filter(|title_end| end.saturating_add(duration / 2) >= *title_end) {
@@ -39,14 +39,14 @@ impl WantedSegment {
         match playing {
             // A player whose buffer is full asks for the next segment when it has played as much. One that does
             // not may be paused, and would not say so.
-            Playing::Unsaid => end.min(at.saturating_add(duration)),
-            Playing::Buffers
-            | Playing::Done
-            | Playing::Fails
-            | Playing::Paused
-            | Playing::Plays
-            | Playing::Quit
-            | Playing::Seeks => end,
+            PlayingState::Unsaid => end.min(at.saturating_add(duration)),
+            PlayingState::Buffers
+            | PlayingState::Done
+            | PlayingState::Fails
+            | PlayingState::Paused
+            | PlayingState::Plays
+            | PlayingState::Quit
+            | PlayingState::Seeks => end,
         }
     }
 }
@@ -55,31 +55,31 @@ impl WantedSegment {
 mod tests {
     use super::*;
 
-    fn told(query: &str) -> cmcd::Report {
+    fn told(query: &str) -> cmcd::CmcdReport {
         cmcd::from_query(&format!("CMCD={}", query.replace('=', "%3D").replace(',', "%2C"))).unwrap()
     }
 
     #[test]
     fn a_request_tells_where_its_player_stands_and_how_far_it_can_come() {
         for (query, playing, start, expected) in [
-            ("bl=5900,d=2000,ot=v", Playing::Plays, 8000, (Some(2100), Some(10_000))),
+            ("bl=5900,d=2000,ot=v", PlayingState::Plays, 8000, (Some(2100), Some(10_000))),
             // Perhaps paused: it would have asked again by then.
-            ("bl=5900,d=2000,ot=v", Playing::Unsaid, 8000, (Some(2100), Some(4100))),
-            ("bl=300,d=2000,ot=v", Playing::Unsaid, 8000, (Some(7700), Some(9700))),
+            ("bl=5900,d=2000,ot=v", PlayingState::Unsaid, 8000, (Some(2100), Some(4100))),
+            ("bl=300,d=2000,ot=v", PlayingState::Unsaid, 8000, (Some(7700), Some(9700))),
             // Nothing more to ask for.
-            ("bl=5900,d=2000,ot=v", Playing::Unsaid, 18_000, (Some(12_100), Some(20_100))),
-            ("d=2000,ot=v,su", Playing::Unsaid, 8000, (Some(8000), Some(10_000))),
-            ("d=2000,ot=v", Playing::Unsaid, 8000, (None, None)),
-            ("bl=5900,ot=av", Playing::Plays, 8000, (Some(2100), None)),
-            ("bl=5900,d=2000,ot=a", Playing::Plays, 8000, (None, None)),
+            ("bl=5900,d=2000,ot=v", PlayingState::Unsaid, 18_000, (Some(12_100), Some(20_100))),
+            ("d=2000,ot=v,su", PlayingState::Unsaid, 8000, (Some(8000), Some(10_000))),
+            ("d=2000,ot=v", PlayingState::Unsaid, 8000, (None, None)),
+            ("bl=5900,ot=av", PlayingState::Plays, 8000, (Some(2100), None)),
+            ("bl=5900,d=2000,ot=a", PlayingState::Plays, 8000, (None, None)),
             (
                 "bl=999999999999999,d=999999999999999,ot=v",
-                Playing::Plays,
+                PlayingState::Plays,
                 u64::MAX,
                 (Some(u64::MAX - 999_999_999_999_999), Some(20_100)),
             ),
         ] {
-            let mut report = Report { playing, ..Report::default() };
+            let mut report = PlayerReport { playing, ..PlayerReport::default() };
             WantedSegment { start, title_end: Some(20_100) }.place(&mut report, &told(query));
             let ms = |time: Option<Duration>| time.map(|time| time.as_millis() as u64);
             assert_eq!((ms(report.playhead), ms(report.until)), expected, "{query}");

@@ -10,21 +10,21 @@ use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use super::peeked_body::MediaReply;
 use super::replies::{CIRCLE, ELSEWHERE, UNKNOWN_MEDIA, redirect};
 use super::{MediaCall, classify, fetch, manifest};
-use crate::edge::Sending;
+use crate::edge::OutgoingBody;
 use crate::gateway::server_headers;
-use crate::manifest::{Format, Unfit};
+use crate::manifest::{ManifestFormat, UnfitManifest};
 
 /// As of a license server.
 const CIRCLE_FAULT: &str = "redirect_loop";
 
 impl MediaCall<'_> {
-    pub(super) async fn pass(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<Sending> {
+    pub(super) async fn pass(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<OutgoingBody> {
         match target.document {
             MediaDocument::Assets | MediaDocument::Steering => return self.list(map, target).await,
             MediaDocument::Part => return self.manifest(map, target, None).await,
             MediaDocument::Media => {}
         }
-        if Format::of_path(&target.path).is_some() {
+        if ManifestFormat::of_path(&target.path).is_some() {
             return self.manifest(map, target, None).await;
         }
         let mut reply = match self.fetch(target, false).await {
@@ -46,12 +46,12 @@ impl MediaCall<'_> {
             }
             ReplyContent::Manifest => return self.manifest(map, target, Some(reply)).await,
             ReplyContent::MisencodedManifest => {
-                return self.instead(map, target, manifest::NoManifest::Unfit(Unfit::Encoding));
+                return self.instead(map, target, manifest::NoManifest::Unfit(UnfitManifest::Encoding));
             }
             // What a manifest of this playback names so is media, whatever it looks like.
             ReplyContent::Unknown if self.playback.learned().endings.has(&target.path) => seen = ReplyContent::Media,
             ReplyContent::Encoded => {
-                self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, Unfit::Encoding.name());
+                self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, UnfitManifest::Encoding.name());
             }
             ReplyContent::Media | ReplyContent::Unknown => {}
         }
@@ -72,7 +72,7 @@ impl MediaCall<'_> {
     }
 
     /// The player follows by itself, and comes back here.
-    fn sent_on(&self, path: &str) -> Response<Sending> {
+    fn sent_on(&self, path: &str) -> Response<OutgoingBody> {
         let path_asked = self.request.uri.path_and_query().map_or("/", |asked| asked.as_str());
         if self.playback.learned().redirects.send(self.gateway.clock.now(), path_asked, path) {
             return redirect(path);
@@ -89,7 +89,12 @@ impl MediaCall<'_> {
     }
 
     /// As it comes.
-    pub(super) fn onward(&self, map: &PlaybackPaths<'_>, target: &MediaTarget, reply: MediaReply) -> Response<Sending> {
+    pub(super) fn onward(
+        &self,
+        map: &PlaybackPaths<'_>,
+        target: &MediaTarget,
+        reply: MediaReply,
+    ) -> Response<OutgoingBody> {
         let MediaReply { body, mut headers, status } = reply;
         if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
             let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
@@ -98,7 +103,7 @@ impl MediaCall<'_> {
         }
         server_headers::take_off(&mut headers);
         fetch::unreferred(&mut headers);
-        let mut response = Response::new(Sending::stream(GuardedBody::new(body, self)));
+        let mut response = Response::new(OutgoingBody::stream(GuardedBody::new(body, self)));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response

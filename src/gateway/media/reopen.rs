@@ -10,7 +10,7 @@ use super::MediaCall;
 use super::media_memory::FirstWords;
 use super::paths::MediaTarget;
 use super::replies::viewer_call;
-use crate::edge::Sending;
+use crate::edge::OutgoingBody;
 use crate::gateway::identity::account::{SessionAccount, network};
 use crate::gateway::session_context::SessionOrigin;
 use crate::session;
@@ -18,18 +18,18 @@ use crate::sessions::DeviceKey;
 
 impl MediaCall<'_> {
     /// Whether its player may take this end back.
-    pub(super) fn takes_back(&self, refusal: &session::Refusal) -> bool {
+    pub(super) fn takes_back(&self, refusal: &session::SessionRefusal) -> bool {
         match refusal {
-            session::Refusal::Ended(end) => !end.is_wanted() && self.route.policy.now().begins_again(*end),
-            session::Refusal::Denied(..)
-            | session::Refusal::Expired
-            | session::Refusal::Killed(_)
-            | session::Refusal::Unreachable(_) => false,
+            session::SessionRefusal::Ended(end) => !end.is_wanted() && self.route.policy.now().begins_again(*end),
+            session::SessionRefusal::Denied(..)
+            | session::SessionRefusal::Expired
+            | session::SessionRefusal::Killed(_)
+            | session::SessionRefusal::Unreachable(_) => false,
         }
     }
 
     /// Opens its session anew, and goes on; none if nobody knows for whom it counts.
-    pub(super) async fn begin_again(&self, target: &MediaTarget) -> Option<Response<Sending>> {
+    pub(super) async fn begin_again(&self, target: &MediaTarget) -> Option<Response<OutgoingBody>> {
         let map = self.map(None);
         if self.request.method == Method::HEAD {
             // Whoever looks does not play yet.

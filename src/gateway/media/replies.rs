@@ -4,51 +4,51 @@ use http::header::LOCATION;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::edge::reply::{self, Refusal};
-use crate::edge::{Peer, Sending};
+use crate::edge::reply::{self, EdgeRefusal};
+use crate::edge::{OutgoingBody, Peer};
 use crate::gateway::refusal::ViewerCall;
-use crate::manifest::Format;
+use crate::manifest::ManifestFormat;
 use crate::session::AskKind;
 
-pub(super) const BLACKED_OUT: Refusal =
+pub(super) const BLACKED_OUT: EdgeRefusal =
     refusal(StatusCode::FORBIDDEN, "blackout", "this programme was blacked out, and its slate is over");
 // It may heal, as whatever else an origin does wrong.
-pub(super) const CIRCLE: Refusal =
+pub(super) const CIRCLE: EdgeRefusal =
     refusal(StatusCode::BAD_GATEWAY, "origin_redirect_loop", "the origin's redirects do not end");
-pub(super) const ELSEWHERE: Refusal =
+pub(super) const ELSEWHERE: EdgeRefusal =
     refusal(StatusCode::FORBIDDEN, "origin_redirect", "the origin sends us elsewhere");
-pub(super) const FOREIGN: Refusal =
+pub(super) const FOREIGN: EdgeRefusal =
     refusal(StatusCode::FORBIDDEN, "foreign_playback", "another device began this playback");
-pub(super) const NO_PLAYBACK: Refusal =
+pub(super) const NO_PLAYBACK: EdgeRefusal =
     refusal(StatusCode::NOT_FOUND, "playback_missing", "segments are below a playback's own path: ask for a manifest");
-pub(super) const NOT_HERE: Refusal =
+pub(super) const NOT_HERE: EdgeRefusal =
     refusal(StatusCode::NOT_FOUND, "media_path", "this playback has nothing at this path");
 // As any proxy says it: players try segments and manifests again after a 5xx, with a pause, and give up at a 4xx.
-pub(super) const ORIGIN: Refusal =
+pub(super) const ORIGIN: EdgeRefusal =
     refusal(StatusCode::BAD_GATEWAY, "origin_unavailable", "the origin could not be used");
-pub(super) const UNKNOWN: Refusal =
+pub(super) const UNKNOWN: EdgeRefusal =
     refusal(StatusCode::NOT_FOUND, "playback_unknown", "no playback is known by this path");
 
-pub(super) const UNKNOWN_MEDIA: Refusal =
+pub(super) const UNKNOWN_MEDIA: EdgeRefusal =
     refusal(StatusCode::FORBIDDEN, "media_unknown", "this is neither a manifest nor a segment that is known");
 
-pub(super) const fn refusal(status: StatusCode, error: &'static str, detail: &'static str) -> Refusal {
-    Refusal { status, error, detail, close: false }
+pub(super) const fn refusal(status: StatusCode, error: &'static str, detail: &'static str) -> EdgeRefusal {
+    EdgeRefusal { status, error, detail, close: false }
 }
 
-pub(super) fn told(refusal: Refusal) -> Response<Sending> {
-    refusal.reply().map(Sending::from)
+pub(super) fn told(refusal: EdgeRefusal) -> Response<OutgoingBody> {
+    refusal.reply().map(OutgoingBody::from)
 }
 
 pub(super) fn viewer_call<'a>(peer: &Peer, request: &'a Parts) -> ViewerCall<'a> {
     ViewerCall { authority: request.uri.authority(), headers: &request.headers, tls: peer.tls }
 }
 
-pub(super) fn redirect(path: &str) -> Response<Sending> {
+pub(super) fn redirect(path: &str) -> Response<OutgoingBody> {
     let mut response = reply::empty(StatusCode::FOUND);
     let Ok(location) = HeaderValue::from_str(path) else { return told(NOT_HERE) };
     response.headers_mut().insert(LOCATION, location);
-    response.map(Sending::from)
+    response.map(OutgoingBody::from)
 }
 
 /// Endings of the paths of segments. Whatever else may be a manifest.
@@ -59,7 +59,7 @@ const SEGMENTS: [&str; 37] = [
 ];
 
 pub(super) fn is_manifest(path: &str) -> bool {
-    Format::of_path(path).is_some() || !is_segment(path)
+    ManifestFormat::of_path(path).is_some() || !is_segment(path)
 }
 
 pub(super) fn is_segment(path: &str) -> bool {

@@ -13,33 +13,33 @@ use super::manifest::{FetchedManifest, NoManifest};
 use super::paths::{MediaTarget, PlaybackPaths};
 use super::replies::{no_event, viewer_call};
 use super::{GOING_OVER, MediaCall, NOT_HERE};
-use crate::config::Endpoint;
-use crate::edge::{Peer, Sending};
+use crate::config::EndpointUrl;
+use crate::edge::{OutgoingBody, Peer};
 use crate::gateway::Gateway;
 use crate::gateway::identity::caller::CallerNames;
 use crate::gateway::refusal::{LicensePhase, RefusalBody};
-use crate::gateway::route::Route;
-use crate::manifest::{self, DashSlate, Facts, Format};
+use crate::gateway::route::GatewayRoute;
+use crate::manifest::{self, DashSlate, ManifestFacts, ManifestFormat};
 use crate::playbacks::{self, Registration};
-use crate::session::{AskKind, Refusal};
+use crate::session::{AskKind, SessionRefusal};
 
 /// A blackout that shows a slate.
 pub(super) struct SlateBlackout {
     /// For whatever is neither the slate nor stands for it.
-    pub(super) refusal: Refusal,
+    pub(super) refusal: SessionRefusal,
     pub(super) since: Instant,
-    pub(super) slate: Endpoint,
+    pub(super) slate: EndpointUrl,
 }
 
 impl Gateway {
     /// What is blacked out from the start has nothing here but its slate, if it has one.
     pub(super) fn refuse_blackout(
         &self,
-        route: &Route,
+        route: &GatewayRoute,
         peer: &Peer,
         registration: &Registration,
         request: &Parts,
-    ) -> Option<Response<Sending>> {
+    ) -> Option<Response<OutgoingBody>> {
         let refusal = route.blackout_of(registration)?;
         let shows_slate = registration.content_url.is_some() && matches!(request.method, Method::GET | Method::HEAD);
         let caller = || CallerNames::of_registered(registration, peer);
@@ -50,7 +50,7 @@ impl Gateway {
 
 impl MediaCall<'_> {
     /// Of a playback that is blacked out from the start: its slate, and nothing else.
-    pub(super) async fn answer_dark(&self, below: &str, refusal: &Refusal) -> Response<Sending> {
+    pub(super) async fn answer_dark(&self, below: &str, refusal: &SessionRefusal) -> Response<OutgoingBody> {
         let map = self.map(self.registration.content_url.as_ref());
         if below.starts_with(playbacks::CONTENT) {
             return self.redirect_to_content(&map);
@@ -66,7 +66,7 @@ impl MediaCall<'_> {
 
     /// Only a blackout's slate may be where the route does not lead. Of a playback that is over, its end is what its
     /// player has to know, wherever it asks.
-    pub(super) async fn answer_slate(&self, below: &str) -> Response<Sending> {
+    pub(super) async fn answer_slate(&self, below: &str) -> Response<OutgoingBody> {
         let Some(blackout) = self.blackout() else { return self.ended_or_refused(NOT_HERE) };
         match self.map(Some(&blackout.slate)).target(below) {
             Some(target) => self.blacked_out(target, &blackout).await,
@@ -74,7 +74,7 @@ impl MediaCall<'_> {
         }
     }
 
-    pub(super) async fn blacked_out(&self, target: MediaTarget, blackout: &SlateBlackout) -> Response<Sending> {
+    pub(super) async fn blacked_out(&self, target: MediaTarget, blackout: &SlateBlackout) -> Response<OutgoingBody> {
         let SlateBlackout { refusal, since, slate } = blackout;
         let map = self.map(Some(slate));
         let format = self.playback.learned().format(&target.path);
@@ -90,13 +90,13 @@ impl MediaCall<'_> {
         &self,
         map: &PlaybackPaths<'_>,
         wanted: &MediaTarget,
-        format: Format,
-        slate: &Endpoint,
+        format: ManifestFormat,
+        slate: &EndpointUrl,
         since: Instant,
-    ) -> Response<Sending> {
+    ) -> Response<OutgoingBody> {
         let found = match format {
-            Format::Dash => self.mpd(map, slate, since).await,
-            Format::Hls => self.playlist(map, wanted, slate, since).await,
+            ManifestFormat::Dash => self.mpd(map, slate, since).await,
+            ManifestFormat::Hls => self.playlist(map, wanted, slate, since).await,
         };
         match found {
             Ok(text) => {
@@ -107,9 +107,9 @@ impl MediaCall<'_> {
         }
     }
 
-    async fn mpd(&self, map: &PlaybackPaths<'_>, slate: &Endpoint, since: Instant) -> Result<String, NoManifest> {
-        let target = MediaTarget::of_slate(slate, &in_format(slate.path(), Format::Dash));
-        let (text, _) = self.slate_text(map, &target, Format::Dash).await?;
+    async fn mpd(&self, map: &PlaybackPaths<'_>, slate: &EndpointUrl, since: Instant) -> Result<String, NoManifest> {
+        let target = MediaTarget::of_slate(slate, &in_format(slate.path(), ManifestFormat::Dash));
+        let (text, _) = self.slate_text(map, &target, ManifestFormat::Dash).await?;
         let bytes = text.len();
         let (now, wall) = (self.gateway.clock.now(), self.gateway.clock.wall());
         let since = wall.saturating_sub(now.saturating_duration_since(since));
@@ -126,22 +126,22 @@ impl MediaCall<'_> {
         &self,
         map: &PlaybackPaths<'_>,
         wanted: &MediaTarget,
-        slate: &Endpoint,
+        slate: &EndpointUrl,
         since: Instant,
     ) -> Result<String, NoManifest> {
         let (tail, audio) = {
             let learned = self.playback.learned();
             (learned.tail(&wanted.path).filter(|_| learned.is_live()), learned.is_audio(&wanted.path))
         };
-        let mut target = MediaTarget::of_slate(slate, &in_format(slate.path(), Format::Hls));
-        let (mut text, _) = self.slate_text(map, &target, Format::Hls).await?;
+        let mut target = MediaTarget::of_slate(slate, &in_format(slate.path(), ManifestFormat::Hls));
+        let (mut text, _) = self.slate_text(map, &target, ManifestFormat::Hls).await?;
         let Some(tail) = tail else { return Ok(text) };
         if let Some(uri) = manifest::hls_rendition(&text, audio) {
             let own = map.own();
             let below = uri.strip_prefix(own.trim_end_matches('/')).unwrap_or_default();
             let path = below.split('?').next().unwrap_or_default();
-            target = map.target(path).ok_or(NoManifest::Unfit(manifest::Unfit::Broken))?;
-            (text, _) = self.slate_text(map, &target, Format::Hls).await?;
+            target = map.target(path).ok_or(NoManifest::Unfit(manifest::UnfitManifest::Broken))?;
+            (text, _) = self.slate_text(map, &target, ManifestFormat::Hls).await?;
         }
         let elapsed = self.gateway.clock.now().saturating_duration_since(since);
         self.heavy(text.len(), move || manifest::hls_slate(&text, &tail, elapsed).unwrap_or(text)).await
@@ -151,8 +151,8 @@ impl MediaCall<'_> {
         &self,
         map: &PlaybackPaths<'_>,
         target: &MediaTarget,
-        format: Format,
-    ) -> Result<(String, Facts), NoManifest> {
+        format: ManifestFormat,
+    ) -> Result<(String, ManifestFacts), NoManifest> {
         let FetchedManifest { body, .. } = self.whole(target).await?;
         let (text, facts) = self.edited(map, target, format, &body, (true, None)).await?;
         Ok((String::from_utf8_lossy(&text).into_owned(), facts))
@@ -160,17 +160,17 @@ impl MediaCall<'_> {
 }
 
 /// A slate is named in one format; its other one stands beside it.
-fn in_format(path: &str, format: Format) -> String {
-    match (Format::of_path(path), path.rsplit_once('.')) {
+fn in_format(path: &str, format: ManifestFormat) -> String {
+    match (ManifestFormat::of_path(path), path.rsplit_once('.')) {
         (Some(named), Some((stem, _))) if named != format => match format {
-            Format::Dash => format!("{stem}.mpd"),
-            Format::Hls => format!("{stem}.m3u8"),
+            ManifestFormat::Dash => format!("{stem}.mpd"),
+            ManifestFormat::Hls => format!("{stem}.m3u8"),
         },
         (_, _) => path.to_owned(),
     }
 }
 
-fn dark(route: &Route, refusal: &Refusal) -> RefusalBody {
+fn dark(route: &GatewayRoute, refusal: &SessionRefusal) -> RefusalBody {
     let event = route.authority.as_ref().map_or(no_event as fn(AskKind) -> &'static str, |it| it.error_name());
     RefusalBody::by_refusal(refusal, LicensePhase::License, AskKind::Open, event)
 }

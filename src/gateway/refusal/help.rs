@@ -4,10 +4,10 @@ use http::HeaderMap;
 use http::uri::Authority as HostAndPort;
 
 use super::RefusalBody;
-use super::page::{SlotClaim, path_of};
+use super::page::{SlotEndClaim, path_of};
 use super::viewer_texts::{ViewerTexts, key_of};
 use crate::gateway::Gateway;
-use crate::gateway::route::Route;
+use crate::gateway::route::GatewayRoute;
 use crate::ids::Incident;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,10 +33,10 @@ impl Gateway {
     /// The refusal with help for its viewer. `claim`: whose slots may be freed.
     pub(in crate::gateway) fn helped(
         &self,
-        route: &Route,
+        route: &GatewayRoute,
         turned: &RefusalBody,
         incident: Incident,
-        (call, claim): (ViewerCall<'_>, Option<SlotClaim<'_>>),
+        (call, claim): (ViewerCall<'_>, Option<SlotEndClaim<'_>>),
     ) -> RefusalBody {
         let texts = ViewerTexts::choose(&route.texts, call.headers);
         let key = claim.filter(|_| turned.error == "limit_reached").and_then(|claim| {

@@ -18,7 +18,7 @@ use crate::authority::{Authority, HeldSlot};
 use crate::config::ViewerTextSettings;
 use crate::edge::{ReplyBody, RequestBody, VIEWER_PAGE, body, is_own_page, reply};
 use crate::gateway::query;
-use crate::gateway::route::Route;
+use crate::gateway::route::GatewayRoute;
 use crate::gateway::{Gateway, refuse};
 use crate::ids::Incident;
 use crate::telemetry::SlotEnd;
@@ -43,12 +43,12 @@ pub(in crate::gateway) struct RefusalPage<'a> {
 
 /// Who may see the slots of an account, and end one for the sake of a device: nobody can write himself into it.
 #[derive(Clone, Copy)]
-pub(in crate::gateway) struct SlotClaim<'a> {
+pub(in crate::gateway) struct SlotEndClaim<'a> {
     account: &'a str,
     device: &'a str,
 }
 
-impl<'a> SlotClaim<'a> {
+impl<'a> SlotEndClaim<'a> {
     /// None where anybody could say so.
     pub(in crate::gateway) fn of(account: Option<&'a str>, device: Option<&'a str>, is_proven: bool) -> Option<Self> {
         let (account, device) = account.zip(device).filter(|_| is_proven)?;
@@ -69,7 +69,11 @@ enum SlotList {
 }
 
 /// Where the page of this refusal is. A call that no route has gets one above all routes.
-pub(in crate::gateway) fn path_of(route: Option<&Route>, error: &str, incident: impl std::fmt::Display) -> String {
+pub(in crate::gateway) fn path_of(
+    route: Option<&GatewayRoute>,
+    error: &str,
+    incident: impl std::fmt::Display,
+) -> String {
     format!("{}{MARK}{error}/{incident}", route.map_or("", |route| &*route.path).trim_end_matches('/'))
 }
 
@@ -98,7 +102,7 @@ impl Gateway {
     pub(in crate::gateway) fn issue_slot_ticket(
         &self,
         authority: &Authority,
-        SlotClaim { account, device }: SlotClaim<'_>,
+        SlotEndClaim { account, device }: SlotEndClaim<'_>,
         incident: Incident,
     ) -> Option<String> {
         if !authority.counter()?.config().viewers_free_slots {
@@ -110,7 +114,7 @@ impl Gateway {
 
     pub(in crate::gateway) async fn show_refusal(
         &self,
-        route: &Route,
+        route: &GatewayRoute,
         page: RefusalPage<'_>,
         request: Request<RequestBody>,
     ) -> Response<ReplyBody> {
@@ -135,7 +139,7 @@ impl Gateway {
         html(page, (Some(route), &route.texts), &parts.headers, &slots)
     }
 
-    fn list_slots(&self, route: &Route, page: RefusalPage<'_>, key: Option<&str>) -> SlotList {
+    fn list_slots(&self, route: &GatewayRoute, page: RefusalPage<'_>, key: Option<&str>) -> SlotList {
         let now = self.clock.now();
         let ticket = key.and_then(|key| self.slot_tickets.find(now, page.incident, key));
         let listed = key.zip(ticket).and_then(|(key, ticket)| {
@@ -147,7 +151,7 @@ impl Gateway {
     }
 
     /// The slot is kept for the device that was refused.
-    fn free_slot(&self, route: &Route, page: RefusalPage<'_>, form: &str) -> SlotList {
+    fn free_slot(&self, route: &GatewayRoute, page: RefusalPage<'_>, form: &str) -> SlotList {
         let (now, field) = (self.clock.now(), |name| query::value(Some(form), name));
         // A form that names no slot uses up no key.
         let slot = field("slot").and_then(|slot| u64::from_str_radix(&slot, 16).ok()).map(SlotNumber);
@@ -172,13 +176,13 @@ impl Gateway {
 }
 
 /// A ticket of a route's earlier authority opens nothing.
-fn authority_of<'a>(route: &'a Route, ticket: &SlotTicket) -> Option<&'a Authority> {
+fn authority_of<'a>(route: &'a GatewayRoute, ticket: &SlotTicket) -> Option<&'a Authority> {
     route.authority.as_deref().filter(|authority| authority.name == ticket.authority)
 }
 
 fn html(
     page: RefusalPage<'_>,
-    (route, texts): (Option<&Route>, &ViewerTextSettings),
+    (route, texts): (Option<&GatewayRoute>, &ViewerTextSettings),
     headers: &HeaderMap,
     slots: &SlotList,
 ) -> Response<ReplyBody> {

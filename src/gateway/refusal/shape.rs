@@ -8,7 +8,7 @@ use http_body_util::Full;
 use super::body;
 use super::{LicensePhase, RefusalBody};
 use crate::config::{RefusalProfile, RefusalProfiles, RefusalSettings};
-use crate::drm::{Message, System};
+use crate::drm::{DrmMessage, DrmSystem};
 use crate::edge::ReplyBody;
 use crate::edge::reply::INCIDENT;
 use crate::ids::Incident;
@@ -40,7 +40,7 @@ pub(in crate::gateway) enum RefusalShape {
 impl RefusalShape {
     pub(in crate::gateway) fn choose(
         profiles: &RefusalSettings,
-        message: Option<&Message>,
+        message: Option<&DrmMessage>,
         phase: LicensePhase,
         turned: &RefusalBody,
         headers: &HeaderMap,
@@ -52,7 +52,7 @@ impl RefusalShape {
         }
         let RefusalProfiles { first, renewal } = of(profiles, message.system);
         // PlayReady, FairPlay and ClearKey show no renewals, but after a kill it is one.
-        let again = phase == LicensePhase::Renewal || (turned.killed && message.system != System::Widevine);
+        let again = phase == LicensePhase::Renewal || (turned.killed && message.system != DrmSystem::Widevine);
         let profile = if again { renewal } else { first };
         match profile {
             // It swallows an HTTP error of a renewal and plays on: better than an error of a license that may yet come.
@@ -122,45 +122,47 @@ impl RefusalShape {
     }
 }
 
-fn of(profiles: &RefusalSettings, system: System) -> RefusalProfiles {
+fn of(profiles: &RefusalSettings, system: DrmSystem) -> RefusalProfiles {
     match system {
-        System::ClearKey => profiles.clearkey,
-        System::FairPlay => profiles.fairplay,
-        System::PlayReady => profiles.playready,
-        System::Widevine => profiles.widevine,
+        DrmSystem::ClearKey => profiles.clearkey,
+        DrmSystem::FairPlay => profiles.fairplay,
+        DrmSystem::PlayReady => profiles.playready,
+        DrmSystem::Widevine => profiles.widevine,
     }
 }
 
-fn automatic(system: System, phase: LicensePhase, again: bool, family: PlayerFamily) -> RefusalShape {
+fn automatic(system: DrmSystem, phase: LicensePhase, again: bool, family: PlayerFamily) -> RefusalShape {
     match (system, family) {
-        (System::FairPlay, _) => RefusalShape::Http,
+        (DrmSystem::FairPlay, _) => RefusalShape::Http,
         // dash.js shows a fault under 200 at once; native stacks want Microsoft's 500.
-        (System::PlayReady, PlayerFamily::Browser | PlayerFamily::VideoJs) => RefusalShape::Soap200,
-        (System::PlayReady, PlayerFamily::Native) => RefusalShape::Soap500,
+        (DrmSystem::PlayReady, PlayerFamily::Browser | PlayerFamily::VideoJs) => RefusalShape::Soap200,
+        (DrmSystem::PlayReady, PlayerFamily::Native) => RefusalShape::Soap500,
         // Kodi asks again at every sample until something with 200 comes.
-        (System::PlayReady, PlayerFamily::Kodi) => {
+        (DrmSystem::PlayReady, PlayerFamily::Kodi) => {
             if again {
                 RefusalShape::Soap200
             } else {
                 RefusalShape::Soap500
             }
         }
-        (System::ClearKey, PlayerFamily::VideoJs) if again => RefusalShape::RejectClearKey,
-        (System::ClearKey, _) => RefusalShape::Http,
+        (DrmSystem::ClearKey, PlayerFamily::VideoJs) if again => RefusalShape::RejectClearKey,
+        (DrmSystem::ClearKey, _) => RefusalShape::Http,
         // After its certificate request video.js swallows every HTTP error.
-        (System::Widevine, PlayerFamily::VideoJs) if phase != LicensePhase::Certificate => RefusalShape::RejectWidevine,
-        (System::Widevine, PlayerFamily::Kodi) if again => RefusalShape::RejectWidevine,
-        (System::Widevine, _) => RefusalShape::Http,
+        (DrmSystem::Widevine, PlayerFamily::VideoJs) if phase != LicensePhase::Certificate => {
+            RefusalShape::RejectWidevine
+        }
+        (DrmSystem::Widevine, PlayerFamily::Kodi) if again => RefusalShape::RejectWidevine,
+        (DrmSystem::Widevine, _) => RefusalShape::Http,
     }
 }
 
 /// In band. FairPlay has no such form, which the configuration knows.
-fn reject(system: System) -> RefusalShape {
+fn reject(system: DrmSystem) -> RefusalShape {
     match system {
-        System::ClearKey => RefusalShape::RejectClearKey,
-        System::FairPlay => RefusalShape::Http,
-        System::PlayReady => RefusalShape::Soap200,
-        System::Widevine => RefusalShape::RejectWidevine,
+        DrmSystem::ClearKey => RefusalShape::RejectClearKey,
+        DrmSystem::FairPlay => RefusalShape::Http,
+        DrmSystem::PlayReady => RefusalShape::Soap200,
+        DrmSystem::Widevine => RefusalShape::RejectWidevine,
     }
 }
 

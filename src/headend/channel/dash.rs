@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::title::Title;
+use super::title::TitleFiles;
 use super::{ROUND, SEGMENT, SEGMENTS};
 
 pub(super) const MEDIA_TYPE: &str = "application/dash+xml";
@@ -13,7 +13,7 @@ const PROTECTION: &str = "<ContentProtection schemeIdUri=\"urn:mpeg:dash:mp4prot
      cenc:default_KID=\"00112233-4455-6677-8899-aabbccddeeff\"/>\
      <ContentProtection schemeIdUri=\"urn:uuid:e2719d58-a985-b3c9-781a-b030af78d30e\" value=\"ClearKey1.0\"/>";
 
-pub(super) fn mpd(title: &Title, (first, end): (u64, u64), wall: Duration, live: bool) -> String {
+pub(super) fn mpd(title: &TitleFiles, (first, end): (u64, u64), wall: Duration, live: bool) -> String {
     let kind = if live {
         format!(
             "type=\"dynamic\" availabilityStartTime=\"1970-01-01T00:00:00Z\" minimumUpdatePeriod=\"PT2S\" \

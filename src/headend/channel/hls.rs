@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::SEGMENTS;
-use super::title::Track;
+use super::title::TitleTrack;
 
 pub(super) const MEDIA_TYPE: &str = "application/vnd.apple.mpegurl";
 
@@ -18,7 +18,7 @@ pub(super) fn main() -> String {
         .to_owned()
 }
 
-pub(super) fn playlist(track: &Track, name: &str, (first, end): (u64, u64), live: bool) -> String {
+pub(super) fn playlist(track: &TitleTrack, name: &str, (first, end): (u64, u64), live: bool) -> String {
     let begun = first.checked_sub(1).map_or(0, |before| before / SEGMENTS + 1) % BEGUN_MOST;
     let mut text = format!(
         "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:3\n#EXT-X-MEDIA-SEQUENCE:{first}\n\

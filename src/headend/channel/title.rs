@@ -2,30 +2,30 @@
 
 use bytes::Bytes;
 
-pub(super) struct Title {
-    pub(super) audio: Track,
-    pub(super) video: Track,
+pub(super) struct TitleFiles {
+    pub(super) audio: TitleTrack,
+    pub(super) video: TitleTrack,
 }
 
 /// One file, and the playlist that says where its parts are.
-pub(super) struct Track {
+pub(super) struct TitleTrack {
     file: &'static [u8],
     playlist: &'static str,
 }
 
 macro_rules! track {
     ($name:literal) => {
-        Track {
+        TitleTrack {
             file: include_bytes!(concat!("asset/", $name, ".mp4")),
             playlist: include_str!(concat!("asset/", $name, ".m3u8")),
         }
     };
 }
 
-pub(super) static PROGRAMME: Title = Title { audio: track!("programme-a"), video: track!("programme-v") };
-pub(super) static SLATE: Title = Title { audio: track!("slate-a"), video: track!("slate-v") };
+pub(super) static PROGRAMME: TitleFiles = TitleFiles { audio: track!("programme-a"), video: track!("programme-v") };
+pub(super) static SLATE: TitleFiles = TitleFiles { audio: track!("slate-a"), video: track!("slate-v") };
 
-impl Track {
+impl TitleTrack {
     pub(super) fn init(&self) -> Option<Bytes> {
         let range = self.playlist.split_once("BYTERANGE=\"")?.1.split('"').next()?;
         self.part(range)

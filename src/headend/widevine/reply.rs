@@ -2,21 +2,21 @@
 //!
 //! Ids and policy are real, signatures and keys are filler.
 
-use super::Asked;
+use super::RequestedLicense;
 use crate::headend::filler::fill;
 use crate::headend::proto::{bytes, put_bytes, put_varint, varint};
 use crate::headend::settings::WidevinePolicy;
 use crate::ids::random_u64;
 
 /// The signed message that answers. `wall` in seconds since the Unix epoch.
-pub(in crate::headend) fn reply(asked: &Asked<'_>, policy: WidevinePolicy, wall: u64) -> Vec<u8> {
+pub(in crate::headend) fn reply(asked: &RequestedLicense<'_>, policy: WidevinePolicy, wall: u64) -> Vec<u8> {
     match asked {
-        Asked::Certificate => certificate(wall),
-        Asked::New { key_id, request_id } => {
+        RequestedLicense::Certificate => certificate(wall),
+        RequestedLicense::New { key_id, request_id } => {
             signed(&license(&first_id(request_id), policy, &keys(*key_id), wall), true)
         }
-        Asked::Release { id } => signed(&released(&next_id(id), wall), false),
-        Asked::Renew { id } => signed(&license(&next_id(id), policy, &[renewed_key()], wall), false),
+        RequestedLicense::Release { id } => signed(&released(&next_id(id), wall), false),
+        RequestedLicense::Renew { id } => signed(&license(&next_id(id), policy, &[renewed_key()], wall), false),
     }
 }
 

@@ -4,19 +4,19 @@ use std::cell::LazyCell;
 
 use quick_xml::events::BytesStart;
 
-use super::super::places::{Named, UriUsage};
-use super::super::uri::{Base, Reach, is_data};
-use super::super::{Edit, Purpose, Unfit};
-use super::table::{self, UriAttribute, UriKind};
+use super::super::places::{ManifestUri, UriUsage};
+use super::super::uri::{UriBase, UriReach, is_data};
+use super::super::{Purpose, TextEdit, UnfitManifest};
+use super::table::{self, DashUriAttribute, UriKind};
 use super::text::{attributes, local, plain, readable, value};
-use super::{Reader, Text, base};
+use super::{DashReader, UriTextKind, base};
 
 /// Of a remote element that is none.
 const RESOLVE_TO_ZERO: &str = "urn:mpeg:dash:resolve-to-zero:2013";
 
-impl Reader<'_> {
+impl DashReader<'_> {
     /// What an element says in attributes.
-    pub(super) fn element(&mut self, start: &BytesStart<'_>, before: usize) -> Result<(), Unfit> {
+    pub(super) fn element(&mut self, start: &BytesStart<'_>, before: usize) -> Result<(), UnfitManifest> {
         let name = start.local_name();
         if name.as_ref() == "Period"
             && let Some(edit) = self.inject.period(before, self.plan.cmcd)
@@ -24,7 +24,7 @@ impl Reader<'_> {
             self.found.edit(edit);
         }
         if name.as_ref() == "Representation"
-            && value(start, "id").is_some_and(|id| matches!(self.plan.base.reach(&id), Reach::Escapes(_)))
+            && value(start, "id").is_some_and(|id| matches!(self.plan.base.reach(&id), UriReach::Escapes(_)))
         {
             // A template that begins with it leads there, for all that is written before it.
             self.found.left += 1;
@@ -48,7 +48,7 @@ impl Reader<'_> {
                 self.uris(key, raw, UriKind::Part)?;
                 continue;
             }
-            let fits = |row: &&UriAttribute| row.name == local && scheme_fits(row, &scheme);
+            let fits = |row: &&DashUriAttribute| row.name == local && scheme_fits(row, &scheme);
             if let Some(row) = rows.clone().find(fits) {
                 self.uris(key, raw, row.kind)?;
             }
@@ -57,7 +57,7 @@ impl Reader<'_> {
     }
 
     /// What a stream of events is of.
-    fn events(&mut self, start: &BytesStart<'_>, name: &str) -> Result<(), Unfit> {
+    fn events(&mut self, start: &BytesStart<'_>, name: &str) -> Result<(), UnfitManifest> {
         match name {
             "EventStream" | "InbandEventStream" => {
                 let scheme = value(start, "schemeIdUri").unwrap_or_default();
@@ -70,7 +70,7 @@ impl Reader<'_> {
                 Ok(())
             }
             // What it names is asked for like any other URL of its text; a callback's alone stands here.
-            "Event" if self.events == Some(Text::Beside) => {
+            "Event" if self.events == Some(UriTextKind::Beside) => {
                 let data = attributes(start).find(|(key, _)| *key == "messageData");
                 data.map_or(Ok(()), |(key, raw)| self.uris(key, raw, UriKind::Beside))
             }
@@ -78,11 +78,11 @@ impl Reader<'_> {
         }
     }
 
-    fn uris(&mut self, key: &str, raw: &str, kind: UriKind) -> Result<(), Unfit> {
+    fn uris(&mut self, key: &str, raw: &str, kind: UriKind) -> Result<(), UnfitManifest> {
         if kind == UriKind::Removed {
             // A steering list passes through us, and another proxy could not reach what it stands at.
             let at = self.offset(key)..self.offset(raw) + raw.len() + 1;
-            self.found.edit(Edit { at, with: "".into() });
+            self.found.edit(TextEdit { at, with: "".into() });
             return Ok(());
         }
         readable(raw)?;
@@ -99,7 +99,7 @@ impl Reader<'_> {
             // It cannot be edited where it stands: the element goes (ISO/IEC 23009-1 section 5.5.3).
             UriKind::Part if is_data(&plain(raw)) => {
                 let at = self.offset(raw)..self.offset(raw) + raw.len();
-                self.found.edit(Edit { at, with: RESOLVE_TO_ZERO.into() });
+                self.found.edit(TextEdit { at, with: RESOLVE_TO_ZERO.into() });
             }
             UriKind::Part => self.attribute(raw, UriUsage { absolute: true, purpose: Purpose::Part }),
             UriKind::Removed => {}
@@ -118,7 +118,7 @@ impl Reader<'_> {
     }
 
     fn attribute(&mut self, raw: &str, usage: UriUsage) {
-        let uri = Named { at: self.offset(raw), raw, usage };
+        let uri = ManifestUri { at: self.offset(raw), raw, usage };
         let base = base(&self.open, self.plan);
         self.places.bind(&super::plan(&self.open, self.plan), &base, &uri, plain, &mut self.found, false);
     }
@@ -127,7 +127,7 @@ impl Reader<'_> {
     fn template(&mut self, raw: &str, usage: UriUsage) {
         let base = base(&self.open, self.plan);
         let [path, root] = [base.path, base.root].map(|text| text.replace('$', "$$"));
-        let base = Base { path: &path, root: &root, ..base };
+        let base = UriBase { path: &path, root: &root, ..base };
         let at = self.offset(raw)..self.offset(raw) + raw.len();
         let plan = super::plan(&self.open, self.plan);
         self.places.bind_whole(&plan, &base, at, &plain(raw), usage, &mut self.found);
@@ -157,6 +157,6 @@ impl Reader<'_> {
     }
 }
 
-fn scheme_fits(row: &UriAttribute, scheme: &LazyCell<String, impl FnOnce() -> String>) -> bool {
+fn scheme_fits(row: &DashUriAttribute, scheme: &LazyCell<String, impl FnOnce() -> String>) -> bool {
     row.scheme.is_empty() || scheme.starts_with(row.scheme)
 }

@@ -3,15 +3,15 @@
 //! Several `BaseURL`s beside each other are alternatives, and a player may use any of them. Some may lead past the
 //! route while others lead to us.
 
-use super::super::uri::{Absolute, Base};
-use super::super::{Found, Plan};
+use super::super::uri::{AbsoluteUri, UriBase};
+use super::super::{EditPlan, ManifestEdits};
 use super::DEEPEST;
 
 /// The bases that hold within one element.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Bases {
+pub(super) struct ElementBases {
     /// The one that URIs are followed by.
-    chosen: Option<Chosen>,
+    chosen: Option<ChosenBase>,
     /// Of these, or of the bases around them, a player chooses one.
     pub(super) several: bool,
     /// With some of them a rooted URI leads to another server than us, which then knows the playback's id.
@@ -19,7 +19,7 @@ pub(super) struct Bases {
 }
 
 #[derive(Clone, Debug)]
-struct Chosen {
+struct ChosenBase {
     authority: String,
     path: String,
     root: String,
@@ -27,18 +27,18 @@ struct Chosen {
     tls: bool,
 }
 
-impl Bases {
+impl ElementBases {
     /// One more, which begins at `around`. All lead to the same files: the first that keeps to the route tells which.
-    pub(super) fn add(&mut self, around: &Base<'_>, uri: &str, (strays, several): (bool, bool)) {
+    pub(super) fn add(&mut self, around: &UriBase<'_>, uri: &str, (strays, several): (bool, bool)) {
         self.strays |= strays;
         self.several |= several || self.chosen.is_some();
         if self.chosen.as_ref().is_none_or(|chosen| chosen.strays && !strays) {
-            self.chosen = Some(Chosen { strays, ..chosen(around, around.resolve_any(uri)) });
+            self.chosen = Some(ChosenBase { strays, ..chosen(around, around.resolve_any(uri)) });
         }
     }
 
-    pub(super) fn base<'a>(&'a self, around: Base<'a>) -> Base<'a> {
-        let of = |chosen: &'a Chosen| Base {
+    pub(super) fn base<'a>(&'a self, around: UriBase<'a>) -> UriBase<'a> {
+        let of = |chosen: &'a ChosenBase| UriBase {
             authority: &chosen.authority,
             path: &chosen.path,
             root: &chosen.root,
@@ -53,22 +53,22 @@ impl Bases {
     }
 }
 
-fn chosen(base: &Base<'_>, absolute: Absolute<'_>) -> Chosen {
-    let Absolute { authority, mut path, tls } = absolute;
+fn chosen(base: &UriBase<'_>, absolute: AbsoluteUri<'_>) -> ChosenBase {
+    let AbsoluteUri { authority, mut path, tls } = absolute;
     path.truncate(path.find('?').unwrap_or(path.len()));
     let inside = tls == base.tls && authority.eq_ignore_ascii_case(base.authority) && path.starts_with(base.root);
     let root = if inside { base.root } else { "/" };
-    Chosen { authority: authority.into_owned(), path, root: root.to_owned(), strays: false, tls }
+    ChosenBase { authority: authority.into_owned(), path, root: root.to_owned(), strays: false, tls }
 }
 
 /// Edits of URIs, by index, that elements further in inherit, each with the bases of its own. For each depth of the
 /// element that has them.
-pub(super) struct Inherited {
+pub(super) struct InheritedEdits {
     relative: [Vec<usize>; DEEPEST + 1],
     rooted: [Vec<usize>; DEEPEST + 1],
 }
 
-impl Inherited {
+impl InheritedEdits {
     pub(super) const fn new() -> Self {
         Self { relative: [const { Vec::new() }; DEEPEST + 1], rooted: [const { Vec::new() }; DEEPEST + 1] }
     }
@@ -98,16 +98,16 @@ impl Inherited {
     }
 
     /// An heir has a base of its own: by that, which is bound, its relative URIs are bound as well.
-    pub(super) fn rebase(&mut self, found: &mut Found) {
+    pub(super) fn rebase(&mut self, found: &mut ManifestEdits) {
         for index in self.relative.iter_mut().flat_map(|within| within.drain(..)) {
             if let Some(edit) = found.edits.get_mut(index) {
-                *edit = super::Edit::insert(edit.at.start, "");
+                *edit = super::TextEdit::insert(edit.at.start, "");
             }
         }
     }
 
     /// The base of an heir leads past the route: what is rooted would follow it.
-    pub(super) fn stray(&mut self, plan: &Plan<'_>, found: &mut Found) {
+    pub(super) fn stray(&mut self, plan: &EditPlan<'_>, found: &mut ManifestEdits) {
         for index in self.rooted.iter_mut().flat_map(|within| within.drain(..)) {
             if let Some(edit) = found.edits.get_mut(index) {
                 found.expansion.added += plan.site.map_or(0, str::len);

@@ -5,11 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use quick_xml::escape::unescape;
 
 use super::super::places::UriUsage;
-use super::super::{Found, Purpose};
+use super::super::{ManifestEdits, Purpose};
 use super::text::{has_elements, plain};
-use super::{Reader, Text};
+use super::{DashReader, UriTextKind};
 
-impl Text {
+impl UriTextKind {
     /// An element of the MPD's own namespace alone.
     pub(super) fn is_of_mpd(self) -> bool {
         match self {
@@ -19,11 +19,11 @@ impl Text {
     }
 }
 
-impl Reader<'_> {
+impl DashReader<'_> {
     /// `raw` is the text of an element, from this byte on; `encoded`: in Base64.
-    pub(super) fn location(&mut self, kind: Text, raw: &str, from: usize, encoded: bool) {
+    pub(super) fn location(&mut self, kind: UriTextKind, raw: &str, from: usize, encoded: bool) {
         let left = self.found.left;
-        let purpose = if kind == Text::Beside { Purpose::Beside } else { Purpose::Manifest };
+        let purpose = if kind == UriTextKind::Beside { Purpose::Beside } else { Purpose::Manifest };
         let text = plain(raw);
         let text = text.trim();
         let within = from + (raw.len() - raw.trim_start().len());
@@ -44,12 +44,12 @@ impl Reader<'_> {
                 encode(&mut self.found, edits);
             }
         }
-        self.moves |= kind == Text::Manifest && self.found.left > left;
+        self.moves |= kind == UriTextKind::Manifest && self.found.left > left;
     }
 }
 
 /// The edits from this one on, as the text was.
-fn encode(found: &mut Found, from: usize) {
+fn encode(found: &mut ManifestEdits, from: usize) {
     for edit in found.edits.iter_mut().skip(from) {
         let with = STANDARD.encode(unescape(&edit.with).as_deref().unwrap_or(&edit.with));
         found.expansion.added += with.len().saturating_sub(edit.with.len());

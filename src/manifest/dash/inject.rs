@@ -8,10 +8,10 @@ use std::ops::Range;
 use quick_xml::escape::escape;
 use quick_xml::events::BytesStart;
 
-use super::super::{Cmcd, Edit};
+use super::super::{CmcdRequest, TextEdit};
 
 #[derive(Default)]
-pub(super) struct Inject {
+pub(super) struct CmcdInjection {
     /// Nothing is to be put in any more.
     done: bool,
     /// The service description that is open, if it has no parameters.
@@ -21,7 +21,7 @@ pub(super) struct Inject {
     root: bool,
 }
 
-impl Inject {
+impl CmcdInjection {
     pub(super) fn is_mpd(&self) -> bool {
         self.root
     }
@@ -48,15 +48,15 @@ impl Inject {
         start: &BytesStart<'_>,
         depth: usize,
         at: Range<usize>,
-        wanted: Option<&Cmcd<'_>>,
-    ) -> Option<Edit> {
+        wanted: Option<&CmcdRequest<'_>>,
+    ) -> Option<TextEdit> {
         match (depth, start.local_name().as_ref()) {
             (1, "ServiceDescription") if !self.done => {
                 let element = element(&self.prefix, wanted?);
                 self.done = true;
                 let name = start.name().0;
                 // Its attributes may have edits of their own.
-                Some(Edit { at: at.end.saturating_sub(2)..at.end, with: format!(">{element}</{name}>").into() })
+                Some(TextEdit { at: at.end.saturating_sub(2)..at.end, with: format!(">{element}</{name}>").into() })
             }
             (_, "ClientDataReporting" | "CMCDParameters") if self.filling => {
                 self.filling = false;
@@ -68,26 +68,26 @@ impl Inject {
     }
 
     /// `depth`: how many are open, the one that ends included.
-    pub(super) fn end(&mut self, depth: usize, before: usize, wanted: Option<&Cmcd<'_>>) -> Option<Edit> {
+    pub(super) fn end(&mut self, depth: usize, before: usize, wanted: Option<&CmcdRequest<'_>>) -> Option<TextEdit> {
         if depth != 2 || !std::mem::take(&mut self.filling) {
             return None;
         }
         self.done = true;
-        Some(Edit::insert(before, &element(&self.prefix, wanted?)))
+        Some(TextEdit::insert(before, &element(&self.prefix, wanted?)))
     }
 
     /// Before the first period, if nothing was there to fill.
-    pub(super) fn period(&mut self, before: usize, wanted: Option<&Cmcd<'_>>) -> Option<Edit> {
+    pub(super) fn period(&mut self, before: usize, wanted: Option<&CmcdRequest<'_>>) -> Option<TextEdit> {
         if std::mem::replace(&mut self.done, true) {
             return None;
         }
         let (p, element) = (&self.prefix, element(&self.prefix, wanted?));
-        Some(Edit::insert(before, &format!("<{p}ServiceDescription id=\"0\">{element}</{p}ServiceDescription>")))
+        Some(TextEdit::insert(before, &format!("<{p}ServiceDescription id=\"0\">{element}</{p}ServiceDescription>")))
     }
 }
 
 /// Version 1, which every dash.js that reads them takes.
-fn element(p: &str, cmcd: &Cmcd<'_>) -> String {
+fn element(p: &str, cmcd: &CmcdRequest<'_>) -> String {
     let (session, content) = (escape(cmcd.session), escape(cmcd.content));
     format!(
         "<{p}ClientDataReporting><{p}CMCDParameters schemeIdUri=\"urn:mpeg:dash:cta-5004:2023\" version=\"1\" \

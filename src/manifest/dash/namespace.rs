@@ -13,12 +13,12 @@ const MAX_DECLARED: usize = 64;
 /// The prefixes that are in force.
 #[derive(Default)]
 pub(super) struct Namespaces {
-    declared: Vec<Declared>,
+    declared: Vec<DeclaredPrefix>,
     /// Of the root, whatever that is.
     own: String,
 }
 
-struct Declared {
+struct DeclaredPrefix {
     /// Elements around the one that declares it.
     depth: usize,
     foreign: bool,
@@ -45,7 +45,7 @@ impl Namespaces {
         }
         for (prefix, namespace) in declared {
             let foreign = !namespace.is_empty() && !namespace.starts_with(MPD) && namespace != self.own;
-            self.declared.push(Declared { depth, foreign, prefix: prefix.to_owned() });
+            self.declared.push(DeclaredPrefix { depth, foreign, prefix: prefix.to_owned() });
         }
     }
 

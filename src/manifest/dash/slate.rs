@@ -13,7 +13,7 @@ use super::{position, time};
 
 /// How the programme's MPD counts time, and since when the slate plays; times since the epoch.
 #[derive(Clone, Copy, Debug)]
-pub struct Slate<'a> {
+pub struct DashSlate<'a> {
     pub now: Duration,
     /// The MPD that the player has seen.
     pub programme: &'a str,
@@ -21,7 +21,7 @@ pub struct Slate<'a> {
 }
 
 /// What the slate's MPD is taken apart into.
-struct Parts<'a> {
+struct MpdParts<'a> {
     duration: Duration,
     inner: &'a str,
     profiles: String,
@@ -29,9 +29,9 @@ struct Parts<'a> {
 
 /// The MPD that follows the programme's. `slate` is one with an end, its URIs in place. None: one of the two
 /// is not what it must be, a slate of one period with a duration and a programme that is live.
-pub fn insert(slate: &str, at: &Slate<'_>) -> Option<String> {
+pub fn insert(slate: &str, at: &DashSlate<'_>) -> Option<String> {
     let start = availability_start(at.programme)?;
-    let Parts { duration, inner, profiles } = parts(slate)?;
+    let MpdParts { duration, inner, profiles } = parts(slate)?;
     let begun = at.since.checked_sub(start)?;
     let round = (at.now.saturating_sub(at.since).as_secs_f64() / duration.as_secs_f64()) as u32;
     let mut text = format!(
@@ -79,7 +79,7 @@ fn availability_start(programme: &str) -> Option<Duration> {
 }
 
 /// The first period of a slate with an end.
-fn parts(slate: &str) -> Option<Parts<'_>> {
+fn parts(slate: &str) -> Option<MpdParts<'_>> {
     let mut xml = XmlReader::from_str(slate);
     let (mut depth, mut duration, mut from, mut profiles) = (0_usize, None, None, String::new());
     loop {
@@ -105,7 +105,7 @@ fn parts(slate: &str) -> Option<Parts<'_>> {
                 depth = depth.checked_sub(1)?;
                 if let (1, Some(from)) = (depth, from) {
                     let duration = duration.filter(|duration| *duration >= Duration::from_millis(500))?;
-                    return Some(Parts { duration, inner: slate.get(from..before)?, profiles });
+                    return Some(MpdParts { duration, inner: slate.get(from..before)?, profiles });
                 }
             }
             Event::DocType(_) | Event::Eof => return None,
@@ -151,7 +151,7 @@ mod tests {
         let programme = "<?xml version=\"1.0\"?><!-- x --><MPD type=\"dynamic\" \
             availabilityStartTime=\"2026-01-01T00:00:00Z\"><Period/></MPD>";
         let start = Duration::from_secs(1_767_225_600);
-        let at = |now: u64| Slate {
+        let at = |now: u64| DashSlate {
             now: start + Duration::from_secs(now),
             programme,
             since: start + Duration::from_secs(100),
@@ -162,7 +162,7 @@ mod tests {
         let later = insert(SLATE, &at(118)).unwrap();
         let starts: Vec<_> = later.split("start=\"PT").skip(1).map(|rest| rest.split('S').next().unwrap()).collect();
         assert_eq!(starts, ["108.000", "116.000", "124.000"]);
-        assert!(insert(SLATE, &Slate { programme: "<MPD/>", ..at(1) }).is_none());
+        assert!(insert(SLATE, &DashSlate { programme: "<MPD/>", ..at(1) }).is_none());
         assert!(insert("<MPD><Period/></MPD>", &at(101)).is_none());
     }
 

@@ -1,6 +1,6 @@
 //! Every element and attribute of an MPD that carries a URI (`docs/media.md` gives the reasons).
 
-use super::Text;
+use super::UriTextKind;
 
 /// What an attribute's URI is, and so what becomes of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,7 +24,7 @@ pub(in super::super) enum UriKind {
     Template,
 }
 
-pub(in super::super) struct UriAttribute {
+pub(in super::super) struct DashUriAttribute {
     /// Empty: any.
     pub(in super::super) element: &'static str,
     pub(in super::super) kind: UriKind,
@@ -33,15 +33,15 @@ pub(in super::super) struct UriAttribute {
     pub(in super::super) scheme: &'static str,
 }
 
-const fn row(element: &'static str, name: &'static str, kind: UriKind) -> UriAttribute {
-    UriAttribute { element, kind, name, scheme: "" }
+const fn row(element: &'static str, name: &'static str, kind: UriKind) -> DashUriAttribute {
+    DashUriAttribute { element, kind, name, scheme: "" }
 }
 
-const fn of_scheme(element: &'static str, scheme: &'static str, name: &'static str, kind: UriKind) -> UriAttribute {
-    UriAttribute { element, kind, name, scheme }
+const fn of_scheme(element: &'static str, scheme: &'static str, name: &'static str, kind: UriKind) -> DashUriAttribute {
+    DashUriAttribute { element, kind, name, scheme }
 }
 
-pub(in super::super) const URI_ATTRIBUTES: [UriAttribute; 34] = [
+pub(in super::super) const URI_ATTRIBUTES: [DashUriAttribute; 34] = [
     row("AdaptationSet", "initializationPrincipal", UriKind::Segment),
     row("BitstreamSwitching", "sourceURL", UriKind::SegmentOfList),
     row("Channel", "endpoint", UriKind::Beside),
@@ -87,22 +87,22 @@ pub(super) const UPDATE_SCHEME: &str = "urn:mpeg:dash:event:2012";
 pub(super) const UPDATES_WITH_TEXT: [&str; 2] = ["2", "3"];
 
 /// Elements whose own text is a URI.
-pub(in super::super) const URI_TEXTS: [(&str, Text); 8] = [
-    ("Authzurl", Text::Beside),
-    ("BaseURL", Text::Base),
-    ("Certurl", Text::Beside),
-    ("ContentSteering", Text::Steering),
-    ("ImportedMPD", Text::Manifest),
-    ("Laurl", Text::License),
-    ("Location", Text::Manifest),
-    ("PatchLocation", Text::Patch),
+pub(in super::super) const URI_TEXTS: [(&str, UriTextKind); 8] = [
+    ("Authzurl", UriTextKind::Beside),
+    ("BaseURL", UriTextKind::Base),
+    ("Certurl", UriTextKind::Beside),
+    ("ContentSteering", UriTextKind::Steering),
+    ("ImportedMPD", UriTextKind::Manifest),
+    ("Laurl", UriTextKind::License),
+    ("Location", UriTextKind::Manifest),
+    ("PatchLocation", UriTextKind::Patch),
 ];
 
 /// What the texts of a stream's events are, if they are URLs.
-pub(super) fn events(scheme: &str) -> Option<Text> {
+pub(super) fn events(scheme: &str) -> Option<UriTextKind> {
     match scheme {
-        _ if scheme.starts_with(CALLBACK_SCHEME) => Some(Text::Beside),
-        _ if scheme.starts_with(INSERTION_SCHEME) => Some(Text::Manifest),
+        _ if scheme.starts_with(CALLBACK_SCHEME) => Some(UriTextKind::Beside),
+        _ if scheme.starts_with(INSERTION_SCHEME) => Some(UriTextKind::Manifest),
         _ => None,
     }
 }
@@ -112,11 +112,11 @@ fn is(known: &str, name: &str) -> bool {
     known == name || (known.ends_with("url") && known.eq_ignore_ascii_case(name))
 }
 
-pub(super) fn uri_text(element: &str) -> Option<Text> {
+pub(super) fn uri_text(element: &str) -> Option<UriTextKind> {
     URI_TEXTS.iter().find(|(known, _)| is(known, element)).map(|(_, text)| *text)
 }
 
 /// The rows of an element's attributes, but for those of any element.
-pub(super) fn rows(element: &str) -> impl Iterator<Item = &'static UriAttribute> + Clone + use<'_> {
+pub(super) fn rows(element: &str) -> impl Iterator<Item = &'static DashUriAttribute> + Clone + use<'_> {
     URI_ATTRIBUTES.iter().filter(move |row| is(row.element, element))
 }

@@ -6,7 +6,7 @@ use quick_xml::Reader as XmlReader;
 use quick_xml::escape::unescape;
 use quick_xml::events::{BytesStart, Event};
 
-use super::Unfit;
+use super::UnfitManifest;
 
 /// Longer texts are no URLs that anybody serves.
 const LONGEST_TEXT: usize = 16 * 1024;
@@ -75,7 +75,7 @@ pub(super) fn has_elements(raw: &str) -> bool {
 }
 
 /// A longer one would be read as nothing, and lead past the route; data that stand in a URI lead nowhere.
-pub(super) fn readable(raw: &str) -> Result<(), Unfit> {
+pub(super) fn readable(raw: &str) -> Result<(), UnfitManifest> {
     let fits = raw.len() <= LONGEST_TEXT || raw.trim_start().starts_with("data:");
-    if fits { Ok(()) } else { Err(Unfit::Grows) }
+    if fits { Ok(()) } else { Err(UnfitManifest::Grows) }
 }

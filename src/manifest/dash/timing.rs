@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use quick_xml::events::BytesStart;
 
-use super::super::playhead::{Collect, Playheads, Template};
-use super::super::uri::Base;
+use super::super::playhead::{NumberedSegments, Playheads, StartCollector};
+use super::super::uri::UriBase;
 use super::text::{attributes, value};
 use super::time;
 
 #[derive(Default)]
-pub(super) struct Timing {
-    collect: Collect,
+pub(super) struct SegmentTiming {
+    collect: StartCollector,
     end_ms: Option<u64>,
     live: bool,
     /// How often it is loaded again. Zero stands for whenever the media say so, which may be never.
@@ -20,12 +20,12 @@ pub(super) struct Timing {
     period_end_ms: u64,
     period_ms: u64,
     /// The template that is open, and how many elements are around it.
-    template: Option<(usize, Template)>,
+    template: Option<(usize, NumberedSegments)>,
 }
 
-impl Timing {
+impl SegmentTiming {
     /// `depth`: how many elements are around it. `base`: where its relative URIs begin.
-    pub(super) fn element<'a>(&mut self, start: &BytesStart<'_>, depth: usize, base: impl FnOnce() -> Base<'a>) {
+    pub(super) fn element<'a>(&mut self, start: &BytesStart<'_>, depth: usize, base: impl FnOnce() -> UriBase<'a>) {
         match start.local_name().as_ref() {
             "MPD" => {
                 self.live = value(start, "type").as_deref() == Some("dynamic");
@@ -43,7 +43,7 @@ impl Timing {
         }
     }
 
-    fn template<'a>(&mut self, start: &BytesStart<'_>, depth: usize, base: impl FnOnce() -> Base<'a>) {
+    fn template<'a>(&mut self, start: &BytesStart<'_>, depth: usize, base: impl FnOnce() -> UriBase<'a>) {
         let Some(media) = value(start, "media").filter(|_| !self.live && !self.collect.is_full_of_templates()) else {
             return;
         };
@@ -57,7 +57,7 @@ impl Timing {
             let path = base().resolve_any(&media).path;
             let path = path.split('?').next().unwrap_or_default().to_owned();
             let (offset, runs) = (self.period_ms, Vec::new());
-            self.template = Some((depth, Template { duration, first, offset, origin, path, runs, timescale }));
+            self.template = Some((depth, NumberedSegments { duration, first, offset, origin, path, runs, timescale }));
         }
     }
 

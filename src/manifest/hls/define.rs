@@ -5,16 +5,16 @@
 
 use std::borrow::Cow;
 
-use super::Reader;
+use super::HlsReader;
 use super::attributes::attributes;
 use super::variables::query_value;
-use crate::manifest::{MAX_EXPANDED_URI_BYTES, Purpose, Unfit};
+use crate::manifest::{MAX_EXPANDED_URI_BYTES, Purpose, UnfitManifest};
 
 /// Variables that one playlist may define. One that was not followed could lead past the route unseen.
 const MAX_VARIABLES: usize = 64;
 
-impl<'a> Reader<'a> {
-    pub(super) fn define(&mut self, value: &'a str) -> Result<(), Unfit> {
+impl<'a> HlsReader<'a> {
+    pub(super) fn define(&mut self, value: &'a str) -> Result<(), UnfitManifest> {
         let find = |name| attributes(value).find(|(key, _)| *key == name).map(|(_, value)| value);
         let known = match (find("NAME"), find("VALUE"), find("QUERYPARAM"), find("IMPORT")) {
             (Some(name), Some(value), ..) => Some((name, Cow::Borrowed(value))),
@@ -24,7 +24,7 @@ impl<'a> Reader<'a> {
         };
         let Some((name, value)) = known else { return Ok(()) };
         if self.variables.len() == MAX_VARIABLES {
-            return Err(Unfit::Many);
+            return Err(UnfitManifest::Many);
         }
         self.variables.push((name, value));
         self.places.forget();
@@ -37,13 +37,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Only the player knows where it leads.
-    pub(super) fn unknown(&mut self, purpose: Purpose) -> Result<(), Unfit> {
+    pub(super) fn unknown(&mut self, purpose: Purpose) -> Result<(), UnfitManifest> {
         // Its tag is taken off.
         if purpose == Purpose::Steering {
             return Ok(());
         }
         if self.plan.strict {
-            return Err(Unfit::Variable);
+            return Err(UnfitManifest::Variable);
         }
         self.found.left += 1;
         self.found.facts.elsewhere |= matches!(purpose, Purpose::Manifest | Purpose::Segment);

@@ -15,7 +15,7 @@ const WINDOW: u64 = 6;
 
 /// Where a playlist that a player has seen ended.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Tail {
+pub struct PlaylistTail {
     /// Discontinuities up to its end.
     pub discontinuity: u64,
     /// Number of the segment to come.
@@ -24,7 +24,7 @@ pub struct Tail {
 }
 
 #[derive(Default)]
-struct Piece<'a> {
+struct SlateSegment<'a> {
     /// Lines but the URI and the byte range.
     lines: Vec<&'a str>,
     ms: u64,
@@ -34,17 +34,17 @@ struct Piece<'a> {
 }
 
 #[derive(Default)]
-struct Slate<'a> {
+struct HlsSlate<'a> {
     /// Key and map: those of the first segment serve all.
     head: Vec<&'a str>,
-    pieces: Vec<Piece<'a>>,
+    pieces: Vec<SlateSegment<'a>>,
     target_s: u64,
     total_ms: u64,
 }
 
 /// The playlist that follows `tail`, so long after the slate began. `slate` is a media playlist with an end, its
 /// URIs in place. None: it has no segments, or what is repeated with each of its rounds is out of all proportion.
-pub fn continued(slate: &str, tail: &Tail, elapsed: Duration) -> Option<String> {
+pub fn continued(slate: &str, tail: &PlaylistTail, elapsed: Duration) -> Option<String> {
     let most = slate.len().saturating_mul(2).saturating_add(MAX_EXTRA_OUTPUT_BYTES);
     let slate = parse(slate);
     if slate.total_ms == 0 {
@@ -92,7 +92,7 @@ pub fn rendition(text: &str, audio: bool) -> Option<&str> {
     variant
 }
 
-impl Slate<'_> {
+impl HlsSlate<'_> {
     /// Which segment plays then, counted on over the rounds.
     fn index(&self, elapsed: u64) -> u64 {
         let (round, mut left) = (elapsed / self.total_ms, elapsed % self.total_ms);
@@ -121,8 +121,8 @@ impl Slate<'_> {
     }
 }
 
-fn parse(text: &str) -> Slate<'_> {
-    let (mut slate, mut piece, mut after) = (Slate::default(), Piece::default(), 0_u64);
+fn parse(text: &str) -> HlsSlate<'_> {
+    let (mut slate, mut piece, mut after) = (HlsSlate::default(), SlateSegment::default(), 0_u64);
     let mut clear = true;
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (tag, value) = line.split_once(':').unwrap_or((line, ""));
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_slate_follows_the_programme_without_a_gap_in_its_numbers() {
-        let tail = Tail { discontinuity: 4, next: 100, target_s: 6 };
+        let tail = PlaylistTail { discontinuity: 4, next: 100, target_s: 6 };
         let (mut seen, mut discontinuities) = (Vec::<(u64, String)>::new(), Vec::new());
         for seconds in 0..40 {
             let text = continued(SLATE, &tail, Duration::from_secs(seconds)).unwrap();
@@ -211,9 +211,9 @@ mod tests {
 
     #[test]
     fn the_programmes_key_and_map_do_not_reach_the_slate() {
-        let text = continued(SLATE, &Tail::default(), Duration::ZERO).unwrap();
+        let text = continued(SLATE, &PlaylistTail::default(), Duration::ZERO).unwrap();
         let (_, behind) = text.split_once("#EXT-X-DISCONTINUITY\n").unwrap();
         assert!(behind.starts_with("#EXT-X-KEY:METHOD=NONE\n#EXT-X-MAP:URI=\"/i.mp4\""), "{text}");
-        assert_eq!(continued("#EXTM3U\n", &Tail::default(), Duration::ZERO), None);
+        assert_eq!(continued("#EXTM3U\n", &PlaylistTail::default(), Duration::ZERO), None);
     }
 }

@@ -4,24 +4,24 @@ use super::super::Purpose;
 use super::super::places::UriUsage;
 
 /// One attribute that is a URI.
-pub(in super::super) struct UriAttribute {
+pub(in super::super) struct HlsUriAttribute {
     /// Empty: the tag's whole value.
     pub(in super::super) name: &'static str,
     pub(in super::super) tag: &'static str,
     pub(in super::super) usage: UriUsage,
 }
 
-impl UriAttribute {
+impl HlsUriAttribute {
     pub(in super::super) fn is_document(&self) -> bool {
         matches!(self.usage.purpose, Purpose::Assets | Purpose::Manifest)
     }
 }
 
-const fn row(tag: &'static str, name: &'static str, purpose: Purpose, absolute: bool) -> UriAttribute {
-    UriAttribute { name, tag, usage: UriUsage { absolute, purpose } }
+const fn row(tag: &'static str, name: &'static str, purpose: Purpose, absolute: bool) -> HlsUriAttribute {
+    HlsUriAttribute { name, tag, usage: UriUsage { absolute, purpose } }
 }
 
-pub(in super::super) const URI_ATTRIBUTES: [UriAttribute; 14] = [
+pub(in super::super) const URI_ATTRIBUTES: [HlsUriAttribute; 14] = [
     row("#EXT-X-CONTENT-STEERING", "SERVER-URI", Purpose::Steering, false),
     row("#EXT-X-DATERANGE", "X-ASSET-LIST", Purpose::Assets, true),
     row("#EXT-X-DATERANGE", "X-ASSET-URI", Purpose::Manifest, true),
@@ -42,4 +42,4 @@ pub(in super::super) const URI_ATTRIBUTES: [UriAttribute; 14] = [
 pub(in super::super) const ANNOUNCING_TAGS: [&str; 2] = ["#EXT-X-PREFETCH", "#EXT-X-PRELOAD-HINT"];
 
 /// Of tags that nobody here knows: `URI` means one everywhere.
-pub(in super::super) const UNKNOWN_TAG: UriAttribute = row("", "URI", Purpose::Data, false);
+pub(in super::super) const UNKNOWN_TAG: HlsUriAttribute = row("", "URI", Purpose::Data, false);

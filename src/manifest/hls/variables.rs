@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use super::super::{MAX_EXPANDED_URI_BYTES, Unfit};
+use super::super::{MAX_EXPANDED_URI_BYTES, UnfitManifest};
 
 /// What `QUERYPARAM` of this name is: percent-decoded, from the URI of the playlist.
 pub(super) fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
@@ -23,7 +23,7 @@ pub(in super::super) fn has_variable(text: &str) -> bool {
 
 /// With the variables that are known; others stay. A variable of a megabyte may stand in a URI a
 /// thousand times.
-pub(super) fn substituted<'a>(variables: &[(&str, Cow<'_, str>)], uri: &'a str) -> Result<Cow<'a, str>, Unfit> {
+pub(super) fn substituted<'a>(variables: &[(&str, Cow<'_, str>)], uri: &'a str) -> Result<Cow<'a, str>, UnfitManifest> {
     if variables.is_empty() || !uri.contains("{$") {
         return Ok(Cow::Borrowed(uri));
     }
@@ -31,7 +31,7 @@ pub(super) fn substituted<'a>(variables: &[(&str, Cow<'_, str>)], uri: &'a str) 
     let mut left = uri;
     while let Some((before, rest)) = left.split_once('{') {
         if whole.len() > MAX_EXPANDED_URI_BYTES {
-            return Err(Unfit::Grows);
+            return Err(UnfitManifest::Grows);
         }
         whole.push_str(before);
         left = rest;
@@ -45,12 +45,12 @@ pub(super) fn substituted<'a>(variables: &[(&str, Cow<'_, str>)], uri: &'a str) 
         };
         match variables.iter().find(|(known, _)| *known == name) {
             // Longer ones are found out about before they are copied.
-            Some((_, value)) if value.len() > MAX_EXPANDED_URI_BYTES => return Err(Unfit::Grows),
+            Some((_, value)) if value.len() > MAX_EXPANDED_URI_BYTES => return Err(UnfitManifest::Grows),
             Some((_, value)) => whole.push_str(value),
             None => whole.extend(["{$", name, "}"]),
         }
         left = after;
     }
     whole.push_str(left);
-    if whole.len() > MAX_EXPANDED_URI_BYTES { Err(Unfit::Grows) } else { Ok(Cow::Owned(whole)) }
+    if whole.len() > MAX_EXPANDED_URI_BYTES { Err(UnfitManifest::Grows) } else { Ok(Cow::Owned(whole)) }
 }

@@ -2,16 +2,16 @@
 
 use proptest::prelude::*;
 
-use super::super::uri::Base;
+use super::super::uri::UriBase;
 use super::{OWN, SITE, bind, edited, plan};
-use crate::manifest::{Absolute, Format, LARGEST, Plan, Purpose, read};
+use crate::manifest::{AbsoluteUri, EditPlan, LARGEST, ManifestFormat, Purpose, read};
 
 /// What a player is given for a URI of its own server and of another one.
 fn ours(path: &str) -> String {
     format!("{SITE}{OWN}~h/{path}")
 }
 
-fn listed(to: &Absolute<'_>, purpose: Purpose) -> Option<String> {
+fn listed(to: &AbsoluteUri<'_>, purpose: Purpose) -> Option<String> {
     bind(to, purpose).filter(|_| !to.authority.contains("foreign"))
 }
 
@@ -23,22 +23,22 @@ fn what_a_format_wants_absolute_is_absolute() {
         ("/b/m.m3u8?x=1", ours("cdn.examples/b/m.m3u8?x=1")),
         ("b/m.m3u8", "b/m.m3u8".to_owned()),
     ] {
-        assert_eq!(edited(Format::Hls, &line(uri), &plan()), line(&bound));
-        assert_eq!(edited(Format::Hls, &line(&bound), &plan()), line(&bound), "it is in place");
+        assert_eq!(edited(ManifestFormat::Hls, &line(uri), &plan()), line(&bound));
+        assert_eq!(edited(ManifestFormat::Hls, &line(&bound), &plan()), line(&bound), "it is in place");
     }
     let remote = |uri: &str| format!("<MPD><Period xlink:href=\"{uri}\"/></MPD>");
     for uri in ["http://cdn.example/x/first.xml", "//cdn.example/x/first.xml", "/x/first.xml"] {
         let scheme = if uri.starts_with("http:") { "" } else { "s" };
         assert_eq!(
-            edited(Format::Dash, &remote(uri), &plan()),
+            edited(ManifestFormat::Dash, &remote(uri), &plan()),
             remote(&ours(&format!("cdn.example{scheme}/x/first.xml")))
         );
     }
     let text = "<MPD><Location>/x/main.mpd</Location><Period/></MPD>";
     let bound = format!("<MPD><Location>{}</Location><Period/></MPD>", ours("cdn.examples/x/main.mpd"));
-    assert_eq!(edited(Format::Dash, text, &plan()), bound);
+    assert_eq!(edited(ManifestFormat::Dash, text, &plan()), bound);
     // Without a host by which the player reached us there is none to write.
-    let nameless = edited(Format::Hls, &line("/b/m.m3u8"), &Plan { site: None, ..plan() });
+    let nameless = edited(ManifestFormat::Hls, &line("/b/m.m3u8"), &EditPlan { site: None, ..plan() });
     assert_eq!(nameless, line("/media/~p/0123/~h/cdn.examples/b/m.m3u8"));
 }
 
@@ -49,13 +49,13 @@ fn each_uri_of_a_line_is_bound_in_whatever_order_they_stand() {
     let (uri, list) = (("X-ASSET-URI=\"/a\"", "/a"), ("X-ASSET-LIST=\"/b\"", "/b"));
     let bound = |(attribute, path): (&str, &str)| attribute.replace(path, &ours(&format!("cdn.examples{path}")));
     for (first, second) in [(uri, list), (list, uri)] {
-        let text = edited(Format::Hls, &both(first.0, second.0), &plan());
+        let text = edited(ManifestFormat::Hls, &both(first.0, second.0), &plan());
         assert_eq!(text, both(&bound(first), &bound(second)));
     }
     // An element that is filled with what is to be reported may lead elsewhere itself.
-    let cmcd = crate::manifest::Cmcd { content: "c", session: "s" };
+    let cmcd = crate::manifest::CmcdRequest { content: "c", session: "s" };
     let text = "<MPD><ServiceDescription xlink:href=\"/r.xml\"/><Period/></MPD>";
-    let text = edited(Format::Dash, text, &Plan { cmcd: Some(&cmcd), ..plan() });
+    let text = edited(ManifestFormat::Dash, text, &EditPlan { cmcd: Some(&cmcd), ..plan() });
     let head = format!("<MPD><ServiceDescription xlink:href=\"{}\"><Client", ours("cdn.examples/r.xml"));
     assert!(text.starts_with(&head) && text.ends_with("</ServiceDescription><Period/></MPD>"), "{text}");
 }
@@ -63,7 +63,7 @@ fn each_uri_of_a_line_is_bound_in_whatever_order_they_stand() {
 /// A player goes over to the second one when the first one fails, and reaches another server by it.
 #[test]
 fn a_relative_uri_below_alternatives_follows_the_one_that_its_player_chooses() {
-    let all = Plan { all: true, ..plan() };
+    let all = EditPlan { all: true, ..plan() };
     let (one, other) = ("<BaseURL>https://a.example/</BaseURL>", "<BaseURL>https://b.example/</BaseURL>");
     let bound = |host: &str| format!("<BaseURL>/media/~p/0123/~h/{host}.examples/</BaseURL>");
     let both = bound("a") + &bound("b");
@@ -77,15 +77,15 @@ fn a_relative_uri_below_alternatives_follows_the_one_that_its_player_chooses() {
         // An absolute one within them is bound itself.
         (format!("<Period>{one}{template}</Period>"), format!("<Period>{}{template}</Period>", bound("a"))),
     ] {
-        let edited = edited(Format::Dash, &format!("<MPD>{one}{other}{rest}</MPD>"), &all);
+        let edited = edited(ManifestFormat::Dash, &format!("<MPD>{one}{other}{rest}</MPD>"), &all);
         assert_eq!(edited, format!("<MPD>{both}{expected}</MPD>"), "{rest}");
     }
     // What comes before its bases as well.
     let text = format!("<MPD><Period>{template}{one}{other}</Period></MPD>");
-    assert_eq!(edited(Format::Dash, &text, &all), format!("<MPD><Period>{template}{both}</Period></MPD>"));
+    assert_eq!(edited(ManifestFormat::Dash, &text, &all), format!("<MPD><Period>{template}{both}</Period></MPD>"));
     // Below one base it is bound, for players that do not follow the redirect.
     let text = format!("<MPD>{one}<Period>{template}</Period></MPD>");
-    assert!(edited(Format::Dash, &text, &all).contains("media=\"/media/~p/0123/~h/a.examples/v/$Number$\""));
+    assert!(edited(ManifestFormat::Dash, &text, &all).contains("media=\"/media/~p/0123/~h/a.examples/v/$Number$\""));
 }
 
 #[test]
@@ -157,10 +157,10 @@ fn nothing_of_ours_is_rooted_below_a_base_that_leads_elsewhere() {
         ),
     ] {
         let (text, expected) = (format!("<MPD>{text}</MPD>"), format!("<MPD>{expected}</MPD>"));
-        let plan = Plan { bind: &listed, ..plan() };
-        assert_eq!(edited(Format::Dash, &text, &plan), expected, "{text}");
-        assert_eq!(edited(Format::Dash, &expected, &plan), expected, "edited twice: {text}");
-        assert_eq!(read(Format::Dash, text.as_bytes(), &plan, LARGEST).unwrap().left, left, "{text}");
+        let plan = EditPlan { bind: &listed, ..plan() };
+        assert_eq!(edited(ManifestFormat::Dash, &text, &plan), expected, "{text}");
+        assert_eq!(edited(ManifestFormat::Dash, &expected, &plan), expected, "edited twice: {text}");
+        assert_eq!(read(ManifestFormat::Dash, text.as_bytes(), &plan, LARGEST).unwrap().left, left, "{text}");
     }
 }
 
@@ -195,7 +195,7 @@ fn asked(levels: &[Vec<String>], uri: &str) -> Vec<String> {
 }
 
 fn resolve((authority, path, tls): &(String, String, bool), uri: &str) -> (String, String, bool) {
-    let to = Base { authority, path, root: "/", tls: *tls }.resolve_any(uri);
+    let to = UriBase { authority, path, root: "/", tls: *tls }.resolve_any(uri);
     (to.authority.to_string(), to.path, to.tls)
 }
 
@@ -210,7 +210,7 @@ proptest! {
         let inner = format!("<AdaptationSet>{}</AdaptationSet>", element(set, &inner, first));
         let inner = format!("<Period>{}</Period>", element(period, &inner, first));
         let text = format!("<MPD>{}</MPD>", element(mpd, &inner, first));
-        let edited = edited(Format::Dash, &text, &Plan { all, bind: &listed, ..plan() });
+        let edited = edited(ManifestFormat::Dash, &text, &EditPlan { all, bind: &listed, ..plan() });
         let values = |mark: &str, end: char| -> Vec<String> {
             edited.split(mark).skip(1).map(|rest| rest.split(end).next().unwrap().to_owned()).collect()
         };

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::super::dash::Text;
+use super::super::dash::UriTextKind;
 use super::super::dash::table::{self as dash, UriKind};
 use super::super::hls::table as hls;
 use super::uris::marked;
 use super::{OWN, SITE, edited, plan};
-use crate::manifest::{Format, LARGEST, Plan, Purpose, read};
+use crate::manifest::{EditPlan, LARGEST, ManifestFormat, Purpose, read};
 
 const PAGE: &str = include_str!("../../../docs/media.md");
 
@@ -58,12 +58,12 @@ fn dash_rows() -> BTreeSet<Row> {
     });
     let texts = dash::URI_TEXTS.iter().map(|(element, text)| {
         let becomes = match text {
-            Text::Base => "bound",
-            Text::Beside => "beside",
-            Text::License => BY_LICENSE_ROUTE,
-            Text::Manifest => "bound, absolute",
-            Text::Patch => "removed",
-            Text::Steering => STEERED_DASH,
+            UriTextKind::Base => "bound",
+            UriTextKind::Beside => "beside",
+            UriTextKind::License => BY_LICENSE_ROUTE,
+            UriTextKind::Manifest => "bound, absolute",
+            UriTextKind::Patch => "removed",
+            UriTextKind::Steering => STEERED_DASH,
         };
         row(element, "", "", becomes)
     });
@@ -158,8 +158,8 @@ fn outcome(becomes: &str, purpose: &str, uri: &str) -> Option<Outcome> {
 const URIS: [&str; 4] =
     ["https://b.example/x/y?z=1", "/x/y?z=1", "https://foreign.test/x/y", "https://cdn.example/x/y?z=1"];
 
-fn treated(format: Format, row: &Row, purpose: &str, text: impl Fn(&str) -> String, gone: &str) {
-    let plan = Plan { bind: &marked, license: Some("https://proxy.test/license"), ..plan() };
+fn treated(format: ManifestFormat, row: &Row, purpose: &str, text: impl Fn(&str) -> String, gone: &str) {
+    let plan = EditPlan { bind: &marked, license: Some("https://proxy.test/license"), ..plan() };
     for uri in URIS {
         let (input, (expected, left)) = (
             text(uri),
@@ -183,7 +183,7 @@ fn each_tag_and_attribute_of_the_table_becomes_what_the_page_says() {
             name => format!("ID=\"1\",{name}=\"{uri}\",TYPE=AUDIO"),
         };
         let text = |uri: &str| format!("#EXTM3U\n{}:{}\n#EXTINF:4,\n1.ts\n", row.holder, value(uri));
-        treated(Format::Hls, &row, purpose, text, "#EXTM3U\n#\n#EXTINF:4,\n1.ts\n");
+        treated(ManifestFormat::Hls, &row, purpose, text, "#EXTM3U\n#\n#EXTINF:4,\n1.ts\n");
     }
 }
 
@@ -201,11 +201,11 @@ fn each_element_and_attribute_of_the_table_becomes_what_the_page_says() {
             })
         };
         let gone = if name.is_empty() { String::new() } else { format!("<{element}{scheme} />") };
-        treated(Format::Dash, &row, purpose, text, &whole(&gone));
+        treated(ManifestFormat::Dash, &row, purpose, text, &whole(&gone));
         // Of another kind it is no URI.
         if !row.scheme.is_empty() {
             let other = text("/x/y").replace(&row.scheme, "urn:example:");
-            assert_eq!(edited(Format::Dash, &other, &Plan { bind: &marked, ..plan() }), other, "{row:?}");
+            assert_eq!(edited(ManifestFormat::Dash, &other, &EditPlan { bind: &marked, ..plan() }), other, "{row:?}");
         }
     }
 }
@@ -213,7 +213,7 @@ fn each_element_and_attribute_of_the_table_becomes_what_the_page_says() {
 /// A key of a whole presentation is fetched before the first playlist of its variants.
 #[test]
 fn a_session_key_is_bound_and_what_is_no_address_stays() {
-    let plan = Plan { bind: &marked, ..plan() };
+    let plan = EditPlan { bind: &marked, ..plan() };
     for tag in ["#EXT-X-SESSION-KEY", "#EXT-X-KEY"] {
         for (uri, becomes) in [
             ("http://b.example/k?x=1", format!("{OWN}~h/b.example/k?x=1")),
@@ -225,7 +225,7 @@ fn a_session_key_is_bound_and_what_is_no_address_stays() {
             ("urn:uuid:0", "urn:uuid:0".to_owned()),
         ] {
             let text = |uri: &str| format!("#EXTM3U\n{tag}:METHOD=SAMPLE-AES,URI=\"{uri}\",KEYFORMAT=\"identity\"\n");
-            assert_eq!(edited(Format::Hls, &text(uri), &plan), text(&becomes), "{tag}");
+            assert_eq!(edited(ManifestFormat::Hls, &text(uri), &plan), text(&becomes), "{tag}");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Every tag, element and attribute that carries a URI.
 
 use super::{OWN, SITE, bind, edited, plan};
-use crate::manifest::{Absolute, Format, LARGEST, Plan, Purpose, read};
+use crate::manifest::{AbsoluteUri, EditPlan, LARGEST, ManifestFormat, Purpose, read};
 
 /// Where a URI leads, with what it is for.
-pub(super) fn marked(to: &Absolute<'_>, purpose: Purpose) -> Option<String> {
+pub(super) fn marked(to: &AbsoluteUri<'_>, purpose: Purpose) -> Option<String> {
     let mark = match purpose {
         Purpose::Assets => "~a",
         Purpose::Part => "~x",
@@ -35,14 +35,18 @@ fn every_tag_with_a_uri_keeps_to_the_route() {
                 .replace("URI\"", &format!("{own}{mark}/cdn.examples{path}\""))
                 .replace("H:URI", &format!("H:{own}{mark}/cdn.examples{path}"));
             let input = text.replace("URI\"", &format!("{uri}\"")).replace("H:URI", &format!("H:{uri}"));
-            assert_eq!(edited(Format::Hls, &input, &Plan { bind: &marked, ..plan() }), bound);
+            assert_eq!(edited(ManifestFormat::Hls, &input, &EditPlan { bind: &marked, ..plan() }), bound);
         }
         let foreign = text.replace("URI\"", "https://foreign.test/x\"").replace("H:URI", "H:https://foreign.test/x");
-        let plan = Plan { bind: &marked, ..plan() };
-        assert_eq!(read(Format::Hls, foreign.as_bytes(), &plan, LARGEST).unwrap().left, 1, "{line}");
+        let plan = EditPlan { bind: &marked, ..plan() };
+        assert_eq!(read(ManifestFormat::Hls, foreign.as_bytes(), &plan, LARGEST).unwrap().left, 1, "{line}");
     }
     // A list is edited even where it would bind by itself.
-    let list = edited(Format::Hls, "#EXTM3U\n#EXT-X-DATERANGE:X-ASSET-LIST=\"l\"\n", &Plan { bind: &marked, ..plan() });
+    let list = edited(
+        ManifestFormat::Hls,
+        "#EXTM3U\n#EXT-X-DATERANGE:X-ASSET-LIST=\"l\"\n",
+        &EditPlan { bind: &marked, ..plan() },
+    );
     assert_eq!(list, format!("#EXTM3U\n#EXT-X-DATERANGE:X-ASSET-LIST=\"{site}~a/cdn.examples/vod/show/l\"\n"));
 }
 
@@ -54,7 +58,7 @@ fn variables_of_the_query_are_filled_in_before_a_uri_is_bound() {
         ("1.ts?t={$t}", "1.ts?t={$t}".to_owned()),
         ("{$unknown}/1.ts", "{$unknown}/1.ts".to_owned()),
     ] {
-        assert_eq!(edited(Format::Hls, &text(uri), &plan()), text(&bound));
+        assert_eq!(edited(ManifestFormat::Hls, &text(uri), &plan()), text(&bound));
     }
 }
 
@@ -83,14 +87,18 @@ fn every_element_with_a_uri_keeps_to_the_route() {
             let bound = text.replace("URI\"", &format!("{own}{mark}/{host}.examples/x/y\""));
             let bound = bound.replace(">URI<", &format!(">{own}{mark}/{host}.examples/x/y<"));
             let input = text.replace("URI\"", &format!("{uri}\"")).replace(">URI<", &format!(">{uri}<"));
-            assert_eq!(edited(Format::Dash, &input, &Plan { bind: &marked, ..plan() }), bound);
+            assert_eq!(edited(ManifestFormat::Dash, &input, &EditPlan { bind: &marked, ..plan() }), bound);
         }
     }
     // A part is edited even where it would bind by itself, and a property of another kind is no URI.
-    let part = edited(Format::Dash, "<MPD><Period xlink:href=\"p.xml\"/></MPD>", &Plan { bind: &marked, ..plan() });
+    let part = edited(
+        ManifestFormat::Dash,
+        "<MPD><Period xlink:href=\"p.xml\"/></MPD>",
+        &EditPlan { bind: &marked, ..plan() },
+    );
     assert_eq!(part, format!("<MPD><Period xlink:href=\"{site}~x/cdn.examples/vod/show/p.xml\"/></MPD>"));
     let other = "<MPD><SupplementalProperty schemeIdUri=\"urn:x:y\" value=\"/x\"/><Period/></MPD>";
-    assert_eq!(edited(Format::Dash, other, &plan()), other);
+    assert_eq!(edited(ManifestFormat::Dash, other, &plan()), other);
 }
 
 /// What only reports or tells the time leads nowhere; but a path would be asked of us, and is.
@@ -117,29 +125,37 @@ fn what_stands_beside_the_media_keeps_its_server() {
             ("/a?b=1&amp;c", at("/a?b=1&amp;c")),
             ("a", "a".to_owned()),
         ] {
-            let plan = Plan { bind: &marked, ..plan() };
-            let edited = edited(Format::Dash, &text(uri), &plan);
+            let plan = EditPlan { bind: &marked, ..plan() };
+            let edited = edited(ManifestFormat::Dash, &text(uri), &plan);
             assert_eq!(edited, text(&becomes));
-            assert_eq!(read(Format::Dash, text(uri).as_bytes(), &plan, LARGEST).unwrap().left, 1, "but for the base");
+            assert_eq!(
+                read(ManifestFormat::Dash, text(uri).as_bytes(), &plan, LARGEST).unwrap().left,
+                1,
+                "but for the base"
+            );
         }
     }
     let clocks = "<MPD><UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-xsdate:2014\" value=\"/a https://t.example/b /c\"/></MPD>";
     let bound = clocks.replace("/a ", &format!("{} ", at("/a"))).replace(" /c", &format!(" {}", at("/c")));
-    assert_eq!(edited(Format::Dash, clocks, &plan()), bound);
+    assert_eq!(edited(ManifestFormat::Dash, clocks, &plan()), bound);
     for untouched in [
         "<MPD><UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:ntp:2014\" value=\"/a\"/></MPD>",
         "<MPD><EventStream schemeIdUri=\"urn:x:y\"><Event messageData=\"/a\">/b</Event></EventStream></MPD>",
     ] {
-        assert_eq!(edited(Format::Dash, untouched, &plan()), untouched);
+        assert_eq!(edited(ManifestFormat::Dash, untouched, &plan()), untouched);
     }
     let updates = "<MPD><InbandEventStream schemeIdUri=\"urn:mpeg:dash:event:2012\" value=\"3\"/></MPD>";
-    assert_eq!(read(Format::Dash, updates.as_bytes(), &plan(), LARGEST).unwrap().left, 1, "segments bring MPDs");
+    assert_eq!(
+        read(ManifestFormat::Dash, updates.as_bytes(), &plan(), LARGEST).unwrap().left,
+        1,
+        "segments bring MPDs"
+    );
 }
 
 /// It is put into the MPD that refers to it: relative URIs begin where they do there.
 #[test]
 fn a_part_of_an_mpd_is_edited_as_one() {
-    let plan = Plan { all: true, bind: &marked, part: true, ..plan() };
+    let plan = EditPlan { all: true, bind: &marked, part: true, ..plan() };
     let site = format!("{SITE}{OWN}");
     for (text, expected) in [
         (
@@ -157,12 +173,12 @@ fn a_part_of_an_mpd_is_edited_as_one() {
             ),
         ),
     ] {
-        assert_eq!(edited(Format::Dash, text, &plan), expected);
-        let facts = read(Format::Dash, text.as_bytes(), &plan, LARGEST).unwrap().facts;
+        assert_eq!(edited(ManifestFormat::Dash, text, &plan), expected);
+        let facts = read(ManifestFormat::Dash, text.as_bytes(), &plan, LARGEST).unwrap().facts;
         assert_eq!((facts.live, facts.reload, facts.tail), (None, None, None), "of the whole it says nothing");
     }
-    assert!(read(Format::Dash, b"{}", &plan, LARGEST).is_err());
-    assert!(read(Format::Dash, b"<Period>", &plan, LARGEST).is_err());
+    assert!(read(ManifestFormat::Dash, b"{}", &plan, LARGEST).is_err());
+    assert!(read(ManifestFormat::Dash, b"<Period>", &plan, LARGEST).is_err());
 }
 
 /// However it is written down.
@@ -192,13 +208,13 @@ fn the_url_of_an_event_is_bound_in_character_data_and_in_base64() {
         ("insertion:2022", plain("https://foreign.test/ad.mpd"), plain("https://foreign.test/ad.mpd"), 1),
         ("insertion:2022", plain("<MPD/>"), plain("<MPD/>"), 1),
     ] {
-        let plan = Plan { bind: &marked, ..plan() };
+        let plan = EditPlan { bind: &marked, ..plan() };
         let input = text(scheme, &event);
-        assert_eq!(edited(Format::Dash, &input, &plan), text(scheme, &becomes), "{event}");
-        assert_eq!(read(Format::Dash, input.as_bytes(), &plan, LARGEST).unwrap().left, left, "{event}");
+        assert_eq!(edited(ManifestFormat::Dash, &input, &plan), text(scheme, &becomes), "{event}");
+        assert_eq!(read(ManifestFormat::Dash, input.as_bytes(), &plan, LARGEST).unwrap().left, left, "{event}");
     }
     let drm = "<MPD><ContentProtection><x:Authzurl xmlns:x=\"urn:dashif\"><![CDATA[/a]]></x:Authzurl></ContentProtection></MPD>";
-    assert_eq!(edited(Format::Dash, drm, &plan()), drm.replace("<![CDATA[/a]]>", &at("/a")));
+    assert_eq!(edited(ManifestFormat::Dash, drm, &plan()), drm.replace("<![CDATA[/a]]>", &at("/a")));
 }
 
 #[test]
@@ -225,7 +241,7 @@ fn elements_of_another_namespace_are_none_of_the_mpd() {
         let rooted = format!("{OWN}~h/b.examples/x/");
         let expected = if own { text(&rooted, "v/$Number$") } else { text("https://b.example/x/", "v/$Number$") };
         assert_eq!(
-            edited(Format::Dash, &text("https://b.example/x/", "v/$Number$"), &plan()),
+            edited(ManifestFormat::Dash, &text("https://b.example/x/", "v/$Number$"), &plan()),
             expected,
             "{root} {base}"
         );
@@ -234,7 +250,7 @@ fn elements_of_another_namespace_are_none_of_the_mpd() {
     let text = "<MPD><Period><x:E xmlns:x=\"urn:mine\"/><a:E xmlns=\"urn:mine\" xmlns:a=\"urn:a\"><Location>/x</Location>\
                 </a:E></Period><Location>/y</Location></MPD>";
     let bound = text.replace("/y", &format!("{SITE}{OWN}~h/cdn.examples/y"));
-    assert_eq!(edited(Format::Dash, text, &plan()), bound);
+    assert_eq!(edited(ManifestFormat::Dash, text, &plan()), bound);
 }
 
 #[test]
@@ -243,7 +259,7 @@ fn an_identifier_that_is_an_address_is_counted_and_its_fragment_stays() {
         let text = format!(
             "<MPD><Period><SegmentTemplate media=\"$RepresentationID$/$Number$\"/><Representation id=\"{id}\"/></Period></MPD>"
         );
-        assert_eq!(read(Format::Dash, text.as_bytes(), &plan(), LARGEST).unwrap().left, left, "{id}");
+        assert_eq!(read(ManifestFormat::Dash, text.as_bytes(), &plan(), LARGEST).unwrap().left, left, "{id}");
     }
     let text = |uri: &str| {
         format!(
@@ -251,7 +267,7 @@ fn an_identifier_that_is_an_address_is_counted_and_its_fragment_stays() {
         )
     };
     let bound = format!("{SITE}{OWN}~h/cdn.examples/o.mpd#period=1&amp;as=2");
-    assert_eq!(edited(Format::Dash, &text("/o.mpd#period=1&amp;as=2"), &plan()), text(&bound));
+    assert_eq!(edited(ManifestFormat::Dash, &text("/o.mpd#period=1&amp;as=2"), &plan()), text(&bound));
 }
 
 /// It cannot be edited where it stands, and would lead anywhere.
@@ -264,14 +280,14 @@ fn a_document_that_stands_in_a_uri_is_taken_off_or_counted() {
         ("#EXT-X-DATERANGE:ID=\"1\",X-ASSET-URI=\"/a\",X-ASSET-LIST=\" DATA:,x\"".to_owned(), "#"),
     ] {
         let text = |lines: &str| format!("#EXTM3U\n{lines}\n#EXT-X-STREAM-INF:BANDWIDTH=2\nv.m3u8\n");
-        let found = read(Format::Hls, text(&lines).as_bytes(), &plan(), LARGEST).unwrap();
-        assert_eq!((edited(Format::Hls, &text(&lines), &plan()), found.left), (text(becomes), 0));
+        let found = read(ManifestFormat::Hls, text(&lines).as_bytes(), &plan(), LARGEST).unwrap();
+        assert_eq!((edited(ManifestFormat::Hls, &text(&lines), &plan()), found.left), (text(becomes), 0));
     }
     let part = "<MPD><Period xlink:href=\"data:,%3CPeriod/%3E\"/></MPD>";
     let none = "<MPD><Period xlink:href=\"urn:mpeg:dash:resolve-to-zero:2013\"/></MPD>";
-    assert_eq!(edited(Format::Dash, part, &plan()), none);
+    assert_eq!(edited(ManifestFormat::Dash, part, &plan()), none);
     for text in ["<MPD><Location>data:,x</Location></MPD>", "<MPD><InsertPresentation url=\"data:,x\"/></MPD>"] {
-        let found = read(Format::Dash, text.as_bytes(), &plan(), LARGEST).unwrap();
+        let found = read(ManifestFormat::Dash, text.as_bytes(), &plan(), LARGEST).unwrap();
         assert_eq!((found.edits.len(), found.left), (0, 1), "{text}");
     }
 }
@@ -289,6 +305,10 @@ fn a_uri_is_found_as_lenient_parsers_find_it() {
                     .replace("=URI", &format!("={uri}"))
             )
         };
-        assert_eq!(edited(Format::Hls, &text("/k"), &plan()), text(&format!("{OWN}~h/cdn.examples/k")), "{value}");
+        assert_eq!(
+            edited(ManifestFormat::Hls, &text("/k"), &plan()),
+            text(&format!("{OWN}~h/cdn.examples/k")),
+            "{value}"
+        );
     }
 }

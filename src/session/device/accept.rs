@@ -2,7 +2,7 @@
 //!
 //! Anybody can send a call that names another's device and content, so nothing is learned of one before.
 
-use super::super::call::{Call, CallKind};
+use super::super::call::{CallKind, PlayerCall};
 use super::super::playback::Playback;
 use super::Device;
 use crate::ids::SessionId;
@@ -10,7 +10,7 @@ use crate::secret::Fingerprint;
 
 impl<C> Device<C> {
     /// The license server gave a license to this call of the playback.
-    pub fn accept(&mut self, id: SessionId, call: &Call) {
+    pub fn accept(&mut self, id: SessionId, call: &PlayerCall) {
         // A certificate is given to everybody. A release may be of another day's playback.
         if !matches!(call.kind, CallKind::License | CallKind::Renewal) {
             return;
@@ -35,7 +35,7 @@ impl<C> Device<C> {
 
     /// The authority renewed a license by this call. It sees no content token, so what the call names is believed only
     /// of a player that has the key session, or whose token was accepted before.
-    pub fn accept_renewal(&mut self, id: SessionId, call: &Call) {
+    pub fn accept_renewal(&mut self, id: SessionId, call: &PlayerCall) {
         let is_its_own = |playback: &mut Playback<C>| {
             let has_key_session = call.key_session.is_some_and(|key| playback.has_key_session(key));
             has_key_session || call.token.is_some_and(|token| playback.answers_to(token))

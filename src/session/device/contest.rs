@@ -4,34 +4,34 @@
 
 use std::time::Instant;
 
-use super::super::contest::{Newer, Older, Outcome, QUIET, UNDECIDED, WAITS, judge};
-use super::super::end::End;
+use super::super::contest::{ContestOutcome, NewerPlayback, OlderPlayback, QUIET, UNDECIDED, WAITS, judge};
+use super::super::end::EndReason;
 use super::super::input::Input;
 use super::super::playback::Playback;
 use super::super::policy::Policy;
-use super::super::report::Playing;
-use super::super::state::{Beats, Over, Session, State, Use};
-use super::{Device, Outbox};
+use super::super::report::PlayingState;
+use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState};
+use super::{Device, DeviceEffects};
 use crate::ids::SessionId;
 
 impl<C> Playback<C> {
     /// It has its place, or plays on credit.
     pub(super) fn plays_on(&self) -> bool {
-        self.session.is_active() && !matches!(self.session.state(), State::Opening { .. })
+        self.session.is_active() && !matches!(self.session.state(), SessionState::Opening { .. })
     }
 
     /// Its open was refused, or its player got nothing by it.
     fn came_to_nothing(&self) -> bool {
         let over = match self.session.state() {
-            State::Closed { why: Over::Ended(why), .. } | State::Closing { why, .. } => {
-                !matches!(why, End::GaveWay | End::Zapped)
+            SessionState::Closed { why: SessionClosure::Ended(why), .. } | SessionState::Closing { why, .. } => {
+                !matches!(why, EndReason::GaveWay | EndReason::Zapped)
             }
-            State::Closed { .. } => true,
-            State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => false,
+            SessionState::Closed { .. } => true,
+            SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => false,
         };
         over && self.session.is_unused()
     }
@@ -39,12 +39,12 @@ impl<C> Playback<C> {
     /// Nobody knows yet what becomes of its first call.
     pub(super) fn is_undecided(&self, now: Instant) -> bool {
         let asked = match self.session.state() {
-            State::Opening { held: true, .. } => now,
-            State::Opening { held: false, since } | State::Owing { since, .. } => *since,
-            State::Failing { .. } | State::Live { .. } => self.session.last_good,
-            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } => return false,
+            SessionState::Opening { held: true, .. } => now,
+            SessionState::Opening { held: false, since } | SessionState::Owing { since, .. } => *since,
+            SessionState::Failing { .. } | SessionState::Live { .. } => self.session.last_good,
+            SessionState::Closed { .. } | SessionState::Closing { .. } | SessionState::Killed { .. } => return false,
         };
-        self.session.usage == Use::Asked && now < asked + UNDECIDED
+        self.session.usage == DeliveryState::Asked && now < asked + UNDECIDED
     }
 
     /// A call waits for it, or for its license, and goes on in a moment. Were it to give way before, the call would take it
@@ -55,16 +55,17 @@ impl<C> Playback<C> {
     }
 
     pub(super) fn has_nothing(&self) -> bool {
-        self.session.usage == Use::Nothing
+        self.session.usage == DeliveryState::Nothing
     }
 
-    fn as_older(&self, streams: bool, policy: &Policy) -> Older {
+    fn as_older(&self, streams: bool, policy: &Policy) -> OlderPlayback {
         let Session { life, beats, .. } = &self.session;
-        let (by_timer, round) = (*beats == Beats::Timer, self.session.round());
+        let (by_timer, round) = (*beats == BeatSource::Timer, self.session.round());
         let quiet = if by_timer { QUIET } else { round };
-        Older {
+        OlderPlayback {
             by_timer,
-            done: matches!(self.session.playing(), Some(Playing::Done | Playing::Fails)) || self.has_nothing(),
+            done: matches!(self.session.playing(), Some(PlayingState::Done | PlayingState::Fails))
+                || self.has_nothing(),
             flows: life.beside(streams).flows,
             last: life.last,
             preloads: life.preloads,
@@ -74,8 +75,8 @@ impl<C> Playback<C> {
         }
     }
 
-    fn as_newer(&self, streams: bool) -> Newer {
-        Newer { is_served: self.session.is_served(), life: self.session.life.beside(streams) }
+    fn as_newer(&self, streams: bool) -> NewerPlayback {
+        NewerPlayback { is_served: self.session.is_served(), life: self.session.life.beside(streams) }
     }
 }
 
@@ -88,7 +89,7 @@ impl<C> Device<C> {
     }
 
     /// Looks at what has changed: who comes back, and who is over.
-    pub(super) fn settle_contests(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
+    pub(super) fn settle_contests(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         if self.playbacks.len() < 2 {
             return self.take_back_wanted(now, policy, out);
         }
@@ -98,23 +99,23 @@ impl<C> Device<C> {
         self.give_preloads_up(now, policy, out);
         let Some((older, newer)) = self.contest(policy) else { return };
         match judge(now, &self.as_older(older, policy), &self.as_newer(newer)) {
-            Outcome::GoOn(look) => {
+            ContestOutcome::GoOn(look) => {
                 let newer = newer.id;
                 if let (Some(look), Some(newer)) = (look, self.playback_mut(newer)) {
                     newer.session.look_at(look);
                 }
             }
-            Outcome::NewerGivesWay => {
+            ContestOutcome::NewerGivesWay => {
                 let (newer, older) = (newer.id, older.id);
                 self.presume_over(newer, older, now, policy, out);
             }
-            Outcome::OlderGivesWay => {
+            ContestOutcome::OlderGivesWay => {
                 let (newer, older) = (newer.id, older.id);
                 self.presume_over(older, newer, now, policy, out);
             }
-            Outcome::OlderIsOver | Outcome::TwoViewers => {
+            ContestOutcome::OlderIsOver | ContestOutcome::TwoViewers => {
                 let older = older.id;
-                self.step(older, now, Input::End(End::Zapped), policy, out);
+                self.step(older, now, Input::End(EndReason::Zapped), policy, out);
             }
         }
     }
@@ -143,11 +144,11 @@ impl<C> Device<C> {
         Some((most_silent(playing.into_iter())?, newer))
     }
 
-    pub(super) fn as_newer(&self, newer: &Playback<C>) -> Newer {
+    pub(super) fn as_newer(&self, newer: &Playback<C>) -> NewerPlayback {
         newer.as_newer(self.streams())
     }
 
-    pub(super) fn as_older(&self, older: &Playback<C>, policy: &Policy) -> Older {
+    pub(super) fn as_older(&self, older: &Playback<C>, policy: &Policy) -> OlderPlayback {
         older.as_older(self.streams(), policy)
     }
 
@@ -156,21 +157,28 @@ impl<C> Device<C> {
         self.playbacks.iter().any(|p| p.session.life.streams)
     }
 
-    fn presume_over(&mut self, id: SessionId, to: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
+    fn presume_over(&mut self, id: SessionId, to: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         match self.playback_mut(id) {
             Some(playback) if playback.is_awaited(now) => playback.session.look_at(now + WAITS),
             Some(_) | None => self.give_way(id, to, now, policy, out),
         }
     }
 
-    pub(super) fn give_way(&mut self, id: SessionId, to: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
+    pub(super) fn give_way(
+        &mut self,
+        id: SessionId,
+        to: SessionId,
+        now: Instant,
+        policy: &Policy,
+        out: &mut DeviceEffects,
+    ) {
         let Some(playback) = self.playback_mut(id) else { return };
         playback.gave_way_to = Some(to);
         self.step(id, now, Input::GiveWay, policy, out);
     }
 
     /// What it gave way to came to nothing. Where there is no place for it either, it is not asked for again and again.
-    fn return_for_nothing(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
+    fn return_for_nothing(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         let nothing = |to: SessionId| self.playbacks.iter().any(|p| p.id == to && p.came_to_nothing());
         let back = self.playbacks.iter().filter(|p| p.session.gives_way() && p.gave_way_to.is_some_and(nothing));
         for id in back.map(|p| p.id).collect::<Vec<_>>() {
@@ -190,7 +198,7 @@ impl<C> Device<C> {
         Some(to)
     }
 
-    fn take_back_wanted(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
+    fn take_back_wanted(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         let away = self.playbacks.iter().filter(|p| p.session.gives_way() && self.is_wanted_back(p, now));
         let waits = |p: &Playback<C>| {
             let to = self.waits_for(p);
@@ -205,7 +213,7 @@ impl<C> Device<C> {
         }
     }
 
-    fn take_back(&mut self, id: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
+    fn take_back(&mut self, id: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         let wish = self.wishes;
         if let Some(playback) = self.playback_mut(id) {
             playback.wish = wish;
@@ -231,7 +239,7 @@ impl<C> Device<C> {
     }
 
     /// What the player itself says is no presumption. It says nothing of who has shown himself since.
-    fn end_what_is_known_to_be_over(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
+    fn end_what_is_known_to_be_over(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         let plays = |p: &&Playback<C>| p.is_alone() && p.plays_on() && p.session.is_served() && p.session.life.plays;
         let Some(at) = self.playbacks.iter().rposition(|p| plays(&p)) else { return };
         let Some((id, said)) = self.playbacks.get(at).map(|p| (p.id, p.session.life.said)) else { return };
@@ -242,13 +250,13 @@ impl<C> Device<C> {
         });
         let over = over.filter(|p| one_place || self.waits_for(p) == Some(id)).map(|p| p.id);
         for id in over.collect::<Vec<_>>() {
-            self.step(id, now, Input::End(End::Zapped), policy, out);
+            self.step(id, now, Input::End(EndReason::Zapped), policy, out);
         }
     }
 
     /// One is kept beside what plays: of those that came later, the one that was called for last, or called back, and that
     /// showed itself last. Another one gives way, or what is over beside it.
-    fn give_preloads_up(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
+    fn give_preloads_up(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         let playing = self.playing();
         let spares = || playing.iter().copied().skip(policy.sessions_per_device);
         let waits = self.alone().rfind(|p| p.session.is_held() || p.session.is_asking());
@@ -264,8 +272,8 @@ impl<C> Device<C> {
                     |older: &Playback<C>| p.session.life.streams_on() && older.session.life.last < p.session.life.last;
                 let is_over = |older: &&Playback<C>| match judge(now, &self.as_older(older, policy), &self.as_newer(p))
                 {
-                    Outcome::OlderGivesWay | Outcome::OlderIsOver | Outcome::TwoViewers => true,
-                    Outcome::GoOn(_) | Outcome::NewerGivesWay => streams(older),
+                    ContestOutcome::OlderGivesWay | ContestOutcome::OlderIsOver | ContestOutcome::TwoViewers => true,
+                    ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay => streams(older),
                 };
                 Some(
                     older

@@ -9,9 +9,9 @@ use super::super::call::CallNames;
 use super::super::input::Input;
 use super::super::playback::Playback;
 use super::super::policy::Policy;
-use super::super::state::State;
+use super::super::state::SessionState;
 use super::super::verdict::Reason;
-use super::{Device, Outbox};
+use super::{Device, DeviceEffects};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
@@ -29,7 +29,7 @@ impl<C> Playback<C> {
 
     /// It is over for good, and nobody takes it back.
     pub fn is_over(&self) -> bool {
-        matches!(self.session.state(), State::Closed { .. }) && !self.session.gives_way()
+        matches!(self.session.state(), SessionState::Closed { .. }) && !self.session.gives_way()
     }
 
     /// The kill of this playback holds for whatever comes with these tokens.
@@ -84,7 +84,7 @@ impl<C> Device<C> {
 
     /// This one was killed just now: so are those that go on by a token of it. Where its place went to another device
     /// alone, they are left to the authority.
-    pub(super) fn kill_alike(&mut self, id: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
+    pub(super) fn kill_alike(&mut self, id: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         let Some(killed) = self.playbacks.iter().find(|p| p.id == id) else { return };
         let Some(by) = killed.session.killed_by().filter(|by| by.follows_token()).cloned() else { return };
         for other in self.alike(id) {

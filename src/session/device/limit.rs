@@ -5,19 +5,19 @@
 
 use std::time::Instant;
 
-use super::super::contest::{Newer, Outcome, judge};
-use super::super::end::End;
+use super::super::contest::{ContestOutcome, NewerPlayback, judge};
+use super::super::end::EndReason;
 use super::super::input::Input;
 use super::super::playback::Playback;
 use super::super::policy::Policy;
 use super::super::state::Session;
 use super::contest::most_silent;
-use super::{Device, Outbox};
+use super::{Device, DeviceEffects};
 use crate::ids::SessionId;
 
 /// What one has of a place that another one of its device holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Claim {
+enum PlaceClaim {
     /// The other one gives way.
     Holds,
     /// It gives way itself: nobody waits for it.
@@ -47,7 +47,7 @@ impl<C> Device<C> {
         now: Instant,
         alike: impl Fn(&C) -> bool,
         policy: &Policy,
-        out: &mut Outbox,
+        out: &mut DeviceEffects,
     ) -> PlaceTurn {
         let Some(asks) = self.alone().find(|p| p.id == id) else { return PlaceTurn::Nobody };
         if !asks.session.is_active() || asks.session.is_held() {
@@ -65,38 +65,42 @@ impl<C> Device<C> {
         let claim = self.claim(asks, rival, now, policy);
         let (rival, is_awaited) = (rival.id, rival.is_awaited(now));
         match claim {
-            Claim::Holds if is_awaited => return PlaceTurn::Later,
-            Claim::Holds => {
+            PlaceClaim::Holds if is_awaited => return PlaceTurn::Later,
+            PlaceClaim::Holds => {
                 self.give_way(rival, id, now, policy, out);
                 return PlaceTurn::Given;
             }
-            Claim::Lapses => self.give_way(id, rival, now, policy, out),
-            Claim::Void => drop(self.step(id, now, Input::End(End::Zapped), policy, out)),
-            Claim::Waits => {}
+            PlaceClaim::Lapses => self.give_way(id, rival, now, policy, out),
+            PlaceClaim::Void => drop(self.step(id, now, Input::End(EndReason::Zapped), policy, out)),
+            PlaceClaim::Waits => {}
         }
         PlaceTurn::Nobody
     }
 
     /// At the limit there is one place for what plays and what is preloaded.
-    fn claim(&self, asks: &Playback<C>, rival: &Playback<C>, now: Instant, policy: &Policy) -> Claim {
+    fn claim(&self, asks: &Playback<C>, rival: &Playback<C>, now: Instant, policy: &Policy) -> PlaceClaim {
         let Session { returns, .. } = &asks.session;
-        let newer = Newer { is_served: true, ..self.as_newer(asks) };
+        let newer = NewerPlayback { is_served: true, ..self.as_newer(asks) };
         let life = newer.life;
         if self.is_older(asks.id, rival.id) {
             let other = &rival.session.life;
             let is_left = (!life.calls || life.renewed) && other.plays && life.said <= other.said;
-            return if is_left { Claim::Waits } else { Claim::Holds };
+            return if is_left { PlaceClaim::Waits } else { PlaceClaim::Holds };
         }
         let called = if *returns { life.calls } else { asks.session.is_asking() };
         match judge(now, &self.as_older(rival, policy), &newer) {
-            Outcome::OlderGivesWay | Outcome::OlderIsOver => Claim::Holds,
+            ContestOutcome::OlderGivesWay | ContestOutcome::OlderIsOver => PlaceClaim::Holds,
             // Its viewer has gone back to it.
-            Outcome::TwoViewers if *returns && (life.renewed || !life.calls) => Claim::Void,
-            Outcome::GoOn(_) | Outcome::NewerGivesWay | Outcome::TwoViewers if called => Claim::Holds,
-            Outcome::GoOn(_) | Outcome::NewerGivesWay | Outcome::TwoViewers if *returns => Claim::Waits,
+            ContestOutcome::TwoViewers if *returns && (life.renewed || !life.calls) => PlaceClaim::Void,
+            ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers if called => {
+                PlaceClaim::Holds
+            }
+            ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers if *returns => {
+                PlaceClaim::Waits
+            }
             // It asks by itself, and its lost session may hold the place.
-            _ if asks.session.is_reopening(now) => Claim::Waits,
-            Outcome::GoOn(_) | Outcome::NewerGivesWay | Outcome::TwoViewers => Claim::Lapses,
+            _ if asks.session.is_reopening(now) => PlaceClaim::Waits,
+            ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers => PlaceClaim::Lapses,
         }
     }
 }

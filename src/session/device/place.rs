@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use super::super::call::{Call, CallKind, Opens};
-use super::super::end::End;
+use super::super::call::{CallKind, OpenAbility, PlayerCall};
+use super::super::end::EndReason;
 use super::super::playback::Playback;
 use super::super::policy::Policy;
-use super::super::state::{Over, State};
+use super::super::state::{SessionClosure, SessionState};
 
-pub(super) enum Place {
+pub(super) enum CallMatch {
     /// With the playback at this index.
     At(usize),
     /// It would begin one, with a content token that has expired.
@@ -17,7 +17,7 @@ pub(super) enum Place {
     Nowhere,
 }
 
-impl Place {
+impl CallMatch {
     /// Something plays with it that did not before.
     pub(super) fn begins(&self) -> bool {
         match self {
@@ -28,83 +28,85 @@ impl Place {
 }
 
 /// `playbacks`: oldest first.
-pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &Call, policy: &Policy) -> Place {
+pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &PlayerCall, policy: &Policy) -> CallMatch {
     // A killed token is refused whatever else of the device the call may belong to.
     if let Some(killed) = playbacks.iter().rposition(|p| p.is_killed_with(&call.names())) {
-        return Place::At(killed);
+        return CallMatch::At(killed);
     }
     match unbarred(playbacks, now, call, policy) {
-        Place::At(index) if playbacks.get(index).is_some_and(|p| !p.session.gives_way()) => Place::At(index),
+        CallMatch::At(index) if playbacks.get(index).is_some_and(|p| !p.session.gives_way()) => CallMatch::At(index),
         // With nothing of the device's that goes on, a kill of it holds for this call as well.
-        place @ (Place::At(_) | Place::Expired | Place::Fresh | Place::Nowhere) => {
+        place @ (CallMatch::At(_) | CallMatch::Expired | CallMatch::Fresh | CallMatch::Nowhere) => {
             let kill = playbacks.iter().rposition(|p| p.kill_of(&call.names()).is_some());
-            kill.map_or(place, Place::At)
+            kill.map_or(place, CallMatch::At)
         }
     }
 }
 
 /// As [`place`], had nothing of the device been killed.
-fn unbarred<C>(playbacks: &[Playback<C>], now: Instant, call: &Call, policy: &Policy) -> Place {
+fn unbarred<C>(playbacks: &[Playback<C>], now: Instant, call: &PlayerCall, policy: &Policy) -> CallMatch {
     let Some((index, playback)) = find(playbacks, now, call, policy) else {
         return match (call.kind, begins(call)) {
             (CallKind::License | CallKind::Renewal, Some(place)) => place,
-            (CallKind::Certificate | CallKind::License | CallKind::Release | CallKind::Renewal, _) => Place::Nowhere,
+            (CallKind::Certificate | CallKind::License | CallKind::Release | CallKind::Renewal, _) => {
+                CallMatch::Nowhere
+            }
         };
     };
     let anew = begins_again(playback.session.state(), now, call.kind, policy) || playback.was_left_by_another(call);
     if !anew {
-        return Place::At(index);
+        return CallMatch::At(index);
     }
     // A renewal by a key session of one that is over may bring the token of another one that plays: a token has one
     // playback.
     let plays = playbacks.iter().rposition(|p| p.is_of(call) && p.goes_on());
-    plays.map(Place::At).or_else(|| begins(call)).unwrap_or(Place::At(index))
+    plays.map(CallMatch::At).or_else(|| begins(call)).unwrap_or(CallMatch::At(index))
 }
 
 /// What becomes of a call that is the first of its playback; none if it could not open a session.
-fn begins(call: &Call) -> Option<Place> {
+fn begins(call: &PlayerCall) -> Option<CallMatch> {
     match call.opens {
-        Opens::Expired => Some(Place::Expired),
-        Opens::No => None,
-        Opens::Yes => Some(Place::Fresh),
+        OpenAbility::Expired => Some(CallMatch::Expired),
+        OpenAbility::No => None,
+        OpenAbility::Yes => Some(CallMatch::Fresh),
     }
 }
 
 /// Whether such a call to a playback that is over, or about to be, is the first of its successor.
-fn begins_again(state: &State, now: Instant, call: CallKind, policy: &Policy) -> bool {
+fn begins_again(state: &SessionState, now: Instant, call: CallKind, policy: &Policy) -> bool {
     match (call, state) {
         (CallKind::Certificate | CallKind::Release, _) => false,
-        (CallKind::License | CallKind::Renewal, State::Closed { until, why }) => match why {
-            Over::Denied(..) | Over::Unmanaged | Over::Unreachable(_) => now >= *until,
-            Over::Spent { again, .. } => now >= *again,
-            Over::Ended(End::GaveWay) => false,
-            Over::Ended(end) => policy.begins_again(*end) && (call == CallKind::License || !end.is_wanted()),
+        (CallKind::License | CallKind::Renewal, SessionState::Closed { until, why }) => match why {
+            SessionClosure::Denied(..) | SessionClosure::Unmanaged | SessionClosure::Unreachable(_) => now >= *until,
+            SessionClosure::Spent { again, .. } => now >= *again,
+            SessionClosure::Ended(EndReason::GaveWay) => false,
+            SessionClosure::Ended(end) => policy.begins_again(*end) && (call == CallKind::License || !end.is_wanted()),
         },
-        (CallKind::License | CallKind::Renewal, State::Closing { why: End::GaveWay, .. }) => false,
-        (CallKind::License | CallKind::Renewal, State::Closing { why, .. }) => {
+        (CallKind::License | CallKind::Renewal, SessionState::Closing { why: EndReason::GaveWay, .. }) => false,
+        (CallKind::License | CallKind::Renewal, SessionState::Closing { why, .. }) => {
             policy.begins_again(*why) && (call == CallKind::License || !why.is_wanted())
         }
         (
             CallKind::License | CallKind::Renewal,
-            State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. },
+            SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. },
         ) => false,
     }
 }
 
 /// A first request for media is taken up with its playback at once, because no license server will ever judge it: it
 /// needs a content token of a playback that began with one.
-fn may_join<C>(playback: &Playback<C>, call: &Call) -> bool {
+fn may_join<C>(playback: &Playback<C>, call: &PlayerCall) -> bool {
     let judged_later = call.token.is_none() || call.token == call.content_token;
     judged_later || playback.bare || call.content_token.is_some_and(|token| playback.answers_to(token))
 }
 
 /// Where tokens prove whose a call is, a device's name alone is anybody's: a call without a token belongs to a playback
 /// that began without one, or whose key session it has. A certificate is given to everybody.
-fn is_vouched_for<C>(playback: &Playback<C>, call: &Call, policy: &Policy) -> bool {
+fn is_vouched_for<C>(playback: &Playback<C>, call: &PlayerCall, policy: &Policy) -> bool {
     let has_key_session = || call.key_session.is_some_and(|key| playback.has_key_session(key));
     let is_for_all = call.kind == CallKind::Certificate;
     !policy.tokens_prove || call.token.is_some() || playback.bare || is_for_all || has_key_session()
@@ -115,7 +117,7 @@ fn is_vouched_for<C>(playback: &Playback<C>, call: &Call, policy: &Policy) -> bo
 fn find<'a, C>(
     playbacks: &'a [Playback<C>],
     now: Instant,
-    call: &Call,
+    call: &PlayerCall,
     policy: &Policy,
 ) -> Option<(usize, &'a Playback<C>)> {
     let newest = |fits: &dyn Fn(&Playback<C>) -> bool| playbacks.iter().enumerate().rev().find(|(_, p)| fits(p));

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::call::{Call, CallKind};
-use super::super::effect::{Effect, Remembered};
-use super::super::end::End;
+use super::super::call::{CallKind, PlayerCall};
+use super::super::effect::{Effect, RetentionClass};
+use super::super::end::EndReason;
 use super::super::input::Input;
-use super::super::playback::{Playback, Start};
+use super::super::playback::{Playback, PlaybackStart};
 use super::super::policy::Policy;
-use super::super::turn::Turn;
-use super::{Device, Outbox, is_owed_an_effect};
+use super::super::turn::OpenTurn;
+use super::{Device, DeviceEffects, is_owed_an_effect};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
@@ -35,7 +35,7 @@ impl<C> Device<C> {
         caller: Option<Fingerprint>,
         now: Instant,
         policy: &Policy,
-        out: &mut Outbox,
+        out: &mut DeviceEffects,
     ) -> Duration {
         if !self.is_full(policy) {
             return Duration::ZERO;
@@ -47,18 +47,18 @@ impl<C> Device<C> {
             let of_caller = |address| held().filter(|p| p.caller == address).count() + usize::from(address == caller);
             let most = held().max_by_key(|p| of_caller(p.caller)).map(|p| p.caller);
             let of_most = || held().filter(|p| Some(p.caller) == most);
-            let left = of_most().find(|p| p.turn == Turn::Passed).or_else(|| of_most().next_back());
+            let left = of_most().find(|p| p.turn == OpenTurn::Passed).or_else(|| of_most().next_back());
             // Many addresses with one each take nobody's place: the bound is then that of a device's playbacks.
             let may_leave = |p: &&Playback<C>| of_caller(p.caller) > 1;
             if let Some(id) = left.filter(may_leave).filter(|_| held().count() >= MAX_WAITING).map(|p| p.id) {
-                self.step(id, now, Input::End(End::Abandoned), policy, out);
+                self.step(id, now, Input::End(EndReason::Abandoned), policy, out);
             }
             return hold;
         }
         let active: Vec<_> = self.alone().filter(|p| p.session.is_active()).map(|p| p.id).collect();
         let surplus = (active.len() + 1).saturating_sub(policy.sessions_per_device);
         for id in active.into_iter().take(surplus) {
-            self.step(id, now, Input::End(End::Zapped), policy, out);
+            self.step(id, now, Input::End(EndReason::Zapped), policy, out);
         }
         hold
     }
@@ -67,13 +67,13 @@ impl<C> Device<C> {
     pub(super) fn wish_for(&mut self, index: usize) {
         self.wishes = self.wishes.saturating_add(1);
         let wish = self.wishes;
-        self.playbacks.get_mut(index).into_iter().for_each(|p| (p.wish, p.turn) = (wish, Turn::Coming));
+        self.playbacks.get_mut(index).into_iter().for_each(|p| (p.wish, p.turn) = (wish, OpenTurn::Coming));
     }
 
     /// Something that was called for later has reached its player. Where that plays beside another one, what waits is
     /// asked whether anybody waits for it still: who has zapped on does not. Where that has taken the only place, what
     /// waits has lost its turn.
-    pub(super) fn pass_over(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
+    pub(super) fn pass_over(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         let playing = || self.alone().filter(|p| p.plays_on());
         if playing().count() < policy.sessions_per_device {
             return;
@@ -87,12 +87,12 @@ impl<C> Device<C> {
             match self.playback_mut(id) {
                 Some(_) if returns => drop(self.step(id, now, Input::GiveWay, policy, out)),
                 Some(playback) if has_room => {
-                    if playback.turn == Turn::Coming {
-                        playback.turn = Turn::Passed;
+                    if playback.turn == OpenTurn::Coming {
+                        playback.turn = OpenTurn::Passed;
                         out.push((id, Effect::Wake));
                     }
                 }
-                _ => drop(self.step(id, now, Input::End(End::Zapped), policy, out)),
+                _ => drop(self.step(id, now, Input::End(EndReason::Zapped), policy, out)),
             }
         }
     }
@@ -100,13 +100,13 @@ impl<C> Device<C> {
     /// Whether something that the same address called for as late or later may yet get there.
     fn waits_for_another(&self, held: &Playback<C>, now: Instant) -> bool {
         let mut others = self.alone().filter(|p| p.id != held.id && p.caller == held.caller);
-        others.any(|p| p.turn != Turn::Passed && p.wish >= held.wish && p.is_undecided(now))
+        others.any(|p| p.turn != OpenTurn::Passed && p.wish >= held.wish && p.is_undecided(now))
     }
 
     /// One whose authority was gone for a while may come back beside its successor, and gives way: it was not
     /// confirmed since that one began. Others that play beside each other go on, whatever the limit is by now. Where
     /// one may be a preload, what they show decides.
-    pub(super) fn end_surplus(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
+    pub(super) fn end_surplus(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         if policy.opens_beside {
             return;
         }
@@ -121,11 +121,11 @@ impl<C> Device<C> {
     }
 
     /// What is remembered goes before its time, the oldest first, when there is too much of its kind.
-    pub(super) fn forget_surplus(&mut self, out: &mut Outbox) {
-        for kind in Remembered::ALL {
+    pub(super) fn forget_surplus(&mut self, out: &mut DeviceEffects) {
+        for kind in RetentionClass::ALL {
             let most = match kind {
-                Remembered::Ended => REMEMBERED,
-                Remembered::Killed | Remembered::Replaced => MAX_KILLS,
+                RetentionClass::Ended => REMEMBERED,
+                RetentionClass::Killed | RetentionClass::Replaced => MAX_KILLS,
             };
             let is_of_it = |p: &Playback<C>| p.remembered() == Some(kind);
             let mut surplus = self.playbacks.iter().filter(|p| is_of_it(p)).count().saturating_sub(most);
@@ -145,7 +145,7 @@ impl<C> Device<C> {
     }
 
     /// Forgets this one before its time, if it is still remembered so.
-    pub fn displace(&mut self, id: SessionId, kind: Remembered, out: &mut Outbox) {
+    pub fn displace(&mut self, id: SessionId, kind: RetentionClass, out: &mut DeviceEffects) {
         self.playbacks.retain(|p| {
             let goes = p.id == id && p.remembered() == Some(kind) && !is_owed_an_effect(id, out);
             out.extend(goes.then_some((p.id, Effect::Displace(kind))));
@@ -153,7 +153,7 @@ impl<C> Device<C> {
         });
     }
 
-    pub(super) fn forget_all(&mut self, mut goes: impl FnMut(&Playback<C>) -> bool, out: &mut Outbox) {
+    pub(super) fn forget_all(&mut self, mut goes: impl FnMut(&Playback<C>) -> bool, out: &mut DeviceEffects) {
         self.playbacks.retain(|p| {
             let goes = goes(p) && !is_owed_an_effect(p.id, out);
             out.extend(goes.then_some((p.id, Effect::Forget)));
@@ -164,12 +164,12 @@ impl<C> Device<C> {
     /// Lets held playbacks go, oldest first, while the device has places left. Where it has none, and gives none back, one
     /// at a time is opened beside those that play and one that may be a preload: the one that was called for last, and the
     /// others only if that came to nothing.
-    pub(super) fn start_held(&mut self, now: Instant, policy: &Policy, out: &mut Outbox) {
+    pub(super) fn start_held(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         loop {
             let taken = self.alone().filter(|p| p.session.takes_place()).count();
             let places = policy.sessions_per_device;
             let beside = policy.opens_beside && !self.alone().any(|p| p.session.is_asking() || p.session.gives_back());
-            let is_ready = |p: &&Playback<C>| now >= p.session.not_before && p.turn != Turn::Passed;
+            let is_ready = |p: &&Playback<C>| now >= p.session.not_before && p.turn != OpenTurn::Passed;
             let held = self.alone().filter(|p| p.session.is_held()).filter(is_ready);
             let later = |than: &Playback<C>| {
                 let held = self.alone().filter(|p| p.session.is_held() && p.caller == than.caller);
@@ -192,10 +192,10 @@ impl<C> Device<C> {
     pub(super) fn begin(
         &mut self,
         now: Instant,
-        call: &Call,
+        call: &PlayerCall,
         policy: &Policy,
-        start: Start<C>,
-        out: &mut Outbox,
+        start: PlaybackStart<C>,
+        out: &mut DeviceEffects,
     ) -> usize {
         let hold = self.make_room(start.caller, now, policy, out);
         self.wishes = self.wishes.saturating_add(1);
@@ -223,7 +223,7 @@ impl<C> Device<C> {
 
     /// What began behind the one that goes on with this call: a renewal is no wish for something else. None where
     /// nothing did.
-    fn begun_behind(&self, call: &Call) -> Option<SessionId> {
+    fn begun_behind(&self, call: &PlayerCall) -> Option<SessionId> {
         let before = self.playbacks.iter().rposition(|p| p.is_of(call) || p.plays(call.content))?;
         let [_, behind @ ..] = self.playbacks.get(before..)? else { return None };
         behind.first().filter(|_| call.kind == CallKind::Renewal).map(|p| p.id)

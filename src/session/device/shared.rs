@@ -7,18 +7,18 @@
 
 use std::time::Instant;
 
-use super::super::call::Call;
-use super::super::effect::{Answer, Effects};
-use super::super::end::End;
+use super::super::call::PlayerCall;
+use super::super::effect::{CallAnswer, Effects};
+use super::super::end::EndReason;
 use super::super::grant::AskKind;
-use super::super::input::{Input, Served};
-use super::super::playback::{Playback, Start};
+use super::super::input::{Input, LicenseFeedback};
+use super::super::playback::{Playback, PlaybackStart};
 use super::super::policy::Policy;
 use super::super::role::Role;
-use super::super::state::{Beats, Over, Session, State};
+use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
 use super::super::verdict::{KillSource, Verdict};
 use super::contest::most_silent;
-use super::{Device, Outbox};
+use super::{Device, DeviceEffects};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
@@ -31,10 +31,10 @@ impl<C> Device<C> {
     pub(super) fn begin_by_unit(
         &mut self,
         now: Instant,
-        call: &Call,
+        call: &PlayerCall,
         policy: &Policy,
-        mut start: impl FnMut() -> Option<Start<C>>,
-        out: &mut Outbox,
+        mut start: impl FnMut() -> Option<PlaybackStart<C>>,
+        out: &mut DeviceEffects,
     ) -> Option<usize> {
         if self.is_unsettled(policy) {
             return None;
@@ -69,14 +69,14 @@ impl<C> Device<C> {
     fn begin_session(
         &mut self,
         now: Instant,
-        call: &Call,
+        call: &PlayerCall,
         policy: &Policy,
-        start: Start<C>,
+        start: PlaybackStart<C>,
         (first, spent): (SessionId, bool),
     ) -> SessionId {
         let id = start.id;
         // No call finds it by any name, and nobody speaks for it.
-        let call = Call { content: None, key_session: None, ..*call };
+        let call = PlayerCall { content: None, key_session: None, ..*call };
         let mut playback = Playback::begin(start, now, &call, policy);
         (playback.bare, playback.role) = (false, Role::DeviceSession { by: first });
         playback.session.credit_spent = spent;
@@ -96,13 +96,20 @@ impl<C> Device<C> {
 
     /// `served`: of those whose players have got something. A call that nobody has accepted yet, and that may be
     /// anybody's, ends only others like it.
-    fn end_most_silent(&mut self, session: SessionId, served: bool, now: Instant, policy: &Policy, out: &mut Outbox) {
+    fn end_most_silent(
+        &mut self,
+        session: SessionId,
+        served: bool,
+        now: Instant,
+        policy: &Policy,
+        out: &mut DeviceEffects,
+    ) {
         let active = || self.sharing(session).filter(|p| p.session.is_active());
         let alike = || active().filter(|p| p.session.is_served() == served);
         let is_full = if served { alike().count() > MAX_SHARING } else { active().count() >= MAX_SHARING };
         let surplus = most_silent(alike()).filter(|_| is_full).map(|p| p.id);
         if let Some(id) = surplus {
-            self.step(id, now, Input::End(End::Zapped), policy, out);
+            self.step(id, now, Input::End(EndReason::Zapped), policy, out);
         }
     }
 
@@ -113,14 +120,14 @@ impl<C> Device<C> {
         now: Instant,
         input: Input,
         policy: &Policy,
-        out: &mut Outbox,
-    ) -> Option<Answer> {
+        out: &mut DeviceEffects,
+    ) -> Option<CallAnswer> {
         let (role, active) = self.playbacks.iter().find(|p| p.id == id).map(|p| (p.role, p.session.is_active()))?;
         match (role, input) {
             (Role::Sharing(session), input @ (Input::Again(_) | Input::Call(_))) if active => {
                 self.step(id, now, input.clone(), policy, out);
                 let answer = self.step(session, now, input, policy, out);
-                if matches!(answer, Some(Answer::Renew(..))) {
+                if matches!(answer, Some(CallAnswer::Renew(..))) {
                     self.playback_mut(session).into_iter().for_each(|playback| playback.renewed_by = Some(id));
                 }
                 answer
@@ -129,7 +136,7 @@ impl<C> Device<C> {
                 let renewed =
                     ask == AskKind::Renew && matches!(result, Ok(Verdict::Alive { .. } | Verdict::Granted(_)));
                 if renewed {
-                    self.step(id, now, Input::Served(Served::Renews { every: None }), policy, out);
+                    self.step(id, now, Input::Served(LicenseFeedback::Renews { every: None }), policy, out);
                     self.step(id, now, Input::Used, policy, out);
                 }
                 self.step(session, now, Input::Answered(ticket, ask, result), policy, out)
@@ -145,7 +152,13 @@ impl<C> Device<C> {
         }
     }
 
-    fn forgive(&mut self, session: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) -> Option<Answer> {
+    fn forgive(
+        &mut self,
+        session: SessionId,
+        now: Instant,
+        policy: &Policy,
+        out: &mut DeviceEffects,
+    ) -> Option<CallAnswer> {
         let killed: Vec<_> = self.sharing(session).filter(|p| p.session.is_killed()).map(|p| p.id).collect();
         for id in killed {
             self.step(id, now, Input::Forgive, policy, out);
@@ -154,7 +167,7 @@ impl<C> Device<C> {
     }
 
     /// After something happened to this playback, or to this session.
-    pub(super) fn settle_shared(&mut self, id: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
+    pub(super) fn settle_shared(&mut self, id: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         let sessions = self.playbacks.iter().filter(|p| p.is_device_session()).map(|p| p.id);
         for session in sessions.collect::<Vec<_>>() {
             self.try_another_token(session, now, policy, out);
@@ -173,11 +186,11 @@ impl<C> Device<C> {
 
     /// After a restart, when all that is known of the device was taken in: what shares a session that nobody knows any
     /// more is over, and so is a session that nobody shares.
-    pub fn rejoin(&mut self, now: Instant, policy: impl Fn(&C) -> Policy, out: &mut Outbox) {
+    pub fn rejoin(&mut self, now: Instant, policy: impl Fn(&C) -> Policy, out: &mut DeviceEffects) {
         let is_known = |session| self.playbacks.iter().any(|p| p.id == session);
         let lost = |p: &&Playback<C>| p.shares().is_some_and(|session| !is_known(session)) && p.session.is_active();
         for (id, policy) in self.playbacks.iter().filter(lost).map(|p| (p.id, policy(&p.card))).collect::<Vec<_>>() {
-            self.step(id, now, Input::End(End::Orphaned), &policy, out);
+            self.step(id, now, Input::End(EndReason::Orphaned), &policy, out);
         }
         let shared = self.playbacks.iter().find(|p| p.is_device_session()).map(|p| (p.id, policy(&p.card)));
         if let Some((session, policy)) = shared {
@@ -186,7 +199,7 @@ impl<C> Device<C> {
     }
 
     /// When its account has no other session to give back at this device.
-    fn start_shared(&mut self, session: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
+    fn start_shared(&mut self, session: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         let Some(held) = self.playbacks.iter().find(|p| p.id == session && p.session.is_held()) else { return };
         let mut others = self.playbacks.iter().filter(|p| p.is_device_session() && p.account == held.account);
         if !others.any(|p| p.session.takes_place()) {
@@ -194,7 +207,7 @@ impl<C> Device<C> {
         }
     }
 
-    fn follow(&mut self, id: SessionId, session: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
+    fn follow(&mut self, id: SessionId, session: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         let at = |id| self.playbacks.iter().position(|p| p.id == id);
         let (Some(at), Some(of)) = (at(id), at(session)) else { return };
         let mut fx = Effects::default();
@@ -206,9 +219,11 @@ impl<C> Device<C> {
 
     /// The content token by which the session was to be opened is no good: whoever waits with another one is not to
     /// be refused for that.
-    fn try_another_token(&mut self, session: SessionId, now: Instant, policy: &Policy, out: &mut Outbox) {
+    fn try_another_token(&mut self, session: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         let Some(playback) = self.playbacks.iter().find(|p| p.id == session) else { return };
-        let State::Closed { why: Over::Denied(denial, _), .. } = playback.session.state() else { return };
+        let SessionState::Closed { why: SessionClosure::Denied(denial, _), .. } = playback.session.state() else {
+            return;
+        };
         let (Role::DeviceSession { by }, false) = (playback.role, denial.may_pass()) else { return };
         let used = playback.token;
         let other = |p: &&Playback<C>| p.session.is_active() && p.token.is_some() && p.token != used;
@@ -229,7 +244,7 @@ impl<C> Device<C> {
         let served = || active().filter(|p| p.session.is_served());
         let last_sign = active().map(|p| p.session.last_sign).max();
         let newest = served().rfind(|p| p.token.is_some() && p.token_accepted).map(|p| (p.id, p.token));
-        let renewed = served().all(|p| matches!(p.session.beats, Beats::Renewals { .. }));
+        let renewed = served().all(|p| matches!(p.session.beats, BeatSource::Renewals { .. }));
         let is_served = served().next().is_some();
         let stream = active().map(|p| p.session.stream).reduce(|one, other| one.filter(|_| one == other)).flatten();
         let Some(playback) = self.playback_mut(session) else { return };
@@ -238,23 +253,23 @@ impl<C> Device<C> {
         if !is_served {
             return;
         }
-        *usage = super::super::state::Use::Got;
+        *usage = super::super::state::DeliveryState::Got;
         // What an open that is under way comes to is said of the token that it went by.
         if let Some((id, token)) = newest.filter(|_| lane.is_none_or(|lane| lane.ask != AskKind::Open)) {
             (playback.role, playback.token) = (Role::DeviceSession { by: id }, token);
         }
         match (renewed, *beats) {
-            (true, Beats::Timer) => *beats = Beats::Renewals { every: None },
-            (false, Beats::Renewals { .. }) => {
-                *beats = Beats::Timer;
+            (true, BeatSource::Timer) => *beats = BeatSource::Renewals { every: None },
+            (false, BeatSource::Renewals { .. }) => {
+                *beats = BeatSource::Timer;
                 // Nobody sent beats until now: the next one is not late for that.
-                if let State::Live { beat } = state {
+                if let SessionState::Live { beat } = state {
                     *beat = (*beat).max(now);
                 }
                 // It has planned for none: whoever renewed may end before anything else is heard of it.
                 playback.session.look_at(now);
             }
-            (true, Beats::Renewals { .. }) | (false, Beats::Timer) => {}
+            (true, BeatSource::Renewals { .. }) | (false, BeatSource::Timer) => {}
         }
     }
 
@@ -265,7 +280,7 @@ impl<C> Device<C> {
         last: SessionId,
         now: Instant,
         policy: &Policy,
-        out: &mut Outbox,
+        out: &mut DeviceEffects,
     ) {
         let is_over = |p: &Playback<C>| !p.session.is_active();
         let alive = self.playbacks.iter().any(|p| p.id == session && !is_over(p));
@@ -273,17 +288,17 @@ impl<C> Device<C> {
             return;
         }
         let why = |p: &Playback<C>| match p.session.state() {
-            State::Closed { why: Over::Ended(why), .. } => Some(*why),
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => None,
+            SessionState::Closed { why: SessionClosure::Ended(why), .. } => Some(*why),
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => None,
         };
         let said = self.sharing(session).find(|p| p.id == last).and_then(why);
-        let why = said.or_else(|| self.sharing(session).rev().find_map(why)).unwrap_or(End::Orphaned);
+        let why = said.or_else(|| self.sharing(session).rev().find_map(why)).unwrap_or(EndReason::Orphaned);
         self.step(session, now, Input::End(why), policy, out);
     }
 }

@@ -6,28 +6,28 @@ mod shared;
 
 use std::time::Duration;
 
-use super::super::end::End;
+use super::super::end::EndReason;
 use super::*;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, ClockMoment};
 use crate::config::{OnUnreachable, OutageBudget};
 use crate::secret::Secret;
 use crate::session::playback::{KEY_SESSIONS, TOGETHER};
 use crate::session::{
-    Ask, AskKind, Blackout, CallKind, Denial, Fault, FaultKind, Grant, KillSource, Opens, PlaybackRecord, Playing,
-    Reason, Report, Served, Stream, Ticket, Verdict,
+    AskKind, AuthorityAsk, AuthorityFault, Blackout, CallKind, Denial, FaultKind, Grant, KillSource, LicenseFeedback,
+    OpenAbility, PlaybackRecord, PlayerReport, PlayingState, Reason, StreamType, Ticket, Verdict,
 };
 
-const CERTIFICATE: Call = call(CallKind::Certificate);
-const LICENSE: Call = call(CallKind::License);
-const RELEASE: Call = call(CallKind::Release);
-const RENEWAL: Call = call(CallKind::Renewal);
+const CERTIFICATE: PlayerCall = call(CallKind::Certificate);
+const LICENSE: PlayerCall = call(CallKind::License);
+const RELEASE: PlayerCall = call(CallKind::Release);
+const RENEWAL: PlayerCall = call(CallKind::Renewal);
 
-const fn call(kind: CallKind) -> Call {
+const fn call(kind: CallKind) -> PlayerCall {
     let (content, content_token, token) = (None, None, None);
-    Call { content, content_token, key_session: None, kind, opens: Opens::Yes, token }
+    PlayerCall { content, content_token, key_session: None, kind, opens: OpenAbility::Yes, token }
 }
 
-impl Call {
+impl PlayerCall {
     const fn of(self, content: u64) -> Self {
         Self { content: Some(Fingerprint(content)), ..self }
     }
@@ -46,11 +46,11 @@ impl Call {
     }
 
     const fn expired(self) -> Self {
-        Self { opens: Opens::Expired, ..self }
+        Self { opens: OpenAbility::Expired, ..self }
     }
 
     const fn bare(self) -> Self {
-        Self { opens: Opens::No, ..self }
+        Self { opens: OpenAbility::No, ..self }
     }
 }
 
@@ -59,7 +59,7 @@ struct Stage {
     /// The address that calls from here on.
     caller: Option<Fingerprint>,
     device: Device<()>,
-    flying: Vec<(SessionId, Ask)>,
+    flying: Vec<(SessionId, AuthorityAsk)>,
     inputs: usize,
     next: u64,
     now: Instant,
@@ -81,13 +81,13 @@ impl Stage {
         Self { caller: None, device, flying, inputs: 0, next: 1, now: Clock.now(), policy, told }
     }
 
-    fn call(&mut self, call: Call) -> (u64, Answer) {
-        let mut out = Outbox::new();
+    fn call(&mut self, call: PlayerCall) -> (u64, CallAnswer) {
+        let mut out = DeviceEffects::new();
         let (caller, next) = (self.caller, SessionId(self.next));
-        let start = || Some(Start { account: None, caller, card: (), id: next, seed: 0 });
+        let start = || Some(PlaybackStart { account: None, caller, card: (), id: next, seed: 0 });
         let (id, answer) = self.device.call(self.now, &call, &self.policy, start, &mut out);
         self.take(out);
-        if let (Some(id), Answer::Forward(_) | Answer::Pass) = (id, &answer) {
+        if let (Some(id), CallAnswer::Forward(_) | CallAnswer::Pass) = (id, &answer) {
             // A license server that gives to everybody.
             self.device.accept(id, &call);
         }
@@ -96,13 +96,13 @@ impl Stage {
         (id, answer)
     }
 
-    fn call_again(&mut self, id: u64, call: Call) -> (u64, Answer) {
-        let mut out = Outbox::new();
+    fn call_again(&mut self, id: u64, call: PlayerCall) -> (u64, CallAnswer) {
+        let mut out = DeviceEffects::new();
         let (caller, next) = (self.caller, SessionId(self.next));
-        let start = || Some(Start { account: None, caller, card: (), id: next, seed: 0 });
+        let start = || Some(PlaybackStart { account: None, caller, card: (), id: next, seed: 0 });
         let (id, answer) = self.device.call_again(SessionId(id), self.now, &call, &self.policy, start, &mut out);
         self.take(out);
-        if let (Some(id), Answer::Forward(_) | Answer::Pass) = (id, &answer) {
+        if let (Some(id), CallAnswer::Forward(_) | CallAnswer::Pass) = (id, &answer) {
             // A license server that gives to everybody.
             self.device.accept(id, &call);
         }
@@ -114,33 +114,33 @@ impl Stage {
     fn deliver(&mut self, id: u64, input: Input) {
         self.inputs += 1;
         assert!(self.inputs < MAX_INPUTS, "what is waited for never comes");
-        let mut out = Outbox::new();
+        let mut out = DeviceEffects::new();
         self.device.deliver(SessionId(id), self.now, input, &self.policy, &mut out);
         self.take(out);
     }
 
     /// A stop call that names this content token.
     fn stop(&mut self, id: u64, token: u64) -> bool {
-        self.leave(id, token, Farewell::Stop)
+        self.leave(id, token, FarewellSignal::Stop)
     }
 
-    fn leave(&mut self, id: u64, token: u64, how: Farewell) -> bool {
-        let (mut out, token) = (Outbox::new(), Some(Fingerprint(token)));
+    fn leave(&mut self, id: u64, token: u64, how: FarewellSignal) -> bool {
+        let (mut out, token) = (DeviceEffects::new(), Some(Fingerprint(token)));
         let stopped = self.device.leave(SessionId(id), self.now, token, how, &self.policy, &mut out);
         self.take(out);
         stopped
     }
 
     /// A renewal that the authority grants.
-    fn renew(&mut self, call: Call) -> u64 {
-        let (id, Answer::Renew(_, ticket)) = self.call(call) else { panic!("no renewal: {call:?}") };
+    fn renew(&mut self, call: PlayerCall) -> u64 {
+        let (id, CallAnswer::Renew(_, ticket)) = self.call(call) else { panic!("no renewal: {call:?}") };
         let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None };
         self.deliver(id, Input::Answered(ticket, AskKind::Renew, Ok(alive)));
         self.device.accept_renewal(SessionId(id), &call);
         id
     }
 
-    fn take(&mut self, out: Outbox) {
+    fn take(&mut self, out: DeviceEffects) {
         for (id, effect) in out {
             let Effect::Ask(ask) = effect else { continue };
             let letter = match ask.kind {
@@ -169,7 +169,7 @@ impl Stage {
         self.answer(Ok(verdict));
     }
 
-    fn answer(&mut self, result: Result<Verdict, Fault>) {
+    fn answer(&mut self, result: Result<Verdict, AuthorityFault>) {
         let (SessionId(id), ask) = self.flying.remove(0);
         self.deliver(id, Input::Answered(ask.ticket, ask.kind, result));
         if ask.kind == AskKind::Open {
@@ -193,20 +193,20 @@ impl Stage {
     }
 
     /// Calls for a license that has to be opened for, and has it opened.
-    fn play(&mut self, call: Call) -> u64 {
+    fn play(&mut self, call: PlayerCall) -> u64 {
         let (id, answer) = self.call(call);
-        assert_eq!(answer, Answer::Wait);
+        assert_eq!(answer, CallAnswer::Wait);
         self.settle();
-        while matches!(self.state(id), State::Opening { held: true, .. }) {
+        while matches!(self.state(id), SessionState::Opening { held: true, .. }) {
             self.tick(Duration::from_millis(100));
             self.settle();
         }
-        assert!(matches!(self.call(call), (again, Answer::Forward(_)) if again == id));
+        assert!(matches!(self.call(call), (again, CallAnswer::Forward(_)) if again == id));
         id
     }
 
-    fn says(&mut self, id: u64, playing: Playing) {
-        self.deliver(id, Input::Report(Report { playing, ..Report::default() }));
+    fn says(&mut self, id: u64, playing: PlayingState) {
+        self.deliver(id, Input::Report(PlayerReport { playing, ..PlayerReport::default() }));
     }
 
     fn kill(&mut self, id: u64) {
@@ -214,7 +214,7 @@ impl Stage {
         self.settle();
     }
 
-    fn state(&self, id: u64) -> &State {
+    fn state(&self, id: u64) -> &SessionState {
         let playback = self.device.playbacks.iter().find(|playback| playback.id == SessionId(id));
         playback.expect("a playback").session.state()
     }
@@ -243,7 +243,7 @@ fn reason() -> Reason {
     Reason::new(404, Some(3002), "Not Found")
 }
 
-fn refused(answer: &Answer) -> &Refusal {
+fn refused(answer: &CallAnswer) -> &SessionRefusal {
     answer.refusal().expect("a refusal")
 }
 
@@ -253,11 +253,11 @@ fn refused(answer: &Answer) -> &Refusal {
 #[test]
 fn a_token_that_began_a_playback_and_was_never_accepted_yields_to_one_that_was() {
     let mut stage = Stage::new();
-    assert_eq!(stage.call(LICENSE.with(1).of(9)), (1, Answer::Wait));
+    assert_eq!(stage.call(LICENSE.with(1).of(9)), (1, CallAnswer::Wait));
     let answers_to = |stage: &Stage, token| stage.device.playbacks[0].answers_to(Fingerprint(token));
     assert!(answers_to(&stage, 1), "it may be stopped while it is opened");
     stage.settle();
-    assert!(matches!(stage.call(LICENSE.with(2).of(9)), (1, Answer::Forward(_))));
+    assert!(matches!(stage.call(LICENSE.with(2).of(9)), (1, CallAnswer::Forward(_))));
     assert_eq!([1, 2].map(|token| answers_to(&stage, token)), [false, true]);
     assert!(stage.device.playbacks[0].has_token(Fingerprint(1)), "a kill refuses it all the same");
     stage.device.accept(SessionId(1), &LICENSE.with(1).of(9));
@@ -306,7 +306,7 @@ fn where_tokens_prove_whose_a_call_is_its_devices_name_alone_joins_nothing() {
     stage.play(LICENSE.of(9));
     assert_eq!(stage.call(RENEWAL.bare()).0, 1, "it began without a token");
     stage.kill(1);
-    assert!(matches!(stage.call(LICENSE.bare()), (1, Answer::Refuse(Refusal::Killed(_)))));
+    assert!(matches!(stage.call(LICENSE.bare()), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
 }
 
 #[test]
@@ -332,9 +332,9 @@ fn a_kill_holds_for_its_content_token_though_two_registrations_have_it() {
         // Whatever comes with the token: either of them, a third one, and a call of no registration.
         for call in [calls[0], calls[1], LICENSE.registered(13, 1), LICENSE.with(1), RENEWAL.with(1)] {
             let (_, answer) = stage.call(call);
-            assert!(matches!(refused(&answer), Refusal::Killed(_)), "{killed} {call:?}");
+            assert!(matches!(refused(&answer), SessionRefusal::Killed(_)), "{killed} {call:?}");
         }
-        assert!(matches!(stage.call(LICENSE.registered(14, 2)).1, Answer::Wait), "another token plays");
+        assert!(matches!(stage.call(LICENSE.registered(14, 2)).1, CallAnswer::Wait), "another token plays");
     }
 }
 
@@ -349,7 +349,7 @@ fn a_kill_holds_for_a_content_token_that_another_playback_keeps() {
     assert!(!stage.device.playbacks[0].answers_to(Fingerprint(2)));
     stage.kill(2);
     for token in [1, 2] {
-        assert!(matches!(refused(&stage.call(LICENSE.with(token)).1), Refusal::Killed(_)), "{token}");
+        assert!(matches!(refused(&stage.call(LICENSE.with(token)).1), SessionRefusal::Killed(_)), "{token}");
     }
 }
 
@@ -374,8 +374,8 @@ fn a_newer_playback_is_opened_beside_the_older_and_a_zap_closes_that_one() {
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
     assert_eq!(stage.told, "o1 o2 ");
-    assert!(matches!((stage.state(1), stage.state(2)), (State::Live { .. }, State::Live { .. })));
-    stage.says(2, Playing::Plays);
+    assert!(matches!((stage.state(1), stage.state(2)), (SessionState::Live { .. }, SessionState::Live { .. })));
+    stage.says(2, PlayingState::Plays);
     stage.settle();
     assert_eq!(stage.told, "o1 o2 c1 ");
 }
@@ -392,7 +392,7 @@ fn ten_zaps_in_two_seconds_cost_one_close_and_one_open_more() {
     stage.quiet();
     stage.settle();
     assert_eq!(stage.told, "o1 o2 o11 c2 ");
-    assert!(matches!(stage.call(LICENSE.with(11)), (11, Answer::Forward(_))));
+    assert!(matches!(stage.call(LICENSE.with(11)), (11, CallAnswer::Forward(_))));
 }
 
 /// The authority answers before the next zap.
@@ -414,7 +414,7 @@ fn ten_zaps_at_an_instant_authority_cost_one_close_and_one_open_beyond_the_first
         stage.play(LICENSE.with(1));
         zaps(&mut stage, 2..12, apart);
         assert_eq!(stage.told, "o1 o2 o11 c2 ", "{apart} ms apart");
-        assert!(matches!(stage.call(LICENSE.with(11)), (11, Answer::Forward(_))));
+        assert!(matches!(stage.call(LICENSE.with(11)), (11, CallAnswer::Forward(_))));
     }
 }
 
@@ -450,7 +450,7 @@ fn the_last_of_many_fast_zaps_waits_less_than_a_second() {
     }
     stage.tick(Duration::from_millis(600));
     stage.settle();
-    assert!(matches!(stage.call(LICENSE.with(39)).1, Answer::Forward(_)));
+    assert!(matches!(stage.call(LICENSE.with(39)).1, CallAnswer::Forward(_)));
 }
 
 #[test]
@@ -460,10 +460,10 @@ fn back_to_the_last_channel_before_its_close_is_sent_keeps_its_session() {
     stage.play(LICENSE.with(2));
     stage.quiet();
     // Players fetch a fresh token when they tune in.
-    assert!(matches!(stage.call(LICENSE.with(3).of(9)), (1, Answer::Forward(_))));
-    stage.says(1, Playing::Plays);
+    assert!(matches!(stage.call(LICENSE.with(3).of(9)), (1, CallAnswer::Forward(_))));
+    stage.says(1, PlayingState::Plays);
     assert_eq!(stage.told, "o1 o2 ", "no close and no open");
-    assert!(matches!(stage.call(RENEWAL.with(3)), (1, Answer::Renew(..))), "it is what it was");
+    assert!(matches!(stage.call(RENEWAL.with(3)), (1, CallAnswer::Renew(..))), "it is what it was");
 }
 
 /// A renewal is sent by whoever was there: nobody has tuned in again.
@@ -472,9 +472,9 @@ fn a_late_renewal_of_the_last_channel_does_not_zap_back() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(2).of(9));
     stage.play(LICENSE.with(3));
-    stage.says(2, Playing::Plays);
+    stage.says(2, PlayingState::Plays);
     let (id, answer) = stage.call(RENEWAL.with(2).of(9));
-    assert_eq!((id, refused(&answer)), (1, &Refusal::Ended(End::Zapped)));
+    assert_eq!((id, refused(&answer)), (1, &SessionRefusal::Ended(EndReason::Zapped)));
     stage.settle();
     assert_eq!(stage.told, "o1 o2 c1 ");
 }
@@ -484,14 +484,14 @@ fn back_to_a_channel_that_is_still_opening_waits_for_that_open() {
     let mut stage = Stage::new();
     stage.call(LICENSE.with(1));
     stage.call(LICENSE.with(2));
-    assert_eq!(stage.call(LICENSE.with(1)), (1, Answer::Wait));
-    assert_eq!(stage.call_again(1, LICENSE.with(1)), (1, Answer::Wait));
-    assert_eq!(stage.call_again(2, LICENSE.with(2)), (2, Answer::Wait));
-    assert_eq!(stage.call_again(1, LICENSE.with(1)), (1, Answer::Wait));
+    assert_eq!(stage.call(LICENSE.with(1)), (1, CallAnswer::Wait));
+    assert_eq!(stage.call_again(1, LICENSE.with(1)), (1, CallAnswer::Wait));
+    assert_eq!(stage.call_again(2, LICENSE.with(2)), (2, CallAnswer::Wait));
+    assert_eq!(stage.call_again(1, LICENSE.with(1)), (1, CallAnswer::Wait));
     stage.settle();
-    let zapped = Answer::Refuse(Refusal::Ended(End::Zapped));
+    let zapped = CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Zapped));
     assert_eq!(stage.call_again(2, LICENSE.with(2)), (2, zapped));
-    assert!(matches!(stage.call_again(1, LICENSE.with(1)), (1, Answer::Forward(_))));
+    assert!(matches!(stage.call_again(1, LICENSE.with(1)), (1, CallAnswer::Forward(_))));
     assert_eq!(stage.told, "o1 ");
 }
 
@@ -502,9 +502,9 @@ fn back_while_a_beat_is_under_way_keeps_the_session_and_its_new_token() {
     stage.tick(Duration::from_secs(31));
     stage.deliver(1, Input::GiveWay);
     assert_eq!(stage.told, "o1 b1 ", "the close waits for the beat");
-    assert_eq!(stage.call(LICENSE.with(1)), (1, Answer::Wait));
+    assert_eq!(stage.call(LICENSE.with(1)), (1, CallAnswer::Wait));
     stage.settle();
-    assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Forward(_))));
+    assert!(matches!(stage.call(LICENSE.with(1)), (1, CallAnswer::Forward(_))));
     stage.tick(Duration::from_secs(29));
     assert_eq!(stage.told, "o1 b1 ");
     stage.tick(Duration::from_secs(2));
@@ -518,10 +518,10 @@ fn after_the_re_entry_window_or_without_one_the_last_channel_is_closed_and_opene
         stage.play(LICENSE.with(1));
         stage.tick(Duration::from_secs(31));
         stage.deliver(1, Input::GiveWay);
-        assert_eq!(stage.call(LICENSE.with(1)), (1, Answer::Wait));
+        assert_eq!(stage.call(LICENSE.with(1)), (1, CallAnswer::Wait));
         stage.settle();
         assert_eq!(stage.told, told);
-        assert!(matches!(stage.call_again(1, LICENSE.with(1)), (1, Answer::Forward(_))));
+        assert!(matches!(stage.call_again(1, LICENSE.with(1)), (1, CallAnswer::Forward(_))));
     }
 }
 
@@ -530,12 +530,12 @@ fn where_there_is_room_the_last_channel_was_never_left() {
     let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
-    assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Forward(_))));
+    assert!(matches!(stage.call(LICENSE.with(1)), (1, CallAnswer::Forward(_))));
     // A third and a fourth: the one before the last is a preload that gives way.
     stage.play(LICENSE.with(3));
     stage.quiet();
     stage.play(LICENSE.with(4));
-    assert!(matches!(stage.call(LICENSE.with(2)), (2, Answer::Forward(_))));
+    assert!(matches!(stage.call(LICENSE.with(2)), (2, CallAnswer::Forward(_))));
     assert_eq!(stage.told, "o1 o2 o3 o4 c3 ");
 }
 
@@ -547,7 +547,7 @@ fn a_zap_while_opening_asks_when_that_open_is_answered() {
     assert_eq!(stage.told, "o1 ");
     stage.settle();
     assert_eq!(stage.told, "o1 o2 ");
-    assert!(matches!(stage.call_again(1, LICENSE.with(1)), (1, Answer::Forward(_))));
+    assert!(matches!(stage.call_again(1, LICENSE.with(1)), (1, CallAnswer::Forward(_))));
 }
 
 #[test]
@@ -555,7 +555,7 @@ fn a_zap_away_from_a_refused_open_opens_at_once() {
     let mut stage = Stage::new();
     stage.call(LICENSE.with(1));
     stage.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
-    assert!(matches!(refused(&stage.call(LICENSE.with(1)).1), Refusal::Denied(Denial::Limit, _)));
+    assert!(matches!(refused(&stage.call(LICENSE.with(1)).1), SessionRefusal::Denied(Denial::Limit, _)));
     stage.play(LICENSE.with(2));
     assert_eq!(stage.told, "o1 o2 ");
 }
@@ -578,7 +578,7 @@ fn what_is_passed_over_is_opened_next_if_somebody_waits_for_it_still() {
                 if !served.contains(&id) && (waits || id == 5) {
                     let (of, answer) = stage.call_again(id, LICENSE.with(id - 1));
                     assert!(of == id && answer.refusal().is_none(), "{answer:?}");
-                    if matches!(answer, Answer::Forward(_)) {
+                    if matches!(answer, CallAnswer::Forward(_)) {
                         served.push(id);
                         stage.deliver(id, Input::Used);
                     }
@@ -604,7 +604,7 @@ fn waiting_calls_of_two_titles_do_not_zap_each_other_without_end() {
         for _round in 0..10 {
             let again = |(id, call)| (stage.call_again(id, call), call);
             let answers: Vec<_> = waiting.into_iter().map(again).collect();
-            let waits = |((id, answer), call)| (answer == Answer::Wait).then_some((id, call));
+            let waits = |((id, answer), call)| (answer == CallAnswer::Wait).then_some((id, call));
             waiting = answers.into_iter().filter_map(waits).collect();
         }
         let begun = stage.next;
@@ -618,9 +618,9 @@ fn a_waiting_renewal_whose_session_turns_out_expired_opens_anew() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1).under(100));
     stage.tick(Duration::from_secs(60));
-    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, Answer::Wait));
+    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, CallAnswer::Wait));
     stage.answer(Ok(Verdict::Unknown(reason())));
-    assert_eq!(stage.call_again(1, RENEWAL.with(1).under(100)), (2, Answer::Wait));
+    assert_eq!(stage.call_again(1, RENEWAL.with(1).under(100)), (2, CallAnswer::Wait));
     assert_eq!(stage.told, "o1 b1 o2 ");
 }
 
@@ -629,10 +629,10 @@ fn a_zap_back_after_the_other_one_has_played_opens_anew() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
-    stage.says(2, Playing::Plays);
+    stage.says(2, PlayingState::Plays);
     stage.settle();
     stage.quiet();
-    assert_eq!(stage.call(LICENSE.with(1)), (3, Answer::Wait));
+    assert_eq!(stage.call(LICENSE.with(1)), (3, CallAnswer::Wait));
     stage.settle();
     assert_eq!(stage.told, "o1 o2 c1 o3 ");
 }
@@ -641,9 +641,9 @@ fn a_zap_back_after_the_other_one_has_played_opens_anew() {
 fn a_zap_behind_a_close_that_is_lost_opens_after_its_tries() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
-    stage.deliver(1, Input::End(End::Stopped));
+    stage.deliver(1, Input::End(EndReason::Stopped));
     stage.call(LICENSE.with(2));
-    let lost = || Err(Fault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") });
+    let lost = || Err(AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") });
     stage.answer(lost());
     stage.tick(Duration::from_secs(1));
     stage.answer(lost());
@@ -655,15 +655,15 @@ fn left_over_calls_of_a_zapped_playback_do_not_open_it_again() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1).under(100));
     stage.play(LICENSE.with(2).under(200));
-    stage.says(2, Playing::Plays);
+    stage.says(2, PlayingState::Plays);
     stage.settle();
     for left_over in [RENEWAL.under(100), RENEWAL.with(1), RENEWAL.with(1).under(100)] {
-        assert!(matches!(stage.call(left_over), (1, Answer::Refuse(Refusal::Ended(End::Zapped)))));
+        assert!(matches!(stage.call(left_over), (1, CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Zapped)))));
     }
-    assert_eq!(stage.call(RELEASE.with(1).under(100)), (1, Answer::Pass));
-    assert_eq!(stage.call(CERTIFICATE.with(1)), (1, Answer::Pass));
+    assert_eq!(stage.call(RELEASE.with(1).under(100)), (1, CallAnswer::Pass));
+    assert_eq!(stage.call(CERTIFICATE.with(1)), (1, CallAnswer::Pass));
     assert_eq!(stage.told, "o1 o2 c1 ");
-    assert!(matches!(stage.state(2), State::Live { .. }));
+    assert!(matches!(stage.state(2), SessionState::Live { .. }));
 }
 
 #[test]
@@ -672,9 +672,9 @@ fn two_places_take_two_playbacks_and_the_third_ends_the_one_that_is_silent() {
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
     stage.tick(Duration::from_secs(20));
-    assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Forward(_))));
+    assert!(matches!(stage.call(LICENSE.with(1)), (1, CallAnswer::Forward(_))));
     stage.play(LICENSE.with(3));
-    stage.says(3, Playing::Plays);
+    stage.says(3, PlayingState::Plays);
     stage.settle();
     assert_eq!(stage.told, "o1 o2 o3 c2 ");
 }
@@ -685,9 +685,9 @@ fn two_places_take_two_playbacks_and_the_third_ends_the_one_that_is_silent() {
 fn calls_for_one_playback_share_one_open() {
     let mut stage = Stage::new();
     for _ in 0..50 {
-        assert_eq!(stage.call(LICENSE.with(1).of(9)), (1, Answer::Wait));
-        assert_eq!(stage.call(LICENSE.of(9)), (1, Answer::Wait));
-        assert_eq!(stage.call(LICENSE), (1, Answer::Wait));
+        assert_eq!(stage.call(LICENSE.with(1).of(9)), (1, CallAnswer::Wait));
+        assert_eq!(stage.call(LICENSE.of(9)), (1, CallAnswer::Wait));
+        assert_eq!(stage.call(LICENSE), (1, CallAnswer::Wait));
     }
     assert_eq!(stage.told, "o1 ");
 }
@@ -697,7 +697,7 @@ fn several_key_sessions_share_one_session() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1).under(100));
     for key_session in 101..140 {
-        assert!(matches!(stage.call(LICENSE.with(1).under(key_session)), (1, Answer::Forward(_))));
+        assert!(matches!(stage.call(LICENSE.with(1).under(key_session)), (1, CallAnswer::Forward(_))));
     }
     assert_eq!(stage.told, "o1 ");
     assert_eq!(stage.device.playbacks[0].key_sessions(), KEY_SESSIONS);
@@ -707,8 +707,8 @@ fn several_key_sessions_share_one_session() {
 fn a_refreshed_token_for_the_same_content_keeps_the_session() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1).of(9));
-    assert!(matches!(stage.call(LICENSE.with(2).of(9)), (1, Answer::Forward(_))));
-    assert!(matches!(stage.call(RENEWAL.with(2)), (1, Answer::Renew(..))));
+    assert!(matches!(stage.call(LICENSE.with(2).of(9)), (1, CallAnswer::Forward(_))));
+    assert!(matches!(stage.call(RENEWAL.with(2)), (1, CallAnswer::Renew(..))));
     assert_eq!(stage.told, "o1 ");
 }
 
@@ -717,39 +717,39 @@ fn a_renewal_belongs_where_its_key_session_is() {
     let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
     stage.play(LICENSE.with(1).under(100));
     stage.play(LICENSE.with(2).under(200));
-    assert!(matches!(stage.call(RENEWAL.under(100)), (1, Answer::Renew(..))));
-    assert!(matches!(stage.call(RENEWAL.under(200)), (2, Answer::Renew(..))));
+    assert!(matches!(stage.call(RENEWAL.under(100)), (1, CallAnswer::Renew(..))));
+    assert!(matches!(stage.call(RENEWAL.under(200)), (2, CallAnswer::Renew(..))));
     // Which of the two this one belongs to cannot be known.
-    assert_eq!(stage.call(RENEWAL.bare()), (0, Answer::Pass));
+    assert_eq!(stage.call(RENEWAL.bare()), (0, CallAnswer::Pass));
 }
 
 #[test]
 fn a_call_without_a_token_joins_the_only_playback() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1).of(9));
-    assert!(matches!(stage.call(LICENSE.bare()), (1, Answer::Forward(_))));
-    assert!(matches!(stage.call(RENEWAL.bare()), (1, Answer::Renew(..))));
+    assert!(matches!(stage.call(LICENSE.bare()), (1, CallAnswer::Forward(_))));
+    assert!(matches!(stage.call(RENEWAL.bare()), (1, CallAnswer::Renew(..))));
     // Other content is another playback.
-    assert_eq!(stage.call(LICENSE.of(8).bare()), (0, Answer::Pass));
-    assert_eq!(stage.call(LICENSE.of(8)), (2, Answer::Wait));
+    assert_eq!(stage.call(LICENSE.of(8).bare()), (0, CallAnswer::Pass));
+    assert_eq!(stage.call(LICENSE.of(8)), (2, CallAnswer::Wait));
 }
 
 #[test]
 fn without_a_token_the_first_call_opens_only_if_it_can() {
     let mut stage = Stage::new();
     for call in [LICENSE, RENEWAL, CERTIFICATE, RELEASE] {
-        assert_eq!(stage.call(call.bare()), (0, Answer::Pass));
+        assert_eq!(stage.call(call.bare()), (0, CallAnswer::Pass));
     }
     assert!(stage.device.is_empty());
-    assert_eq!(stage.call(LICENSE), (1, Answer::Wait));
+    assert_eq!(stage.call(LICENSE), (1, CallAnswer::Wait));
 }
 
 #[test]
 fn a_renewal_of_a_session_that_nobody_knows_adopts_it() {
     let mut stage = Stage::new();
-    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, Answer::Wait));
+    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, CallAnswer::Wait));
     stage.settle();
-    assert!(matches!(stage.call(RENEWAL.with(1).under(100)), (1, Answer::Renew(..))));
+    assert!(matches!(stage.call(RENEWAL.with(1).under(100)), (1, CallAnswer::Renew(..))));
 }
 
 // Kills.
@@ -771,14 +771,14 @@ fn a_killed_playback_stays_refused_and_a_new_content_token_opens() {
         RELEASE.with(1).under(100),
     ];
     for call in left_over {
-        assert_eq!(stage.call(call), (1, Answer::Refuse(Refusal::Killed(reason()))), "{call:?}");
+        assert_eq!(stage.call(call), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason()))), "{call:?}");
     }
     assert_eq!(stage.told, "o1 c1 ");
-    assert_eq!(stage.call(LICENSE.with(2).of(9)), (2, Answer::Wait));
+    assert_eq!(stage.call(LICENSE.with(2).of(9)), (2, CallAnswer::Wait));
     stage.settle();
     // The new one does not bring the old one back.
-    assert!(matches!(stage.call(LICENSE.with(1).of(9)), (1, Answer::Refuse(Refusal::Killed(_)))));
-    assert!(matches!(stage.call(RENEWAL.under(100)), (1, Answer::Refuse(Refusal::Killed(_)))));
+    assert!(matches!(stage.call(LICENSE.with(1).of(9)), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
+    assert!(matches!(stage.call(RENEWAL.under(100)), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
     assert_eq!(stage.told, "o1 c1 o2 ");
 }
 
@@ -787,13 +787,16 @@ fn every_token_that_a_killed_playback_had_is_refused() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1).of(9));
     for token in 2..5 {
-        assert!(matches!(stage.call(LICENSE.with(token).of(9)), (1, Answer::Forward(_))));
+        assert!(matches!(stage.call(LICENSE.with(token).of(9)), (1, CallAnswer::Forward(_))));
     }
     stage.kill(1);
     for token in 1..5 {
-        assert!(matches!(stage.call(LICENSE.with(token).of(9)), (1, Answer::Refuse(Refusal::Killed(_)))), "{token}");
+        assert!(
+            matches!(stage.call(LICENSE.with(token).of(9)), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))),
+            "{token}"
+        );
     }
-    assert_eq!(stage.call(LICENSE.with(5).of(9)), (2, Answer::Wait));
+    assert_eq!(stage.call(LICENSE.with(5).of(9)), (2, CallAnswer::Wait));
 }
 
 #[test]
@@ -803,19 +806,19 @@ fn a_killed_token_finds_no_shelter_with_another_playback() {
     stage.kill(1);
     stage.play(LICENSE.with(2).under(200));
     // By its key session this one belongs to the second playback, by its token to whom was killed.
-    assert!(matches!(stage.call(RENEWAL.with(1).under(200)), (1, Answer::Refuse(Refusal::Killed(_)))));
-    assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
+    assert!(matches!(stage.call(RENEWAL.with(1).under(200)), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
+    assert!(matches!(stage.call(LICENSE.with(1)), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
     // So does one that waits while its token is killed.
     let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
     stage.play(LICENSE.with(1));
-    let (2, Answer::Wait) = stage.call(LICENSE.with(2).under(200)) else { panic!("it opens") };
+    let (2, CallAnswer::Wait) = stage.call(LICENSE.with(2).under(200)) else { panic!("it opens") };
     let renewal = RENEWAL.with(1).under(200);
-    assert_eq!(stage.call(renewal), (2, Answer::Wait));
+    assert_eq!(stage.call(renewal), (2, CallAnswer::Wait));
     stage.deliver(1, Input::Kill(reason()));
     stage.settle();
-    assert!(matches!(stage.call_again(2, renewal), (1, Answer::Refuse(Refusal::Killed(_)))));
+    assert!(matches!(stage.call_again(2, renewal), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
     assert!(
-        matches!(stage.call_again(2, LICENSE.with(2).under(200)), (2, Answer::Forward(_))),
+        matches!(stage.call_again(2, LICENSE.with(2).under(200)), (2, CallAnswer::Forward(_))),
         "the other one plays on"
     );
 }
@@ -823,25 +826,25 @@ fn a_killed_token_finds_no_shelter_with_another_playback() {
 /// A player that goes on by its old key session may bring the token of what it plays by now.
 #[test]
 fn a_token_has_one_playback_though_a_renewal_of_an_ended_one_brings_it() {
-    for ends in [Input::End(End::Silent), Input::End(End::Expired), Input::End(End::Stopped)] {
+    for ends in [Input::End(EndReason::Silent), Input::End(EndReason::Expired), Input::End(EndReason::Stopped)] {
         let mut stage = Stage::new();
         stage.play(LICENSE.with(1).under(100));
         // Where it was stopped, another tab's player may go on: its renewals begin anew.
-        if matches!(ends, Input::End(End::Stopped)) {
+        if matches!(ends, Input::End(EndReason::Stopped)) {
             _ = stage.stop(1, 1)
         } else {
             stage.deliver(1, ends)
         };
         stage.settle();
         // It opens, and then it plays.
-        assert_eq!(stage.call(LICENSE.with(2).under(200)), (2, Answer::Wait));
-        assert_eq!(stage.call(RENEWAL.with(2).under(100)), (2, Answer::Wait));
+        assert_eq!(stage.call(LICENSE.with(2).under(200)), (2, CallAnswer::Wait));
+        assert_eq!(stage.call(RENEWAL.with(2).under(100)), (2, CallAnswer::Wait));
         stage.settle();
         stage.renew(RENEWAL.with(2).under(100));
         assert_eq!(stage.device.playbacks.len(), 2, "{}", stage.told);
         stage.kill(2);
         for call in [LICENSE.with(2), RENEWAL.with(2).under(100), RENEWAL.with(2).under(200)] {
-            assert!(matches!(stage.call(call), (2, Answer::Refuse(Refusal::Killed(_)))), "{call:?}");
+            assert!(matches!(stage.call(call), (2, CallAnswer::Refuse(SessionRefusal::Killed(_)))), "{call:?}");
         }
     }
 }
@@ -853,45 +856,48 @@ fn an_operators_kill_reaches_the_successor_of_what_has_ended() {
     for call in [LICENSE.with(1), LICENSE.of(9), LICENSE.with(1).of(9)] {
         let mut stage = Stage::new();
         stage.play(call);
-        stage.deliver(1, Input::End(End::Stopped));
-        assert_eq!(stage.call(call), (2, Answer::Wait), "its close is under way");
+        stage.deliver(1, Input::End(EndReason::Stopped));
+        assert_eq!(stage.call(call), (2, CallAnswer::Wait), "its close is under way");
         stage.settle();
-        assert!(matches!(stage.state(1), State::Closed { .. }) && matches!(stage.state(2), State::Live { .. }));
+        assert!(
+            matches!(stage.state(1), SessionState::Closed { .. })
+                && matches!(stage.state(2), SessionState::Live { .. })
+        );
         stage.deliver(1, Input::Kill(by()));
         stage.settle();
-        assert!(matches!(stage.call(call), (_, Answer::Refuse(Refusal::Killed(_)))), "{call:?}");
+        assert!(matches!(stage.call(call), (_, CallAnswer::Refuse(SessionRefusal::Killed(_)))), "{call:?}");
         assert_eq!(stage.told, "o1 c1 o2 c2 ", "its place is given back");
     }
     // Nothing has followed yet: nothing will.
     for (killed_by, holds) in [(KillSource::Operator, true), (KillSource::Authority, false)] {
         let mut stage = Stage::new();
         stage.play(LICENSE.with(1));
-        stage.deliver(1, Input::End(End::Stopped));
+        stage.deliver(1, Input::End(EndReason::Stopped));
         stage.settle();
         stage.deliver(1, Input::Kill(reason().wanted_by(killed_by)));
-        let refused = matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_))));
+        let refused = matches!(stage.call(LICENSE.with(1)), (1, CallAnswer::Refuse(SessionRefusal::Killed(_))));
         assert_eq!(refused, holds, "{killed_by:?}");
     }
     // Another title of the device is no successor.
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
-    stage.deliver(1, Input::End(End::Stopped));
+    stage.deliver(1, Input::End(EndReason::Stopped));
     stage.play(LICENSE.with(2));
     stage.deliver(1, Input::Kill(by()));
-    assert!(matches!(stage.call(LICENSE.with(2)), (2, Answer::Forward(_))));
+    assert!(matches!(stage.call(LICENSE.with(2)), (2, CallAnswer::Forward(_))));
 }
 
 /// The content token of two authorizations: it belongs to whatever plays by it now.
 #[test]
 fn a_content_token_of_what_is_over_is_its_successors() {
-    let registered = |id: u64, token: u64| Call { token: Some(Fingerprint(id)), ..LICENSE.with(token) };
+    let registered = |id: u64, token: u64| PlayerCall { token: Some(Fingerprint(id)), ..LICENSE.with(token) };
     let mut stage = Stage::new();
     stage.play(registered(50, 1));
-    stage.deliver(1, Input::End(End::Stopped));
+    stage.deliver(1, Input::End(EndReason::Stopped));
     stage.settle();
     stage.play(registered(51, 1));
     stage.kill(2);
-    assert!(matches!(stage.call(registered(52, 1)), (2, Answer::Refuse(Refusal::Killed(_)))));
+    assert!(matches!(stage.call(registered(52, 1)), (2, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
 }
 
 #[test]
@@ -901,7 +907,7 @@ fn a_kill_is_forgotten_after_its_time() {
     stage.kill(1);
     stage.tick(stage.policy.kill_memory);
     assert!(stage.device.is_empty());
-    assert_eq!(stage.call(LICENSE.with(1)), (2, Answer::Wait));
+    assert_eq!(stage.call(LICENSE.with(1)), (2, CallAnswer::Wait));
 }
 
 #[test]
@@ -919,18 +925,18 @@ fn a_kill_refuses_every_call_of_its_device_that_brings_no_content_token() {
         CERTIFICATE.of(8),
         RELEASE.under(101),
         // A registration that nobody authorized is none of the app's making.
-        Call { token: Some(Fingerprint(50)), ..LICENSE.of(8) },
+        PlayerCall { token: Some(Fingerprint(50)), ..LICENSE.of(8) },
     ];
     for call in strangers {
-        assert_eq!(stage.call(call), (1, Answer::Refuse(Refusal::Killed(reason()))), "{call:?}");
+        assert_eq!(stage.call(call), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason()))), "{call:?}");
     }
     // A new content token is a new playback, whose other calls need none.
     stage.play(LICENSE.with(2).of(8).under(200));
-    assert!(matches!(stage.call(LICENSE.of(8)), (2, Answer::Forward(_))));
-    assert!(matches!(stage.call(LICENSE.of(7)), (1, Answer::Refuse(Refusal::Killed(_)))));
-    assert!(matches!(stage.call(RENEWAL.under(200)), (2, Answer::Renew(..))));
+    assert!(matches!(stage.call(LICENSE.of(8)), (2, CallAnswer::Forward(_))));
+    assert!(matches!(stage.call(LICENSE.of(7)), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
+    assert!(matches!(stage.call(RENEWAL.under(200)), (2, CallAnswer::Renew(..))));
     stage.tick(stage.policy.kill_memory);
-    assert_eq!(stage.call(LICENSE.of(7)).1, Answer::Wait, "the kill is forgotten");
+    assert_eq!(stage.call(LICENSE.of(7)).1, CallAnswer::Wait, "the kill is forgotten");
 }
 
 #[test]
@@ -940,10 +946,10 @@ fn another_key_of_a_killed_device_without_tokens_is_refused_until_the_kill_is_fo
     stage.kill(news);
     for call in [LICENSE.of(1), LICENSE.of(2), LICENSE.of(3).under(7), LICENSE] {
         stage.tick(Duration::from_secs(1));
-        assert_eq!(stage.call(call), (news, Answer::Refuse(Refusal::Killed(reason()))), "{call:?}");
+        assert_eq!(stage.call(call), (news, CallAnswer::Refuse(SessionRefusal::Killed(reason()))), "{call:?}");
     }
     stage.tick(stage.policy.kill_memory);
-    assert_eq!(stage.call(LICENSE.of(2)).1, Answer::Wait);
+    assert_eq!(stage.call(LICENSE.of(2)).1, CallAnswer::Wait);
 }
 
 #[test]
@@ -954,7 +960,7 @@ fn a_playback_of_a_killed_device_that_goes_on_keeps_its_calls_and_a_left_one_doe
         stage.play(LICENSE.of(2))
     });
     stage.kill(news);
-    assert!(matches!(stage.call(LICENSE.of(2)), (id, Answer::Forward(_)) if id == film));
+    assert!(matches!(stage.call(LICENSE.of(2)), (id, CallAnswer::Forward(_)) if id == film));
     let mut stage = Stage::new();
     stage.play(LICENSE.of(1));
     stage.tick(TOGETHER);
@@ -963,7 +969,7 @@ fn a_playback_of_a_killed_device_that_goes_on_keeps_its_calls_and_a_left_one_doe
     stage.deliver(1, Input::GiveWay);
     stage.settle();
     stage.deliver(film, Input::Kill(reason()));
-    assert!(matches!(stage.call(LICENSE.of(1)), (id, Answer::Refuse(Refusal::Killed(_))) if id == film));
+    assert!(matches!(stage.call(LICENSE.of(1)), (id, CallAnswer::Refuse(SessionRefusal::Killed(_))) if id == film));
 }
 
 /// A blackout is about what may not be shown, and says nothing of anything else.
@@ -975,24 +981,24 @@ fn a_blackout_refuses_its_content_to_the_device_and_nothing_else() {
     let dark = Reason { blackout: Some(blackout.into()), ..reason() };
     stage.deliver(news, Input::Kill(dark.clone()));
     stage.settle();
-    for call in [LICENSE.of(1), RENEWAL.under(100), Call { token: Some(Fingerprint(50)), ..LICENSE.of(1) }] {
-        assert_eq!(stage.call(call), (news, Answer::Refuse(Refusal::Killed(dark.clone()))), "{call:?}");
+    for call in [LICENSE.of(1), RENEWAL.under(100), PlayerCall { token: Some(Fingerprint(50)), ..LICENSE.of(1) }] {
+        assert_eq!(stage.call(call), (news, CallAnswer::Refuse(SessionRefusal::Killed(dark.clone()))), "{call:?}");
     }
-    assert_eq!(stage.call(LICENSE.of(2)).1, Answer::Wait);
+    assert_eq!(stage.call(LICENSE.of(2)).1, CallAnswer::Wait);
 }
 
 /// The content token of one that is known by its registration is a name of it as well.
 #[test]
 fn a_registered_playback_that_was_killed_is_known_by_its_content_token() {
     let mut stage = Stage::new();
-    let registered = |id: u64, token: u64| Call { token: Some(Fingerprint(id)), ..LICENSE.with(token) };
+    let registered = |id: u64, token: u64| PlayerCall { token: Some(Fingerprint(id)), ..LICENSE.with(token) };
     stage.play(registered(50, 1));
-    assert!(matches!(stage.call(registered(50, 2)), (1, Answer::Forward(_))));
+    assert!(matches!(stage.call(registered(50, 2)), (1, CallAnswer::Forward(_))));
     stage.kill(1);
     for call in [registered(50, 3), registered(51, 1), registered(51, 2), LICENSE.with(1), LICENSE.with(2)] {
-        assert_eq!(stage.call(call), (1, Answer::Refuse(Refusal::Killed(reason()))), "{call:?}");
+        assert_eq!(stage.call(call), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason()))), "{call:?}");
     }
-    assert_eq!(stage.call(registered(51, 3)), (2, Answer::Wait));
+    assert_eq!(stage.call(registered(51, 3)), (2, CallAnswer::Wait));
 }
 
 #[test]
@@ -1005,7 +1011,10 @@ fn an_operators_kill_is_remembered_for_the_routes_time_though_its_token_runs_out
         stage.deliver(1, Input::Kill(reason().wanted_by(killed_by)));
         stage.settle();
         stage.tick(secs(lasts - 1));
-        assert!(matches!(stage.call(LICENSE.of(1)), (1, Answer::Refuse(Refusal::Killed(_)))), "{killed_by:?}");
+        assert!(
+            matches!(stage.call(LICENSE.of(1)), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))),
+            "{killed_by:?}"
+        );
         stage.tick(secs(1));
         assert!(stage.device.is_empty(), "{killed_by:?}");
     }
@@ -1013,7 +1022,7 @@ fn an_operators_kill_is_remembered_for_the_routes_time_though_its_token_runs_out
 
 #[test]
 fn a_kill_that_is_forgiven_is_forgotten_at_once_and_its_close_goes_on_by_itself() {
-    let lost = || Err(Fault { kind: FaultKind::Timeout, reason: reason() });
+    let lost = || Err(AuthorityFault { kind: FaultKind::Timeout, reason: reason() });
     let mut stage = Stage::new();
     stage.play(LICENSE.of(1));
     stage.kill(1);
@@ -1035,7 +1044,7 @@ fn a_kill_that_is_forgiven_is_forgotten_at_once_and_its_close_goes_on_by_itself(
     stage.deliver(1, Input::Kill(reason()));
     stage.deliver(1, Input::Forgive);
     stage.tick(Duration::ZERO);
-    assert!(matches!(stage.state(1), State::Killed { .. }));
+    assert!(matches!(stage.state(1), SessionState::Killed { .. }));
     stage.answer(lost());
     assert_eq!(stage.flying.last().map(|(_, ask)| (ask.kind, ask.ticket)), Some((AskKind::Close, Ticket(0))));
     stage.tick(Duration::ZERO);
@@ -1045,7 +1054,7 @@ fn a_kill_that_is_forgiven_is_forgotten_at_once_and_its_close_goes_on_by_itself(
     stage.play(LICENSE.of(1));
     stage.deliver(1, Input::Forgive);
     stage.tick(Duration::ZERO);
-    assert!(matches!(stage.call(LICENSE.of(1)), (1, Answer::Forward(_))));
+    assert!(matches!(stage.call(LICENSE.of(1)), (1, CallAnswer::Forward(_))));
 }
 
 #[test]
@@ -1054,8 +1063,8 @@ fn a_kill_of_one_leaves_the_other_of_the_device_alone() {
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
     stage.kill(1);
-    assert!(matches!(stage.call(LICENSE.with(2)), (2, Answer::Forward(_))));
-    assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
+    assert!(matches!(stage.call(LICENSE.with(2)), (2, CallAnswer::Forward(_))));
+    assert!(matches!(stage.call(LICENSE.with(1)), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
 }
 
 // Certificates and releases.
@@ -1063,12 +1072,12 @@ fn a_kill_of_one_leaves_the_other_of_the_device_alone() {
 #[test]
 fn a_certificate_opens_nothing() {
     let mut stage = Stage::new();
-    assert_eq!(stage.call(CERTIFICATE.with(1).of(9)), (0, Answer::Pass));
+    assert_eq!(stage.call(CERTIFICATE.with(1).of(9)), (0, CallAnswer::Pass));
     assert!(stage.device.is_empty());
     stage.call(LICENSE.with(1));
-    assert_eq!(stage.call(CERTIFICATE.with(1)), (1, Answer::Pass));
+    assert_eq!(stage.call(CERTIFICATE.with(1)), (1, CallAnswer::Pass));
     stage.settle();
-    assert_eq!(stage.call(CERTIFICATE.with(1)), (1, Answer::Pass));
+    assert_eq!(stage.call(CERTIFICATE.with(1)), (1, CallAnswer::Pass));
     assert_eq!(stage.told, "o1 ");
 }
 
@@ -1077,10 +1086,10 @@ fn a_certificate_is_refused_to_the_killed_and_the_denied() {
     let mut stage = Stage::new();
     stage.call(LICENSE.with(1));
     stage.answer(Ok(Verdict::Denied(Denial::Rejected, reason())));
-    assert!(matches!(stage.call(CERTIFICATE.with(1)), (1, Answer::Refuse(Refusal::Denied(..)))));
+    assert!(matches!(stage.call(CERTIFICATE.with(1)), (1, CallAnswer::Refuse(SessionRefusal::Denied(..)))));
     stage.play(LICENSE.with(2));
     stage.kill(2);
-    assert!(matches!(stage.call(CERTIFICATE.with(2)), (2, Answer::Refuse(Refusal::Killed(_)))));
+    assert!(matches!(stage.call(CERTIFICATE.with(2)), (2, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
 }
 
 #[test]
@@ -1093,9 +1102,9 @@ fn the_release_of_the_last_key_session_is_told() {
     assert!(!stage.device.release(id, Some(Fingerprint(999))), "an unknown one ends nothing");
     assert!(stage.device.release(id, Some(Fingerprint(101))));
     assert!(!stage.device.release(SessionId(77), Some(Fingerprint(101))), "no such playback");
-    stage.deliver(1, Input::End(End::Released));
+    stage.deliver(1, Input::End(EndReason::Released));
     stage.settle();
-    assert!(matches!(stage.call(RENEWAL.with(1)), (1, Answer::Refuse(Refusal::Ended(End::Released)))));
+    assert!(matches!(stage.call(RENEWAL.with(1)), (1, CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Released)))));
     assert_eq!(stage.told, "o1 c1 ");
 }
 
@@ -1103,7 +1112,7 @@ fn the_release_of_the_last_key_session_is_told() {
 fn the_release_of_a_key_session_that_was_never_here_ends_nothing() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
-    assert!(matches!(stage.call(RELEASE.with(1).under(999)), (1, Answer::Forward(_))));
+    assert!(matches!(stage.call(RELEASE.with(1).under(999)), (1, CallAnswer::Forward(_))));
     assert!(!stage.device.release(SessionId(1), Some(Fingerprint(999))));
 }
 
@@ -1112,7 +1121,7 @@ fn the_release_of_a_key_session_that_was_never_here_ends_nothing() {
 fn two_tabs(places: usize) -> Stage {
     let mut stage = Stage::under(Policy { sessions_per_device: places, ..Policy::default() });
     stage.play(LICENSE.with(1).of(9).under(100));
-    assert!(matches!(stage.call(LICENSE.with(2).of(9).under(200)), (1, Answer::Forward(_))));
+    assert!(matches!(stage.call(LICENSE.with(2).of(9).under(200)), (1, CallAnswer::Forward(_))));
     stage
 }
 
@@ -1125,8 +1134,8 @@ fn a_stop_that_names_one_of_two_tabs_leaves_the_other_to_begin_anew() {
             stage.settle();
         }
         let left_over = RENEWAL.with(1).of(9).under(100);
-        assert_eq!(stage.call(left_over), (1, Answer::Refuse(Refusal::Ended(End::Stopped))));
-        assert_eq!(stage.call(RENEWAL.with(2).of(9).under(200)), (2, Answer::Wait));
+        assert_eq!(stage.call(left_over), (1, CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Stopped))));
+        assert_eq!(stage.call(RENEWAL.with(2).of(9).under(200)), (2, CallAnswer::Wait));
         stage.settle();
         assert_eq!(stage.renew(RENEWAL.with(2).of(9).under(200)), 2);
         assert_eq!(stage.told, "o1 c1 o2 ", "{places} places");
@@ -1136,11 +1145,11 @@ fn a_stop_that_names_one_of_two_tabs_leaves_the_other_to_begin_anew() {
 #[test]
 fn a_stop_that_names_no_tab_or_an_operators_stops_both() {
     let mut stage = two_tabs(1);
-    stage.deliver(1, Input::End(End::Stopped));
+    stage.deliver(1, Input::End(EndReason::Stopped));
     stage.settle();
     for (token, key_session) in [(1, 100), (2, 200)] {
         let renewal = RENEWAL.with(token).of(9).under(key_session);
-        assert_eq!(stage.call(renewal), (1, Answer::Refuse(Refusal::Ended(End::Stopped))));
+        assert_eq!(stage.call(renewal), (1, CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Stopped))));
     }
 }
 
@@ -1151,7 +1160,11 @@ fn two_tabs_that_renew_in_turns_are_stopped_one_by_one() {
     renewals.into_iter().for_each(|renewal| assert_eq!(stage.renew(renewal), 1));
     // Of a player that is not believed.
     stage.policy.endings.quit = false;
-    assert!(!stage.leave(1, 2, Farewell::Quit(Report { playing: Playing::Quit, ..Report::default() })));
+    assert!(!stage.leave(
+        1,
+        2,
+        FarewellSignal::Quit(PlayerReport { playing: PlayingState::Quit, ..PlayerReport::default() })
+    ));
     // By a call and a beacon.
     assert!(!stage.stop(1, 1) && !stage.stop(1, 1));
     assert_eq!(stage.renew(renewals[1]), 1);
@@ -1168,13 +1181,13 @@ fn two_tabs_that_renew_in_turns_are_stopped_one_by_one() {
 
     // The other one is gone without a word: its renewals stay away.
     let mut stage = two_tabs(1);
-    stage.deliver(1, Input::Served(Served::Renews { every: Some(Duration::from_secs(30)) }));
+    stage.deliver(1, Input::Served(LicenseFeedback::Renews { every: Some(Duration::from_secs(30)) }));
     renewals.into_iter().for_each(|renewal| assert_eq!(stage.renew(renewal), 1));
     assert!(!stage.stop(1, 1));
     for _ in 0..10 {
         stage.tick(Duration::from_secs(15));
     }
-    assert!(!matches!(stage.state(1), State::Live { .. }), "nothing holds the place for ever");
+    assert!(!matches!(stage.state(1), SessionState::Live { .. }), "nothing holds the place for ever");
 }
 
 /// By timer, nothing would show that the other tab is gone as well.
@@ -1184,7 +1197,7 @@ fn tabs_that_do_not_renew_hold_no_place_after_a_stop() {
     let renewals = [RENEWAL.with(1).of(9).under(100), RENEWAL.with(2).of(9).under(200)];
     stage.policy.renews = false;
     for renewal in renewals {
-        assert!(matches!(stage.call(renewal), (1, Answer::Forward(_))));
+        assert!(matches!(stage.call(renewal), (1, CallAnswer::Forward(_))));
     }
     assert!(stage.stop(1, 1));
     assert_eq!(stage.told, "o1 c1 ");
@@ -1196,10 +1209,10 @@ fn a_waiting_renewal_of_the_other_tab_begins_anew_and_one_of_the_stopped_tab_doe
     stage.tick(Duration::from_secs(31));
     assert_eq!(stage.told, "o1 b1 ");
     let renewals = [RENEWAL.with(1).of(9).under(100), RENEWAL.with(2).of(9).under(200)];
-    renewals.into_iter().for_each(|renewal| assert_eq!(stage.call(renewal), (1, Answer::Wait)));
+    renewals.into_iter().for_each(|renewal| assert_eq!(stage.call(renewal), (1, CallAnswer::Wait)));
     assert!(stage.stop(1, 1));
-    assert!(matches!(refused(&stage.call_again(1, renewals[0]).1), Refusal::Ended(End::Stopped)));
-    assert_eq!(stage.call_again(1, renewals[1]), (2, Answer::Wait));
+    assert!(matches!(refused(&stage.call_again(1, renewals[0]).1), SessionRefusal::Ended(EndReason::Stopped)));
+    assert_eq!(stage.call_again(1, renewals[1]), (2, CallAnswer::Wait));
     stage.settle();
     assert_eq!(stage.told, "o1 b1 c1 o2 ");
 }
@@ -1211,7 +1224,7 @@ fn what_a_tab_has_left_may_still_be_killed() {
     stage.deliver(1, Input::Kill(reason()));
     stage.settle();
     for call in [RENEWAL.with(2).of(9).under(200), LICENSE.with(2).of(9)] {
-        assert_eq!(stage.call(call), (1, Answer::Refuse(Refusal::Killed(reason()))));
+        assert_eq!(stage.call(call), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason()))));
     }
 }
 
@@ -1219,20 +1232,26 @@ fn what_a_tab_has_left_may_still_be_killed() {
 #[test]
 fn a_stop_of_what_is_over_says_nothing_of_the_other_tab() {
     let mut stage = two_tabs(1);
-    stage.deliver(1, Input::End(End::Zapped));
+    stage.deliver(1, Input::End(EndReason::Zapped));
     stage.settle();
     assert!(!stage.stop(1, 1));
-    assert_eq!(stage.call(RENEWAL.with(2).of(9).under(200)), (1, Answer::Refuse(Refusal::Ended(End::Zapped))));
+    assert_eq!(
+        stage.call(RENEWAL.with(2).of(9).under(200)),
+        (1, CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Zapped)))
+    );
 }
 
 // What opens again.
 
 #[test]
 fn an_ending_that_nobody_wanted_is_opened_again_and_a_wanted_one_only_by_a_license() {
-    for why in End::ALL.into_iter().filter(|why| *why != End::GaveWay) {
-        for (call, anew) in
-            [(LICENSE, why != End::Programme), (RENEWAL, !why.is_wanted()), (CERTIFICATE, false), (RELEASE, false)]
-        {
+    for why in EndReason::ALL.into_iter().filter(|why| *why != EndReason::GaveWay) {
+        for (call, anew) in [
+            (LICENSE, why != EndReason::Programme),
+            (RENEWAL, !why.is_wanted()),
+            (CERTIFICATE, false),
+            (RELEASE, false),
+        ] {
             let mut stage = Stage::new();
             stage.play(LICENSE.with(1));
             stage.deliver(1, Input::End(why));
@@ -1246,12 +1265,12 @@ fn an_ending_that_nobody_wanted_is_opened_again_and_a_wanted_one_only_by_a_licen
 
 #[test]
 fn what_failures_in_line_have_ended_stays_ended_however_long_its_player_asks() {
-    let stream = Some(Stream::Live);
+    let stream = Some(StreamType::Live);
     let mut stage = Stage::under(Policy { max_failures: Some(2), stream, ..Policy::default() });
     stage.play(LICENSE.with(1));
-    stage.deliver(1, Input::End(End::Lost));
-    let lost = |answer: &Answer| *refused(answer) == Refusal::Ended(End::Lost);
-    assert!(matches!(stage.state(1), State::Closing { .. }));
+    stage.deliver(1, Input::End(EndReason::Lost));
+    let lost = |answer: &CallAnswer| *refused(answer) == SessionRefusal::Ended(EndReason::Lost);
+    assert!(matches!(stage.state(1), SessionState::Closing { .. }));
     assert!(lost(&stage.call(LICENSE.with(1)).1));
     stage.settle();
     for call in [LICENSE, RENEWAL] {
@@ -1268,10 +1287,10 @@ fn what_failures_in_line_have_ended_stays_ended_however_long_its_player_asks() {
 fn a_programme_that_is_over_stays_so_however_long_its_player_asks() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
-    stage.deliver(1, Input::End(End::Programme));
+    stage.deliver(1, Input::End(EndReason::Programme));
     stage.settle();
     for _ in 0..3 {
-        assert_eq!(*refused(&stage.call(LICENSE.with(1)).1), Refusal::Ended(End::Programme));
+        assert_eq!(*refused(&stage.call(LICENSE.with(1)).1), SessionRefusal::Ended(EndReason::Programme));
         stage.tick(stage.policy.end_memory);
     }
     assert_eq!(stage.call(LICENSE.with(2)).0, 2);
@@ -1282,8 +1301,8 @@ fn while_it_is_closing_only_a_license_begins_anew() {
     for (call, id) in [(RENEWAL, 1), (CERTIFICATE, 1), (RELEASE, 1), (LICENSE, 2)] {
         let mut stage = Stage::new();
         stage.play(LICENSE.with(1));
-        stage.deliver(1, Input::End(End::Stopped));
-        assert!(matches!(stage.state(1), State::Closing { .. }));
+        stage.deliver(1, Input::End(EndReason::Stopped));
+        assert!(matches!(stage.state(1), SessionState::Closing { .. }));
         assert_eq!(stage.call(call.with(1)).0, id, "{call:?}");
         assert_eq!(stage.told, "o1 c1 ", "first the close");
     }
@@ -1295,7 +1314,7 @@ fn licenses_run_out_while_the_machine_sleeps() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     let licensed = |stage: &mut Stage, key, lasts| {
-        let (now, policy, mut out) = (stage.now, stage.policy.clone(), Outbox::new());
+        let (now, policy, mut out) = (stage.now, stage.policy.clone(), DeviceEffects::new());
         stage.device.licensed(SessionId(1), now, Fingerprint(key), Some(lasts), &policy, &mut out);
     };
     let last_end = |stage: &Stage| stage.device.playbacks[0].session.licensed_until.expect("an end") - stage.now;
@@ -1313,10 +1332,10 @@ fn a_denial_is_remembered_for_its_moment_and_then_asked_again() {
     stage.call(LICENSE.with(1));
     stage.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
     stage.now += stage.policy.denial_memory - Duration::from_millis(1);
-    assert!(matches!(refused(&stage.call(LICENSE.with(1)).1), Refusal::Denied(..)));
-    assert!(matches!(refused(&stage.call(RENEWAL.with(1)).1), Refusal::Denied(..)));
+    assert!(matches!(refused(&stage.call(LICENSE.with(1)).1), SessionRefusal::Denied(..)));
+    assert!(matches!(refused(&stage.call(RENEWAL.with(1)).1), SessionRefusal::Denied(..)));
     stage.now += Duration::from_millis(1);
-    assert_eq!(stage.call(LICENSE.with(1)), (2, Answer::Wait));
+    assert_eq!(stage.call(LICENSE.with(1)), (2, CallAnswer::Wait));
     assert_eq!(stage.told, "o1 o2 ");
     assert_eq!(stage.device.playbacks.len(), 1, "the spent one made room");
 }
@@ -1325,10 +1344,10 @@ fn a_denial_is_remembered_for_its_moment_and_then_asked_again() {
 fn an_authority_that_cannot_be_reached_is_asked_again_after_a_second() {
     let mut stage = Stage::new();
     stage.call(LICENSE.with(1));
-    stage.answer(Err(Fault { kind: FaultKind::Unreachable, reason: Reason::new(0, None, "no way") }));
-    assert!(matches!(refused(&stage.call(LICENSE.with(1)).1), Refusal::Unreachable(_)));
+    stage.answer(Err(AuthorityFault { kind: FaultKind::Unreachable, reason: Reason::new(0, None, "no way") }));
+    assert!(matches!(refused(&stage.call(LICENSE.with(1)).1), SessionRefusal::Unreachable(_)));
     stage.now += Duration::from_secs(1);
-    assert_eq!(stage.call(LICENSE.with(1)), (2, Answer::Wait));
+    assert_eq!(stage.call(LICENSE.with(1)), (2, CallAnswer::Wait));
 }
 
 #[test]
@@ -1342,21 +1361,21 @@ fn a_running_budget_that_is_spent_is_not_followed_by_that_of_a_new_playback() {
         while stage.device.playbacks[0].session.is_active() {
             match stage.flying.is_empty() {
                 true => stage.tick(Duration::from_secs(1)),
-                false => stage.answer(Err(Fault { kind: FaultKind::Unreachable, reason: reason() })),
+                false => stage.answer(Err(AuthorityFault { kind: FaultKind::Unreachable, reason: reason() })),
             }
         }
-        assert!(matches!(refused(&stage.call(call.with(1).under(100)).1), Refusal::Unreachable(_)));
+        assert!(matches!(refused(&stage.call(call.with(1).under(100)).1), SessionRefusal::Unreachable(_)));
         stage.now += Duration::from_secs(1);
         // It may ask, and does not play before there is an answer.
         let (second, answer) = stage.call(call.with(1).under(100));
-        assert_eq!((second == first, answer), (false, Answer::Wait));
-        stage.answer(Err(Fault { kind: FaultKind::Unreachable, reason: reason() }));
-        assert!(matches!(refused(&stage.call(call.with(1).under(100)).1), Refusal::Unreachable(_)), "{call:?}");
+        assert_eq!((second == first, answer), (false, CallAnswer::Wait));
+        stage.answer(Err(AuthorityFault { kind: FaultKind::Unreachable, reason: reason() }));
+        assert!(matches!(refused(&stage.call(call.with(1).under(100)).1), SessionRefusal::Unreachable(_)), "{call:?}");
         // Nor does it after a while, however often it asked in vain.
         stage.tick(stage.policy.end_memory);
-        assert_eq!(stage.call(call.with(1).under(100)).1, Answer::Wait);
-        stage.answer(Err(Fault { kind: FaultKind::Unreachable, reason: reason() }));
-        assert!(matches!(refused(&stage.call(call.with(1).under(100)).1), Refusal::Unreachable(_)), "{call:?}");
+        assert_eq!(stage.call(call.with(1).under(100)).1, CallAnswer::Wait);
+        stage.answer(Err(AuthorityFault { kind: FaultKind::Unreachable, reason: reason() }));
+        assert!(matches!(refused(&stage.call(call.with(1).under(100)).1), SessionRefusal::Unreachable(_)), "{call:?}");
     }
 }
 
@@ -1366,7 +1385,7 @@ fn a_budget_that_is_spent_is_not_given_again_though_the_next_try_was_stopped() {
     let ten = OutageBudget { live: Duration::from_secs(600), vod: Duration::from_secs(600) };
     let on_unreachable = OnUnreachable { new: ten, running: ten };
     let mut stage = Stage::under(Policy { on_unreachable, ..Policy::default() });
-    let unreachable = || Err(Fault { kind: FaultKind::Unreachable, reason: reason() });
+    let unreachable = || Err(AuthorityFault { kind: FaultKind::Unreachable, reason: reason() });
     let call = LICENSE.with(1).under(100);
     stage.call(call);
     while stage.device.playbacks.iter().any(|playback| playback.session.is_active()) {
@@ -1379,14 +1398,14 @@ fn a_budget_that_is_spent_is_not_given_again_though_the_next_try_was_stopped() {
         // Longer than what ended otherwise is remembered.
         stage.tick(stage.policy.end_memory + Duration::from_secs(5));
         let (id, answer) = stage.call(call);
-        assert_eq!(answer, Answer::Wait);
+        assert_eq!(answer, CallAnswer::Wait);
         stage.stop(id, 1);
         stage.answer(unreachable());
     }
     stage.tick(Duration::from_secs(5));
-    assert_eq!(stage.call(call).1, Answer::Wait);
+    assert_eq!(stage.call(call).1, CallAnswer::Wait);
     stage.answer(unreachable());
-    assert!(matches!(refused(&stage.call(call).1), Refusal::Unreachable(_)));
+    assert!(matches!(refused(&stage.call(call).1), SessionRefusal::Unreachable(_)));
     // The authority has spoken, though nobody waits for its word any more.
     stage.tick(Duration::from_secs(5));
     let (id, _) = stage.call(call);
@@ -1395,7 +1414,7 @@ fn a_budget_that_is_spent_is_not_given_again_though_the_next_try_was_stopped() {
     stage.tick(Duration::from_secs(5));
     stage.call(call);
     stage.answer(unreachable());
-    assert_eq!(stage.call(call).1, Answer::Pass);
+    assert_eq!(stage.call(call).1, CallAnswer::Pass);
 }
 
 /// Its authority was not configured for a while, and it played anew meanwhile.
@@ -1406,19 +1425,19 @@ fn one_that_comes_back_beside_its_successor_gives_way() {
     old.play(LICENSE.with(1));
     stage.now += Duration::from_secs(60);
     stage.play(LICENSE.with(2));
-    let moment = Moment { now: stage.now, wall: Duration::from_secs(1_900_000_000) };
+    let moment = ClockMoment { now: stage.now, wall: Duration::from_secs(1_900_000_000) };
     let records = [&old, &stage].map(|of| PlaybackRecord::of(&of.device.playbacks[0], &moment).unwrap());
-    let (mut next, mut out) = (Stage::new(), Outbox::new());
+    let (mut next, mut out) = (Stage::new(), DeviceEffects::new());
     for record in records {
         next.device.resume(record.restore((), &moment, &next.policy), next.now, false, &next.policy, &mut out);
     }
     // By what it shows, which is nothing.
     let policy = next.policy.clone();
     next.device.deliver(SessionId(2), next.now + Duration::from_secs(60), Input::Tick, &policy, &mut out);
-    assert!(matches!(next.state(1), State::Closing { why: End::GaveWay, .. }));
-    assert!(matches!(next.state(2), State::Live { .. }));
+    assert!(matches!(next.state(1), SessionState::Closing { why: EndReason::GaveWay, .. }));
+    assert!(matches!(next.state(2), SessionState::Live { .. }));
     let closes = |(id, effect): &(SessionId, Effect)| {
-        *id == SessionId(1) && matches!(effect, Effect::Ask(Ask { kind: AskKind::Close, .. }))
+        *id == SessionId(1) && matches!(effect, Effect::Ask(AuthorityAsk { kind: AskKind::Close, .. }))
     };
     assert_eq!(out.iter().filter(|told| closes(told)).count(), 1);
 
@@ -1429,14 +1448,14 @@ fn one_that_comes_back_beside_its_successor_gives_way() {
     stage.play(LICENSE.with(2));
     stage.tick(Duration::from_secs(21));
     stage.settle();
-    let moment = Moment { now: stage.now, wall: Duration::from_secs(1_900_000_000) };
+    let moment = ClockMoment { now: stage.now, wall: Duration::from_secs(1_900_000_000) };
     let mut next = Stage::new();
     for playback in &stage.device.playbacks {
         let record = PlaybackRecord::of(playback, &moment).unwrap();
         let restored = record.restore((), &moment, &next.policy);
-        next.device.resume(restored, moment.now, false, &next.policy, &mut Outbox::new());
+        next.device.resume(restored, moment.now, false, &next.policy, &mut DeviceEffects::new());
     }
-    assert!(matches!((next.state(1), next.state(2)), (State::Live { .. }, State::Live { .. })));
+    assert!(matches!((next.state(1), next.state(2)), (SessionState::Live { .. }, SessionState::Live { .. })));
 }
 
 #[test]
@@ -1446,7 +1465,7 @@ fn an_expired_session_is_opened_again_by_the_players_renewal() {
     stage.tick(Duration::from_secs(60));
     assert_eq!(stage.told, "o1 b1 ");
     stage.answer(Ok(Verdict::Unknown(reason())));
-    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (2, Answer::Wait));
+    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (2, CallAnswer::Wait));
     stage.settle();
     assert_eq!(stage.told, "o1 b1 o2 ");
 }
@@ -1468,7 +1487,7 @@ fn a_device_that_asks_without_end_is_remembered_only_so_far() {
         stage.device.playbacks.len()
     );
     // What is forgotten for room's sake is never a kill.
-    assert!(matches!(stage.call(LICENSE.with(1)), (1, Answer::Refuse(Refusal::Killed(_)))));
+    assert!(matches!(stage.call(LICENSE.with(1)), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
 }
 
 #[test]
@@ -1488,7 +1507,7 @@ fn keys_of_one_title_belong_together_until_time_tells_them_apart() {
     let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
     stage.play(LICENSE.with(1).under(100));
     stage.play(LICENSE.of(2).under(200));
-    assert_eq!(stage.call(RENEWAL.bare()), (0, Answer::Pass));
+    assert_eq!(stage.call(RENEWAL.bare()), (0, CallAnswer::Pass));
 
     let mut stage = Stage::new();
     let news = stage.play(LICENSE.of(1).with(1));
@@ -1499,32 +1518,32 @@ fn keys_of_one_title_belong_together_until_time_tells_them_apart() {
 
 #[test]
 fn an_expired_content_token_opens_nothing_and_ends_nothing() {
-    let expired = |stage: &mut Stage, call: Call| stage.call(call.with(1).expired());
-    let refused = (0, Answer::Refuse(Refusal::Expired));
+    let expired = |stage: &mut Stage, call: PlayerCall| stage.call(call.with(1).expired());
+    let refused = (0, CallAnswer::Refuse(SessionRefusal::Expired));
     let mut stage = Stage::new();
     assert_eq!(expired(&mut stage, LICENSE), refused);
     assert_eq!(expired(&mut stage, RENEWAL), refused);
-    assert_eq!(expired(&mut stage, CERTIFICATE), (0, Answer::Pass));
-    assert_eq!(expired(&mut stage, RELEASE), (0, Answer::Pass));
+    assert_eq!(expired(&mut stage, CERTIFICATE), (0, CallAnswer::Pass));
+    assert_eq!(expired(&mut stage, RELEASE), (0, CallAnswer::Pass));
     assert!(stage.told.is_empty() && stage.device.is_empty());
 
     stage.play(LICENSE.with(1));
-    assert!(matches!(expired(&mut stage, LICENSE), (1, Answer::Forward(_))), "what runs goes on");
-    stage.deliver(1, Input::End(End::Stopped));
+    assert!(matches!(expired(&mut stage, LICENSE), (1, CallAnswer::Forward(_))), "what runs goes on");
+    stage.deliver(1, Input::End(EndReason::Stopped));
     stage.settle();
     assert_eq!(expired(&mut stage, LICENSE), refused);
-    assert_eq!(expired(&mut stage, RENEWAL), (1, Answer::Refuse(Refusal::Ended(End::Stopped))));
+    assert_eq!(expired(&mut stage, RENEWAL), (1, CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Stopped))));
 
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
-    stage.deliver(1, Input::End(End::Silent));
+    stage.deliver(1, Input::End(EndReason::Silent));
     stage.settle();
     assert_eq!(expired(&mut stage, RENEWAL), refused, "it would open again");
 
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     stage.kill(1);
-    assert_eq!(expired(&mut stage, LICENSE), (1, Answer::Refuse(Refusal::Killed(reason()))));
+    assert_eq!(expired(&mut stage, LICENSE), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason()))));
 }
 
 #[test]
@@ -1557,14 +1576,16 @@ fn a_device_whose_closes_are_not_answered_begins_no_more_than_so_many() {
     let policy = Policy { grace: Duration::from_secs(86_400), ..Policy::default() };
     let most = policy.sessions_per_device + room::MAX_UNSETTLED;
     let mut stage = Stage::under(policy);
-    let lost = || Err(Fault { kind: FaultKind::Lost, reason: Reason::new(0, None, "no answer") });
+    let lost = || Err(AuthorityFault { kind: FaultKind::Lost, reason: Reason::new(0, None, "no answer") });
     let mut refused = 0;
     for token in 1..=most as u64 + 20 {
         stage.quiet();
         let (id, answer) = stage.call(LICENSE.with(token));
         match answer {
-            Answer::Refuse(Refusal::Unreachable(Fault { kind: FaultKind::Busy, .. })) => refused += 1,
-            answer => assert_eq!((answer, id > 0), (Answer::Wait, true)),
+            CallAnswer::Refuse(SessionRefusal::Unreachable(AuthorityFault { kind: FaultKind::Busy, .. })) => {
+                refused += 1
+            }
+            answer => assert_eq!((answer, id > 0), (CallAnswer::Wait, true)),
         }
         // Opens are granted, closes are lost.
         while let Some((_, ask)) = stage.flying.first() {

@@ -14,13 +14,13 @@ const MAX_CALLERS: usize = 4;
 
 /// Whoever names another's device zaps for itself alone.
 #[derive(Debug, Default)]
-pub(super) struct ZapsByCaller(Vec<(Option<Fingerprint>, Zaps)>);
+pub(super) struct ZapsByCaller(Vec<(Option<Fingerprint>, ZapDebounce)>);
 
 impl ZapsByCaller {
-    /// As [`Zaps::next`], of this address.
+    /// As [`ZapDebounce::next`], of this address.
     pub(super) fn next(&mut self, caller: Option<Fingerprint>, now: Instant, policy: &Policy) -> Duration {
         let known = self.0.iter().position(|(of, _)| *of == caller);
-        let mut zaps = known.map(|at| self.0.remove(at)).unwrap_or_else(|| (caller, Zaps::default()));
+        let mut zaps = known.map(|at| self.0.remove(at)).unwrap_or_else(|| (caller, ZapDebounce::default()));
         let hold = zaps.1.next(now, policy);
         if self.0.len() >= MAX_CALLERS {
             self.0.remove(0);
@@ -31,13 +31,13 @@ impl ZapsByCaller {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Zaps {
+pub(super) struct ZapDebounce {
     last: Option<Instant>,
     /// Those that came fast, one after another.
     run: u32,
 }
 
-impl Zaps {
+impl ZapDebounce {
     /// The device zaps: how long the new playback waits.
     pub(super) fn next(&mut self, now: Instant, policy: &Policy) -> Duration {
         let [first, longest] = policy.settle;
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn the_first_zap_goes_at_once_and_fast_ones_wait_longer_and_longer() {
-        let (mut zaps, policy, mut now) = (Zaps::default(), Policy::default(), Clock.now());
+        let (mut zaps, policy, mut now) = (ZapDebounce::default(), Policy::default(), Clock.now());
         for (after, waits) in [(0, 0), (200, 300), (200, 600), (699, 700), (10, 700), (700, 0), (10, 300), (5_000, 0)] {
             now += Duration::from_millis(after);
             assert_eq!(zaps.next(now, &policy), Duration::from_millis(waits), "{after} ms after the last one");

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serializer};
 
-use crate::clock::Span;
+use crate::clock::RecordedSpan;
 use crate::secret::Secret;
 
 /// A field that says nothing is left out.
@@ -21,15 +21,15 @@ pub fn hide<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
 
 /// How soon a player asks again. Older journals say whether that was soon enough by the settings of their time; then
 /// it is taken to be at once.
-pub(super) fn again<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Span>, D::Error> {
+pub(super) fn again<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RecordedSpan>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Said {
-        Again(Span),
+    enum OptionalForm {
+        Again(RecordedSpan),
         SoonEnough(bool),
     }
-    Ok(match Said::deserialize(from)? {
-        Said::Again(again) => Some(again),
-        Said::SoonEnough(is) => is.then(Span::default),
+    Ok(match OptionalForm::deserialize(from)? {
+        OptionalForm::Again(again) => Some(again),
+        OptionalForm::SoonEnough(is) => is.then(RecordedSpan::default),
     })
 }

@@ -7,22 +7,26 @@ use serde::{Deserialize, Serialize};
 use super::super::grant::Grant;
 use super::super::step::bounded;
 use super::form::{expose, hide};
-use crate::clock::Span;
+use crate::clock::RecordedSpan;
 use crate::secret::Secret;
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct GrantRecord {
     #[serde(rename = "i", alias = "interval")]
-    pub interval: Span,
+    pub interval: RecordedSpan,
     #[serde(rename = "l", alias = "lifetime", default, skip_serializing_if = "Option::is_none")]
-    pub lifetime: Option<Span>,
+    pub lifetime: Option<RecordedSpan>,
     #[serde(rename = "t", alias = "token", serialize_with = "expose", deserialize_with = "hide")]
     pub token: Secret,
 }
 
 impl GrantRecord {
     pub(super) fn of(grant: &Grant) -> Self {
-        Self { interval: grant.interval.into(), lifetime: grant.lifetime.map(Span::from), token: grant.token.clone() }
+        Self {
+            interval: grant.interval.into(),
+            lifetime: grant.lifetime.map(RecordedSpan::from),
+            token: grant.token.clone(),
+        }
     }
 
     pub(super) fn restore(&self) -> Grant {

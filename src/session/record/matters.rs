@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{GrantRecord, SessionRecord, StateRecord};
+use super::{CoreSessionRecord, GrantRecord, StateRecord};
 use crate::config::EndingRules;
 
 /// Nobody knows any more what grace the authority gives: more than any would.
 const GRACE: Duration = Duration::from_secs(3600);
 
-impl SessionRecord {
+impl CoreSessionRecord {
     /// Nobody knows what its open brought: it was under way, or the record contradicts itself (live without a grant).
     pub fn is_orphan(&self) -> bool {
         let held = self.grant.is_some() || self.shares.is_some();

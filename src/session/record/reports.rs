@@ -4,37 +4,37 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::report::{Playing, Reports};
+use super::super::report::{PlayingState, ReportHistory};
 use super::form::is_default;
-use crate::clock::{Moment, Span, Wall};
+use crate::clock::{ClockMoment, EpochTime, RecordedSpan};
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ReportsRecord {
-    pub at: Option<Wall>,
-    pub gaps: [Span; 2],
+    pub at: Option<EpochTime>,
+    pub gaps: [RecordedSpan; 2],
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub playhead: Option<(Wall, Span)>,
-    pub playing: Playing,
+    pub playhead: Option<(EpochTime, RecordedSpan)>,
+    pub playing: PlayingState,
     #[serde(default, skip_serializing_if = "is_default")]
     pub slowed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Span>,
+    pub until: Option<RecordedSpan>,
 }
 
 impl ReportsRecord {
-    pub(super) fn of(reports: &Reports, at: &Moment) -> Self {
+    pub(super) fn of(reports: &ReportHistory, at: &ClockMoment) -> Self {
         Self {
             at: reports.at.map(|seen| at.wall_of(seen)),
-            gaps: reports.gaps.map(Span::from),
+            gaps: reports.gaps.map(RecordedSpan::from),
             playhead: reports.playhead.map(|(seen, playhead)| (at.wall_of(seen), playhead.into())),
             playing: reports.playing,
             slowed: reports.slowed,
-            until: reports.until.map(Span::from),
+            until: reports.until.map(RecordedSpan::from),
         }
     }
 
-    pub(super) fn restore(&self, at: &Moment) -> Reports {
-        Reports {
+    pub(super) fn restore(&self, at: &ClockMoment) -> ReportHistory {
+        ReportHistory {
             at: self.at.map(|seen| at.instant_of(seen)),
             gaps: self.gaps.map(Duration::from),
             playhead: self.playhead.map(|(seen, playhead)| (at.instant_of(seen), playhead.into())),

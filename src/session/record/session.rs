@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::end::End;
+use super::super::end::EndReason;
 use super::super::grant::{AskKind, Ticket};
-use super::super::life::Life;
+use super::super::life::LifeSigns;
 use super::super::policy::Policy;
-use super::super::report::Stream;
+use super::super::report::StreamType;
 use super::super::schedule::{self, Schedule};
-use super::super::state::{Beats, Over, Session, State, Untold, Use};
+use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState, TokenReplacement};
 use super::form::{self, is_default};
 use super::grant::GrantRecord;
 use super::reports::ReportsRecord;
 use super::state::StateRecord;
-use crate::clock::{Moment, Span, Wall};
+use crate::clock::{ClockMoment, EpochTime, RecordedSpan};
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct SessionRecord {
+pub struct CoreSessionRecord {
     /// Within which time its player surely asks for more media.
     #[serde(
         rename = "f",
@@ -27,18 +27,18 @@ pub struct SessionRecord {
         deserialize_with = "form::again",
         skip_serializing_if = "Option::is_none"
     )]
-    pub again: Option<Span>,
+    pub again: Option<RecordedSpan>,
     /// Plays since then without the authority's word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credit: Option<Wall>,
+    pub credit: Option<EpochTime>,
     #[serde(rename = "cs", alias = "credit_spent", default, skip_serializing_if = "is_default")]
     pub credit_spent: bool,
     #[serde(rename = "e", alias = "every", default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<Span>,
+    pub every: Option<RecordedSpan>,
     #[serde(rename = "g", alias = "generation")]
     pub generation: u32,
     #[serde(rename = "gu", alias = "good_until", default, skip_serializing_if = "Option::is_none")]
-    pub good_until: Option<Wall>,
+    pub good_until: Option<EpochTime>,
     #[serde(rename = "gr", alias = "grant", default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantRecord>,
     #[serde(rename = "lp", default, skip_serializing_if = "is_default")]
@@ -47,14 +47,14 @@ pub struct SessionRecord {
     #[serde(rename = "li", default, skip_serializing_if = "is_default")]
     pub lingers: bool,
     #[serde(rename = "lc", alias = "last_call")]
-    pub last_call: Wall,
+    pub last_call: EpochTime,
     #[serde(rename = "lg", alias = "last_good")]
-    pub last_good: Wall,
+    pub last_good: EpochTime,
     #[serde(rename = "ls", alias = "last_sign")]
-    pub last_sign: Wall,
+    pub last_sign: EpochTime,
     /// The close of one that was killed here is lost: when it is tried again, and how often it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lost_close: Option<(Wall, u8)>,
+    pub lost_close: Option<(EpochTime, u8)>,
     /// An open was in flight: nobody knows what it brought.
     #[serde(rename = "o", alias = "opening", default, skip_serializing_if = "is_default")]
     pub opening: bool,
@@ -66,52 +66,52 @@ pub struct SessionRecord {
     pub renewals: bool,
     /// The authority lost it by a lost answer, and it opens another session in its place: until then.
     #[serde(rename = "ro", default, skip_serializing_if = "Option::is_none")]
-    pub reopens_until: Option<Wall>,
+    pub reopens_until: Option<EpochTime>,
     #[serde(rename = "rs", alias = "reports", default, skip_serializing_if = "Option::is_none")]
     pub reports: Option<ReportsRecord>,
     /// The moments of its programme that are to come, the latest first.
     #[serde(rename = "sc", alias = "schedule", default, skip_serializing_if = "Vec::is_empty")]
-    pub schedule: Vec<(Wall, schedule::Moment)>,
+    pub schedule: Vec<(EpochTime, schedule::StreamTimelineEvent)>,
     #[serde(rename = "sd", alias = "seed")]
     pub seed: u32,
     /// It shares its device's session, of this interval.
     #[serde(rename = "sh", default, skip_serializing_if = "Option::is_none")]
-    pub shares: Option<Span>,
+    pub shares: Option<RecordedSpan>,
     /// The machine slept this long since the last good answer: `last_good` is reckoned without that.
     #[serde(rename = "sl", default, skip_serializing_if = "is_default")]
-    pub slept: Span,
+    pub slept: RecordedSpan,
     #[serde(rename = "s", alias = "state")]
     pub state: StateRecord,
     #[serde(rename = "st", alias = "stream", default, skip_serializing_if = "Option::is_none")]
-    pub stream: Option<Stream>,
+    pub stream: Option<StreamType>,
     /// Its media pass through us.
     #[serde(rename = "ms", default, skip_serializing_if = "is_default")]
     pub streams: bool,
     /// How long the last good answer took.
     #[serde(rename = "t", alias = "took", default, skip_serializing_if = "is_default")]
-    pub took: Span,
+    pub took: RecordedSpan,
     /// The authority may know it by a newer token: an answer was lost, or a call was under way.
     #[serde(rename = "td", default, skip_serializing_if = "is_default")]
     pub token_in_doubt: bool,
     /// An older journal does not know: it plays.
     #[serde(rename = "u", default, skip_serializing_if = "is_default")]
-    pub usage: Use,
+    pub usage: DeliveryState,
 }
 
-impl SessionRecord {
-    pub(super) fn of(session: &Session, at: &Moment) -> Option<Self> {
+impl CoreSessionRecord {
+    pub(super) fn of(session: &Session, at: &ClockMoment) -> Option<Self> {
         if !session.outlives() {
             return None;
         }
         let (every, renewals) = match session.beats {
-            Beats::Renewals { every } => (every, true),
-            Beats::Timer => (None, false),
+            BeatSource::Renewals { every } => (every, true),
+            BeatSource::Timer => (None, false),
         };
         Some(Self {
-            again: session.again.map(Span::from),
+            again: session.again.map(RecordedSpan::from),
             credit: session.credit.map(|since| at.wall_of(since)),
             credit_spent: session.credit_spent,
-            every: every.map(Span::from),
+            every: every.map(RecordedSpan::from),
             generation: session.generation,
             good_until: session.good_until.map(|until| at.wall_of(until)),
             grant: session.grant.as_ref().map(GrantRecord::of),
@@ -128,7 +128,7 @@ impl SessionRecord {
             reports: session.reports.map(|reports| ReportsRecord::of(&reports, at)),
             schedule: session.schedule.to_come().map(|(when, moment)| (at.wall_of(when), moment)).collect(),
             seed: session.seed,
-            shares: session.shares.map(Span::from),
+            shares: session.shares.map(RecordedSpan::from),
             slept: session.slept.into(),
             state: StateRecord::of(&session.state, at)?,
             stream: session.stream,
@@ -140,28 +140,30 @@ impl SessionRecord {
     }
 
     /// One that contradicts itself becomes an open whose answer nobody knows.
-    pub(super) fn restore(&self, at: &Moment, policy: &Policy) -> Session {
+    pub(super) fn restore(&self, at: &ClockMoment, policy: &Policy) -> Session {
         let time = |wall| at.instant_of(wall);
         let grant = self.grant.as_ref().map(GrantRecord::restore);
         let shares = self.shares.filter(|_| grant.is_none());
         let state = match (&self.state, &grant) {
-            (StateRecord::Closed { until, why }, _) => State::Closed { until: time(*until), why: why.restore(at) },
+            (StateRecord::Closed { until, why }, _) => {
+                SessionState::Closed { until: time(*until), why: why.restore(at) }
+            }
             (StateRecord::Closing { next, tries, why }, Some(_)) => {
-                State::Closing { next: time(*next), tries: *tries, why: *why }
+                SessionState::Closing { next: time(*next), tries: *tries, why: *why }
             }
             (StateRecord::Failing { missed, retry }, Some(_)) => {
-                State::Failing { missed: *missed, retry: time(*retry) }
+                SessionState::Failing { missed: *missed, retry: time(*retry) }
             }
             (StateRecord::Owing { ran, since, tries }, None) if shares.is_none() => {
-                State::Owing { next: at.now, ran: *ran, since: time(*since), tries: *tries }
+                SessionState::Owing { next: at.now, ran: *ran, since: time(*since), tries: *tries }
             }
             (StateRecord::Killed { by, since, until }, _) => {
                 let (by, until) = (by.clone(), time(*until));
                 let since = since.map(time).or_else(|| until.checked_sub(policy.memory_of_kill(&by)));
-                State::Killed { by, since: since.unwrap_or(at.now).min(at.now), until }
+                SessionState::Killed { by, since: since.unwrap_or(at.now).min(at.now), until }
             }
-            (StateRecord::Live { beat }, Some(_)) => State::Live { beat: time(*beat) },
-            (StateRecord::Live { beat }, None) if shares.is_some() => State::Live { beat: time(*beat) },
+            (StateRecord::Live { beat }, Some(_)) => SessionState::Live { beat: time(*beat) },
+            (StateRecord::Live { beat }, None) if shares.is_some() => SessionState::Live { beat: time(*beat) },
             (
                 StateRecord::Closing { .. }
                 | StateRecord::Failing { .. }
@@ -169,17 +171,24 @@ impl SessionRecord {
                 | StateRecord::Opening { .. }
                 | StateRecord::Owing { .. },
                 _,
-            ) => State::Closed { until: at.now + policy.end_memory, why: Over::Ended(End::Orphaned) },
+            ) => SessionState::Closed {
+                until: at.now + policy.end_memory,
+                why: SessionClosure::Ended(EndReason::Orphaned),
+            },
         };
-        let grant = grant.filter(|_| !matches!(state, State::Closed { .. }));
+        let grant = grant.filter(|_| !matches!(state, SessionState::Closed { .. }));
         Session {
             again: self.again.map(Duration::from),
             credit: self
                 .credit
                 .map(|since| time(since).min(at.now))
-                .filter(|_| matches!(state, State::Failing { .. } | State::Owing { .. })),
+                .filter(|_| matches!(state, SessionState::Failing { .. } | SessionState::Owing { .. })),
             credit_spent: self.credit_spent,
-            beats: if self.renewals { Beats::Renewals { every: self.every.map(Duration::from) } } else { Beats::Timer },
+            beats: if self.renewals {
+                BeatSource::Renewals { every: self.every.map(Duration::from) }
+            } else {
+                BeatSource::Timer
+            },
             deadline: Some(at.now),
             grant,
             good_until: self.good_until.map(time),
@@ -189,15 +198,15 @@ impl SessionRecord {
             last_call: time(self.last_call),
             last_good: time(self.last_good),
             last_sign: time(self.last_sign),
-            life: Life {
+            life: LifeSigns {
                 preloads: self.preloads,
                 streams: self.streams,
-                ..Life::new(time(self.last_sign).min(at.now))
+                ..LifeSigns::new(time(self.last_sign).min(at.now))
             },
             generation: self.generation,
             lingers: self.lingers,
             lost_close: self.lost_close.map(|(next, tries)| (time(next), tries)),
-            reopens_until: self.reopens_until.map(time).filter(|_| matches!(state, State::Owing { .. })),
+            reopens_until: self.reopens_until.map(time).filter(|_| matches!(state, SessionState::Owing { .. })),
             reports: self.reports.as_ref().map(|reports| reports.restore(at)),
             schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
             seed: self.seed,
@@ -207,7 +216,7 @@ impl SessionRecord {
             state,
             stream: self.stream,
             token_in_doubt: self.token_in_doubt,
-            untold: Untold::Never,
+            untold: TokenReplacement::Never,
             usage: self.usage,
             // Who was connected is not any more, by our doing: that is no evidence.
             ..Session::new(at.now, self.seed, policy)

@@ -4,19 +4,19 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
-use super::super::end::End;
+use super::super::end::EndReason;
 use super::super::grant::AskKind;
 use super::super::playback::Playback;
-use super::super::report::{Playing, Reports, Stream};
+use super::super::report::{PlayingState, ReportHistory, StreamType};
 use super::super::role::Role;
 use super::super::schedule::Schedule;
-use super::super::state::{Beats, Over, Session, State, Use};
+use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState};
 use crate::secret::{Fingerprint, Secret};
 
 /// What of a playback was written last: tells whether it must be written again.
 #[derive(Clone, Debug)]
-pub struct Stamp {
-    beats: Beats,
+pub struct WrittenStamp {
+    beats: BeatSource,
     grant: Option<(Secret, Duration)>,
     in_open: bool,
     last_good: Instant,
@@ -24,15 +24,15 @@ pub struct Stamp {
     licensed_until: Option<Instant>,
     names: [(usize, Option<Fingerprint>); 4],
     /// Where the player was said to be, and so where it is taken to be now.
-    playhead: Option<Reports>,
-    playing: Option<Playing>,
+    playhead: Option<ReportHistory>,
+    playing: Option<PlayingState>,
     /// Of what changes seldom.
     rest: u64,
     /// By whose content token a session is opened that several share.
     role: Role,
     schedule: Schedule,
     state: (u8, u8),
-    stream: Option<Stream>,
+    stream: Option<StreamType>,
     /// Nothing of it has reached its player. Asked and Got are not told apart: a restart makes both Got.
     unused: bool,
 }
@@ -49,31 +49,34 @@ impl Session {
     pub(super) fn outlives(&self) -> bool {
         match &self.state {
             // Who was sent away by our own end is welcome again, and who was told that nobody can say may ask.
-            State::Closed { why: Over::Ended(End::Drained) | Over::Unreachable(_), .. } => false,
+            SessionState::Closed {
+                why: SessionClosure::Ended(EndReason::Drained) | SessionClosure::Unreachable(_),
+                ..
+            } => false,
             // Else nothing was ever asked for it.
-            State::Closed { .. } => self.generation > 0 || self.shares.is_some(),
-            State::Opening { held, .. } => !held,
-            State::Closing { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Owing { .. } => true,
+            SessionState::Closed { .. } => self.generation > 0 || self.shares.is_some(),
+            SessionState::Opening { held, .. } => !held,
+            SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Owing { .. } => true,
         }
     }
 }
 
-impl Stamp {
+impl WrittenStamp {
     /// None: nothing of this playback needs to outlive the process.
     pub fn of<C>(playback: &Playback<C>) -> Option<Self> {
         let session = Some(&playback.session).filter(|session| session.outlives())?;
         let state = match session.state {
-            State::Closed { .. } => (0, 0),
-            State::Closing { tries, .. } => (1, tries),
-            State::Failing { missed, .. } => (2, missed),
-            State::Killed { .. } => (3, session.lost_close.map_or(0, |(_, tries)| tries)),
-            State::Live { .. } => (4, 0),
-            State::Opening { .. } => (5, 0),
-            State::Owing { tries, .. } => (6, tries),
+            SessionState::Closed { .. } => (0, 0),
+            SessionState::Closing { tries, .. } => (1, tries),
+            SessionState::Failing { missed, .. } => (2, missed),
+            SessionState::Killed { .. } => (3, session.lost_close.map_or(0, |(_, tries)| tries)),
+            SessionState::Live { .. } => (4, 0),
+            SessionState::Opening { .. } => (5, 0),
+            SessionState::Owing { tries, .. } => (6, tries),
         };
         let names = |names: &[Fingerprint]| (names.len(), names.last().copied());
         Some(Self {
@@ -92,7 +95,7 @@ impl Stamp {
             schedule: session.schedule.clone(),
             state,
             stream: session.stream,
-            unused: session.usage == Use::Nothing,
+            unused: session.usage == DeliveryState::Nothing,
         })
     }
 
@@ -147,32 +150,32 @@ fn rest<C>(playback: &Playback<C>) -> u64 {
     (life.preloads, life.streams).hash(&mut sum);
     reports.map(|reports| (reports.slowed, reports.until)).hash(&mut sum);
     match &session.state {
-        State::Closed { until, why } => {
+        SessionState::Closed { until, why } => {
             (until, discriminant(why)).hash(&mut sum);
             match why {
                 // What was presumed may be known by now: then its player does not take it back any more.
-                Over::Ended(why) => why.hash(&mut sum),
-                Over::Spent { again, .. } => again.hash(&mut sum),
-                Over::Denied(..) | Over::Unmanaged | Over::Unreachable(_) => {}
+                SessionClosure::Ended(why) => why.hash(&mut sum),
+                SessionClosure::Spent { again, .. } => again.hash(&mut sum),
+                SessionClosure::Denied(..) | SessionClosure::Unmanaged | SessionClosure::Unreachable(_) => {}
             }
         }
-        State::Closing { why, .. } => why.hash(&mut sum),
-        State::Killed { by: _, since, until } => (since, until).hash(&mut sum),
-        State::Owing { ran, since, .. } => (ran, since).hash(&mut sum),
-        State::Failing { .. } | State::Live { .. } | State::Opening { .. } => {}
+        SessionState::Closing { why, .. } => why.hash(&mut sum),
+        SessionState::Killed { by: _, since, until } => (since, until).hash(&mut sum),
+        SessionState::Owing { ran, since, .. } => (ran, since).hash(&mut sum),
+        SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Opening { .. } => {}
     }
     sum.finish()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::report::Report;
+    use super::super::super::report::PlayerReport;
     use super::*;
     use crate::clock::Clock;
 
-    fn stamp_of_nothing() -> Stamp {
-        Stamp {
-            beats: Beats::Timer,
+    fn stamp_of_nothing() -> WrittenStamp {
+        WrittenStamp {
+            beats: BeatSource::Timer,
             grant: Some((Secret::new("token"), WORTH_IT * 30)),
             in_open: false,
             last_good: Clock.now() + WORTH_IT,
@@ -194,12 +197,12 @@ mod tests {
     #[test]
     fn whatever_a_next_process_must_know_is_written_when_it_changes() {
         let before = stamp_of_nothing();
-        let changes: [(&str, bool, fn(&mut Stamp)); 15] = [
+        let changes: [(&str, bool, fn(&mut WrittenStamp)); 15] = [
             ("nothing", false, |_| {}),
             ("a token", true, |stamp| stamp.grant = Some((Secret::new("token"), WORTH_IT * 30))),
             ("an interval", true, |stamp| stamp.grant = stamp.grant.take().map(|(token, _)| (token, WORTH_IT))),
             ("no grant", true, |stamp| stamp.grant = None),
-            ("who beats", true, |stamp| stamp.beats = Beats::Renewals { every: None }),
+            ("who beats", true, |stamp| stamp.beats = BeatSource::Renewals { every: None }),
             ("an open", true, |stamp| stamp.in_open = true),
             ("a name", true, |stamp| stamp.names[1] = (1, Some(Fingerprint(7)))),
             ("a license", true, |stamp| stamp.licensed_until = Some(stamp.last_good)),
@@ -224,11 +227,11 @@ mod tests {
         const SECOND: Duration = Duration::from_secs(1);
         let began = Clock.now();
         let stamp = |after: u32, playhead: u32, playing| {
-            let report = Report { playhead: Some(SECOND * playhead), playing, ..Report::default() };
-            let reports = Reports::first(began + SECOND * after, report);
-            Stamp { playhead: Some(reports), ..stamp_of_nothing() }
+            let report = PlayerReport { playhead: Some(SECOND * playhead), playing, ..PlayerReport::default() };
+            let reports = ReportHistory::first(began + SECOND * after, report);
+            WrittenStamp { playhead: Some(reports), ..stamp_of_nothing() }
         };
-        let (plays, paused) = (Playing::Plays, Playing::Paused);
+        let (plays, paused) = (PlayingState::Plays, PlayingState::Paused);
         for (written, said, after, moved) in [
             (stamp(0, 10, plays), stamp(20, 30, plays), Duration::ZERO, false),
             (stamp(0, 10, plays), stamp(20, 90, plays), Duration::ZERO, true),

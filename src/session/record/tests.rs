@@ -4,18 +4,19 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::super::end::End;
+use super::super::end::EndReason;
 use super::super::grant::AskKind;
-use super::super::report::Stream;
+use super::super::report::StreamType;
 use super::super::schedule;
-use super::super::state::{Over, Session, State};
+use super::super::state::{Session, SessionClosure, SessionState};
 use super::*;
-use crate::clock::{Clock, Span};
+use crate::clock::{Clock, RecordedSpan};
 use crate::config::{OnUnreachable, OutageBudget};
 use crate::secret::Secret;
 use crate::session::{
-    Answer, Call, CallKind, Device, Effect, Event, Farewell, Fault, FaultKind, Grant, Input, Media, Opens, Outbox,
-    Playing, Reason, Refusal, Report, Served, Start, Ticket, Verdict, resume,
+    AuthorityFault, CallAnswer, CallKind, Device, DeviceEffects, Effect, FarewellSignal, FaultKind, Grant, Input,
+    LicenseFeedback, MediaFetch, OpenAbility, PlaybackStart, PlayerCall, PlayerReport, PlayingState, Reason,
+    SessionEvent, SessionRefusal, Ticket, Verdict, resume,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,13 +25,13 @@ const SECOND: Duration = Duration::from_secs(1);
 enum Step {
     Answer(u8),
     Call(CallKind),
-    End(End),
+    End(EndReason),
     Kill,
     License(u32),
-    Media(Media),
+    Media(MediaFetch),
     Pass(u64),
-    Report(bool, Playing),
-    Served(Served),
+    Report(bool, PlayingState),
+    Served(LicenseFeedback),
     Tick,
     Unserved,
     Used,
@@ -40,17 +41,17 @@ fn a_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0u8..8).prop_map(Step::Answer),
         3 => prop::sample::select(vec![CallKind::License, CallKind::Renewal, CallKind::Certificate]).prop_map(Step::Call),
-        1 => prop::sample::select(End::ALL.to_vec()).prop_map(Step::End),
+        1 => prop::sample::select(EndReason::ALL.to_vec()).prop_map(Step::End),
         1 => Just(Step::Kill),
         // None runs out within a test: that would be an end of its own.
         1 => (0u32..200).prop_map(|millions| Step::License(millions * 1_000_000)),
         1 => (any::<bool>(), prop::option::of(any::<bool>())).prop_map(|(again, leads_past)| {
-            Step::Media(Media { again: again.then_some(SECOND), leads_past, segment: true, stream: Some(Stream::Live) })
+            Step::Media(MediaFetch { again: again.then_some(SECOND), leads_past, segment: true, stream: Some(StreamType::Live) })
         }),
         4 => (1u64..40_000).prop_map(Step::Pass),
-        2 => (any::<bool>(), prop::sample::select(vec![Playing::Paused, Playing::Plays, Playing::Unsaid]))
+        2 => (any::<bool>(), prop::sample::select(vec![PlayingState::Paused, PlayingState::Plays, PlayingState::Unsaid]))
             .prop_map(|(by_interval, playing)| Step::Report(by_interval, playing)),
-        2 => prop::sample::select(vec![Served::Plain, Served::Stays, Served::Renews { every: Some(SECOND * 20) }])
+        2 => prop::sample::select(vec![LicenseFeedback::Plain, LicenseFeedback::Stays, LicenseFeedback::Renews { every: Some(SECOND * 20) }])
             .prop_map(Step::Served),
         4 => Just(Step::Tick),
         1 => Just(Step::Unserved),
@@ -72,13 +73,13 @@ struct Life {
 /// No life of a test is as long: one that waits for what never comes fails, and does not hang.
 const MAX_STEPS: usize = 200_000;
 
-fn license(kind: CallKind) -> Call {
-    Call {
+fn license(kind: CallKind) -> PlayerCall {
+    PlayerCall {
         content: Some(Fingerprint(5)),
         content_token: Some(Fingerprint(1)),
         key_session: Some(Fingerprint(6)),
         kind,
-        opens: Opens::Yes,
+        opens: OpenAbility::Yes,
         token: Some(Fingerprint(1)),
     }
 }
@@ -96,15 +97,15 @@ fn on_credit() -> Policy {
 impl Life {
     fn begin(policy: Policy) -> Self {
         let (mut device, id, now) = (Device::default(), SessionId(7), Clock.now());
-        let mut out = Outbox::new();
-        let start = || Some(Start { account: None, caller: None, card: (), id, seed: 99 });
+        let mut out = DeviceEffects::new();
+        let start = || Some(PlaybackStart { account: None, caller: None, card: (), id, seed: 99 });
         device.call(now, &license(CallKind::License), &policy, start, &mut out);
         let mut life = Self { device, id, now, open: None, policy, steps: 0, tokens: 0 };
         life.look(&out);
         life
     }
 
-    fn look(&mut self, out: &Outbox) {
+    fn look(&mut self, out: &DeviceEffects) {
         for (_, effect) in out {
             if let Effect::Ask(ask) = effect {
                 self.open = Some((ask.ticket, ask.kind));
@@ -129,19 +130,19 @@ impl Life {
             (0..4, AskKind::Close) => Ok(Verdict::Closed),
             (4, _) => Ok(Verdict::Killed(reason)),
             (5, _) => Ok(Verdict::Unknown(reason)),
-            (_, _) => Err(Fault { kind: FaultKind::Timeout, reason }),
+            (_, _) => Err(AuthorityFault { kind: FaultKind::Timeout, reason }),
         };
         Some(Input::Answered(ticket, kind, result))
     }
 
-    fn act(&mut self, step: &Step) -> (Option<Answer>, Outbox) {
+    fn act(&mut self, step: &Step) -> (Option<CallAnswer>, DeviceEffects) {
         self.steps += 1;
         assert!(
             self.steps < MAX_STEPS,
             "what is waited for never comes: {:?}",
             self.playback().map(|it| it.session.state())
         );
-        let mut out = Outbox::new();
+        let mut out = DeviceEffects::new();
         let input = match step {
             Step::Answer(which) => match self.answer(*which) {
                 Some(input) => input,
@@ -149,7 +150,7 @@ impl Life {
             },
             Step::Call(kind) => Input::Call(*kind),
             // Nobody ends a session so: it has to show itself anew then.
-            Step::End(End::GaveWay) => Input::GiveWay,
+            Step::End(EndReason::GaveWay) => Input::GiveWay,
             Step::End(why) => Input::End(*why),
             Step::License(seconds) => {
                 let lasts = (*seconds > 0).then(|| SECOND * *seconds);
@@ -164,7 +165,7 @@ impl Life {
                 Input::Tick
             }
             Step::Report(by_interval, playing) => {
-                Input::Report(Report { by_interval: *by_interval, playing: *playing, ..Report::default() })
+                Input::Report(PlayerReport { by_interval: *by_interval, playing: *playing, ..PlayerReport::default() })
             }
             Step::Served(served) => Input::Served(*served),
             Step::Unserved => Input::Unserved,
@@ -176,7 +177,7 @@ impl Life {
             }
         };
         let answer = self.device.deliver(self.id, self.now, input, &self.policy, &mut out);
-        if let Some(Answer::Renew(_, ticket)) = &answer {
+        if let Some(CallAnswer::Renew(_, ticket)) = &answer {
             self.open = Some((*ticket, AskKind::Renew));
         }
         self.look(&out);
@@ -196,8 +197,8 @@ impl Life {
         self.answer_next(5);
     }
 
-    fn moment(&self) -> Moment {
-        Moment { now: self.now, wall: Duration::from_secs(1_900_000_000) }
+    fn moment(&self) -> ClockMoment {
+        ClockMoment { now: self.now, wall: Duration::from_secs(1_900_000_000) }
     }
 }
 
@@ -207,7 +208,7 @@ fn through_bytes(record: &PlaybackRecord) -> PlaybackRecord {
 }
 
 /// Effects without tickets: they count calls, and one that was cut off is not counted twice.
-fn shown(out: &Outbox) -> Vec<String> {
+fn shown(out: &DeviceEffects) -> Vec<String> {
     let show = |(_, effect): &(SessionId, Effect)| match effect {
         Effect::Ask(ask) => format!("{:?} {:?}", ask.kind, ask.grant.as_ref().map(|grant| grant.token.expose())),
         Effect::Displace(_) | Effect::Forget | Effect::Note(_) | Effect::Wake => format!("{effect:?}"),
@@ -221,11 +222,11 @@ fn worth_a_record(record: &PlaybackRecord) -> PlaybackRecord {
     let session = &mut record.session;
     (session.generation, session.slept, session.took) = <_>::default();
     (session.last_call, session.last_good, session.last_sign) = <_>::default();
-    session.lost_close = session.lost_close.map(|(_, tries)| (Wall::default(), tries));
+    session.lost_close = session.lost_close.map(|(_, tries)| (EpochTime::default(), tries));
     // Whoever is restored with a grant is in doubt.
     session.token_in_doubt = false;
-    if session.usage == Use::Asked {
-        session.usage = Use::Got;
+    if session.usage == DeliveryState::Asked {
+        session.usage = DeliveryState::Got;
     }
     if let Some(reports) = &mut session.reports {
         (reports.at, reports.gaps, reports.playhead) = <_>::default();
@@ -234,7 +235,7 @@ fn worth_a_record(record: &PlaybackRecord) -> PlaybackRecord {
         StateRecord::Closing { next: moves, .. }
         | StateRecord::Failing { retry: moves, .. }
         | StateRecord::Live { beat: moves }
-        | StateRecord::Opening { since: moves } => *moves = Wall::default(),
+        | StateRecord::Opening { since: moves } => *moves = EpochTime::default(),
         StateRecord::Closed { .. } | StateRecord::Killed { .. } | StateRecord::Owing { .. } => {}
     }
     record
@@ -248,11 +249,11 @@ proptest! {
     fn what_a_next_process_must_know_is_never_left_unwritten(steps in prop::collection::vec(a_step(), 1..40), policy in a_policy()) {
         let mut life = Life::begin(policy);
         let at = life.moment();
-        let mut written: Option<(Stamp, PlaybackRecord)> = None;
+        let mut written: Option<(WrittenStamp, PlaybackRecord)> = None;
         for step in &steps {
             life.act(step);
             let Some(playback) = life.playback() else { return Ok(()) };
-            let newer = Stamp::of(playback).zip(PlaybackRecord::of(playback, &at));
+            let newer = WrittenStamp::of(playback).zip(PlaybackRecord::of(playback, &at));
             if newer.is_none() || written.as_ref().zip(newer.as_ref()).is_none_or(|((old, _), (new, _))| old.is_outdated_by(new)) {
                 written.clone_from(&newer);
             }
@@ -271,7 +272,7 @@ proptest! {
         }
         // Nor one that was given up: its answer comes to the process that asked, or to nobody. When an open
         // that is owed is tried again, `resume` says anew.
-        let owes = |session: &Session| matches!(session.state, State::Owing { .. });
+        let owes = |session: &Session| matches!(session.state, SessionState::Owing { .. });
         let answered = life.open.is_none();
         let quiet = |session: &Session| answered && session.lane.is_none() && session.given_up.is_empty() && !owes(session);
         let Some(playback) = life.playback().filter(|playback| quiet(&playback.session)) else { return Ok(()) };
@@ -279,7 +280,7 @@ proptest! {
         let Some(record) = PlaybackRecord::of(playback, &moment) else {
             let session = &playback.session;
             prop_assert!(session.grant.is_none() && !session.is_killed(), "all that may hold a grant is written");
-            prop_assert!(matches!(session.state(), State::Closed { why: Over::Ended(End::Drained) | Over::Unreachable(_), .. }), "what is over is known");
+            prop_assert!(matches!(session.state(), SessionState::Closed { why: SessionClosure::Ended(EndReason::Drained) | SessionClosure::Unreachable(_), .. }), "what is over is known");
             return Ok(());
         };
         let mut device = Device::default();
@@ -310,7 +311,7 @@ proptest! {
         let Some(playback) = life.playback() else { return Ok(()) };
         let Some(record) = PlaybackRecord::of(playback, &life.moment()) else { return Ok(()) };
         let wall = Duration::from_secs(life.moment().wall.as_secs().saturating_add_signed(away));
-        let moment = Moment { now: life.now + SECOND, wall };
+        let moment = ClockMoment { now: life.now + SECOND, wall };
         let mut restored = through_bytes(&record).restore((), &moment, &life.policy);
         let fx = resume(&mut restored.session, moment.now, record.session.is_orphan(), &life.policy);
         let asks: Vec<_> = fx.list.iter().filter_map(|effect| match effect {
@@ -319,15 +320,15 @@ proptest! {
         }).collect();
         let session = &restored.session;
         if record.session.opening {
-            prop_assert!(fx.list.contains(&Effect::Note(Event::Orphaned)), "{:?}", fx.list);
+            prop_assert!(fx.list.contains(&Effect::Note(SessionEvent::Orphaned)), "{:?}", fx.list);
         }
         match (&record.session.state, session.state()) {
-            (StateRecord::Live { .. } | StateRecord::Failing { .. }, State::Live { beat }) => {
+            (StateRecord::Live { .. } | StateRecord::Failing { .. }, SessionState::Live { beat }) => {
                 prop_assert!(asks.is_empty() && session.grant == playback.session.grant);
                 prop_assert!(*beat <= moment.now + SECOND * 31, "{:?}", *beat - moment.now);
                 // Its next tick asks for a beat or is far away: it ends nothing.
                 let mut at = session.deadline().unwrap();
-                if session.usage == Use::Nothing {
+                if session.usage == DeliveryState::Nothing {
                     super::super::step(&mut restored.session, moment.now + SECOND * 29, Input::Tick, &life.policy);
                     prop_assert!(restored.session.is_active(), "it may ask again");
                 } else if record.session.renewals {
@@ -338,7 +339,7 @@ proptest! {
                     prop_assert!(fx.list.iter().any(|effect| matches!(effect, Effect::Ask(ask) if ask.kind == AskKind::Beat)));
                 }
             }
-            (StateRecord::Failing { missed, .. }, State::Failing { missed: still, retry }) => {
+            (StateRecord::Failing { missed, .. }, SessionState::Failing { missed: still, retry }) => {
                 prop_assert!(session.credit.is_some() && missed == still && asks.is_empty());
                 prop_assert!(*retry <= moment.now + SECOND * 5 && session.grant == playback.session.grant);
                 // Its next tick asks for a beat or is far away: it ends nothing.
@@ -350,24 +351,24 @@ proptest! {
                     prop_assert!(restored.session.is_active());
                 }
             }
-            (StateRecord::Owing { .. }, State::Owing { next, .. }) => {
+            (StateRecord::Owing { .. }, SessionState::Owing { next, .. }) => {
                 prop_assert!(*next <= moment.now + SECOND * 5 && asks.is_empty());
             }
-            (StateRecord::Closing { .. }, State::Closing { next, tries: 0, .. }) => {
+            (StateRecord::Closing { .. }, SessionState::Closing { next, tries: 0, .. }) => {
                 prop_assert!(*next <= moment.now + SECOND && session.grant == playback.session.grant);
             }
-            (StateRecord::Killed { by, .. }, State::Killed { by: still, until, .. }) => {
+            (StateRecord::Killed { by, .. }, SessionState::Killed { by: still, until, .. }) => {
                 prop_assert_eq!(by, still);
                 prop_assert!(*until <= moment.now + life.policy.kill_memory);
                 prop_assert!(asks.is_empty() && session.grant == playback.session.grant);
                 prop_assert!(session.grant.is_none() || session.deadline().unwrap() <= moment.now + SECOND);
             }
-            (StateRecord::Opening { .. } | StateRecord::Closing { .. }, State::Closed { why, .. }) => {
-                prop_assert!(record.session.opening && *why == Over::Ended(End::Orphaned));
+            (StateRecord::Opening { .. } | StateRecord::Closing { .. }, SessionState::Closed { why, .. }) => {
+                prop_assert!(record.session.opening && *why == SessionClosure::Ended(EndReason::Orphaned));
             }
-            (StateRecord::Closed { why, .. }, State::Closed { why: still, until }) => {
+            (StateRecord::Closed { why, .. }, SessionState::Closed { why: still, until }) => {
                 let mut known = why.restore(&moment);
-                if let Over::Spent { again, .. } = &mut known {
+                if let SessionClosure::Spent { again, .. } = &mut known {
                     *again = (*again).min(moment.now + life.policy.refusal_memory());
                 }
                 prop_assert_eq!(&known, still);
@@ -380,9 +381,9 @@ proptest! {
     /// Whatever stands in a record: no panic, and a session that some tick ends.
     #[test]
     fn a_strange_record_does_no_harm(walls in prop::collection::vec(any::<u64>(), 4), interval in any::<u64>(), live in any::<bool>()) {
-        let wall = |index: usize| walls.get(index).map(|nanos| Wall::from(Duration::from_nanos(*nanos))).unwrap_or_default();
+        let wall = |index: usize| walls.get(index).map(|nanos| EpochTime::from(Duration::from_nanos(*nanos))).unwrap_or_default();
         let token = Secret::new("t");
-        let record = SessionRecord {
+        let record = CoreSessionRecord {
             again: live.then(|| Duration::from_nanos(interval).into()),
             credit: Some(wall(1)),
             credit_spent: live,
@@ -401,7 +402,7 @@ proptest! {
             renewals: interval % 2 == 0,
             reopens_until: Some(wall(2)),
             reports: None,
-            schedule: (0..4).cycle().take(9).map(|index| (wall(index), schedule::Moment::LiveEventEnd)).collect(),
+            schedule: (0..4).cycle().take(9).map(|index| (wall(index), schedule::StreamTimelineEvent::LiveEventEnd)).collect(),
             seed: u32::MAX,
             shares: (interval % 3 == 0).then(|| Duration::from_nanos(interval).into()),
             slept: Duration::from_nanos(interval).into(),
@@ -409,8 +410,8 @@ proptest! {
             stream: None,
             streams: live,
             token_in_doubt: live,
-            took: Span::default(),
-            usage: Use::Asked,
+            took: RecordedSpan::default(),
+            usage: DeliveryState::Asked,
         };
         let policy = Policy::default();
         let moment = Clock.moment();
@@ -429,15 +430,15 @@ fn beats_that_fell_due_are_spread_and_those_to_come_keep_their_time() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let record = PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap();
-    let State::Live { beat } = *life.playback().unwrap().session.state() else { panic!() };
+    let SessionState::Live { beat } = *life.playback().unwrap().session.state() else { panic!() };
     let resumed = |seed: u32, after: Duration| {
-        let moment = Moment { now: life.now + after, wall: life.moment().wall + after };
+        let moment = ClockMoment { now: life.now + after, wall: life.moment().wall + after };
         let mut record = record.clone();
         record.session.seed = seed;
         let mut session = record.session.restore(&moment, &life.policy);
         let fx = resume(&mut session, moment.now, false, &life.policy);
-        let late = fx.list.iter().any(|effect| matches!(effect, Effect::Note(Event::BeatLate(_))));
-        let State::Live { beat } = *session.state() else { panic!("{session:?}") };
+        let late = fx.list.iter().any(|effect| matches!(effect, Effect::Note(SessionEvent::BeatLate(_))));
+        let SessionState::Live { beat } = *session.state() else { panic!("{session:?}") };
         (beat, late)
     };
     assert_eq!(resumed(99, SECOND), (beat, false));
@@ -454,7 +455,7 @@ fn beats_that_fell_due_are_spread_and_those_to_come_keep_their_time() {
 
 #[test]
 fn a_record_matters_for_as_long_as_it_is_held_or_remembered() {
-    let record = |more: &str| -> SessionRecord {
+    let record = |more: &str| -> CoreSessionRecord {
         serde_json::from_str(&format!(r#"{{"g":1,"lc":1000000000,"lg":1000000000,"ls":1000000000,"sd":3,{more}}}"#))
             .unwrap()
     };
@@ -477,9 +478,9 @@ fn a_record_matters_for_as_long_as_it_is_held_or_remembered() {
 fn tokens_for_which_a_kill_holds_are_known_after_a_restart() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
-    let before = Stamp::of(life.playback().unwrap()).unwrap();
+    let before = WrittenStamp::of(life.playback().unwrap()).unwrap();
     life.device.playback_mut(life.id).unwrap().shared_tokens.push(Fingerprint(77));
-    assert!(before.is_outdated_by(&Stamp::of(life.playback().unwrap()).unwrap()), "it is written");
+    assert!(before.is_outdated_by(&WrittenStamp::of(life.playback().unwrap()).unwrap()), "it is written");
     let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
     let restored = record.restore((), &life.moment(), &life.policy);
     assert_eq!(restored.killed_tokens().collect::<Vec<_>>(), [Fingerprint(1), Fingerprint(77)]);
@@ -502,7 +503,9 @@ fn what_a_record_lacks_has_a_default() {
         "state":{"Opening":{"since":1}}}}"#;
     for bare in [bare, old] {
         let record: PlaybackRecord = serde_json::from_str(bare).unwrap();
-        assert!(record.session.grant.is_none() && record.token.is_none() && record.session.took == Span::default());
+        assert!(
+            record.session.grant.is_none() && record.token.is_none() && record.session.took == RecordedSpan::default()
+        );
     }
 }
 
@@ -512,7 +515,7 @@ fn what_expired_while_the_machine_slept_is_no_kill_after_a_crash_either() {
     for (slept, reopens) in [(SECOND, true), (SECOND * 3_600, false)] {
         let mut life = Life::begin(Policy::default());
         life.act(&Step::Answer(0));
-        let mut out = Outbox::new();
+        let mut out = DeviceEffects::new();
         life.device.deliver(life.id, life.now, Input::Slept(slept), &life.policy, &mut out);
         let mut next = restarted(&life, SECOND);
         next.find_it_gone();
@@ -527,10 +530,10 @@ fn what_expired_while_nobody_was_there_is_no_kill_though_the_wall_clock_was_set_
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let day = SECOND * 86_400;
-    let record = PlaybackRecord::of(life.playback().unwrap(), &Moment { now: life.now, wall: day * 2 }).unwrap();
+    let record = PlaybackRecord::of(life.playback().unwrap(), &ClockMoment { now: life.now, wall: day * 2 }).unwrap();
     for (wall, reopens) in [(day, false), (day * 2 + SECOND, true), (day * 3, false)] {
-        let mut out = Outbox::new();
-        let found = Moment { now: life.now + SECOND * 60, wall };
+        let mut out = DeviceEffects::new();
+        let found = ClockMoment { now: life.now + SECOND * 60, wall };
         (life.device, life.open) = (Device::default(), None);
         life.device.resume(record.restore((), &found, &life.policy), found.now, false, &life.policy, &mut out);
         life.look(&out);
@@ -586,13 +589,13 @@ fn one_that_reopens_goes_on_to_do_so_after_a_restart() {
     life.find_it_gone();
     let (ticket, kind) = life.open.take().unwrap();
     let denied = Ok(Verdict::Denied(crate::session::Denial::Limit, Reason::new(400, Some(1007), "full")));
-    let mut out = Outbox::new();
+    let mut out = DeviceEffects::new();
     life.device.deliver(life.id, life.now, Input::Answered(ticket, kind, denied), &life.policy, &mut out);
     let mut next = restarted(&life, SECOND);
     assert_eq!(next.playback().unwrap().session.on_credit(), None);
-    assert_eq!(next.act(&Step::Call(CallKind::License)).0, Some(Answer::Wait));
+    assert_eq!(next.act(&Step::Call(CallKind::License)).0, Some(CallAnswer::Wait));
     next.answer_next(0);
-    assert!(matches!(next.playback().unwrap().session.state(), State::Live { .. }));
+    assert!(matches!(next.playback().unwrap().session.state(), SessionState::Live { .. }));
 }
 
 /// The lost session holds its place for as long as the authority lets it, by whatever clock.
@@ -608,12 +611,12 @@ fn one_that_reopens_waits_no_longer_for_its_place_because_the_wall_clock_was_set
     let longest = held(&life.playback().unwrap().session, life.now);
     assert!(longest > SECOND);
     for (by, left) in [(SECOND * 5, longest - SECOND * 5), (Duration::ZERO, longest)] {
-        let moment = Moment { now: life.now + SECOND, wall: life.moment().wall + by };
+        let moment = ClockMoment { now: life.now + SECOND, wall: life.moment().wall + by };
         let mut session = record.session.restore(&moment, &life.policy);
         resume(&mut session, moment.now, false, &life.policy);
         assert_eq!(held(&session, moment.now), left);
     }
-    let moment = Moment { now: life.now + SECOND, wall: life.moment().wall - SECOND * 3_600 };
+    let moment = ClockMoment { now: life.now + SECOND, wall: life.moment().wall - SECOND * 3_600 };
     let mut session = record.session.restore(&moment, &life.policy);
     resume(&mut session, moment.now, false, &life.policy);
     assert_eq!(held(&session, moment.now), longest, "an hour back");
@@ -624,12 +627,12 @@ fn a_wall_clock_that_was_set_back_makes_no_playback_begin_in_times_to_come() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let day = SECOND * 86_400;
-    let written = Moment { now: life.now, wall: day * 2 };
+    let written = ClockMoment { now: life.now, wall: day * 2 };
     let record = PlaybackRecord::of(life.playback().unwrap(), &written).unwrap();
-    let found = Moment { now: life.now + SECOND * 60, wall: day };
+    let found = ClockMoment { now: life.now + SECOND * 60, wall: day };
     let mut playback = record.restore((), &found, &life.policy);
     playback.token = None;
-    let (mut device, mut out) = (Device::default(), Outbox::new());
+    let (mut device, mut out) = (Device::default(), DeviceEffects::new());
     device.resume(playback, found.now, false, &life.policy, &mut out);
     assert!(
         !device.playbacks()[0].has_just_begun(found.now + SECOND * 60),
@@ -641,12 +644,12 @@ fn a_wall_clock_that_was_set_back_makes_no_playback_begin_in_times_to_come() {
 #[test]
 fn what_failures_in_line_have_ended_stays_ended_after_a_restart() {
     let mut life = Life::begin(Policy { max_failures: Some(2), ..Policy::default() });
-    for step in [Step::Answer(0), Step::End(End::Lost), Step::Answer(0)] {
+    for step in [Step::Answer(0), Step::End(EndReason::Lost), Step::Answer(0)] {
         life.act(&step);
     }
     let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
     let restored = record.restore((), &life.moment(), &life.policy);
-    let (mut device, mut out) = (Device::default(), Outbox::new());
+    let (mut device, mut out) = (Device::default(), DeviceEffects::new());
     device.resume(restored, life.now, false, &life.policy, &mut out);
     let later = life.now + life.policy.end_memory + SECOND;
     device.deliver(life.id, later, Input::Tick, &life.policy, &mut out);
@@ -657,9 +660,9 @@ fn what_failures_in_line_have_ended_stays_ended_after_a_restart() {
 fn the_tab_that_a_stop_did_not_name_begins_anew_after_a_restart_too() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
-    let mut out = Outbox::new();
+    let mut out = DeviceEffects::new();
     let token = Some(Fingerprint(1));
-    assert!(life.device.leave(life.id, life.now, token, Farewell::Stop, &life.policy, &mut out));
+    assert!(life.device.leave(life.id, life.now, token, FarewellSignal::Stop, &life.policy, &mut out));
     life.look(&out);
     life.act(&Step::Answer(0));
     let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
@@ -667,16 +670,16 @@ fn the_tab_that_a_stop_did_not_name_begins_anew_after_a_restart_too() {
     let restored = record.restore((), &life.moment(), &life.policy);
     device.resume(restored, life.now, false, &life.policy, &mut out);
     let mut renew = |token| {
-        let call = Call {
+        let call = PlayerCall {
             content_token: Some(Fingerprint(token)),
             token: Some(Fingerprint(token)),
             ..license(CallKind::Renewal)
         };
-        let start = || Some(Start { account: None, caller: None, card: (), id: SessionId(8), seed: 99 });
+        let start = || Some(PlaybackStart { account: None, caller: None, card: (), id: SessionId(8), seed: 99 });
         device.call(life.now, &call, &life.policy, start, &mut out)
     };
-    assert_eq!(renew(1), (Some(life.id), Answer::Refuse(Refusal::Ended(End::Stopped))));
-    assert_eq!(renew(2), (Some(SessionId(8)), Answer::Wait));
+    assert_eq!(renew(1), (Some(life.id), CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Stopped))));
+    assert_eq!(renew(2), (Some(SessionId(8)), CallAnswer::Wait));
 }
 
 /// The next process has not read the playlist that names the others, and its player may never ask for it again.
@@ -686,12 +689,17 @@ fn what_leads_past_us_is_known_after_a_restart() {
         let mut life = Life::begin(Policy::default());
         life.act(&Step::Answer(0));
         let media = |leads_past| {
-            Input::Media(Media { again: Some(Duration::ZERO), leads_past, segment: true, stream: Some(Stream::Live) })
+            Input::Media(MediaFetch {
+                again: Some(Duration::ZERO),
+                leads_past,
+                segment: true,
+                stream: Some(StreamType::Live),
+            })
         };
-        life.device.deliver(life.id, life.now, media(Some(leads_past)), &life.policy, &mut Outbox::new());
+        life.device.deliver(life.id, life.now, media(Some(leads_past)), &life.policy, &mut DeviceEffects::new());
         life.act(&Step::Used);
         let mut next = restarted(&life, SECOND);
-        next.device.deliver(next.id, next.now, media(None), &next.policy, &mut Outbox::new());
+        next.device.deliver(next.id, next.now, media(None), &next.policy, &mut DeviceEffects::new());
         for _ in 0..20 {
             next.act(&Step::Pass(10_000));
             next.act(&Step::Answer(0));
@@ -705,7 +713,7 @@ fn what_leads_past_us_is_known_after_a_restart() {
 fn a_new_name_of_an_ending_needs_a_new_format() {
     const KNOWN: &str = "Abandoned Drained Expired GaveWay LicenseExpired Longest Lost MediaSilent Orphaned Programme Quit Released \
                          RenewalsOverdue Silent Stopped Unused Zapped";
-    let names = End::ALL.map(|end| serde_json::to_value(end).unwrap().as_str().unwrap().to_owned());
+    let names = EndReason::ALL.map(|end| serde_json::to_value(end).unwrap().as_str().unwrap().to_owned());
     assert_eq!((names.join(" ").as_str(), crate::store::FORMAT), (KNOWN, 5));
 }
 
@@ -715,15 +723,15 @@ fn what_is_over_is_not_remembered_for_longer_because_the_wall_clock_was_set_back
     let mut life = Life::begin(Policy::default());
     let (ticket, kind) = life.open.take().unwrap();
     let denied = Ok(Verdict::Denied(crate::session::Denial::Limit, Reason::new(403, None, "full")));
-    let mut out = Outbox::new();
+    let mut out = DeviceEffects::new();
     life.device.deliver(life.id, life.now, Input::Answered(ticket, kind, denied), &life.policy, &mut out);
     let day = SECOND * 86_400;
-    let record = PlaybackRecord::of(life.playback().unwrap(), &Moment { now: life.now, wall: day * 2 }).unwrap();
-    let found = Moment { now: life.now + SECOND, wall: day };
+    let record = PlaybackRecord::of(life.playback().unwrap(), &ClockMoment { now: life.now, wall: day * 2 }).unwrap();
+    let found = ClockMoment { now: life.now + SECOND, wall: day };
     let restored = through_bytes(&record).restore((), &found, &life.policy);
     let mut device = Device::default();
     device.resume(restored, found.now, false, &life.policy, &mut out);
-    let State::Closed { until, .. } = *device.playbacks()[0].session.state() else { panic!() };
+    let SessionState::Closed { until, .. } = *device.playbacks()[0].session.state() else { panic!() };
     assert_eq!(until, found.now + life.policy.denial_memory);
 }
 
@@ -734,13 +742,15 @@ fn a_kill_is_remembered_after_a_restart_for_what_was_left_of_its_time_and_no_lon
         life.act(&Step::Answer(0));
         life.act(&Step::Used);
         life.answer_next(4);
-        let State::Killed { until, .. } = *life.playback().unwrap().session.state() else { panic!("no kill") };
+        let SessionState::Killed { until, .. } = *life.playback().unwrap().session.state() else { panic!("no kill") };
         assert!(life.now + away < until);
         life.policy.kill_memory *= 2;
         let next = restarted(&life, away);
         let since = next.playback().unwrap().session.killed_since().expect("it is killed");
         assert!((next.now - since).abs_diff(away) <= SECOND, "the kill's own time is another one by today's memory");
-        let State::Killed { until: after, .. } = *next.playback().unwrap().session.state() else { panic!("forgotten") };
+        let SessionState::Killed { until: after, .. } = *next.playback().unwrap().session.state() else {
+            panic!("forgotten")
+        };
         let (left, expected) = (after - next.now, until - life.now - away);
         assert!(left.abs_diff(expected) <= SECOND, "{left:?} of {expected:?}");
     }
@@ -764,11 +774,11 @@ fn one_that_was_on_credit_owes_its_session_after_a_restart() {
             life.act(&if life.open.is_some() { Step::Answer(7) } else { Step::Tick });
         }
         let record = PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap();
-        let moment = Moment { now: life.now + SECOND * away, wall: life.moment().wall + SECOND * away };
+        let moment = ClockMoment { now: life.now + SECOND * away, wall: life.moment().wall + SECOND * away };
         let mut session = through_bytes(&record).session.restore(&moment, &life.policy);
         let fx = resume(&mut session, moment.now, record.session.is_orphan(), &life.policy);
         assert_eq!(session.on_credit().is_some(), owes);
-        let counted = fx.list.contains(&Effect::Note(Event::OnCredit { running: true }));
+        let counted = fx.list.contains(&Effect::Note(SessionEvent::OnCredit { running: true }));
         assert_eq!(counted, owes, "this process settles it, and tells of it");
         if !owes {
             continue;
@@ -799,8 +809,8 @@ fn in_an_outage(life: &mut Life, until: Instant) {
 /// Written down, found by the next process so much later, and resumed there.
 fn restarted(life: &Life, away: Duration) -> Life {
     let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
-    let moment = Moment { now: life.now + away, wall: life.moment().wall + away };
-    let (mut device, mut out) = (Device::default(), Outbox::new());
+    let moment = ClockMoment { now: life.now + away, wall: life.moment().wall + away };
+    let (mut device, mut out) = (Device::default(), DeviceEffects::new());
     let restored = record.restore((), &moment, &life.policy);
     device.resume(restored, moment.now, record.session.is_orphan(), &life.policy, &mut out);
     let (id, now, tokens) = (life.id, moment.now, life.tokens);
@@ -830,7 +840,7 @@ fn one_that_was_running_owes_its_open_on_its_own_budget_after_a_restart() {
     }
     life.act(&Step::Answer(5));
     life.act(&Step::Answer(7));
-    assert!(matches!(life.playback().unwrap().session.state(), State::Owing { .. }));
+    assert!(matches!(life.playback().unwrap().session.state(), SessionState::Owing { .. }));
     let mut next = restarted(&life, SECOND * 20);
     in_an_outage(&mut next, expired + SECOND * 1_000);
     assert_eq!(next.now - expired, SECOND * 600);
@@ -847,7 +857,7 @@ fn one_that_owes_its_open_is_not_given_up_after_a_restart_before_it_was_tried() 
         next.act(&Step::Tick);
     }
     next.act(&Step::Answer(0));
-    assert!(matches!(next.playback().unwrap().session.state(), State::Live { .. }));
+    assert!(matches!(next.playback().unwrap().session.state(), SessionState::Live { .. }));
 }
 
 /// Somebody set the clock, or nobody was there for as long: no duration over a restart is worth a word that it cannot
@@ -868,11 +878,11 @@ fn no_duration_over_a_restart_is_longer_than_it_can_be_wherever_the_wall_clock_w
         for life in &lives {
             let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
             let wall = Duration::from_secs(life.moment().wall.as_secs().saturating_add_signed(by));
-            let moment = Moment { now: life.now + SECOND, wall };
+            let moment = ClockMoment { now: life.now + SECOND, wall };
             let mut session = record.session.restore(&moment, &life.policy);
             let fx = resume(&mut session, moment.now, record.session.is_orphan(), &life.policy);
             let late = fx.list.iter().find_map(|effect| match effect {
-                Effect::Note(Event::BeatLate(late)) => Some(*late),
+                Effect::Note(SessionEvent::BeatLate(late)) => Some(*late),
                 _ => None,
             });
             // Only 35 s look like an absence in which its beat fell due: a beat that was not due is not late.
@@ -880,7 +890,7 @@ fn no_duration_over_a_restart_is_longer_than_it_can_be_wherever_the_wall_clock_w
             let budget = SECOND * 600;
             let owes = session.on_credit().map(|since| moment.now.saturating_duration_since(since));
             assert!(owes.is_none_or(|owes| owes <= budget), "{by}: {owes:?} on credit");
-            if let State::Killed { until, .. } = session.state() {
+            if let SessionState::Killed { until, .. } = session.state() {
                 assert!(*until <= moment.now + life.policy.kill_memory, "{by}");
             }
             let active = session.is_active();
@@ -897,13 +907,13 @@ fn no_duration_over_a_restart_is_longer_than_it_can_be_wherever_the_wall_clock_w
 fn what_a_preload_is_like_is_known_after_a_restart() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
-    let media = Media { segment: true, ..Media::default() };
-    let preload = Report { preloads: true, ..Report::default() };
-    let before = Stamp::of(&life.device.playbacks()[0]).unwrap();
+    let media = MediaFetch { segment: true, ..MediaFetch::default() };
+    let preload = PlayerReport { preloads: true, ..PlayerReport::default() };
+    let before = WrittenStamp::of(&life.device.playbacks()[0]).unwrap();
     for input in [Input::Media(media), Input::Report(preload)] {
-        life.device.deliver(life.id, life.now, input, &life.policy, &mut Outbox::new());
+        life.device.deliver(life.id, life.now, input, &life.policy, &mut DeviceEffects::new());
     }
-    assert!(before.is_outdated_by(&Stamp::of(&life.device.playbacks()[0]).unwrap()));
+    assert!(before.is_outdated_by(&WrittenStamp::of(&life.device.playbacks()[0]).unwrap()));
     life.act(&Step::Used);
     let next = restarted(&life, SECOND);
     let known = next.device.playbacks()[0].session.life;

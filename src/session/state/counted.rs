@@ -1,6 +1,6 @@
 //! What the authority may count of a session, and whether its token may be replaced just now.
 
-use super::{Session, State};
+use super::{Session, SessionState};
 use crate::session::grant::AskKind;
 
 impl Session {
@@ -27,11 +27,11 @@ impl Session {
 
     /// Its open is under way for the first time.
     pub fn is_asking(&self) -> bool {
-        matches!(self.state, State::Opening { held: false, .. })
+        matches!(self.state, SessionState::Opening { held: false, .. })
     }
 
     /// Waits for an open that has not set out yet: its own, or that of the session that it shares.
     pub fn waits(&self) -> bool {
-        matches!(self.state, State::Opening { held: true, .. })
+        matches!(self.state, SessionState::Opening { held: true, .. })
     }
 }

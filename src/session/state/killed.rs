@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::super::verdict::Reason;
-use super::{Session, State};
+use super::{Session, SessionState};
 
 impl Session {
     pub fn is_killed(&self) -> bool {
@@ -13,26 +13,26 @@ impl Session {
     /// Why it was killed, if it was.
     pub fn killed_by(&self) -> Option<&Reason> {
         match &self.state {
-            State::Killed { by, .. } => Some(by),
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Failing { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => None,
+            SessionState::Killed { by, .. } => Some(by),
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => None,
         }
     }
 
     /// Since when it is killed, if it was.
     pub fn killed_since(&self) -> Option<Instant> {
         match &self.state {
-            State::Killed { since, .. } => Some(*since),
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Failing { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => None,
+            SessionState::Killed { since, .. } => Some(*since),
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => None,
         }
     }
 }

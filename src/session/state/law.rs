@@ -2,24 +2,32 @@
 //!
 //! Checked in debug builds: tests and fuzzers run through it.
 
-use super::{Session, State};
+use super::{Session, SessionState};
 use crate::session::grant::AskKind;
 
 impl Session {
     /// The legal ways from state to state; everything else is a mistake of ours.
-    pub(in super::super) fn enter(&mut self, next: State) {
+    pub(in super::super) fn enter(&mut self, next: SessionState) {
         debug_assert!(
             match (&self.state, &next) {
-                (State::Closed { .. }, State::Killed { .. }) => true,
-                (State::Closed { .. }, State::Closed { .. } | State::Opening { .. }) => self.gives_way(),
-                (State::Closed { .. } | State::Killed { .. }, _) => false,
-                (State::Opening { .. }, _) => true,
-                (State::Closing { .. }, State::Closed { .. } | State::Closing { .. } | State::Killed { .. }) => true,
-                (State::Closing { .. }, State::Live { .. } | State::Opening { .. }) => self.away.is_some(),
-                (State::Closing { .. }, State::Failing { .. } | State::Owing { .. }) => false,
-                (State::Live { .. } | State::Failing { .. } | State::Owing { .. }, State::Opening { .. }) => false,
-                (State::Owing { .. }, State::Failing { .. }) => false,
-                (State::Live { .. } | State::Failing { .. } | State::Owing { .. }, _) => true,
+                (SessionState::Closed { .. }, SessionState::Killed { .. }) => true,
+                (SessionState::Closed { .. }, SessionState::Closed { .. } | SessionState::Opening { .. }) =>
+                    self.gives_way(),
+                (SessionState::Closed { .. } | SessionState::Killed { .. }, _) => false,
+                (SessionState::Opening { .. }, _) => true,
+                (
+                    SessionState::Closing { .. },
+                    SessionState::Closed { .. } | SessionState::Closing { .. } | SessionState::Killed { .. },
+                ) => true,
+                (SessionState::Closing { .. }, SessionState::Live { .. } | SessionState::Opening { .. }) =>
+                    self.away.is_some(),
+                (SessionState::Closing { .. }, SessionState::Failing { .. } | SessionState::Owing { .. }) => false,
+                (
+                    SessionState::Live { .. } | SessionState::Failing { .. } | SessionState::Owing { .. },
+                    SessionState::Opening { .. },
+                ) => false,
+                (SessionState::Owing { .. }, SessionState::Failing { .. }) => false,
+                (SessionState::Live { .. } | SessionState::Failing { .. } | SessionState::Owing { .. }, _) => true,
             },
             "from {:?} to {next:?}",
             self.state,
@@ -30,14 +38,17 @@ impl Session {
     pub(in super::super) fn check_invariants(&self) {
         debug_assert!(
             self.grant.is_none()
-                || !matches!(self.state, State::Closed { .. } | State::Opening { .. } | State::Owing { .. }),
+                || !matches!(
+                    self.state,
+                    SessionState::Closed { .. } | SessionState::Opening { .. } | SessionState::Owing { .. }
+                ),
             "a grant is held only while it can be given back: {:?}",
             self.state
         );
         debug_assert!(
             self.grant.is_some()
                 || self.shares.is_some()
-                || !matches!(self.state, State::Live { .. } | State::Failing { .. }),
+                || !matches!(self.state, SessionState::Live { .. } | SessionState::Failing { .. }),
             "without a grant nothing is live: {:?}",
             self.state
         );
@@ -48,21 +59,22 @@ impl Session {
         );
         debug_assert!(
             match (&self.state, self.lane.map(|lane| lane.ask)) {
-                (State::Closed { .. }, lane) => lane.is_none(),
-                (State::Closing { .. }, lane) => lane.is_some() || self.grant.is_some(),
-                (State::Failing { .. } | State::Live { .. }, lane) => {
+                (SessionState::Closed { .. }, lane) => lane.is_none(),
+                (SessionState::Closing { .. }, lane) => lane.is_some() || self.grant.is_some(),
+                (SessionState::Failing { .. } | SessionState::Live { .. }, lane) => {
                     matches!(lane, None | Some(AskKind::Beat | AskKind::Renew))
                 }
-                (State::Killed { .. }, lane) => lane.is_some() || self.grant.is_none() || self.lost_close.is_some(),
-                (State::Owing { .. }, lane) => matches!(lane, None | Some(AskKind::Open)),
-                (State::Opening { held, .. }, lane) => *held != (lane == Some(AskKind::Open)),
+                (SessionState::Killed { .. }, lane) =>
+                    lane.is_some() || self.grant.is_none() || self.lost_close.is_some(),
+                (SessionState::Owing { .. }, lane) => matches!(lane, None | Some(AskKind::Open)),
+                (SessionState::Opening { held, .. }, lane) => *held != (lane == Some(AskKind::Open)),
             },
             "each state has its calls: {:?} with {:?}",
             self.state,
             self.lane
         );
         debug_assert!(
-            self.credit.is_none() || matches!(self.state, State::Failing { .. } | State::Owing { .. }),
+            self.credit.is_none() || matches!(self.state, SessionState::Failing { .. } | SessionState::Owing { .. }),
             "credit is settled by whatever ends it: {:?}",
             self.state
         );

@@ -2,34 +2,34 @@
 
 use std::time::Instant;
 
-use super::{Session, State};
+use super::{Session, SessionState};
 
-use super::super::effect::Refusal;
-use super::super::end::End;
-use super::super::verdict::{Denial, Fault, Reason};
+use super::super::effect::SessionRefusal;
+use super::super::end::EndReason;
+use super::super::verdict::{AuthorityFault, Denial, Reason};
 
 /// How a closed session came to be so.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Over {
+pub enum SessionClosure {
     Denied(Denial, Reason),
-    Ended(End),
+    Ended(EndReason),
     /// As unreachable, after its credit was spent, that of a running one too; remembered, so that it gets
     /// none anew. It may ask `again` from then on.
     Spent {
         again: Instant,
-        fault: Fault,
+        fault: AuthorityFault,
     },
     Unmanaged,
-    Unreachable(Fault),
+    Unreachable(AuthorityFault),
 }
 
-impl Over {
+impl SessionClosure {
     /// What it is to whoever still asks; none where nobody need manage it.
-    pub fn refusal(&self) -> Option<Refusal> {
+    pub fn refusal(&self) -> Option<SessionRefusal> {
         match self {
-            Self::Denied(denial, reason) => Some(Refusal::Denied(*denial, reason.clone())),
-            Self::Ended(end) => Some(Refusal::Ended(*end)),
-            Self::Spent { fault, .. } | Self::Unreachable(fault) => Some(Refusal::Unreachable(fault.clone())),
+            Self::Denied(denial, reason) => Some(SessionRefusal::Denied(*denial, reason.clone())),
+            Self::Ended(end) => Some(SessionRefusal::Ended(*end)),
+            Self::Spent { fault, .. } | Self::Unreachable(fault) => Some(SessionRefusal::Unreachable(fault.clone())),
             Self::Unmanaged => None,
         }
     }
@@ -40,30 +40,35 @@ impl Session {
     /// own. Else its fingerprint is enough.
     pub fn may_need_token(&self) -> bool {
         match &self.state {
-            State::Closed { why, .. } => match why {
-                Over::Ended(End::GaveWay) | Over::Unmanaged => true,
-                Over::Denied(..) | Over::Ended(_) | Over::Spent { .. } | Over::Unreachable(_) => false,
+            SessionState::Closed { why, .. } => match why {
+                SessionClosure::Ended(EndReason::GaveWay) | SessionClosure::Unmanaged => true,
+                SessionClosure::Denied(..)
+                | SessionClosure::Ended(_)
+                | SessionClosure::Spent { .. }
+                | SessionClosure::Unreachable(_) => false,
             },
             // One that was zapped away may be opened after all.
-            State::Closing { .. }
-            | State::Failing { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => true,
-            State::Killed { .. } => false,
+            SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => true,
+            SessionState::Killed { .. } => false,
         }
     }
 
     /// It is over, or about to be, because another one is presumed to play: its player can take it back.
     pub fn gives_way(&self) -> bool {
         match self.state {
-            State::Closed { why: Over::Ended(why), .. } | State::Closing { why, .. } => why == End::GaveWay,
-            State::Closed { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => false,
+            SessionState::Closed { why: SessionClosure::Ended(why), .. } | SessionState::Closing { why, .. } => {
+                why == EndReason::GaveWay
+            }
+            SessionState::Closed { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => false,
         }
     }
 

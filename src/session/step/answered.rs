@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::effect::{Ask, Effect, Effects, Event, Told};
-use super::super::end::End;
+use super::super::effect::{AuthorityAsk, Effect, Effects, PlayerFacts, SessionEvent};
+use super::super::end::EndReason;
 use super::super::grant::{AskKind, Grant, Ticket};
 use super::super::policy::Policy;
-use super::super::state::{Lane, Over, Session, State, Untold};
-use super::super::verdict::{Fault, FaultKind, Reason, Verdict};
+use super::super::state::{CallInFlight, Session, SessionClosure, SessionState, TokenReplacement};
+use super::super::verdict::{AuthorityFault, FaultKind, Reason, Verdict};
 use super::due::bounded;
 use super::reopen::SessionLoss;
 use crate::config::Enforcement;
@@ -19,7 +19,7 @@ impl Session {
         now: Instant,
         ticket: Ticket,
         ask: AskKind,
-        result: Result<Verdict, Fault>,
+        result: Result<Verdict, AuthorityFault>,
         policy: &Policy,
         fx: &mut Effects,
     ) {
@@ -32,7 +32,7 @@ impl Session {
         }
         fx.push(Effect::Wake);
         if let Err(fault) = &result {
-            fx.note(Event::Failed(ask, fault.reason.clone()));
+            fx.note(SessionEvent::Failed(ask, fault.reason.clone()));
         }
         match ask {
             AskKind::Beat | AskKind::Renew => self.beaten(now, &lane, result, policy, fx),
@@ -43,8 +43,15 @@ impl Session {
 
     /// The call had been given up. If it was an open that is granted after all, that grant is given
     /// back; what a beat brought may be the session's newest token.
-    fn stale(&mut self, now: Instant, ticket: Ticket, ask: AskKind, result: Result<Verdict, Fault>, fx: &mut Effects) {
-        fx.note(Event::Stale(ask));
+    fn stale(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        ask: AskKind,
+        result: Result<Verdict, AuthorityFault>,
+        fx: &mut Effects,
+    ) {
+        fx.note(SessionEvent::Stale(ask));
         match (ask, result) {
             (AskKind::Beat | AskKind::Renew, Ok(Verdict::Alive { lifetime, token: Some(token), .. })) => {
                 self.take_late_token(now, ticket, token, lifetime);
@@ -54,7 +61,7 @@ impl Session {
         }
     }
 
-    fn give_late_grant_back(&mut self, ticket: Ticket, result: Result<Verdict, Fault>, fx: &mut Effects) {
+    fn give_late_grant_back(&mut self, ticket: Ticket, result: Result<Verdict, AuthorityFault>, fx: &mut Effects) {
         let Some(at) = self.given_up.iter().position(|given_up| *given_up == ticket) else { return };
         self.given_up.remove(at);
         if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
@@ -62,7 +69,14 @@ impl Session {
         }
     }
 
-    fn beaten(&mut self, now: Instant, lane: &Lane, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
+    fn beaten(
+        &mut self,
+        now: Instant,
+        lane: &CallInFlight,
+        result: Result<Verdict, AuthorityFault>,
+        policy: &Policy,
+        fx: &mut Effects,
+    ) {
         let (active, ask) = (self.is_active(), lane.ask);
         self.weigh_token(now, lane, &result, policy);
         match result {
@@ -81,7 +95,7 @@ impl Session {
             Ok(Verdict::Killed(reason)) => self.beaten_off(now, ask, SessionLoss::Killed, reason, policy, fx),
             // Said of a token that has been replaced meanwhile: the newest one is asked with now.
             Ok(Verdict::Denied(_, reason) | Verdict::Gone(reason) | Verdict::Unknown(reason)) if lane.outdated => {
-                fx.note(Event::Failed(ask, reason));
+                fx.note(SessionEvent::Failed(ask, reason));
                 if active {
                     self.miss(now, lane, Some(Duration::ZERO), policy, fx);
                 }
@@ -91,7 +105,7 @@ impl Session {
             Ok(Verdict::Denied(_, reason)) => self.beaten_off(now, ask, SessionLoss::Expired, reason, policy, fx),
             Ok(Verdict::Disabled) if active => self.leave_unmanaged(now, policy, fx),
             Ok(Verdict::Closed | Verdict::Unconfirmed(..)) if active => {
-                fx.note(Event::Failed(ask, unexpected().reason));
+                fx.note(SessionEvent::Failed(ask, unexpected().reason));
                 self.miss(now, lane, None, policy, fx);
             }
             Ok(Verdict::Closed | Verdict::Disabled | Verdict::Unconfirmed(..)) => {}
@@ -105,7 +119,7 @@ impl Session {
         if !self.is_active() {
             return;
         }
-        fx.note(Event::Blackout(reason.clone()));
+        fx.note(SessionEvent::Blackout(reason.clone()));
         if policy.stop_on_blackout {
             self.kill(now, reason, policy, fx);
         } else {
@@ -117,15 +131,15 @@ impl Session {
     /// count is given back at once.
     fn leave_unmanaged(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
         if let Some(grant) = self.grant.take() {
-            fx.push(Effect::Ask(Ask::giving_back(grant, self.told(now))));
+            fx.push(Effect::Ask(AuthorityAsk::giving_back(grant, self.told(now))));
         }
-        self.close(now, Over::Unmanaged, policy, fx);
+        self.close(now, SessionClosure::Unmanaged, policy, fx);
     }
 
     pub(super) fn hold(&mut self, now: Instant, grant: Grant) {
         let Grant { interval, lifetime, token } = grant;
         self.good_until = lifetime.map(|lifetime| now + bounded(lifetime));
-        self.untold = Untold::Never;
+        self.untold = TokenReplacement::Never;
         self.grant = Some(Grant { interval: bounded(interval), lifetime, token });
     }
 
@@ -141,21 +155,23 @@ impl Session {
         }
     }
 
-    fn confirm(&mut self, now: Instant, lane: &Lane, policy: &Policy, fx: &mut Effects) {
+    fn confirm(&mut self, now: Instant, lane: &CallInFlight, policy: &Policy, fx: &mut Effects) {
         let ask = lane.ask;
         (self.failing_until, self.reopened_silently) = (None, false);
         // What was asked before the machine slept was answered before, too.
         (self.last_good, self.slept) = (now, lane.slept);
         self.took = now.saturating_duration_since(lane.since);
         match self.state {
-            State::Failing { missed, .. } => fx.note(Event::Recovered(missed)),
-            State::Live { .. } => fx.note(if ask == AskKind::Renew { Event::Renewed } else { Event::Beat }),
+            SessionState::Failing { missed, .. } => fx.note(SessionEvent::Recovered(missed)),
+            SessionState::Live { .. } => {
+                fx.note(if ask == AskKind::Renew { SessionEvent::Renewed } else { SessionEvent::Beat })
+            }
             // The token is kept fresh for the close that follows.
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Killed { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => return,
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => return,
         }
         if ask == AskKind::Renew {
             self.heard(now);
@@ -165,57 +181,57 @@ impl Session {
                 self.carry(None, policy, fx);
             }
         }
-        self.enter(State::Live { beat: self.beat_after_sleep(now, lane.since, lane.slept, policy) });
+        self.enter(SessionState::Live { beat: self.beat_after_sleep(now, lane.since, lane.slept, policy) });
     }
 
     /// `lane`: of the lost beat. `after`: when the authority wants to be asked again.
     pub(super) fn miss(
         &mut self,
         now: Instant,
-        lane: &Lane,
+        lane: &CallInFlight,
         after: Option<Duration>,
         policy: &Policy,
         fx: &mut Effects,
     ) {
         let early = self.failing_until.filter(|due| lane.since < *due);
         let missed = match self.state {
-            State::Failing { missed, .. } if early.is_some() => missed,
-            State::Failing { missed, .. } => missed.saturating_add(1),
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => 1,
+            SessionState::Failing { missed, .. } if early.is_some() => missed,
+            SessionState::Failing { missed, .. } => missed.saturating_add(1),
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => 1,
         };
         let Some(most) = policy.max_failures else {
-            return self.enter(State::Failing { missed, retry: self.retry_beat(now, missed, policy) });
+            return self.enter(SessionState::Failing { missed, retry: self.retry_beat(now, missed, policy) });
         };
         if missed > most && self.is_live() {
-            return self.end(now, End::Lost, policy, fx);
+            return self.end(now, EndReason::Lost, policy, fx);
         }
         let due = early.unwrap_or_else(|| self.beat_after_sleep(now, lane.since, lane.slept, policy));
         self.failing_until = Some(due);
         let retry = after.map_or(due, |after| due.min(now + bounded(after)));
-        self.enter(State::Failing { missed, retry: retry.max(now) });
+        self.enter(SessionState::Failing { missed, retry: retry.max(now) });
     }
 
-    fn closed(&mut self, now: Instant, result: Result<Verdict, Fault>, policy: &Policy, fx: &mut Effects) {
+    fn closed(&mut self, now: Instant, result: Result<Verdict, AuthorityFault>, policy: &Policy, fx: &mut Effects) {
         match (result, &self.state) {
-            (Err(fault), State::Closing { tries, why, .. }) => {
+            (Err(fault), SessionState::Closing { tries, why, .. }) => {
                 let why = *why;
                 match self.close_again(now, *tries, &fault, policy) {
-                    Some((next, tries)) => self.enter(State::Closing { next, tries, why }),
+                    Some((next, tries)) => self.enter(SessionState::Closing { next, tries, why }),
                     None => self.grant = None,
                 }
             }
             // Forgiven meanwhile: nobody is to wait for the next try.
-            (Err(_), State::Killed { until, .. }) if now >= *until => {
+            (Err(_), SessionState::Killed { until, .. }) if now >= *until => {
                 if let Some(grant) = self.grant.take() {
                     give_back(grant, fx);
                 }
             }
-            (Err(fault), State::Killed { .. }) => {
+            (Err(fault), SessionState::Killed { .. }) => {
                 let tries = self.lost_close.map_or(0, |(_, tries)| tries);
                 self.lost_close = self.close_again(now, tries, &fault, policy);
                 if self.lost_close.is_none() {
@@ -224,7 +240,7 @@ impl Session {
             }
             (Ok(Verdict::Denied(_, reason)), _) => {
                 // Not taken back, and asking again with the same token would not help: it will expire.
-                fx.note(Event::Failed(AskKind::Close, reason));
+                fx.note(SessionEvent::Failed(AskKind::Close, reason));
                 self.give_up_grant(fx);
             }
             (Ok(Verdict::Unknown(_)), _) => self.give_up_grant(fx),
@@ -233,18 +249,18 @@ impl Session {
     }
 
     pub(super) fn kill_by_authority(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {
-        fx.note(Event::Killed(by.clone()));
+        fx.note(SessionEvent::Killed(by.clone()));
         self.credit_spent = false;
         let until = now + policy.memory_of_kill(&by);
-        self.enter(State::Killed { by, since: now, until });
+        self.enter(SessionState::Killed { by, since: now, until });
     }
 }
 
 /// By itself, and not as the session's own call: no session has this grant any more.
 pub(super) fn give_back(grant: Grant, fx: &mut Effects) {
-    fx.push(Effect::Ask(Ask::giving_back(grant, Told::default())));
+    fx.push(Effect::Ask(AuthorityAsk::giving_back(grant, PlayerFacts::default())));
 }
 
-pub(super) fn unexpected() -> Fault {
-    Fault { kind: FaultKind::Malformed, reason: Reason::new(0, None, "the reply fits another call") }
+pub(super) fn unexpected() -> AuthorityFault {
+    AuthorityFault { kind: FaultKind::Malformed, reason: Reason::new(0, None, "the reply fits another call") }
 }

@@ -7,12 +7,12 @@
 use std::time::{Duration, Instant};
 
 use super::super::call::CallKind;
-use super::super::effect::{Answer, Effects, Event};
-use super::super::end::End;
+use super::super::effect::{CallAnswer, Effects, SessionEvent};
+use super::super::end::EndReason;
 use super::super::policy::Policy;
-use super::super::report::Stream;
-use super::super::state::{Over, Session, State};
-use super::super::verdict::Fault;
+use super::super::report::StreamType;
+use super::super::state::{Session, SessionClosure, SessionState};
+use super::super::verdict::AuthorityFault;
 use crate::config::{OnUnreachable, OutageBudget};
 
 /// Between two tries of an open that is owed: doubled from the first to the last.
@@ -20,23 +20,23 @@ const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)]
 
 impl Session {
     /// The open failed, which is `since` when nobody could say.
-    pub(super) fn owe(&mut self, now: Instant, fault: Fault, policy: &Policy, fx: &mut Effects) {
+    pub(super) fn owe(&mut self, now: Instant, fault: AuthorityFault, policy: &Policy, fx: &mut Effects) {
         let (ran, since, tries) = match self.state {
-            State::Owing { ran, since, tries, .. } => (ran, since, tries.saturating_add(1)),
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Opening { .. } => (false, now, 0),
+            SessionState::Owing { ran, since, tries, .. } => (ran, since, tries.saturating_add(1)),
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. } => (false, now, 0),
         };
         let until = self.owes_until(policy).unwrap_or_else(|| now + self.allowed(&policy.on_unreachable.new));
         // An answer that decides nothing gives no credit, and takes none away.
-        let owing = matches!(self.state, State::Owing { .. });
+        let owing = matches!(self.state, SessionState::Owing { .. });
         if !(owing || fault.kind.is_unanswered()) || self.credit_spent || until <= now {
             return self.close_unreachable(now, fault, policy, fx);
         }
-        self.enter(State::Owing { next: self.next_open(now, tries), ran, since, tries });
+        self.enter(SessionState::Owing { next: self.next_open(now, tries), ran, since, tries });
     }
 
     /// When an open that is owed is tried again: less and less often, and never all at once when the authority is back,
@@ -51,7 +51,7 @@ impl Session {
     /// The authority is back and has let the session of a playback expire meanwhile: it opens another.
     pub(super) fn owe_again(&mut self, now: Instant, since: Instant) {
         self.grant = None;
-        self.enter(State::Owing { next: now, ran: true, since, tries: 0 });
+        self.enter(SessionState::Owing { next: now, ran: true, since, tries: 0 });
     }
 
     /// Nobody gave word for as long as this policy allows. The authority has let it expire by its own rule: there
@@ -59,31 +59,36 @@ impl Session {
     pub(super) fn lose(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
         self.grant = None;
         if self.credit_from(policy).is_some() {
-            self.close_unreachable(now, Fault::spent(), policy, fx);
+            self.close_unreachable(now, AuthorityFault::spent(), policy, fx);
         } else {
-            self.close(now, Over::Ended(End::Lost), policy, fx);
+            self.close(now, SessionClosure::Ended(EndReason::Lost), policy, fx);
         }
     }
 
-    fn close_unreachable(&mut self, now: Instant, fault: Fault, policy: &Policy, fx: &mut Effects) {
-        let ran = matches!(self.state, State::Failing { .. } | State::Owing { ran: true, .. });
+    fn close_unreachable(&mut self, now: Instant, fault: AuthorityFault, policy: &Policy, fx: &mut Effects) {
+        let ran = matches!(self.state, SessionState::Failing { .. } | SessionState::Owing { ran: true, .. });
         if ran {
-            fx.note(Event::Closed(End::Lost));
+            fx.note(SessionEvent::Closed(EndReason::Lost));
         }
         let spent = ran || self.credit_spent || self.credit.is_some();
         let again = now + policy.refusal_memory();
-        self.close(now, if spent { Over::Spent { again, fault } } else { Over::Unreachable(fault) }, policy, fx);
+        self.close(
+            now,
+            if spent { SessionClosure::Spent { again, fault } } else { SessionClosure::Unreachable(fault) },
+            policy,
+            fx,
+        );
     }
 
     pub(super) fn tick_owing(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
         if self.lane.is_some() {
             return;
         }
-        let over = |(_, at): &(End, Option<Instant>)| at.is_some_and(|at| now >= at);
+        let over = |(_, at): &(EndReason, Option<Instant>)| at.is_some_and(|at| now >= at);
         if let Some((why, _)) = self.ends(policy).into_iter().find(over) {
             self.end(now, why, policy, fx);
         } else if self.budget_ends(policy).is_some_and(|at| now >= at) {
-            self.close_unreachable(now, Fault::spent(), policy, fx);
+            self.close_unreachable(now, AuthorityFault::spent(), policy, fx);
         } else {
             self.reach(now, policy, fx);
         }
@@ -91,17 +96,17 @@ impl Session {
 
     /// Without a session there is nothing that could be replaced under the player's feet: no call waits.
     /// One that reopens has its session within a moment, as a rule, and is worth the wait.
-    pub(super) fn call_owing(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
+    pub(super) fn call_owing(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
         self.asks(kind);
         match kind {
-            CallKind::Certificate => return Answer::Pass,
+            CallKind::Certificate => return CallAnswer::Pass,
             CallKind::License | CallKind::Release => self.heard(now),
             CallKind::Renewal => {
                 self.heard(now);
                 self.shows_renewal(now, policy);
             }
         }
-        if self.is_reopening(now) { Answer::Wait } else { Answer::Pass }
+        if self.is_reopening(now) { CallAnswer::Wait } else { CallAnswer::Pass }
     }
 
     /// When one that owes its open is given up. One that reopens has the time that its last try takes.
@@ -113,38 +118,38 @@ impl Session {
     /// By when one that owes its open must have it: when its credit ends, or its lost session must have expired.
     fn owes_until(&self, policy: &Policy) -> Option<Instant> {
         match self.state {
-            State::Owing { ran, since, .. } => {
+            SessionState::Owing { ran, since, .. } => {
                 let OnUnreachable { new, running } = &policy.on_unreachable;
                 let credit = self.spare(since + self.allowed(if ran { running } else { new }));
                 Some(self.reopens_until.map_or(credit, |until| until.max(credit)))
             }
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Opening { .. } => None,
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. } => None,
         }
     }
 
     /// Its credit is spent, and the authority has not spoken since.
     pub(in super::super) fn has_spent(&self) -> bool {
         match &self.state {
-            State::Closed { why: Over::Spent { .. }, .. } => true,
-            State::Closed { why: Over::Denied(..) | Over::Unmanaged, .. } => false,
-            State::Closed { why: Over::Ended(_) | Over::Unreachable(_), .. }
-            | State::Closing { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => self.credit_spent,
+            SessionState::Closed { why: SessionClosure::Spent { .. }, .. } => true,
+            SessionState::Closed { why: SessionClosure::Denied(..) | SessionClosure::Unmanaged, .. } => false,
+            SessionState::Closed { why: SessionClosure::Ended(_) | SessionClosure::Unreachable(_), .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => self.credit_spent,
         }
     }
 
     /// For how long it is remembered that it ended so. What has spent its budget is remembered as long as any that
     /// did: its next one is not to have another.
-    pub(in super::super) fn memory_of(&self, end: End, policy: &Policy) -> Duration {
+    pub(in super::super) fn memory_of(&self, end: EndReason, policy: &Policy) -> Duration {
         let memory = policy.memory_of(end);
         if self.credit_spent { memory.max(policy.kill_memory) } else { memory }
     }
@@ -152,15 +157,15 @@ impl Session {
     /// By its kind; unknown counts as the stricter.
     pub(super) fn allowed(&self, allowed: &OutageBudget) -> Duration {
         match self.stream {
-            Some(Stream::Live) => allowed.live,
-            Some(Stream::Vod) => allowed.vod,
+            Some(StreamType::Live) => allowed.live,
+            Some(StreamType::Vod) => allowed.vod,
             None => allowed.shorter(),
         }
     }
 
     /// From when on a session whose beats are lost is on credit, if that may be.
     pub(super) fn credit_from(&self, policy: &Policy) -> Option<Instant> {
-        let failing = matches!(self.state, State::Failing { .. });
+        let failing = matches!(self.state, SessionState::Failing { .. });
         (failing && self.runs_on(policy)).then(|| self.confirmed_until(policy))
     }
 
@@ -180,7 +185,7 @@ impl Session {
         &mut self,
         now: Instant,
         tries: u8,
-        fault: &Fault,
+        fault: &AuthorityFault,
         policy: &Policy,
     ) -> Option<(Instant, u8)> {
         let tries = tries.saturating_add(1);
@@ -193,13 +198,13 @@ impl Session {
     /// Nobody will be there for the try that it waits for.
     pub(super) fn close_now(&mut self, now: Instant) {
         match &mut self.state {
-            State::Closing { next, .. } => *next = now,
-            State::Closed { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => {}
+            SessionState::Closing { next, .. } => *next = now,
+            SessionState::Closed { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => {}
         }
         self.lost_close = self.lost_close.map(|(_, tries)| (now, tries));
     }
@@ -213,42 +218,42 @@ impl Session {
 
     /// A close that nobody answers is tried for as long as the authority may still hold the session, and
     /// an hour at most.
-    fn may_linger(&self, next: Instant, tries: u8, fault: &Fault, policy: &Policy) -> bool {
+    fn may_linger(&self, next: Instant, tries: u8, fault: &AuthorityFault, policy: &Policy) -> bool {
         const MOST: u8 = 120;
         tries < MOST && fault.kind.is_infrastructure() && next < self.confirmed_until(policy)
     }
 
     /// Keeps account of credit: notes when it is taken, and when it is settled and how long it lasted.
     pub(super) fn account(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
-        if !matches!(self.state, State::Owing { .. }) {
+        if !matches!(self.state, SessionState::Owing { .. }) {
             self.reopens_until = None;
         }
         match (&self.state, self.credit) {
-            (State::Owing { .. }, None) if self.is_reopening(now) => {}
-            (State::Owing { ran, since, .. }, None) => self.take_credit(*since, *ran, fx),
-            (State::Failing { .. }, None) => {
+            (SessionState::Owing { .. }, None) if self.is_reopening(now) => {}
+            (SessionState::Owing { ran, since, .. }, None) => self.take_credit(*since, *ran, fx),
+            (SessionState::Failing { .. }, None) => {
                 if let Some(from) = self.credit_from(policy).filter(|from| now >= *from) {
                     self.take_credit(from, true, fx);
                 }
             }
             (
-                State::Closed { .. }
-                | State::Closing { .. }
-                | State::Killed { .. }
-                | State::Live { .. }
-                | State::Opening { .. },
+                SessionState::Closed { .. }
+                | SessionState::Closing { .. }
+                | SessionState::Killed { .. }
+                | SessionState::Live { .. }
+                | SessionState::Opening { .. },
                 Some(since),
             ) => {
                 self.credit = None;
-                fx.note(Event::Settled(now.saturating_duration_since(since)));
+                fx.note(SessionEvent::Settled(now.saturating_duration_since(since)));
             }
-            (State::Failing { .. } | State::Owing { .. }, Some(_))
+            (SessionState::Failing { .. } | SessionState::Owing { .. }, Some(_))
             | (
-                State::Closed { .. }
-                | State::Closing { .. }
-                | State::Killed { .. }
-                | State::Live { .. }
-                | State::Opening { .. },
+                SessionState::Closed { .. }
+                | SessionState::Closing { .. }
+                | SessionState::Killed { .. }
+                | SessionState::Live { .. }
+                | SessionState::Opening { .. },
                 None,
             ) => {}
         }
@@ -257,7 +262,7 @@ impl Session {
     /// Noted by every process that has it: each counts for itself, and the one in which it is settled tells.
     pub(super) fn take_credit(&mut self, since: Instant, running: bool, fx: &mut Effects) {
         self.credit = Some(since);
-        fx.note(Event::OnCredit { running });
+        fx.note(SessionEvent::OnCredit { running });
     }
 
     /// Anywhere between nothing and `most`, evenly among sessions; the same for the same session and

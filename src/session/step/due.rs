@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::super::contest::WAITS;
-use super::super::effect::Told;
-use super::super::end::End;
+use super::super::effect::PlayerFacts;
+use super::super::end::EndReason;
 use super::super::policy::Policy;
-use super::super::report::Playing;
-use super::super::state::{Beats, Session, State};
+use super::super::report::PlayingState;
+use super::super::state::{BeatSource, Session, SessionState};
 use super::super::wheel::Wheel;
 
 /// A paused player of something live goes on asking for its playlists, and a browser that slows its page does not
@@ -15,28 +15,28 @@ use super::super::wheel::Wheel;
 const PAUSED: Duration = Duration::from_secs(600);
 
 impl Session {
-    pub(super) fn told(&self, now: Instant) -> Told {
+    pub(super) fn told(&self, now: Instant) -> PlayerFacts {
         let playhead = self.reports.and_then(|reports| reports.playhead(now));
-        Told { playhead, playing: self.playing() }
+        PlayerFacts { playhead, playing: self.playing() }
     }
 
     /// Not beaten for now: its viewer paused.
     pub(super) fn rests(&self, policy: &Policy) -> bool {
-        !policy.beat_while_paused && self.playing() == Some(Playing::Paused)
+        !policy.beat_while_paused && self.playing() == Some(PlayingState::Paused)
     }
 
     /// By what a session that is granted may end of itself, and when: the strongest evidence first, which is the
     /// reason when several have come, after the end that the authority has made already.
-    pub(super) fn ends(&self, policy: &Policy) -> [(End, Option<Instant>); 7] {
-        let failing = matches!(self.state, State::Failing { .. }) && policy.max_failures.is_none();
+    pub(super) fn ends(&self, policy: &Policy) -> [(EndReason, Option<Instant>); 7] {
+        let failing = matches!(self.state, SessionState::Failing { .. }) && policy.max_failures.is_none();
         let ends = [
-            (End::Lost, failing.then(|| self.lost_at(policy))),
-            (End::Unused, self.unused_at(policy)),
-            (End::RenewalsOverdue, self.overdue_at(policy)),
-            (End::Silent, self.silent_at(policy)),
-            (End::MediaSilent, self.media_silent_at(policy)),
-            (End::LicenseExpired, self.unlicensed_at(policy)),
-            (End::Longest, Some(self.last_sign + policy.endings.longest)),
+            (EndReason::Lost, failing.then(|| self.lost_at(policy))),
+            (EndReason::Unused, self.unused_at(policy)),
+            (EndReason::RenewalsOverdue, self.overdue_at(policy)),
+            (EndReason::Silent, self.silent_at(policy)),
+            (EndReason::MediaSilent, self.media_silent_at(policy)),
+            (EndReason::LicenseExpired, self.unlicensed_at(policy)),
+            (EndReason::Longest, Some(self.last_sign + policy.endings.longest)),
         ];
         ends.map(|(end, at)| (end, at.map(|at| self.spare(at))))
     }
@@ -47,23 +47,25 @@ impl Session {
         let first_end = |deadline| moment.into_iter().fold(ends(deadline), Instant::min);
         let beats = self.beats_itself();
         match self.state {
-            State::Closed { until, .. } | State::Killed { until, .. } => match self.lost_close {
+            SessionState::Closed { until, .. } | SessionState::Killed { until, .. } => match self.lost_close {
                 Some((next, _)) if self.grant.is_some() => next,
                 Some(_) | None => until.max(now),
             },
-            State::Closing { next, .. } => next,
-            State::Failing { retry, .. } if beats => first_end(retry),
-            State::Failing { .. } if self.credit.is_none() => {
+            SessionState::Closing { next, .. } => next,
+            SessionState::Failing { retry, .. } if beats => first_end(retry),
+            SessionState::Failing { .. } if self.credit.is_none() => {
                 first_end(self.credit_from(policy).unwrap_or(self.last_sign + policy.endings.longest).max(now))
             }
-            State::Live { beat } if beats && !self.rests(policy) => first_end(beat),
-            State::Failing { .. } | State::Live { .. } => first_end(self.last_sign + policy.endings.longest),
-            State::Opening { held: true, since } => {
+            SessionState::Live { beat } if beats && !self.rests(policy) => first_end(beat),
+            SessionState::Failing { .. } | SessionState::Live { .. } => {
+                first_end(self.last_sign + policy.endings.longest)
+            }
+            SessionState::Opening { held: true, since } => {
                 let look = if now < self.not_before { self.not_before } else { now + WAITS };
                 look.min(since + policy.lane_patience)
             }
-            State::Opening { since, .. } => since + policy.lane_patience,
-            State::Owing { next, .. } => first_end(self.budget_ends(policy).map_or(next, |at| at.min(next))),
+            SessionState::Opening { since, .. } => since + policy.lane_patience,
+            SessionState::Owing { next, .. } => first_end(self.budget_ends(policy).map_or(next, |at| at.min(next))),
         }
     }
 
@@ -79,8 +81,8 @@ impl Session {
         const USUAL: Duration = Duration::from_secs(30);
         let interval = self.interval().or(self.last_interval).unwrap_or(USUAL);
         match self.beats {
-            Beats::Renewals { every } => interval.max(every.unwrap_or_default()),
-            Beats::Timer => interval,
+            BeatSource::Renewals { every } => interval.max(every.unwrap_or_default()),
+            BeatSource::Timer => interval,
         }
     }
 
@@ -100,12 +102,12 @@ impl Session {
     fn overdue_at(&self, policy: &Policy) -> Option<Instant> {
         let rounds = policy.endings.renewals_overdue?;
         match self.beats {
-            Beats::Renewals { every } => {
+            BeatSource::Renewals { every } => {
                 let round = self.interval()?.max(every.unwrap_or_default());
                 let after = |rounds| self.last_call.max(self.last_good) + bounded(round).mul_f64(rounds) + policy.grace;
                 Some(self.sooner(after(rounds), after((rounds / 2.0).max(1.0)), policy))
             }
-            Beats::Timer => None,
+            BeatSource::Timer => None,
         }
     }
 
@@ -115,7 +117,7 @@ impl Session {
         let silence = policy.endings.media_silence.filter(|_| self.is_live())?;
         // Once may be late, and is no evidence.
         self.again.filter(|again| again.saturating_mul(2) <= silence)?;
-        let paused = self.playing() == Some(Playing::Paused);
+        let paused = self.playing() == Some(PlayingState::Paused);
         Some(self.last_sign + if paused { silence.max(PAUSED) } else { silence })
     }
 

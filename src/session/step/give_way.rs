@@ -6,17 +6,17 @@
 use std::time::Instant;
 
 use super::super::call::CallKind;
-use super::super::effect::{Answer, Effect, Effects, Event, Refusal};
-use super::super::end::End;
+use super::super::effect::{CallAnswer, Effect, Effects, SessionEvent, SessionRefusal};
+use super::super::end::EndReason;
 use super::super::grant::AskKind;
-use super::super::life::Life;
+use super::super::life::LifeSigns;
 use super::super::policy::Policy;
-use super::super::state::{Over, Session, State};
+use super::super::state::{Session, SessionClosure, SessionState};
 use super::answered::give_back;
 
 /// What a session needs to go on after it gave way.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::session) struct Away {
+pub(in crate::session) struct GiveWayState {
     /// When its next beat is due; none while it is opened.
     beat: Option<Instant>,
     since: Instant,
@@ -29,30 +29,30 @@ impl Session {
             return;
         }
         let beat = match self.state {
-            State::Live { beat } => Some(beat),
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => None,
+            SessionState::Live { beat } => Some(beat),
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => None,
         };
         let asked = self.lane.is_some_and(|lane| lane.ask == AskKind::Open);
-        let opening = asked && matches!(self.state, State::Opening { .. });
+        let opening = asked && matches!(self.state, SessionState::Opening { .. });
         // One that owes its open would come back with its credit made new.
-        self.credit_spent |= matches!(self.state, State::Owing { .. });
+        self.credit_spent |= matches!(self.state, SessionState::Owing { .. });
         self.life = self.life.anew(self.life.last);
         self.gave_way = Some(now);
-        self.end(now, End::GaveWay, policy, fx);
-        if matches!(self.state, State::Closing { .. }) && (beat.is_some() || opening) {
-            self.away = Some(Away { beat, since: now });
+        self.end(now, EndReason::GaveWay, policy, fx);
+        if matches!(self.state, SessionState::Closing { .. }) && (beat.is_some() || opening) {
+            self.away = Some(GiveWayState { beat, since: now });
         }
     }
 
     /// Whether its player may come back to it: its close waits for the call that is under way.
     pub(in crate::session) fn may_return(&self, now: Instant, policy: &Policy) -> bool {
         let unsent = self.lane.is_some_and(|lane| lane.ask != AskKind::Close);
-        let waits = unsent && matches!(self.state, State::Closing { why: End::GaveWay, .. });
+        let waits = unsent && matches!(self.state, SessionState::Closing { why: EndReason::GaveWay, .. });
         waits && self.away.is_some_and(|away| now < away.since + policy.re_entry)
     }
 
@@ -64,48 +64,48 @@ impl Session {
         if !self.gives_way() {
             return;
         }
-        if matches!(self.state, State::Closing { tries: 1.., .. }) && self.lane.is_none() {
+        if matches!(self.state, SessionState::Closing { tries: 1.., .. }) && self.lane.is_none() {
             // Its close is lost, and goes on by itself.
             if let Some(grant) = self.grant.take() {
                 give_back(grant, fx);
             }
-            self.close(now, Over::Ended(End::GaveWay), policy, fx);
+            self.close(now, SessionClosure::Ended(EndReason::GaveWay), policy, fx);
         }
-        if !matches!(self.state, State::Closed { .. }) {
+        if !matches!(self.state, SessionState::Closed { .. }) {
             return;
         }
         (self.away, self.good_until, self.lingers, self.token_in_doubt) = (None, None, false, false);
         self.returns = true;
-        self.enter(State::Opening { held: true, since: now });
-        fx.note(Event::Returned);
+        self.enter(SessionState::Opening { held: true, since: now });
+        fx.note(SessionEvent::Returned);
         fx.push(Effect::Wake);
     }
 
     fn come_back(&mut self, now: Instant, fx: &mut Effects) {
         let opening = self.lane.filter(|lane| lane.ask == AskKind::Open);
         let next = match (opening, self.away.and_then(|away| away.beat)) {
-            (Some(lane), _) => State::Opening { held: false, since: lane.since },
-            (None, Some(beat)) => State::Live { beat },
+            (Some(lane), _) => SessionState::Opening { held: false, since: lane.since },
+            (None, Some(beat)) => SessionState::Live { beat },
             (None, None) => return,
         };
         self.heard(now);
         self.enter(next);
         let calls = self.life.calls;
-        (self.away, self.life) = (None, Life { calls, ..self.life.anew(now) });
-        fx.note(Event::Returned);
+        (self.away, self.life) = (None, LifeSigns { calls, ..self.life.anew(now) });
+        fx.note(SessionEvent::Returned);
         fx.push(Effect::Wake);
     }
 
     /// A call of its player, who wants it back; perhaps one that waited for what gave way meanwhile.
-    pub(super) fn call_away(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> Answer {
+    pub(super) fn call_away(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
         let renews = match kind {
             // The first step of a playback to come, or the last of one that is over.
-            CallKind::Certificate | CallKind::Release => return Answer::Pass,
+            CallKind::Certificate | CallKind::Release => return CallAnswer::Pass,
             CallKind::License => false,
             CallKind::Renewal => true,
         };
         if let Some((_, Some(refusal))) = self.refused_back.as_ref().filter(|(until, _)| now < *until) {
-            return Answer::Refuse(refusal.clone());
+            return CallAnswer::Refuse(refusal.clone());
         }
         self.life.calls = true;
         if renews {
@@ -113,37 +113,49 @@ impl Session {
         } else {
             self.life.last = now;
         }
-        Answer::Wait
+        CallAnswer::Wait
     }
 
     /// A call that waits for the open. Where that brings back what gave way, it is known from now on that somebody waits.
-    pub(super) fn call_opening(&mut self, now: Instant) -> Answer {
+    pub(super) fn call_opening(&mut self, now: Instant) -> CallAnswer {
         // Its turn may be long in coming while somebody waits.
-        if let State::Opening { held: true, since } = &mut self.state {
+        if let SessionState::Opening { held: true, since } = &mut self.state {
             *since = now;
         }
         if self.returns {
             (self.life.calls, self.life.last) = (true, now);
         }
-        Answer::Wait
+        CallAnswer::Wait
     }
 
     /// Whether one that was to be opened again may ask once more, though this came of it; and what it is told meanwhile.
-    pub(super) fn is_for_now(why: &Over) -> Option<Option<Refusal>> {
+    pub(super) fn is_for_now(why: &SessionClosure) -> Option<Option<SessionRefusal>> {
         match why {
-            Over::Ended(End::Abandoned | End::GaveWay) => Some(None),
-            Over::Unreachable(fault) => Some(Some(Refusal::Unreachable(fault.clone()))),
-            Over::Denied(..) | Over::Ended(_) | Over::Spent { .. } | Over::Unmanaged => None,
+            SessionClosure::Ended(EndReason::Abandoned | EndReason::GaveWay) => Some(None),
+            SessionClosure::Unreachable(fault) => Some(Some(SessionRefusal::Unreachable(fault.clone()))),
+            SessionClosure::Denied(..)
+            | SessionClosure::Ended(_)
+            | SessionClosure::Spent { .. }
+            | SessionClosure::Unmanaged => None,
         }
     }
 
     /// It was to be opened again, and cannot be now: it is over as it was. Its player may ask once more in a moment.
-    pub(super) fn stay_away(&mut self, now: Instant, refusal: Option<Refusal>, policy: &Policy, fx: &mut Effects) {
+    pub(super) fn stay_away(
+        &mut self,
+        now: Instant,
+        refusal: Option<SessionRefusal>,
+        policy: &Policy,
+        fx: &mut Effects,
+    ) {
         self.returns = false;
         let calls = self.life.calls;
         self.refused_back = refusal.map(|refusal| (now + policy.denial_memory, Some(refusal).filter(|_| calls)));
         self.life = self.life.anew(self.life.last);
-        self.enter(State::Closed { until: now + Policy::GIVEN_WAY, why: Over::Ended(End::GaveWay) });
+        self.enter(SessionState::Closed {
+            until: now + Policy::GIVEN_WAY,
+            why: SessionClosure::Ended(EndReason::GaveWay),
+        });
         fx.push(Effect::Wake);
     }
 }

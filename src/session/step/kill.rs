@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::super::effect::{Effect, Effects, Event};
-use super::super::end::End;
+use super::super::effect::{Effect, Effects, SessionEvent};
+use super::super::end::EndReason;
 use super::super::policy::Policy;
-use super::super::state::{Over, Session, State};
+use super::super::state::{Session, SessionClosure, SessionState};
 use super::super::verdict::{KillSource, Reason};
 use super::answered::give_back;
 use crate::secret::Fingerprint;
@@ -14,21 +14,23 @@ impl Session {
     pub(super) fn kill(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {
         match self.state {
             // Whoever orders it has seen it play, and it may have ended since: its player must not come back all the same.
-            State::Closed { .. } if by.killed_by == KillSource::Operator => self.kill_now(now, by, policy, fx),
-            State::Closing { .. }
-            | State::Failing { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. }
-            | State::Closed { why: Over::Ended(End::GaveWay), .. } => self.kill_now(now, by, policy, fx),
-            State::Closed { .. } | State::Killed { .. } => {}
+            SessionState::Closed { .. } if by.killed_by == KillSource::Operator => self.kill_now(now, by, policy, fx),
+            SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. }
+            | SessionState::Closed { why: SessionClosure::Ended(EndReason::GaveWay), .. } => {
+                self.kill_now(now, by, policy, fx)
+            }
+            SessionState::Closed { .. } | SessionState::Killed { .. } => {}
         }
     }
 
     fn kill_now(&mut self, now: Instant, by: Reason, policy: &Policy, fx: &mut Effects) {
-        fx.note(Event::Killed(by.clone()));
+        fx.note(SessionEvent::Killed(by.clone()));
         let until = now + policy.memory_of_kill(&by);
-        self.enter(State::Killed { by, since: now, until });
+        self.enter(SessionState::Killed { by, since: now, until });
         fx.push(Effect::Wake);
     }
 
@@ -46,31 +48,31 @@ impl Session {
             return;
         }
         match self.state {
-            State::Failing { .. } | State::Live { .. } => {
+            SessionState::Failing { .. } | SessionState::Live { .. } => {
                 self.token_in_doubt = false;
                 self.grant = self.grant.take().filter(|_| policy.counts_ended);
                 self.kill_by_authority(now, reason, policy, fx);
                 fx.push(Effect::Wake);
             }
             // Its player would take it back. Its close, if it is under way, is waited for.
-            State::Closing { .. } if self.gives_way() => {
+            SessionState::Closing { .. } if self.gives_way() => {
                 self.kill_by_authority(now, reason, policy, fx);
                 fx.push(Effect::Wake);
             }
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Killed { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => {}
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => {}
         }
     }
 
     /// The kill is forgotten at the next tick. A close that is still to be tried needs no session for that; one
     /// that is under way is waited for.
     pub(super) fn forgive(&mut self, now: Instant, fx: &mut Effects) {
-        let State::Killed { until, .. } = &mut self.state else { return };
+        let SessionState::Killed { until, .. } = &mut self.state else { return };
         *until = now;
-        fx.note(Event::Forgiven);
+        fx.note(SessionEvent::Forgiven);
         if self.lane.is_none() {
             self.lost_close = None;
             if let Some(grant) = self.grant.take() {

@@ -7,12 +7,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::effect::{Ask, Effect, Effects, Event};
-use super::super::end::End;
+use super::super::effect::{AuthorityAsk, Effect, Effects, SessionEvent};
+use super::super::end::EndReason;
 use super::super::grant::{AskKind, Ticket};
 use super::super::policy::Policy;
-use super::super::state::{Lane, Over, Session, State, Untold};
-use super::super::verdict::{Denial, Fault, Reason, Verdict};
+use super::super::state::{CallInFlight, Session, SessionClosure, SessionState, TokenReplacement};
+use super::super::verdict::{AuthorityFault, Denial, Reason, Verdict};
 use super::due::bounded;
 use crate::secret::Secret;
 
@@ -34,14 +34,20 @@ pub(super) enum SessionLoss {
 
 impl Session {
     /// Whether the token is still known to be the newest one after this answer to a beat or a renewal.
-    pub(super) fn weigh_token(&mut self, now: Instant, lane: &Lane, result: &Result<Verdict, Fault>, policy: &Policy) {
+    pub(super) fn weigh_token(
+        &mut self,
+        now: Instant,
+        lane: &CallInFlight,
+        result: &Result<Verdict, AuthorityFault>,
+        policy: &Policy,
+    ) {
         match result {
             Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_)) => self.overtaken_until = None,
             Err(fault) if !fault.kind.was_not_processed() => self.overtaken_until = Some(now + OVERTAKEN),
             Ok(_) | Err(_) => {}
         }
         if matches!(result, Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_))) {
-            self.untold = Untold::Never;
+            self.untold = TokenReplacement::Never;
         }
         self.token_in_doubt = match result {
             // Two calls may have replaced it, and nobody knows in which order.
@@ -67,8 +73,9 @@ impl Session {
     /// After a good answer without a token. It may have told one, and come through as something else; but a token
     /// that is good after such an answer was not replaced by it.
     fn is_left_in_doubt(&mut self) -> bool {
-        self.untold = if self.untold == Untold::Never { Untold::Once } else { Untold::Kept };
-        self.untold == Untold::Once
+        self.untold =
+            if self.untold == TokenReplacement::Never { TokenReplacement::Once } else { TokenReplacement::Kept };
+        self.untold == TokenReplacement::Once
     }
 
     /// A late answer brings the newest token, unless a later call was answered before it.
@@ -77,7 +84,7 @@ impl Session {
         grant.token = token;
         grant.lifetime = lifetime;
         self.good_until = lifetime.map(|lifetime| now + bounded(lifetime));
-        (self.last_answered, self.untold) = (ticket, Untold::Never);
+        (self.last_answered, self.untold) = (ticket, TokenReplacement::Never);
         if let Some(lane) = &mut self.lane {
             lane.outdated = true;
         }
@@ -111,7 +118,7 @@ impl Session {
             }
             return;
         }
-        fx.note(Event::Failed(ask, reason.clone()));
+        fx.note(SessionEvent::Failed(ask, reason.clone()));
         if killed {
             self.grant = self.grant.take().filter(|_| policy.counts_ended);
             return self.kill_by_authority(now, reason, policy, fx);
@@ -123,22 +130,22 @@ impl Session {
             // Whatever takes the place each time, it is not there for this device.
             None if loss == SessionLoss::LetGo && self.reopened_silently => {
                 let told = self.told(now);
-                lost.into_iter().for_each(|grant| fx.push(Effect::Ask(Ask::giving_back(grant, told))));
-                self.close(now, Over::Denied(Denial::Limit, reason), policy, fx);
+                lost.into_iter().for_each(|grant| fx.push(Effect::Ask(AuthorityAsk::giving_back(grant, told))));
+                self.close(now, SessionClosure::Denied(Denial::Limit, reason), policy, fx);
             }
             None if loss == SessionLoss::LetGo => {
                 // Of a token that is not the newest it was said of another session, which may hold the place yet.
                 self.reopened_silently = !in_doubt;
                 let told = self.told(now);
-                lost.into_iter().for_each(|grant| fx.push(Effect::Ask(Ask::giving_back(grant, told))));
+                lost.into_iter().for_each(|grant| fx.push(Effect::Ask(AuthorityAsk::giving_back(grant, told))));
                 self.reopen(now, allowed, fx);
             }
             // One that renews is there. Of another nobody knows, after so long.
             None if ask == AskKind::Renew || (in_doubt && silent <= allowed) => self.reopen(now, allowed, fx),
             None => {
                 let told = self.told(now);
-                lost.into_iter().for_each(|grant| fx.push(Effect::Ask(Ask::giving_back(grant, told))));
-                self.close(now, Over::Ended(End::Expired), policy, fx);
+                lost.into_iter().for_each(|grant| fx.push(Effect::Ask(AuthorityAsk::giving_back(grant, told))));
+                self.close(now, SessionClosure::Ended(EndReason::Expired), policy, fx);
             }
         }
     }
@@ -150,16 +157,16 @@ impl Session {
 
     /// Opens another session in place of the one that was lost. That one may hold its place for `held` yet.
     fn reopen(&mut self, now: Instant, held: Duration, fx: &mut Effects) {
-        fx.note(Event::Reopening);
+        fx.note(SessionEvent::Reopening);
         self.reopens_until = Some(now + held);
-        self.enter(State::Owing { next: now, ran: true, since: now, tries: 0 });
+        self.enter(SessionState::Owing { next: now, ran: true, since: now, tries: 0 });
     }
 
     /// Its place is taken, perhaps by the lost one.
     pub(super) fn reopen_later(&mut self, now: Instant) {
-        if let State::Owing { ran, since, tries, .. } = self.state {
+        if let SessionState::Owing { ran, since, tries, .. } = self.state {
             let tries = tries.saturating_add(1);
-            self.enter(State::Owing { next: self.next_open(now, tries), ran, since, tries });
+            self.enter(SessionState::Owing { next: self.next_open(now, tries), ran, since, tries });
         }
     }
 
@@ -173,7 +180,7 @@ impl Session {
         self.last_interval = self.interval().or(self.last_interval);
         self.grant = None;
         if std::mem::take(&mut self.token_in_doubt) {
-            fx.note(Event::LeftOpen);
+            fx.note(SessionEvent::LeftOpen);
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::effect::{Effects, Event};
+use super::super::effect::{Effects, SessionEvent};
 use super::super::policy::Policy;
-use super::super::state::{Over, Session, State};
+use super::super::state::{Session, SessionClosure, SessionState};
 use super::due::spread;
 use super::reopen::OVERTAKEN;
 use crate::config::OnUnreachable;
@@ -34,27 +34,27 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
     let catch_up = share(session.interval().unwrap_or_default().min(CATCH_UP));
     let closing = share(CLOSINGS);
     match session.state {
-        _ if orphan => fx.note(Event::Orphaned),
-        State::Closed { .. } => {}
-        State::Closing { .. }
-        | State::Failing { .. }
-        | State::Killed { .. }
-        | State::Live { .. }
-        | State::Opening { .. }
-        | State::Owing { .. } => fx.note(Event::Resumed),
+        _ if orphan => fx.note(SessionEvent::Orphaned),
+        SessionState::Closed { .. } => {}
+        SessionState::Closing { .. }
+        | SessionState::Failing { .. }
+        | SessionState::Killed { .. }
+        | SessionState::Live { .. }
+        | SessionState::Opening { .. }
+        | SessionState::Owing { .. } => fx.note(SessionEvent::Resumed),
     }
     // Nobody knows what was under way when the process died, nor whether its last answers were written.
     session.token_in_doubt |= session.grant.is_some();
     session.overtaken_until = session.grant.as_ref().map(|_| now + OVERTAKEN);
     session.may_have_got_it();
     match session.state {
-        State::Closed { why: Over::Ended(why), .. } if orphan => fx.note(Event::Closed(why)),
-        State::Closed { ref why, until } => {
+        SessionState::Closed { why: SessionClosure::Ended(why), .. } if orphan => fx.note(SessionEvent::Closed(why)),
+        SessionState::Closed { ref why, until } => {
             let (until, why) = session.remembered(now, until, why, policy);
-            session.state = State::Closed { until, why };
+            session.state = SessionState::Closed { until, why };
         }
-        State::Opening { .. } => {}
-        State::Owing { ran, since, tries, .. } => {
+        SessionState::Opening { .. } => {}
+        SessionState::Owing { ran, since, tries, .. } => {
             session.heard(now);
             session.give_chance(now, policy);
             // The clock may have been set back: the lost session holds its place no longer than it would have.
@@ -64,33 +64,35 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             if !session.is_reopening(now) {
                 session.take_credit(since, ran, &mut fx);
             }
-            session.state = State::Owing { next: now + catch_up.max(closing), ran, since, tries };
+            session.state = SessionState::Owing { next: now + catch_up.max(closing), ran, since, tries };
         }
-        State::Closing { why, .. } => session.enter(State::Closing { next: now + closing, tries: 0, why }),
-        State::Failing { missed, .. } => match session.goes_on_credit(now, policy) {
+        SessionState::Closing { why, .. } => {
+            session.enter(SessionState::Closing { next: now + closing, tries: 0, why })
+        }
+        SessionState::Failing { missed, .. } => match session.goes_on_credit(now, policy) {
             Some(since) => {
                 let since = session.credit_since(now, since, true, policy);
                 session.take_credit(since, true, &mut fx);
                 session.heard(now);
                 // Nothing is lost before another chance, wherever the budget went meanwhile.
                 session.spared = Some(now + session.allowed_silence(policy));
-                session.state = State::Failing { missed, retry: now + catch_up };
+                session.state = SessionState::Failing { missed, retry: now + catch_up };
             }
             None => session.go_on(now, now + catch_up),
         },
-        State::Killed { ref by, since, until } => {
+        SessionState::Killed { ref by, since, until } => {
             let (by, memory) = (by.clone(), policy.memory_of_kill(by));
             session.lost_close = Some((now + closing, 0));
-            session.state = State::Killed { by, since: since.min(now), until: until.min(now + memory) };
+            session.state = SessionState::Killed { by, since: since.min(now), until: until.min(now + memory) };
         }
-        State::Live { beat } => {
+        SessionState::Live { beat } => {
             let interval = session.interval().unwrap_or_default();
             let due = beat.min(now + interval + spread(session.seed, session.generation));
             let late = now.saturating_duration_since(due);
             // Later than that it would not be late, but expired: then it was the clock that went on, or nobody was
             // there to beat.
             if late > Policy::TICK && late <= session.allowed_silence(policy) {
-                fx.note(Event::BeatLate(late));
+                fx.note(SessionEvent::BeatLate(late));
             }
             session.go_on(now, if due > now { due } else { now + catch_up });
         }
@@ -103,17 +105,26 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
 impl Session {
     /// The clock may have been set back: nothing is remembered for longer than it was to be, from its player's last
     /// sign on.
-    pub(super) fn remembered(&self, now: Instant, until: Instant, why: &Over, policy: &Policy) -> (Instant, Over) {
+    pub(super) fn remembered(
+        &self,
+        now: Instant,
+        until: Instant,
+        why: &SessionClosure,
+        policy: &Policy,
+    ) -> (Instant, SessionClosure) {
         let why = match why {
-            Over::Spent { again, fault } => {
-                Over::Spent { again: (*again).min(now + policy.refusal_memory()), fault: fault.clone() }
+            SessionClosure::Spent { again, fault } => {
+                SessionClosure::Spent { again: (*again).min(now + policy.refusal_memory()), fault: fault.clone() }
             }
-            Over::Denied(..) | Over::Ended(_) | Over::Unmanaged | Over::Unreachable(_) => why.clone(),
+            SessionClosure::Denied(..)
+            | SessionClosure::Ended(_)
+            | SessionClosure::Unmanaged
+            | SessionClosure::Unreachable(_) => why.clone(),
         };
         let longest = match why {
-            Over::Denied(..) | Over::Spent { .. } => policy.kill_memory,
-            Over::Ended(end) => self.memory_of(end, policy),
-            Over::Unmanaged | Over::Unreachable(_) => policy.end_memory,
+            SessionClosure::Denied(..) | SessionClosure::Spent { .. } => policy.kill_memory,
+            SessionClosure::Ended(end) => self.memory_of(end, policy),
+            SessionClosure::Unmanaged | SessionClosure::Unreachable(_) => policy.end_memory,
         };
         (until.min(now + longest.min(until.saturating_duration_since(self.last_sign))), why)
     }
@@ -137,6 +148,6 @@ impl Session {
         if let Some(reports) = &mut self.reports {
             reports.at = reports.at.map(|at| at.min(now));
         }
-        self.enter(State::Live { beat });
+        self.enter(SessionState::Live { beat });
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::effect::{Effect, Effects, Event};
+use super::super::effect::{Effect, Effects, SessionEvent};
 use super::super::grant::Ticket;
-use super::super::life::Life;
+use super::super::life::LifeSigns;
 use super::super::policy::Policy;
-use super::super::state::{Beats, Over, Session, State};
+use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
 use crate::config::Enforcement;
 
 impl Session {
@@ -14,35 +14,35 @@ impl Session {
     /// is to renew is its own route's word, and who opens the session may play by another route.
     pub(in crate::session) fn sharing(now: Instant, seed: u32, policy: &Policy) -> Self {
         let renews = policy.enforcement == Enforcement::Renewal && policy.renews;
-        let beats = if renews { Beats::Renewals { every: None } } else { Beats::Timer };
+        let beats = if renews { BeatSource::Renewals { every: None } } else { BeatSource::Timer };
         Self { beats, shares: Some(Duration::ZERO), ..Self::new(now, seed, policy) }
     }
 
     /// We send its beats.
     pub(super) fn beats_itself(&self) -> bool {
-        self.shares.is_none() && self.beats == Beats::Timer
+        self.shares.is_none() && self.beats == BeatSource::Timer
     }
 
     /// Goes where its device's session went. `policy` may be that of another playback's route, so what it may end by
     /// from now on is looked up at its next tick, which comes at once.
     pub(in crate::session) fn follow(&mut self, session: &Self, now: Instant, policy: &Policy, fx: &mut Effects) {
         let next = match &session.state {
-            State::Opening { .. } => return,
-            State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
+            SessionState::Opening { .. } => return,
+            SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Owing { .. } => {
                 self.shares = session.interval().or(self.shares);
-                if !matches!(self.state, State::Opening { .. }) {
+                if !matches!(self.state, SessionState::Opening { .. }) {
                     return;
                 }
                 self.join(now, fx);
-                State::Live { beat: now }
+                SessionState::Live { beat: now }
             }
-            State::Closed { until, why } => State::Closed { until: *until, why: why.clone() },
-            State::Closing { why, .. } => {
-                State::Closed { until: now + self.memory_of(*why, policy), why: Over::Ended(*why) }
+            SessionState::Closed { until, why } => SessionState::Closed { until: *until, why: why.clone() },
+            SessionState::Closing { why, .. } => {
+                SessionState::Closed { until: now + self.memory_of(*why, policy), why: SessionClosure::Ended(*why) }
             }
-            State::Killed { by, since, until } => {
+            SessionState::Killed { by, since, until } => {
                 let until = (*until).max(now + policy.memory_of_kill(by));
-                State::Killed { by: by.clone(), since: *since, until }
+                SessionState::Killed { by: by.clone(), since: *since, until }
             }
         };
         self.enter(next);
@@ -55,8 +55,8 @@ impl Session {
     }
 
     fn join(&mut self, now: Instant, fx: &mut Effects) {
-        fx.note(Event::Joined);
-        self.life = Life::new(now);
+        fx.note(SessionEvent::Joined);
+        self.life = LifeSigns::new(now);
         self.last_good = now;
         self.heard(now);
     }
@@ -73,16 +73,19 @@ impl Session {
         self.may_have_got_it();
         self.last_good = self.last_good.min(now);
         match &self.state {
-            State::Closed { until, why } => {
+            SessionState::Closed { until, why } => {
                 let (until, why) = self.remembered(now, *until, why, policy);
-                self.state = State::Closed { until, why };
+                self.state = SessionState::Closed { until, why };
             }
-            State::Killed { by, since, until } => {
+            SessionState::Killed { by, since, until } => {
                 let (by, until) = (by.clone(), (*until).min(now + policy.memory_of_kill(by)));
-                self.state = State::Killed { by, since: (*since).min(now), until };
+                self.state = SessionState::Killed { by, since: (*since).min(now), until };
             }
-            State::Live { .. } => self.go_on(now, now),
-            State::Closing { .. } | State::Failing { .. } | State::Opening { .. } | State::Owing { .. } => {}
+            SessionState::Live { .. } => self.go_on(now, now),
+            SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => {}
         }
         self.settle(now, policy, fx);
         self.check_invariants();

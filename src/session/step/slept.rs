@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::policy::Policy;
-use super::super::state::{Session, State};
+use super::super::state::{Session, SessionState};
 
 /// What slept is awake within this time.
 const AWAKE: Duration = Duration::from_secs(5);
@@ -28,16 +28,16 @@ impl Session {
         }
         let scatter = self.scatter(AWAKE);
         match &mut self.state {
-            State::Closing { next: due, .. }
-            | State::Failing { retry: due, .. }
-            | State::Live { beat: due }
-            | State::Owing { next: due, .. } => *due = earlier(now, *due, by, scatter),
-            State::Killed { .. } => {
+            SessionState::Closing { next: due, .. }
+            | SessionState::Failing { retry: due, .. }
+            | SessionState::Live { beat: due }
+            | SessionState::Owing { next: due, .. } => *due = earlier(now, *due, by, scatter),
+            SessionState::Killed { .. } => {
                 if let Some((due, _)) = &mut self.lost_close {
                     *due = earlier(now, *due, by, scatter);
                 }
             }
-            State::Closed { .. } | State::Opening { .. } => {}
+            SessionState::Closed { .. } | SessionState::Opening { .. } => {}
         }
     }
 

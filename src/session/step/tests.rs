@@ -15,7 +15,10 @@ use crate::clock::Clock;
 use crate::config::{EndingRules, Enforcement, OnUnreachable, OutageBudget};
 use crate::secret::Secret;
 use crate::session::KillSource;
-use crate::session::{Denial, Fault, FaultKind, Grant, Media, Playing, Report, Served, Stream, Verdict};
+use crate::session::{
+    AuthorityFault, Denial, FaultKind, Grant, LicenseFeedback, MediaFetch, PlayerReport, PlayingState, StreamType,
+    Verdict,
+};
 
 const INTERVAL: Duration = secs(30);
 
@@ -29,8 +32,8 @@ const fn millis(millis: u64) -> Duration {
 
 /// One session under observation: every input goes through here, and so does every law.
 struct Lab {
-    asks: Vec<Ask>,
-    events: Vec<Event>,
+    asks: Vec<AuthorityAsk>,
+    events: Vec<SessionEvent>,
     flying: Option<(Ticket, AskKind)>,
     flown: Instant,
     forgotten: bool,
@@ -62,14 +65,14 @@ impl Lab {
     fn live(policy: Policy) -> Self {
         let mut lab = Self::opening(policy);
         lab.answer(granted());
-        assert!(matches!(lab.session.state, State::Live { .. }));
+        assert!(matches!(lab.session.state, SessionState::Live { .. }));
         lab
     }
 
     fn renewing() -> Self {
         let mut lab = Self::live(Policy::default());
-        lab.feed(Input::Served(Served::Renews { every: None }));
-        assert_eq!(lab.session.beats, Beats::Renewals { every: None });
+        lab.feed(Input::Served(LicenseFeedback::Renews { every: None }));
+        assert_eq!(lab.session.beats, BeatSource::Renewals { every: None });
         lab
     }
 
@@ -84,7 +87,7 @@ impl Lab {
     fn failing() -> Self {
         let mut lab = Self::beating(Policy::default());
         lab.answer(fault());
-        assert!(matches!(lab.session.state, State::Failing { .. }));
+        assert!(matches!(lab.session.state, SessionState::Failing { .. }));
         lab
     }
 
@@ -92,7 +95,7 @@ impl Lab {
     fn owing(policy: Policy) -> Self {
         let mut lab = Self::opening(policy);
         lab.answer(fault());
-        assert!(matches!(lab.session.state, State::Owing { .. }), "{:?}", lab.session.state);
+        assert!(matches!(lab.session.state, SessionState::Owing { .. }), "{:?}", lab.session.state);
         lab
     }
 
@@ -104,11 +107,11 @@ impl Lab {
                 None => lab.come_up(),
             }
         }
-        assert!(matches!(lab.session.state, State::Failing { .. }));
+        assert!(matches!(lab.session.state, SessionState::Failing { .. }));
         lab
     }
 
-    fn feed(&mut self, input: Input) -> Option<Answer> {
+    fn feed(&mut self, input: Input) -> Option<CallAnswer> {
         self.inputs += 1;
         assert!(self.inputs < MAX_INPUTS, "what is waited for never comes: {:?}", self.session.state);
         let called = matches!(input, Input::Again(_) | Input::Call(_));
@@ -127,10 +130,10 @@ impl Lab {
             assert!(self.session.is_killed(), "a kill is final");
         }
         if self.session.is_killed() {
-            let refused = matches!(answer, None | Some(Answer::Refuse(Refusal::Killed(_))));
+            let refused = matches!(answer, None | Some(CallAnswer::Refuse(SessionRefusal::Killed(_))));
             assert!(refused, "a killed session forwards nothing: {answer:?}");
         }
-        if let Some(Answer::Renew(_, ticket)) = &answer {
+        if let Some(CallAnswer::Renew(_, ticket)) = &answer {
             self.fly(*ticket, AskKind::Renew);
         }
         list.into_iter().for_each(|effect| self.take(effect));
@@ -163,7 +166,7 @@ impl Lab {
     }
 
     /// What an open brings reaches its player.
-    fn answer(&mut self, result: Result<Verdict, Fault>) {
+    fn answer(&mut self, result: Result<Verdict, AuthorityFault>) {
         let (ticket, kind) = self.flying.expect("a call in flight");
         self.feed(Input::Answered(ticket, kind, result));
         if kind == AskKind::Open {
@@ -181,7 +184,7 @@ impl Lab {
         self.feed(Input::Tick);
     }
 
-    fn call(&mut self, kind: CallKind) -> Answer {
+    fn call(&mut self, kind: CallKind) -> CallAnswer {
         self.feed(Input::Call(kind)).expect("an answer")
     }
 
@@ -194,17 +197,17 @@ impl Lab {
     }
 
     fn closed_with(&self, token: &str) -> usize {
-        let fits = |ask: &&Ask| ask.grant.as_ref().is_some_and(|grant| grant.token == Secret::new(token));
+        let fits = |ask: &&AuthorityAsk| ask.grant.as_ref().is_some_and(|grant| grant.token == Secret::new(token));
         self.asks.iter().filter(|ask| ask.kind == AskKind::Close).filter(fits).count()
     }
 
     fn lost(&self) -> usize {
-        self.events.iter().filter(|event| **event == Event::Closed(End::Lost)).count()
+        self.events.iter().filter(|event| **event == SessionEvent::Closed(EndReason::Lost)).count()
     }
 
-    fn ended(&self) -> Option<End> {
+    fn ended(&self) -> Option<EndReason> {
         match &self.session.state {
-            State::Closed { why: Over::Ended(end), .. } => Some(*end),
+            SessionState::Closed { why: SessionClosure::Ended(end), .. } => Some(*end),
             _ => None,
         }
     }
@@ -229,16 +232,16 @@ fn grant(token: &str) -> Grant {
     Grant { interval: INTERVAL, lifetime: None, token: Secret::new(token) }
 }
 
-fn granted() -> Result<Verdict, Fault> {
+fn granted() -> Result<Verdict, AuthorityFault> {
     Ok(Verdict::Granted(grant("first")))
 }
 
-fn alive(token: &str) -> Result<Verdict, Fault> {
+fn alive(token: &str) -> Result<Verdict, AuthorityFault> {
     Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: Some(Secret::new(token)) })
 }
 
-fn fault() -> Result<Verdict, Fault> {
-    Err(Fault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") })
+fn fault() -> Result<Verdict, AuthorityFault> {
+    Err(AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") })
 }
 
 // One writer, one open.
@@ -246,36 +249,36 @@ fn fault() -> Result<Verdict, Fault> {
 #[test]
 fn however_many_calls_wait_there_is_one_open_in_flight() {
     let mut lab = Lab::held(Policy::default());
-    assert_eq!(lab.call(CallKind::License), Answer::Wait);
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Wait);
     lab.feed(Input::Start);
     for _ in 0..100 {
-        assert_eq!(lab.call(CallKind::License), Answer::Wait);
-        assert_eq!(lab.call(CallKind::Renewal), Answer::Wait);
+        assert_eq!(lab.call(CallKind::License), CallAnswer::Wait);
+        assert_eq!(lab.call(CallKind::Renewal), CallAnswer::Wait);
         lab.feed(Input::Start);
         lab.feed(Input::Tick);
     }
     assert_eq!(lab.asks.len(), 1);
     lab.answer(granted());
     assert_eq!(lab.wakes, 1);
-    assert_eq!(lab.call(CallKind::License), Answer::Forward(grant("first")));
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Forward(grant("first")));
     assert_eq!(lab.asks.len(), 1);
 }
 
 #[test]
 fn a_renewal_waits_for_the_beat_in_flight_and_takes_the_new_token() {
     let mut lab = Lab::beating(Policy::default());
-    assert_eq!(lab.call(CallKind::Renewal), Answer::Wait);
-    assert_eq!(lab.call(CallKind::License), Answer::Wait);
-    assert_eq!(lab.call(CallKind::Certificate), Answer::Pass);
+    assert_eq!(lab.call(CallKind::Renewal), CallAnswer::Wait);
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Wait);
+    assert_eq!(lab.call(CallKind::Certificate), CallAnswer::Pass);
     lab.answer(alive("second"));
-    assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(grant, _) if grant.token == Secret::new("second")));
+    assert!(matches!(lab.call(CallKind::Renewal), CallAnswer::Renew(grant, _) if grant.token == Secret::new("second")));
 }
 
 #[test]
 fn a_beat_waits_for_the_renewal_in_flight_and_is_then_not_due() {
     let mut lab = Lab::live(Policy { enforcement: Enforcement::Heartbeat, ..Policy::default() });
     lab.wait(INTERVAL - millis(200));
-    assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(..)));
+    assert!(matches!(lab.call(CallKind::Renewal), CallAnswer::Renew(..)));
     lab.wait(secs(2));
     lab.feed(Input::Tick);
     assert_eq!(lab.count(AskKind::Beat), 0);
@@ -288,12 +291,12 @@ fn a_beat_waits_for_the_renewal_in_flight_and_is_then_not_due() {
 #[test]
 fn a_close_waits_for_the_beat_in_flight_and_takes_the_new_token() {
     let mut lab = Lab::beating(Policy::default());
-    lab.feed(Input::End(End::Stopped));
+    lab.feed(Input::End(EndReason::Stopped));
     assert_eq!(lab.count(AskKind::Close), 0);
     lab.answer(alive("second"));
     assert_eq!((lab.count(AskKind::Close), lab.closed_with("second")), (1, 1));
     lab.answer(Ok(Verdict::Closed));
-    assert_eq!(lab.ended(), Some(End::Stopped));
+    assert_eq!(lab.ended(), Some(EndReason::Stopped));
 }
 
 #[test]
@@ -302,8 +305,8 @@ fn an_answer_with_another_ticket_changes_nothing() {
     let (Ticket(ticket), _) = lab.flying.expect("a beat");
     for (ticket, ask) in [(ticket + 1, AskKind::Beat), (ticket - 1, AskKind::Beat), (ticket, AskKind::Renew)] {
         lab.feed(Input::Answered(Ticket(ticket), ask, Ok(Verdict::Killed(reason()))));
-        assert_eq!(lab.events.pop(), Some(Event::Stale(ask)));
-        assert!(matches!(lab.session.state, State::Live { .. }));
+        assert_eq!(lab.events.pop(), Some(SessionEvent::Stale(ask)));
+        assert!(matches!(lab.session.state, SessionState::Live { .. }));
     }
 }
 
@@ -313,10 +316,10 @@ fn an_answer_with_another_ticket_changes_nothing() {
 fn a_killed_session_forwards_nothing_and_stays_killed() {
     let mut lab = Lab::beating(Policy::default());
     lab.answer(Ok(Verdict::Killed(reason())));
-    assert_eq!(lab.events.last(), Some(&Event::Killed(reason())));
+    assert_eq!(lab.events.last(), Some(&SessionEvent::Killed(reason())));
     for _ in 0..20 {
         for kind in CALLS {
-            assert_eq!(lab.call(kind), Answer::Refuse(Refusal::Killed(reason())));
+            assert_eq!(lab.call(kind), CallAnswer::Refuse(SessionRefusal::Killed(reason())));
         }
         for input in inputs(Ticket(lab.session.generation)) {
             lab.feed(input);
@@ -365,7 +368,7 @@ fn a_session_that_ran_out_since_its_confirmation_travelled_is_no_kill() {
     lab.come_up();
     lab.now = sent + INTERVAL + Policy::default().grace + millis(1);
     lab.answer(Ok(Verdict::Unknown(reason())));
-    assert_eq!(lab.ended(), Some(End::Expired));
+    assert_eq!(lab.ended(), Some(EndReason::Expired));
 }
 
 /// The grant was good from when the authority gave it, and not from when it came.
@@ -393,10 +396,10 @@ fn a_fault_is_never_a_kill() {
         FaultKind::Timeout,
         FaultKind::Unreachable,
     ] {
-        let fault = || Err(Fault { kind, reason: reason() });
+        let fault = || Err(AuthorityFault { kind, reason: reason() });
         let mut lab = Lab::opening(Policy::default());
         lab.answer(fault());
-        assert!(matches!(lab.call(CallKind::License), Answer::Refuse(Refusal::Unreachable(_))));
+        assert!(matches!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Unreachable(_))));
         let mut lab = Lab::beating(Policy::default());
         while lab.session.is_active() {
             match lab.flying {
@@ -404,11 +407,11 @@ fn a_fault_is_never_a_kill() {
                 None => lab.come_up(),
             }
         }
-        assert_eq!(lab.ended(), Some(End::Lost));
+        assert_eq!(lab.ended(), Some(EndReason::Lost));
         let mut lab = Lab::renewing();
-        assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(..)));
+        assert!(matches!(lab.call(CallKind::Renewal), CallAnswer::Renew(..)));
         lab.answer(fault());
-        assert!(matches!(lab.call(CallKind::License), Answer::Forward(_)));
+        assert!(matches!(lab.call(CallKind::License), CallAnswer::Forward(_)));
     }
 }
 
@@ -417,12 +420,12 @@ fn a_fault_is_never_a_kill() {
 #[test]
 fn a_late_open_is_closed_when_the_player_has_gone() {
     let mut lab = Lab::opening(Policy::default());
-    lab.feed(Input::End(End::Stopped));
-    assert_eq!(lab.call(CallKind::License), Answer::Refuse(Refusal::Ended(End::Stopped)));
+    lab.feed(Input::End(EndReason::Stopped));
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Stopped)));
     lab.answer(granted());
     assert_eq!(lab.closed_with("first"), 1);
     lab.answer(Ok(Verdict::Closed));
-    assert_eq!(lab.ended(), Some(End::Stopped));
+    assert_eq!(lab.ended(), Some(EndReason::Stopped));
 }
 
 #[test]
@@ -440,7 +443,7 @@ fn a_late_open_is_closed_when_it_had_been_given_up() {
     let mut lab = Lab::opening(Policy::default());
     let (ticket, _) = lab.flying.expect("an open");
     lab.come_up();
-    assert!(matches!(lab.session.state, State::Closed { why: Over::Unreachable(_), .. }));
+    assert!(matches!(lab.session.state, SessionState::Closed { why: SessionClosure::Unreachable(_), .. }));
     lab.feed(Input::Answered(ticket, AskKind::Open, granted()));
     assert_eq!(lab.closed_with("first"), 1);
     // Told twice, it is still one grant.
@@ -455,7 +458,7 @@ fn an_answer_told_twice_does_not_close_what_is_in_use() {
     lab.answer(granted());
     lab.feed(Input::Answered(ticket, AskKind::Open, granted()));
     assert_eq!(lab.count(AskKind::Close), 0);
-    assert!(matches!(lab.session.state, State::Live { .. }));
+    assert!(matches!(lab.session.state, SessionState::Live { .. }));
 }
 
 #[test]
@@ -463,7 +466,7 @@ fn a_beat_that_answers_with_a_grant_after_it_was_given_up_does_not_close_what_is
     let mut lab = Lab::beating(Policy { grace: secs(60), ..Policy::default() });
     let (ticket, _) = lab.flying.expect("a beat");
     lab.come_up();
-    assert!(matches!(lab.session.state, State::Failing { .. }));
+    assert!(matches!(lab.session.state, SessionState::Failing { .. }));
     lab.feed(Input::Answered(ticket, AskKind::Beat, granted()));
     assert_eq!(lab.count(AskKind::Close), 0);
 }
@@ -472,11 +475,11 @@ fn a_beat_that_answers_with_a_grant_after_it_was_given_up_does_not_close_what_is
 fn limit_reached_is_remembered_for_a_moment() {
     let mut lab = Lab::opening(Policy::default());
     lab.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
-    assert_eq!(lab.call(CallKind::License), Answer::Refuse(Refusal::Denied(Denial::Limit, reason())));
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Denied(Denial::Limit, reason())));
     lab.wait(lab.policy.denial_memory - millis(1));
     lab.feed(Input::Tick);
     assert!(!lab.forgotten);
-    assert_eq!(lab.call(CallKind::License), Answer::Refuse(Refusal::Denied(Denial::Limit, reason())));
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Denied(Denial::Limit, reason())));
     lab.come_up();
     assert!(lab.forgotten);
     assert_eq!(lab.asks.len(), 1);
@@ -486,14 +489,14 @@ fn limit_reached_is_remembered_for_a_moment() {
 fn an_authority_that_does_not_manage_lets_pass() {
     let mut lab = Lab::opening(Policy::default());
     lab.answer(Ok(Verdict::Disabled));
-    assert_eq!(lab.call(CallKind::License), Answer::Pass);
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Pass);
 }
 
 #[test]
 fn one_that_never_gets_its_turn_is_abandoned() {
     let mut lab = Lab::held(Policy::default());
     lab.come_up();
-    assert_eq!(lab.ended(), Some(End::Abandoned));
+    assert_eq!(lab.ended(), Some(EndReason::Abandoned));
     assert!(lab.asks.is_empty());
 }
 
@@ -502,10 +505,10 @@ fn one_that_never_gets_its_turn_is_abandoned() {
 #[test]
 fn every_ending_of_a_live_session_closes_its_grant_once() {
     // One that gives way is known to be over with whatever end comes next.
-    for why in End::ALL.into_iter().filter(|why| *why != End::GaveWay) {
+    for why in EndReason::ALL.into_iter().filter(|why| *why != EndReason::GaveWay) {
         let mut lab = Lab::live(Policy::default());
         lab.feed(Input::End(why));
-        lab.feed(Input::End(End::Drained));
+        lab.feed(Input::End(EndReason::Drained));
         lab.wait(secs(1));
         lab.feed(Input::Tick);
         lab.answer(Ok(Verdict::Closed));
@@ -520,7 +523,7 @@ fn every_ending_of_a_live_session_closes_its_grant_once() {
 fn a_close_without_an_answer_gives_its_place_up_and_is_tried_until_the_authority_must_have_let_it_expire() {
     let mut lab = Lab::live(Policy::default());
     let held = lab.session.last_good() + INTERVAL + lab.policy.grace;
-    lab.feed(Input::End(End::Stopped));
+    lab.feed(Input::End(EndReason::Stopped));
     let mut sent = vec![lab.now];
     loop {
         assert_eq!(lab.session.takes_place(), sent.len() <= 2, "after {} tries", sent.len());
@@ -532,7 +535,7 @@ fn a_close_without_an_answer_gives_its_place_up_and_is_tried_until_the_authority
         sent.push(lab.now);
     }
     let gaps: Vec<_> = sent.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
-    assert_eq!((gaps, lab.ended()), (vec![1, 3, 6, 12], Some(End::Stopped)));
+    assert_eq!((gaps, lab.ended()), (vec![1, 3, 6, 12], Some(EndReason::Stopped)));
     assert!(lab.now < held && lab.now + secs(24) >= held);
     assert_eq!(lab.closed_with("first"), 5);
 }
@@ -547,7 +550,7 @@ fn the_close_of_a_killed_session_is_tried_as_any_other() {
     loop {
         assert_eq!(lab.session.takes_place(), sent.len() <= 2, "after {} tries", sent.len());
         lab.answer(fault());
-        assert!(matches!(lab.call(CallKind::Renewal), Answer::Refuse(Refusal::Killed(_))));
+        assert!(matches!(lab.call(CallKind::Renewal), CallAnswer::Refuse(SessionRefusal::Killed(_))));
         if lab.session.grant.is_none() {
             break;
         }
@@ -574,30 +577,30 @@ fn the_close_of_a_killed_session_is_tried_as_any_other() {
 #[test]
 fn a_close_that_gets_an_answer_at_last_is_done() {
     let mut lab = Lab::live(Policy::default());
-    lab.feed(Input::End(End::Stopped));
+    lab.feed(Input::End(EndReason::Stopped));
     for _ in 0..3 {
         lab.answer(fault());
         lab.come_up();
     }
     lab.answer(Ok(Verdict::Closed));
-    assert_eq!((lab.ended(), lab.count(AskKind::Close)), (Some(End::Stopped), 4));
+    assert_eq!((lab.ended(), lab.count(AskKind::Close)), (Some(EndReason::Stopped), 4));
     // Nonsense is no outage: twice is enough.
     let mut lab = Lab::live(Policy::default());
-    lab.feed(Input::End(End::Stopped));
-    let nonsense = || Err(Fault { kind: FaultKind::Malformed, reason: reason() });
+    lab.feed(Input::End(EndReason::Stopped));
+    let nonsense = || Err(AuthorityFault { kind: FaultKind::Malformed, reason: reason() });
     lab.answer(nonsense());
     lab.come_up();
     lab.answer(nonsense());
-    assert_eq!((lab.ended(), lab.count(AskKind::Close)), (Some(End::Stopped), 2));
+    assert_eq!((lab.ended(), lab.count(AskKind::Close)), (Some(EndReason::Stopped), 2));
 }
 
 #[test]
 fn a_session_found_dead_while_it_was_to_be_closed_is_not_closed() {
     for dead in [Verdict::Killed(reason()), Verdict::Unknown(reason()), Verdict::Denied(Denial::Token, reason())] {
         let mut lab = Lab::beating(Policy::default());
-        lab.feed(Input::End(End::Stopped));
+        lab.feed(Input::End(EndReason::Stopped));
         lab.answer(Ok(dead));
-        assert_eq!((lab.count(AskKind::Close), lab.ended()), (0, Some(End::Stopped)));
+        assert_eq!((lab.count(AskKind::Close), lab.ended()), (0, Some(EndReason::Stopped)));
     }
 }
 
@@ -618,7 +621,7 @@ fn a_beat_is_never_early_nor_late_beyond_a_tick_uncounted() {
             lab.events.clear();
             lab.feed(Input::Tick);
             assert_eq!(lab.last(), AskKind::Beat);
-            let counted = lab.events.iter().any(|event| matches!(event, Event::BeatLate(_)));
+            let counted = lab.events.iter().any(|event| matches!(event, SessionEvent::BeatLate(_)));
             assert_eq!(counted, lab.now - due > Policy::TICK, "{:?} after it was due", lab.now - due);
             due = lab.now + INTERVAL.mul_f64(fraction);
             lab.wait(millis(70));
@@ -636,7 +639,7 @@ fn a_wheel_tick_after_its_time_is_not_yet_late() {
         lab.answer(granted());
         lab.now = lab.session.deadline().expect("a beat to come") + crate::session::Wheel::<()>::TICK + millis(5);
         lab.feed(Input::Tick);
-        assert!(!lab.events.iter().any(|event| matches!(event, Event::BeatLate(_))));
+        assert!(!lab.events.iter().any(|event| matches!(event, SessionEvent::BeatLate(_))));
     }
 }
 
@@ -658,7 +661,7 @@ fn a_lost_beat_is_retried_after_one_and_three_seconds_and_then_the_session_is_lo
     }
     let gaps: Vec<_> = sent.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(gaps, [secs(1), secs(3), secs(3)]);
-    assert_eq!(lab.ended(), Some(End::Lost));
+    assert_eq!(lab.ended(), Some(EndReason::Lost));
     assert_eq!(lab.now, good + INTERVAL + lab.policy.grace);
     assert_eq!(lab.count(AskKind::Close), 0, "the authority has let it expire");
 }
@@ -677,7 +680,7 @@ fn a_session_is_not_lost_while_a_beat_is_under_way() {
     lab.feed(Input::Tick);
     assert_eq!((lab.ended(), lab.last()), (None, AskKind::Beat));
     lab.answer(alive("second"));
-    assert!(matches!(lab.session.state, State::Live { .. }));
+    assert!(matches!(lab.session.state, SessionState::Live { .. }));
 }
 
 #[test]
@@ -690,9 +693,9 @@ fn credit_does_not_end_while_an_open_is_under_way() {
     assert!(lab.flying.is_some() && lab.now < spent && spent < lab.now + lab.policy.lane_patience);
     lab.now = spent + millis(1);
     lab.feed(Input::Tick);
-    assert!(matches!(lab.session.state, State::Owing { .. }), "{:?}", lab.session.state);
+    assert!(matches!(lab.session.state, SessionState::Owing { .. }), "{:?}", lab.session.state);
     lab.answer(granted());
-    assert!(matches!(lab.session.state, State::Live { .. }));
+    assert!(matches!(lab.session.state, SessionState::Live { .. }));
 }
 
 #[test]
@@ -709,17 +712,17 @@ fn a_session_is_not_lost_before_its_token_ends() {
             None => lab.come_up(),
         }
     }
-    assert_eq!((lab.ended(), lab.now - opened), (Some(End::Lost), secs(100)));
+    assert_eq!((lab.ended(), lab.now - opened), (Some(EndReason::Lost), secs(100)));
 }
 
 #[test]
 fn a_beat_that_is_answered_again_recovers() {
     let mut lab = Lab::failing();
-    assert!(matches!(lab.call(CallKind::License), Answer::Forward(_)));
+    assert!(matches!(lab.call(CallKind::License), CallAnswer::Forward(_)));
     lab.come_up();
     let sent = lab.now;
     lab.answer(alive("second"));
-    assert_eq!(lab.events.last(), Some(&Event::Recovered(1)));
+    assert_eq!(lab.events.last(), Some(&SessionEvent::Recovered(1)));
     assert!(lab.session.deadline().is_some_and(|at| at >= sent + INTERVAL));
 }
 
@@ -728,7 +731,7 @@ fn a_beat_that_is_answered_as_if_it_were_a_close_counts_as_lost() {
     let mut lab = Lab::beating(Policy::default());
     lab.answer(Ok(Verdict::Closed));
     assert!(lab.flying.is_none(), "asked again at once, and then for ever");
-    assert!(matches!(lab.session.state, State::Failing { missed: 1, .. }));
+    assert!(matches!(lab.session.state, SessionState::Failing { missed: 1, .. }));
 }
 
 #[test]
@@ -742,11 +745,11 @@ fn the_authority_may_change_the_interval() {
 #[test]
 fn a_call_whose_answer_never_comes_is_given_up() {
     let mut lab = Lab::beating(Policy { grace: secs(60), ..Policy::default() });
-    assert_eq!(lab.call(CallKind::License), Answer::Wait);
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Wait);
     let wakes = lab.wakes;
     lab.come_up();
     assert_eq!(lab.wakes, wakes + 1);
-    assert!(matches!(lab.call(CallKind::License), Answer::Forward(_)));
+    assert!(matches!(lab.call(CallKind::License), CallAnswer::Forward(_)));
 }
 
 #[test]
@@ -761,7 +764,7 @@ fn a_playback_without_any_sign_of_life_ends_after_the_longest_time() {
     }
     assert_eq!((lab.now - sign, lab.last()), (secs(300), AskKind::Close));
     lab.answer(Ok(Verdict::Closed));
-    assert_eq!(lab.ended(), Some(End::Longest));
+    assert_eq!(lab.ended(), Some(EndReason::Longest));
 }
 
 // Renewals.
@@ -772,7 +775,7 @@ fn renewals_that_carry_the_session_leave_nothing_to_the_timer() {
     for round in 0..20 {
         lab.wait(INTERVAL);
         lab.feed(Input::Tick);
-        assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(..)), "{round}");
+        assert!(matches!(lab.call(CallKind::Renewal), CallAnswer::Renew(..)), "{round}");
         lab.wait(millis(100));
         lab.answer(alive("next"));
     }
@@ -787,13 +790,13 @@ fn renewals_that_are_overdue_close_the_session() {
     assert_eq!(lab.now, good + INTERVAL * 2 + lab.policy.grace);
     assert_eq!(lab.last(), AskKind::Close);
     lab.answer(Ok(Verdict::Closed));
-    assert_eq!(lab.ended(), Some(End::RenewalsOverdue));
+    assert_eq!(lab.ended(), Some(EndReason::RenewalsOverdue));
 }
 
 // Connections, which end nothing by themselves.
 
 /// As it becomes over by itself, and how long after the start of the test.
-fn over(mut lab: Lab, start: Instant) -> (Option<End>, Duration) {
+fn over(mut lab: Lab, start: Instant) -> (Option<EndReason>, Duration) {
     while lab.session.is_active() {
         match lab.flying {
             Some(_) => lab.answer(alive("next")),
@@ -821,20 +824,20 @@ fn a_player_whose_connections_are_gone_is_overdue_after_one_round() {
         let start = lab.now;
         lab.feed(Input::Alone);
         back.into_iter().for_each(|input| drop(lab.feed(input)));
-        assert_eq!(over(lab, start), (Some(End::RenewalsOverdue), INTERVAL * rounds + grace));
+        assert_eq!(over(lab, start), (Some(EndReason::RenewalsOverdue), INTERVAL * rounds + grace));
     }
 }
 
 #[test]
 fn a_player_whose_connections_are_gone_is_silent_after_a_round_and_a_quarter() {
-    let report = |playing| Input::Report(Report { by_interval: true, playing, ..Report::default() });
-    for (playing, silent) in [(Playing::Plays, millis(37_500)), (Playing::Paused, secs(75))] {
+    let report = |playing| Input::Report(PlayerReport { by_interval: true, playing, ..PlayerReport::default() });
+    for (playing, silent) in [(PlayingState::Plays, millis(37_500)), (PlayingState::Paused, secs(75))] {
         let mut lab = Lab::live(Policy::default());
         let start = lab.now;
         lab.feed(report(playing));
         lab.feed(Input::Alone);
         lab.feed(Input::Alone);
-        assert_eq!(over(lab, start), (Some(End::Silent), silent), "{playing:?}");
+        assert_eq!(over(lab, start), (Some(EndReason::Silent), silent), "{playing:?}");
     }
 }
 
@@ -843,15 +846,15 @@ fn a_player_whose_connections_are_gone_is_silent_after_a_round_and_a_quarter() {
 fn of_several_ends_that_have_come_the_strongest_is_the_reason() {
     let mut lab = Lab::live(endings(EndingRules { longest: secs(20), ..EndingRules::default() }));
     let everything = [
-        Input::Served(Served::Renews { every: None }),
+        Input::Served(LicenseFeedback::Renews { every: None }),
         Input::Licensed(Some(lab.now)),
-        Input::Media(Media {
+        Input::Media(MediaFetch {
             again: Some(Duration::ZERO),
             leads_past: None,
             segment: true,
-            stream: Some(Stream::Live),
+            stream: Some(StreamType::Live),
         }),
-        Input::Report(Report { by_interval: true, playing: Playing::Plays, ..Report::default() }),
+        Input::Report(PlayerReport { by_interval: true, playing: PlayingState::Plays, ..PlayerReport::default() }),
     ];
     everything.into_iter().for_each(|input| drop(lab.feed(input)));
     lab.wait(secs(3600));
@@ -863,14 +866,20 @@ fn of_several_ends_that_have_come_the_strongest_is_the_reason() {
         assert!(order.len() < 10, "an end that was taken away comes again: {order:?}");
         let endings = &mut lab.policy.endings;
         match end {
-            End::RenewalsOverdue => endings.renewals_overdue = None,
-            End::Silent => endings.report_silence = false,
-            End::MediaSilent => endings.media_silence = None,
-            End::LicenseExpired => endings.license_expiry = false,
+            EndReason::RenewalsOverdue => endings.renewals_overdue = None,
+            EndReason::Silent => endings.report_silence = false,
+            EndReason::MediaSilent => endings.media_silence = None,
+            EndReason::LicenseExpired => endings.license_expiry = false,
             _ => endings.longest = secs(86_400),
         }
     }
-    let strength = [End::RenewalsOverdue, End::Silent, End::MediaSilent, End::LicenseExpired, End::Longest];
+    let strength = [
+        EndReason::RenewalsOverdue,
+        EndReason::Silent,
+        EndReason::MediaSilent,
+        EndReason::LicenseExpired,
+        EndReason::Longest,
+    ];
     assert_eq!(order, strength);
 }
 
@@ -880,7 +889,7 @@ fn connections_count_only_when_they_have_been_gone_for_the_dwell_time() {
         [(Some(secs(50)), 0, 50), (Some(secs(30)), 15, 45), (Some(secs(300)), 0, 70), (None, 0, 70)]
     {
         let mut lab = Lab::live(endings(EndingRules { connections_gone: dwell, ..EndingRules::default() }));
-        lab.feed(Input::Served(Served::Renews { every: None }));
+        lab.feed(Input::Served(LicenseFeedback::Renews { every: None }));
         let start = lab.now;
         lab.wait(secs(gone));
         lab.feed(Input::Alone);
@@ -893,7 +902,7 @@ fn a_player_with_no_other_evidence_is_untouched_when_its_connections_are_gone() 
     let mut lab = Lab::live(Policy::default());
     let start = lab.now;
     lab.feed(Input::Alone);
-    assert_eq!(over(lab, start), (Some(End::Longest), EndingRules::default().longest));
+    assert_eq!(over(lab, start), (Some(EndReason::Longest), EndingRules::default().longest));
 }
 
 // Licenses.
@@ -903,7 +912,7 @@ fn a_player_whose_licenses_have_all_run_out_is_over_after_a_grace() {
     let mut lab = Lab::live(Policy::default());
     let start = lab.now;
     lab.feed(Input::Licensed(Some(start + secs(60))));
-    assert_eq!(over(lab, start), (Some(End::LicenseExpired), secs(60) + Policy::default().grace));
+    assert_eq!(over(lab, start), (Some(EndReason::LicenseExpired), secs(60) + Policy::default().grace));
 }
 
 #[test]
@@ -918,7 +927,7 @@ fn a_renewed_license_and_one_without_an_end_keep_the_session() {
         let mut lab = Lab::live(policy);
         let start = lab.now;
         lab.feed(Input::Licensed(until.map(|until| start + until)));
-        assert_eq!(over(lab, start).0, Some(End::Longest));
+        assert_eq!(over(lab, start).0, Some(EndReason::Longest));
     }
 }
 
@@ -943,11 +952,11 @@ fn an_accepted_renewal_stops_the_timer_unless_that_is_forced() {
     ] {
         let mut lab = Lab::live(Policy { enforcement, renews, ..Policy::default() });
         match lab.call(CallKind::Renewal) {
-            Answer::Renew(..) => lab.answer(alive("second")),
-            Answer::Forward(_) => assert!(!renews),
+            CallAnswer::Renew(..) => lab.answer(alive("second")),
+            CallAnswer::Forward(_) => assert!(!renews),
             answer => panic!("{answer:?}"),
         }
-        let carries = matches!(lab.session.beats, Beats::Renewals { .. });
+        let carries = matches!(lab.session.beats, BeatSource::Renewals { .. });
         assert_eq!(carries, carried, "{enforcement:?}, renews: {renews}");
         lab.come_up();
         assert_eq!(lab.count(AskKind::Beat), usize::from(!carried), "{enforcement:?}, renews: {renews}");
@@ -957,7 +966,7 @@ fn an_accepted_renewal_stops_the_timer_unless_that_is_forced() {
 #[test]
 fn a_license_that_stays_brings_the_timer_back() {
     let mut lab = Lab::renewing();
-    lab.feed(Input::Served(Served::Stays));
+    lab.feed(Input::Served(LicenseFeedback::Stays));
     lab.come_up();
     assert_eq!(lab.last(), AskKind::Beat);
 }
@@ -966,20 +975,20 @@ fn a_license_that_stays_brings_the_timer_back() {
 fn a_renewal_that_is_lost_leaves_the_session_to_the_next_one() {
     let mut lab = Lab::renewing();
     lab.wait(INTERVAL);
-    assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(..)));
+    assert!(matches!(lab.call(CallKind::Renewal), CallAnswer::Renew(..)));
     lab.answer(fault());
     lab.wait(secs(2));
     lab.feed(Input::Tick);
     assert_eq!(lab.count(AskKind::Beat), 0);
-    assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(..)));
+    assert!(matches!(lab.call(CallKind::Renewal), CallAnswer::Renew(..)));
     lab.answer(alive("second"));
-    assert!(matches!(lab.session.state, State::Live { .. }));
+    assert!(matches!(lab.session.state, SessionState::Live { .. }));
 }
 
 #[test]
 fn a_renewal_that_is_told_of_a_kill_kills() {
     let mut lab = Lab::renewing();
-    assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(..)));
+    assert!(matches!(lab.call(CallKind::Renewal), CallAnswer::Renew(..)));
     lab.answer(Ok(Verdict::Killed(reason())));
     assert!(lab.session.is_killed());
 }
@@ -990,7 +999,7 @@ const CALLS: [CallKind; 4] = [CallKind::Certificate, CallKind::License, CallKind
 const ASKS: [AskKind; 4] = [AskKind::Beat, AskKind::Close, AskKind::Open, AskKind::Renew];
 const ENDLESS: Duration = Duration::MAX;
 
-fn verdicts() -> Vec<Result<Verdict, Fault>> {
+fn verdicts() -> Vec<Result<Verdict, AuthorityFault>> {
     let odd = |interval, lifetime| Verdict::Granted(Grant { interval, lifetime, token: Secret::new("odd") });
     vec![
         granted(),
@@ -1010,7 +1019,7 @@ fn verdicts() -> Vec<Result<Verdict, Fault>> {
         Ok(odd(Duration::ZERO, Some(Duration::ZERO))),
         Ok(odd(ENDLESS, Some(ENDLESS))),
         Ok(Verdict::Killed(reason())),
-        Ok(Verdict::Unconfirmed(grant("first"), Fault { kind: FaultKind::Timeout, reason: reason() })),
+        Ok(Verdict::Unconfirmed(grant("first"), AuthorityFault { kind: FaultKind::Timeout, reason: reason() })),
         Ok(Verdict::Unknown(reason())),
     ]
 }
@@ -1031,26 +1040,28 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     let now = Clock.now();
     all.extend([None, Some(now), Some(now + secs(3_000_000_000))].map(Input::Licensed));
     all.extend([Input::GiveWay, Input::TakeBack]);
-    all.extend([Stream::Live, Stream::Vod].map(Input::Streams));
+    all.extend([StreamType::Live, StreamType::Vod].map(Input::Streams));
     all.extend([Duration::ZERO, secs(7_200), ENDLESS].map(Input::Slept));
     all.extend(CALLS.map(Input::Again));
     all.extend(CALLS.map(Input::Call));
-    all.extend(End::ALL.map(Input::End));
-    all.extend([None, Some(INTERVAL), Some(ENDLESS)].map(|every| Input::Served(Served::Renews { every })));
-    all.extend([Served::Plain, Served::Stays].map(Input::Served));
+    all.extend(EndReason::ALL.map(Input::End));
+    all.extend([None, Some(INTERVAL), Some(ENDLESS)].map(|every| Input::Served(LicenseFeedback::Renews { every })));
+    all.extend([LicenseFeedback::Plain, LicenseFeedback::Stays].map(Input::Served));
     let media = |stream| {
-        [None, Some(Duration::ZERO), Some(ENDLESS)].map(|again| Media {
+        [None, Some(Duration::ZERO), Some(ENDLESS)].map(|again| MediaFetch {
             again,
             leads_past: Some(again.is_none()),
             segment: true,
             stream,
         })
     };
-    all.extend([None, Some(Stream::Live), Some(Stream::Vod)].into_iter().flat_map(media).map(Input::Media));
-    let playing = [Playing::Done, Playing::Paused, Playing::Plays, Playing::Quit, Playing::Unsaid];
-    let stream = Some(Stream::Live);
+    all.extend([None, Some(StreamType::Live), Some(StreamType::Vod)].into_iter().flat_map(media).map(Input::Media));
+    let playing =
+        [PlayingState::Done, PlayingState::Paused, PlayingState::Plays, PlayingState::Quit, PlayingState::Unsaid];
+    let stream = Some(StreamType::Live);
     let (at_end, by_interval, playhead, until) = (true, true, Some(ENDLESS), Some(ENDLESS));
-    let report = |playing| Report { at_end, by_interval, playhead, playing, stream, until, ..Report::default() };
+    let report =
+        |playing| PlayerReport { at_end, by_interval, playhead, playing, stream, until, ..PlayerReport::default() };
     all.extend(playing.map(report).map(Input::Report));
     for ticket in [number, number.wrapping_sub(1), number.wrapping_add(1)].map(Ticket) {
         for ask in ASKS {
@@ -1068,7 +1079,7 @@ fn states() -> Vec<(&'static str, Reach)> {
         inputs.into_iter().for_each(|input| drop(lab.feed(input)));
         lab
     }
-    fn told(mut lab: Lab, result: Result<Verdict, Fault>) -> Lab {
+    fn told(mut lab: Lab, result: Result<Verdict, AuthorityFault>) -> Lab {
         lab.answer(result);
         lab
     }
@@ -1100,7 +1111,7 @@ fn states() -> Vec<(&'static str, Reach)> {
             if lab.flying.is_some() {
                 lab.answer(fault());
             }
-            assert!(matches!(lab.session.state, State::Closed { why: Over::Spent { .. }, .. }));
+            assert!(matches!(lab.session.state, SessionState::Closed { why: SessionClosure::Spent { .. }, .. }));
             lab
         }),
         ("closed, spent while it ran", || {
@@ -1112,7 +1123,7 @@ fn states() -> Vec<(&'static str, Reach)> {
                     None => lab.come_up(),
                 }
             }
-            assert!(matches!(lab.session.state, State::Closed { why: Over::Spent { .. }, .. }));
+            assert!(matches!(lab.session.state, SessionState::Closed { why: SessionClosure::Spent { .. }, .. }));
             lab
         }),
         ("owing, having run", || {
@@ -1123,16 +1134,16 @@ fn states() -> Vec<(&'static str, Reach)> {
             told(told(lab, Ok(Verdict::Unknown(reason()))), fault())
         }),
         ("closing, lingering", || {
-            let lab = told(after(Lab::live(Policy::default()), [Input::End(End::Zapped)]), fault());
+            let lab = told(after(Lab::live(Policy::default()), [Input::End(EndReason::Zapped)]), fault());
             let mut lab = after(lab, []);
             lab.come_up();
             told(lab, fault())
         }),
-        ("closing, open in flight", || after(Lab::opening(Policy::default()), [Input::End(End::Zapped)])),
-        ("closing, beat in flight", || after(Lab::beating(Policy::default()), [Input::End(End::Zapped)])),
-        ("closing", || after(Lab::live(Policy::default()), [Input::End(End::Zapped)])),
+        ("closing, open in flight", || after(Lab::opening(Policy::default()), [Input::End(EndReason::Zapped)])),
+        ("closing, beat in flight", || after(Lab::beating(Policy::default()), [Input::End(EndReason::Zapped)])),
+        ("closing", || after(Lab::live(Policy::default()), [Input::End(EndReason::Zapped)])),
         ("closing, to be tried again", || {
-            told(after(Lab::live(Policy::default()), [Input::End(End::Zapped)]), fault())
+            told(after(Lab::live(Policy::default()), [Input::End(EndReason::Zapped)]), fault())
         }),
         ("closing, giving way", || after(Lab::beating(Policy::default()), [Input::GiveWay])),
         ("closed, gave way", || told(after(Lab::live(Policy::default()), [Input::GiveWay]), Ok(Verdict::Closed))),
@@ -1146,7 +1157,7 @@ fn states() -> Vec<(&'static str, Reach)> {
         }),
         ("closed, denied", || told(Lab::opening(Policy::default()), Ok(Verdict::Denied(Denial::Limit, reason())))),
         ("closed, ended", || {
-            told(after(Lab::live(Policy::default()), [Input::End(End::Stopped)]), Ok(Verdict::Closed))
+            told(after(Lab::live(Policy::default()), [Input::End(EndReason::Stopped)]), Ok(Verdict::Closed))
         }),
         ("closed, unmanaged", || told(Lab::opening(Policy::default()), Ok(Verdict::Disabled))),
         ("closed, unreachable", || told(Lab::opening(Policy::default()), fault())),
@@ -1200,9 +1211,9 @@ proptest! {
         let memory = secs(memory);
         let [beat_on_resume, beat_while_paused, live, stop_on_blackout, stop_on_end] = flags;
         let policy = Policy { close_tries, denial_memory: memory, end_memory: memory, enforcement, renews, ..Policy::default() };
-        let policy = Policy { beat_on_resume, beat_while_paused, stream: live.then_some(Stream::Live), max_failures, stop_on_blackout, stop_on_end, ..policy };
+        let policy = Policy { beat_on_resume, beat_while_paused, stream: live.then_some(StreamType::Live), max_failures, stop_on_blackout, stop_on_end, ..policy };
         let mut lab = Lab::held(policy);
-        let times = crate::session::Times { end: end.map(secs), start: end.map(secs), ..Default::default() };
+        let times = crate::session::ProgramTimes { end: end.map(secs), start: end.map(secs), ..Default::default() };
         lab.session.schedule = crate::session::Schedule::new(lab.now, secs(1_000), &times);
         for (index, pause) in moves {
             lab.wait(millis(pause));

@@ -3,72 +3,88 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::effect::{Effects, Event};
-use super::super::end::End;
-use super::super::input::Served;
+use super::super::effect::{Effects, SessionEvent};
+use super::super::end::EndReason;
+use super::super::input::LicenseFeedback;
 use super::super::policy::Policy;
-use super::super::report::{Media, Playing, Report, Reports};
-use super::super::state::{Beats, Session, State};
+use super::super::report::{MediaFetch, PlayerReport, PlayingState, ReportHistory};
+use super::super::state::{BeatSource, Session, SessionState};
 use super::due::bounded;
 use crate::config::Enforcement;
 
 impl Session {
-    pub(super) fn media(&mut self, now: Instant, Media { again, leads_past, segment, stream }: Media, policy: &Policy) {
+    pub(super) fn media(
+        &mut self,
+        now: Instant,
+        MediaFetch { again, leads_past, segment, stream }: MediaFetch,
+        policy: &Policy,
+    ) {
         self.alone = None;
         self.fetches(now, segment);
         match self.state {
-            State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
+            SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Owing { .. } => {
                 self.leads_past = leads_past.unwrap_or(self.leads_past);
                 self.again = again.filter(|_| !self.leads_past);
                 self.last_sign = now;
                 self.asks_for_media(now);
                 self.stream = policy.stream.or(stream).or(self.stream);
             }
-            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Opening { .. } => {}
         }
     }
 
-    pub(super) fn report(&mut self, now: Instant, report: Report, policy: &Policy, fx: &mut Effects) {
+    pub(super) fn report(&mut self, now: Instant, report: PlayerReport, policy: &Policy, fx: &mut Effects) {
         self.alone = None;
         self.life.reported(now, &report);
         match self.state {
-            State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
+            SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Owing { .. } => {
                 self.stream = policy.stream.or(report.stream).or(self.stream);
                 let before = self.playing();
-                let reports = self.reports.map_or_else(|| Reports::first(now, report), |known| known.next(now, report));
+                let reports =
+                    self.reports.map_or_else(|| ReportHistory::first(now, report), |known| known.next(now, report));
                 self.reports = Some(reports);
-                if before == Some(Playing::Paused) && !policy.beat_while_paused {
+                if before == Some(PlayingState::Paused) && !policy.beat_while_paused {
                     self.end_rest(now);
                 }
                 if before.is_some_and(|before| !before.is_under_way()) && reports.playing.is_under_way() {
                     self.resume(now, policy);
                 }
-                if report.playing == Playing::Plays && !report.starts {
+                if report.playing == PlayingState::Plays && !report.starts {
                     self.use_it();
                 }
                 match reports.playing {
-                    Playing::Quit if policy.endings.quit => self.end(now, End::Quit, policy, fx),
-                    Playing::Done | Playing::Fails if reports.is_last_word(before) => self.last_sign = now,
-                    Playing::Done | Playing::Fails | Playing::Quit => {}
-                    Playing::Buffers | Playing::Paused | Playing::Plays | Playing::Seeks | Playing::Unsaid => {
+                    PlayingState::Quit if policy.endings.quit => self.end(now, EndReason::Quit, policy, fx),
+                    PlayingState::Done | PlayingState::Fails if reports.is_last_word(before) => self.last_sign = now,
+                    PlayingState::Done | PlayingState::Fails | PlayingState::Quit => {}
+                    PlayingState::Buffers
+                    | PlayingState::Paused
+                    | PlayingState::Plays
+                    | PlayingState::Seeks
+                    | PlayingState::Unsaid => {
                         self.last_sign = now;
                     }
                 }
             }
-            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Opening { .. } => {}
         }
     }
 
     /// It was not beaten while it paused, and its next beat is not late for that.
     fn end_rest(&mut self, now: Instant) {
         match &mut self.state {
-            State::Live { beat } => *beat = (*beat).max(now),
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => {}
+            SessionState::Live { beat } => *beat = (*beat).max(now),
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => {}
         }
     }
 
@@ -76,16 +92,16 @@ impl Session {
     fn resume(&mut self, now: Instant, policy: &Policy) {
         let half = self.interval().unwrap_or_default() / 2;
         match self.state {
-            State::Live { beat } if policy.beat_on_resume && now >= self.last_good + half => {
-                self.enter(State::Live { beat: beat.min(now) });
+            SessionState::Live { beat } if policy.beat_on_resume && now >= self.last_good + half => {
+                self.enter(SessionState::Live { beat: beat.min(now) });
             }
-            State::Closed { .. }
-            | State::Closing { .. }
-            | State::Failing { .. }
-            | State::Killed { .. }
-            | State::Live { .. }
-            | State::Opening { .. }
-            | State::Owing { .. } => {}
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => {}
         }
     }
 
@@ -93,28 +109,33 @@ impl Session {
     /// no reason to stop it: it shows what was.
     pub(super) fn reach(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
         let Some((moment, running)) = self.schedule.take(now) else { return };
-        fx.note(Event::Reached(moment));
+        fx.note(SessionEvent::Reached(moment));
         if running && policy.stop_on_end && moment.ends_programme() {
-            self.end(now, End::Programme, policy, fx);
+            self.end(now, EndReason::Programme, policy, fx);
         }
     }
 
-    pub(super) fn served(&mut self, now: Instant, served: Served, policy: &Policy, fx: &mut Effects) {
+    pub(super) fn served(&mut self, now: Instant, served: LicenseFeedback, policy: &Policy, fx: &mut Effects) {
         match self.state {
-            State::Failing { .. } | State::Live { .. } | State::Owing { .. } => {
+            SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Owing { .. } => {
                 self.heard(now);
                 match (policy.enforcement, served) {
                     // Whatever the route demands: without renewals nobody but we can keep the session.
-                    (_, Served::NeverRenews) | (Enforcement::Auto, Served::Stays) => self.beats = Beats::Timer,
-                    (Enforcement::Auto, Served::Renews { every }) => self.carry(every, policy, fx),
-                    (Enforcement::Auto, Served::Plain)
+                    (_, LicenseFeedback::NeverRenews) | (Enforcement::Auto, LicenseFeedback::Stays) => {
+                        self.beats = BeatSource::Timer
+                    }
+                    (Enforcement::Auto, LicenseFeedback::Renews { every }) => self.carry(every, policy, fx),
+                    (Enforcement::Auto, LicenseFeedback::Plain)
                     | (
                         Enforcement::Heartbeat | Enforcement::Renewal,
-                        Served::Plain | Served::Renews { .. } | Served::Stays,
+                        LicenseFeedback::Plain | LicenseFeedback::Renews { .. } | LicenseFeedback::Stays,
                     ) => {}
                 }
             }
-            State::Closed { .. } | State::Closing { .. } | State::Killed { .. } | State::Opening { .. } => {}
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Opening { .. } => {}
         }
     }
 
@@ -145,12 +166,12 @@ impl Session {
             return;
         }
         let known = match self.beats {
-            Beats::Renewals { every } => every,
-            Beats::Timer => {
-                fx.note(Event::RenewalsCarry);
+            BeatSource::Renewals { every } => every,
+            BeatSource::Timer => {
+                fx.note(SessionEvent::RenewalsCarry);
                 None
             }
         };
-        self.beats = Beats::Renewals { every: every.map(bounded).or(known) };
+        self.beats = BeatSource::Renewals { every: every.map(bounded).or(known) };
     }
 }

@@ -5,18 +5,18 @@ use std::time::Instant;
 
 use super::super::call::CallKind;
 use super::super::policy::Policy;
-use super::super::report::Reports;
-use super::super::state::{Session, Use};
+use super::super::report::ReportHistory;
+use super::super::state::{DeliveryState, Session};
 
 impl Session {
     /// Whether anything has reached its player that it can play by.
     pub fn is_served(&self) -> bool {
-        self.usage == Use::Got
+        self.usage == DeliveryState::Got
     }
 
     /// A license, a renewal, media, or the player's word that it plays.
     pub(super) fn use_it(&mut self) {
-        self.usage = Use::Got;
+        self.usage = DeliveryState::Got;
     }
 
     /// A license reached the player.
@@ -27,19 +27,19 @@ impl Session {
 
     pub(super) fn unserved(&mut self) {
         self.usage = match self.usage {
-            Use::Asked | Use::Nothing => Use::Nothing,
-            Use::Got => Use::Got,
+            DeliveryState::Asked | DeliveryState::Nothing => DeliveryState::Nothing,
+            DeliveryState::Got => DeliveryState::Got,
         };
     }
 
     /// From now on an answer may be on its way. Who asks for a license plays on, or again.
     pub(super) fn asks(&mut self, kind: CallKind) {
         if kind == CallKind::License {
-            self.reports = self.reports.map(Reports::again);
+            self.reports = self.reports.map(ReportHistory::again);
         }
         match (kind, self.usage) {
-            (CallKind::License | CallKind::Renewal, Use::Nothing) => self.usage = Use::Asked,
-            (CallKind::License | CallKind::Renewal, Use::Asked | Use::Got)
+            (CallKind::License | CallKind::Renewal, DeliveryState::Nothing) => self.usage = DeliveryState::Asked,
+            (CallKind::License | CallKind::Renewal, DeliveryState::Asked | DeliveryState::Got)
             | (CallKind::Certificate | CallKind::Release, _) => {}
         }
     }
@@ -54,8 +54,8 @@ impl Session {
     /// Its player has got nothing to play by.
     pub fn is_unused(&self) -> bool {
         match self.usage {
-            Use::Asked | Use::Nothing => true,
-            Use::Got => false,
+            DeliveryState::Asked | DeliveryState::Nothing => true,
+            DeliveryState::Got => false,
         }
     }
 
@@ -69,8 +69,8 @@ impl Session {
     /// After a restart: what was on its way when the process died may have reached its player.
     pub(super) fn may_have_got_it(&mut self) {
         self.usage = match self.usage {
-            Use::Asked | Use::Got => Use::Got,
-            Use::Nothing => Use::Nothing,
+            DeliveryState::Asked | DeliveryState::Got => DeliveryState::Got,
+            DeliveryState::Nothing => DeliveryState::Nothing,
         };
     }
 }

@@ -15,7 +15,7 @@ async fn waits(mut call: Pin<&mut impl Future<Output = Admission>>) {
 
 impl Stage {
     fn held(&self) -> usize {
-        let held = |device: &Device<Kept>| device.playbacks().iter().filter(|p| p.session.is_held()).count();
+        let held = |device: &Device<SessionEntry>| device.playbacks().iter().filter(|p| p.session.is_held()).count();
         self.sessions.with(key(), |device, _| held(device))
     }
 
@@ -45,10 +45,10 @@ async fn the_last_caller_who_goes_gives_up_the_turn_that_the_call_waited_for() {
     assert_eq!(stage.held(), 1, "another one waits for it");
     leaves_later.send(()).expect("it waits");
     let left = beside.await.answer;
-    assert_eq!(left, Answer::Refuse(Refusal::Ended(End::Abandoned)));
+    assert_eq!(left, CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Abandoned)));
     assert_eq!(stage.held(), 0);
     assert_eq!(open.yes(HOUR), AskKind::Open);
-    assert!(matches!(film.await.answer, Answer::Forward(_)));
+    assert!(matches!(film.await.answer, CallAnswer::Forward(_)));
     assert!(stage.asked.try_recv().is_err(), "nothing else is opened");
 }
 
@@ -75,5 +75,5 @@ async fn an_open_that_was_sent_is_seen_through_though_its_caller_has_gone() {
     leaves.send(()).expect("it waits");
     waits(film.as_mut()).await;
     assert_eq!(open.yes(HOUR), AskKind::Open);
-    assert!(matches!(film.await.answer, Answer::Forward(_)));
+    assert!(matches!(film.await.answer, CallAnswer::Forward(_)));
 }

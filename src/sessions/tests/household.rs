@@ -16,7 +16,7 @@ fn too_many() -> Answered {
 }
 
 fn lost() -> Answered {
-    Err(Fault { kind: FaultKind::Unreachable, reason: Reason::new(0, None, "nobody is there") })
+    Err(AuthorityFault { kind: FaultKind::Unreachable, reason: Reason::new(0, None, "nobody is there") })
 }
 
 impl Stage {
@@ -46,7 +46,7 @@ impl Stage {
     /// The bedroom's open is made once more, and no oftener.
     async fn has_room(&mut self, waits: oneshot::Receiver<Admission>) {
         self.grant(AskKind::Open).await;
-        assert!(matches!(waits.await.expect("an admission").answer, Answer::Forward(_)));
+        assert!(matches!(waits.await.expect("an admission").answer, CallAnswer::Forward(_)));
         assert!(self.asked.try_recv().is_err());
         self.tasks.stop();
     }
@@ -78,7 +78,7 @@ async fn an_open_waits_for_the_second_try_of_a_lost_close() {
 /// Calls under way are few, and an open that waits is none of them: the close could not set out for those that wait for it.
 #[tokio::test(start_paused = true)]
 async fn opens_that_wait_for_a_place_do_not_keep_its_close_from_setting_out() {
-    let few = |pump: &mut Pump| pump.permits = Arc::new(Semaphore::new(1));
+    let few = |pump: &mut AuthorityDispatcher| pump.permits = Arc::new(Semaphore::new(1));
     let mut stage = Stage::with_pump(Policy::default(), few);
     stage.play(1).await;
     assert_eq!(stage.sessions.stop_all(key()), 1);
@@ -115,7 +115,7 @@ async fn an_open_waits_for_a_close_that_a_restart_sends_again() {
     let mut next = Stage::with(Policy::default(), store(&memory), |_| {});
     let Loaded { sessions, .. } = (memory.clone() as Arc<dyn Store>).load();
     let card = next.card.clone();
-    assert_eq!(next.sessions.restore(sessions, |_| Home::Here(card.clone())).closing, 1);
+    assert_eq!(next.sessions.restore(sessions, |_| RestoreHome::Here(card.clone())).closing, 1);
     let waits = next.wait_of(bedroom(), 2);
     // Which of the two sets out first is chance.
     let mut call = next.asked().await;
@@ -161,7 +161,7 @@ async fn an_open_does_not_wait_for_a_close_that_nobody_answers() {
         close.say(lost());
     }
     let waits = stage.one_too_many().await;
-    assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(Refusal::Denied(..))));
+    assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(SessionRefusal::Denied(..))));
     stage.tasks.stop();
 }
 
@@ -174,10 +174,10 @@ async fn an_open_does_not_wait_for_a_place_that_its_own_device_waits_for() {
     let close = stage.asked().await;
     let zaps = stage.wait(3);
     let waits = stage.one_too_many().await;
-    assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(Refusal::Denied(..))));
+    assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(SessionRefusal::Denied(..))));
     assert_eq!(close.yes(HOUR), AskKind::Close);
     stage.grant(AskKind::Open).await;
-    assert!(matches!(zaps.await.expect("an admission").answer, Answer::Forward(_)));
+    assert!(matches!(zaps.await.expect("an admission").answer, CallAnswer::Forward(_)));
     stage.tasks.stop();
 }
 
@@ -195,7 +195,7 @@ async fn an_open_waits_for_the_place_that_its_owner_does_not_take_again() {
     stage.grant(AskKind::Open).await;
     stage.grant(AskKind::Open).await;
     for admission in [next, waits] {
-        assert!(matches!(admission.await.expect("an admission").answer, Answer::Forward(_)));
+        assert!(matches!(admission.await.expect("an admission").answer, CallAnswer::Forward(_)));
     }
     stage.tasks.stop();
 }
@@ -227,7 +227,7 @@ async fn no_preload_gives_way_to_an_open_that_is_not_made_again() {
             }
         }
     };
-    assert!(matches!(refused.answer.refusal(), Some(Refusal::Denied(Denial::Limit, _))), "{refused:?}");
+    assert!(matches!(refused.answer.refusal(), Some(SessionRefusal::Denied(Denial::Limit, _))), "{refused:?}");
     tokio::time::sleep(SHORT).await;
     while stage.asked.try_recv().is_ok() {
         closes += 1;

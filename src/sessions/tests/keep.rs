@@ -1,8 +1,8 @@
 //! The shell with a store: what it writes before it speaks, and what the next process makes of it.
 
 use super::*;
-use crate::clock::Wall;
-use crate::session::{End, Event, StateRecord};
+use crate::clock::EpochTime;
+use crate::session::{EndReason, SessionEvent, StateRecord};
 use crate::store::{Loaded, Memory, SessionRecord};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -16,13 +16,13 @@ fn stage(memory: &Arc<Memory>) -> Stage {
 }
 
 /// The next process, with what was durable.
-fn after_a_crash(memory: &Arc<Memory>) -> (Stage, Restored, Arc<Memory>) {
+fn after_a_crash(memory: &Arc<Memory>) -> (Stage, RestoreResult, Arc<Memory>) {
     let memory = memory.crash();
     let stage = stage(&memory);
     let store: Arc<dyn Store> = memory.clone();
     let Loaded { sessions, .. } = store.load();
     let card = stage.card.clone();
-    let restored = stage.sessions.restore(sessions, |_| Home::Here(card.clone()));
+    let restored = stage.sessions.restore(sessions, |_| RestoreHome::Here(card.clone()));
     (stage, restored, memory)
 }
 
@@ -69,7 +69,7 @@ async fn nobody_acts_on_an_open_before_it_is_known_and_a_close_waits() {
     .await
     .unwrap();
     let (_, restored, _) = after_a_crash(&memory);
-    assert_eq!(restored, Restored { remembered: 1, ..Restored::default() });
+    assert_eq!(restored, RestoreResult { remembered: 1, ..RestoreResult::default() });
 }
 
 /// Else a crash right after its license would lose the session of a player that plays.
@@ -87,7 +87,7 @@ async fn what_a_grant_brought_is_written_before_its_player_has_a_license() {
     memory.commit();
     written.await;
     let (_, restored, _) = after_a_crash(&memory);
-    assert_eq!(restored, Restored { resumed: 1, ..Restored::default() });
+    assert_eq!(restored, RestoreResult { resumed: 1, ..RestoreResult::default() });
     // What is safe is not waited for again, whatever else happens.
     let other = stage.wait(2);
     stage.sessions.written(key(), id).await;
@@ -101,9 +101,9 @@ async fn what_a_renewal_brought_is_written_before_its_player_has_a_license() {
     let writer = Writing::begin(&memory);
     let mut first = stage(&memory);
     let id = first.play(1).await;
-    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
     let admission = first.sessions.admit(key(), &renewal, &first.card, Clock.now() + HOUR).await;
-    let Answer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
+    let CallAnswer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
     drop(writer);
     memory.commit();
     let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: Some(Secret::new("newest")) };
@@ -114,7 +114,7 @@ async fn what_a_renewal_brought_is_written_before_its_player_has_a_license() {
     written.await;
     let (next, ..) = after_a_crash(&memory);
     let admission = next.admit(1, HOUR).await;
-    assert!(matches!(admission.answer, Answer::Forward(grant) if grant.token.expose() == "newest"));
+    assert!(matches!(admission.answer, CallAnswer::Forward(grant) if grant.token.expose() == "newest"));
 }
 
 /// What is over needs no authority any more: nothing is lost with it.
@@ -139,10 +139,10 @@ async fn what_is_over_is_not_missed_when_its_authority_is_gone() {
     let next = stage(&memory);
     let records = (memory.clone() as Arc<dyn Store>).load().sessions;
     assert_eq!(records.len(), 1);
-    assert_eq!(next.sessions.restore(records.clone(), |_| Home::Gone), Restored::default());
+    assert_eq!(next.sessions.restore(records.clone(), |_| RestoreHome::Gone), RestoreResult::default());
     memory.commit();
     assert_eq!(memory.len(), 1, "its player may still ask, should its authority come back");
-    assert_eq!(next.sessions.restore(ended_long_ago(records), |_| Home::Gone), Restored::default());
+    assert_eq!(next.sessions.restore(ended_long_ago(records), |_| RestoreHome::Gone), RestoreResult::default());
     memory.commit();
     assert!(memory.is_empty());
 }
@@ -151,7 +151,7 @@ async fn what_is_over_is_not_missed_when_its_authority_is_gone() {
 fn ended_long_ago(mut records: Vec<SessionRecord>) -> Vec<SessionRecord> {
     const DAY: Duration = Duration::from_secs(86_400);
     for SessionRecord { playback, .. } in &mut records {
-        let earlier = |wall: &mut Wall| *wall = Duration::from(*wall).saturating_sub(DAY).into();
+        let earlier = |wall: &mut EpochTime| *wall = Duration::from(*wall).saturating_sub(DAY).into();
         earlier(&mut playback.session.last_good);
         if let StateRecord::Closed { until, .. } | StateRecord::Killed { until, .. } = &mut playback.session.state {
             earlier(until);
@@ -180,10 +180,10 @@ async fn what_was_stopped_stays_so_after_a_crash() {
     memory.commit();
 
     let (mut next, restored, memory) = after_a_crash(&memory);
-    assert_eq!(restored, Restored { remembered: 1, ..Restored::default() });
-    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    assert_eq!(restored, RestoreResult { remembered: 1, ..RestoreResult::default() });
+    let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
     let left_over = next.sessions.admit(key(), &renewal, &next.card, Clock.now() + HOUR).await;
-    assert_eq!(left_over.answer, Answer::Refuse(Refusal::Ended(End::Stopped)));
+    assert_eq!(left_over.answer, CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Stopped)));
     nothing_asked(&mut next).await;
     // Whoever plays again is welcome, and its place in the journal is taken by what it plays now.
     let writer = Writing::begin(&memory);
@@ -201,7 +201,7 @@ async fn what_our_own_end_closed_is_welcome_again() {
     let mut first = stage(&memory);
     first.play(1).await;
     let sessions = first.sessions.clone();
-    let drained = Handle::current().spawn(async move { sessions.drain(End::Drained, LONG).await });
+    let drained = Handle::current().spawn(async move { sessions.drain(EndReason::Drained, LONG).await });
     first.grant(AskKind::Close).await;
     assert_eq!(drained.await.unwrap(), 0);
     drop(writer);
@@ -218,22 +218,22 @@ async fn an_answer_that_was_not_written_is_known_to_be_missing() {
     tokio::task::yield_now().await;
     memory.commit();
     first.grant(AskKind::Open).await;
-    assert!(matches!(waits.await.unwrap().answer, Answer::Forward(_)));
+    assert!(matches!(waits.await.unwrap().answer, CallAnswer::Forward(_)));
 
     let (mut next, restored, memory) = after_a_crash(&memory);
-    assert_eq!(restored, Restored { orphaned: 1, ..Restored::default() });
+    assert_eq!(restored, RestoreResult { orphaned: 1, ..RestoreResult::default() });
     let rows = next.sessions.list();
     let told: Vec<_> = rows[0].timeline.entries().map(|entry| entry.what.name()).collect();
     assert_eq!((rows[0].state, told), ("closed", vec!["open lost in a restart", "closed"]));
     memory.commit();
     let (_, again, _) = after_a_crash(&memory);
-    assert_eq!(again, Restored { remembered: 1, ..Restored::default() }, "it is told once");
+    assert_eq!(again, RestoreResult { remembered: 1, ..RestoreResult::default() }, "it is told once");
     // Nobody could close it; the player begins anew.
     let waits = next.wait(1);
     tokio::task::yield_now().await;
     memory.commit();
     next.grant(AskKind::Open).await;
-    assert!(matches!(waits.await.unwrap().answer, Answer::Forward(_)));
+    assert!(matches!(waits.await.unwrap().answer, CallAnswer::Forward(_)));
 }
 
 /// No beat can be as late as that: somebody set the clock, or nobody was there.
@@ -254,10 +254,10 @@ async fn a_restart_after_a_clock_step_is_not_late() {
         let next = Stage::by(clock, steady(), Some(memory.clone() as Arc<dyn Store>), |_| {});
         let Loaded { sessions, .. } = (memory.clone() as Arc<dyn Store>).load();
         let card = next.card.clone();
-        let restored = next.sessions.restore(sessions, |_| Home::Here(card.clone()));
-        assert_eq!(restored, Restored { resumed: 1, ..Restored::default() }, "{by}");
+        let restored = next.sessions.restore(sessions, |_| RestoreHome::Here(card.clone()));
+        assert_eq!(restored, RestoreResult { resumed: 1, ..RestoreResult::default() }, "{by}");
         let row = next.sessions.list().remove(0);
-        let late = |entry: &Entry| matches!(entry.what, Happened::Core(Event::BeatLate(_)));
+        let late = |entry: &TimelineEntry| matches!(entry.what, TimelineEvent::Core(SessionEvent::BeatLate(_)));
         assert!(!row.timeline.entries().any(late), "{by}: {:?}", row.timeline);
         assert_eq!((row.id, row.state), (id, "live"), "{by}");
         // Its interval is an hour, and what fell due is made up for at once.
@@ -272,19 +272,19 @@ async fn a_session_goes_on_with_its_newest_token() {
     let writer = Writing::begin(&memory);
     let mut first = stage(&memory);
     let id = first.play(1).await;
-    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
     let admission = first.sessions.admit(key(), &renewal, &first.card, Clock.now() + HOUR).await;
-    let Answer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
+    let CallAnswer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
     let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: Some(Secret::new("newest")) };
     assert!(first.sessions.answered(key(), id, ticket, AskKind::Renew, Ok(alive)));
     drop(writer);
     memory.commit();
 
     let (mut next, restored, memory) = after_a_crash(&memory);
-    assert_eq!(restored, Restored { resumed: 1, ..Restored::default() });
+    assert_eq!(restored, RestoreResult { resumed: 1, ..RestoreResult::default() });
     let (rows, waits) = (next.sessions.list(), next.admit(1, HOUR).await);
     assert_eq!((rows[0].id, rows[0].beats, rows[0].paced_by), (id, 1, "renewals"));
-    let Answer::Forward(grant) = waits.answer else { panic!("{waits:?}") };
+    let CallAnswer::Forward(grant) = waits.answer else { panic!("{waits:?}") };
     assert_eq!((waits.session, grant.token.expose()), (Some(id), "newest"));
     assert_eq!(next.sessions.stop_all(key()), 1);
     memory.commit();
@@ -302,7 +302,7 @@ async fn what_goes_on_as_it_was_written_is_not_written_again() {
     drop(writer);
     memory.commit();
     let (next, restored, memory) = after_a_crash(&memory);
-    assert_eq!(restored, Restored { resumed: 1, ..Restored::default() });
+    assert_eq!(restored, RestoreResult { resumed: 1, ..RestoreResult::default() });
     assert_eq!((memory.commit(), memory.len()), (0, 1));
     next.sessions.deliver(key(), id, Input::Kill(Reason::new(403, None, "by an operator")));
     assert_eq!(memory.commit(), 1, "what changes is");
@@ -323,9 +323,9 @@ async fn a_close_under_way_goes_on_and_a_kill_stays() {
     memory.commit();
 
     let (mut next, restored, _) = after_a_crash(&memory);
-    assert_eq!(restored, Restored { closing: 1, killed: 1, ..Restored::default() });
+    assert_eq!(restored, RestoreResult { closing: 1, killed: 1, ..RestoreResult::default() });
     let killed = next.admit(1, HOUR).await;
-    assert!(matches!(killed.answer.refusal(), Some(Refusal::Killed(by)) if &*by.message == "by an operator"));
+    assert!(matches!(killed.answer.refusal(), Some(SessionRefusal::Killed(by)) if &*by.message == "by an operator"));
     assert_eq!(next.asked().await.yes(HOUR), AskKind::Close);
 }
 
@@ -335,10 +335,12 @@ async fn what_has_no_route_any_more_is_given_back() {
     let mut next = stage(&memory);
     let card = next.card.clone();
     let records = (memory.clone() as Arc<dyn Store>).load().sessions;
-    next.sessions.restore(records, |_| Home::Leaving(card.clone()));
+    next.sessions.restore(records, |_| RestoreHome::Leaving(card.clone()));
     memory.commit();
     assert_eq!(next.asked().await.yes(HOUR), AskKind::Close);
-    let ended = |what: &Happened| matches!(what, Happened::Core(crate::session::Event::Closed(End::Stopped)));
+    let ended = |what: &TimelineEvent| {
+        matches!(what, TimelineEvent::Core(crate::session::SessionEvent::Closed(EndReason::Stopped)))
+    };
     tokio::time::timeout(LONG, async {
         while !next.sessions.list()[0].timeline.entries().any(|entry| ended(&entry.what)) {
             tokio::time::sleep(SHORT / 4).await;
@@ -364,16 +366,16 @@ async fn what_has_no_authority_any_more_is_kept_until_one_comes_or_it_must_have_
     let memory = one_that_plays().await;
     let next = stage(&memory);
     let records = (memory.clone() as Arc<dyn Store>).load().sessions;
-    let restored = next.sessions.restore(records.clone(), |_| Home::Gone);
-    assert_eq!(restored, Restored { stranded: 1, ..Restored::default() });
+    let restored = next.sessions.restore(records.clone(), |_| RestoreHome::Gone);
+    assert_eq!(restored, RestoreResult { stranded: 1, ..RestoreResult::default() });
     assert!(next.sessions.list().is_empty());
     memory.commit();
     let (back, restored, _) = after_a_crash(&memory);
-    assert_eq!(restored, Restored { resumed: 1, ..Restored::default() });
+    assert_eq!(restored, RestoreResult { resumed: 1, ..RestoreResult::default() });
     assert_eq!(back.sessions.list()[0].state, "live");
 
-    let restored = next.sessions.restore(ended_long_ago(records), |_| Home::Gone);
-    assert_eq!(restored, Restored { dropped: 1, ..Restored::default() });
+    let restored = next.sessions.restore(ended_long_ago(records), |_| RestoreHome::Gone);
+    assert_eq!(restored, RestoreResult { dropped: 1, ..RestoreResult::default() });
     memory.commit();
     assert!(memory.is_empty());
 }
@@ -384,7 +386,7 @@ async fn a_stop_of_what_gave_way_is_known_after_a_crash_and_leaves_no_token() {
     let memory = Memory::manual();
     let writer = Writing::begin(&memory);
     let mut first = stage(&memory);
-    first.card = Arc::new(Card { token: Some(Secret::new("hush")), ..Card::clone(&first.card) });
+    first.card = Arc::new(SessionContext { token: Some(Secret::new("hush")), ..SessionContext::clone(&first.card) });
     let id = first.play(1).await;
     assert!(first.sessions.deliver(key(), id, Input::GiveWay));
     first.grant(AskKind::Close).await;
@@ -398,9 +400,9 @@ async fn a_stop_of_what_gave_way_is_known_after_a_crash_and_leaves_no_token() {
     drop(writer);
     assert!(token(&memory).is_none());
     let (next, ..) = after_a_crash(&memory);
-    let renewal = Call { kind: CallKind::Renewal, ..license(1) };
+    let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
     let admission = next.sessions.admit(key(), &renewal, &next.card, Clock.now() + HOUR).await;
-    assert_eq!(admission.answer.refusal(), Some(&Refusal::Ended(End::Stopped)));
+    assert_eq!(admission.answer.refusal(), Some(&SessionRefusal::Ended(EndReason::Stopped)));
 }
 
 /// What holds nothing waits for nobody, however long it is remembered.
@@ -413,7 +415,7 @@ async fn a_kill_that_holds_nothing_is_remembered_and_not_waited_for() {
         record.playback.session.state = StateRecord::Killed { by: by.clone(), since: None, until };
         record.playback.session.grant = None;
     }
-    assert_eq!(stage(&memory).sessions.restore(records, |_| Home::Gone), Restored::default());
+    assert_eq!(stage(&memory).sessions.restore(records, |_| RestoreHome::Gone), RestoreResult::default());
     memory.commit();
     assert!(!memory.is_empty());
 }
@@ -430,7 +432,7 @@ async fn a_card_of_an_older_version_is_completed_when_it_is_written() {
     records[0].card = Arc::new(card);
     let next = stage(&memory);
     let home = next.card.clone();
-    assert_eq!(next.sessions.restore(records, |_| Home::Here(home.clone())).resumed, 1);
+    assert_eq!(next.sessions.restore(records, |_| RestoreHome::Here(home.clone())).resumed, 1);
     assert_eq!(next.sessions.stop_all(key()), 1);
     memory.commit();
     assert_eq!((memory.clone() as Arc<dyn Store>).load().sessions[0].card.dialect, dialect);
@@ -445,8 +447,8 @@ async fn what_is_over_and_makes_room_in_one_step_leaves_no_record() {
     let mut stage = Stage::with(policy, Some(memory.clone() as Arc<dyn Store>), |_| {});
     let waits = stage.wait(1);
     let reason = Reason::new(0, None, "nobody is there");
-    stage.asked().await.say(Err(Fault { kind: FaultKind::Unreachable, reason }));
-    assert_eq!(waits.await.unwrap().answer, Answer::Pass);
+    stage.asked().await.say(Err(AuthorityFault { kind: FaultKind::Unreachable, reason }));
+    assert_eq!(waits.await.unwrap().answer, CallAnswer::Pass);
     // Long before it is tried again.
     for token in 2..40 {
         stage.play(token).await;

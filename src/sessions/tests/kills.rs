@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::keep::Writing;
 use super::*;
-use crate::events::Heard;
+use crate::events::HeardNext;
 use crate::session::{CallNames, KillSource};
 use crate::store::{Loaded, Memory};
 
@@ -21,7 +21,7 @@ fn by_operator() -> Reason {
 }
 
 fn is_killed(admission: &Admission) -> bool {
-    matches!(admission.answer, Answer::Refuse(Refusal::Killed(_)))
+    matches!(admission.answer, CallAnswer::Refuse(SessionRefusal::Killed(_)))
 }
 
 impl Stage {
@@ -70,7 +70,7 @@ async fn a_killed_token_is_refused_at_whatever_device_it_comes_with() {
 async fn the_kill_of_any_registration_of_a_token_is_known_at_every_device() {
     for killed in [0, 1] {
         let mut stage = Stage::new(Policy { sessions_per_device: 2, ..Policy::default() });
-        let registered = |name| Call { token: Some(Fingerprint(name)), ..license(1) };
+        let registered = |name| PlayerCall { token: Some(Fingerprint(name)), ..license(1) };
         let mut ids = Vec::new();
         for name in [11, 12] {
             let (sessions, card, call) = (stage.sessions.clone(), stage.card.clone(), registered(name));
@@ -130,14 +130,15 @@ async fn a_pardon_of_a_session_that_several_share_gives_its_place_back_and_is_to
         let other = stage.try_at("tv", 2).await.session.expect("a playback");
         assert!(stage.sessions.kill(device("tv"), first, by_operator()).is_some());
         let reason = Reason::new(0, None, "nobody is there");
-        stage.asked().await.say(Err(Fault { kind: FaultKind::Unreachable, reason }));
+        stage.asked().await.say(Err(AuthorityFault { kind: FaultKind::Unreachable, reason }));
         tokio::time::sleep(SHORT).await;
         let mut events = stage.sessions.telemetry.events.listen(None);
         assert!(stage.sessions.forgive(device("tv"), [first, other][which]));
         stage.grant(AskKind::Close).await;
         stage.emptied().await;
         let notices = std::iter::from_fn(|| events.try_next());
-        let told = notices.filter(|heard| matches!(heard, Heard::Notice(notice) if notice.name == "session.forgiven"));
+        let told =
+            notices.filter(|heard| matches!(heard, HeardNext::Notice(notice) if notice.name == "session.forgiven"));
         assert!(told.count() > 0, "nobody hears of it");
         stage.tasks.stop();
     }
@@ -154,7 +155,9 @@ async fn a_reload_does_not_move_the_time_of_a_kill() {
     stage.grant(AskKind::Close).await;
     for hours in [2, 48, 100] {
         stage.card.policy.change(Policy { kill_memory: HOUR * hours, ..Policy::default() });
-        let Flow::Over(_, Some(since)) = stage.sessions.flow(key(), Fingerprint(1)) else { panic!("it is not killed") };
+        let MediaFlow::Over(_, Some(since)) = stage.sessions.flow(key(), Fingerprint(1)) else {
+            panic!("it is not killed")
+        };
         assert!(before <= since && since <= after, "a memory of {hours} hours moves it");
     }
     stage.tasks.stop();
@@ -164,7 +167,7 @@ async fn a_reload_does_not_move_the_time_of_a_kill() {
 #[tokio::test]
 async fn a_kill_is_remembered_for_as_long_as_the_token_of_the_session_is_good() {
     let stage = Stage::new(Policy { kill_memory: HOUR, ..Policy::default() });
-    let card = Card { kill_memory: Some(HOUR * 5), ..Card::clone(&stage.card) };
+    let card = SessionContext { kill_memory: Some(HOUR * 5), ..SessionContext::clone(&stage.card) };
     let (of_token, of_route) = (card.policy(), stage.card.policy());
     assert_eq!((of_token.kill_memory, of_token.operator_kill_memory), (HOUR * 5, HOUR));
     assert_eq!((of_route.kill_memory, of_route.operator_kill_memory), (HOUR, HOUR));
@@ -201,7 +204,7 @@ async fn every_token_that_a_killed_playback_had_is_refused_everywhere_and_after_
     let mut first = Stage::with(policy(), Some(memory.clone() as Arc<dyn Store>), |_| {});
     let mut refreshed = license(1);
     refreshed.content = Some(Fingerprint(9));
-    let admit = |stage: &Stage, key, call: Call| {
+    let admit = |stage: &Stage, key, call: PlayerCall| {
         let (sessions, card) = (stage.sessions.clone(), stage.card.clone());
         async move { sessions.admit(key, &call, &card, Clock.now() + HOUR).await }
     };
@@ -209,7 +212,7 @@ async fn every_token_that_a_killed_playback_had_is_refused_everywhere_and_after_
     let (admission, ()) = tokio::join!(opens, first.grant(AskKind::Open));
     let id = admission.session.unwrap();
     for token in 2..5 {
-        let call = Call { content: Some(Fingerprint(9)), ..license(token) };
+        let call = PlayerCall { content: Some(Fingerprint(9)), ..license(token) };
         assert_eq!(admit(&first, device("tv"), call).await.session, Some(id));
         first.sessions.accept(device("tv"), id, &call);
     }
@@ -223,12 +226,12 @@ async fn every_token_that_a_killed_playback_had_is_refused_everywhere_and_after_
     let store = memory.clone() as Arc<dyn Store>;
     let next = Stage::with(policy(), Some(store.clone()), |_| {});
     let (Loaded { sessions, .. }, card) = (store.load(), next.card.clone());
-    next.sessions.restore(sessions, |_| Home::Here(card.clone()));
+    next.sessions.restore(sessions, |_| RestoreHome::Here(card.clone()));
     for stage in [&first, &next] {
         for token in 1..5 {
             assert!(is_killed(&stage.try_at("phone", token).await), "{token}");
         }
-        let tokenless = Call { content_token: None, token: None, ..license(1) };
+        let tokenless = PlayerCall { content_token: None, token: None, ..license(1) };
         assert!(is_killed(&admit(stage, device("tv"), tokenless).await), "the device is known too");
     }
     assert!(next.sessions.forgive(device("tv"), id));
@@ -266,7 +269,7 @@ async fn a_session_that_had_the_token_before_the_kill_goes_on_and_a_place_that_m
     let (tv, _phone) = (stage.play_at("tv", 1).await, stage.play_at("phone", 1).await);
     stage.sessions.deliver(device("tv"), tv, Input::Kill(by_operator()));
     stage.grant(AskKind::Close).await;
-    assert!(matches!(stage.try_at("phone", 1).await.answer, Answer::Forward(_)));
+    assert!(matches!(stage.try_at("phone", 1).await.answer, CallAnswer::Forward(_)));
     assert!(is_killed(&stage.try_at("tablet", 1).await) && is_killed(&stage.try_at("tv", 1).await));
 
     let mut stage = Stage::new(Policy::default());
@@ -282,8 +285,8 @@ async fn a_session_that_had_the_token_before_the_kill_goes_on_and_a_place_that_m
 /// An authority that grants whatever it is asked for, at once.
 struct Generous;
 
-impl Asker for Generous {
-    fn ask<'a>(&'a self, ask: &'a Ask, _card: &'a Card) -> Verdicts<'a> {
+impl AskAuthority for Generous {
+    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, _card: &'a SessionContext) -> VerdictFuture<'a> {
         Box::pin(async move {
             Ok(match ask.kind {
                 AskKind::Open => {
@@ -328,7 +331,7 @@ proptest! {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let (tasks, _deaths) = Tasks::new();
-            let pump = Pump::new(Arc::new(Generous), Handle::current(), tasks.clone());
+            let pump = AuthorityDispatcher::new(Arc::new(Generous), Handle::current(), tasks.clone());
             let sessions = Sessions::new(Clock, pump, Arc::default());
             tasks.spawn(pace(sessions.clone(), tasks.clone()));
             let card = Stage::new(Policy::default()).card;
@@ -351,7 +354,7 @@ proptest! {
                     }
                     Move::Ask(at, token, content) => {
                         let token_print = token.map(Fingerprint);
-                        let call = Call {
+                        let call = PlayerCall {
                             content: Some(Fingerprint(content)),
                             content_token: token_print,
                             token: token_print,
@@ -360,7 +363,7 @@ proptest! {
                         let key = device(DEVICES[at]);
                         let had = plays_by(key, &call.names());
                         let Admission { answer, session } = sessions.admit(key, &call, &card, Clock.now() + HOUR).await;
-                        let good = matches!(answer, Answer::Forward(_) | Answer::Pass);
+                        let good = matches!(answer, CallAnswer::Forward(_) | CallAnswer::Pass);
                         if let Some(token) = token {
                             let elsewhere = tokens.iter().any(|(_, killed)| *killed == token);
                             prop_assert!(!(good && tokens.contains(&(at, token))), "token {token} passed");

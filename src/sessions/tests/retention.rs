@@ -6,7 +6,8 @@ use crate::session::KillSource;
 impl Stage {
     fn with_token(policy: Policy) -> Self {
         let mut stage = Self::new(policy);
-        let card = Card { token: Some(Secret::new("t".repeat(32 * 1024))), ..Card::clone(&stage.card) };
+        let card =
+            SessionContext { token: Some(Secret::new("t".repeat(32 * 1024))), ..SessionContext::clone(&stage.card) };
         stage.card = Arc::new(card);
         stage
     }
@@ -39,8 +40,9 @@ impl Stage {
     }
 
     fn is_owed_a_close(&self, device: u64) -> bool {
-        let owed =
-            |device: &crate::session::Device<Kept>| device.playbacks().iter().any(|p| p.session.is_owed_a_close());
+        let owed = |device: &crate::session::Device<SessionEntry>| {
+            device.playbacks().iter().any(|p| p.session.is_owed_a_close())
+        };
         self.sessions.table.look(DeviceKey(device), owed).unwrap_or_default()
     }
 
@@ -84,7 +86,7 @@ async fn a_session_that_is_over_keeps_no_content_token_and_one_that_may_go_on_do
     assert!(!killed.holds_a_token(), "killed");
 
     let mut unmanaged = Stage::with_token(long());
-    assert_eq!(unmanaged.open_as(1, Verdict::Disabled).await.answer, Answer::Pass);
+    assert_eq!(unmanaged.open_as(1, Verdict::Disabled).await.answer, CallAnswer::Pass);
     assert!(unmanaged.holds_a_token(), "its calls go on with it");
     for stage in [refused, stopped, killed, unmanaged] {
         stage.tasks.stop();
@@ -138,12 +140,15 @@ async fn no_more_sessions_than_the_bound_begin_and_those_that_play_go_on() {
     stage.kill(1, KillSource::Authority).await;
     let grant = || Verdict::Granted(Grant { interval: HOUR, lifetime: None, token: Secret::new("session") });
     for device in [2, 3] {
-        assert!(matches!(stage.open_as(device, grant()).await.answer, Answer::Forward(_)));
+        assert!(matches!(stage.open_as(device, grant()).await.answer, CallAnswer::Forward(_)));
     }
     let refused = stage.admit_of(DeviceKey(4), 4, HOUR).await;
-    let is_busy = matches!(refused.answer.refusal(), Some(Refusal::Unreachable(Fault { kind: FaultKind::Busy, .. })));
+    let is_busy = matches!(
+        refused.answer.refusal(),
+        Some(SessionRefusal::Unreachable(AuthorityFault { kind: FaultKind::Busy, .. }))
+    );
     assert!(is_busy && refused.session.is_none(), "{refused:?}");
-    assert!(matches!(stage.admit_of(DeviceKey(2), 2, HOUR).await.answer, Answer::Forward(_)));
+    assert!(matches!(stage.admit_of(DeviceKey(2), 2, HOUR).await.answer, CallAnswer::Forward(_)));
     stage.sessions.stop_all(DeviceKey(3));
     stage.grant(AskKind::Close).await;
     let ended = async {
@@ -152,6 +157,6 @@ async fn no_more_sessions_than_the_bound_begin_and_those_that_play_go_on() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), ended).await.expect("closed");
-    assert!(matches!(stage.open_as(4, grant()).await.answer, Answer::Forward(_)), "there is room again");
+    assert!(matches!(stage.open_as(4, grant()).await.answer, CallAnswer::Forward(_)), "there is room again");
     stage.tasks.stop();
 }

@@ -8,7 +8,7 @@ impl Stage {
         for device in devices {
             let waits = self.wait_of(DeviceKey(device), 1);
             self.grant(AskKind::Open).await;
-            assert!(matches!(waits.await.expect("an admission").answer, Answer::Forward(_)));
+            assert!(matches!(waits.await.expect("an admission").answer, CallAnswer::Forward(_)));
         }
     }
 }

@@ -11,7 +11,7 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, Ta
 
 use super::overlay::Overlay;
 use crate::ids::{SessionId, random_u64};
-use crate::store::record::{Key, Record};
+use crate::store::record::{RecordKey, StoredRecord};
 use crate::store::{FORMAT, Loaded};
 
 pub(super) const ABOUT: TableDefinition<'static, &str, u32> = TableDefinition::new("about");
@@ -26,7 +26,7 @@ const CACHE: usize = 8 << 20;
 
 /// Why a journal is not used. Its file is as it was.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum JournalFault {
     #[error("store.file: {0} is in use by another process: two proxies cannot share a journal")]
     Busy(PathBuf),
     #[error("store.file: {0} is no journal of sidebeat: name another file, or move this one away")]
@@ -53,33 +53,33 @@ pub enum Fault {
 ///
 /// # Errors
 /// It is something else, cannot be read, or has no folder.
-pub fn check(path: &Path) -> Result<(), Fault> {
-    let io = |error| Fault::Io(path.to_owned(), error);
+pub fn check(path: &Path) -> Result<(), JournalFault> {
+    let io = |error| JournalFault::Io(path.to_owned(), error);
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return check_folder(path),
         Err(error) => return Err(io(error)),
     };
     if !file.metadata().map_err(io)?.is_file() {
-        return Err(Fault::Foreign(path.to_owned()));
+        return Err(JournalFault::Foreign(path.to_owned()));
     }
     let mut head = Vec::new();
     file.take(MAGIC.len() as u64).read_to_end(&mut head).map_err(io)?;
-    if head == MAGIC { Ok(()) } else { Err(Fault::Foreign(path.to_owned())) }
+    if head == MAGIC { Ok(()) } else { Err(JournalFault::Foreign(path.to_owned())) }
 }
 
-fn check_folder(path: &Path) -> Result<(), Fault> {
+fn check_folder(path: &Path) -> Result<(), JournalFault> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if folder.is_dir() { Ok(()) } else { Err(Fault::NoFolder(folder.to_owned())) }
+    if folder.is_dir() { Ok(()) } else { Err(JournalFault::NoFolder(folder.to_owned())) }
 }
 
 /// Makes the file if there is none, looks at it, and only then opens it to write.
-pub(super) fn open(path: &Path) -> Result<(Database, Loaded), Fault> {
+pub(super) fn open(path: &Path) -> Result<(Database, Loaded), JournalFault> {
     check(path)?;
     if !path.exists() {
-        create(path).map_err(|error| Fault::Io(path.to_owned(), error))?;
+        create(path).map_err(|error| JournalFault::Io(path.to_owned(), error))?;
     }
-    let io = |error| Fault::Io(path.to_owned(), error);
+    let io = |error| JournalFault::Io(path.to_owned(), error);
     let overlay = Overlay::new(lock(path)?).map_err(io)?;
     let (database, loaded, format) = inspect(path, overlay.clone())?;
     overlay.let_through().map_err(io)?;
@@ -90,12 +90,12 @@ pub(super) fn open(path: &Path) -> Result<(Database, Loaded), Fault> {
 }
 
 /// For as long as the file is open. redb locks a file that it opens itself in the same way.
-fn lock(path: &Path) -> Result<File, Fault> {
-    let io = |error| Fault::Io(path.to_owned(), error);
+fn lock(path: &Path) -> Result<File, JournalFault> {
+    let io = |error| JournalFault::Io(path.to_owned(), error);
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(Fault::Busy(path.to_owned())),
+        Err(fs::TryLockError::WouldBlock) => Err(JournalFault::Busy(path.to_owned())),
         Err(fs::TryLockError::Error(error)) => Err(io(error)),
     }
 }
@@ -114,13 +114,13 @@ pub(super) fn reopen(path: &Path) -> Result<Database, DatabaseError> {
 }
 
 /// Checks and reads all of the file, through an overlay: nothing of it changes.
-fn inspect(path: &Path, overlay: Overlay) -> Result<(Database, Loaded, u32), Fault> {
+fn inspect(path: &Path, overlay: Overlay) -> Result<(Database, Loaded, u32), JournalFault> {
     // A file that was cut off may meet an assertion of the library; that is a damage like any other.
     let read = catch_unwind(AssertUnwindSafe(|| read(path, overlay)));
     read.unwrap_or_else(|_| Err(torn(path, "it cannot be read")))
 }
 
-fn read(path: &Path, overlay: Overlay) -> Result<(Database, Loaded, u32), Fault> {
+fn read(path: &Path, overlay: Overlay) -> Result<(Database, Loaded, u32), JournalFault> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
     let database = builder.create_with_backend(overlay).map_err(|error| fault(path, error))?;
@@ -129,37 +129,37 @@ fn read(path: &Path, overlay: Overlay) -> Result<(Database, Loaded, u32), Fault>
 }
 
 /// All records, and the format of the file.
-fn load(path: &Path, database: &Database) -> Result<(Loaded, u32), Fault> {
+fn load(path: &Path, database: &Database) -> Result<(Loaded, u32), JournalFault> {
     let torn = |error: &dyn std::fmt::Display| torn(path, &error.to_string());
     let reading = database.begin_read().map_err(|error| torn(&error))?;
-    let about = reading.open_table(ABOUT).map_err(|_| Fault::Foreign(path.to_owned()))?;
+    let about = reading.open_table(ABOUT).map_err(|_| JournalFault::Foreign(path.to_owned()))?;
     let format = about.get("format").map_err(|error| torn(&error))?.map(|format| format.value());
     let format = match format {
         Some(found @ 1..=FORMAT) => found,
-        Some(found) if found > FORMAT => return Err(Fault::Newer { file: path.to_owned(), found }),
-        Some(_) | None => return Err(Fault::Foreign(path.to_owned())),
+        Some(found) if found > FORMAT => return Err(JournalFault::Newer { file: path.to_owned(), found }),
+        Some(_) | None => return Err(JournalFault::Foreign(path.to_owned())),
     };
     let mut loaded = Loaded::default();
-    let decode = |key: Key, bytes: &[u8]| {
+    let decode = |key: RecordKey, bytes: &[u8]| {
         // Not the decoder's own words: they could show what stands in the record.
-        Record::decode(&key, bytes).map_err(|_| torn(&"a record cannot be read"))
+        StoredRecord::decode(&key, bytes).map_err(|_| torn(&"a record cannot be read"))
     };
     let sessions = reading.open_table(SESSIONS).map_err(|error| torn(&error))?;
     for entry in sessions.iter().map_err(|error| torn(&error))? {
         let (id, bytes) = entry.map_err(|error| torn(&error))?;
-        loaded.add(decode(Key::Session(SessionId(id.value())), bytes.value())?);
+        loaded.add(decode(RecordKey::Session(SessionId(id.value())), bytes.value())?);
     }
     let slots = reading.open_table(SLOTS).map_err(|error| torn(&error))?;
     for entry in slots.iter().map_err(|error| torn(&error))? {
         let (key, bytes) = entry.map_err(|error| torn(&error))?;
         let (authority, slot) = key.value();
-        loaded.add(decode(Key::Slot(Arc::from(authority), slot), bytes.value())?);
+        loaded.add(decode(RecordKey::Slot(Arc::from(authority), slot), bytes.value())?);
     }
     match reading.open_table(REGISTRATIONS) {
         Ok(registrations) => {
             for entry in registrations.iter().map_err(|error| torn(&error))? {
                 let (id, bytes) = entry.map_err(|error| torn(&error))?;
-                loaded.add(decode(Key::Registration(id.value().into()), bytes.value())?);
+                loaded.add(decode(RecordKey::Registration(id.value().into()), bytes.value())?);
             }
         }
         // An older version knew none.
@@ -199,19 +199,19 @@ fn place(fresh: &Path, path: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn fault(path: &Path, error: DatabaseError) -> Fault {
+fn fault(path: &Path, error: DatabaseError) -> JournalFault {
     match error {
-        DatabaseError::DatabaseAlreadyOpen => Fault::Busy(path.to_owned()),
+        DatabaseError::DatabaseAlreadyOpen => JournalFault::Busy(path.to_owned()),
         DatabaseError::Storage(redb::StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
             match error.kind() {
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput => torn(path, "it is cut off"),
-                _ => Fault::Io(path.to_owned(), error),
+                _ => JournalFault::Io(path.to_owned(), error),
             }
         }
         error => torn(path, &error.to_string()),
     }
 }
 
-fn torn(path: &Path, what: &str) -> Fault {
-    Fault::Torn(path.to_owned(), what.to_owned())
+fn torn(path: &Path, what: &str) -> JournalFault {
+    JournalFault::Torn(path.to_owned(), what.to_owned())
 }

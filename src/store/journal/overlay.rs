@@ -15,18 +15,18 @@ use redb::StorageBackend;
 const PAGE: usize = 4096;
 
 #[derive(Clone, Debug)]
-pub(super) struct Overlay(Arc<Shared>);
+pub(super) struct Overlay(Arc<SharedOverlay>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedOverlay {
     file: File,
     /// None: everything goes to the file.
-    held: Mutex<Option<Held>>,
+    held: Mutex<Option<OverlayPages>>,
 }
 
 /// What the database would have made of the file so far.
 #[derive(Debug)]
-struct Held {
+struct OverlayPages {
     /// Of the file; what lies behind is in pages or zero.
     in_file: u64,
     len: u64,
@@ -37,8 +37,8 @@ impl Overlay {
     /// Nothing of the file changes before [`Self::let_through`].
     pub(super) fn new(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
-        let held = Held { in_file: len, len, pages: BTreeMap::new() };
-        Ok(Self(Arc::new(Shared { file, held: Mutex::new(Some(held)) })))
+        let held = OverlayPages { in_file: len, len, pages: BTreeMap::new() };
+        Ok(Self(Arc::new(SharedOverlay { file, held: Mutex::new(Some(held)) })))
     }
 
     /// The file was found good: it becomes what the database has made of it, and from now on goes along.
@@ -47,7 +47,7 @@ impl Overlay {
     /// It cannot be written. What is in it then is as whole as after a crash.
     pub(super) fn let_through(&self) -> io::Result<()> {
         let mut held = self.held();
-        let Some(Held { in_file, len, pages }) = held.take() else { return Ok(()) };
+        let Some(OverlayPages { in_file, len, pages }) = held.take() else { return Ok(()) };
         let file = &self.0.file;
         if len != in_file {
             file.set_len(len)?;
@@ -61,7 +61,7 @@ impl Overlay {
         Ok(())
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+    fn held(&self) -> MutexGuard<'_, Option<OverlayPages>> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,7 +104,7 @@ impl StorageBackend for Overlay {
     }
 }
 
-impl Held {
+impl OverlayPages {
     fn read(&self, file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let end = offset.saturating_add(out.len() as u64);
         if end > self.len {

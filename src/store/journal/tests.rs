@@ -9,9 +9,9 @@ use redb::StorageBackend;
 use redb::backends::FileBackend;
 
 use super::super::record::{SlotHeld, SlotRecord};
-use super::super::{Key, Record};
+use super::super::{RecordKey, StoredRecord};
 use super::*;
-use crate::clock::Wall;
+use crate::clock::EpochTime;
 
 /// A disk that has no room while somebody says so.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl StorageBackend for Disk {
 struct Trouble {
     folder: tempfile::TempDir,
     full: Arc<AtomicBool>,
-    journal: Arc<Journal>,
+    journal: Arc<RecordJournal>,
     writer: JoinHandle<()>,
 }
 
@@ -58,7 +58,7 @@ impl Trouble {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let (journal, mut writer) = Journal::open(&path, Arc::default()).unwrap();
+        let (journal, mut writer) = RecordJournal::open(&path, Arc::default()).unwrap();
         drop(writer.database.take());
         let full = Arc::new(AtomicBool::new(false));
         let file = FileBackend::new(OpenOptions::new().read(true).write(true).open(&path).unwrap()).unwrap();
@@ -88,10 +88,10 @@ impl Trouble {
             content: "c".to_owned(),
             device: device.to_owned(),
             groups: [None, None],
-            opened: Wall::default(),
+            opened: EpochTime::default(),
         };
         let record = SlotRecord { authority: "own".into(), ended: None, held: Some(held), kept: None, slot: number };
-        self.store().put(Record::Slot(Box::new(record)));
+        self.store().put(StoredRecord::Slot(Box::new(record)));
     }
 
     fn waits(&self) {
@@ -104,7 +104,7 @@ impl Trouble {
     fn found(self) -> Vec<(u64, String)> {
         self.journal.end();
         self.writer.join().unwrap();
-        let (journal, _writer) = Journal::open(&self.journal.path, Arc::default()).unwrap();
+        let (journal, _writer) = RecordJournal::open(&self.journal.path, Arc::default()).unwrap();
         let slots = journal.load().slots.into_iter();
         let mut found: Vec<_> = slots.map(|slot| (slot.slot, slot.held.unwrap().device)).collect();
         found.sort();
@@ -139,7 +139,7 @@ fn what_a_full_disk_did_not_take_is_written_when_it_has_room() {
     assert!(trouble.store().is_degraded(), "nobody is held up, and it is known");
     trouble.put(2, "new");
     trouble.put(3, "later");
-    trouble.store().forget(Key::Slot("own".into(), 4));
+    trouble.store().forget(RecordKey::Slot("own".into(), 4));
     trouble.waits();
     trouble.is_over();
     eventually("well again", || !trouble.store().is_degraded());

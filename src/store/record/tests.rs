@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::secret::Fingerprint;
-use crate::session::{End, Reason};
+use crate::session::{EndReason, Reason};
 
 /// All that format 1 could say of a session, as it said it.
 pub(in crate::store) const OLD: &str = r#"{"card":{"account":"a","authority":"head-end","content":"c","content_group":"cg",
@@ -20,17 +20,17 @@ pub(in crate::store) const OLD: &str = r#"{"card":{"account":"a","authority":"he
 "timeline":{"beats":7,"entries":[[{"secs":1700000000,"nanos":9},{"Opened":{"interval":{"secs":30,"nanos":0}}}],
 [{"secs":1700000001,"nanos":0},"Resumed"]]}}"#;
 
-const KEY: Key = Key::Session(SessionId(18_446_744_073_709_551_614));
+const KEY: RecordKey = RecordKey::Session(SessionId(18_446_744_073_709_551_614));
 
 fn decode(bytes: &[u8]) -> SessionRecord {
-    match Record::decode(&KEY, bytes).unwrap() {
-        Record::Session(record) => *record,
-        Record::Registration(_) | Record::Slot(_) => panic!(),
+    match StoredRecord::decode(&KEY, bytes).unwrap() {
+        StoredRecord::Session(record) => *record,
+        StoredRecord::Registration(_) | StoredRecord::Slot(_) => panic!(),
     }
 }
 
 fn encode(record: &SessionRecord) -> Vec<u8> {
-    Record::Session(Box::new(record.clone())).encode().unwrap()
+    StoredRecord::Session(Box::new(record.clone())).encode().unwrap()
 }
 
 /// Everything of it, secrets as well.
@@ -43,14 +43,14 @@ fn shown(record: &SessionRecord) -> String {
 fn a_record_of_the_version_before_is_read_whole() {
     let record = decode(OLD.as_bytes());
     assert_eq!(record.device, u64::MAX);
-    let CardRecord { account, authority, kill_memory, opened, route, rung, token, .. } = &*record.card;
+    let SessionContextRecord { account, authority, kill_memory, opened, route, rung, token, .. } = &*record.card;
     assert_eq!((account.as_deref(), &**authority, &**route, &**rung), (Some("a"), "head-end", "/license", "header"));
     assert_eq!(kill_memory.map(Duration::from), Some(Duration::new(60, 5)));
     assert_eq!(Duration::from(*opened), Duration::new(1_700_000_000, 7));
     assert_eq!(token.as_ref().map(Secret::expose), Some("content token"));
     let PlaybackRecord { contents, id, key_sessions, leases, later_tokens, session, token, .. } = &record.playback;
     assert_eq!((*contents).clone(), [Fingerprint(11), Fingerprint(12)]);
-    assert_eq!((Key::Session(*id), *token), (KEY, Some(Fingerprint(16))));
+    assert_eq!((RecordKey::Session(*id), *token), (KEY, Some(Fingerprint(16))));
     assert_eq!((key_sessions.len(), leases.len(), later_tokens.len()), (2, 2, 1));
     let grant = session.grant.as_ref().unwrap();
     assert_eq!((Duration::from(grant.interval), grant.token.expose()), (Duration::from_secs(30), "session token"));
@@ -58,13 +58,13 @@ fn a_record_of_the_version_before_is_read_whole() {
     assert_eq!(session.every.map(Duration::from), Some(Duration::from_secs(40)));
     assert_eq!(Duration::from(session.took), Duration::from_nanos(12));
     assert!(session.credit_spent && session.opening && session.renewals);
-    assert_eq!(session.again, Some(Span::default()));
+    assert_eq!(session.again, Some(RecordedSpan::default()));
     let reports = session.reports.as_ref().unwrap();
     assert_eq!(reports.gaps.map(Duration::from), [30, 31].map(Duration::from_secs));
     assert_eq!((session.schedule.len(), session.seed, session.generation), (1, u32::MAX, 3));
     assert_eq!(record.timeline.beats, 7);
     assert_eq!(Duration::from(record.timeline.entries[0].0), Duration::new(1_700_000_000, 9));
-    assert_eq!(record.timeline.entries[1].1, Event::Resumed);
+    assert_eq!(record.timeline.entries[1].1, SessionEvent::Resumed);
 }
 
 /// Older formats said whether the player asks again soon enough.
@@ -95,7 +95,7 @@ fn what_is_written_is_read_again() {
     )
     .unwrap();
     bare.timeline = TimelineRecord::default();
-    let card = CardRecord {
+    let card = SessionContextRecord {
         account: None,
         authorization: None,
         content: None,
@@ -108,9 +108,10 @@ fn what_is_written_is_read_again() {
     bare.card = Arc::new(card);
     let mut told = full.clone();
     told.playback.session.again = Some(Duration::from_secs(30).into());
-    told.timeline.entries = [Event::Closed(End::Orphaned), Event::Killed(Reason::new(403, Some(3002), "\"no\"\n"))]
-        .map(|event| (Duration::from_nanos(u64::MAX).into(), event))
-        .to_vec();
+    told.timeline.entries =
+        [SessionEvent::Closed(EndReason::Orphaned), SessionEvent::Killed(Reason::new(403, Some(3002), "\"no\"\n"))]
+            .map(|event| (Duration::from_nanos(u64::MAX).into(), event))
+            .to_vec();
     for record in [full, bare, told] {
         let bytes = encode(&record);
         assert_eq!(shown(&decode(&bytes)), shown(&record));
@@ -122,7 +123,7 @@ fn what_is_written_is_read_again() {
 fn two_records_with_the_tokens_of_a_head_end_share_a_page() {
     let mut record = decode(OLD.as_bytes());
     let token = || Secret::new("t".repeat(700));
-    record.card = Arc::new(CardRecord {
+    record.card = Arc::new(SessionContextRecord {
         account: Some("account-00000001".to_owned()),
         content: Some("urn:example:content:0001".to_owned()),
         content_group: None,

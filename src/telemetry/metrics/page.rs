@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Metrics;
-use crate::telemetry::labels::Build;
+use crate::telemetry::labels::BuildLabel;
 
 impl Metrics {
     /// The text of `/metrics` in OpenMetrics format; `more` adds what others count.
@@ -23,8 +23,8 @@ impl Metrics {
     }
 
     fn register(&self, registry: &mut Registry) {
-        let build = Family::<Build, Gauge>::default();
-        build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
+        let build = Family::<BuildLabel, Gauge>::default();
+        build.get_or_create(&BuildLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("build", "The running version", build);
         registry.register("authority_calls", "Calls to authorities, by call and result", self.authority_calls.clone());
         let help = "Whether calls to the authority fail at once, but for probes";

@@ -1,12 +1,12 @@
 //! Counts calls to license servers and origins: those that failed, were made again, or need not be made.
 
-use super::super::labels::{RouteFault, RouteResult, Saving};
+use super::super::labels::{RouteFault, RouteResult, SavingLabels};
 use super::Metrics;
 
 impl Metrics {
     /// A call to an upstream that need not be made.
     pub fn upstream_call_saved(&self, route: &str, reason: &'static str) {
-        self.upstream_calls_saved.get_or_create(&Saving { reason, route: route.to_owned() }).inc();
+        self.upstream_calls_saved.get_or_create(&SavingLabels { reason, route: route.to_owned() }).inc();
     }
 
     pub fn upstream_fault(&self, route: &str, fault: &'static str) {

@@ -7,8 +7,8 @@ const GIVEN_UP: Duration = Duration::from_millis(100);
 
 impl Stage {
     /// A call that is given up soon, and waited for.
-    async fn give_up(&self, patience: Duration) -> (Fault, Option<LateReply>) {
-        let hold = Hold {
+    async fn give_up(&self, patience: Duration) -> (UpstreamFault, Option<LateReply>) {
+        let hold = CallHold {
             attempt: GIVEN_UP,
             begins: None,
             gateway_errors: false,
@@ -28,7 +28,7 @@ async fn a_reply_that_is_later_than_its_caller_waits_is_read_all_the_same() {
         read_request(&mut stream).await;
         stream
     });
-    assert_eq!(given_up, Fault::Slow { phase: Phase::Head });
+    assert_eq!(given_up, UpstreamFault::Slow { phase: CallPhase::Head });
     stream.write_all(OK.as_bytes()).await.unwrap();
     let late = late.expect("its reply may come");
     assert_eq!(timeout(AMPLE, late.reply()).await.expect("it has come").unwrap().body, "ok");
@@ -42,7 +42,7 @@ async fn a_reply_that_is_later_than_its_caller_waits_is_read_all_the_same() {
 async fn a_reply_in_time_leaves_nothing_to_wait_for() {
     let stage = Stage::plain().await;
     let until = Clock.now() + AMPLE;
-    let hold = Hold { attempt: AMPLE, begins: None, gateway_errors: false, unreachable: true, until };
+    let hold = CallHold { attempt: AMPLE, begins: None, gateway_errors: false, unreachable: true, until };
     let patient = stage.pool.send_held_patiently(stage.call(AMPLE), hold, AMPLE);
     let ((held, late), ()) = join!(patient, stage.answer(OK));
     assert!(held.outcome.is_ok() && late.is_none());
@@ -77,7 +77,7 @@ async fn a_request_that_found_no_connection_in_time_is_never_sent() {
     // TLS waits for the server's first word.
     let stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
     let ((given_up, late), mut stream) = join!(stage.give_up(AMPLE), stage.accept());
-    assert_eq!(given_up, Fault::Slow { phase: Phase::Connect });
+    assert_eq!(given_up, UpstreamFault::Slow { phase: CallPhase::Connect });
     assert!(late.is_none());
     // What the handshake had said, and then the end.
     let mut rest = Vec::new();

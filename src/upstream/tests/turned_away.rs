@@ -82,7 +82,7 @@ impl Frames {
     }
 }
 
-fn is_good(outcome: &Result<Reply, Fault>) -> bool {
+fn is_good(outcome: &Result<UpstreamReply, UpstreamFault>) -> bool {
     outcome.as_ref().is_ok_and(|reply| reply.status == 200)
 }
 
@@ -148,7 +148,7 @@ async fn a_stream_that_the_server_may_have_processed_is_not_sent_again() {
             outcome = async { join!(stage.send(), peer).0 } => outcome,
             () = tokio::time::sleep(AMPLE) => panic!("the call hangs"),
         };
-        assert_eq!(fault(outcome), Fault::Reset, "{last:?}");
+        assert_eq!(fault(outcome), UpstreamFault::Reset, "{last:?}");
         stage.assert_no_other_connection();
     }
 }
@@ -168,7 +168,7 @@ async fn a_call_with_a_large_head_shares_no_connection() {
     (0..6).for_each(|_| _ = many.headers.append("x-many", "A".repeat(3_000).parse().unwrap()));
     let path = format!("/{}", "a".repeat(5_000)).parse().unwrap();
     let begun = Notify::new();
-    let long = Call { path_and_query: path, ..stage.call(AMPLE) };
+    let long = UpstreamCall { path_and_query: path, ..stage.call(AMPLE) };
     let peer = async {
         let mut shared = Frames::accept(&stage, &certified).await;
         let one = shared.request().await;
@@ -200,7 +200,7 @@ async fn a_call_with_a_large_head_shares_no_connection() {
     };
     let ((shared, answered, cut, small), _open) = join!(calls, peer);
     assert!(is_good(&shared) && answered.iter().all(is_good) && is_good(&small));
-    assert_eq!(fault(cut), Fault::Reset);
+    assert_eq!(fault(cut), UpstreamFault::Reset);
     stage.assert_no_other_connection();
 }
 
@@ -246,7 +246,7 @@ async fn what_a_server_turns_away_is_held_whoever_asks() {
         open
     };
     let until = Clock.now() + AMPLE;
-    let hold = Hold { attempt: AMPLE, begins: None, gateway_errors: false, unreachable: false, until };
+    let hold = CallHold { attempt: AMPLE, begins: None, gateway_errors: false, unreachable: false, until };
     let (held, _open) = join!(stage.pool.send_held(stage.call(AMPLE), hold), peer);
     assert!(is_good(&held.outcome));
     assert_eq!(held.again, 2, "three sends each");
@@ -269,7 +269,7 @@ async fn a_server_that_refuses_everything_is_left_in_peace_soon() {
     };
     let (outcome, _open) = join!(stage.send(), peer);
     let fault = fault(outcome);
-    assert!(fault == Fault::Refused && fault.was_not_processed());
+    assert!(fault == UpstreamFault::Refused && fault.was_not_processed());
     stage.assert_no_other_connection();
 }
 
@@ -316,7 +316,7 @@ async fn closes_without_a_reply(stage: &Stage) {
 async fn an_idempotent_request_goes_once_more_when_a_kept_connection_ends_before_its_reply() {
     for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
         let stage = Stage::plain().await;
-        let call = || Call { method: method.clone(), body: Bytes::new(), ..stage.call(AMPLE) };
+        let call = || UpstreamCall { method: method.clone(), body: Bytes::new(), ..stage.call(AMPLE) };
         let peer = async {
             closes_without_a_reply(&stage).await;
             exchange(&mut stage.accept().await, "HTTP/1.1 204 X\r\n\r\n").await
@@ -335,7 +335,7 @@ async fn an_idempotent_request_goes_once_more_when_a_kept_connection_ends_before
 #[tokio::test]
 async fn a_request_that_may_have_been_processed_once_is_never_told_as_unprocessed() {
     let Stage { endpoint, listener, pool, .. } = &mut Stage::plain().await;
-    let call = |method| Call {
+    let call = |method| UpstreamCall {
         body: Bytes::new(),
         deadline: Clock.now() + AMPLE,
         endpoint,
@@ -356,7 +356,7 @@ async fn a_request_that_may_have_been_processed_once_is_never_told_as_unprocesse
         pool.send(call(Method::PUT)).await
     };
     let fault = fault(join!(calls, peer).0);
-    assert!(fault == Fault::Reset && !fault.was_not_processed(), "{fault:?}");
+    assert!(fault == UpstreamFault::Reset && !fault.was_not_processed(), "{fault:?}");
 }
 
 /// Lost on a kept connection, then refused on a new one: the first may have been processed.
@@ -364,7 +364,7 @@ async fn a_request_that_may_have_been_processed_once_is_never_told_as_unprocesse
 async fn a_request_that_may_have_been_processed_is_not_sent_a_third_time() {
     let certified = certified(&["h2"]);
     let stage = tls_stage(&certified).await;
-    let call = || Call { method: Method::GET, body: Bytes::new(), ..stage.call(AMPLE) };
+    let call = || UpstreamCall { method: Method::GET, body: Bytes::new(), ..stage.call(AMPLE) };
     let peer = async {
         let mut first = Frames::accept(&stage, &certified).await;
         let stream = first.request().await;
@@ -381,7 +381,7 @@ async fn a_request_that_may_have_been_processed_is_not_sent_a_third_time() {
         fault(stage.pool.send(call()).await)
     };
     let (fault, _open) = join!(calls, peer);
-    assert!(fault == Fault::Reset && !fault.was_not_processed(), "{fault:?}");
+    assert!(fault == UpstreamFault::Reset && !fault.was_not_processed(), "{fault:?}");
     stage.assert_no_other_connection();
 }
 
@@ -425,7 +425,7 @@ async fn a_post_is_not_repeated_on_a_kept_connection_that_ends_without_a_reply()
     let calls = async {
         stage.send().await.unwrap();
         let fault = fault(stage.send().await);
-        assert!(fault == Fault::Reset && !fault.was_not_processed());
+        assert!(fault == UpstreamFault::Reset && !fault.was_not_processed());
     };
     join!(calls, closes_without_a_reply(&stage));
     stage.assert_no_other_connection();

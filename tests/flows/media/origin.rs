@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sidebeat::task::{Deaths, Tasks};
+use sidebeat::task::{DeadTasks, Tasks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -26,7 +26,7 @@ pub(crate) struct Origin {
     asked: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Asked>>>,
     heads: Arc<Mutex<Vec<String>>>,
     tasks: Tasks,
-    _deaths: Deaths,
+    _deaths: DeadTasks,
 }
 
 /// What it answers by itself: path, media type and text.

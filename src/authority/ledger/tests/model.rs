@@ -26,8 +26,8 @@ struct Wish {
 }
 
 impl Wish {
-    fn claim(&self) -> SlotClaim<'_> {
-        SlotClaim {
+    fn claim(&self) -> LedgerClaim<'_> {
+        LedgerClaim {
             account: &self.account,
             content: "c",
             content_group: self.content_group.as_deref(),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::drm::Kind;
+use crate::drm::MessageKind;
 use crate::ids::Incident;
 use RefusalShape::{Http, RejectClearKey, RejectWidevine, Soap200, Soap500};
 
@@ -47,12 +47,12 @@ fn families() -> [(PlayerFamily, HeaderMap); 4] {
 
 fn choose(
     refusal: &RefusalSettings,
-    system: System,
+    system: DrmSystem,
     phase: LicensePhase,
     killed: bool,
     headers: &HeaderMap,
 ) -> RefusalShape {
-    let message = Message::new(system, Kind::LicenseRequest);
+    let message = DrmMessage::new(system, MessageKind::LicenseRequest);
     RefusalShape::choose(refusal, Some(&message), phase, &turned(killed), headers)
 }
 
@@ -90,28 +90,28 @@ fn families_tell_themselves() {
 #[test]
 fn by_itself_every_player_gets_what_it_shows() {
     let auto = profiles(RefusalProfile::Auto, RefusalProfile::Auto);
-    let rows: [(System, LicensePhase, bool, [RefusalShape; 4]); 19] = [
-        (System::ClearKey, LicensePhase::License, false, [Http, Http, Http, Http]),
-        (System::ClearKey, LicensePhase::License, true, [Http, Http, Http, RejectClearKey]),
-        (System::ClearKey, LicensePhase::Renewal, false, [Http, Http, Http, RejectClearKey]),
-        (System::FairPlay, LicensePhase::License, false, [Http, Http, Http, Http]),
-        (System::FairPlay, LicensePhase::License, true, [Http, Http, Http, Http]),
-        (System::FairPlay, LicensePhase::Renewal, false, [Http, Http, Http, Http]),
-        (System::FairPlay, LicensePhase::Renewal, true, [Http, Http, Http, Http]),
-        (System::PlayReady, LicensePhase::License, false, [Soap200, Soap500, Soap500, Soap200]),
-        (System::PlayReady, LicensePhase::License, true, [Soap200, Soap200, Soap500, Soap200]),
-        (System::PlayReady, LicensePhase::Renewal, false, [Soap200, Soap200, Soap500, Soap200]),
-        (System::PlayReady, LicensePhase::Renewal, true, [Soap200, Soap200, Soap500, Soap200]),
+    let rows: [(DrmSystem, LicensePhase, bool, [RefusalShape; 4]); 19] = [
+        (DrmSystem::ClearKey, LicensePhase::License, false, [Http, Http, Http, Http]),
+        (DrmSystem::ClearKey, LicensePhase::License, true, [Http, Http, Http, RejectClearKey]),
+        (DrmSystem::ClearKey, LicensePhase::Renewal, false, [Http, Http, Http, RejectClearKey]),
+        (DrmSystem::FairPlay, LicensePhase::License, false, [Http, Http, Http, Http]),
+        (DrmSystem::FairPlay, LicensePhase::License, true, [Http, Http, Http, Http]),
+        (DrmSystem::FairPlay, LicensePhase::Renewal, false, [Http, Http, Http, Http]),
+        (DrmSystem::FairPlay, LicensePhase::Renewal, true, [Http, Http, Http, Http]),
+        (DrmSystem::PlayReady, LicensePhase::License, false, [Soap200, Soap500, Soap500, Soap200]),
+        (DrmSystem::PlayReady, LicensePhase::License, true, [Soap200, Soap200, Soap500, Soap200]),
+        (DrmSystem::PlayReady, LicensePhase::Renewal, false, [Soap200, Soap200, Soap500, Soap200]),
+        (DrmSystem::PlayReady, LicensePhase::Renewal, true, [Soap200, Soap200, Soap500, Soap200]),
         // The certificate is the one message of video.js whose status it shows.
-        (System::Widevine, LicensePhase::Certificate, false, [Http, Http, Http, Http]),
-        (System::Widevine, LicensePhase::Certificate, true, [Http, Http, Http, Http]),
-        (System::Widevine, LicensePhase::License, false, [Http, Http, Http, RejectWidevine]),
+        (DrmSystem::Widevine, LicensePhase::Certificate, false, [Http, Http, Http, Http]),
+        (DrmSystem::Widevine, LicensePhase::Certificate, true, [Http, Http, Http, Http]),
+        (DrmSystem::Widevine, LicensePhase::License, false, [Http, Http, Http, RejectWidevine]),
         // Widevine shows its renewals, so that a license is a first one even after a kill.
-        (System::Widevine, LicensePhase::License, true, [Http, Http, Http, RejectWidevine]),
-        (System::Widevine, LicensePhase::Renewal, false, [Http, RejectWidevine, Http, RejectWidevine]),
-        (System::Widevine, LicensePhase::Renewal, true, [Http, RejectWidevine, Http, RejectWidevine]),
-        (System::ClearKey, LicensePhase::Renewal, true, [Http, Http, Http, RejectClearKey]),
-        (System::ClearKey, LicensePhase::Certificate, false, [Http, Http, Http, Http]),
+        (DrmSystem::Widevine, LicensePhase::License, true, [Http, Http, Http, RejectWidevine]),
+        (DrmSystem::Widevine, LicensePhase::Renewal, false, [Http, RejectWidevine, Http, RejectWidevine]),
+        (DrmSystem::Widevine, LicensePhase::Renewal, true, [Http, RejectWidevine, Http, RejectWidevine]),
+        (DrmSystem::ClearKey, LicensePhase::Renewal, true, [Http, Http, Http, RejectClearKey]),
+        (DrmSystem::ClearKey, LicensePhase::Certificate, false, [Http, Http, Http, Http]),
     ];
     for (system, phase, killed, expected) in rows {
         let shapes = families().map(|(_, headers)| choose(&auto, system, phase, killed, &headers));
@@ -121,22 +121,27 @@ fn by_itself_every_player_gets_what_it_shows() {
 
 #[test]
 fn a_profile_that_is_set_is_kept_for_everybody() {
-    let rows: [(RefusalProfile, [(System, RefusalShape); 4]); 3] = [
+    let rows: [(RefusalProfile, [(DrmSystem, RefusalShape); 4]); 3] = [
         (
             RefusalProfile::Http,
-            [(System::ClearKey, Http), (System::FairPlay, Http), (System::PlayReady, Http), (System::Widevine, Http)],
+            [
+                (DrmSystem::ClearKey, Http),
+                (DrmSystem::FairPlay, Http),
+                (DrmSystem::PlayReady, Http),
+                (DrmSystem::Widevine, Http),
+            ],
         ),
         (
             RefusalProfile::Reject,
             [
-                (System::ClearKey, RejectClearKey),
+                (DrmSystem::ClearKey, RejectClearKey),
                 // It has no refusal in band.
-                (System::FairPlay, Http),
-                (System::PlayReady, Soap200),
-                (System::Widevine, RejectWidevine),
+                (DrmSystem::FairPlay, Http),
+                (DrmSystem::PlayReady, Soap200),
+                (DrmSystem::Widevine, RejectWidevine),
             ],
         ),
-        (RefusalProfile::Soap500, [(System::PlayReady, Soap500); 4]),
+        (RefusalProfile::Soap500, [(DrmSystem::PlayReady, Soap500); 4]),
     ];
     for (profile, systems) in rows {
         for ((system, shape), phase) in systems.into_iter().flat_map(|row| PHASES.map(|phase| (row, phase))) {
@@ -153,15 +158,15 @@ fn renewals_have_their_own_profile_and_so_has_what_follows_a_kill() {
     let split = profiles(RefusalProfile::Http, RefusalProfile::Reject);
     let none = HeaderMap::new();
     for (system, phase, killed, expected) in [
-        (System::Widevine, LicensePhase::Certificate, false, Http),
-        (System::Widevine, LicensePhase::License, false, Http),
-        (System::Widevine, LicensePhase::License, true, Http),
-        (System::Widevine, LicensePhase::Renewal, false, RejectWidevine),
-        (System::PlayReady, LicensePhase::License, false, Http),
+        (DrmSystem::Widevine, LicensePhase::Certificate, false, Http),
+        (DrmSystem::Widevine, LicensePhase::License, false, Http),
+        (DrmSystem::Widevine, LicensePhase::License, true, Http),
+        (DrmSystem::Widevine, LicensePhase::Renewal, false, RejectWidevine),
+        (DrmSystem::PlayReady, LicensePhase::License, false, Http),
         // Shows no renewals: what comes after a kill is one.
-        (System::PlayReady, LicensePhase::License, true, Soap200),
-        (System::ClearKey, LicensePhase::License, true, RejectClearKey),
-        (System::FairPlay, LicensePhase::License, true, Http),
+        (DrmSystem::PlayReady, LicensePhase::License, true, Soap200),
+        (DrmSystem::ClearKey, LicensePhase::License, true, RejectClearKey),
+        (DrmSystem::FairPlay, LicensePhase::License, true, Http),
     ] {
         assert_eq!(choose(&split, system, phase, killed, &none), expected, "{system} {phase:?} killed {killed}");
     }
@@ -170,8 +175,8 @@ fn renewals_have_their_own_profile_and_so_has_what_follows_a_kill() {
 #[test]
 fn an_app_that_wraps_or_a_body_that_nobody_knows_sees_a_status() {
     let reject = profiles(RefusalProfile::Reject, RefusalProfile::Soap200);
-    for system in [System::ClearKey, System::FairPlay, System::PlayReady, System::Widevine] {
-        let wrapped = Message { wrapped: true, ..Message::new(system, Kind::Renewal) };
+    for system in [DrmSystem::ClearKey, DrmSystem::FairPlay, DrmSystem::PlayReady, DrmSystem::Widevine] {
+        let wrapped = DrmMessage { wrapped: true, ..DrmMessage::new(system, MessageKind::Renewal) };
         for phase in PHASES {
             assert_eq!(RefusalShape::choose(&reject, Some(&wrapped), phase, &turned(true), &HeaderMap::new()), Http);
         }
@@ -276,7 +281,7 @@ async fn widevine_is_refused_in_six_bytes() {
     assert_eq!(body, [0x08, 0x03, 0x12, 0x02, 0x08, 0x03]);
     let message = crate::drm::recognise(crate::drm::Direction::Reply, None, None, &body).unwrap();
     // Codes 1, 2 and 4 speak about the device's certificate, and a device acts on them.
-    assert_eq!((message.kind, message.error_code), (Kind::Error, Some(3)));
+    assert_eq!((message.kind, message.error_code), (MessageKind::Error, Some(3)));
 }
 
 #[tokio::test]
@@ -293,7 +298,10 @@ async fn the_soap_fault_is_this_one() {
         </soap:Fault></soap:Body></soap:Envelope>";
     assert_eq!(String::from_utf8(body.clone()).unwrap(), expected);
     let message = crate::drm::recognise(crate::drm::Direction::Reply, None, None, &body).unwrap();
-    assert_eq!((message.system, message.kind, message.error_code), (System::PlayReady, Kind::Error, Some(0x8004_C604)));
+    assert_eq!(
+        (message.system, message.kind, message.error_code),
+        (DrmSystem::PlayReady, MessageKind::Error, Some(0x8004_C604))
+    );
 }
 
 /// What dash.js makes of a fault, as its parser does it: it takes the first element of each name and
@@ -370,7 +378,7 @@ async fn what_may_pass_asks_the_player_to_come_again_and_a_kill_does_not() {
 fn a_renewal_that_may_yet_come_costs_video_js_nothing() {
     let auto = profiles(RefusalProfile::Auto, RefusalProfile::Auto);
     let away = RefusalBody { comes_again: Some(StatusCode::SERVICE_UNAVAILABLE), ..turned(false) };
-    let message = Message::new(System::Widevine, Kind::Renewal);
+    let message = DrmMessage::new(DrmSystem::Widevine, MessageKind::Renewal);
     for (family, headers) in families() {
         let shape = RefusalShape::choose(&auto, Some(&message), LicensePhase::Renewal, &away, &headers);
         let expected = if family == PlayerFamily::Kodi { RejectWidevine } else { Http };

@@ -20,12 +20,12 @@ impl Stage {
     fn calls_from(&mut self, caller: Option<Fingerprint>, titles: impl IntoIterator<Item = u64>) {
         self.caller = caller;
         for title in titles {
-            assert_eq!(self.call(LICENSE.with(title)), (title, Answer::Wait));
+            assert_eq!(self.call(LICENSE.with(title)), (title, CallAnswer::Wait));
         }
     }
 
     fn desert(&mut self, id: u64) -> bool {
-        let mut out = Outbox::new();
+        let mut out = DeviceEffects::new();
         let gives_up = self.device.desert(SessionId(id), self.now, &self.policy, &mut out);
         self.take(out);
         gives_up
@@ -47,10 +47,14 @@ fn what_waits_beyond_the_bound_is_of_the_address_that_has_most() {
         }
         stage.calls_from(HOME, [12]);
         let answers = |id: &u64, stage: &mut Stage| stage.call_again(*id, LICENSE.with(*id)).1;
-        assert_eq!(answers(&mine, &mut stage), Answer::Wait);
-        let refused: Vec<_> = theirs.iter().map(|id| answers(id, &mut stage)).filter(|a| *a != Answer::Wait).collect();
+        assert_eq!(answers(&mine, &mut stage), CallAnswer::Wait);
+        let refused: Vec<_> =
+            theirs.iter().map(|id| answers(id, &mut stage)).filter(|a| *a != CallAnswer::Wait).collect();
         assert!(!refused.is_empty());
-        assert!(refused.iter().all(|answer| *answer == Answer::Refuse(Refusal::Ended(End::Abandoned))), "{refused:?}");
+        assert!(
+            refused.iter().all(|answer| *answer == CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Abandoned))),
+            "{refused:?}"
+        );
     }
 }
 
@@ -63,10 +67,13 @@ fn as_many_addresses_as_may_wait_take_nobody_elses_turn() {
     }
     stage.calls_from(HOME, [10]);
     stage.calls_from(Some(Fingerprint(200)), [11]);
-    assert_eq!(stage.call_again(10, LICENSE.with(10)).1, Answer::Wait);
+    assert_eq!(stage.call_again(10, LICENSE.with(10)).1, CallAnswer::Wait);
     // Its own address makes room for itself.
     stage.calls_from(HOME, [12]);
-    assert_eq!(stage.call_again(10, LICENSE.with(10)).1, Answer::Refuse(Refusal::Ended(End::Abandoned)));
+    assert_eq!(
+        stage.call_again(10, LICENSE.with(10)).1,
+        CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Abandoned))
+    );
 }
 
 #[test]
@@ -113,7 +120,7 @@ fn what_another_address_called_for_passes_over_nobody() {
     stage.deliver(4, Input::Used);
     assert!(stage.told.starts_with("o4 "), "{}", stage.told);
     let waits = stage.device.playback_mut(SessionId(3)).map(|p| p.turn);
-    assert_eq!(waits, Some(Turn::Coming));
+    assert_eq!(waits, Some(OpenTurn::Coming));
 }
 
 #[test]
@@ -127,7 +134,7 @@ fn whose_callers_have_all_gone_gives_its_turn_up_and_an_open_that_was_sent_is_se
     assert!(!stage.desert(3) && !stage.desert(99));
     stage.passes_all();
     assert_eq!(stage.told, "o1 o2 ");
-    assert!(matches!(stage.call_again(2, LICENSE.with(2)), (2, Answer::Forward(_))));
+    assert!(matches!(stage.call_again(2, LICENSE.with(2)), (2, CallAnswer::Forward(_))));
 }
 
 impl Stage {

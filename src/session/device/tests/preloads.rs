@@ -1,7 +1,7 @@
 //! Preloads and zaps: what ends the older playback, what ends the newer, and who comes back.
 
 use super::*;
-use crate::session::Media;
+use crate::session::MediaFetch;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -11,7 +11,7 @@ impl Stage {
     }
 
     fn fetches(&mut self, id: u64, segments: usize) {
-        let media = Media { segment: true, ..Media::default() };
+        let media = MediaFetch { segment: true, ..MediaFetch::default() };
         (0..segments).for_each(|_| self.deliver(id, Input::Media(media)));
     }
 
@@ -28,7 +28,7 @@ impl Stage {
     fn has_no_place(&mut self) -> bool {
         let (id, ask) = self.flying.remove(0);
         assert_eq!(ask.kind, AskKind::Open);
-        let mut out = Outbox::new();
+        let mut out = DeviceEffects::new();
         let turned = self.device.turn(id, self.now, |()| true, &self.policy, &mut out);
         self.take(out);
         self.settle();
@@ -41,15 +41,15 @@ impl Stage {
     }
 
     fn is_live(&self, id: u64) -> bool {
-        matches!(self.state(id), State::Live { .. })
+        matches!(self.state(id), SessionState::Live { .. })
     }
 
     fn gives_way(&self, id: u64) -> bool {
-        matches!(self.state(id), State::Closed { why: Over::Ended(End::GaveWay), .. })
+        matches!(self.state(id), SessionState::Closed { why: SessionClosure::Ended(EndReason::GaveWay), .. })
     }
 
     fn is_over(&self, id: u64) -> bool {
-        matches!(self.state(id), State::Closed { why: Over::Ended(End::Zapped), .. })
+        matches!(self.state(id), SessionState::Closed { why: SessionClosure::Ended(EndReason::Zapped), .. })
     }
 }
 
@@ -58,7 +58,7 @@ fn film_and_preload() -> Stage {
     let mut stage = Stage::new();
     for id in [1, 2] {
         stage.play(LICENSE.with(id).under(id * 100));
-        stage.deliver(id, Input::Served(Served::Renews { every: Some(SECOND * 30) }));
+        stage.deliver(id, Input::Served(LicenseFeedback::Renews { every: Some(SECOND * 30) }));
         stage.passes(SECOND);
     }
     stage
@@ -74,7 +74,7 @@ fn a_preload_does_not_end_the_film() {
     stage.passes(SECOND * 25);
     stage.renews(1);
     assert!(stage.is_live(1) && stage.is_live(2));
-    stage.says(2, Playing::Plays);
+    stage.says(2, PlayingState::Plays);
     stage.settle();
     assert!(stage.is_over(1) && stage.is_live(2));
     assert_eq!(stage.told, "o1 o2 c1 ");
@@ -89,7 +89,7 @@ fn a_call_that_the_authority_does_not_accept_ends_nothing_and_holds_no_place() {
         stage.quiet();
         stage.call(LICENSE.with(3));
         stage.answer(Ok(Verdict::Denied(refusal, reason())));
-        assert!(matches!(stage.call_again(3, LICENSE.with(3)).1, Answer::Refuse(Refusal::Denied(..))));
+        assert!(matches!(stage.call_again(3, LICENSE.with(3)).1, CallAnswer::Refuse(SessionRefusal::Denied(..))));
         assert!(stage.is_live(1) && stage.is_live(2));
         assert_eq!(stage.told, "o1 o2 o3 ");
     }
@@ -98,7 +98,7 @@ fn a_call_that_the_authority_does_not_accept_ends_nothing_and_holds_no_place() {
 #[test]
 fn a_player_that_says_that_it_preloads_shows_no_life_by_what_it_fetches() {
     let mut stage = film_and_preload();
-    stage.deliver(2, Input::Report(Report { preloads: true, ..Report::default() }));
+    stage.deliver(2, Input::Report(PlayerReport { preloads: true, ..PlayerReport::default() }));
     stage.fetches(2, 20);
     for _ in 0..6 {
         stage.passes(SECOND * 25);
@@ -107,7 +107,7 @@ fn a_player_that_says_that_it_preloads_shows_no_life_by_what_it_fetches() {
         stage.fetches(2, 1);
         assert!(stage.is_live(1) && stage.is_live(2));
     }
-    stage.says(2, Playing::Plays);
+    stage.says(2, PlayingState::Plays);
     assert!(!stage.is_live(1));
 }
 
@@ -190,7 +190,7 @@ fn an_abandoned_preload_gives_way_and_plays_when_it_is_wanted_after_all() {
     // The film ends, and the preloaded title plays, under the same id.
     stage.told.clear();
     stage.passes(SECOND * 5);
-    stage.says(2, Playing::Plays);
+    stage.says(2, PlayingState::Plays);
     stage.settle();
     assert!(stage.is_over(1) && stage.is_live(2));
     assert_eq!(stage.told, "b1 o2 c1 ");
@@ -201,9 +201,9 @@ fn an_abandoned_preload_gives_way_and_plays_when_it_is_wanted_after_all() {
 fn one_that_gave_way_is_taken_back_under_its_id_by_whatever_its_player_shows() {
     let signs: [fn(&mut Stage); 4] = [
         |stage| stage.fetches(1, 1),
-        |stage| assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, Answer::Wait)),
-        |stage| assert_eq!(stage.call(LICENSE.with(1).under(100)), (1, Answer::Wait)),
-        |stage| stage.says(1, Playing::Plays),
+        |stage| assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, CallAnswer::Wait)),
+        |stage| assert_eq!(stage.call(LICENSE.with(1).under(100)), (1, CallAnswer::Wait)),
+        |stage| stage.says(1, PlayingState::Plays),
     ];
     for sign in signs {
         let mut stage = film_and_preload();
@@ -224,7 +224,7 @@ fn one_that_gave_way_is_taken_back_under_its_id_by_whatever_its_player_shows() {
 
 #[test]
 fn what_gave_way_and_is_then_stopped_or_killed_stays_so() {
-    let ends = [Input::End(End::Stopped), Input::Kill(reason())];
+    let ends = [Input::End(EndReason::Stopped), Input::Kill(reason())];
     for end in ends {
         let mut stage = film_and_preload();
         stage.passes(SECOND * 60);
@@ -246,7 +246,7 @@ fn two_titles_never_take_turns_for_long() {
             stage.passes(SECOND * apart);
             players.retain(|id| {
                 let (of, answer) = stage.call(RENEWAL.with(*id).under(id * 100));
-                if let Answer::Renew(_, ticket) = answer {
+                if let CallAnswer::Renew(_, ticket) = answer {
                     let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None };
                     stage.deliver(of, Input::Answered(ticket, AskKind::Renew, Ok(alive)));
                 }
@@ -265,7 +265,7 @@ fn two_titles_never_take_turns_for_long() {
 fn film_at_the_limit() -> Stage {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1).under(100));
-    stage.deliver(1, Input::Served(Served::Renews { every: Some(SECOND * 30) }));
+    stage.deliver(1, Input::Served(LicenseFeedback::Renews { every: Some(SECOND * 30) }));
     stage.passes(SECOND);
     stage.call(LICENSE.with(2).under(200));
     stage
@@ -319,7 +319,7 @@ fn a_preload_at_a_limit_of_one_costs_the_film_nothing() {
     assert!(stage.gives_way(1) && stage.is_live(2));
     // The film goes on: the preload gives its place back.
     stage.passes(SECOND * 20);
-    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, Answer::Wait));
+    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, CallAnswer::Wait));
     assert!(stage.has_no_place());
     stage.settle();
     assert!(stage.is_live(1) && stage.gives_way(2));
@@ -327,7 +327,7 @@ fn a_preload_at_a_limit_of_one_costs_the_film_nothing() {
     stage.fetches(2, 8);
     stage.passes(SECOND * 5);
     assert!(stage.is_live(1) && stage.gives_way(2));
-    assert_eq!(stage.call(RENEWAL.with(2).under(200)), (2, Answer::Wait));
+    assert_eq!(stage.call(RENEWAL.with(2).under(200)), (2, CallAnswer::Wait));
     assert!(stage.has_no_place());
     stage.settle();
     stage.renews(2);
@@ -338,7 +338,7 @@ fn a_preload_at_a_limit_of_one_costs_the_film_nothing() {
     assert!(stage.is_live(1) && stage.gives_way(2));
     // Then the next title plays.
     stage.passes(SECOND * 5);
-    stage.says(2, Playing::Plays);
+    stage.says(2, PlayingState::Plays);
     assert!(stage.has_no_place());
     stage.settle();
     assert!(stage.is_live(2) && stage.is_over(1));
@@ -348,7 +348,10 @@ fn a_preload_at_a_limit_of_one_costs_the_film_nothing() {
 fn what_is_opened_for_another_account_turns_nobody_out() {
     let mut stage = film_at_the_limit();
     let (id, _) = stage.flying[0];
-    assert_eq!(stage.device.turn(id, stage.now, |()| false, &stage.policy, &mut Outbox::new()), PlaceTurn::Nobody);
+    assert_eq!(
+        stage.device.turn(id, stage.now, |()| false, &stage.policy, &mut DeviceEffects::new()),
+        PlaceTurn::Nobody
+    );
     assert!(stage.is_live(1));
 }
 
@@ -368,8 +371,8 @@ fn the_spare_place_is_the_preloads_until_it_plays() {
 
 // What is remembered of a player.
 
-fn unreachable() -> Fault {
-    Fault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") }
+fn unreachable() -> AuthorityFault {
+    AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") }
 }
 
 /// The authority was away when the film began, or has lost its session, and is back for the preload.
@@ -382,26 +385,26 @@ fn a_film_on_credit_misses_no_round_while_a_preload_renews() {
         let film = LICENSE.with(1).under(100);
         if has_run {
             stage.play(film);
-            stage.deliver(1, Input::Served(Served::Renews { every: None }));
+            stage.deliver(1, Input::Served(LicenseFeedback::Renews { every: None }));
             let interval = Some(SECOND * round);
             let alive = Verdict::Alive { interval, lifetime: None, schedule: None, token: None };
             for verdict in [alive, Verdict::Denied(Denial::Token, reason())] {
                 let (_, answer) = stage.call(RENEWAL.with(1).under(100));
-                let Answer::Renew(_, ticket) = answer else { panic!("no renewal: {answer:?}") };
+                let CallAnswer::Renew(_, ticket) = answer else { panic!("no renewal: {answer:?}") };
                 stage.deliver(1, Input::Answered(ticket, AskKind::Renew, Ok(verdict)));
             }
         } else {
             stage.call(film);
         }
         stage.answer(Err(unreachable()));
-        stage.deliver(1, Input::Served(Served::Renews { every: None }));
+        stage.deliver(1, Input::Served(LicenseFeedback::Renews { every: None }));
         stage.play(LICENSE.with(2).under(200));
-        stage.deliver(2, Input::Served(Served::Renews { every: Some(SECOND * 30) }));
+        stage.deliver(2, Input::Served(LicenseFeedback::Renews { every: Some(SECOND * 30) }));
         for (after, gives_way) in [(15, false), (round - 16, false), (1, true)] {
             stage.now += SECOND * after;
             stage.renews(2);
             assert!(stage.is_live(2));
-            let is_owing = matches!(stage.state(1), State::Owing { .. });
+            let is_owing = matches!(stage.state(1), SessionState::Owing { .. });
             assert_eq!((is_owing, stage.gives_way(1)), (!gives_way, gives_way), "{round}");
         }
     }
@@ -410,10 +413,10 @@ fn a_film_on_credit_misses_no_round_while_a_preload_renews() {
 #[test]
 fn what_a_player_has_said_of_a_preload_is_remembered_when_it_gives_way() {
     let mut stage = film_and_preload();
-    stage.deliver(2, Input::Report(Report { preloads: true, ..Report::default() }));
+    stage.deliver(2, Input::Report(PlayerReport { preloads: true, ..PlayerReport::default() }));
     stage.deliver(2, Input::GiveWay);
     stage.settle();
-    assert_eq!(stage.call(RENEWAL.with(2).under(200)).1, Answer::Wait);
+    assert_eq!(stage.call(RENEWAL.with(2).under(200)).1, CallAnswer::Wait);
     stage.settle();
     assert!(stage.is_live(1) && stage.is_live(2));
     // The film misses a round.
@@ -428,7 +431,7 @@ fn renewals_of_a_preload_whose_media_pass_through_tell_nothing_after_it_gave_way
     stage.fetches(2, 6);
     stage.deliver(2, Input::GiveWay);
     stage.settle();
-    assert_eq!(stage.call(RENEWAL.with(2).under(200)).1, Answer::Wait);
+    assert_eq!(stage.call(RENEWAL.with(2).under(200)).1, CallAnswer::Wait);
     stage.settle();
     stage.passes(SECOND * 31);
     stage.renews(2);
@@ -440,7 +443,7 @@ fn renewals_that_come_seldom_show_two_viewers_as_well() {
     let mut stage = Stage::new();
     for id in [1, 2] {
         stage.play(LICENSE.with(id).under(id * 100));
-        stage.deliver(id, Input::Served(Served::Renews { every: Some(SECOND * 100) }));
+        stage.deliver(id, Input::Served(LicenseFeedback::Renews { every: Some(SECOND * 100) }));
     }
     for _ in 0..2 {
         assert!(stage.is_live(1) && stage.is_live(2));
@@ -457,14 +460,14 @@ fn at_a_limit_of_one_neither_is_refused_until_they_are_two_viewers_and_then_the_
     let mut stage = film_at_the_limit();
     assert!(stage.has_no_place());
     stage.settle();
-    stage.deliver(2, Input::Served(Served::Renews { every: Some(SECOND * 30) }));
+    stage.deliver(2, Input::Served(LicenseFeedback::Renews { every: Some(SECOND * 30) }));
     let (mut served, mut players) = (Vec::new(), vec![1, 2]);
     for round in 0..8 {
         for id in players.clone() {
             stage.passes(SECOND * 12);
             let renewal = RENEWAL.with(id).under(id * 100);
             let (_, mut answer) = stage.call(renewal);
-            if answer == Answer::Wait {
+            if answer == CallAnswer::Wait {
                 if stage.has_no_place() {
                     stage.settle();
                 } else {
@@ -472,7 +475,7 @@ fn at_a_limit_of_one_neither_is_refused_until_they_are_two_viewers_and_then_the_
                 }
                 answer = stage.call_again(id, renewal).1;
             }
-            if let Answer::Renew(_, ticket) = answer {
+            if let CallAnswer::Renew(_, ticket) = answer {
                 let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None };
                 stage.deliver(id, Input::Answered(ticket, AskKind::Renew, Ok(alive)));
                 served.push((round, id));
@@ -494,11 +497,11 @@ fn at_the_limit_a_preload_that_shows_nothing_does_not_turn_the_film_out_by_itsel
     stage.policy.on_unreachable.new = OutageBudget { live: SECOND * 600, vod: SECOND * 600 };
     assert!(stage.has_no_place());
     stage.answer(Err(unreachable()));
-    assert!(matches!(stage.state(2), State::Owing { .. }));
+    assert!(matches!(stage.state(2), SessionState::Owing { .. }));
     stage.passes(Duration::from_millis(100));
     assert!(stage.gives_way(1));
     // The authority is back, and the film as well.
-    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, Answer::Wait));
+    assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, CallAnswer::Wait));
     for _ in 0..20 {
         stage.tick(SECOND);
         while let Some((id, ask)) = stage.flying.first().cloned() {
@@ -520,7 +523,7 @@ fn at_the_limit_a_preload_that_shows_nothing_does_not_turn_the_film_out_by_itsel
     }
     assert!(stage.is_live(1) && stage.gives_way(2), "{:?} {:?}", stage.state(1), stage.state(2));
     // And when its player asks for it, it has the place.
-    assert_eq!(stage.call(LICENSE.with(2).under(200)), (2, Answer::Wait));
+    assert_eq!(stage.call(LICENSE.with(2).under(200)), (2, CallAnswer::Wait));
     assert!(stage.has_no_place());
 }
 
@@ -530,10 +533,10 @@ fn beside_a_silent_title_the_film_is_not_taken_for_the_preload_that_is_one_too_m
         let mut stage = Stage::new();
         stage.play(LICENSE.with(1));
         if !streams {
-            stage.deliver(1, Input::Served(Served::Renews { every: Some(SECOND * 2) }));
+            stage.deliver(1, Input::Served(LicenseFeedback::Renews { every: Some(SECOND * 2) }));
         }
         stage.play(LICENSE.with(2));
-        stage.deliver(2, Input::Served(Served::Renews { every: Some(SECOND * 2) }));
+        stage.deliver(2, Input::Served(LicenseFeedback::Renews { every: Some(SECOND * 2) }));
         stage.passes(SECOND * 5);
         if streams {
             stage.fetches(2, 9);
@@ -557,12 +560,12 @@ fn what_a_films_player_waits_for_while_the_film_gives_way_takes_it_back() {
         stage.play(LICENSE.with(1).under(100));
         stage.tick(SECOND * 31);
         assert_eq!(stage.told, "o1 b1 ");
-        assert_eq!(stage.call(waiting), (1, Answer::Wait));
+        assert_eq!(stage.call(waiting), (1, CallAnswer::Wait));
         stage.call(LICENSE.with(2).under(200));
         stage.flying.rotate_left(1);
         assert!(stage.has_no_place());
         // The preload is served first.
-        assert_eq!(stage.call_again(1, waiting), (1, Answer::Wait));
+        assert_eq!(stage.call_again(1, waiting), (1, CallAnswer::Wait));
         stage.yes();
         stage.passes(SECOND);
         assert!(stage.is_live(1) && stage.is_live(2), "{}", stage.told);
@@ -576,9 +579,9 @@ fn a_first_open_that_waits_loses_its_turn_to_no_call_that_is_not_accepted() {
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
     // The film waits, because the device zaps fast; then somebody calls in its name.
-    assert_eq!(stage.call(LICENSE.with(3)), (3, Answer::Wait));
+    assert_eq!(stage.call(LICENSE.with(3)), (3, CallAnswer::Wait));
     for garbage in 4..7 {
-        assert_eq!(stage.call(LICENSE.with(garbage)).1, Answer::Wait);
+        assert_eq!(stage.call(LICENSE.with(garbage)).1, CallAnswer::Wait);
     }
     for _ in 0..30 {
         stage.tick(Duration::from_millis(100));
@@ -589,7 +592,7 @@ fn a_first_open_that_waits_loses_its_turn_to_no_call_that_is_not_accepted() {
             }
         }
     }
-    assert!(matches!(stage.call_again(3, LICENSE.with(3)), (3, Answer::Forward(_))), "{}", stage.told);
+    assert!(matches!(stage.call_again(3, LICENSE.with(3)), (3, CallAnswer::Forward(_))), "{}", stage.told);
 }
 
 #[test]
@@ -599,15 +602,15 @@ fn where_the_last_one_has_taken_the_only_place_what_waits_has_lost_its_turn_and_
     stage.settle();
     stage.deliver(2, Input::Used);
     let waits = LICENSE.with(3).under(300);
-    assert_eq!(stage.call(waits), (3, Answer::Wait));
-    assert_eq!(stage.call(LICENSE.with(4)), (4, Answer::Wait));
+    assert_eq!(stage.call(waits), (3, CallAnswer::Wait));
+    assert_eq!(stage.call(LICENSE.with(4)), (4, CallAnswer::Wait));
     stage.quiet();
     assert!(stage.has_no_place());
     stage.settle();
     stage.deliver(4, Input::Used);
-    assert_eq!(stage.call_again(3, waits), (3, Answer::Refuse(Refusal::Ended(End::Zapped))));
+    assert_eq!(stage.call_again(3, waits), (3, CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Zapped))));
     // It is a new wish.
-    assert_eq!(stage.call(waits), (5, Answer::Wait));
+    assert_eq!(stage.call(waits), (5, CallAnswer::Wait));
 }
 
 #[test]
@@ -616,8 +619,8 @@ fn beside_one_that_says_that_it_plays_a_license_call_has_its_place_and_a_renewal
         let mut stage = film_at_the_limit();
         assert!(stage.has_no_place());
         stage.settle();
-        assert_eq!(stage.call(call), (1, Answer::Wait));
-        stage.says(2, Playing::Plays);
+        assert_eq!(stage.call(call), (1, CallAnswer::Wait));
+        stage.says(2, PlayingState::Plays);
         assert_eq!(stage.has_no_place(), has_place, "{}", stage.told);
     }
 }
@@ -630,12 +633,12 @@ fn what_waits_beyond_the_bound_is_given_up_and_told_so() {
     stage.play(LICENSE.with(2));
     let waits = |id: u64, stage: &mut Stage| stage.call_again(id, LICENSE.with(id)).1;
     for title in 3..12 {
-        assert_eq!(stage.call(LICENSE.with(title)), (title, Answer::Wait));
+        assert_eq!(stage.call(LICENSE.with(title)), (title, CallAnswer::Wait));
     }
     // The first ones keep their turn: whoever calls in the device's name takes none of them.
     let given_up: Vec<_> = (3..12).filter(|id| waits(*id, &mut stage).refusal().is_some()).collect();
     assert_eq!(given_up, [10]);
-    assert_eq!(waits(10, &mut stage), Answer::Refuse(Refusal::Ended(End::Abandoned)));
+    assert_eq!(waits(10, &mut stage), CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Abandoned)));
 }
 
 #[test]
@@ -665,9 +668,9 @@ fn of_several_preloads_the_one_that_shows_itself_is_kept() {
     stage.passes(SECOND * 4);
     assert!(stage.is_live(1) && stage.gives_way(2) && stage.is_live(3), "{}", stage.told);
     stage.fetches(1, 1);
-    assert_eq!(stage.call(LICENSE.with(2)).1, Answer::Wait);
+    assert_eq!(stage.call(LICENSE.with(2)).1, CallAnswer::Wait);
     stage.settle();
-    assert!(matches!(stage.call(LICENSE.with(2)).1, Answer::Forward(_)));
+    assert!(matches!(stage.call(LICENSE.with(2)).1, CallAnswer::Forward(_)));
     stage.passes(SECOND * 5);
     assert!(stage.is_live(1) && stage.is_live(2) && stage.gives_way(3), "{}", stage.told);
 }
@@ -703,12 +706,12 @@ fn at_the_limit_what_is_asked_for_first_has_its_license_before_it_gives_way() {
     let (one, other) = (LICENSE.with(1).under(100), LICENSE.with(2).under(200));
     stage.call(one);
     stage.grants();
-    assert!(matches!(stage.call_again(1, one).1, Answer::Forward(_)));
+    assert!(matches!(stage.call_again(1, one).1, CallAnswer::Forward(_)));
     // The license server has not answered yet.
     stage.call(other);
     let (id, _) = stage.flying[0];
     let turn = |stage: &mut Stage| {
-        let mut out = Outbox::new();
+        let mut out = DeviceEffects::new();
         let turn = stage.device.turn(id, stage.now, |()| true, &stage.policy, &mut out);
         stage.take(out);
         turn
@@ -723,9 +726,9 @@ fn a_first_license_call_whose_session_gives_way_meanwhile_waits_for_it() {
     let mut stage = film_at_the_limit();
     stage.yes();
     stage.deliver(2, Input::GiveWay);
-    assert_eq!(stage.call_again(2, LICENSE.with(2).under(200)), (2, Answer::Wait));
+    assert_eq!(stage.call_again(2, LICENSE.with(2).under(200)), (2, CallAnswer::Wait));
     stage.passes(SECOND);
-    assert!(matches!(stage.call_again(2, LICENSE.with(2).under(200)).1, Answer::Forward(_)), "{}", stage.told);
+    assert!(matches!(stage.call_again(2, LICENSE.with(2).under(200)).1, CallAnswer::Forward(_)), "{}", stage.told);
 }
 
 #[test]
@@ -735,14 +738,14 @@ fn a_call_that_takes_its_session_back_goes_on_before_that_gives_way_again() {
         stage.play(LICENSE.with(1).under(100));
         stage.play(LICENSE.with(2).under(200));
         // By its own word it is over; then its viewer goes back to it.
-        stage.says(1, Playing::Done);
+        stage.says(1, PlayingState::Done);
         stage.settle();
         assert!(stage.gives_way(1));
-        assert_eq!(stage.call(waiting), (1, Answer::Wait));
+        assert_eq!(stage.call(waiting), (1, CallAnswer::Wait));
         stage.yes();
         assert_eq!(stage.told, "o1 o2 c1 o1 ");
         let (id, answer) = stage.call_again(1, waiting);
-        assert!(id == 1 && matches!(answer, Answer::Forward(_) | Answer::Renew(..)), "{answer:?}");
+        assert!(id == 1 && matches!(answer, CallAnswer::Forward(_) | CallAnswer::Renew(..)), "{answer:?}");
     }
 }
 
@@ -776,29 +779,29 @@ fn what_a_preload_fetches_right_after_it_gave_way_tells_that_its_media_pass_thro
 fn a_film_that_began_behind_its_preload_does_not_end_it_by_saying_that_it_plays() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1).under(100));
-    stage.deliver(1, Input::Report(Report { preloads: true, ..Report::default() }));
+    stage.deliver(1, Input::Report(PlayerReport { preloads: true, ..PlayerReport::default() }));
     stage.play(LICENSE.with(2).under(200));
     for _ in 0..6 {
-        stage.says(2, Playing::Plays);
-        stage.deliver(1, Input::Report(Report { preloads: true, ..Report::default() }));
+        stage.says(2, PlayingState::Plays);
+        stage.deliver(1, Input::Report(PlayerReport { preloads: true, ..PlayerReport::default() }));
         stage.passes(SECOND * 10);
         assert!(stage.is_live(1) && stage.is_live(2));
     }
     assert_eq!(stage.device.spare(&stage.policy), Some(SessionId(1)));
-    stage.says(1, Playing::Plays);
+    stage.says(1, PlayingState::Plays);
     stage.settle();
     assert!(stage.is_live(1) && !stage.is_live(2));
 }
 
 #[test]
 fn a_renewal_that_meets_a_presumed_end_on_its_way_begins_anew() {
-    for (end, begins) in [(End::RenewalsOverdue, true), (End::Silent, true), (End::Stopped, false)] {
+    for (end, begins) in [(EndReason::RenewalsOverdue, true), (EndReason::Silent, true), (EndReason::Stopped, false)] {
         let mut stage = Stage::new();
         stage.play(LICENSE.with(1).under(100));
         stage.deliver(1, Input::End(end));
-        assert!(matches!(stage.state(1), State::Closing { .. }));
+        assert!(matches!(stage.state(1), SessionState::Closing { .. }));
         let (_, answer) = stage.call(RENEWAL.with(1).under(100));
-        assert_eq!(answer == Answer::Wait, begins, "{end:?}: {answer:?}");
+        assert_eq!(answer == CallAnswer::Wait, begins, "{end:?}: {answer:?}");
     }
 }
 
@@ -806,10 +809,10 @@ fn a_renewal_that_meets_a_presumed_end_on_its_way_begins_anew() {
 fn a_title_that_goes_on_by_a_renewal_keeps_its_place_before_what_is_preloaded() {
     let mut stage = film_and_preload();
     stage.fetches(1, 9);
-    stage.deliver(1, Input::End(End::RenewalsOverdue));
+    stage.deliver(1, Input::End(EndReason::RenewalsOverdue));
     stage.settle();
     let (id, answer) = stage.call(RENEWAL.with(1).under(100));
-    assert_eq!(answer, Answer::Wait);
+    assert_eq!(answer, CallAnswer::Wait);
     stage.settle();
     let order: Vec<_> = stage.device.playbacks().iter().map(|p| p.id).collect();
     assert!(order.iter().position(|of| *of == SessionId(id)) < order.iter().position(|of| *of == SessionId(2)));
@@ -825,12 +828,12 @@ fn what_gave_way_to_one_that_gave_way_itself_comes_back_for_nothing_that_was_not
         stage.passes(SECOND);
     }
     let policy = stage.policy.clone();
-    let mut out = Outbox::new();
+    let mut out = DeviceEffects::new();
     stage.device.give_way(SessionId(2), SessionId(1), stage.now, &policy, &mut out);
     stage.take(out);
     stage.settle();
     stage.call(LICENSE.with(3).under(300));
-    let mut out = Outbox::new();
+    let mut out = DeviceEffects::new();
     stage.device.give_way(SessionId(1), SessionId(3), stage.now, &policy, &mut out);
     stage.take(out);
     stage.told.clear();

@@ -5,15 +5,15 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::{EndingRules, Enforcement};
 use crate::session::device::shared::MAX_SHARING;
-use crate::session::{Beats, Effect, Event, Media, Role};
+use crate::session::{BeatSource, Effect, MediaFetch, Role, SessionEvent};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A device at an authority that counts devices.
 struct House {
     device: Device<()>,
-    events: Vec<(SessionId, Event)>,
-    flying: Vec<(SessionId, Ask)>,
+    events: Vec<(SessionId, SessionEvent)>,
+    flying: Vec<(SessionId, AuthorityAsk)>,
     next: u64,
     now: Instant,
     policy: Policy,
@@ -31,16 +31,16 @@ impl House {
         Self { device, events, flying, next: 1, now: Clock.now(), policy, told }
     }
 
-    fn call(&mut self, call: Call) -> (SessionId, Answer) {
+    fn call(&mut self, call: PlayerCall) -> (SessionId, CallAnswer) {
         self.call_for(1, call)
     }
 
-    fn call_for(&mut self, account: u64, call: Call) -> (SessionId, Answer) {
-        let mut out = Outbox::new();
+    fn call_for(&mut self, account: u64, call: PlayerCall) -> (SessionId, CallAnswer) {
+        let mut out = DeviceEffects::new();
         let next = &mut self.next;
         let start = || {
             *next += 1;
-            Some(Start {
+            Some(PlaybackStart {
                 account: Some(Fingerprint(account)),
                 caller: None,
                 card: (),
@@ -54,12 +54,12 @@ impl House {
     }
 
     fn deliver(&mut self, id: SessionId, input: Input) {
-        let mut out = Outbox::new();
+        let mut out = DeviceEffects::new();
         self.device.deliver(id, self.now, input, &self.policy, &mut out);
         self.take(out);
     }
 
-    fn take(&mut self, out: Outbox) {
+    fn take(&mut self, out: DeviceEffects) {
         for (id, effect) in out {
             match effect {
                 Effect::Ask(ask) => {
@@ -90,7 +90,7 @@ impl House {
         }
     }
 
-    fn answer(&mut self, result: Result<Verdict, Fault>) {
+    fn answer(&mut self, result: Result<Verdict, AuthorityFault>) {
         let (id, ask) = self.flying.remove(0);
         self.deliver(id, Input::Answered(ask.ticket, ask.kind, result));
     }
@@ -109,11 +109,11 @@ impl House {
     }
 
     /// A license is asked for, and reaches the player.
-    fn play(&mut self, call: Call) -> SessionId {
+    fn play(&mut self, call: PlayerCall) -> SessionId {
         let (id, _) = self.call(call);
         self.yes();
         let (again, answer) = self.call(call);
-        assert!(matches!(answer, Answer::Forward(_)), "{answer:?}");
+        assert!(matches!(answer, CallAnswer::Forward(_)), "{answer:?}");
         assert_eq!(id, again);
         self.device.accept(id, &call);
         self.deliver(id, Input::Used);
@@ -121,7 +121,7 @@ impl House {
     }
 
     fn stop(&mut self, id: SessionId) {
-        self.deliver(id, Input::End(End::Stopped));
+        self.deliver(id, Input::End(EndReason::Stopped));
     }
 
     /// As the pacer does: nobody is looked at before its deadline.
@@ -153,7 +153,7 @@ fn four_pictures_of_a_device_share_one_session_and_the_last_that_closes_gives_it
     assert_eq!(house.told(), "open");
     for picture in pictures {
         let (id, answer) = house.call(LICENSE.with(house.find(picture).token.unwrap().0));
-        assert!(id == picture && matches!(answer, Answer::Forward(_)), "{answer:?}");
+        assert!(id == picture && matches!(answer, CallAnswer::Forward(_)), "{answer:?}");
     }
     for picture in pictures.into_iter().take(3) {
         house.stop(picture);
@@ -164,10 +164,10 @@ fn four_pictures_of_a_device_share_one_session_and_the_last_that_closes_gives_it
     house.stop(pictures[3]);
     assert_eq!(house.told(), "close");
     house.yes();
-    let left = house.events.iter().filter(|(_, event)| *event == Event::Left(End::Stopped)).count();
-    let closed = house.events.iter().filter(|(_, event)| *event == Event::Closed(End::Stopped)).count();
+    let left = house.events.iter().filter(|(_, event)| *event == SessionEvent::Left(EndReason::Stopped)).count();
+    let closed = house.events.iter().filter(|(_, event)| *event == SessionEvent::Closed(EndReason::Stopped)).count();
     assert_eq!((left, closed), (4, 1));
-    let joined = house.events.iter().filter(|(_, event)| *event == Event::Joined).count();
+    let joined = house.events.iter().filter(|(_, event)| *event == SessionEvent::Joined).count();
     assert_eq!(joined, 4);
 }
 
@@ -175,12 +175,12 @@ fn four_pictures_of_a_device_share_one_session_and_the_last_that_closes_gives_it
 fn pictures_that_are_opened_at_once_share_one_open() {
     let mut house = House::new();
     let ids = [1, 2, 3].map(|picture| house.call(LICENSE.with(picture)));
-    assert!(ids.iter().all(|(_, answer)| *answer == Answer::Wait));
+    assert!(ids.iter().all(|(_, answer)| *answer == CallAnswer::Wait));
     assert_eq!(house.told(), "open");
     house.yes();
     for (picture, (id, _)) in ids.into_iter().enumerate() {
         let (again, answer) = house.call(LICENSE.with(picture as u64 + 1));
-        assert!(again == id && matches!(answer, Answer::Forward(_)), "{answer:?}");
+        assert!(again == id && matches!(answer, CallAnswer::Forward(_)), "{answer:?}");
     }
     assert_eq!(house.told(), "");
 }
@@ -190,19 +190,19 @@ fn pictures_that_are_opened_at_once_share_one_open() {
 fn each_picture_ends_by_its_own_evidence_and_the_others_play_on() {
     let mut house = House::new();
     let [quits, releases, silent, stays] = [1, 2, 3, 4].map(|picture| house.play(LICENSE.with(picture).under(picture)));
-    let says = |playing| Input::Report(Report { by_interval: true, playing, ..Report::default() });
-    house.deliver(silent, says(Playing::Plays));
-    house.deliver(quits, says(Playing::Quit));
+    let says = |playing| Input::Report(PlayerReport { by_interval: true, playing, ..PlayerReport::default() });
+    house.deliver(silent, says(PlayingState::Plays));
+    house.deliver(quits, says(PlayingState::Quit));
     assert!(house.device.release(releases, Some(Fingerprint(2))));
-    house.deliver(releases, Input::End(End::Released));
+    house.deliver(releases, Input::End(EndReason::Released));
     for _ in 0..4 {
         house.tick(SECOND * 30);
     }
-    assert!(house.events.contains(&(quits, Event::Left(End::Quit))));
-    assert!(house.events.contains(&(releases, Event::Left(End::Released))));
-    assert!(house.events.contains(&(silent, Event::Left(End::Silent))));
-    assert!(matches!(house.find(stays).session.state(), State::Live { .. }));
-    assert!(matches!(house.session().session.state(), State::Live { .. }));
+    assert!(house.events.contains(&(quits, SessionEvent::Left(EndReason::Quit))));
+    assert!(house.events.contains(&(releases, SessionEvent::Left(EndReason::Released))));
+    assert!(house.events.contains(&(silent, SessionEvent::Left(EndReason::Silent))));
+    assert!(matches!(house.find(stays).session.state(), SessionState::Live { .. }));
+    assert!(matches!(house.session().session.state(), SessionState::Live { .. }));
     house.told();
     house.stop(stays);
     assert_eq!(house.told(), "close");
@@ -215,7 +215,7 @@ fn a_picture_that_got_nothing_ends_soon_and_takes_nothing_with_it() {
     let (declined, _) = house.call(LICENSE.with(2));
     house.deliver(declined, Input::Unserved);
     house.tick(SECOND * 31);
-    assert!(house.events.contains(&(declined, Event::Left(End::Unused))));
+    assert!(house.events.contains(&(declined, SessionEvent::Left(EndReason::Unused))));
     house.told();
     house.stop(stays);
     assert_eq!(house.told(), "close");
@@ -231,7 +231,7 @@ fn a_kill_refuses_all_that_the_device_plays_and_a_new_token_opens_anew() {
         match kind {
             AskKind::Renew => {
                 let (id, answer) = house.call(RENEWAL.with(1).under(1));
-                let Answer::Renew(_, ticket) = answer else { panic!("{answer:?}") };
+                let CallAnswer::Renew(_, ticket) = answer else { panic!("{answer:?}") };
                 house.deliver(id, Input::Answered(ticket, kind, Ok(Verdict::Killed(reason()))));
             }
             AskKind::Beat | AskKind::Close | AskKind::Open => {
@@ -242,11 +242,11 @@ fn a_kill_refuses_all_that_the_device_plays_and_a_new_token_opens_anew() {
         }
         for token in [1, 2] {
             let (_, answer) = house.call(LICENSE.with(token));
-            assert_eq!(answer, Answer::Refuse(Refusal::Killed(reason())), "token {token}");
+            assert_eq!(answer, CallAnswer::Refuse(SessionRefusal::Killed(reason())), "token {token}");
         }
         let (_, answer) = house.call(LICENSE);
-        assert_eq!(answer, Answer::Refuse(Refusal::Killed(reason())), "no token, from a killed device");
-        let killed = house.events.iter().filter(|(_, event)| matches!(event, Event::Killed(_))).count();
+        assert_eq!(answer, CallAnswer::Refuse(SessionRefusal::Killed(reason())), "no token, from a killed device");
+        let killed = house.events.iter().filter(|(_, event)| matches!(event, SessionEvent::Killed(_))).count();
         assert_eq!(killed, 1, "one session is killed");
         house.told();
         house.play(LICENSE.with(9));
@@ -265,7 +265,7 @@ fn an_operators_kill_of_one_picture_is_of_the_session_and_so_is_its_pardon() {
     house.deliver(house.session().id, Input::Forgive);
     house.tick(Duration::ZERO);
     let (_, answer) = house.call(LICENSE.with(2));
-    assert_eq!(answer, Answer::Wait, "it may begin anew");
+    assert_eq!(answer, CallAnswer::Wait, "it may begin anew");
 }
 
 /// It may have ended since whoever orders it has seen it.
@@ -278,7 +278,11 @@ fn an_operators_kill_reaches_the_pictures_that_have_ended_and_what_has_followed_
     house.deliver(house.session().id, Input::Kill(by()));
     house.yes();
     for token in [1, 2] {
-        assert_eq!(house.call(LICENSE.with(token)).1, Answer::Refuse(Refusal::Killed(by())), "token {token}");
+        assert_eq!(
+            house.call(LICENSE.with(token)).1,
+            CallAnswer::Refuse(SessionRefusal::Killed(by())),
+            "token {token}"
+        );
     }
 
     let mut house = House::new();
@@ -292,27 +296,27 @@ fn an_operators_kill_reaches_the_pictures_that_have_ended_and_what_has_followed_
     house.deliver(before, Input::Kill(by()));
     house.yes();
     assert!(house.device.is_killed(after));
-    assert_eq!(house.call(LICENSE.with(1)).1, Answer::Refuse(Refusal::Killed(by())));
+    assert_eq!(house.call(LICENSE.with(1)).1, CallAnswer::Refuse(SessionRefusal::Killed(by())));
 }
 
 #[test]
 fn a_renewal_of_any_picture_renews_the_session_and_another_one_waits_for_its_token() {
     let mut house = House::new();
     let [one, other] = [1, 2].map(|picture| house.play(LICENSE.with(picture).under(picture)));
-    let renews = Input::Served(Served::Renews { every: Some(SECOND * 30) });
+    let renews = Input::Served(LicenseFeedback::Renews { every: Some(SECOND * 30) });
     house.deliver(one, renews.clone());
     house.deliver(other, renews);
-    assert_eq!(house.session().session.beats(), Beats::Renewals { every: None });
+    assert_eq!(house.session().session.beats(), BeatSource::Renewals { every: None });
     let (id, answer) = house.call(RENEWAL.with(1).under(1));
-    let Answer::Renew(_, ticket) = answer else { panic!("{answer:?}") };
+    let CallAnswer::Renew(_, ticket) = answer else { panic!("{answer:?}") };
     assert_eq!(id, one);
-    assert_eq!(house.call(RENEWAL.with(2).under(2)), (other, Answer::Wait), "one writer of the token");
+    assert_eq!(house.call(RENEWAL.with(2).under(2)), (other, CallAnswer::Wait), "one writer of the token");
     let token = Some(Secret::new("newer"));
     let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: token.clone() };
     house.now += SECOND;
     house.deliver(one, Input::Answered(ticket, AskKind::Renew, Ok(alive)));
     let (_, answer) = house.call(RENEWAL.with(2).under(2));
-    assert!(matches!(answer, Answer::Renew(Grant { token, .. }, _) if token == Secret::new("newer")));
+    assert!(matches!(answer, CallAnswer::Renew(Grant { token, .. }, _) if token == Secret::new("newer")));
     assert_eq!(house.session().session.last_good(), house.now);
 }
 
@@ -320,19 +324,19 @@ fn a_renewal_of_any_picture_renews_the_session_and_another_one_waits_for_its_tok
 fn a_renewal_is_answered_to_its_session_though_the_picture_that_asked_is_forgotten() {
     let mut house = House::new();
     let [asks, _] = [1, 2].map(|picture| house.play(LICENSE.with(picture).under(picture)));
-    let (_, Answer::Renew(_, ticket)) = house.call(RENEWAL.with(1).under(1)) else { panic!("no renewal") };
+    let (_, CallAnswer::Renew(_, ticket)) = house.call(RENEWAL.with(1).under(1)) else { panic!("no renewal") };
     house.stop(asks);
     let (again, answer) = house.call(LICENSE.with(1));
     assert!(again != asks && house.device.playback(asks).is_none());
-    assert_eq!(answer, Answer::Wait, "the token may be replaced");
+    assert_eq!(answer, CallAnswer::Wait, "the token may be replaced");
     let token = Some(Secret::new("newer"));
     let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token };
     let answered = Input::Answered(ticket, AskKind::Renew, Ok(alive));
     house.deliver(SessionId(99), answered.clone());
-    assert_eq!(house.call(LICENSE.with(1)).1, Answer::Wait, "it is nobody else's");
+    assert_eq!(house.call(LICENSE.with(1)).1, CallAnswer::Wait, "it is nobody else's");
     house.deliver(asks, answered);
     let (_, answer) = house.call(LICENSE.with(1));
-    assert!(matches!(answer, Answer::Forward(Grant { token, .. }) if token == Secret::new("newer")));
+    assert!(matches!(answer, CallAnswer::Forward(Grant { token, .. }) if token == Secret::new("newer")));
 }
 
 /// The renewals of the one that is left out carry nobody any more.
@@ -340,12 +344,12 @@ fn a_renewal_is_answered_to_its_session_though_the_picture_that_asked_is_forgott
 fn beats_are_ours_as_soon_as_one_plays_that_does_not_renew() {
     let mut house = House::new();
     let renews = house.play(LICENSE.with(1).under(1));
-    house.deliver(renews, Input::Served(Served::Renews { every: Some(SECOND * 30) }));
+    house.deliver(renews, Input::Served(LicenseFeedback::Renews { every: Some(SECOND * 30) }));
     let plain = house.play(LICENSE.with(2).under(2));
     house.told();
     house.tick(SECOND * 40);
     assert_eq!(house.told(), "beat");
-    let late = |(_, event): &(SessionId, Event)| matches!(event, Event::BeatLate(_));
+    let late = |(_, event): &(SessionId, SessionEvent)| matches!(event, SessionEvent::BeatLate(_));
     assert_eq!(house.events.iter().filter(|event| late(event)).count(), 1, "the clock jumped ten seconds over it");
     house.stop(renews);
     house.tick(SECOND * 31);
@@ -359,11 +363,11 @@ fn beats_go_on_when_the_one_that_renewed_ends_before_its_next_renewal() {
     for fails in [false, true] {
         let mut house = House::new();
         let renews = house.play(LICENSE.with(1).under(1));
-        house.deliver(renews, Input::Served(Served::Renews { every: Some(SECOND * 30) }));
+        house.deliver(renews, Input::Served(LicenseFeedback::Renews { every: Some(SECOND * 30) }));
         house.tick(SECOND * 20);
-        let (_, Answer::Renew(_, ticket)) = house.call(RENEWAL.with(1).under(1)) else { panic!("no renewal") };
+        let (_, CallAnswer::Renew(_, ticket)) = house.call(RENEWAL.with(1).under(1)) else { panic!("no renewal") };
         let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None };
-        let lost = Fault { kind: FaultKind::Timeout, reason: reason() };
+        let lost = AuthorityFault { kind: FaultKind::Timeout, reason: reason() };
         let result = if fails { Err(lost) } else { Ok(alive) };
         house.deliver(renews, Input::Answered(ticket, AskKind::Renew, result));
         house.play(LICENSE.with(2).under(2));
@@ -385,16 +389,16 @@ fn a_picture_whose_renewals_stay_away_is_over_though_another_one_renews() {
     let mut house = House::new();
     let [gone, stays] = [1, 2].map(|picture| house.play(LICENSE.with(picture).under(picture)));
     for id in [gone, stays] {
-        house.deliver(id, Input::Served(Served::Renews { every: Some(SECOND * 30) }));
+        house.deliver(id, Input::Served(LicenseFeedback::Renews { every: Some(SECOND * 30) }));
     }
     for _ in 0..4 {
         house.tick(SECOND * 25);
         let (_, answer) = house.call(RENEWAL.with(2).under(2));
-        let Answer::Renew(_, ticket) = answer else { panic!("{answer:?}") };
+        let CallAnswer::Renew(_, ticket) = answer else { panic!("{answer:?}") };
         let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None };
         house.deliver(stays, Input::Answered(ticket, AskKind::Renew, Ok(alive)));
     }
-    assert!(house.events.contains(&(gone, Event::Left(End::RenewalsOverdue))));
+    assert!(house.events.contains(&(gone, SessionEvent::Left(EndReason::RenewalsOverdue))));
     assert!(house.find(stays).session.is_active());
 }
 
@@ -405,10 +409,10 @@ fn a_token_that_the_authority_will_not_have_costs_another_that_waits_nothing() {
     let (good, _) = house.call(LICENSE.with(2));
     house.answer(Ok(Verdict::Denied(Denial::Token, reason())));
     assert_eq!(house.told(), "open open");
-    assert_eq!(house.call(LICENSE.with(1)), (bad, Answer::Refuse(Refusal::Denied(Denial::Token, reason()))));
+    assert_eq!(house.call(LICENSE.with(1)), (bad, CallAnswer::Refuse(SessionRefusal::Denied(Denial::Token, reason()))));
     assert_eq!(house.session().role, Role::DeviceSession { by: good });
     house.yes();
-    assert!(matches!(house.call(LICENSE.with(2)).1, Answer::Forward(_)));
+    assert!(matches!(house.call(LICENSE.with(2)).1, CallAnswer::Forward(_)));
 }
 
 #[test]
@@ -418,7 +422,7 @@ fn at_the_limit_all_that_wait_are_refused_by_one_open() {
     house.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
     for (id, picture) in calls {
         let answer = house.call(LICENSE.with(picture));
-        assert_eq!(answer, (id, Answer::Refuse(Refusal::Denied(Denial::Limit, reason()))));
+        assert_eq!(answer, (id, CallAnswer::Refuse(SessionRefusal::Denied(Denial::Limit, reason()))));
     }
     assert_eq!(house.told(), "open");
 }
@@ -443,10 +447,11 @@ fn one_more_than_may_share_a_session_ends_the_one_that_was_silent_for_longest() 
         ids.push(house.play(LICENSE.with(picture + 1)));
     }
     house.now += SECOND;
-    house.deliver(ids[0], Input::Media(Media::default()));
+    house.deliver(ids[0], Input::Media(MediaFetch::default()));
     house.play(LICENSE.with(99));
-    let zapped: Vec<_> = house.events.iter().filter(|(_, event)| *event == Event::Left(End::Zapped)).collect();
-    assert_eq!(zapped, [&(ids[1], Event::Left(End::Zapped))]);
+    let zapped: Vec<_> =
+        house.events.iter().filter(|(_, event)| *event == SessionEvent::Left(EndReason::Zapped)).collect();
+    assert_eq!(zapped, [&(ids[1], SessionEvent::Left(EndReason::Zapped))]);
     assert_eq!(house.told(), "open");
 }
 
@@ -475,14 +480,14 @@ fn a_session_is_opened_anew_by_the_newest_token_that_was_accepted() {
     assert_eq!(house.session().role, Role::DeviceSession { by: accepted });
     house.now += SECOND * 31;
     house.deliver(house.session().id, Input::Tick);
-    house.answer(Err(Fault { kind: FaultKind::Lost, reason: reason() }));
+    house.answer(Err(AuthorityFault { kind: FaultKind::Lost, reason: reason() }));
     house.now += SECOND * 2;
     house.deliver(house.session().id, Input::Tick);
     house.answer(Ok(Verdict::Unknown(reason())));
     assert_eq!(house.told(), "open beat beat open");
-    assert_eq!(house.call(LICENSE.with(1)).1, Answer::Wait);
+    assert_eq!(house.call(LICENSE.with(1)).1, CallAnswer::Wait);
     house.yes();
-    assert!(matches!(house.call(LICENSE.with(1)).1, Answer::Forward(_)));
+    assert!(matches!(house.call(LICENSE.with(1)).1, CallAnswer::Forward(_)));
 }
 
 /// Its license was on its way when the open set out, which names another one.
@@ -492,10 +497,10 @@ fn an_open_that_is_refused_for_its_token_costs_no_picture_that_was_served_meanwh
     house.play(LICENSE.with(1));
     let opens = house.play(LICENSE.with(2));
     let (served, answer) = house.call(LICENSE.with(3));
-    assert!(matches!(answer, Answer::Forward(_)), "{answer:?}");
+    assert!(matches!(answer, CallAnswer::Forward(_)), "{answer:?}");
     house.now += SECOND * 31;
     house.deliver(house.session().id, Input::Tick);
-    house.answer(Err(Fault { kind: FaultKind::Lost, reason: reason() }));
+    house.answer(Err(AuthorityFault { kind: FaultKind::Lost, reason: reason() }));
     house.now += SECOND * 2;
     house.deliver(house.session().id, Input::Tick);
     house.answer(Ok(Verdict::Unknown(reason())));
@@ -504,11 +509,11 @@ fn an_open_that_is_refused_for_its_token_costs_no_picture_that_was_served_meanwh
     house.deliver(served, Input::Used);
     assert_eq!(house.session().role, Role::DeviceSession { by: opens });
     house.answer(Ok(Verdict::Denied(Denial::Token, reason())));
-    let refused = Answer::Refuse(Refusal::Denied(Denial::Token, reason()));
+    let refused = CallAnswer::Refuse(SessionRefusal::Denied(Denial::Token, reason()));
     assert_eq!(house.call(LICENSE.with(2)), (opens, refused));
-    assert_eq!(house.call(LICENSE.with(3)), (served, Answer::Wait));
+    assert_eq!(house.call(LICENSE.with(3)), (served, CallAnswer::Wait));
     house.yes();
-    assert!(matches!(house.call(LICENSE.with(3)).1, Answer::Forward(_)));
+    assert!(matches!(house.call(LICENSE.with(3)).1, CallAnswer::Forward(_)));
 }
 
 #[test]
@@ -530,9 +535,9 @@ fn what_plays_goes_on_as_it_began_when_the_unit_changes() {
     house.policy.shares_session = true;
     let shares = house.play(LICENSE.with(2));
     assert_eq!(house.told(), "open open");
-    assert!(matches!(house.call(LICENSE.with(1)), (id, Answer::Forward(_)) if id == alone));
+    assert!(matches!(house.call(LICENSE.with(1)), (id, CallAnswer::Forward(_)) if id == alone));
     house.policy.shares_session = false;
-    assert!(matches!(house.call(LICENSE.with(2)), (id, Answer::Forward(_)) if id == shares));
+    assert!(matches!(house.call(LICENSE.with(2)), (id, CallAnswer::Forward(_)) if id == shares));
     for id in [alone, shares] {
         house.stop(id);
         house.yes();
@@ -553,8 +558,8 @@ fn a_picture_ends_as_its_own_route_says_whoevers_call_opened_the_session() {
     let own_route = std::mem::replace(&mut house.policy, other_route);
     // Delivered under the policy of the playback by which the session is opened.
     house.yes();
-    assert_eq!(house.find(picture).session.beats(), Beats::Timer);
-    assert!(matches!(house.find(opens).session.beats(), Beats::Renewals { .. }));
+    assert_eq!(house.find(picture).session.beats(), BeatSource::Timer);
+    assert!(matches!(house.find(opens).session.beats(), BeatSource::Renewals { .. }));
     house.deliver(opens, Input::Used);
     house.policy = own_route;
     house.tick(Duration::ZERO);
@@ -575,7 +580,7 @@ fn a_kill_of_all_pictures_is_remembered_of_each_for_its_own_time() {
     house.policy.kill_memory = SECOND * 30;
     house.deliver(pictures[0], Input::Kill(reason()));
     for (id, memory) in pictures.into_iter().zip(memories) {
-        let State::Killed { until, .. } = house.find(id).session.state() else { panic!("it plays on") };
+        let SessionState::Killed { until, .. } = house.find(id).session.state() else { panic!("it plays on") };
         assert_eq!(*until, house.now + memory);
     }
 }
@@ -595,8 +600,8 @@ fn what_is_opened_for_a_shared_session_is_nobodys_spare() {
 fn what_shared_a_session_shares_it_again_after_a_restart() {
     let mut house = House::new();
     let [one, other] = [1, 2].map(|picture| house.play(LICENSE.with(picture).under(picture)));
-    house.deliver(one, Input::Report(Report { playhead: Some(SECOND), ..Report::default() }));
-    let moment = Moment { now: house.now, wall: Duration::from_secs(1_800_000_000) };
+    house.deliver(one, Input::Report(PlayerReport { playhead: Some(SECOND), ..PlayerReport::default() }));
+    let moment = ClockMoment { now: house.now, wall: Duration::from_secs(1_800_000_000) };
     let records: Vec<_> = house.device.playbacks.iter().filter_map(|p| PlaybackRecord::of(p, &moment)).collect();
     assert_eq!(records.len(), 3);
     // In whatever order they come.
@@ -606,13 +611,13 @@ fn what_shared_a_session_shares_it_again_after_a_restart() {
         for record in records.iter().cycle().skip(turn).take(3) {
             let mut playback = record.restore((), &moment, &next.policy);
             playback.account = Some(Fingerprint(1));
-            let (orphan, mut out) = (record.session.is_orphan(), Outbox::new());
+            let (orphan, mut out) = (record.session.is_orphan(), DeviceEffects::new());
             next.device.resume(playback, next.now, orphan, &next.policy, &mut out);
         }
-        let (mut out, policy) = (Outbox::new(), next.policy.clone());
+        let (mut out, policy) = (DeviceEffects::new(), next.policy.clone());
         next.device.rejoin(next.now, |()| policy.clone(), &mut out);
         next.take(out);
-        assert!(matches!(next.call(LICENSE.with(1).under(1)), (id, Answer::Forward(_)) if id == one));
+        assert!(matches!(next.call(LICENSE.with(1).under(1)), (id, CallAnswer::Forward(_)) if id == one));
         next.play(LICENSE.with(3));
         assert_eq!(next.told(), "", "it has its place");
         for id in [one, other] {
@@ -629,12 +634,12 @@ fn what_shared_a_session_shares_it_again_after_a_restart() {
 fn of_a_session_and_those_that_share_it_none_stays_without_the_other_after_a_restart() {
     let mut house = House::new();
     let picture = house.play(LICENSE.with(1));
-    let moment = Moment { now: house.now, wall: Duration::from_secs(1_800_000_000) };
+    let moment = ClockMoment { now: house.now, wall: Duration::from_secs(1_800_000_000) };
     for left in [picture, house.session().id] {
         let mut next = House::new();
         next.now = house.now;
         let record = PlaybackRecord::of(house.find(left), &moment).unwrap();
-        let mut out = Outbox::new();
+        let mut out = DeviceEffects::new();
         let playback = record.restore((), &moment, &next.policy);
         next.device.resume(playback, next.now, record.session.is_orphan(), &next.policy, &mut out);
         let policy = next.policy.clone();
@@ -660,7 +665,7 @@ proptest! {
                 0..3 => known.extend(Some(house.call(LICENSE.with(token).under(token)).0).filter(|id| id.0 > 0)),
                 3 => {
                     let (id, answer) = house.call(RENEWAL.with(token).under(token));
-                    if let Answer::Renew(_, ticket) = answer {
+                    if let CallAnswer::Renew(_, ticket) = answer {
                         let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None };
                         let verdict = if more == 0 { Verdict::Killed(reason()) } else { alive };
                         house.deliver(id, Input::Answered(ticket, AskKind::Renew, Ok(verdict)));
@@ -673,7 +678,7 @@ proptest! {
                     3..6 => Ok(Verdict::Denied(Denial::Token, reason())),
                     6..9 => Ok(Verdict::Unknown(reason())),
                     9..12 => Ok(Verdict::Disabled),
-                    12..15 => Err(Fault { kind: FaultKind::Lost, reason: reason() }),
+                    12..15 => Err(AuthorityFault { kind: FaultKind::Lost, reason: reason() }),
                     _ => Ok(Verdict::Killed(reason())),
                 }),
                 7 => house.yes(),
@@ -681,7 +686,7 @@ proptest! {
                 9 if more < 4 => some.into_iter().for_each(|id| house.deliver(id, Input::Kill(reason()))),
                 9 if more < 8 => some.into_iter().for_each(|id| house.deliver(id, Input::Forgive)),
                 _ => some.into_iter().for_each(|id| {
-                    let report = Report { by_interval: true, playing: Playing::Plays, ..Report::default() };
+                    let report = PlayerReport { by_interval: true, playing: PlayingState::Plays, ..PlayerReport::default() };
                     house.deliver(id, Input::Report(report));
                 }),
             }

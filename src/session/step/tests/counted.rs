@@ -1,18 +1,18 @@
 //! Lost beats that are counted, blackouts, moments of the programme, and players that tell where they are.
 
 use super::*;
-use crate::session::{Blackout, Moment, Schedule, Times};
+use crate::session::{Blackout, ProgramTimes, Schedule, StreamTimelineEvent};
 
-const PLAYS: Playing = Playing::Plays;
-const PAUSED: Playing = Playing::Paused;
+const PLAYS: PlayingState = PlayingState::Plays;
+const PAUSED: PlayingState = PlayingState::Paused;
 
 fn counting(live: Option<bool>) -> Policy {
-    let stream = live.map(|live| if live { Stream::Live } else { Stream::Vod });
+    let stream = live.map(|live| if live { StreamType::Live } else { StreamType::Vod });
     Policy { beat_on_resume: true, max_failures: Some(2), stream, ..Policy::default() }
 }
 
-fn report(playing: Playing) -> Input {
-    Input::Report(Report { by_interval: false, playing, ..Report::default() })
+fn report(playing: PlayingState) -> Input {
+    Input::Report(PlayerReport { by_interval: false, playing, ..PlayerReport::default() })
 }
 
 fn blackout() -> Reason {
@@ -37,17 +37,17 @@ fn a_live_playback_survives_two_lost_beats_and_no_third() {
     lose(&mut lab, 2);
     lab.come_up();
     lab.answer(alive("second"));
-    assert!(matches!(lab.session.state, State::Live { .. }), "a good one resets the count");
+    assert!(matches!(lab.session.state, SessionState::Live { .. }), "a good one resets the count");
     lose(&mut lab, 3);
     assert_eq!(lab.last(), AskKind::Close);
     lab.answer(Ok(Verdict::Closed));
-    assert_eq!(lab.ended(), Some(End::Lost));
+    assert_eq!(lab.ended(), Some(EndReason::Lost));
 }
 
 /// A fault whose service names a time.
-fn later(seconds: u64) -> Result<Verdict, Fault> {
+fn later(seconds: u64) -> Result<Verdict, AuthorityFault> {
     let reason = Reason { retry_after: Some(secs(seconds)), ..reason() };
-    Err(Fault { kind: FaultKind::Refused, reason })
+    Err(AuthorityFault { kind: FaultKind::Refused, reason })
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_beat_comes_when_the_service_asked_for_it_and_never_after_its_turn() {
         lab.come_up();
         assert_eq!((lab.now, lab.count(AskKind::Beat)), (before + secs(2), tried + 1));
         lab.answer(later(2));
-        assert!(matches!(lab.session.state, State::Failing { missed: 1, .. }), "one turn is one failure");
+        assert!(matches!(lab.session.state, SessionState::Failing { missed: 1, .. }), "one turn is one failure");
     }
     while lab.count(AskKind::Close) == 0 {
         lab.come_up();
@@ -84,7 +84,7 @@ fn a_beat_that_was_brought_forward_and_is_good_sets_the_pace_anew() {
     lab.answer(alive("second"));
     assert!(lab.session.deadline().unwrap() >= sent + INTERVAL);
     lose(&mut lab, 2);
-    assert!(matches!(lab.session.state, State::Failing { missed: 2, .. }));
+    assert!(matches!(lab.session.state, SessionState::Failing { missed: 2, .. }));
 }
 
 #[test]
@@ -92,15 +92,15 @@ fn lost_beats_never_end_what_is_not_live() {
     for live in [Some(false), None] {
         let mut lab = Lab::live(counting(live));
         lose(&mut lab, 300);
-        assert!(matches!(lab.session.state, State::Failing { missed: 255, .. }));
-        assert_eq!(lab.call(CallKind::License), Answer::Forward(grant("first")));
+        assert!(matches!(lab.session.state, SessionState::Failing { missed: 255, .. }));
+        assert_eq!(lab.call(CallKind::License), CallAnswer::Forward(grant("first")));
     }
 }
 
 #[test]
 fn a_player_can_tell_that_it_is_live() {
     let mut lab = Lab::live(counting(None));
-    lab.feed(Input::Report(Report { stream: Some(Stream::Live), ..Report::default() }));
+    lab.feed(Input::Report(PlayerReport { stream: Some(StreamType::Live), ..PlayerReport::default() }));
     lose(&mut lab, 3);
     assert_eq!(lab.last(), AskKind::Close);
 }
@@ -110,7 +110,7 @@ fn an_open_without_a_decision_is_the_first_lost_beat() {
     let mut lab = Lab::opening(counting(Some(true)));
     let Err(fault) = fault() else { unreachable!("it is one") };
     lab.answer(Ok(Verdict::Unconfirmed(grant("first"), fault)));
-    assert_eq!(lab.call(CallKind::License), Answer::Forward(grant("first")));
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Forward(grant("first")));
     lose(&mut lab, 2);
     assert_eq!(lab.last(), AskKind::Close);
 }
@@ -120,16 +120,16 @@ fn a_blackout_is_refused_and_its_place_given_back_once() {
     let mut lab = Lab::beating(Policy::default());
     lab.answer(Ok(Verdict::Blackout(blackout())));
     assert_eq!((lab.last(), lab.closed_with("first")), (AskKind::Close, 1));
-    assert_eq!(lab.call(CallKind::License), Answer::Refuse(Refusal::Killed(blackout())));
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Killed(blackout())));
     lab.answer(Ok(Verdict::Closed));
     lab.wait(INTERVAL * 3);
     lab.feed(Input::Tick);
     assert_eq!((lab.closed_with("first"), lab.count(AskKind::Beat)), (1, 1));
-    assert!(lab.events.contains(&Event::Blackout(blackout())));
+    assert!(lab.events.contains(&SessionEvent::Blackout(blackout())));
 
     let mut lab = Lab::opening(Policy::default());
     lab.answer(Ok(Verdict::Blackout(blackout())));
-    assert_eq!(lab.call(CallKind::License), Answer::Refuse(Refusal::Killed(blackout())));
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Killed(blackout())));
     assert_eq!(lab.count(AskKind::Close), 0, "nothing was granted");
 }
 
@@ -137,12 +137,12 @@ fn a_blackout_is_refused_and_its_place_given_back_once() {
 fn a_blackout_may_be_told_alone() {
     let mut lab = Lab::beating(Policy { stop_on_blackout: false, ..Policy::default() });
     lab.answer(Ok(Verdict::Blackout(blackout())));
-    assert_eq!(lab.call(CallKind::License), Answer::Pass);
-    assert!(lab.events.contains(&Event::Blackout(blackout())));
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Pass);
+    assert!(lab.events.contains(&SessionEvent::Blackout(blackout())));
 }
 
 fn programme(now: Instant, begins: u64, ends: u64) -> Schedule {
-    let times = Times { end: Some(secs(ends)), start: Some(secs(begins)), ..Times::default() };
+    let times = ProgramTimes { end: Some(secs(ends)), start: Some(secs(begins)), ..ProgramTimes::default() };
     Schedule::new(now, secs(1000), &times)
 }
 
@@ -153,12 +153,15 @@ fn a_playback_ends_with_its_programme() {
     lab.answer(granted());
     let began = lab.now;
     lab.come_up();
-    assert_eq!((lab.now - began, lab.events.last()), (secs(5), Some(&Event::Reached(Moment::LiveEventStart))));
+    assert_eq!(
+        (lab.now - began, lab.events.last()),
+        (secs(5), Some(&SessionEvent::Reached(StreamTimelineEvent::LiveEventStart)))
+    );
     lab.come_up();
     assert_eq!(lab.now - began, secs(10));
-    assert!(lab.events.contains(&Event::Reached(Moment::LiveEventEnd)));
+    assert!(lab.events.contains(&SessionEvent::Reached(StreamTimelineEvent::LiveEventEnd)));
     lab.answer(Ok(Verdict::Closed));
-    assert_eq!(lab.ended(), Some(End::Programme));
+    assert_eq!(lab.ended(), Some(EndReason::Programme));
 }
 
 #[test]
@@ -169,14 +172,14 @@ fn a_programme_goes_on_while_the_machine_sleeps() {
     lab.answer(granted());
     let began = lab.now;
     lab.feed(Input::Slept(secs(30)));
-    assert_eq!(over(lab, began), (Some(End::Programme), secs(40)));
+    assert_eq!(over(lab, began), (Some(EndReason::Programme), secs(40)));
 
     let mut lab = Lab::opening(Policy::default());
     lab.session.schedule = programme(lab.now, 1005, 1090);
     lab.answer(granted());
     let began = lab.now;
     lab.feed(Input::Slept(secs(3_600)));
-    assert_eq!(over(lab, began), (Some(End::Programme), Duration::ZERO), "it was over before we woke");
+    assert_eq!(over(lab, began), (Some(EndReason::Programme), Duration::ZERO), "it was over before we woke");
 }
 
 #[test]
@@ -186,8 +189,8 @@ fn an_end_that_is_only_told_or_had_passed_stops_nothing() {
         lab.session.schedule = programme(lab.now, 800, ends);
         lab.answer(granted());
         lab.come_up();
-        assert_eq!(lab.events.last(), Some(&Event::Reached(Moment::LiveEventEnd)));
-        assert!(matches!(lab.session.state, State::Live { .. }));
+        assert_eq!(lab.events.last(), Some(&SessionEvent::Reached(StreamTimelineEvent::LiveEventEnd)));
+        assert!(matches!(lab.session.state, SessionState::Live { .. }));
         lab.come_up();
         assert_eq!(lab.last(), AskKind::Beat, "the rhythm goes on");
     }
@@ -214,7 +217,7 @@ fn a_player_that_plays_again_is_beaten_at_once_if_the_last_beat_is_old() {
         lab.wait(secs(seconds));
         lab.feed(report(PLAYS));
         assert_eq!(lab.count(AskKind::Beat) == 1, beaten, "{seconds}");
-        assert!(!lab.events.iter().any(|event| matches!(event, Event::BeatLate(_))));
+        assert!(!lab.events.iter().any(|event| matches!(event, SessionEvent::BeatLate(_))));
     }
     let mut lab = Lab::live(Policy::default());
     lab.feed(report(PAUSED));
@@ -226,7 +229,7 @@ fn a_player_that_plays_again_is_beaten_at_once_if_the_last_beat_is_old() {
 /// Most players say that they buffer or seek before they say that they play.
 #[test]
 fn a_player_that_buffers_or_seeks_before_it_plays_again_is_beaten_at_once() {
-    for between in [Playing::Buffers, Playing::Seeks] {
+    for between in [PlayingState::Buffers, PlayingState::Seeks] {
         let mut lab = Lab::live(counting(None));
         lab.feed(report(PAUSED));
         lab.wait(secs(15));
@@ -238,7 +241,7 @@ fn a_player_that_buffers_or_seeks_before_it_plays_again_is_beaten_at_once() {
     let mut lab = Lab::live(counting(None));
     lab.feed(report(PLAYS));
     lab.wait(secs(15));
-    lab.feed(report(Playing::Buffers));
+    lab.feed(report(PlayingState::Buffers));
     lab.feed(report(PLAYS));
     assert_eq!(lab.count(AskKind::Beat), 0);
 }
@@ -271,14 +274,14 @@ fn a_player_that_was_beaten_for_while_it_paused_keeps_the_rhythm_when_it_plays_o
 #[test]
 fn beats_and_closes_know_where_the_player_is() {
     let mut lab = Lab::live(Policy::default());
-    lab.feed(Input::Report(Report { playhead: Some(secs(100)), playing: PLAYS, ..Report::default() }));
+    lab.feed(Input::Report(PlayerReport { playhead: Some(secs(100)), playing: PLAYS, ..PlayerReport::default() }));
     lab.come_up();
     let told = lab.asks.last().unwrap().told;
     assert_eq!((told.playhead.map(|at| at.as_secs()), told.playing), (Some(130), Some(PLAYS)));
     lab.answer(alive("second"));
     lab.feed(report(PAUSED));
     lab.wait(secs(20));
-    lab.feed(Input::End(End::Stopped));
+    lab.feed(Input::End(EndReason::Stopped));
     let told = lab.asks.last().unwrap().told;
     assert_eq!((told.playhead.map(|at| at.as_secs()), told.playing), (Some(130), Some(PAUSED)));
 }
@@ -287,9 +290,9 @@ fn beats_and_closes_know_where_the_player_is() {
 #[test]
 fn a_player_that_sends_no_state_is_taken_to_play_as_far_as_it_can_come() {
     for (playing, until, told) in [
-        (Playing::Unsaid, Some(secs(110)), 110),
-        (Playing::Unsaid, Some(secs(500)), 130),
-        (Playing::Unsaid, None, 100),
+        (PlayingState::Unsaid, Some(secs(110)), 110),
+        (PlayingState::Unsaid, Some(secs(500)), 130),
+        (PlayingState::Unsaid, None, 100),
         (PLAYS, Some(secs(110)), 110),
         (PLAYS, None, 130),
         (PAUSED, Some(secs(500)), 100),
@@ -297,7 +300,7 @@ fn a_player_that_sends_no_state_is_taken_to_play_as_far_as_it_can_come() {
         (PLAYS, Some(secs(90)), 100),
     ] {
         let mut lab = Lab::live(Policy::default());
-        lab.feed(Input::Report(Report { playhead: Some(secs(100)), playing, until, ..Report::default() }));
+        lab.feed(Input::Report(PlayerReport { playhead: Some(secs(100)), playing, until, ..PlayerReport::default() }));
         lab.come_up();
         let playhead = lab.asks.last().unwrap().told.playhead;
         // In whole seconds: beats are spread.
@@ -310,14 +313,19 @@ fn a_player_that_sends_no_state_is_taken_to_play_as_far_as_it_can_come() {
 fn a_player_that_says_that_it_has_ended_long_before_its_end_plays_on() {
     for (at_end, until, expected) in [
         (true, Some(secs(120)), PLAYS),
-        (true, Some(secs(112)), Playing::Done),
-        (true, None, Playing::Done),
-        (false, Some(secs(120)), Playing::Done),
+        (true, Some(secs(112)), PlayingState::Done),
+        (true, None, PlayingState::Done),
+        (false, Some(secs(120)), PlayingState::Done),
     ] {
         let mut lab = Lab::live(Policy::default());
-        lab.feed(Input::Report(Report { playhead: Some(secs(100)), playing: PLAYS, until, ..Report::default() }));
+        lab.feed(Input::Report(PlayerReport {
+            playhead: Some(secs(100)),
+            playing: PLAYS,
+            until,
+            ..PlayerReport::default()
+        }));
         lab.wait(secs(10));
-        lab.feed(Input::Report(Report { at_end, playing: Playing::Done, ..Report::default() }));
+        lab.feed(Input::Report(PlayerReport { at_end, playing: PlayingState::Done, ..PlayerReport::default() }));
         assert_eq!(lab.session.playing(), Some(expected), "{at_end} {until:?}");
         lab.wait(secs(10));
         let playhead = lab.session.told(lab.now).playhead.map(|at| at.as_secs());

@@ -2,8 +2,13 @@
 
 use super::*;
 
-fn said(stream: Stream) -> Input {
-    Input::Report(Report { by_interval: false, playing: Playing::Plays, stream: Some(stream), ..Report::default() })
+fn said(stream: StreamType) -> Input {
+    Input::Report(PlayerReport {
+        by_interval: false,
+        playing: PlayingState::Plays,
+        stream: Some(stream),
+        ..PlayerReport::default()
+    })
 }
 
 /// Nobody answers until it is over; gives how long that took.
@@ -20,16 +25,16 @@ fn never_answered(lab: &mut Lab) -> Duration {
 
 #[test]
 fn a_new_playback_plays_without_a_grant_until_its_budget_is_spent() {
-    for (stream, budget) in [(None, 60), (Some(Stream::Live), 60), (Some(Stream::Vod), 120)] {
+    for (stream, budget) in [(None, 60), (Some(StreamType::Live), 60), (Some(StreamType::Vod), 120)] {
         let mut lab = Lab::owing(on_credit());
         stream.into_iter().for_each(|stream| drop(lab.feed(said(stream))));
         for kind in CALLS {
-            assert_eq!(lab.call(kind), Answer::Pass);
+            assert_eq!(lab.call(kind), CallAnswer::Pass);
         }
-        assert_eq!(lab.events.last(), Some(&Event::OnCredit { running: false }));
+        assert_eq!(lab.events.last(), Some(&SessionEvent::OnCredit { running: false }));
         assert_eq!(never_answered(&mut lab), secs(budget), "{stream:?}");
-        assert!(matches!(lab.call(CallKind::License), Answer::Refuse(Refusal::Unreachable(_))));
-        assert_eq!(lab.events.last(), Some(&Event::Settled(secs(budget))));
+        assert!(matches!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Unreachable(_))));
+        assert_eq!(lab.events.last(), Some(&SessionEvent::Settled(secs(budget))));
         assert!((4..=12).contains(&lab.count(AskKind::Open)), "{}", lab.count(AskKind::Open));
         assert_eq!(lab.count(AskKind::Close), 0);
     }
@@ -38,7 +43,7 @@ fn a_new_playback_plays_without_a_grant_until_its_budget_is_spent() {
 #[test]
 fn who_may_know_says_what_streams() {
     let mut lab = Lab::owing(on_credit());
-    lab.feed(Input::Streams(Stream::Vod));
+    lab.feed(Input::Streams(StreamType::Vod));
     assert_eq!(never_answered(&mut lab), secs(120));
 }
 
@@ -46,18 +51,18 @@ fn who_may_know_says_what_streams() {
 fn a_refusing_policy_refuses_as_ever_and_so_does_nonsense() {
     let mut lab = Lab::opening(Policy::default());
     lab.answer(fault());
-    assert!(matches!(lab.session.state, State::Closed { why: Over::Unreachable(_), .. }));
+    assert!(matches!(lab.session.state, SessionState::Closed { why: SessionClosure::Unreachable(_), .. }));
     let mut lab = Lab::opening(on_credit());
-    lab.answer(Err(Fault { kind: FaultKind::Malformed, reason: reason() }));
-    assert!(matches!(lab.session.state, State::Closed { why: Over::Unreachable(_), .. }));
+    lab.answer(Err(AuthorityFault { kind: FaultKind::Malformed, reason: reason() }));
+    assert!(matches!(lab.session.state, SessionState::Closed { why: SessionClosure::Unreachable(_), .. }));
 }
 
 #[test]
 fn nonsense_takes_no_credit_away() {
     let mut lab = Lab::owing(on_credit());
     lab.come_up();
-    lab.answer(Err(Fault { kind: FaultKind::Malformed, reason: reason() }));
-    assert_eq!(lab.call(CallKind::License), Answer::Pass);
+    lab.answer(Err(AuthorityFault { kind: FaultKind::Malformed, reason: reason() }));
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Pass);
 }
 
 #[test]
@@ -65,16 +70,16 @@ fn a_grant_that_comes_later_is_used_and_closed_as_any() {
     let mut lab = Lab::owing(on_credit());
     lab.come_up();
     let began = lab.now;
-    assert_eq!(lab.call(CallKind::License), Answer::Pass, "nobody waits for an open that is owed");
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Pass, "nobody waits for an open that is owed");
     lab.answer(granted());
-    assert_eq!(lab.call(CallKind::License), Answer::Forward(grant("first")));
-    assert!(matches!(lab.events.last(), Some(Event::Settled(_))));
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Forward(grant("first")));
+    assert!(matches!(lab.events.last(), Some(SessionEvent::Settled(_))));
     lab.come_up();
     assert_eq!((lab.last(), lab.now >= began + INTERVAL), (AskKind::Beat, true));
     lab.answer(alive("second"));
-    lab.feed(Input::End(End::Stopped));
+    lab.feed(Input::End(EndReason::Stopped));
     lab.answer(Ok(Verdict::Closed));
-    assert_eq!((lab.closed_with("second"), lab.ended()), (1, Some(End::Stopped)));
+    assert_eq!((lab.closed_with("second"), lab.ended()), (1, Some(EndReason::Stopped)));
 }
 
 #[test]
@@ -85,7 +90,7 @@ fn a_denial_that_comes_later_stays() {
     lab.wait(lab.policy.kill_memory - millis(1));
     lab.feed(Input::Tick);
     assert!(!lab.forgotten);
-    assert_eq!(lab.call(CallKind::License), Answer::Refuse(Refusal::Denied(Denial::Limit, reason())));
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Denied(Denial::Limit, reason())));
     lab.come_up();
     assert!(lab.forgotten);
 }
@@ -93,15 +98,15 @@ fn a_denial_that_comes_later_stays() {
 #[test]
 fn a_stop_on_credit_closes_nothing_but_takes_a_late_grant_back() {
     let mut lab = Lab::owing(on_credit());
-    lab.feed(Input::End(End::Zapped));
-    assert_eq!((lab.ended(), lab.asks.len()), (Some(End::Zapped), 1));
+    lab.feed(Input::End(EndReason::Zapped));
+    assert_eq!((lab.ended(), lab.asks.len()), (Some(EndReason::Zapped), 1));
     let mut lab = Lab::owing(on_credit());
     lab.come_up();
-    lab.feed(Input::End(End::Stopped));
+    lab.feed(Input::End(EndReason::Stopped));
     lab.answer(granted());
     assert_eq!(lab.closed_with("first"), 1);
     lab.answer(Ok(Verdict::Closed));
-    assert_eq!(lab.ended(), Some(End::Stopped));
+    assert_eq!(lab.ended(), Some(EndReason::Stopped));
 }
 
 #[test]
@@ -112,7 +117,7 @@ fn every_open_that_was_given_up_on_credit_is_taken_back() {
         lab.come_up();
         given_up.push(lab.flying.expect("an open").0);
         lab.come_up();
-        assert!(matches!(lab.session.state, State::Owing { .. }));
+        assert!(matches!(lab.session.state, SessionState::Owing { .. }));
     }
     for (ticket, token) in given_up.into_iter().zip(["one", "two"]) {
         lab.feed(Input::Answered(ticket, AskKind::Open, Ok(Verdict::Granted(grant(token)))));
@@ -123,7 +128,7 @@ fn every_open_that_was_given_up_on_credit_is_taken_back() {
 #[test]
 fn a_running_playback_goes_on_with_its_last_grant_until_its_budget_is_spent() {
     let confirmed = INTERVAL + Policy::default().grace;
-    for (stream, budget) in [(None, 60), (Some(Stream::Vod), 60), (Some(Stream::Live), 600)] {
+    for (stream, budget) in [(None, 60), (Some(StreamType::Vod), 60), (Some(StreamType::Live), 600)] {
         let mut lab = Lab::beating(on_credit());
         let good = lab.session.last_good();
         stream.into_iter().for_each(|stream| drop(lab.feed(said(stream))));
@@ -135,12 +140,12 @@ fn a_running_playback_goes_on_with_its_last_grant_until_its_budget_is_spent() {
             }
         }
         assert_eq!((lab.session.credit, lab.ended()), (Some(good + confirmed), None));
-        assert!(lab.flying.is_some() || lab.call(CallKind::License) == Answer::Forward(grant("first")));
+        assert!(lab.flying.is_some() || lab.call(CallKind::License) == CallAnswer::Forward(grant("first")));
         never_answered(&mut lab);
         assert_eq!((lab.lost(), lab.now - good), (1, confirmed + secs(budget)), "{stream:?}");
-        assert!(matches!(lab.call(CallKind::License), Answer::Refuse(Refusal::Unreachable(_))));
-        assert_eq!(lab.events.last(), Some(&Event::Settled(secs(budget))));
-        assert_eq!(lab.events.iter().filter(|event| **event == Event::OnCredit { running: true }).count(), 1);
+        assert!(matches!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Unreachable(_))));
+        assert_eq!(lab.events.last(), Some(&SessionEvent::Settled(secs(budget))));
+        assert_eq!(lab.events.iter().filter(|event| **event == SessionEvent::OnCredit { running: true }).count(), 1);
         assert_eq!(lab.count(AskKind::Close), 0, "the authority has let it expire");
     }
 }
@@ -148,17 +153,17 @@ fn a_running_playback_goes_on_with_its_last_grant_until_its_budget_is_spent() {
 #[test]
 fn renewals_that_are_lost_are_given_the_same_credit() {
     let mut lab = Lab::live(on_credit());
-    lab.feed(Input::Served(Served::Renews { every: None }));
+    lab.feed(Input::Served(LicenseFeedback::Renews { every: None }));
     let good = lab.now;
     while lab.session.is_active() {
-        if matches!(lab.call(CallKind::Renewal), Answer::Renew(..)) {
+        if matches!(lab.call(CallKind::Renewal), CallAnswer::Renew(..)) {
             lab.answer(fault());
         }
         lab.now = lab.session.deadline().expect("a deadline").min(lab.now + INTERVAL);
         lab.feed(Input::Tick);
     }
     assert_eq!((lab.lost(), lab.now - good), (1, INTERVAL + lab.policy.grace + secs(60)));
-    assert!(lab.events.contains(&Event::Settled(secs(60))));
+    assert!(lab.events.contains(&SessionEvent::Settled(secs(60))));
 }
 
 #[test]
@@ -170,10 +175,10 @@ fn one_that_the_authority_let_expire_meanwhile_opens_another_session() {
         }
         lab.answer(Ok(gone));
         assert_eq!((lab.last(), lab.count(AskKind::Close)), (AskKind::Open, 0));
-        assert_eq!(lab.call(CallKind::License), Answer::Pass);
+        assert_eq!(lab.call(CallKind::License), CallAnswer::Pass);
         lab.answer(Ok(Verdict::Granted(grant("anew"))));
-        assert_eq!(lab.call(CallKind::License), Answer::Forward(grant("anew")));
-        assert!(matches!(lab.events.last(), Some(Event::Settled(_))));
+        assert_eq!(lab.call(CallKind::License), CallAnswer::Forward(grant("anew")));
+        assert!(matches!(lab.events.last(), Some(SessionEvent::Settled(_))));
     }
 }
 
@@ -181,7 +186,7 @@ fn one_that_the_authority_let_expire_meanwhile_opens_another_session() {
 #[test]
 fn one_that_was_running_keeps_its_budget_while_it_owes_its_open() {
     let mut lab = Lab::beating(on_credit());
-    lab.feed(said(Stream::Live));
+    lab.feed(said(StreamType::Live));
     let expired = lab.session.last_good() + INTERVAL + lab.policy.grace;
     while lab.now < expired + secs(100) || lab.flying.is_none() {
         match lab.flying {
@@ -192,7 +197,7 @@ fn one_that_was_running_keeps_its_budget_while_it_owes_its_open() {
     lab.answer(Ok(Verdict::Unknown(reason())));
     assert_eq!(lab.last(), AskKind::Open);
     lab.answer(fault());
-    assert_eq!(lab.call(CallKind::License), Answer::Pass, "a new one's minute is long over");
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Pass, "a new one's minute is long over");
     never_answered(&mut lab);
     assert_eq!((lab.lost(), lab.now - expired), (1, secs(600)));
 }
@@ -251,7 +256,7 @@ fn a_beat_that_sleeps_on_its_way_confirms_only_the_time_before() {
     assert!(lab.session.deadline().expect("a beat") <= lab.now + secs(5), "the next beat is due soon");
     lab.come_up();
     lab.answer(Ok(Verdict::Unknown(reason())));
-    assert_eq!(lab.ended(), Some(End::Expired));
+    assert_eq!(lab.ended(), Some(EndReason::Expired));
 }
 
 #[test]
@@ -278,14 +283,18 @@ fn after_a_sleep_beats_come_soon_but_not_all_at_once() {
 fn nothing_ends_by_itself_before_it_had_a_chance_after_a_sleep() {
     let reporting = || {
         let mut lab = Lab::live(Policy::default());
-        lab.feed(Input::Report(Report { by_interval: true, playing: Playing::Plays, ..Report::default() }));
+        lab.feed(Input::Report(PlayerReport {
+            by_interval: true,
+            playing: PlayingState::Plays,
+            ..PlayerReport::default()
+        }));
         lab
     };
     for (end, mut lab) in [
-        (End::Longest, Lab::live(endings(EndingRules { longest: secs(20), ..EndingRules::default() }))),
-        (End::Lost, Lab::failing()),
-        (End::RenewalsOverdue, Lab::renewing()),
-        (End::Silent, reporting()),
+        (EndReason::Longest, Lab::live(endings(EndingRules { longest: secs(20), ..EndingRules::default() }))),
+        (EndReason::Lost, Lab::failing()),
+        (EndReason::RenewalsOverdue, Lab::renewing()),
+        (EndReason::Silent, reporting()),
     ] {
         let ends = lab.session.ends(&lab.policy);
         let at = ends.into_iter().find_map(|(known, at)| at.filter(|_| known == end)).expect("it may end so");

@@ -3,23 +3,23 @@
 use super::*;
 use crate::secret::Fingerprint;
 
-fn gone() -> Result<Verdict, Fault> {
+fn gone() -> Result<Verdict, AuthorityFault> {
     Ok(Verdict::Gone(Reason::new(410, None, "Gone")))
 }
 
-fn granted(token: &str) -> Result<Verdict, Fault> {
+fn granted(token: &str) -> Result<Verdict, AuthorityFault> {
     Ok(Verdict::Granted(Grant { interval: INTERVAL, lifetime: None, token: Secret::new(token) }))
 }
 
-fn limit() -> Result<Verdict, Fault> {
+fn limit() -> Result<Verdict, AuthorityFault> {
     Ok(Verdict::Denied(Denial::Limit, Reason::new(409, None, "Conflict")))
 }
 
-fn good() -> Result<Verdict, Fault> {
+fn good() -> Result<Verdict, AuthorityFault> {
     Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None })
 }
 
-fn next(lab: &mut Lab, result: Result<Verdict, Fault>) {
+fn next(lab: &mut Lab, result: Result<Verdict, AuthorityFault>) {
     if lab.flying.is_none() {
         lab.come_up();
     }
@@ -33,11 +33,14 @@ fn keeps_its_tokens() -> Policy {
 /// Where a session stands, in one word.
 fn word(lab: &Lab) -> &'static str {
     match lab.session.state() {
-        State::Live { .. } => "live",
-        State::Owing { .. } => "opens again",
-        State::Closed { why: Over::Denied(Denial::Limit, _), .. } => "limit",
-        State::Killed { .. } => "killed",
-        State::Closed { .. } | State::Closing { .. } | State::Failing { .. } | State::Opening { .. } => "other",
+        SessionState::Live { .. } => "live",
+        SessionState::Owing { .. } => "opens again",
+        SessionState::Closed { why: SessionClosure::Denied(Denial::Limit, _), .. } => "limit",
+        SessionState::Killed { .. } => "killed",
+        SessionState::Closed { .. }
+        | SessionState::Closing { .. }
+        | SessionState::Failing { .. }
+        | SessionState::Opening { .. } => "other",
     }
 }
 
@@ -66,14 +69,14 @@ fn calls_wait_while_a_session_is_opened_again() {
     let mut lab = Lab::live(keeps_its_tokens());
     next(&mut lab, gone());
     let answer = lab.feed(Input::Call(CallKind::License));
-    assert_eq!(answer, Some(Answer::Wait));
+    assert_eq!(answer, Some(CallAnswer::Wait));
 }
 
 /// Said of a token that may have been replaced, it is said of the session that was lost: that one may hold the place yet.
 #[test]
 fn a_lost_answer_before_leaves_the_limit_open_for_a_while() {
     let mut lab = Lab::live(Policy::default());
-    next(&mut lab, Err(Fault { kind: FaultKind::Timeout, reason: Reason::new(504, None, "nothing came") }));
+    next(&mut lab, Err(AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(504, None, "nothing came") }));
     next(&mut lab, gone());
     next(&mut lab, limit());
     assert_eq!(word(&lab), "opens again");

@@ -3,20 +3,20 @@
 use super::super::reopen::OVERTAKEN;
 use super::*;
 
-fn unknown() -> Result<Verdict, Fault> {
+fn unknown() -> Result<Verdict, AuthorityFault> {
     Ok(Verdict::Unknown(reason()))
 }
 
-fn stale() -> Result<Verdict, Fault> {
+fn stale() -> Result<Verdict, AuthorityFault> {
     Ok(Verdict::Denied(Denial::Token, Reason::new(400, Some(1006), "Invalid token")))
 }
 
-fn failed(kind: FaultKind) -> Result<Verdict, Fault> {
-    Err(Fault { kind, reason: Reason::new(0, None, "no decision") })
+fn failed(kind: FaultKind) -> Result<Verdict, AuthorityFault> {
+    Err(AuthorityFault { kind, reason: Reason::new(0, None, "no decision") })
 }
 
 /// The next beat is answered so.
-fn beaten(lab: &mut Lab, result: Result<Verdict, Fault>) {
+fn beaten(lab: &mut Lab, result: Result<Verdict, AuthorityFault>) {
     if lab.flying.is_none() {
         lab.come_up();
     }
@@ -30,7 +30,7 @@ fn reopens(lab: &Lab) -> bool {
 #[test]
 fn only_a_token_that_is_known_to_be_the_newest_makes_no_such_session_a_kill() {
     let silent = || Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None });
-    let rows: [(&[Result<Verdict, Fault>], bool); 16] = [
+    let rows: [(&[Result<Verdict, AuthorityFault>], bool); 16] = [
         (&[], true),
         (&[alive("second")], true),
         // It may have told one that did not come through. One that is good after it was not replaced.
@@ -105,11 +105,11 @@ fn calls_wait_for_the_session_that_takes_the_place_of_a_lost_one() {
         let mut lab = Lab::failing();
         beaten(&mut lab, gone);
         for kind in [CallKind::License, CallKind::Renewal, CallKind::Release] {
-            assert_eq!(lab.call(kind), Answer::Wait);
+            assert_eq!(lab.call(kind), CallAnswer::Wait);
         }
-        assert_eq!((lab.session.on_credit(), lab.events.contains(&Event::Reopening)), (None, true));
+        assert_eq!((lab.session.on_credit(), lab.events.contains(&SessionEvent::Reopening)), (None, true));
         lab.answer(Ok(Verdict::Granted(grant("another"))));
-        assert_eq!(lab.call(CallKind::License), Answer::Forward(grant("another")));
+        assert_eq!(lab.call(CallKind::License), CallAnswer::Forward(grant("another")));
         // Of this one the newest token is known.
         beaten(&mut lab, unknown());
         assert!(lab.session.is_killed());
@@ -143,7 +143,7 @@ fn a_place_that_the_lost_session_holds_is_waited_for_until_it_must_have_expired(
             None => lab.come_up(),
         }
     }
-    assert!(matches!(lab.session.state, State::Closed { why: Over::Denied(Denial::Limit, _), .. }));
+    assert!(matches!(lab.session.state, SessionState::Closed { why: SessionClosure::Denied(Denial::Limit, _), .. }));
     let (waited, held) = (lab.now - since, INTERVAL + lab.policy.grace);
     assert!(waited == held && (4..20).contains(&tries), "{waited:?}, {tries} tries");
 }
@@ -193,10 +193,10 @@ fn what_cannot_be_closed_by_a_token_in_doubt_is_left_open_and_told() {
     ] {
         let mut lab = Lab::beating(Policy::default());
         lab.answer(before);
-        lab.feed(Input::End(End::Stopped));
+        lab.feed(Input::End(EndReason::Stopped));
         lab.answer(said.clone());
-        assert_eq!(lab.ended(), Some(End::Stopped), "{said:?}");
-        let told = lab.events.iter().filter(|event| **event == Event::LeftOpen).count();
+        assert_eq!(lab.ended(), Some(EndReason::Stopped), "{said:?}");
+        let told = lab.events.iter().filter(|event| **event == SessionEvent::LeftOpen).count();
         assert_eq!(told, left, "{said:?}");
         assert_eq!(lab.count(AskKind::Close), 1);
     }
@@ -205,9 +205,10 @@ fn what_cannot_be_closed_by_a_token_in_doubt_is_left_open_and_told() {
 #[test]
 fn a_close_that_is_denied_is_told() {
     let mut lab = Lab::live(Policy::default());
-    lab.feed(Input::End(End::Stopped));
+    lab.feed(Input::End(EndReason::Stopped));
     lab.answer(stale());
-    let told = |event: &Event| matches!(event, Event::Failed(AskKind::Close, by) if by.error_code == Some(1006));
+    let told =
+        |event: &SessionEvent| matches!(event, SessionEvent::Failed(AskKind::Close, by) if by.error_code == Some(1006));
     assert!(lab.events.iter().any(told), "{:?}", lab.events);
 }
 
@@ -216,7 +217,7 @@ fn a_session_that_the_service_stops_is_given_back_at_once_and_plays_on() {
     let mut lab = Lab::beating(Policy { counts_ended: true, ..Policy::default() });
     lab.answer(Ok(Verdict::Disabled));
     assert_eq!((lab.closed_with("first"), lab.asks.last().map(|ask| ask.ticket)), (1, Some(Ticket(0))));
-    assert_eq!(lab.call(CallKind::License), Answer::Pass);
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Pass);
 }
 
 /// The process may end, or the player stop, while the beat is under way that is answered so.
@@ -224,7 +225,7 @@ fn a_session_that_the_service_stops_is_given_back_at_once_and_plays_on() {
 fn a_session_that_the_service_stops_while_it_ends_is_given_back_once() {
     for counts_ended in [false, true] {
         let mut lab = Lab::beating(Policy { counts_ended, ..Policy::default() });
-        lab.feed(Input::End(End::Stopped));
+        lab.feed(Input::End(EndReason::Stopped));
         lab.answer(Ok(Verdict::Disabled));
         assert_eq!(lab.closed_with("first"), 1);
         assert!(lab.flying.is_some_and(|(_, ask)| ask == AskKind::Close), "and it is waited for");
@@ -240,7 +241,7 @@ fn a_session_that_is_killed_is_given_back_where_it_is_counted_until_then() {
         assert_eq!(lab.closed_with("first"), closes);
         // Its close is on its way when the word comes.
         let mut lab = Lab::beating(Policy { counts_ended, ..Policy::default() });
-        lab.feed(Input::End(End::Stopped));
+        lab.feed(Input::End(EndReason::Stopped));
         lab.answer(Ok(Verdict::Killed(reason())));
         assert_eq!(lab.closed_with("first"), closes);
     }
@@ -276,7 +277,7 @@ fn a_session_that_gives_way_while_its_beat_is_under_way_may_return_until_that_is
     lab.feed(Input::GiveWay);
     lab.feed(Input::TakeBack);
     lab.answer(alive("second"));
-    assert!(matches!(lab.session.state(), State::Live { .. }));
+    assert!(matches!(lab.session.state(), SessionState::Live { .. }));
 }
 
 /// The oldest is dropped: its answer is the least likely to come.
@@ -313,19 +314,19 @@ fn a_token_runs_out_while_the_machine_sleeps() {
             None => lab.come_up(),
         }
     }
-    assert_eq!((lab.ended(), lab.now - since), (Some(End::Lost), secs(200)));
+    assert_eq!((lab.ended(), lab.now - since), (Some(EndReason::Lost), secs(200)));
 }
 
 /// Whoever does not beat paused players is not late when they play on.
 #[test]
 fn a_player_that_plays_on_after_a_pause_without_beats_is_not_beaten_late() {
     let mut lab = Lab::live(Policy { beat_while_paused: false, ..Policy::default() });
-    let report = |playing| Input::Report(Report { playing, ..Report::default() });
-    lab.feed(report(Playing::Paused));
+    let report = |playing| Input::Report(PlayerReport { playing, ..PlayerReport::default() });
+    lab.feed(report(PlayingState::Paused));
     lab.wait(secs(3_600));
-    lab.feed(report(Playing::Plays));
+    lab.feed(report(PlayingState::Plays));
     assert_eq!(lab.last(), AskKind::Beat);
-    assert!(!lab.events.iter().any(|event| matches!(event, Event::BeatLate(_))), "{:?}", lab.events);
+    assert!(!lab.events.iter().any(|event| matches!(event, SessionEvent::BeatLate(_))), "{:?}", lab.events);
 }
 
 /// Without a doubt about the token there is nothing that another session could put right.
@@ -333,7 +334,7 @@ fn a_player_that_plays_on_after_a_pause_without_beats_is_not_beaten_late() {
 fn a_token_that_is_refused_though_it_is_the_newest_ends_the_session_as_expired() {
     let mut lab = Lab::beating(Policy::default());
     lab.answer(stale());
-    assert_eq!((lab.ended(), reopens(&lab)), (Some(End::Expired), false));
+    assert_eq!((lab.ended(), reopens(&lab)), (Some(EndReason::Expired), false));
 }
 
 #[test]
@@ -342,7 +343,7 @@ fn a_session_that_has_expired_is_given_back_where_it_is_counted_until_then() {
         let mut lab = Lab::beating(Policy { counts_ended, ..Policy::default() });
         lab.now += INTERVAL + lab.policy.grace;
         lab.answer(unknown());
-        assert_eq!((lab.ended(), lab.closed_with("first")), (Some(End::Expired), closes));
+        assert_eq!((lab.ended(), lab.closed_with("first")), (Some(EndReason::Expired), closes));
     }
 }
 
@@ -353,7 +354,11 @@ fn a_running_session_that_is_opened_anew_in_vain_is_remembered_as_long_as_one_th
     // Its last try is answered when the time is over.
     lab.wait(secs(41));
     lab.answer(failed(FaultKind::Unreachable));
-    assert!(matches!(lab.session.state, State::Closed { why: Over::Spent { .. }, .. }), "{:?}", lab.session.state);
+    assert!(
+        matches!(lab.session.state, SessionState::Closed { why: SessionClosure::Spent { .. }, .. }),
+        "{:?}",
+        lab.session.state
+    );
     lab.wait(lab.policy.kill_memory - millis(1));
     lab.feed(Input::Tick);
     assert!(!lab.forgotten);
@@ -362,7 +367,7 @@ fn a_running_session_that_is_opened_anew_in_vain_is_remembered_as_long_as_one_th
 /// The lost session must have expired after 40 s; the credit of running television lasts for ten minutes.
 #[test]
 fn a_session_that_is_opened_anew_has_the_longer_of_its_credit_and_the_time_of_the_lost_one() {
-    for (stream, lasts) in [(Stream::Live, secs(600)), (Stream::Vod, secs(60))] {
+    for (stream, lasts) in [(StreamType::Live, secs(600)), (StreamType::Vod, secs(60))] {
         let mut lab = Lab::failing();
         lab.policy = on_credit();
         lab.feed(Input::Streams(stream));
@@ -382,23 +387,23 @@ fn a_session_that_is_opened_anew_has_the_longer_of_its_credit_and_the_time_of_th
 fn the_first_license_that_shows_renewals_is_told_once() {
     let mut lab = Lab::live(Policy::default());
     for every in [None, Some(secs(20)), None] {
-        lab.feed(Input::Served(Served::Renews { every }));
+        lab.feed(Input::Served(LicenseFeedback::Renews { every }));
     }
-    assert_eq!(lab.events.iter().filter(|event| **event == Event::RenewalsCarry).count(), 1);
+    assert_eq!(lab.events.iter().filter(|event| **event == SessionEvent::RenewalsCarry).count(), 1);
 }
 
 #[test]
 fn a_session_that_gave_way_tells_that_its_player_took_it_back() {
-    let told = |lab: &Lab| lab.events.iter().filter(|event| **event == Event::Returned).count();
+    let told = |lab: &Lab| lab.events.iter().filter(|event| **event == SessionEvent::Returned).count();
     // Its close waits for a beat.
     let mut waiting = Lab::beating(Policy::default());
     waiting.feed(Input::GiveWay);
     waiting.feed(Input::TakeBack);
-    assert_eq!((told(&waiting), matches!(waiting.session.state, State::Live { .. })), (1, true));
+    assert_eq!((told(&waiting), matches!(waiting.session.state, SessionState::Live { .. })), (1, true));
     // Its close is answered.
     let mut closed = Lab::live(Policy::default());
     closed.feed(Input::GiveWay);
     closed.answer(Ok(Verdict::Closed));
     closed.feed(Input::TakeBack);
-    assert_eq!((told(&closed), matches!(closed.session.state, State::Opening { .. })), (1, true));
+    assert_eq!((told(&closed), matches!(closed.session.state, SessionState::Opening { .. })), (1, true));
 }

@@ -1,7 +1,7 @@
 //! Sessions of which nothing has reached their player.
 
 use super::*;
-use crate::session::Use;
+use crate::session::DeliveryState;
 
 const AFTER: Duration = secs(30);
 
@@ -10,12 +10,12 @@ fn opened() -> Lab {
     let mut lab = Lab::opening(Policy::default());
     let (ticket, kind) = lab.flying.unwrap();
     lab.feed(Input::Answered(ticket, kind, granted()));
-    assert!(matches!(lab.session.state, State::Live { .. }));
+    assert!(matches!(lab.session.state, SessionState::Live { .. }));
     lab
 }
 
-fn report(playing: Playing) -> Input {
-    Input::Report(Report { by_interval: true, playing, ..Report::default() })
+fn report(playing: PlayingState) -> Input {
+    Input::Report(PlayerReport { by_interval: true, playing, ..PlayerReport::default() })
 }
 
 #[test]
@@ -25,11 +25,11 @@ fn a_session_that_served_nobody_ends_a_while_after_its_last_call() {
         let mut start = lab.now;
         for call in calls {
             lab.wait(secs(20));
-            assert!(matches!(lab.call(*call), Answer::Forward(_) | Answer::Pass));
+            assert!(matches!(lab.call(*call), CallAnswer::Forward(_) | CallAnswer::Pass));
             lab.feed(Input::Unserved);
             start = lab.now;
         }
-        assert_eq!(over(lab, start), (Some(End::Unused), AFTER), "{calls:?}");
+        assert_eq!(over(lab, start), (Some(EndReason::Unused), AFTER), "{calls:?}");
     }
 }
 
@@ -42,25 +42,25 @@ fn a_player_that_tries_its_license_again_and_again_stays() {
         if lab.flying.is_some() {
             lab.answer(alive("second"));
         }
-        assert!(matches!(lab.call(CallKind::License), Answer::Forward(_)));
+        assert!(matches!(lab.call(CallKind::License), CallAnswer::Forward(_)));
         lab.feed(Input::Unserved);
     }
     let start = lab.now;
-    assert_eq!(over(lab, start), (Some(End::Unused), AFTER));
+    assert_eq!(over(lab, start), (Some(EndReason::Unused), AFTER));
 }
 
 #[test]
 fn whatever_reaches_the_player_is_use_and_stays_it() {
-    let starts = Input::Report(Report { playing: Playing::Plays, starts: true, ..Report::default() });
+    let starts = Input::Report(PlayerReport { playing: PlayingState::Plays, starts: true, ..PlayerReport::default() });
     let rows = [
         (Input::Used, true),
         (Input::Licensed(None), true),
-        (report(Playing::Plays), true),
+        (report(PlayingState::Plays), true),
         (starts, false),
-        (report(Playing::Unsaid), false),
-        (report(Playing::Paused), false),
-        (Input::Media(Media::default()), false),
-        (Input::Served(Served::Plain), false),
+        (report(PlayingState::Unsaid), false),
+        (report(PlayingState::Paused), false),
+        (Input::Media(MediaFetch::default()), false),
+        (Input::Served(LicenseFeedback::Plain), false),
         (Input::Unserved, false),
     ];
     for (input, used) in rows {
@@ -74,7 +74,7 @@ fn whatever_reaches_the_player_is_use_and_stays_it() {
 #[test]
 fn an_accepted_renewal_is_use() {
     let mut lab = opened();
-    assert!(matches!(lab.call(CallKind::Renewal), Answer::Renew(..)));
+    assert!(matches!(lab.call(CallKind::Renewal), CallAnswer::Renew(..)));
     lab.answer(alive("second"));
     assert_eq!(lab.session.unused_at(&lab.policy), None);
 }
@@ -83,9 +83,9 @@ fn an_accepted_renewal_is_use() {
 fn a_request_for_media_is_a_call_until_something_came() {
     let mut lab = opened();
     lab.wait(secs(20));
-    lab.feed(Input::Media(Media::default()));
+    lab.feed(Input::Media(MediaFetch::default()));
     let start = lab.now;
-    assert_eq!(over(lab, start), (Some(End::Unused), AFTER));
+    assert_eq!(over(lab, start), (Some(EndReason::Unused), AFTER));
 }
 
 /// A page that shows an error may report for hours.
@@ -95,15 +95,15 @@ fn reports_of_a_player_that_got_nothing_do_not_keep_it() {
     let start = lab.now;
     for _ in 0..2 {
         lab.wait(secs(10));
-        lab.feed(report(Playing::Unsaid));
+        lab.feed(report(PlayingState::Unsaid));
     }
-    assert_eq!(over(lab, start), (Some(End::Unused), AFTER));
+    assert_eq!(over(lab, start), (Some(EndReason::Unused), AFTER));
 }
 
 #[test]
 fn one_on_credit_that_served_nobody_ends_too() {
     let mut lab = Lab::owing(on_credit());
-    lab.session.usage = Use::Asked;
+    lab.session.usage = DeliveryState::Asked;
     let start = lab.now;
     while lab.session.is_active() {
         match lab.flying {
@@ -111,7 +111,7 @@ fn one_on_credit_that_served_nobody_ends_too() {
             None => lab.come_up(),
         }
     }
-    assert_eq!((lab.ended(), lab.now - start), (Some(End::Unused), AFTER));
+    assert_eq!((lab.ended(), lab.now - start), (Some(EndReason::Unused), AFTER));
 }
 
 #[test]
