@@ -103,7 +103,7 @@ fn wheels(c: &mut Criterion) {
     c.bench_function("wheel: an entry comes up and is armed again, of 1 M", |b| {
         b.iter(|| {
             while taken.is_empty() {
-                now += Wheel::<u64>::TICK;
+                now += Wheel::<u64>::WHEEL_TICK_TIME;
                 taken = wheel.advance(now).map(|(_, entries)| entries).unwrap_or_default();
             }
             let Some(entry) = taken.pop() else { return };

@@ -7,7 +7,9 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use sidebeat::manifest::{AbsoluteUri, CmcdRequest, EditPlan, LARGEST, ManifestFormat, Purpose, UriBase, apply, read};
+use sidebeat::manifest::{
+    AbsoluteUri, CmcdRequest, DEFAULT_MAX_MANIFEST_BYTES, EditPlan, ManifestFormat, Purpose, UriBase, apply, read,
+};
 
 use self::cpu::Cpu;
 
@@ -45,7 +47,8 @@ fn edit(format: ManifestFormat, text: &Bytes) -> usize {
         site: Some("http://127.0.0.1:8080"),
         strict: false,
     };
-    read(format, text, &plan, LARGEST).map_or(0, |found| apply(text, &found.edits).map_or(0, |text| text.len()))
+    read(format, text, &plan, DEFAULT_MAX_MANIFEST_BYTES)
+        .map_or(0, |found| apply(text, &found.edits).map_or(0, |text| text.len()))
 }
 
 fn manifests(criterion: &mut Criterion<Cpu>) {

@@ -83,15 +83,15 @@ pub fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; digest::SHA
 /// Makes text from the far side fit for logs and errors: at most 160 characters, no control
 /// characters, and every run that is long enough to be a token replaced by `…`.
 pub fn scrub(text: &str) -> String {
-    const LONGEST: usize = 160;
-    const TOKEN: usize = 32;
+    const MAX_SCRUBBED_CHARS: usize = 160;
+    const MIN_TOKEN_RUN_BYTES: usize = 32;
     let mut clean = String::new();
     for word in text.split_inclusive(|c: char| !is_token_character(c)) {
         let body = word.trim_end_matches(|c: char| !is_token_character(c));
-        clean.push_str(if body.len() >= TOKEN { "…" } else { body });
+        clean.push_str(if body.len() >= MIN_TOKEN_RUN_BYTES { "…" } else { body });
         clean.extend(word.get(body.len()..).unwrap_or_default().chars().map(|c| if c.is_control() { ' ' } else { c }));
     }
-    clean.chars().take(LONGEST).collect()
+    clean.chars().take(MAX_SCRUBBED_CHARS).collect()
 }
 
 /// Makes a name that a caller chose, such as a host, fit for a line of the log: it may be long, where [`scrub`] would

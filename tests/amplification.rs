@@ -28,7 +28,7 @@ mod cost;
 
 use self::cost::{Allowance, filled, measure};
 
-const MANIFEST_BYTES: usize = manifest::LARGEST;
+const MANIFEST_BYTES: usize = manifest::DEFAULT_MAX_MANIFEST_BYTES;
 /// Bodies of license calls and of reports.
 const BODY_BYTES: usize = 64 * 1024;
 /// Heads of requests, and so their queries, headers and cookies.

@@ -17,7 +17,7 @@ use crate::session::{Blackout, KillSource, Reason};
 use crate::sessions::{DeviceKey, FindFault};
 
 /// The page that shows the API to a person.
-pub(super) const PAGE: &str = include_str!("page.html");
+pub(super) const ADMIN_PAGE_HTML: &str = include_str!("page.html");
 
 impl Admin {
     pub(super) async fn answer(&self, peer: &Peer, request: Request<RequestBody>) -> Response<OutgoingBody> {
@@ -76,7 +76,7 @@ impl Admin {
     pub(super) fn route(&self, method: &Method, path: &str, query: Option<&str>) -> Response<ReplyBody> {
         let segments: Vec<_> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
         match (method, segments.as_slice()) {
-            (&Method::GET, [""]) => text("text/html; charset=utf-8", PAGE.to_owned()),
+            (&Method::GET, [""]) => text("text/html; charset=utf-8", ADMIN_PAGE_HTML.to_owned()),
             (&Method::GET, ["livez"]) => text("text/plain", "alive\n".to_owned()),
             (&Method::GET, ["readyz"]) if self.is_ready() && self.sessions.is_store_degraded() => {
                 text("text/plain", "degraded: the journal cannot be written\n".to_owned())

@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
-use super::list::MAX_LIMIT;
+use super::list::MAX_PAGE_SESSIONS;
 use crate::clock::Clock;
 use crate::config::EndpointUrl;
 use crate::secret::Secret;
@@ -94,9 +94,9 @@ pub async fn order(
 
 /// Page after page. What else there is stands in the first one.
 async fn all_pages(admin: &EndpointUrl, token: Option<&Secret>, path: &str, list: &str) -> Result<Value, String> {
-    let mut whole = call(admin, token, Method::GET, &format!("{path}?limit={MAX_LIMIT}"), Bytes::new()).await?;
+    let mut whole = call(admin, token, Method::GET, &format!("{path}?limit={MAX_PAGE_SESSIONS}"), Bytes::new()).await?;
     while let Some(next) = whole["next"].as_str() {
-        let page = format!("{path}?limit={MAX_LIMIT}&after={next}");
+        let page = format!("{path}?limit={MAX_PAGE_SESSIONS}&after={next}");
         let mut value = call(admin, token, Method::GET, &page, Bytes::new()).await?;
         if let (Some(all), Value::Array(more)) = (whole[list].as_array_mut(), value[list].take()) {
             all.extend(more);

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::api::PAGE;
+use super::api::ADMIN_PAGE_HTML;
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
@@ -19,8 +19,8 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let policy = format!(
         "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'",
-        source(PAGE, "script"),
-        source(PAGE, "style"),
+        source(ADMIN_PAGE_HTML, "script"),
+        source(ADMIN_PAGE_HTML, "style"),
     );
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"))
 });
@@ -55,7 +55,7 @@ mod tests {
         assert!(policy.contains("frame-ancestors 'none'"));
         // An attribute such as onclick or style would need unsafe-inline.
         for word in [" onclick=", " onload=", " style=", "javascript:", "<script ", "<style "] {
-            assert!(!PAGE.contains(word), "the policy forbids {word}");
+            assert!(!ADMIN_PAGE_HTML.contains(word), "the policy forbids {word}");
         }
         // The empty text's hash is known from FIPS 180-4.
         assert_eq!(source("<style></style>", "style"), "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='");

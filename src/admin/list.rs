@@ -13,8 +13,8 @@ use crate::edge::ReplyBody;
 use crate::ids::SessionId;
 use crate::sessions::{OpeningOrder, SessionQuery, Sessions};
 
-pub(super) const DEFAULT_LIMIT: usize = 1_000;
-pub(super) const MAX_LIMIT: usize = 10_000;
+pub(super) const DEFAULT_PAGE_SESSIONS: usize = 1_000;
+pub(super) const MAX_PAGE_SESSIONS: usize = 10_000;
 
 impl Admin {
     pub(super) async fn list_sessions(&self, query: Option<&str>) -> Response<ReplyBody> {
@@ -45,7 +45,7 @@ impl Admin {
 }
 
 fn read(query: &str) -> Result<SessionQuery, &'static str> {
-    let mut read = SessionQuery { limit: DEFAULT_LIMIT, ..SessionQuery::default() };
+    let mut read = SessionQuery { limit: DEFAULT_PAGE_SESSIONS, ..SessionQuery::default() };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = percent_decode_str(value).decode_utf8().map_err(|_| "the query is no UTF-8")?;
@@ -62,7 +62,7 @@ fn read(query: &str) -> Result<SessionQuery, &'static str> {
 }
 
 pub(super) fn limit(text: Cow<'_, str>) -> Option<usize> {
-    text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit))
+    text.parse().ok().filter(|limit| (1..=MAX_PAGE_SESSIONS).contains(limit))
 }
 
 /// Opaque to callers.
@@ -137,7 +137,7 @@ mod tests {
     fn a_page_is_asked_for_in_words_that_are_known() {
         let asked = read("limit=5&state=live&device=tv%201&account=a").unwrap();
         assert_eq!((asked.limit, asked.state, asked.device.as_deref()), (5, Some("live"), Some("tv 1")));
-        assert_eq!(read("").unwrap().limit, DEFAULT_LIMIT);
+        assert_eq!(read("").unwrap().limit, DEFAULT_PAGE_SESSIONS);
         for odd in ["limit=0", "limit=10001", "limit=x", "state=tired", "after=1", "page=2", "device=%ff"] {
             assert!(read(odd).is_err(), "{odd}");
         }

@@ -92,16 +92,16 @@ impl Admin {
 /// Bounds toward operators. They are few, and their tools may misbehave like any others: a probe must be
 /// answered whatever else is open here.
 fn limits() -> config::ServerLimits {
-    const CONNECTIONS: usize = 64;
+    const MAX_ADMIN_CONNECTIONS: usize = 64;
     const BODY_MEMORY_BYTES: usize = 4 << 20;
-    const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 10);
+    const UNLIMITED_CONNECTION_LIFE: Duration = Duration::from_hours(24 * 365 * 10);
     config::ServerLimits {
         body: Duration::from_secs(5),
         body_max: 256 << 10,
         body_memory: BODY_MEMORY_BYTES,
         body_memory_per_address: BODY_MEMORY_BYTES,
         call: Duration::from_secs(10),
-        connections: CONNECTIONS,
+        connections: MAX_ADMIN_CONNECTIONS,
         // Operators mostly come from one address: the loopback one, or a proxy's. Idle ones make room.
         connections_per_address: usize::MAX,
         drain: Duration::from_secs(2),
@@ -110,10 +110,10 @@ fn limits() -> config::ServerLimits {
         handshake: Duration::from_secs(5),
         head: Duration::from_secs(5),
         idle: Duration::from_secs(30),
-        in_flight: CONNECTIONS,
-        in_flight_per_address: CONNECTIONS,
+        in_flight: MAX_ADMIN_CONNECTIONS,
+        in_flight_per_address: MAX_ADMIN_CONNECTIONS,
         // Streams of events go on for as long as somebody listens.
-        lifetime: FOR_EVER,
+        lifetime: UNLIMITED_CONNECTION_LIFE,
         new_connections_per_address: 1_000,
         sessions: usize::MAX,
     }

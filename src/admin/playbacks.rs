@@ -15,10 +15,10 @@ use crate::edge::{ReplyBody, RequestBody, body};
 use crate::ids::PlaybackId;
 use crate::playbacks::{AuthorizationBlock, Registration, RewriteTargets};
 
-const BODY_MOST: usize = 256 * 1024;
-const BODY_TIME: Duration = Duration::from_secs(5);
+const MAX_REGISTRATION_BODY_BYTES: usize = 256 * 1024;
+const REGISTRATION_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest name of a device, as everywhere.
-const NAME: usize = 256;
+const MAX_DEVICE_NAME_BYTES: usize = 256;
 
 /// What the body says.
 #[derive(Deserialize)]
@@ -46,12 +46,15 @@ impl Admin {
     }
 
     async fn register_order(&self, incoming: RequestBody) -> Result<Value, String> {
-        let bytes = body::collect(incoming, BODY_MOST, BODY_TIME).await.map_err(|fault| fault.to_string())?;
+        let bytes = body::collect(incoming, MAX_REGISTRATION_BODY_BYTES, REGISTRATION_BODY_TIMEOUT)
+            .await
+            .map_err(|fault| fault.to_string())?;
         // The parser's words could repeat a token.
         let order: RegistrationOrder =
             serde_json::from_slice(&bytes).map_err(|_| "see docs/operations.md for the body")?;
         let authority = self.authorities.by_name(&order.authority).ok_or("no authority has this name")?;
-        let named = |text: &str| (1..=NAME).contains(&text.len()) && !text.chars().any(char::is_control);
+        let named =
+            |text: &str| (1..=MAX_DEVICE_NAME_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
         if !named(&order.device) {
             return Err("the device must be a name of 1 to 256 bytes".to_owned());
         }

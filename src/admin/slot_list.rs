@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Admin;
 use super::api::{fault, good};
 use super::json::seconds;
-use super::list::{DEFAULT_LIMIT, limit};
+use super::list::{DEFAULT_PAGE_SESSIONS, limit};
 use super::slots::slot;
 use crate::authority::ledger::SlotNumber;
 use crate::authority::{Authority, EmbeddedAuthority, HeldSlot, KeptSlot};
@@ -21,9 +21,9 @@ use crate::clock::Clock;
 use crate::edge::ReplyBody;
 
 /// Places that are looked at under one lock of the books.
-const CHUNK: usize = 256;
+const SLOTS_PER_LOCK: usize = 256;
 /// Places that a page looks at, whether they fit its filters or not.
-const MAX_LOOKED_AT: usize = 100_000;
+const MAX_SLOTS_EXAMINED: usize = 100_000;
 
 #[derive(Debug)]
 struct SlotQuery {
@@ -65,10 +65,10 @@ fn page_of_slots(counter: &EmbeddedAuthority, query: &SlotQuery, clock: Clock) -
     let (mut next, mut rows, mut looked_at) = (query.after, Vec::new(), 0);
     let wall = clock.wall();
     loop {
-        let chunk = counter.held_after(clock.now(), next, CHUNK);
-        let is_last = chunk.len() < CHUNK;
+        let chunk = counter.held_after(clock.now(), next, SLOTS_PER_LOCK);
+        let is_last = chunk.len() < SLOTS_PER_LOCK;
         for held in chunk {
-            if rows.len() == query.limit || looked_at == MAX_LOOKED_AT {
+            if rows.len() == query.limit || looked_at == MAX_SLOTS_EXAMINED {
                 return (rows, next);
             }
             rows.extend(query.fits(&held).then(|| row(&held, wall)));
@@ -83,7 +83,7 @@ fn page_of_slots(counter: &EmbeddedAuthority, query: &SlotQuery, clock: Clock) -
 
 impl SlotQuery {
     fn read(query: &str) -> Result<Self, &'static str> {
-        let mut read = Self { account: None, after: None, device: None, limit: DEFAULT_LIMIT };
+        let mut read = Self { account: None, after: None, device: None, limit: DEFAULT_PAGE_SESSIONS };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8().map_err(|_| "the query is no UTF-8")?;

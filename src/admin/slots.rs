@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::Admin;
 use super::api::{fault, good};
 use super::json::seconds;
-use crate::authority::ledger::{MAX_NAME_BYTES, SlotNumber};
+use crate::authority::ledger::{MAX_LEDGER_NAME_BYTES, SlotNumber};
 use crate::authority::{Authority, EmbeddedAuthority, MOVED_SLOT_KEPT};
 use crate::edge::{ReplyBody, RequestBody, body};
 use crate::telemetry::SlotEnd;
 
 /// `{"device": "…"}`
-const BODY_MOST: usize = 4096;
-const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(5);
+const MAX_SLOT_BODY_BYTES: usize = 4096;
+const SLOT_BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl Admin {
     /// `path` is what follows `/v1/authorities`.
@@ -75,10 +75,10 @@ pub(super) fn slot(id: &str) -> Option<SlotNumber> {
 
 async fn device(incoming: RequestBody) -> Result<String, &'static str> {
     let say = "send {\"device\": \"…\"}";
-    let bytes: Bytes = body::collect(incoming, BODY_MOST, BODY_TIME).await.map_err(|_| say)?;
+    let bytes: Bytes = body::collect(incoming, MAX_SLOT_BODY_BYTES, SLOT_BODY_TIMEOUT).await.map_err(|_| say)?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| say)?;
     let device = value["device"].as_str().filter(|device| !device.is_empty()).ok_or(say)?;
-    if device.len() > MAX_NAME_BYTES { Err("the device's name is too long") } else { Ok(device.to_owned()) }
+    if device.len() > MAX_LEDGER_NAME_BYTES { Err("the device's name is too long") } else { Ok(device.to_owned()) }
 }
 
 #[cfg(test)]

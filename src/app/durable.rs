@@ -22,7 +22,7 @@ use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 
 /// The last changes get this long when the process ends.
-const LAST: Duration = Duration::from_secs(3);
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Places of authorities that are not configured any more.
 #[derive(Clone, Copy, Default)]
@@ -118,7 +118,7 @@ impl Durable {
     pub(super) async fn end(self) {
         let Some(mut running) = self.journal else { return };
         running.journal.end();
-        if tokio::time::timeout(LAST, &mut running.ended).await.is_err() {
+        if tokio::time::timeout(LAST_WRITE_TIMEOUT, &mut running.ended).await.is_err() {
             tracing::error!("the journal could not be written to its end");
         }
     }

@@ -5,7 +5,7 @@
 //! gone after interval and grace) and kills. Pure: no I/O and no clock, `now` is always given. The
 //! proxy uses it as an authority without a network; the head-end simulator serves it over a
 //! vendor's wire. Memory is bounded: so many live sessions, so many remembered ends, names of at
-//! most [`MAX_NAME_BYTES`] bytes.
+//! most [`MAX_LEDGER_NAME_BYTES`] bytes.
 
 mod admit;
 mod beside;
@@ -28,7 +28,7 @@ use claim::GroupKind;
 pub use claim::LedgerClaim;
 use ended_slots::EndedSlots;
 pub use ended_slots::{EndedSlot, KillCause, SlotEnding, SlotLoss};
-pub use limit::{LimitReached, MAX_NAME_BYTES, OnLimit, SlotHolder, SlotLimits};
+pub use limit::{LimitReached, MAX_LEDGER_NAME_BYTES, OnLimit, SlotHolder, SlotLimits};
 pub use reserve::ReservedSlot;
 use reserve::SlotReservation;
 use slot_index::SlotIndex;

@@ -13,8 +13,8 @@ use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 
 /// Looks this often, and this many times at most: what is on credit then counts for the next outage.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-const MAX_LOOKS: usize = 180;
+const OUTAGE_POLL_INTERVAL: Duration = Duration::from_millis(500);
+const MAX_OUTAGE_POLLS: usize = 180;
 
 pub fn watch(authorities: &Arc<Authorities>, sessions: &Arc<Sessions>, telemetry: &Arc<Telemetry>, tasks: &Tasks) {
     authorities.serve(sessions);
@@ -31,15 +31,16 @@ pub fn watch(authorities: &Arc<Authorities>, sessions: &Arc<Sessions>, telemetry
 async fn tell_each(authorities: &Authorities, sessions: &Arc<Sessions>, telemetry: &Telemetry) {
     loop {
         authorities.signals.outage_over.notified().await;
-        for looks in 1..=MAX_LOOKS {
+        for looks in 1..=MAX_OUTAGE_POLLS {
             let waiting = authorities.every().into_iter().filter(|authority| is_over(authority));
-            let settled = |authority: &Arc<Authority>| looks == MAX_LOOKS || sessions.on_credit(&authority.id) == 0;
+            let settled =
+                |authority: &Arc<Authority>| looks == MAX_OUTAGE_POLLS || sessions.on_credit(&authority.id) == 0;
             let (settled, owing): (Vec<_>, Vec<_>) = waiting.partition(settled);
             settled.iter().for_each(|authority| tell(authority, telemetry));
             if owing.is_empty() {
                 break;
             }
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            tokio::time::sleep(OUTAGE_POLL_INTERVAL).await;
         }
     }
 }

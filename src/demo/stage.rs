@@ -13,11 +13,11 @@ use crate::headend::{EmbeddedFile, Options, SimulatedHeadend};
 use crate::task::Tasks;
 
 /// Preferred, so that the address is the same every time; any other port if it is taken.
-const HEADEND: u16 = 9200;
-const PROXY: u16 = 8080;
-const ADMIN: u16 = 9180;
+const HEADEND_PORT: u16 = 9200;
+const PROXY_PORT: u16 = 8080;
+const ADMIN_PORT: u16 = 9180;
 
-const PAGE: &str = include_str!("page.html");
+const DEMO_PAGE_HTML: &str = include_str!("page.html");
 
 macro_rules! asset {
     ($name:literal, $media_type:literal) => {
@@ -49,9 +49,9 @@ pub(super) struct DemoStage {
 
 impl DemoStage {
     pub(super) async fn build(heartbeat: f64) -> Result<Self, DemoFault> {
-        let headend_address = free(HEADEND)?;
+        let headend_address = free(HEADEND_PORT)?;
         let headend = format!("http://{headend_address}");
-        let config = configuration(&headend, free(PROXY)?, free(ADMIN)?)?;
+        let config = configuration(&headend, free(PROXY_PORT)?, free(ADMIN_PORT)?)?;
         let app = App::build(config).await?;
         let proxy = app.addresses().first().map(|bound| bound.address.to_string()).unwrap_or_default();
         let license = format!("http://{proxy}/license");
@@ -101,7 +101,7 @@ fn configuration(headend: &str, proxy: SocketAddr, admin: SocketAddr) -> Result<
 
 /// The page knows its addresses; it lives as long as the process.
 fn embeds(page_config: &str) -> &'static [EmbeddedFile] {
-    let page: &'static str = PAGE.replace("{{config}}", page_config).leak();
+    let page: &'static str = DEMO_PAGE_HTML.replace("{{config}}", page_config).leak();
     let mut embeds =
         vec![EmbeddedFile { bytes: page.as_bytes(), media_type: "text/html; charset=utf-8", path: "/demo/" }];
     embeds.extend(ASSET);

@@ -11,19 +11,19 @@ pub(super) const RELEASE: &[u8] = b"bplist00";
 
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=9;
 /// SPC version 1: where the payload's length stands.
-const SPC_LENGTH: usize = 172;
+const SPC_LENGTH_OFFSET: usize = 172;
 /// CKC: the same.
-const CKC_LENGTH: usize = 24;
+const CKC_LENGTH_OFFSET: usize = 24;
 /// Later SPC versions: where the payload's length may stand, in steps of 4.
-const OTHER_LENGTH: std::ops::RangeInclusive<usize> = 128..=512;
+const LATER_SPC_LENGTH_OFFSETS: std::ops::RangeInclusive<usize> = 128..=512;
 const OTHER_PAYLOAD_MIN: usize = 256;
 
 pub(super) fn read(direction: Direction, body: &[u8]) -> Option<DrmMessage> {
     let version = number(body, 0).filter(|version| VERSIONS.contains(version))?;
     let (kind, fits) = match (direction, version) {
-        (Direction::Reply, _) => (MessageKind::License, framed(body, CKC_LENGTH) == Some(0)),
+        (Direction::Reply, _) => (MessageKind::License, framed(body, CKC_LENGTH_OFFSET) == Some(0)),
         // What follows a whole SPC is left alone by servers.
-        (Direction::Request, 1) => (MessageKind::LicenseRequest, framed(body, SPC_LENGTH).is_some()),
+        (Direction::Request, 1) => (MessageKind::LicenseRequest, framed(body, SPC_LENGTH_OFFSET).is_some()),
         (Direction::Request, _) => (MessageKind::LicenseRequest, is_other_spc(body)),
     };
     fits.then(|| DrmMessage::new(DrmSystem::FairPlay, kind))
@@ -40,7 +40,7 @@ fn framed(body: &[u8], at: usize) -> Option<usize> {
 }
 
 fn is_other_spc(body: &[u8]) -> bool {
-    OTHER_LENGTH.step_by(4).any(|at| {
+    LATER_SPC_LENGTH_OFFSETS.step_by(4).any(|at| {
         let length = payload(body, at).filter(|length| *length >= OTHER_PAYLOAD_MIN);
         length.is_some_and(|length| body.len().checked_sub(at + 4).is_some_and(|rest| rest >= length))
     })

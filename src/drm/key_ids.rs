@@ -1,7 +1,7 @@
 //! A small sorted set of key ids.
 //!
 //! Four live inline, which is what nearly every message has, so that recognising allocates
-//! nothing; more spill to the heap, up to [`KeyIds::MOST`], and what comes after that is dropped.
+//! nothing; more spill to the heap, up to [`KeyIds::MAX_KEY_IDS`], and what comes after that is dropped.
 
 use arrayvec::ArrayVec;
 
@@ -10,24 +10,24 @@ use crate::secret::Fingerprint;
 /// Big-endian, as in Widevine and ClearKey.
 pub type KeyId = [u8; 16];
 
-const INLINE: usize = 4;
+const INLINE_KEY_IDS: usize = 4;
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct KeyIds {
-    few: ArrayVec<KeyId, INLINE>,
-    /// Holds all of them as soon as there are more than `INLINE`, else nothing.
+    few: ArrayVec<KeyId, INLINE_KEY_IDS>,
+    /// Holds all of them as soon as there are more than `INLINE_KEY_IDS`, else nothing.
     many: Vec<KeyId>,
 }
 
 impl KeyIds {
-    pub const MOST: usize = 64;
+    pub const MAX_KEY_IDS: usize = 64;
 
     /// Takes anything; only 16 bytes are a key id.
     pub fn insert(&mut self, bytes: &[u8]) {
         let Ok(id) = KeyId::try_from(bytes) else { return };
         let Err(place) = self.as_slice().binary_search(&id) else { return };
         if !self.many.is_empty() {
-            if self.many.len() < Self::MOST {
+            if self.many.len() < Self::MAX_KEY_IDS {
                 self.many.insert(place, id);
             }
         } else if self.few.try_insert(place, id).is_err() {
@@ -55,9 +55,9 @@ impl KeyIds {
         if self.is_empty() {
             return None;
         }
-        let mut parts: ArrayVec<&[u8], { Self::MOST + 1 }> = ArrayVec::new();
+        let mut parts: ArrayVec<&[u8], { Self::MAX_KEY_IDS + 1 }> = ArrayVec::new();
         parts.push(b"key ids");
-        parts.extend(self.as_slice().iter().map(|id| id.as_slice()).take(Self::MOST));
+        parts.extend(self.as_slice().iter().map(|id| id.as_slice()).take(Self::MAX_KEY_IDS));
         Some(Fingerprint::of_parts(&parts))
     }
 }
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_set_is_bounded_and_sorted() {
         let full = set((0..=255).rev());
-        assert_eq!(full.len(), KeyIds::MOST);
+        assert_eq!(full.len(), KeyIds::MAX_KEY_IDS);
         assert!(full.as_slice().is_sorted());
     }
 

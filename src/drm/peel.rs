@@ -20,11 +20,11 @@ use super::recognise::MessageSearch;
 use super::runs;
 
 /// Longest head before a message.
-const HEAD_MAX: usize = 4096;
+const MAX_WRAPPED_HEAD_BYTES: usize = 4096;
 /// As RFC 2046 section 5.1.1 has it.
-const BOUNDARY_MAX: usize = 70;
+const MAX_MULTIPART_BOUNDARY_BYTES: usize = 70;
 /// Longest head of a PlayReady element before its name: `<prefix:Envelope`.
-const PREFIX_MAX: usize = 64;
+const MAX_PREFIX_BYTES: usize = 64;
 
 impl MessageSearch {
     /// Looks into all wrappings of this text.
@@ -167,7 +167,7 @@ impl MessageSearch {
 
     /// What follows a head as HTTP has it: old license proxies put one before the license (`GLS/1.0 0 OK`).
     pub(super) fn peel_head(&mut self, body: &[u8]) {
-        let start = body.get(..HEAD_MAX).unwrap_or(body);
+        let start = body.get(..MAX_WRAPPED_HEAD_BYTES).unwrap_or(body);
         let is_head = start.first().is_some_and(u8::is_ascii_alphabetic);
         if let Some(begins) = behind_head(start).filter(|_| is_head) {
             self.descend(body.get(begins..).unwrap_or_default());
@@ -186,7 +186,7 @@ impl MessageSearch {
             rest.get(..end).unwrap_or_default().trim_ascii_end()
         });
         let boundaries = [said, shown].into_iter().flatten();
-        for boundary in boundaries.filter(|boundary| (1..=BOUNDARY_MAX).contains(&boundary.len())) {
+        for boundary in boundaries.filter(|boundary| (1..=MAX_MULTIPART_BOUNDARY_BYTES).contains(&boundary.len())) {
             let delimiter = [b"--", boundary].concat();
             let mut starts = memmem::find_iter(body, &delimiter).peekable();
             while let Some(start) = starts.next().filter(|_| !self.is_done()) {
@@ -260,7 +260,7 @@ fn closing_quote(text: &[u8], from: usize) -> usize {
 fn envelope_in(text: &[u8]) -> Option<&[u8]> {
     const NAME: &[u8] = b"Envelope";
     let name = memmem::find(text, NAME)?;
-    let before = text.get(name.saturating_sub(PREFIX_MAX)..name)?;
+    let before = text.get(name.saturating_sub(MAX_PREFIX_BYTES)..name)?;
     let open = memchr::memrchr(b'<', before).map(|at| name - before.len() + at)?;
     let close = memmem::rfind(text, NAME).map(|at| at + NAME.len())?;
     let end = memchr(b'>', text.get(close..)?).map(|at| close + at + 1)?;

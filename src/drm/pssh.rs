@@ -7,9 +7,9 @@
 pub(super) const WIDEVINE: [u8; 16] =
     [0xed, 0xef, 0x8b, 0xa9, 0x79, 0xd6, 0x4a, 0xce, 0xa3, 0xc8, 0x27, 0xdc, 0xd5, 0x1d, 0x21, 0xed];
 
-const BOXES_MAX: usize = 64;
+const MAX_PSSH_BOXES: usize = 64;
 /// Size, name, version and flags, system id, data size.
-const SHORTEST: usize = 32;
+const MIN_PSSH_BYTES: usize = 32;
 
 pub(super) struct Pssh<'a> {
     pub(super) data: &'a [u8],
@@ -23,12 +23,12 @@ pub(super) fn boxes(mut bytes: &[u8]) -> impl Iterator<Item = Pssh<'_>> {
         bytes = rest;
         Some(found)
     })
-    .take(BOXES_MAX)
+    .take(MAX_PSSH_BOXES)
 }
 
 fn split(bytes: &[u8]) -> Option<(Pssh<'_>, &[u8])> {
     let size = usize::try_from(u32::from_be_bytes(*bytes.first_chunk()?)).ok()?;
-    if size < SHORTEST {
+    if size < MIN_PSSH_BYTES {
         return None;
     }
     let (this, rest) = bytes.split_at_checked(size)?;
@@ -74,6 +74,6 @@ mod tests {
         let mut many_ids = good.clone();
         many_ids[28..32].fill(0xff);
         assert_eq!(boxes(&many_ids).count(), 0);
-        assert_eq!(boxes(&good.repeat(100)).count(), BOXES_MAX);
+        assert_eq!(boxes(&good.repeat(100)).count(), MAX_PSSH_BOXES);
     }
 }

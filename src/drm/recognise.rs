@@ -16,7 +16,7 @@ use super::utf16;
 use super::widevine;
 
 /// Wrappings inside each other: JSON in JSON in a form, of base64, is six.
-const DEPTH_MAX: u8 = 10;
+const MAX_WRAPPING_DEPTH: u8 = 10;
 /// Bytes that may be looked at for each byte of the body, beside [`LOOKED_AT_MIN`].
 const LOOKED_AT_PER_BYTE: usize = 8;
 const LOOKED_AT_MIN: usize = 16 * 1024;
@@ -27,7 +27,7 @@ const TANGLED_MIN: usize = 64;
 /// Of what was decoded, so many bytes tell text from noise.
 const TEXT_PROBE: usize = 24;
 /// Bytes that may stand beside a wrapped request that needs no session: with more, a license request may be hidden.
-const BESIDE_MAX: usize = 512;
+const MAX_BYTES_BESIDE_MESSAGE: usize = 512;
 
 /// What `body` is. Never alters, delays or refuses anything: an `Err` means that nothing is known.
 ///
@@ -86,7 +86,10 @@ impl MessageSearch {
         // Encoded, it is up to half as long again.
         let beside = length.saturating_sub(self.found_length.saturating_mul(3) / 2);
         let hides = |message: &DrmMessage| {
-            self.direction == Direction::Request && message.wrapped && message.needs_no_session() && beside > BESIDE_MAX
+            self.direction == Direction::Request
+                && message.wrapped
+                && message.needs_no_session()
+                && beside > MAX_BYTES_BESIDE_MESSAGE
         };
         // Beside what was found, what was not looked at may ask for more.
         let tangled = self.tangled && self.direction == Direction::Request;
@@ -154,7 +157,7 @@ impl MessageSearch {
         if !self.spend(inner.len()) {
             return;
         }
-        if self.depth == DEPTH_MAX {
+        if self.depth == MAX_WRAPPING_DEPTH {
             let may_wrap = || is_text(inner) || utf16::transcode(inner).is_some();
             self.tangled |= !self.look_at_bare(inner) && inner.len() >= TANGLED_MIN && may_wrap();
             return;

@@ -10,7 +10,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
 /// As deep as common parsers go.
-const DEPTH_MAX: usize = 256;
+const MAX_XML_DEPTH: usize = 256;
 
 pub(super) enum XmlNode<'a> {
     Close,
@@ -53,7 +53,7 @@ impl<'a> XmlWalk<'a> {
                 Event::Eof => return if self.depth == 0 && self.rooted { Ok(None) } else { Err(UnfitXml) },
                 Event::GeneralRef(reference) => XmlNode::Reference(reference),
                 Event::Start(start) => {
-                    if self.depth == DEPTH_MAX || (self.depth == 0 && self.rooted) {
+                    if self.depth == MAX_XML_DEPTH || (self.depth == 0 && self.rooted) {
                         return Err(UnfitXml);
                     }
                     self.depth += 1;

@@ -6,11 +6,11 @@
 use super::key_ids::KeyIds;
 use super::message::Validity;
 
-const MAGIC: &[u8] = b"XMR\0";
+const XMR_MAGIC: &[u8] = b"XMR\0";
 /// Magic, version, rights id.
-const HEADER: usize = 24;
+const XMR_HEADER_BYTES: usize = 24;
 /// Flags, type, length.
-const OBJECT: usize = 8;
+const XMR_OBJECT_HEAD_BYTES: usize = 8;
 const OBJECTS_MAX: usize = 256;
 
 const CONTAINER: u16 = 2;
@@ -20,7 +20,7 @@ const ISSUED: u16 = 0x13;
 
 /// What the license says, as far as its objects can be read; `None` when it is not XMR.
 pub(super) fn read(license: &[u8], key_ids: &mut KeyIds) -> Option<Validity> {
-    let mut rest = license.get(HEADER..).filter(|_| license.starts_with(MAGIC))?;
+    let mut rest = license.get(XMR_HEADER_BYTES..).filter(|_| license.starts_with(XMR_MAGIC))?;
     let mut validity = Validity::default();
     for _ in 0..OBJECTS_MAX {
         let Some((kind, body, after)) = object(rest) else { break };
@@ -44,15 +44,15 @@ pub(super) fn swap(id: [u8; 16]) -> [u8; 16] {
 
 /// The object's type, its body (nothing for a container) and what follows.
 fn object(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let [a, b, c, d, length @ ..] = *bytes.first_chunk::<OBJECT>()?;
+    let [a, b, c, d, length @ ..] = *bytes.first_chunk::<XMR_OBJECT_HEAD_BYTES>()?;
     let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
     let (this, after) = bytes.split_at_checked(length)?;
-    let body = this.get(OBJECT..)?;
+    let body = this.get(XMR_OBJECT_HEAD_BYTES..)?;
     let kind = u16::from_be_bytes([c, d]);
     if u16::from_be_bytes([a, b]) & CONTAINER == 0 {
         return Some((kind, body, after));
     }
-    Some((kind, &[], bytes.get(OBJECT..)?))
+    Some((kind, &[], bytes.get(XMR_OBJECT_HEAD_BYTES..)?))
 }
 
 /// Zero and all ones mean that there is no limit.
@@ -84,7 +84,7 @@ mod tests {
             flipped[length] ^= 0xff;
             read(&flipped, &mut KeyIds::default());
         }
-        let endless = [&LEASE60[..HEADER], &[0, 2, 0, 1, 0, 0, 0, 8].repeat(10_000)].concat();
+        let endless = [&LEASE60[..XMR_HEADER_BYTES], &[0, 2, 0, 1, 0, 0, 0, 8].repeat(10_000)].concat();
         assert_eq!(read(&endless, &mut KeyIds::default()), Some(Validity::default()));
         assert_eq!(read(b"not XMR at all, but long enough", &mut KeyIds::default()), None);
     }

@@ -22,11 +22,11 @@ use crate::config::ServerLimits;
 /// household that comes back after a power cut opens all of its own.
 const ARRIVAL_BURST: Duration = Duration::from_secs(4);
 /// Locks of the map, so that workers seldom wait for each other.
-const SHARDS: usize = 16;
+const ADDRESS_MAP_SHARDS: usize = 16;
 /// Of the places that are left where they are scarce, one address may have one in so many.
 const SCARCE_SHARE: usize = 8;
 /// Addresses that are remembered for their rate alone. Beyond that their rates are forgotten.
-const MAX_RATES: usize = 65_536;
+const MAX_RATED_ADDRESSES: usize = 65_536;
 
 /// Whom a limit per address counts: one IPv4 address, or one IPv6 network of 64 bits, since every
 /// household has at least that many addresses to choose from.
@@ -92,7 +92,7 @@ pub struct AddressLimits {
     hasher: RandomState,
     /// Event listeners of all addresses together: each holds a connection for as long as it likes.
     listeners: Arc<PermitPool>,
-    shards: [Mutex<HashMap<AddressKey, AddressUse>>; SHARDS],
+    shards: [Mutex<HashMap<AddressKey, AddressUse>>; ADDRESS_MAP_SHARDS],
     /// An address may have fewer calls than all together.
     tells_calls_apart: AtomicBool,
 }
@@ -160,7 +160,7 @@ impl AddressLimits {
         let per_second = self.bound(AddressResource::ConnectionRate);
         let key = AddressKey::of(address);
         let mut shard = self.shard(key);
-        if shard.len() >= MAX_RATES / SHARDS && !shard.contains_key(&key) {
+        if shard.len() >= MAX_RATED_ADDRESSES / ADDRESS_MAP_SHARDS && !shard.contains_key(&key) {
             make_room(&mut shard, now);
         }
         let used = shard.entry(key).or_default();
@@ -217,7 +217,7 @@ impl AddressLimits {
     }
 
     fn shard(&self, key: AddressKey) -> std::sync::MutexGuard<'_, HashMap<AddressKey, AddressUse>> {
-        let place = self.hasher.hash_one(key) as usize % SHARDS;
+        let place = self.hasher.hash_one(key) as usize % ADDRESS_MAP_SHARDS;
         let [first, ..] = &self.shards;
         self.shards.get(place).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -228,7 +228,7 @@ impl AddressLimits {
 fn make_room(shard: &mut HashMap<AddressKey, AddressUse>, now: Instant) {
     let holds = |used: &AddressUse| used.taken.iter().any(|taken| *taken > 0);
     shard.retain(|_, used| holds(used) || used.next_arrival.is_some_and(|next| next > now));
-    if shard.len() >= MAX_RATES / SHARDS {
+    if shard.len() >= MAX_RATED_ADDRESSES / ADDRESS_MAP_SHARDS {
         shard.retain(|_, used| holds(used));
     }
 }
@@ -403,7 +403,8 @@ mod tests {
         let mut few = HashMap::from([(key(1), due(second)), (key(2), due(Duration::ZERO)), (key(3), held())]);
         make_room(&mut few, now);
         assert!(few.len() == 2 && !few.contains_key(&key(2)), "it may come at full burst again");
-        let mut many: HashMap<_, _> = (10..10 + (MAX_RATES / SHARDS) as u32).map(|n| (key(n), due(second))).collect();
+        let mut many: HashMap<_, _> =
+            (10..10 + (MAX_RATED_ADDRESSES / ADDRESS_MAP_SHARDS) as u32).map(|n| (key(n), due(second))).collect();
         many.insert(key(3), held());
         make_room(&mut many, now);
         assert!(many.len() == 1 && many.contains_key(&key(3)), "{}", many.len());
@@ -455,12 +456,12 @@ mod tests {
     #[test]
     fn rotating_through_addresses_fills_no_memory() {
         let (limits, start) = (bounded(1), Clock.now());
-        for number in 0..4 * MAX_RATES as u32 {
+        for number in 0..4 * MAX_RATED_ADDRESSES as u32 {
             let six = Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(number) << 64);
             limits.arrive(six.into(), start);
             limits.arrive(std::net::Ipv4Addr::from_bits(number).into(), start);
         }
-        assert!(remembered(&limits) <= MAX_RATES, "{}", remembered(&limits));
+        assert!(remembered(&limits) <= MAX_RATED_ADDRESSES, "{}", remembered(&limits));
         let held = limits.take(address("192.0.2.1"), AddressResource::Connections, 1);
         assert!(limits.take(address("192.0.2.1"), AddressResource::Connections, 1).is_none());
         drop(held);

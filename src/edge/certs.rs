@@ -25,10 +25,10 @@ use crate::ids;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A device whose clock is behind must not see a certificate of the future.
-const BACKDATED: Duration = DAY;
-const AUTHORITY_LIFE: Duration = DAY.saturating_mul(3650);
+const BACKDATING_TIME: Duration = DAY;
+const CA_LIFETIME: Duration = DAY.saturating_mul(3650);
 /// Browsers refuse leaves that live longer than 398 days; backdating included.
-const LEAF_LIFE: Duration = DAY.saturating_mul(396);
+const LEAF_LIFETIME: Duration = DAY.saturating_mul(396);
 
 /// What `certs init` was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -141,13 +141,13 @@ impl CertificateFiles {
             authority_is_new,
             certificate: self.certificate,
             key: self.key,
-            not_after: now + LEAF_LIFE,
+            not_after: now + LEAF_LIFETIME,
         })
     }
 
     fn make_authority(&self, now: Duration) -> Result<(), CertsFault> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = params(now, AUTHORITY_LIFE);
+        let mut params = params(now, CA_LIFETIME);
         // Two CAs of one name would be mistaken for each other in a device's list.
         let name = format!("sidebeat local CA {:08x}", ids::random_u64() >> 32);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -169,7 +169,7 @@ impl CertificateFiles {
         }
         let issuer = Issuer::from_ca_cert_pem(&authority, authority_key)?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = params(now, LEAF_LIFE);
+        let mut params = params(now, LEAF_LIFETIME);
         params.distinguished_name.push(DnType::CommonName, "sidebeat");
         params.subject_alt_names = names;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -184,7 +184,7 @@ impl CertificateFiles {
 fn params(now: Duration, life: Duration) -> CertificateParams {
     let epoch = date_time_ymd(1970, 1, 1);
     let mut params = CertificateParams::default();
-    params.not_before = epoch + now.saturating_sub(BACKDATED);
+    params.not_before = epoch + now.saturating_sub(BACKDATING_TIME);
     params.not_after = epoch + (now + life);
     params.distinguished_name = rcgen::DistinguishedName::new();
     params
@@ -275,8 +275,8 @@ mod tests {
         let leaf = fs::read_to_string(&written.certificate).unwrap();
         assert_eq!(leaf.matches("BEGIN CERTIFICATE").count(), 2, "leaf, then CA");
         assert_eq!(expiry(&leaf), Some(written.not_after));
-        assert!(written.not_after - (NOW - BACKDATED) <= DAY * 397);
-        assert_eq!(expiry(&read(&written.authority).unwrap()), Some(NOW + AUTHORITY_LIFE));
+        assert!(written.not_after - (NOW - BACKDATING_TIME) <= DAY * 397);
+        assert_eq!(expiry(&read(&written.authority).unwrap()), Some(NOW + CA_LIFETIME));
         let left = fs::read_dir(directory.path()).unwrap().count();
         assert_eq!(left, 4, "nothing is left beside the files");
     }

@@ -32,14 +32,14 @@ use crate::config::ServerLimits;
 use crate::secret::scrub;
 
 /// Largest head of an HTTP/1.1 request; also hyper's read buffer at its largest.
-pub(super) const BUFFER: usize = 32 * 1024;
+pub(super) const MAX_REQUEST_HEAD_BUFFER_BYTES: usize = 32 * 1024;
 /// The client's connection preface (RFC 9113 section 3.4).
-const PREFACE: usize = 24;
+const HTTP2_PREFACE_BYTES: usize = 24;
 /// Our messages are a few KiB: many streams, small windows.
-const STREAMS: u32 = 64;
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-const HEADER_LIST: u32 = 16 * 1024;
+const MAX_CONCURRENT_STREAMS: u32 = 64;
+const PLAYER_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+const PLAYER_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
 
 type ServedConnection = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -54,14 +54,17 @@ pub(super) struct ConnectionWorker {
 impl ConnectionWorker {
     pub(super) fn new(shared: Arc<EdgeShared>, handler: Arc<dyn Handler>) -> Self {
         let mut http1 = http1::Builder::new();
-        http1.timer(TokioTimer::new()).max_buf_size(BUFFER).max_header_size(BUFFER);
+        http1
+            .timer(TokioTimer::new())
+            .max_buf_size(MAX_REQUEST_HEAD_BUFFER_BYTES)
+            .max_header_size(MAX_REQUEST_HEAD_BUFFER_BYTES);
         let mut http2 = http2::Builder::new(StreamExecutor(Arc::clone(&shared)));
         http2
             .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(HEADER_LIST);
+            .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+            .initial_stream_window_size(PLAYER_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(PLAYER_CONNECTION_WINDOW_BYTES)
+            .max_header_list_size(MAX_HEADER_LIST_BYTES);
         Self { handler, http1, http2, shared }
     }
 
@@ -170,7 +173,7 @@ impl ConnectionWorker {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limits = self.shared.limits.load_full();
-        let stream = HeldEnd::new(self.patient(stream, PREFACE, &limits));
+        let stream = HeldEnd::new(self.patient(stream, HTTP2_PREFACE_BYTES, &limits));
         let end = ConnectionEnd::of(&peer, &line);
         let calls = ConnectionService { line: Arc::clone(&line), peer, worker: Arc::clone(&self) };
         let mut http2 = self.http2.clone();

@@ -13,7 +13,7 @@ use super::line::ConnectionState;
 use super::permit::Permit;
 
 /// Connections that are looked at for one place. Beyond that the search goes on with the next newcomer.
-const MAX_LOOKS: usize = 1_024;
+const MAX_CONNECTIONS_EXAMINED: usize = 1_024;
 
 #[derive(Default)]
 pub(super) struct ConnectionRegistry {
@@ -48,7 +48,7 @@ impl ConnectionRegistry {
     pub(super) fn evict(&self) -> Option<Permit> {
         let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
         // Twice, since an entry whose stamp is old goes back with the right one.
-        for _ in 0..MAX_LOOKS.min(2 * heap.len()) {
+        for _ in 0..MAX_CONNECTIONS_EXAMINED.min(2 * heap.len()) {
             let Reverse(entry) = heap.pop()?;
             let Some(line) = entry.line.upgrade() else { continue };
             let (idle_since, is_busy) = (line.idle_since(), line.is_busy());

@@ -33,7 +33,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 /// Longer lists of wished headers are not echoed.
-const LONGEST_ECHO: usize = 1024;
+const MAX_ECHOED_HEADERS_BYTES: usize = 1024;
 
 #[derive(Clone, Debug)]
 pub struct Cors {
@@ -242,7 +242,7 @@ fn referring_origin(request: &HeaderMap) -> Option<HeaderValue> {
 
 fn wished_headers(request: &HeaderMap) -> HeaderValue {
     match request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
-        Some(wish) if !wish.is_empty() && wish.len() <= LONGEST_ECHO => wish.clone(),
+        Some(wish) if !wish.is_empty() && wish.len() <= MAX_ECHOED_HEADERS_BYTES => wish.clone(),
         Some(_) | None => HEADERS,
     }
 }
@@ -433,7 +433,9 @@ mod tests {
 
     #[test]
     fn a_long_wish_is_not_echoed() {
-        for (bytes, echoed) in [(1, true), (LONGEST_ECHO, true), (LONGEST_ECHO + 1, false), (64 * 1024, false)] {
+        for (bytes, echoed) in
+            [(1, true), (MAX_ECHOED_HEADERS_BYTES, true), (MAX_ECHOED_HEADERS_BYTES + 1, false), (64 * 1024, false)]
+        {
             let wish = HeaderValue::try_from("x".repeat(bytes)).unwrap();
             let request = HeaderMap::from_iter([(ACCESS_CONTROL_REQUEST_HEADERS, wish.clone())]);
             let (mut reply, caller) = (HeaderMap::new(), OriginDecision::Allow(HeaderValue::from_static("null")));

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 
 /// For whatever the process opens by the way: files of a reload, look-ups of names, webhooks.
-const OTHERS: u64 = 8;
+const DESCRIPTORS_FOR_OTHER_USES: u64 = 8;
 
 /// How many connections of players the limit of open files allows, beside what is open now. Every one
 /// may cause one upstream.
@@ -18,17 +18,17 @@ pub(super) fn connections_allowed() -> usize {
 }
 
 fn share_of(limit: u64, open: u64) -> usize {
-    let left = limit.saturating_sub(open.saturating_add(OTHERS));
+    let left = limit.saturating_sub(open.saturating_add(DESCRIPTORS_FOR_OTHER_USES));
     usize::try_from(left / 2).unwrap_or(usize::MAX).max(1)
 }
 
 /// As the system tells; where it does not, a guess that is rather too high.
 fn open_now() -> u64 {
-    const GUESS: u64 = 64;
+    const ASSUMED_OPEN_DESCRIPTORS: u64 = 64;
     ["/proc/self/fd", "/dev/fd"]
         .into_iter()
         .find_map(|list| std::fs::read_dir(list).ok())
-        .map_or(GUESS, |list| list.count() as u64)
+        .map_or(ASSUMED_OPEN_DESCRIPTORS, |list| list.count() as u64)
 }
 
 /// Descriptors that are open for nothing else than to be closed in need.

@@ -28,7 +28,7 @@ const IDLE_GRACE: Duration = Duration::from_secs(1);
 /// The same, where its connection makes room for another.
 const EVICTION_GRACE: Duration = Duration::from_millis(100);
 /// Enough for the runtime to hear of what lies in the socket.
-const SHORT_LOOK: Duration = Duration::from_millis(1);
+const SOCKET_PEEK_TIME: Duration = Duration::from_millis(1);
 
 /// Resolves when the first request did not begin within `first`, or none has been begun or running, and no piece of a
 /// reply taken, for `idle`, at most twice that. A peer that only answers our pings is idle.
@@ -75,7 +75,7 @@ pub(super) async fn drive<C: GracefulConnection>(
         }
         () = idle => (Duration::ZERO, or_busy(IDLE_GRACE)),
         // A call that runs is served; its place is another's already.
-        () = line.evicted() => (SHORT_LOOK, or_busy(EVICTION_GRACE)),
+        () = line.evicted() => (SOCKET_PEEK_TIME, or_busy(EVICTION_GRACE)),
     };
     ties.end();
     line.announce_end();

@@ -10,15 +10,15 @@ use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// On every reply to a page.
-pub(super) const OWN: [&str; 2] = ["x-ssm-error", "x-sidebeat-incident"];
+pub(super) const OWN_EXPOSED_HEADERS: [&str; 2] = ["x-ssm-error", "x-sidebeat-incident"];
 /// An upstream's list is its own word; the longest that were met have twenty names.
-const MAX_NAMES: usize = 64;
-const MAX_BYTES: usize = 2048;
+const MAX_EXPOSED_NAMES: usize = 64;
+const MAX_EXPOSED_LIST_BYTES: usize = 2048;
 
 /// The list for a reply that still has its upstream's CORS headers.
 pub(super) fn exposed(reply: &HeaderMap) -> HeaderValue {
     let mut list = ExposedNames::default();
-    for name in OWN {
+    for name in OWN_EXPOSED_HEADERS {
         list.add(name);
     }
     let listed = reply.get_all(ACCESS_CONTROL_EXPOSE_HEADERS).iter();
@@ -49,7 +49,8 @@ struct ExposedNames {
 
 impl ExposedNames {
     fn add(&mut self, name: &str) {
-        let is_full = self.names.len() >= MAX_NAMES || self.text.len() + name.len() + 2 > MAX_BYTES;
+        let is_full =
+            self.names.len() >= MAX_EXPOSED_NAMES || self.text.len() + name.len() + 2 > MAX_EXPOSED_LIST_BYTES;
         if is_full || self.names.contains(name) {
             return;
         }
@@ -111,8 +112,8 @@ mod tests {
             (0..count).map(|at| format!("x{at:0>length$}")).collect::<Vec<_>>().join(",")
         };
         const LIST: &str = "access-control-expose-headers";
-        assert_eq!(list(&[(LIST, &names(1000, 4))]).split(", ").count(), MAX_NAMES);
-        assert!(list(&[(LIST, &names(60, 400))]).len() <= MAX_BYTES);
+        assert_eq!(list(&[(LIST, &names(1000, 4))]).split(", ").count(), MAX_EXPOSED_NAMES);
+        assert!(list(&[(LIST, &names(60, 400))]).len() <= MAX_EXPOSED_LIST_BYTES);
     }
 
     #[test]
@@ -133,7 +134,13 @@ mod tests {
             };
             let more = |number| if part.is_empty() { format!("x-{number},") } else { part.to_owned() };
             let make = |size| cost::filled("", more, "", size);
-            cost::assert_linear(name, HEAD_BYTES, cost::Allowance { output: MAX_BYTES, ..cost::SHORT }, make, expose);
+            cost::assert_linear(
+                name,
+                HEAD_BYTES,
+                cost::Allowance { output: MAX_EXPOSED_LIST_BYTES, ..cost::SHORT },
+                make,
+                expose,
+            );
         }
     }
 }

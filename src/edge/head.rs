@@ -8,7 +8,7 @@
 use super::breach::RequestViolation;
 
 /// As hyper's own buffer: a longer head is refused there.
-const LONGEST_HEAD: usize = super::conn::BUFFER;
+const MAX_SCANNED_HEAD_BYTES: usize = super::conn::MAX_REQUEST_HEAD_BUFFER_BYTES;
 
 #[derive(Debug, Default)]
 pub(super) struct HeadScanner {
@@ -78,7 +78,7 @@ impl HeadScanner {
         let end = memchr::memchr(b'\n', bytes);
         let (part, rest) = bytes.split_at(end.map_or(bytes.len(), |at| at + 1));
         self.size += part.len();
-        if self.size > LONGEST_HEAD {
+        if self.size > MAX_SCANNED_HEAD_BYTES {
             return Err(RequestViolation::Malformed);
         }
         if end.is_none() {
@@ -178,7 +178,10 @@ mod tests {
             (PLAIN.replace("Length:", "Length :"), Some((0, RequestViolation::Malformed))),
             (PLAIN.replace("Host: h", "X: a\r\n b: c"), Some((0, RequestViolation::Malformed))),
             ("GET /a HTTP/1.1\r\nHost: h\r\n\n".to_owned(), Some((0, RequestViolation::BareLineFeed))),
-            (format!("GET /{} HTTP/1.1\r\n", "a".repeat(LONGEST_HEAD)), Some((0, RequestViolation::Malformed))),
+            (
+                format!("GET /{} HTTP/1.1\r\n", "a".repeat(MAX_SCANNED_HEAD_BYTES)),
+                Some((0, RequestViolation::Malformed)),
+            ),
         ];
         for (text, expected) in rows {
             let shown: String = text.chars().take(120).collect();
@@ -189,7 +192,8 @@ mod tests {
     /// The 32 KiB are for each head, and not for all heads of a kept connection.
     #[test]
     fn heads_of_a_kept_connection_may_add_up_to_more_than_the_longest_head() {
-        let filled = PLAIN.replace("Host: h", &format!("Host: h\r\nX-Fill: {}", "a".repeat(LONGEST_HEAD / 3)));
+        let filled =
+            PLAIN.replace("Host: h", &format!("Host: h\r\nX-Fill: {}", "a".repeat(MAX_SCANNED_HEAD_BYTES / 3)));
         let mut scanner = HeadScanner::default();
         for call in 0..50 {
             assert_eq!(scanner.feed(filled.as_bytes()), None, "call {call}");
@@ -228,7 +232,7 @@ mod tests {
         fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let mut scanner = HeadScanner::default();
             let _found = scanner.feed(&bytes);
-            prop_assert!(scanner.line.len() <= LONGEST_HEAD);
+            prop_assert!(scanner.line.len() <= MAX_SCANNED_HEAD_BYTES);
         }
     }
 }

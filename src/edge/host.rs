@@ -7,7 +7,7 @@
 use std::net::Ipv6Addr;
 
 /// DNS names have so many bytes at most, without the dot at their end (RFC 1035, section 2.3.4).
-const MAX_NAME_BYTES: usize = 253;
+const MAX_HOST_NAME_BYTES: usize = 253;
 const MAX_LABEL_BYTES: usize = 63;
 const MAX_PORT_DIGITS: usize = 5;
 
@@ -59,7 +59,7 @@ impl NamedHost {
 fn name_of(name: &str) -> Option<String> {
     // The dot at the end of a name that is complete.
     let labels = name.strip_suffix('.').unwrap_or(name);
-    let fits = labels.len() <= MAX_NAME_BYTES && labels.split('.').all(is_label);
+    let fits = labels.len() <= MAX_HOST_NAME_BYTES && labels.split('.').all(is_label);
     fits.then(|| name.to_ascii_lowercase())
 }
 

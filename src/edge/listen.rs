@@ -19,9 +19,9 @@ use super::counters::add;
 use super::shared::{DrainHold, EdgeShared};
 use super::{ConnectionGuards, Peer};
 
-const BACKLOG: u32 = 1024;
+const LISTEN_BACKLOG_CONNECTIONS: u32 = 1024;
 /// Long enough that a process out of descriptors does not spin, short enough that nobody notices.
-const REST: Duration = Duration::from_millis(50);
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// One worker's listener, and what its connections begin with.
 pub(super) struct WorkerSocket {
@@ -68,7 +68,7 @@ pub(super) fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdLis
             let socket = socket(address)?;
             socket.set_reuseport(true)?;
             socket.bind(address)?;
-            socket.listen(BACKLOG)?.into_std()
+            socket.listen(LISTEN_BACKLOG_CONNECTIONS)?.into_std()
         })
         .collect()
 }
@@ -125,7 +125,7 @@ async fn take_connections(
                 AcceptTriage::Fail => return fault,
                 AcceptTriage::Rest => {
                     log_fault(&worker.shared, &fault);
-                    sleep(REST).await;
+                    sleep(ACCEPT_RETRY_PAUSE).await;
                 }
                 AcceptTriage::Starve => {
                     add(&worker.shared.counters.accept_starved);
@@ -133,7 +133,7 @@ async fn take_connections(
                     // A spare descriptor takes this connection; later ones wait until an idle one has closed.
                     if !worker.shared.spare_descriptors.release() {
                         drop(worker.shared.make_room());
-                        sleep(REST).await;
+                        sleep(ACCEPT_RETRY_PAUSE).await;
                     }
                 }
             },
@@ -150,7 +150,7 @@ fn take_backlog(
     proxy_protocol: bool,
 ) {
     let Ok(listener) = listener.into_std() else { return };
-    for _ in 0..BACKLOG {
+    for _ in 0..LISTEN_BACKLOG_CONNECTIONS {
         match listener.accept() {
             Ok((stream, address)) => {
                 let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));

@@ -19,8 +19,8 @@ use super::reply::{EdgeRefusal, RefusalTrace};
 
 /// For writing the reply, and for reading what the caller still sends: a close with bytes unread would reach it before
 /// the reply.
-const FAREWELL: Duration = Duration::from_secs(1);
-const FAREWELL_BYTES: u64 = 64 * 1024;
+const PLAIN_HTTP_LINGER_TIME: Duration = Duration::from_secs(1);
+const MAX_PLAIN_HTTP_LINGER_BYTES: u64 = 64 * 1024;
 
 /// For whoever reads the log.
 const ADVICE: &str = "a connection to an HTTPS address begins as plain HTTP does: its URL must begin with https://, or \
@@ -61,10 +61,10 @@ where
     let farewell = async {
         stream.write_all(&reply).await?;
         stream.shutdown().await?;
-        tokio::io::copy(&mut stream.take(FAREWELL_BYTES), &mut tokio::io::sink()).await
+        tokio::io::copy(&mut stream.take(MAX_PLAIN_HTTP_LINGER_BYTES), &mut tokio::io::sink()).await
     };
     // A caller that does not listen is none of our business.
-    let _deaf = timeout(FAREWELL, farewell).await;
+    let _deaf = timeout(PLAIN_HTTP_LINGER_TIME, farewell).await;
     trace
 }
 

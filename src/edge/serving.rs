@@ -12,7 +12,7 @@ use super::shared::EdgeShared;
 use super::shared::MAX_UNUSED_TIME;
 
 /// How often it is looked whether the last one is gone.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+const WORKERS_GONE_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The workers, running. Dropping it ends them as [`Self::end`] does, without waiting.
 pub struct Serving {
@@ -39,7 +39,7 @@ impl Serving {
         self.shared.announce.cancel();
         let gone = async {
             while self.connections() > 0 {
-                sleep(LOOK_INTERVAL).await;
+                sleep(WORKERS_GONE_POLL_INTERVAL).await;
             }
         };
         let _late = timeout(period, gone).await;
@@ -51,7 +51,7 @@ impl Serving {
         self.stop();
         let answered = async {
             while self.shared.unanswered.inside() > 0 {
-                sleep(LOOK_INTERVAL).await;
+                sleep(WORKERS_GONE_POLL_INTERVAL).await;
             }
         };
         let _late = timeout(grace, answered).await;

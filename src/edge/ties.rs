@@ -24,7 +24,7 @@ struct GuardBundle {
 
 impl ConnectionGuards {
     /// A connection with more behind it is a proxy's, and its end says nothing of one of them.
-    const MOST: usize = 64;
+    const MAX_GUARDS_PER_CONNECTION: usize = 64;
 
     /// For a call that came over a proxy's connection, whose end says nothing of the viewer's.
     pub(super) fn of_a_proxy() -> Self {
@@ -36,7 +36,7 @@ impl ConnectionGuards {
     /// Keeps what `make` gives until the connection ends, once for each name.
     pub fn hold<T: ConnectionScoped>(&self, name: u64, make: impl FnOnce() -> T) {
         let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.len() < Self::MOST && held.iter().all(|(known, _)| *known != name) {
+        if held.len() < Self::MAX_GUARDS_PER_CONNECTION && held.iter().all(|(known, _)| *known != name) {
             held.push((name, Box::new(make())));
         }
     }
@@ -103,6 +103,6 @@ mod tests {
     fn it_holds_only_so_many() {
         let ties = ConnectionGuards::default();
         (0..1_000).for_each(|name| ties.hold(name, Counted::default));
-        assert_eq!(ties.0.held.lock().unwrap().len(), ConnectionGuards::MOST);
+        assert_eq!(ties.0.held.lock().unwrap().len(), ConnectionGuards::MAX_GUARDS_PER_CONNECTION);
     }
 }

@@ -19,8 +19,8 @@ use super::line::ConnectionState;
 
 /// How long, and for how many bytes, a closed connection is read on. Closing with unread bytes makes
 /// the kernel send a reset, which can overtake the reply that said why.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 256 * 1024;
+const CLOSE_LINGER_TIME: Duration = Duration::from_secs(1);
+const MAX_CLOSE_LINGER_BYTES: usize = 256 * 1024;
 
 /// The type of a TLS record that carries a handshake (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
@@ -173,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
             if !shakes && (self.ended || !self.scanner.is_mid_message()) {
                 return Poll::Ready(Ok(()));
             }
-            self.linger = Some(LingerClose { left: LINGER_BYTES, until: Box::pin(sleep(LINGER)) });
+            self.linger = Some(LingerClose { left: MAX_CLOSE_LINGER_BYTES, until: Box::pin(sleep(CLOSE_LINGER_TIME)) });
         }
         self.poll_linger(cx).map(Ok)
     }

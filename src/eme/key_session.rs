@@ -8,7 +8,7 @@ use crate::drm::{DrmMessage, DrmSystem, KeyId};
 use crate::secret::Fingerprint;
 
 /// Keys of one key session that are followed.
-const KEYS_MOST: usize = 32;
+const MAX_KEYS_PER_KEY_SESSION: usize = 32;
 
 #[derive(Clone, Debug)]
 pub struct KeySession {
@@ -98,7 +98,7 @@ impl KeySession {
     fn learn(&mut self, id: KeyId, status: KeyStatus) {
         if let Some((_, known)) = self.keys.iter_mut().find(|(known, _)| *known == id) {
             *known = status;
-        } else if self.keys.len() < KEYS_MOST {
+        } else if self.keys.len() < MAX_KEYS_PER_KEY_SESSION {
             self.keys.push((id, status));
         }
     }

@@ -40,7 +40,7 @@ pub struct Mirror {
 
 impl Mirror {
     /// Audio, video, several qualities and their successors after a seek; the oldest go first.
-    pub const MOST: usize = 16;
+    pub const MAX_KEY_SESSIONS_MIRRORED: usize = 16;
 
     /// The player sent this message. A happening when it is the first of its type.
     pub fn asked(&mut self, message: &DrmMessage) -> Option<EmeEvent> {
@@ -96,7 +96,7 @@ impl Mirror {
         let place = match self.sessions.iter().position(|session| session.id == id && session.closed.is_none()) {
             Some(place) => place,
             None => {
-                if self.sessions.len() == Self::MOST {
+                if self.sessions.len() == Self::MAX_KEY_SESSIONS_MIRRORED {
                     self.sessions.remove(0);
                 }
                 self.sessions.push(KeySession::new(id, message.system));

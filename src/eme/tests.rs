@@ -132,7 +132,7 @@ fn memory_is_bounded_and_a_closed_session_is_not_opened_again() {
     for id in 0..100 {
         mirror.asked(&message(DrmSystem::ClearKey, MessageKind::LicenseRequest, &[id]));
     }
-    assert_eq!(mirror.key_sessions().len(), Mirror::MOST);
+    assert_eq!(mirror.key_sessions().len(), Mirror::MAX_KEY_SESSIONS_MIRRORED);
     mirror.over();
     assert!(mirror.key_sessions().iter().all(|session| session.closed == Some(ClosedReason::ClosedByApplication)));
     mirror.asked(&message(DrmSystem::ClearKey, MessageKind::LicenseRequest, &[99]));

@@ -12,9 +12,9 @@ use super::notice::{Notice, PlaybackInfo};
 use crate::session::SessionEvent;
 
 /// Notices that wait for one listener at most; the oldest are missed then.
-const WAITING: usize = 1024;
+const MAX_NOTICES_PER_LISTENER: usize = 1024;
 /// Notices that are kept for listeners that come back.
-const REMEMBERED: usize = 256;
+const MAX_NOTICES_REMEMBERED: usize = 256;
 
 #[derive(Debug)]
 pub struct EventHub {
@@ -48,7 +48,7 @@ impl Default for EventHub {
             ending: CancellationToken::new(),
             operator_streams: Arc::default(),
             past: Mutex::default(),
-            sender: broadcast::Sender::new(WAITING),
+            sender: broadcast::Sender::new(MAX_NOTICES_PER_LISTENER),
             streams: Arc::default(),
         }
     }
@@ -63,7 +63,7 @@ impl EventHub {
         let last = past.back().map_or(0, |notice| notice.number);
         notice.number = (at.as_micros() as u64).max(last + 1);
         let notice = Arc::new(notice);
-        if past.len() == REMEMBERED {
+        if past.len() == MAX_NOTICES_REMEMBERED {
             past.pop_front();
         }
         past.push_back(notice.clone());
@@ -156,7 +156,7 @@ mod tests {
     async fn a_slow_listener_is_told_how_many_it_missed() {
         let hub = EventHub::default();
         let mut listener = hub.listen(None);
-        publish(&hub, WAITING as u64 + 10);
+        publish(&hub, MAX_NOTICES_PER_LISTENER as u64 + 10);
         assert!(matches!(listener.next().await, Some(HeardNext::Missed(10))));
         assert!(matches!(listener.next().await, Some(HeardNext::Notice(_))));
     }
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let hub = EventHub::default();
-        publish(&hub, REMEMBERED as u64 * 2);
-        assert_eq!(numbers(&mut hub.listen(Some(0))).len(), REMEMBERED);
+        publish(&hub, MAX_NOTICES_REMEMBERED as u64 * 2);
+        assert_eq!(numbers(&mut hub.listen(Some(0))).len(), MAX_NOTICES_REMEMBERED);
     }
 }

@@ -17,14 +17,14 @@ use serde_json::Value;
 use super::{EventHub, HeardNext, Listener, Notice};
 
 /// Sent when nothing happens, so that whoever stands between does not take the connection for dead.
-const QUIET: Duration = Duration::from_secs(15);
+const EVENT_STREAM_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// A browser that lost us comes back after this, milliseconds.
 const RETRY: &str = "retry: 2000\n\n";
 /// Streams at once of all players together, and of operators. Apart, so that neither takes the other's.
 pub const MAX_PLAYER_LISTENERS: usize = 1_000;
 pub const MAX_OPERATOR_LISTENERS: usize = 32;
 /// Events that wait for one stream beside those that wait in the hub.
-const WAITING: usize = 4;
+const MAX_EVENTS_PER_STREAM: usize = 4;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// For whom a stream is.
@@ -106,7 +106,7 @@ impl EventHub {
         }
         let place = ListenerPlace(Arc::clone(streams));
         let after = request.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
-        let (sender, channel) = Channel::new(WAITING);
+        let (sender, channel) = Channel::new(MAX_EVENTS_PER_STREAM);
         let mut reply = Response::new(ListenerBody { channel, _place: place, _share: share });
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -120,14 +120,14 @@ where
     W: Fn(&Notice) -> Option<Value>,
 {
     let mut chunk = Some(RETRY.to_owned());
-    let quiet = tokio::time::sleep(QUIET);
+    let quiet = tokio::time::sleep(EVENT_STREAM_KEEPALIVE_INTERVAL);
     tokio::pin!(quiet);
     loop {
         if let Some(text) = chunk {
             if sender.send_data(Bytes::from(text)).await.is_err() {
                 return;
             }
-            quiet.as_mut().set(tokio::time::sleep(QUIET));
+            quiet.as_mut().set(tokio::time::sleep(EVENT_STREAM_KEEPALIVE_INTERVAL));
         }
         chunk = tokio::select! {
             biased;
@@ -178,14 +178,14 @@ mod tests {
             async move {
                 for _ in 0..times {
                     hub.publish(&playback(&names), &SessionEvent::Closed(EndReason::Stopped), Duration::ZERO);
-                    tokio::time::sleep(QUIET / 5).await;
+                    tokio::time::sleep(EVENT_STREAM_KEEPALIVE_INTERVAL / 5).await;
                 }
             }
         };
         let mut body = reply.into_body();
         let mut read = async || body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(read().await, RETRY);
-        let (line, ()) = tokio::join!(tokio::time::timeout(QUIET * 2, read()), busy(12));
+        let (line, ()) = tokio::join!(tokio::time::timeout(EVENT_STREAM_KEEPALIVE_INTERVAL * 2, read()), busy(12));
         assert_eq!(line.expect("others are no sound of its own"), ": quiet\n\n");
         drop(body);
         assert_eq!(hub.streams.load(Ordering::Acquire), 0);

@@ -37,7 +37,7 @@ use crate::secret::Fingerprint;
 use crate::upstream::{UpstreamCall, UpstreamFault, UpstreamReply};
 
 /// Authorizations are a few KiB.
-const REPLY_MAX: usize = 256 * 1024;
+const MAX_AUTHORIZATION_REPLY_BYTES: usize = 256 * 1024;
 
 /// Passed on beside what the authority and the route name.
 static PASSED: [HeaderName; 5] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT, VIA];
@@ -104,7 +104,7 @@ impl Gateway {
             headers: passed(route, authority, &parts.headers),
             method: parts.method,
             path_and_query,
-            reply_max: REPLY_MAX,
+            reply_max: MAX_AUTHORIZATION_REPLY_BYTES,
         };
         let names = caller.names();
         let (outcome, response) = match self.pool.send(call).await {

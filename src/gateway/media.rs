@@ -60,7 +60,7 @@ use crate::sessions::{DeviceKey, Fetched, MediaFlow};
 use crate::telemetry::Metrics;
 
 /// How long a player may still fetch the programme after its blackout: it has yet to ask for a manifest.
-const GOING_OVER: Duration = Duration::from_secs(10);
+const BLACKOUT_CHANGEOVER_TIME: Duration = Duration::from_secs(10);
 
 /// One request below a playback's own path.
 struct MediaCall<'a> {

@@ -122,9 +122,9 @@ impl Gateway {
         }
         if self.via.is_in(request.headers()) {
             self.telemetry.metrics.refusal("request_loop", "http");
-            const DETAIL: &str =
+            const PROXY_LOOP_DETAIL: &str =
                 "this request has gone through this proxy before: an upstream of a route leads back here";
-            return refuse(StatusCode::LOOP_DETECTED, "request_loop", DETAIL).map(OutgoingBody::Whole);
+            return refuse(StatusCode::LOOP_DETECTED, "request_loop", PROXY_LOOP_DETAIL).map(OutgoingBody::Whole);
         }
         let version = request.version();
         self.via.sign(version, request.headers_mut());
@@ -217,8 +217,8 @@ fn overloaded() -> Response<ReplyBody> {
 }
 
 fn unknown_playback() -> Response<ReplyBody> {
-    const DETAIL: &str = "this playback is not known here any more; authorize it again";
-    refuse(StatusCode::FORBIDDEN, "unknown_playback", DETAIL)
+    const UNKNOWN_PLAYBACK_DETAIL: &str = "this playback is not known here any more; authorize it again";
+    refuse(StatusCode::FORBIDDEN, "unknown_playback", UNKNOWN_PLAYBACK_DETAIL)
 }
 
 fn refuse(status: StatusCode, error: &'static str, detail: &'static str) -> Response<ReplyBody> {

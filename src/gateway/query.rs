@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 /// Longest value that is read; a content token is below 4 KiB.
-const LONGEST: usize = 16 * 1024;
+const MAX_QUERY_VALUE_BYTES: usize = 16 * 1024;
 
 /// The first value of this name, percent-decoded. A `+` stays a `+`: tokens hold none that means a
 /// space.
 pub(super) fn value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
-    let (_, value) = pairs(query?).find(|(key, value)| is(key, name) && value.len() <= LONGEST)?;
+    let (_, value) = pairs(query?).find(|(key, value)| is(key, name) && value.len() <= MAX_QUERY_VALUE_BYTES)?;
     percent_decode_str(value).decode_utf8().ok().filter(|value| !value.is_empty())
 }
 

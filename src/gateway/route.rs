@@ -131,7 +131,7 @@ impl Routes {
     /// Which path it was that no route has, and what there is, for whoever set the player's URL. `shown`: how the log
     /// names whom a segment may name.
     pub(super) fn no_route_note(&self, path: &str, shown: impl Fn(&str) -> String) -> String {
-        const SHOWN: usize = 8;
+        const MAX_ROUTES_SHOWN: usize = 8;
         let authorize = self.authorize.iter().map(|route| route.config.path.as_str());
         let mut there: Vec<_> = self.routes.iter().map(|route| &*route.path).chain(authorize).collect();
         let is_ours = |segment: &str| there.iter().any(|path| path.split('/').any(|ours| ours == segment));
@@ -139,8 +139,8 @@ impl Routes {
         let segment = |text: &str| if is_ours(text) { text.to_owned() } else { shown(&scrub(text)) };
         let path: String = path.split('/').map(segment).collect::<Vec<_>>().join("/").chars().take(200).collect();
         there.sort_unstable();
-        let more = if there.len() > SHOWN { ", …" } else { "" };
-        there.truncate(SHOWN);
+        let more = if there.len() > MAX_ROUTES_SHOWN { ", …" } else { "" };
+        there.truncate(MAX_ROUTES_SHOWN);
         format!("path {path}; there is {}{more}", there.join(", "))
     }
 

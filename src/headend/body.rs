@@ -10,7 +10,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// A file is read and sent in pieces of this size.
-const PIECE: usize = 64 * 1024;
+const FILE_PIECE_BYTES: usize = 64 * 1024;
 
 pub(super) struct SimBody {
     /// Announced and not yet sent.
@@ -47,7 +47,7 @@ impl SimBody {
         match &mut self.source {
             BodySource::Bytes(bytes) => Poll::Ready(Ok(bytes.split_to(length.min(bytes.len())))),
             BodySource::File(file) => {
-                let mut piece = vec![0; length.min(PIECE)];
+                let mut piece = vec![0; length.min(FILE_PIECE_BYTES)];
                 let mut buffer = ReadBuf::new(&mut piece);
                 ready!(Pin::new(file).poll_read(context, &mut buffer))?;
                 let read = buffer.filled().len();

@@ -9,7 +9,7 @@ use super::state::HeadendState;
 use crate::authority::ledger::SlotNumber;
 
 /// How far back the caller of an ended session is looked for.
-const ENDED_SEARCHED: usize = 1_000;
+const MAX_ENDED_SESSIONS_SEARCHED: usize = 1_000;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct HeadendCaller {
@@ -34,7 +34,7 @@ impl HeadendCaller {
         let Some(slot) = session else { return Self::default() };
         let live = state.ledger.row(slot).map(|row| (row.content.to_owned(), row.device.to_owned()));
         let of_ended = || {
-            let ended = state.ledger.ended().take(ENDED_SEARCHED).find(|ended| ended.slot == slot)?;
+            let ended = state.ledger.ended().take(MAX_ENDED_SESSIONS_SEARCHED).find(|ended| ended.slot == slot)?;
             Some((ended.content.to_string(), ended.device.to_string()))
         };
         let (content, device) = live.or_else(of_ended).unzip();

@@ -23,14 +23,14 @@ use bytes::Bytes;
 use self::title::{PROGRAMME, SLATE, TitleFiles, TitleTrack};
 
 /// Of a whole round.
-const ROUND: Duration = Duration::from_secs(8);
-const SEGMENT: Duration = Duration::from_secs(2);
+const ROUND_DURATION: Duration = Duration::from_secs(8);
+const SEGMENT_DURATION: Duration = Duration::from_secs(2);
 /// In a round.
-const SEGMENTS: u64 = 4;
+const SEGMENTS_PER_ROUND: u64 = 4;
 /// Of the programme with an end: longer than players buffer at once.
-const ROUNDS: u64 = 8;
+const ROUNDS_PER_TITLE: u64 = 8;
 /// Segments that a live window shows.
-const WINDOW: u64 = 8;
+const LIVE_WINDOW_SEGMENTS: u64 = 8;
 
 pub(super) struct ChannelPage {
     pub(super) body: Bytes,
@@ -47,7 +47,11 @@ pub(super) fn page(path: &str, wall: Duration) -> Option<ChannelPage> {
         "vod" => (&PROGRAMME, false),
         _ => return None,
     };
-    let window = if live { window(wall) } else { (0, if folder == "vod" { ROUNDS * SEGMENTS } else { SEGMENTS }) };
+    let window = if live {
+        window(wall)
+    } else {
+        (0, if folder == "vod" { ROUNDS_PER_TITLE * SEGMENTS_PER_ROUND } else { SEGMENTS_PER_ROUND })
+    };
     let text = |media_type, text: String| ChannelPage { body: text.into(), media_type };
     Some(match below {
         "a.m3u8" => text(hls::MEDIA_TYPE, hls::playlist(&title.audio, "a", window, live)),
@@ -60,8 +64,8 @@ pub(super) fn page(path: &str, wall: Duration) -> Option<ChannelPage> {
 
 /// The segments to be shown, counted since the epoch.
 fn window(wall: Duration) -> (u64, u64) {
-    let ended = wall.as_secs() / SEGMENT.as_secs();
-    (ended.saturating_sub(WINDOW), ended)
+    let ended = wall.as_secs() / SEGMENT_DURATION.as_secs();
+    (ended.saturating_sub(LIVE_WINDOW_SEGMENTS), ended)
 }
 
 /// `v/init.mp4`, `v/3.m4s`: by number since the epoch or within its round, as both are written.
@@ -75,7 +79,7 @@ fn segment(title: &TitleFiles, path: &str) -> Option<Bytes> {
     if name == "init.mp4" {
         return track.init();
     }
-    track.segment(name.strip_suffix(".m4s")?.parse::<u64>().ok()? % SEGMENTS)
+    track.segment(name.strip_suffix(".m4s")?.parse::<u64>().ok()? % SEGMENTS_PER_ROUND)
 }
 
 #[cfg(test)]
@@ -97,8 +101,11 @@ mod tests {
         let segments = |text: &str| -> Vec<String> {
             text.lines().filter(|line| line.ends_with(".m4s")).map(str::to_owned).collect()
         };
-        assert_eq!(segments(&early)[1..], segments(&late)[..WINDOW as usize - 1]);
-        assert!(early.contains(&format!("#EXT-X-MEDIA-SEQUENCE:{}\n", (1_795_307_401 / 2) - WINDOW)), "{early}");
+        assert_eq!(segments(&early)[1..], segments(&late)[..LIVE_WINDOW_SEGMENTS as usize - 1]);
+        assert!(
+            early.contains(&format!("#EXT-X-MEDIA-SEQUENCE:{}\n", (1_795_307_401 / 2) - LIVE_WINDOW_SEGMENTS)),
+            "{early}"
+        );
         assert!(!early.contains("ENDLIST"));
         assert!(text("/vod/v.m3u8", at(0)).contains("#EXT-X-ENDLIST"));
     }

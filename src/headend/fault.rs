@@ -8,7 +8,7 @@ use super::action::FaultAction;
 use super::endpoint::HeadendEndpoint;
 
 /// A script is at most this long.
-const FAULTS_MOST: usize = 1_000;
+const MAX_SCRIPTED_FAULTS: usize = 1_000;
 
 #[derive(Default)]
 pub(super) struct FaultScript(Vec<ScriptedFault>);
@@ -39,7 +39,7 @@ pub(super) enum ScriptFault {
     Shape(#[from] serde_json::Error),
     #[error("{0} is not an HTTP status from 200 to 999")]
     Status(u16),
-    #[error("the script is longer than {FAULTS_MOST} faults")]
+    #[error("the script is longer than {MAX_SCRIPTED_FAULTS} faults")]
     TooMany,
 }
 
@@ -49,7 +49,7 @@ impl FaultScript {
         let list = if script.is_array() { script } else { Value::Array(vec![script]) };
         let faults: Vec<ScriptedFault> = serde_json::from_value(list)?;
         faults.iter().try_for_each(ScriptedFault::check)?;
-        if self.0.len() + faults.len() > FAULTS_MOST {
+        if self.0.len() + faults.len() > MAX_SCRIPTED_FAULTS {
             return Err(ScriptFault::TooMany);
         }
         self.0.extend(faults);

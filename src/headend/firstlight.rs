@@ -19,7 +19,7 @@ use crate::authority::ledger::{LedgerClaim, LimitReached, SlotLimits, SlotLoss, 
 use crate::ids::{random_u64, uuid};
 
 /// Tokens that are known at most; with one more all are forgotten.
-const PLAYS_MOST: usize = 100_000;
+const MAX_PLAYS: usize = 100_000;
 /// The license servers by the name that an authorize call gives to the DRM.
 const LICENSES: [(&str, HeadendEndpoint); 4] = [
     ("clearkey", HeadendEndpoint::ClearKey),
@@ -28,7 +28,7 @@ const LICENSES: [(&str, HeadendEndpoint); 4] = [
     ("widevine", HeadendEndpoint::Widevine),
 ];
 /// Beats that the books show.
-const BEATS_SHOWN: usize = 200;
+const MAX_BEATS_SHOWN: usize = 200;
 
 #[derive(Default)]
 pub(super) struct FirstLightState {
@@ -76,7 +76,7 @@ pub(super) fn authorize(state: &mut HeadendState, at: CallMoment, call: &Headend
     let settings = state.settings.firstlight.clone();
     let dark = settings.blackout.contains(&content);
     let token = format!("hbt-{:016x}{:016x}", random_u64(), random_u64());
-    if state.light.plays.len() >= PLAYS_MOST {
+    if state.light.plays.len() >= MAX_PLAYS {
         let (light, ledger) = (&mut state.light, &state.ledger);
         light.plays.clear();
         light.places.retain(|_, slot| ledger.row(*slot).is_some());
@@ -237,7 +237,7 @@ impl FirstLightState {
             self.bookmarks.insert(format!("{} {}", play.user, play.content), offset);
         }
         let field = |name: &str| body.get(name).cloned().unwrap_or_default();
-        if self.beats.len() == BEATS_SHOWN {
+        if self.beats.len() == MAX_BEATS_SHOWN {
             self.beats.pop_front();
         }
         self.beats.push_back(json!({

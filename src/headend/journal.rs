@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::Serialize;
 
 /// The log forgets its oldest entries beyond this many.
-const ENTRIES_MOST: usize = 10_000;
+const MAX_JOURNAL_ENTRIES: usize = 10_000;
 
 #[derive(Default)]
 pub(super) struct CallJournal {
@@ -37,7 +37,7 @@ impl CallJournal {
     pub(super) fn add(&mut self, entry: CallEntry) {
         self.last += 1;
         self.entries.push_back(CallEntry { seq: self.last, ..entry });
-        if self.entries.len() > ENTRIES_MOST {
+        if self.entries.len() > MAX_JOURNAL_ENTRIES {
             self.entries.pop_front();
         }
     }
@@ -60,12 +60,12 @@ mod tests {
     #[test]
     fn the_log_is_numbered_filtered_and_bounded() {
         let mut journal = CallJournal::default();
-        for _ in 0..ENTRIES_MOST {
+        for _ in 0..MAX_JOURNAL_ENTRIES {
             journal.add(CallEntry { endpoint: "setup", ..CallEntry::default() });
         }
         journal.add(CallEntry { endpoint: "teardown", ..CallEntry::default() });
         let all = journal.since(0, None);
-        assert_eq!((all.len(), all[0].seq, journal.last()), (ENTRIES_MOST, 2, 10_001));
+        assert_eq!((all.len(), all[0].seq, journal.last()), (MAX_JOURNAL_ENTRIES, 2, 10_001));
         assert_eq!(journal.since(0, Some("teardown")).len(), 1);
         assert!(journal.since(10_001, None).is_empty());
     }

@@ -13,9 +13,9 @@ use super::license::CHALLENGE;
 use super::state::{CallMoment, HeadendState};
 
 const PROTOCOLS: &str = "http://schemas.microsoft.com/DRM/2007/03/protocols";
-const HEAD: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
+const SOAP_HEAD: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
     <soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\"><soap:Body>";
-const TAIL: &str = "</soap:Body></soap:Envelope>";
+const SOAP_TAIL: &str = "</soap:Body></soap:Envelope>";
 
 pub(super) fn answer(
     state: &HeadendState,
@@ -24,7 +24,7 @@ pub(super) fn answer(
 ) -> Result<ServiceAnswer, ServiceRefusal> {
     let text = text(&call.body).filter(|text| text.contains(PROTOCOLS)).ok_or(CHALLENGE)?;
     if text.contains("<AcknowledgeLicense") {
-        let body = format!("{HEAD}<AcknowledgeLicenseResponse xmlns=\"{PROTOCOLS}\"/>{TAIL}");
+        let body = format!("{SOAP_HEAD}<AcknowledgeLicenseResponse xmlns=\"{PROTOCOLS}\"/>{SOAP_TAIL}");
         return Ok(soap(body).about("acknowledge"));
     }
     let nonce = between(&text, "<LicenseNonce>", "</LicenseNonce>").ok_or(CHALLENGE)?;
@@ -41,12 +41,12 @@ fn response(nonce: &str, license: &str) -> String {
     let id = STANDARD.encode(fill(32, "pr-rsp"));
     let signature = STANDARD.encode(fill(64, "pr-sig"));
     format!(
-        "{HEAD}<AcquireLicenseResponse xmlns=\"{PROTOCOLS}\"><AcquireLicenseResult>\
+        "{SOAP_HEAD}<AcquireLicenseResponse xmlns=\"{PROTOCOLS}\"><AcquireLicenseResult>\
          <Response xmlns=\"{PROTOCOLS}/messages\"><LicenseResponse xmlns=\"{PROTOCOLS}\" Id=\"SignedData\">\
          <Version>1</Version><Licenses><License>{license}</License></Licenses>\
          <LicenseNonce>{nonce}</LicenseNonce><ResponseID>{id}</ResponseID></LicenseResponse>\
          <Signature xmlns=\"http://www.w3.org/2000/09/xmldsig#\"><SignatureValue>{signature}</SignatureValue>\
-         </Signature></Response></AcquireLicenseResult></AcquireLicenseResponse>{TAIL}"
+         </Signature></Response></AcquireLicenseResult></AcquireLicenseResponse>{SOAP_TAIL}"
     )
 }
 

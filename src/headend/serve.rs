@@ -27,11 +27,11 @@ use super::shared::HeadendShared;
 use super::sim;
 
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
-const BODY_LARGEST: usize = 256 * 1024;
+const MAX_CALL_BODY_BYTES: usize = 256 * 1024;
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// Also how long an idle connection is kept.
 const HEAD_DEADLINE: Duration = Duration::from_secs(120);
-const HEAD_LARGEST: usize = 64 * 1024;
+const MAX_CALL_HEAD_BYTES: usize = 64 * 1024;
 /// Between tries when accepting fails, which is mostly for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -64,7 +64,7 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Hea
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
-        .max_buf_size(HEAD_LARGEST)
+        .max_buf_size(MAX_CALL_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     // A connection that ends badly, by its peer or by the script, is nobody's concern here.
@@ -124,7 +124,7 @@ fn preflight(parts: &Parts) -> Response<SimBody> {
 }
 
 async fn collect(body: Incoming) -> Result<Bytes, StatusCode> {
-    match tokio::time::timeout(BODY_DEADLINE, Limited::new(body, BODY_LARGEST).collect()).await {
+    match tokio::time::timeout(BODY_DEADLINE, Limited::new(body, MAX_CALL_BODY_BYTES).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(fault)) if fault.is::<http_body_util::LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
         Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),

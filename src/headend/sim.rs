@@ -16,11 +16,11 @@ use crate::authority::ledger::{EndedSlot, SlotNumber, SlotRow};
 use crate::ids::random_u64;
 
 /// Ended sessions that the books show.
-const ENDED_SHOWN: usize = 1_000;
+const MAX_ENDED_SESSIONS_SHOWN: usize = 1_000;
 /// A long poll waits at most this long.
-const WAIT_LONGEST: Duration = Duration::from_secs(60);
+const MAX_LONG_POLL_TIME: Duration = Duration::from_secs(60);
 /// Seconds that a content token is valid if the query does not say.
-const TTL: u64 = 3_600;
+const DEFAULT_TOKEN_TTL_S: u64 = 3_600;
 
 type SimQuery = HashMap<String, String>;
 
@@ -56,7 +56,7 @@ pub(super) async fn answer(
 fn token(state: &HeadendState, at: CallMoment, query: &SimQuery) -> Result<Value, String> {
     let name = |key: &str, default: &str| query.get(key).map_or(default, String::as_str).to_owned();
     let limit = query.get("limit").map(|limit| number::<u32>("limit", limit)).transpose()?;
-    let ttl = query.get("ttl").map_or(Ok(TTL), |ttl| number::<u64>("ttl", ttl))?;
+    let ttl = query.get("ttl").map_or(Ok(DEFAULT_TOKEN_TTL_S), |ttl| number::<u64>("ttl", ttl))?;
     let token = ContentToken {
         account: name("account", "account-1"),
         content: name("content", "content-1"),
@@ -71,7 +71,8 @@ fn token(state: &HeadendState, at: CallMoment, query: &SimQuery) -> Result<Value
 
 fn books(state: &HeadendState, at: CallMoment) -> Value {
     let open: Vec<_> = state.ledger.list().map(|row| open_row(state, &row)).collect();
-    let ended: Vec<_> = state.ledger.ended().take(ENDED_SHOWN).map(|ended| ended_row(state, ended)).collect();
+    let ended: Vec<_> =
+        state.ledger.ended().take(MAX_ENDED_SESSIONS_SHOWN).map(|ended| ended_row(state, ended)).collect();
     let counters = &state.counters;
     json!({
         "counters": {
@@ -107,7 +108,7 @@ async fn log(shared: &HeadendShared, query: &SimQuery) -> Result<Value, String> 
     let since = query.get("since").map_or(Ok(0), |since| number("since", since))?;
     let wait = query.get("wait").map_or(Ok(0), |wait| number("wait", wait))?;
     let endpoint = query.get("endpoint").map(String::as_str);
-    let over = tokio::time::sleep(Duration::from_millis(wait).min(WAIT_LONGEST));
+    let over = tokio::time::sleep(Duration::from_millis(wait).min(MAX_LONG_POLL_TIME));
     let mut over = std::pin::pin!(over);
     loop {
         let mut logged = shared.watch();

@@ -19,11 +19,11 @@ use crate::authority::ledger::{LedgerClaim, LimitReached, SlotEnding, SlotLedger
 use crate::ids::random_u64;
 
 /// Live sessions at most.
-const SESSIONS_MOST: usize = 1_000_000;
+const MAX_LIVE_SESSIONS: usize = 1_000_000;
 /// Remembered one-shot tokens before the expired ones are dropped.
-const PLAYED_MOST: usize = 100_000;
+const MAX_PLAYED_TOKENS: usize = 100_000;
 /// A beat before this part of its interval is early.
-const EARLY: f64 = 0.5;
+const MIN_BEAT_FRACTION: f64 = 0.5;
 
 /// When a call happens, by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +82,7 @@ impl HeadendState {
             faults: FaultScript::default(),
             issuer,
             journal: CallJournal::default(),
-            ledger: SlotLedger::new(SESSIONS_MOST, random_u64()),
+            ledger: SlotLedger::new(MAX_LIVE_SESSIONS, random_u64()),
             light: FirstLightState::default(),
             live: HashMap::new(),
             played: HashMap::new(),
@@ -139,7 +139,7 @@ impl HeadendState {
         })?;
         let live = self.live.get_mut(&token.slot).ok_or(ssm::NOT_FOUND)?;
         live.turn += 1;
-        if last.is_some_and(|last| at.now.saturating_duration_since(last) < live.interval.mul_f64(EARLY)) {
+        if last.is_some_and(|last| at.now.saturating_duration_since(last) < live.interval.mul_f64(MIN_BEAT_FRACTION)) {
             live.early += 1;
             self.counters.early_beats += 1;
         }
@@ -164,7 +164,7 @@ impl HeadendState {
     /// token is not one-shot.
     pub(super) fn play(&mut self, at: CallMoment, content: &ContentToken) -> bool {
         let (Some(jti), Some(expires)) = (&content.jti, content.expires) else { return true };
-        if self.played.len() >= PLAYED_MOST {
+        if self.played.len() >= MAX_PLAYED_TOKENS {
             self.played.retain(|_, expires| *expires >= at.wall);
         }
         self.played.insert(jti.clone(), expires).is_none()

@@ -12,7 +12,7 @@ use crate::ids::random_u64;
 use crate::secret::Secret;
 
 /// A comma list longer than this is not read to its end.
-const TOKENS_MOST: usize = 8;
+const MAX_TOKENS_READ: usize = 8;
 
 /// What the operator grants: who may play what, and under which session limits.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -100,7 +100,7 @@ impl Issuer {
         let mut presented = PresentedTokens::default();
         let Some(list) = header.filter(|list| !list.is_empty()) else { return presented };
         presented.given = true;
-        for token in list.split(',').take(TOKENS_MOST).filter(|token| token.matches('.').count() != 4) {
+        for token in list.split(',').take(MAX_TOKENS_READ).filter(|token| token.matches('.').count() != 4) {
             match jwt::verify(&self.key, &self.tenant, token) {
                 Ok(claims) => presented.take(&claims),
                 Err(invalid) => presented.invalid = presented.invalid.or(Some(invalid)),

@@ -22,9 +22,9 @@ use self::text::{plain, readable};
 use self::timing::SegmentTiming;
 use super::places::{BaseStanding, UriRewriter, UriUsage};
 use super::uri::UriBase;
-use super::{EditPlan, MAX_EXPANDED_URI_BYTES, MOST, ManifestEdits, Purpose, TextEdit, UnfitManifest};
+use super::{EditPlan, MAX_EXPANDED_URI_BYTES, MAX_MANIFEST_PARTS, ManifestEdits, Purpose, TextEdit, UnfitManifest};
 
-const DEEPEST: usize = 32;
+const MAX_ELEMENT_DEPTH: usize = 32;
 
 /// An open element.
 struct OpenElement {
@@ -79,7 +79,7 @@ pub(super) fn read(text: &str, plan: &EditPlan<'_>) -> Result<ManifestEdits, Unf
         text,
         timing: SegmentTiming::default(),
     };
-    for _ in 0..MOST {
+    for _ in 0..MAX_MANIFEST_PARTS {
         let before = position(&xml);
         match xml.read_event().map_err(|_| UnfitManifest::Broken)? {
             Event::Start(start) => reader.start(&start, before, position(&xml))?,
@@ -105,7 +105,7 @@ fn position(xml: &XmlReader<&[u8]>) -> usize {
 
 impl<'a> DashReader<'a> {
     fn start(&mut self, start: &BytesStart<'_>, before: usize, after: usize) -> Result<(), UnfitManifest> {
-        if self.open.len() == DEEPEST {
+        if self.open.len() == MAX_ELEMENT_DEPTH {
             return Err(UnfitManifest::Deep);
         }
         self.element(start, before)?;

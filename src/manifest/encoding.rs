@@ -179,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    const MOST: usize = 64 * 1024;
+    const MAX_DECODED_BYTES: usize = 64 * 1024;
 
     fn gzip(text: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -243,12 +243,15 @@ mod tests {
             ("Identity", text.clone()),
             ("", text.clone()),
         ] {
-            assert_eq!(undo(name, body.clone(), MOST).unwrap(), text, "{name}");
+            assert_eq!(undo(name, body.clone(), MAX_DECODED_BYTES).unwrap(), text, "{name}");
             let names = encodings([name].into_iter());
             assert!(are_decodable(&names), "{name}");
             // Of a chain, the first bytes of the outermost may tell nothing yet.
             let end = if names.len() == 1 && name != "zstd" { body.len() - 1 } else { body.len() };
-            assert!(names.is_empty() || decoded_start(&names, &body[..end], MOST).starts_with(b"#EXTM3U"), "{name}");
+            assert!(
+                names.is_empty() || decoded_start(&names, &body[..end], MAX_DECODED_BYTES).starts_with(b"#EXTM3U"),
+                "{name}"
+            );
         }
     }
 
@@ -266,7 +269,7 @@ mod tests {
             ("gzip", Vec::new()),
             ("gzip, gzip, gzip, gzip", gzip(&gzip(&gzip(&gzip(text))))),
         ] {
-            assert_eq!(undo(name, body, MOST), Err(UnfitManifest::Encoding), "{name}");
+            assert_eq!(undo(name, body, MAX_DECODED_BYTES), Err(UnfitManifest::Encoding), "{name}");
         }
         for name in ["compress", "gzip, compress", "gzip, gzip, gzip, gzip"] {
             assert!(!are_decodable(&encodings([name].into_iter())), "{name}");
@@ -274,7 +277,7 @@ mod tests {
         for (name, whole) in [("gzip", gzip(text)), ("deflate", zlib(text)), ("br", brotli(text)), ("zstd", zstd(text))]
         {
             for end in 1..whole.len() {
-                let cut = undo(name, whole[..end].to_vec(), MOST);
+                let cut = undo(name, whole[..end].to_vec(), MAX_DECODED_BYTES);
                 // The checks that stand last are not looked at by every decoder.
                 assert!(
                     cut == Err(UnfitManifest::Encoding) || cut == Ok(Bytes::from_static(text)),
@@ -289,12 +292,12 @@ mod tests {
         let bomb = vec![b'#'; 64 * 1024 * 1024];
         for (name, body) in [("gzip", gzip(&bomb)), ("deflate", zlib(&bomb)), ("zstd", zstd(&bomb))] {
             assert!(body.len() < 128 * 1024, "{name}: {}", body.len());
-            assert_eq!(undo(name, body, MOST), Err(UnfitManifest::Large), "{name}");
+            assert_eq!(undo(name, body, MAX_DECODED_BYTES), Err(UnfitManifest::Large), "{name}");
         }
-        assert_eq!(undo("gzip, gzip", gzip(&gzip(&bomb)), MOST), Err(UnfitManifest::Large));
-        let fits = vec![b'#'; MOST];
-        assert_eq!(undo("gzip", gzip(&fits), MOST).unwrap().len(), MOST);
+        assert_eq!(undo("gzip, gzip", gzip(&gzip(&bomb)), MAX_DECODED_BYTES), Err(UnfitManifest::Large));
+        let fits = vec![b'#'; MAX_DECODED_BYTES];
+        assert_eq!(undo("gzip", gzip(&fits), MAX_DECODED_BYTES).unwrap().len(), MAX_DECODED_BYTES);
         let empty = zstd(b"").repeat(513);
-        assert_eq!(undo("zstd", empty, MOST), Err(UnfitManifest::Encoding), "frames without an end");
+        assert_eq!(undo("zstd", empty, MAX_DECODED_BYTES), Err(UnfitManifest::Encoding), "frames without an end");
     }
 }

@@ -15,9 +15,9 @@ use self::variables::{has_variable, substituted};
 use super::places::{self, ManifestUri, UriRewriter, UriUsage};
 use super::playhead::{PathHash, StartCollector};
 use super::uri::{is_data, path_of};
-use super::{EditPlan, MOST, ManifestEdits, ManifestFacts, Purpose, TextEdit, UnfitManifest};
+use super::{EditPlan, MAX_MANIFEST_PARTS, ManifestEdits, ManifestFacts, Purpose, TextEdit, UnfitManifest};
 
-const RENDITIONS: usize = 64;
+const MAX_RENDITIONS: usize = 64;
 /// No segment is longer than a day.
 const MAX_TARGET_DURATION_S: u64 = 86_400;
 /// A part and an initialization section to come; some servers announce several.
@@ -63,7 +63,7 @@ pub(super) fn read(text: &str, plan: &EditPlan<'_>) -> Result<ManifestEdits, Unf
     let mut begin = 0;
     let ends = memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]);
     for (count, end) in ends.enumerate() {
-        if count == MOST {
+        if count == MAX_MANIFEST_PARTS {
             return Err(UnfitManifest::Many);
         }
         // For players a CR alone ends a line, too.
@@ -208,7 +208,7 @@ impl<'a> HlsReader<'a> {
     fn rendition(&mut self, value: &str) -> Result<(), UnfitManifest> {
         let find = |name| attributes(value).find(|(key, _)| *key == name).map(|(_, value)| value);
         if let (Some("AUDIO"), Some(uri)) = (find("TYPE"), find("URI"))
-            && self.found.facts.audio.len() < RENDITIONS
+            && self.found.facts.audio.len() < MAX_RENDITIONS
         {
             let path = places::path(&self.plan.base, &substituted(&self.variables, uri)?);
             self.found.facts.audio.push(path);

@@ -37,9 +37,9 @@ pub use self::steering::steered;
 pub use self::uri::{AbsoluteUri, UriBase, without_default_port};
 
 /// Larger than the manifests of day-long windows; a route may say otherwise.
-pub const LARGEST: usize = 4 * 1024 * 1024;
+pub const DEFAULT_MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 /// Lines of a playlist, or parts of an MPD.
-const MOST: usize = 400_000;
+const MAX_MANIFEST_PARTS: usize = 400_000;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ManifestFormat {
@@ -162,7 +162,7 @@ impl ManifestEdits {
 
     /// Whether a manifest of this size may still be read on.
     fn check(&self, size: usize) -> Result<(), UnfitManifest> {
-        if self.edits.len() > MOST { Err(UnfitManifest::Many) } else { self.expansion.check(size) }
+        if self.edits.len() > MAX_MANIFEST_PARTS { Err(UnfitManifest::Many) } else { self.expansion.check(size) }
     }
 }
 

@@ -16,13 +16,13 @@ use super::uri::{AbsoluteUri, UriBase, UriReach, is_data, names_server};
 use super::{EditPlan, ManifestEdits, Purpose, TextEdit};
 
 /// Folders that are kept in mind; picture, sound and texts of a few servers.
-const MOST: usize = 8;
+const MAX_FOLDERS_REMEMBERED: usize = 8;
 
 /// Makes a URI fit to stand in its format, one character at a time.
 pub(super) type UriWriter = fn(&str) -> Cow<'_, str>;
 
 pub(super) struct UriRewriter {
-    folders: ArrayVec<FolderRewrite, MOST>,
+    folders: ArrayVec<FolderRewrite, MAX_FOLDERS_REMEMBERED>,
     /// Index of the one that was used last.
     newest: usize,
     write: UriWriter,

@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// A title of a day in segments of six seconds; later ones are not known.
-const MOST: usize = 14_400;
+const MAX_SEGMENT_STARTS: usize = 14_400;
 const MAX_TEMPLATES: usize = 64;
 
 /// Starts of segments, milliseconds, by a hash of path and first byte; ordered.
@@ -54,7 +54,7 @@ pub(super) struct StartCollector {
 
 impl StartCollector {
     pub(super) fn note(&mut self, path: PathHash, first_byte: u64, start_ms: u64) {
-        if let (true, Ok(start)) = (self.listed.len() < MOST, u32::try_from(start_ms)) {
+        if let (true, Ok(start)) = (self.listed.len() < MAX_SEGMENT_STARTS, u32::try_from(start_ms)) {
             self.listed.push((path.at(first_byte), start));
         }
     }

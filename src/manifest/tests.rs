@@ -39,7 +39,7 @@ fn plan() -> EditPlan<'static> {
 
 fn edited(format: ManifestFormat, text: &str, plan: &EditPlan<'_>) -> String {
     let bytes = Bytes::copy_from_slice(text.as_bytes());
-    let found = read(format, &bytes, plan, LARGEST).unwrap();
+    let found = read(format, &bytes, plan, DEFAULT_MAX_MANIFEST_BYTES).unwrap();
     String::from_utf8(apply(&bytes, &found.edits).unwrap().to_vec()).unwrap()
 }
 
@@ -62,7 +62,7 @@ fn a_live_playlist_keeps_to_the_route() {
         .replace("\"../../9.1", "\"/media/~p/0123/~h/cdn.examples/9.1")
         .replace("\"/a/live", "\"/media/~p/0123/~h/cdn.examples/a/live");
     assert_eq!(edited(ManifestFormat::Hls, LIVE, &plan()), expected);
-    let found = read(ManifestFormat::Hls, LIVE.as_bytes(), &plan(), LARGEST).unwrap();
+    let found = read(ManifestFormat::Hls, LIVE.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap();
     assert_eq!(found.left, 1, "the key stays where it is");
     assert_eq!(found.facts.live, Some(true));
     assert_eq!(found.facts.tail, Some(PlaylistTail { discontinuity: 3, next: 9, target_s: 4 }));
@@ -75,7 +75,7 @@ fn a_live_playlist_keeps_to_the_route() {
     for end in [1, 7] {
         let plan = EditPlan { end: Some(end), ..plan() };
         assert_eq!(
-            read(ManifestFormat::Hls, LIVE.as_bytes(), &plan, LARGEST),
+            read(ManifestFormat::Hls, LIVE.as_bytes(), &plan, DEFAULT_MAX_MANIFEST_BYTES),
             Err(UnfitManifest::Moved),
             "its window has moved on"
         );
@@ -99,7 +99,7 @@ fn steering_keeps_to_the_route_or_is_taken_off() {
         let without = edited(ManifestFormat::Hls, &hls, &nowhere);
         assert_eq!(without, "#EXTM3U\n#\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n");
         assert_eq!(edited(ManifestFormat::Dash, &dash, &nowhere), "<MPD><Period/></MPD>");
-        assert_eq!(read(ManifestFormat::Hls, hls.as_bytes(), &nowhere, LARGEST).unwrap().left, 0);
+        assert_eq!(read(ManifestFormat::Hls, hls.as_bytes(), &nowhere, DEFAULT_MAX_MANIFEST_BYTES).unwrap().left, 0);
     }
     // A list that stands in the manifest itself is one that we do not see, and of two the player chooses.
     let only = |to: &AbsoluteUri<'_>, purpose: Purpose| bind(to, purpose).filter(|_| to.authority == "steer.example");
@@ -122,7 +122,7 @@ fn a_multivariant_playlist_keeps_to_the_route() {
         .replace("{$host}/a", "/media/~p/0123/~h/other.examples/a")
         .replace("\"/i", "\"/media/~p/0123/~h/cdn.examples/i");
     assert_eq!(edited(ManifestFormat::Hls, text, &plan()), expected);
-    let found = read(ManifestFormat::Hls, text.as_bytes(), &plan(), LARGEST).unwrap();
+    let found = read(ManifestFormat::Hls, text.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap();
     assert_eq!((found.facts.live, found.facts.audio), (None, vec!["/a.m3u8".to_owned()]));
     let all = edited(ManifestFormat::Hls, text, &EditPlan { all: true, ..plan() });
     assert!(all.contains("\n/media/~p/0123/~h/cdn.examples/vod/show/v.m3u8\n"), "{all}");
@@ -132,7 +132,7 @@ fn a_multivariant_playlist_keeps_to_the_route() {
 fn a_title_tells_where_its_segments_begin() {
     let text = "#EXTM3U\n#EXTINF:2.0,\n#EXT-X-BYTERANGE:10@5\nv.mp4\n#EXTINF:2.5,\n#EXT-X-BYTERANGE:10\nv.mp4\n\
         #EXTINF:2,\n../x/3.ts?t=1\n#EXT-X-ENDLIST";
-    let facts = read(ManifestFormat::Hls, text.as_bytes(), &plan(), LARGEST).unwrap().facts;
+    let facts = read(ManifestFormat::Hls, text.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap().facts;
     let starts = [("/vod/show/v.mp4", 5), ("/vod/show/v.mp4", 15), ("/vod/x/3.ts", 0), ("/vod/show/v.mp4", 6)];
     let starts = starts.map(|(path, first)| facts.playheads.start(path, first));
     assert_eq!(starts, [Some(0), Some(2000), Some(4500), None]);
@@ -148,7 +148,8 @@ fn a_timeline_tells_where_its_segments_begin() {
         </SegmentTimeline></SegmentTemplate></AdaptationSet></Period><Period><AdaptationSet>
          <SegmentTemplate media="$RepresentationID$/$Number$.m4s" startNumber="15" duration="4"/>
         </AdaptationSet></Period></MPD>"#;
-    let playheads = read(ManifestFormat::Dash, text.as_bytes(), &plan(), LARGEST).unwrap().facts.playheads;
+    let playheads =
+        read(ManifestFormat::Dash, text.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap().facts.playheads;
     let starts =
         [4, 5, 7, 8, 9, 11, 12, 14, 15, 16].map(|number| playheads.start(&format!("/vod/show/v/{number}.m4s"), 0));
     let expected =
@@ -193,7 +194,7 @@ fn an_mpd_keeps_to_the_route() {
         .replace("https://lic.example/wv", "https://us/l?a&amp;b")
         .replace("https://lic.example/pr", "https://us/l?a&amp;b");
     assert_eq!(licensed, expected);
-    let facts = read(ManifestFormat::Dash, MPD.as_bytes(), &plan(), LARGEST).unwrap().facts;
+    let facts = read(ManifestFormat::Dash, MPD.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap().facts;
     assert_eq!((facts.live, facts.playheads.start("/s/3.m4s", 0)), (Some(false), Some(18_000)));
 }
 
@@ -235,7 +236,7 @@ fn reports_are_asked_for_once_and_where_they_are_read() {
 #[test]
 fn what_is_no_manifest_or_too_much_of_one_is_told() {
     let deep = format!("<MPD>{}", "<a>".repeat(40));
-    let many = format!("#EXTM3U\n{}", "\n".repeat(MOST));
+    let many = format!("#EXTM3U\n{}", "\n".repeat(MAX_MANIFEST_PARTS));
     let rows: [(ManifestFormat, &[u8], UnfitManifest); 10] = [
         (ManifestFormat::Hls, b"<html>", UnfitManifest::Foreign),
         (ManifestFormat::Hls, b"", UnfitManifest::Foreign),
@@ -249,10 +250,10 @@ fn what_is_no_manifest_or_too_much_of_one_is_told() {
         (ManifestFormat::Hls, many.as_bytes(), UnfitManifest::Many),
     ];
     for (format, bytes, unfit) in rows {
-        assert_eq!(read(format, bytes, &plan(), LARGEST), Err(unfit), "{}", unfit.name());
+        assert_eq!(read(format, bytes, &plan(), DEFAULT_MAX_MANIFEST_BYTES), Err(unfit), "{}", unfit.name());
     }
     assert!(
-        read(ManifestFormat::Dash, b"<MPD><Period/></MPD>", &plan(), LARGEST).is_ok(),
+        read(ManifestFormat::Dash, b"<MPD><Period/></MPD>", &plan(), DEFAULT_MAX_MANIFEST_BYTES).is_ok(),
         "without a DOCTYPE it is one"
     );
     let text = b"#EXTM3U\n";
@@ -288,7 +289,10 @@ fn a_playlist_with_more_variables_than_are_followed_is_refused() {
     };
     let once = edited(ManifestFormat::Hls, &playlist(64), &plan());
     assert!(once.ends_with("\n/media/~p/0123/~h/cdn.examples/1.ts\n"), "{once}");
-    assert_eq!(read(ManifestFormat::Hls, playlist(65).as_bytes(), &plan(), LARGEST), Err(UnfitManifest::Many));
+    assert_eq!(
+        read(ManifestFormat::Hls, playlist(65).as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES),
+        Err(UnfitManifest::Many)
+    );
 }
 
 /// It names other playlists, and a kill of a live stream puts no end into it.
@@ -304,9 +308,13 @@ fn a_multivariant_playlist_is_neither_live_nor_ended_and_leads_to_manifests() {
         "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"a\",URI=\"/v.m3u8\"\n",
     ] {
         asked.borrow_mut().clear();
-        let found =
-            read(ManifestFormat::Hls, text.as_bytes(), &EditPlan { bind: &bind, end: Some(3), ..plan() }, LARGEST)
-                .unwrap();
+        let found = read(
+            ManifestFormat::Hls,
+            text.as_bytes(),
+            &EditPlan { bind: &bind, end: Some(3), ..plan() },
+            DEFAULT_MAX_MANIFEST_BYTES,
+        )
+        .unwrap();
         assert_eq!((found.facts.live, found.facts.tail), (None, None), "{text}");
         assert_eq!(*asked.borrow(), [Purpose::Manifest], "{text}");
         assert_eq!(found.edits.len(), 1, "{text}");
@@ -340,9 +348,13 @@ fn a_document_type_is_refused_wherever_it_stands() {
         "<?xml version=\"1.0\"?><!-- x --><!DOCTYPE MPD SYSTEM \"https://other.example/x.dtd\"><MPD></MPD>",
         "<MPD><!DOCTYPE MPD></MPD>",
     ] {
-        assert_eq!(read(ManifestFormat::Dash, text.as_bytes(), &plan(), LARGEST), Err(UnfitManifest::Broken), "{text}");
+        assert_eq!(
+            read(ManifestFormat::Dash, text.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES),
+            Err(UnfitManifest::Broken),
+            "{text}"
+        );
     }
-    assert!(read(ManifestFormat::Dash, b"<MPD></MPD>", &plan(), LARGEST).is_ok());
+    assert!(read(ManifestFormat::Dash, b"<MPD></MPD>", &plan(), DEFAULT_MAX_MANIFEST_BYTES).is_ok());
 }
 
 /// Above its own root no URI of the route's server may lead; another server is whole.
@@ -501,7 +513,7 @@ fn a_uri_with_an_imported_variable_leads_where_the_value_does() {
         ("tt", "h{$h}p://other.example/1.ts", "~h/other.example/1.ts"),
         ("../..", "{$h}/1.ts", "~h/cdn.examples/1.ts"),
     ] {
-        let read = read(ManifestFormat::Hls, main(value).as_bytes(), &plan(), LARGEST).unwrap();
+        let read = read(ManifestFormat::Hls, main(value).as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap();
         assert!(read.edits.is_empty(), "{value}: it may stand in a query, too");
         let imports = read.facts.variables;
         assert_eq!(imports, [("h".to_owned(), value.to_owned())]);
@@ -516,7 +528,13 @@ fn a_uri_with_an_imported_variable_leads_where_the_value_does() {
     }
     // A value longer than any URI is of no use.
     let long = main(&"x".repeat(MAX_EXPANDED_URI_BYTES + 1));
-    assert!(read(ManifestFormat::Hls, long.as_bytes(), &plan(), LARGEST).unwrap().facts.variables.is_empty());
+    assert!(
+        read(ManifestFormat::Hls, long.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES)
+            .unwrap()
+            .facts
+            .variables
+            .is_empty()
+    );
 }
 
 /// Its server gets what it defined, and other servers learn nothing of the playback.
@@ -540,10 +558,15 @@ fn a_uri_that_begins_with_an_unknown_variable_is_counted_or_refused() {
         ("#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"skd://{$h}\"", 0),
     ] {
         let text = format!("#EXTM3U\n#EXT-X-DEFINE:IMPORT=\"h\"\n{line}\n");
-        let found = read(ManifestFormat::Hls, text.as_bytes(), &plan(), LARGEST).unwrap();
+        let found = read(ManifestFormat::Hls, text.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap();
         assert_eq!((found.left, found.edits.len()), (left, 0), "{line}");
         assert_eq!(found.facts.elsewhere, left == 1 && line.contains(".ts"), "{line}");
-        let strict = read(ManifestFormat::Hls, text.as_bytes(), &EditPlan { strict: true, ..plan() }, LARGEST);
+        let strict = read(
+            ManifestFormat::Hls,
+            text.as_bytes(),
+            &EditPlan { strict: true, ..plan() },
+            DEFAULT_MAX_MANIFEST_BYTES,
+        );
         assert_eq!(strict.err(), (left == 1).then_some(UnfitManifest::Variable), "{line}");
     }
     // Steering would lead anywhere.
@@ -569,7 +592,7 @@ fn a_path_with_a_dollar_sign_stands_in_a_template_as_a_template_has_it() {
 #[test]
 fn a_playlist_that_skips_segments_ends_where_the_whole_one_does() {
     let text = "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:10\n#EXT-X-SKIP:SKIPPED-SEGMENTS=20\n#EXTINF:4,\n30.ts\n";
-    let tail = read(ManifestFormat::Hls, text.as_bytes(), &plan(), LARGEST).unwrap().facts.tail;
+    let tail = read(ManifestFormat::Hls, text.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap().facts.tail;
     assert_eq!(tail.map(|tail| tail.next), Some(31));
 }
 
@@ -731,7 +754,7 @@ proptest! {
              #EXT-X-SKIP:SKIPPED-SEGMENTS={d}\n#EXT-X-DISCONTINUITY\n#EXTINF:{e},\n#EXT-X-BYTERANGE:{f}@{g}\na.m4s\n\
              #EXTINF:{h},\n#EXT-X-BYTERANGE:{i}\n#EXT-X-DISCONTINUITY\nb.m4s\n#EXTINF:{j},\nc.m4s\n{end}"
         );
-        let found = match read(ManifestFormat::Hls, text.as_bytes(), &EditPlan { end: of[0].parse().ok(), ..plan() }, LARGEST) {
+        let found = match read(ManifestFormat::Hls, text.as_bytes(), &EditPlan { end: of[0].parse().ok(), ..plan() }, DEFAULT_MAX_MANIFEST_BYTES) {
             Ok(found) => found,
             Err(unfit) => {
                 prop_assert_eq!(unfit, UnfitManifest::Moved);
@@ -758,7 +781,7 @@ proptest! {
              <S t=\"{i}\" d=\"{g}\" r=\"{k}\"/><S d=\"{j}\" r=\"{l}\"/></SegmentTimeline></SegmentTemplate>\
              </AdaptationSet></Period><Period duration=\"P{l}DT{f}H\"><AdaptationSet/></Period></MPD>"
         );
-        let found = read(ManifestFormat::Dash, text.as_bytes(), &plan(), LARGEST).unwrap();
+        let found = read(ManifestFormat::Dash, text.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap();
         for name in of.iter().flat_map(|number| [format!("n{number}"), format!("t{number}")]) {
             found.facts.playheads.start(&format!("/vod/show/{name}.m4s"), u64::MAX);
         }
@@ -815,7 +838,7 @@ proptest! {
     fn bytes_outside_the_edits_stay(text in playlist(), xml in mpd()) {
         for (format, text) in [(ManifestFormat::Hls, text), (ManifestFormat::Dash, xml)] {
             let bytes = Bytes::from(text.clone());
-            let found = read(format, &bytes, &plan(), LARGEST).unwrap();
+            let found = read(format, &bytes, &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap();
             let (mut from, mut after) = (0, &apply(&bytes, &found.edits).unwrap()[..]);
             for edit in &found.edits {
                 let kept = &text.as_bytes()[from..edit.at.start];
@@ -836,7 +859,7 @@ proptest! {
         for bytes in [[b"#EXTM3U".to_vec(), bytes.clone()].concat(), [b"<MPD".to_vec(), bytes].concat(), text.into_bytes()] {
             for format in [ManifestFormat::Dash, ManifestFormat::Hls] {
                 let whole = Bytes::from(bytes.clone());
-                if let Ok(found) = read(format, &whole, &plan, LARGEST) {
+                if let Ok(found) = read(format, &whole, &plan, DEFAULT_MAX_MANIFEST_BYTES) {
                     apply(&whole, &found.edits).unwrap();
                 }
             }
@@ -862,7 +885,7 @@ fn an_edited_manifest_is_at_most_so_much_larger_than_twice_what_came() {
             let text = variable(value, lines);
             let growth = lines * (OWN.len() + "~h/cdn.examples/".len() + value - "{$a}".len());
             let allowed = text.len() + (64 * KIB + 256 * (lines + 1)).min(2 * KIB * KIB);
-            match read(ManifestFormat::Hls, text.as_bytes(), &plan(), LARGEST) {
+            match read(ManifestFormat::Hls, text.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES) {
                 Ok(found) => {
                     let whole = apply(&Bytes::from(text.clone()), &found.edits).unwrap().len();
                     assert!(whole <= text.len() + allowed, "{value} {lines}: {whole} of {}", text.len());
@@ -883,7 +906,9 @@ fn an_edited_manifest_is_at_most_so_much_larger_than_twice_what_came() {
     assert!(small.len() < KIB && edited(ManifestFormat::Hls, &small, &plan()).len() < 45 * KIB);
     // A window of a day, of two seconds each, whose segments stand elsewhere at the origin.
     let day: String = (0..43_200).map(|number| format!("#EXTINF:2,\n/v/{number}.ts\n")).collect();
-    assert!(read(ManifestFormat::Hls, format!("#EXTM3U\n{day}").as_bytes(), &plan(), LARGEST).is_ok());
+    assert!(
+        read(ManifestFormat::Hls, format!("#EXTM3U\n{day}").as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).is_ok()
+    );
 }
 
 /// Many networks put a token of some hundred characters there.
@@ -913,7 +938,7 @@ fn short_names_in_a_long_folder_may_grow_by_all_that_stands_before_them() {
                     assert_eq!(whole.matches(&format!("{before}{folder}seg-")).count(), 1800, "{case}");
                 } else {
                     // Whatever stands there, in all it is bounded.
-                    let refused = read(*format, text.as_bytes(), &plan, LARGEST);
+                    let refused = read(*format, text.as_bytes(), &plan, DEFAULT_MAX_MANIFEST_BYTES);
                     assert_eq!(refused.err(), Some(UnfitManifest::Grows), "{case}");
                 }
             }
@@ -946,7 +971,9 @@ fn a_live_manifest_tells_when_it_is_asked_for_again_if_that_is_certain() {
     for (format, text, reload) in rows {
         let text = text.replace("ELSEWHERE", "unlisted.test");
         let listed = |to: &AbsoluteUri<'_>, purpose| bind(to, purpose).filter(|_| to.authority != "unlisted.test");
-        let facts = read(format, text.as_bytes(), &EditPlan { bind: &listed, ..plan() }, LARGEST).unwrap().facts;
+        let facts = read(format, text.as_bytes(), &EditPlan { bind: &listed, ..plan() }, DEFAULT_MAX_MANIFEST_BYTES)
+            .unwrap()
+            .facts;
         assert_eq!(facts.reload, reload.map(std::time::Duration::from_secs), "{text}");
         assert_eq!(facts.elsewhere, text.contains("unlisted"), "{text}");
     }

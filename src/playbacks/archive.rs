@@ -23,12 +23,13 @@ impl Registrations {
     /// Takes back what an earlier process left, each with the time since it was written as used. Unused, it may
     /// live for half a life more than without the restart. Returns how many there are.
     pub fn restore(&self, now: Instant, found: impl IntoIterator<Item = (Registration, Duration)>) -> usize {
-        let (mut known, gone): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, unused)| *unused < Self::LIFE);
+        let (mut known, gone): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|(_, unused)| *unused < Self::MAX_UNUSED_REGISTRATION_TIME);
         for (registration, _) in gone {
             self.archive.iter().for_each(|archive| archive.forget(registration.id));
         }
         known.sort_by_key(|(_, unused)| *unused);
-        let young = known.len().saturating_sub(Self::MOST / 2);
+        let young = known.len().saturating_sub(Self::MAX_REGISTRATIONS / 2);
         let named = |(registration, _): (Registration, _)| (registration.id, Arc::new(registration));
         self.with(now, |generations| {
             known.drain(..young).map(named).for_each(|(id, registration)| generations.insert(id, registration));
@@ -75,11 +76,11 @@ mod tests {
         }
         assert_eq!(*paper.0.lock().unwrap(), (BTreeSet::from([used, unused]), 2), "a look alone costs nothing");
         for _ in 0..5 {
-            now += Registrations::LIFE * 2 / 5;
+            now += Registrations::MAX_UNUSED_REGISTRATION_TIME * 2 / 5;
             assert!(registrations.find(now, used).is_some());
         }
         assert_eq!(paper.0.lock().unwrap().0, BTreeSet::from([used]));
-        assert!(registrations.find(now + Registrations::LIFE, used).is_none());
+        assert!(registrations.find(now + Registrations::MAX_UNUSED_REGISTRATION_TIME, used).is_none());
         assert!(paper.0.lock().unwrap().0.is_empty());
     }
 
@@ -90,7 +91,7 @@ mod tests {
         let mut displaced = Vec::new();
         while displaced.is_empty() {
             displaced = registrations.insert_of(now, Fingerprint(1), registration());
-            assert!(registrations.len() < Registrations::MOST / 2, "none gives way");
+            assert!(registrations.len() < Registrations::MAX_REGISTRATIONS / 2, "none gives way");
         }
         let paper = paper.0.lock().unwrap();
         assert_eq!(paper.0.len(), registrations.len());
@@ -107,7 +108,7 @@ mod tests {
         assert_eq!(registrations.restore(now, found), 2);
         assert_eq!(paper.0.lock().unwrap().0, BTreeSet::from([ids[0], ids[1]]), "unused for a life");
         assert!(registrations.find(now, ids[0]).is_some() && registrations.find(now, ids[2]).is_none());
-        let later = now + Registrations::LIFE / 2;
+        let later = now + Registrations::MAX_UNUSED_REGISTRATION_TIME / 2;
         assert!(registrations.find(later, ids[0]).is_some() && registrations.find(later, ids[1]).is_none());
         assert_eq!(paper.0.lock().unwrap().0, BTreeSet::from([ids[0]]));
     }

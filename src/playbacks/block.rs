@@ -15,11 +15,11 @@ use crate::secret::Secret;
 use crate::session::{Blackout, Reason, StreamType};
 
 /// Longest text that is a name.
-const NAME: usize = 256;
+const MAX_BLOCK_NAME_BYTES: usize = 256;
 /// Longest URL: a slate's is remembered with its kill.
-const URL: usize = 8 * 1024;
+const MAX_BLOCK_URL_BYTES: usize = 8 * 1024;
 /// Longest token.
-const TOKEN: usize = 8 * 1024;
+const MAX_BLOCK_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Kinds of live events.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -79,12 +79,14 @@ impl AuthorizationBlock {
     pub fn read(reply: &Value, names: &FieldNames) -> Option<Self> {
         let fields = AuthorizationFields::of(reply, names)?;
         let flag = fields.get("heartbeatFlag").is_some_and(is_true);
-        let token = fields.text("heartbeatToken", TOKEN).filter(|_| flag).map(Secret::new);
-        let overflow = fields.text("liveEventType", NAME).is_some_and(|kind| kind.eq_ignore_ascii_case("overflow"));
+        let token = fields.text("heartbeatToken", MAX_BLOCK_TOKEN_BYTES).filter(|_| flag).map(Secret::new);
+        let overflow = fields
+            .text("liveEventType", MAX_BLOCK_NAME_BYTES)
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("overflow"));
         Some(Self {
             blackout: fields.blackout(),
-            catalog_type: fields.text("catalogType", NAME),
-            content_id: fields.text("contentId", NAME),
+            catalog_type: fields.text("catalogType", MAX_BLOCK_NAME_BYTES),
+            content_id: fields.text("contentId", MAX_BLOCK_NAME_BYTES),
             interval: fields.interval(),
             live: fields.live(),
             live_360_end: fields.moment("live360EndTime"),
@@ -92,7 +94,7 @@ impl AuthorizationBlock {
             live_end: fields.moment("liveEndTime"),
             live_event: if overflow { LiveEvent::Overflow } else { LiveEvent::Regular },
             live_start: fields.moment("liveStartTime"),
-            primary_content_id: fields.text("primaryContentId", NAME),
+            primary_content_id: fields.text("primaryContentId", MAX_BLOCK_NAME_BYTES),
             token,
         })
     }
@@ -151,17 +153,17 @@ impl<'a> AuthorizationFields<'a> {
     }
 
     pub fn url(&self, name: &str) -> Option<EndpointUrl> {
-        EndpointUrl::parse(self.get(name)?.as_str().filter(|url| url.len() <= URL)?).ok()
+        EndpointUrl::parse(self.get(name)?.as_str().filter(|url| url.len() <= MAX_BLOCK_URL_BYTES)?).ok()
     }
 
     /// `contentTypeId` says it; else the kind of catalogue entry does.
     fn live(&self) -> Option<bool> {
-        match self.text("contentTypeId", NAME).map(|kind| kind.to_ascii_lowercase()).as_deref() {
+        match self.text("contentTypeId", MAX_BLOCK_NAME_BYTES).map(|kind| kind.to_ascii_lowercase()).as_deref() {
             Some("live") => return Some(true),
             Some("vod") => return Some(false),
             Some(_) | None => {}
         }
-        match self.text("catalogType", NAME)?.to_ascii_lowercase().as_str() {
+        match self.text("catalogType", MAX_BLOCK_NAME_BYTES)?.to_ascii_lowercase().as_str() {
             "channel" | "sportliveevent" => Some(true),
             "movie" | "tvepisode" | "webepisode" | "shortvideo" | "trailer" | "sporthighlight" | "sportclip" => {
                 Some(false)
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_slate_whose_url_is_too_long_to_be_kept_is_none() {
-        for (more, is_kept) in [(URL - 100, true), (URL, false)] {
+        for (more, is_kept) in [(MAX_BLOCK_URL_BYTES - 100, true), (MAX_BLOCK_URL_BYTES, false)] {
             let url = format!("https://cdn.example/{}", "a".repeat(more));
             let blackout = read(&json!({ "blackoutAction": "DENY", "blackoutUrl": url })).blackout.unwrap();
             assert_eq!(blackout.url.is_some(), is_kept, "{more}");

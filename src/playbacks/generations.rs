@@ -1,7 +1,7 @@
 //! What is known by the ids of playbacks, and forgotten when nobody uses it.
 //!
 //! Two generations: what is used moves to the young one, and the old one goes when the young one is full or half
-//! of [`Registrations::LIFE`] has passed. Bounded by [`Registrations::MOST`], and by [`Registrations::MAX_BYTES`].
+//! of [`Registrations::MAX_UNUSED_REGISTRATION_TIME`] has passed. Bounded by [`Registrations::MAX_REGISTRATIONS`], and by [`Registrations::MAX_REGISTRATIONS_BYTES`].
 
 use std::collections::HashMap;
 use std::mem;
@@ -97,12 +97,13 @@ impl<V: HeapBytes> GenerationMap<V> {
         let began = *self.began.get_or_insert(now);
         let age = now.saturating_duration_since(began);
         let mut gone = HashMap::new();
-        let full = self.young.len() >= Registrations::MOST / 2 || self.young_bytes >= Registrations::MAX_BYTES / 2;
-        if full || age >= Registrations::LIFE / 2 {
+        let full = self.young.len() >= Registrations::MAX_REGISTRATIONS / 2
+            || self.young_bytes >= Registrations::MAX_REGISTRATIONS_BYTES / 2;
+        if full || age >= Registrations::MAX_UNUSED_REGISTRATION_TIME / 2 {
             (self.began, self.young_bytes) = (Some(now), 0);
             gone = mem::replace(&mut self.old, mem::take(&mut self.young));
         }
-        if age >= Registrations::LIFE {
+        if age >= Registrations::MAX_UNUSED_REGISTRATION_TIME {
             // Nobody looked for a whole life.
             gone.extend(self.old.drain());
         }

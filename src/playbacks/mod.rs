@@ -89,15 +89,15 @@ pub struct Registrations {
 
 impl Registrations {
     /// Unused for this long, one is forgotten; for half of it, it is certainly kept, unless there are
-    /// more than [`Self::MOST`].
-    pub const LIFE: Duration = Duration::from_secs(24 * 3600);
-    pub const MOST: usize = 100_000;
+    /// more than [`Self::MAX_REGISTRATIONS`].
+    pub const MAX_UNUSED_REGISTRATION_TIME: Duration = Duration::from_secs(24 * 3600);
+    pub const MAX_REGISTRATIONS: usize = 100_000;
     /// Of tokens, headers and URLs, about; an ordinary one has two KiB.
-    pub const MAX_BYTES: usize = 512 << 20;
+    pub const MAX_REGISTRATIONS_BYTES: usize = 512 << 20;
 
     /// One network may have more, but for an eighth, only while there are few of all: then its own oldest ones go.
-    pub const MAX_OF_NETWORK: usize = Self::MOST / 16;
-    const FEW: usize = Self::MOST / 4;
+    pub const MAX_REGISTRATIONS_PER_NETWORK: usize = Self::MAX_REGISTRATIONS / 16;
+    const MAX_REGISTRATIONS_WITHOUT_SHARES: usize = Self::MAX_REGISTRATIONS / 4;
 
     /// For a caller of this network, which anybody may be. Gives the playbacks that are forgotten for it.
     pub fn insert_of(&self, now: Instant, network: Fingerprint, registration: Registration) -> Vec<PlaybackId> {
@@ -105,7 +105,7 @@ impl Registrations {
         let id = self.insert(now, registration).id;
         self.with(now, |generations| {
             networks.note(network, id, |id| generations.is_known(id));
-            if generations.len() <= Self::FEW {
+            if generations.len() <= Self::MAX_REGISTRATIONS_WITHOUT_SHARES {
                 return Vec::new();
             }
             let displaced = networks.displace(network, generations);
@@ -202,22 +202,22 @@ mod tests {
         let used = registrations.insert(now, registration()).id;
         let unused = registrations.insert(now, registration()).id;
         for _ in 0..5 {
-            now += Registrations::LIFE * 2 / 5;
+            now += Registrations::MAX_UNUSED_REGISTRATION_TIME * 2 / 5;
             assert!(registrations.find(now, used).is_some());
         }
         assert!(registrations.find(now, unused).is_none());
-        assert!(registrations.find(now + Registrations::LIFE, used).is_none());
+        assert!(registrations.find(now + Registrations::MAX_UNUSED_REGISTRATION_TIME, used).is_none());
     }
 
     #[test]
     fn there_are_never_more_than_the_most() {
         let (registrations, now) = (Registrations::default(), Clock.now());
         let first = registrations.insert(now, registration()).id;
-        for _ in 0..Registrations::MOST + 10 {
+        for _ in 0..Registrations::MAX_REGISTRATIONS + 10 {
             registrations.insert(now, registration());
             assert!(registrations.find(now, first).is_some(), "one in use stays");
         }
-        assert!(registrations.len() <= Registrations::MOST);
+        assert!(registrations.len() <= Registrations::MAX_REGISTRATIONS);
     }
 
     #[test]
@@ -238,24 +238,26 @@ mod tests {
         let watched = registration();
         let watched_id = watched.id;
         registrations.insert_of(now, one, watched);
-        for _ in 0..2 * Registrations::MOST {
+        for _ in 0..2 * Registrations::MAX_REGISTRATIONS {
             displaced.extend(registrations.insert_of(now, one, registration()));
             assert!(registrations.find(now, watched_id).is_some(), "somebody watches it");
         }
         assert_eq!(displaced.first(), Some(&first_id), "its oldest goes first");
-        assert!(registrations.len() <= Registrations::MOST / 2, "{}", registrations.len());
+        assert!(registrations.len() <= Registrations::MAX_REGISTRATIONS / 2, "{}", registrations.len());
         assert!(others.iter().all(|id| registrations.find(now, *id).is_some()), "another network's is forgotten");
         // What it has had long ago counts no more.
-        let later = now + Registrations::LIFE;
+        let later = now + Registrations::MAX_UNUSED_REGISTRATION_TIME;
         assert!(registrations.find(later, watched_id).is_none());
-        for _ in 0..=Registrations::FEW {
+        for _ in 0..=Registrations::MAX_REGISTRATIONS_WITHOUT_SHARES {
             registrations.insert(later, registration());
         }
-        let again = (0..Registrations::MAX_OF_NETWORK / 2).map(|_| registrations.insert_of(later, one, registration()));
+        let again = (0..Registrations::MAX_REGISTRATIONS_PER_NETWORK / 2)
+            .map(|_| registrations.insert_of(later, one, registration()));
         assert_eq!(again.flatten().count(), 0);
         // While there are few, a whole town may be behind one address.
         let registrations = Registrations::default();
-        let few = (0..2 * Registrations::MAX_OF_NETWORK).map(|_| registrations.insert_of(now, one, registration()));
+        let few = (0..2 * Registrations::MAX_REGISTRATIONS_PER_NETWORK)
+            .map(|_| registrations.insert_of(now, one, registration()));
         assert_eq!(few.flatten().count(), 0);
     }
 
@@ -267,12 +269,12 @@ mod tests {
             Registration { content_url: EndpointUrl::parse(&url).ok(), ..registration() }
         };
         let first = registrations.insert(now, large()).id;
-        for _ in 0..2 * Registrations::MAX_BYTES / 60_000 {
+        for _ in 0..2 * Registrations::MAX_REGISTRATIONS_BYTES / 60_000 {
             registrations.insert(now, large());
             assert!(registrations.find(now, first).is_some(), "one in use stays");
         }
         let bytes = registrations.len() * 60_000;
-        assert!(bytes <= Registrations::MAX_BYTES + 120_000, "{bytes}");
+        assert!(bytes <= Registrations::MAX_REGISTRATIONS_BYTES + 120_000, "{bytes}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::ids::PlaybackId;
 use crate::session::Blackout;
 
 /// Longest last step of a content URL that is kept, for players that go by its ending.
-const STEP: usize = 128;
+const MAX_KEPT_LAST_SEGMENT_BYTES: usize = 128;
 
 /// Below a playback's id: wherever its content is.
 pub const CONTENT: &str = "/~c/";
@@ -96,7 +96,9 @@ impl RewriteTargets<'_> {
 
     /// Ends as the true URL does, for players that go by its ending.
     fn content_url(&self, route: &str, id: PlaybackId, theirs: Option<&EndpointUrl>) -> String {
-        let step = theirs.and_then(|url| url.path().rsplit('/').next()).filter(|step| step.len() <= STEP);
+        let step = theirs
+            .and_then(|url| url.path().rsplit('/').next())
+            .filter(|step| step.len() <= MAX_KEPT_LAST_SEGMENT_BYTES);
         format!("{}{CONTENT}{}", self.playback_url(route, id), step.unwrap_or_default())
     }
 

@@ -14,9 +14,9 @@ pub(super) struct NetworkShares {
 }
 
 impl NetworkShares {
-    const MAX_IDS: usize = 2 * Registrations::MOST;
+    const MAX_IDS: usize = 2 * Registrations::MAX_REGISTRATIONS;
     /// So many more before all of a network's are looked through, which then costs little for each.
-    pub(super) const SLACK: usize = Registrations::MAX_OF_NETWORK / 8;
+    pub(super) const NETWORK_SHARE_SLACK: usize = Registrations::MAX_REGISTRATIONS_PER_NETWORK / 8;
 
     pub(super) fn note(&mut self, network: Fingerprint, id: PlaybackId, is_known: impl Fn(PlaybackId) -> bool) {
         if self.total >= Self::MAX_IDS {
@@ -38,13 +38,13 @@ impl NetworkShares {
     ) -> Vec<PlaybackId> {
         let mut displaced = Vec::new();
         let Some(ids) = self.ids.get_mut(&network) else { return displaced };
-        if ids.len() <= Registrations::MAX_OF_NETWORK + Self::SLACK {
+        if ids.len() <= Registrations::MAX_REGISTRATIONS_PER_NETWORK + Self::NETWORK_SHARE_SLACK {
             return displaced;
         }
         let before = ids.len();
         ids.retain(|id| generations.is_known(*id));
         let mut turns = ids.len();
-        while ids.len() > Registrations::MAX_OF_NETWORK
+        while ids.len() > Registrations::MAX_REGISTRATIONS_PER_NETWORK
             && let Some(oldest) = ids.pop_front()
         {
             if turns > 0 && generations.take_use(oldest) {
@@ -79,12 +79,15 @@ mod tests {
     fn what_is_displaced_counts_no_more() {
         let (mut shares, mut generations) = <(NetworkShares, GenerationMap<Registration>)>::default();
         let registration = Arc::new(registration());
-        for _ in 0..=Registrations::MAX_OF_NETWORK + NetworkShares::SLACK {
+        for _ in 0..=Registrations::MAX_REGISTRATIONS_PER_NETWORK + NetworkShares::NETWORK_SHARE_SLACK {
             let id = PlaybackId::random();
             generations.insert(id, registration.clone());
             shares.note(Fingerprint(1), id, |_| true);
         }
-        assert_eq!(shares.displace(Fingerprint(1), &mut generations).len(), NetworkShares::SLACK + 1);
-        assert_eq!((shares.total, shares.ids[&Fingerprint(1)].len()), (Registrations::MAX_OF_NETWORK, shares.total));
+        assert_eq!(shares.displace(Fingerprint(1), &mut generations).len(), NetworkShares::NETWORK_SHARE_SLACK + 1);
+        assert_eq!(
+            (shares.total, shares.ids[&Fingerprint(1)].len()),
+            (Registrations::MAX_REGISTRATIONS_PER_NETWORK, shares.total)
+        );
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// From here on a number means milliseconds: as seconds it would be the year 33658.
-const MILLISECONDS: f64 = 1e12;
+const MIN_MILLISECONDS_VALUE: f64 = 1e12;
 
 /// Beyond it nobody means a moment (the year 9999).
-const LATEST: f64 = 253_402_300_800.0;
+const MAX_EPOCH_SECONDS: f64 = 253_402_300_800.0;
 
 /// Since the epoch. None for what is no moment, or before the epoch.
 pub(super) fn moment(value: &Value) -> Option<Duration> {
@@ -20,8 +20,11 @@ pub(super) fn moment(value: &Value) -> Option<Duration> {
 }
 
 fn since_epoch(number: f64) -> Option<Duration> {
-    let seconds = if number >= MILLISECONDS { number / 1000.0 } else { number };
-    (0.0..LATEST).contains(&seconds).then(|| Duration::from_secs_f64(seconds)).filter(|moment| !moment.is_zero())
+    let seconds = if number >= MIN_MILLISECONDS_VALUE { number / 1000.0 } else { number };
+    (0.0..MAX_EPOCH_SECONDS)
+        .contains(&seconds)
+        .then(|| Duration::from_secs_f64(seconds))
+        .filter(|moment| !moment.is_zero())
 }
 
 /// `2026-01-01T19:00:00Z`, with or without fraction and offset; without one it is UTC.

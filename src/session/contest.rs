@@ -10,15 +10,15 @@ use super::life::LifeSigns;
 
 /// One that is beaten by timer and has shown nothing for so long is quiet. Players of something live ask for a
 /// playlist more often.
-pub(super) const QUIET: Duration = Duration::from_secs(10);
+pub(super) const QUIET_PLAYBACK_TIME: Duration = Duration::from_secs(10);
 /// Two playbacks that both show life for so long have a viewer each.
-pub(super) const TWO_VIEWERS: Duration = Duration::from_secs(60);
+pub(super) const TWO_VIEWERS_PROOF_TIME: Duration = Duration::from_secs(60);
 /// Longest wait for the outcome of another playback's first call; a player's own call has 6 s in all.
-pub(super) const UNDECIDED: Duration = Duration::from_secs(3);
+pub(super) const MAX_UNDECIDED_WAIT: Duration = Duration::from_secs(3);
 /// Whoever waits looks again after so long.
-pub(super) const WAITS: Duration = Duration::from_secs(1);
+pub(super) const CONTEST_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// A preload of which nothing is heard for so long is abandoned.
-pub(super) const ABANDONED: Duration = Duration::from_secs(120);
+pub(super) const ABANDONED_PRELOAD_TIME: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OlderPlayback {
@@ -65,7 +65,7 @@ pub(super) fn judge(now: Instant, older: &OlderPlayback, newer: &NewerPlayback) 
         return ContestOutcome::GoOn(None);
     }
     if older.preloads && !life.preloads {
-        let abandoned_at = older.last + ABANDONED;
+        let abandoned_at = older.last + ABANDONED_PRELOAD_TIME;
         return if now >= abandoned_at {
             ContestOutcome::OlderGivesWay
         } else {
@@ -79,7 +79,7 @@ pub(super) fn judge(now: Instant, older: &OlderPlayback, newer: &NewerPlayback) 
     if life.plays && Some(older.last) <= life.said {
         return ContestOutcome::OlderIsOver;
     }
-    let abandoned_at = life.last + ABANDONED;
+    let abandoned_at = life.last + ABANDONED_PRELOAD_TIME;
     if life.preloads {
         return if now >= abandoned_at {
             ContestOutcome::NewerGivesWay
@@ -91,7 +91,7 @@ pub(super) fn judge(now: Instant, older: &OlderPlayback, newer: &NewerPlayback) 
         return ContestOutcome::OlderGivesWay;
     }
     let both = older.flows.zip(life.flows).map(|(one, other)| (one.0.max(other.0), one.1.min(other.1)));
-    if both.is_some_and(|(first, last)| last.saturating_duration_since(first) >= TWO_VIEWERS) {
+    if both.is_some_and(|(first, last)| last.saturating_duration_since(first) >= TWO_VIEWERS_PROOF_TIME) {
         return ContestOutcome::TwoViewers;
     }
     let streams = older.by_timer && life.streams_on();
@@ -121,7 +121,7 @@ mod tests {
 
     fn older(by_timer: bool, round: u32, last: Instant) -> OlderPlayback {
         let round = SECOND * round;
-        let quiet = if by_timer { QUIET } else { round };
+        let quiet = if by_timer { QUIET_PLAYBACK_TIME } else { round };
         OlderPlayback {
             by_timer,
             done: false,
@@ -275,7 +275,7 @@ mod tests {
             is_served: true,
             life: LifeSigns { plays: true, said: Some(start), ..LifeSigns::new(start) },
         };
-        let abandoned_at = start + ABANDONED;
+        let abandoned_at = start + ABANDONED_PRELOAD_TIME;
         assert_eq!(judge(start + SECOND * 60, &older, &newer), ContestOutcome::GoOn(Some(abandoned_at)));
         assert_eq!(judge(abandoned_at, &older, &newer), ContestOutcome::OlderGivesWay);
     }

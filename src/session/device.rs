@@ -75,7 +75,10 @@ impl<C> Device<C> {
             CallMatch::Fresh => match self.begin_by_unit(now, call, policy, start, out) {
                 Some(index) => index,
                 None => {
-                    return (None, CallAnswer::Refuse(SessionRefusal::Unreachable(AuthorityFault::too_many_sessions())));
+                    return (
+                        None,
+                        CallAnswer::Refuse(SessionRefusal::Unreachable(AuthorityFault::too_many_sessions())),
+                    );
                 }
             },
             CallMatch::Nowhere => return (None, CallAnswer::Pass),

@@ -172,15 +172,15 @@ pub enum SessionEvent {
 pub struct Effects {
     /// Set exactly when the input was a call.
     pub answer: Option<CallAnswer>,
-    pub list: ArrayVec<Effect, { Self::MOST }>,
+    pub list: ArrayVec<Effect, { Self::MAX_EFFECTS_PER_STEP }>,
 }
 
 impl Effects {
-    const MOST: usize = 8;
+    const MAX_EFFECTS_PER_STEP: usize = 8;
 
     pub(super) fn push(&mut self, effect: Effect) {
         let full = self.list.try_push(effect).is_err();
-        debug_assert!(!full, "one step has at most {} effects", Self::MOST);
+        debug_assert!(!full, "one step has at most {} effects", Self::MAX_EFFECTS_PER_STEP);
     }
 
     pub(super) fn note(&mut self, event: SessionEvent) {

@@ -19,16 +19,16 @@ pub struct KeyLease {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Leases(ArrayVec<KeyLease, { Self::MOST }>);
+pub(super) struct Leases(ArrayVec<KeyLease, { Self::MAX_LICENSES_TRACKED }>);
 
 impl Leases {
-    const MOST: usize = 16;
+    const MAX_LICENSES_TRACKED: usize = 16;
     /// Somebody else wrote it: no sum with it may leave the clock's range.
-    const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    const MAX_LICENSE_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
     /// A license, or a renewed one, that lasts so long from now on.
     pub(super) fn note(&mut self, now: Instant, key_session: Fingerprint, lasts: Option<Duration>) {
-        let ends = lasts.map(|lasts| now + lasts.min(Self::LONGEST));
+        let ends = lasts.map(|lasts| now + lasts.min(Self::MAX_LICENSE_LIFETIME));
         self.forget(key_session);
         if self.0.is_full() {
             // The last end decides: the one that runs out first says least.
@@ -62,7 +62,7 @@ impl Leases {
 
 impl FromIterator<(Fingerprint, Option<Instant>)> for Leases {
     fn from_iter<I: IntoIterator<Item = (Fingerprint, Option<Instant>)>>(leases: I) -> Self {
-        let leases = leases.into_iter().take(Self::MOST);
+        let leases = leases.into_iter().take(Self::MAX_LICENSES_TRACKED);
         Self(leases.map(|(key_session, ends)| KeyLease { ends, key_session }).collect())
     }
 }
@@ -99,7 +99,7 @@ mod tests {
         for name in 2..100 {
             leases.note(now, Fingerprint(name), Some(MINUTE));
         }
-        assert_eq!((leases.as_slice().len(), leases.last_end()), (Leases::MOST, None));
+        assert_eq!((leases.as_slice().len(), leases.last_end()), (Leases::MAX_LICENSES_TRACKED, None));
         leases.forget(Fingerprint(1));
         assert_eq!(leases.last_end(), Some(now + MINUTE * 1_000));
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::report::{PlayerReport, PlayingState};
 
 /// Media further apart are no one playing.
-const LONGEST_GAP: Duration = Duration::from_secs(60);
+const MAX_MEDIA_GAP: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LifeSigns {
@@ -32,7 +32,7 @@ pub(super) struct LifeSigns {
 
 impl LifeSigns {
     /// Players fetch the beginning of what they preload. More than so many segments is a stream.
-    pub(super) const PRELOADED: u8 = 8;
+    pub(super) const MAX_PRELOADED_SEGMENTS: u8 = 8;
 
     pub(super) fn new(now: Instant) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl LifeSigns {
         }
         self.segments = self.segments.saturating_add(1);
         if self.streams_on() {
-            self.flow(now, LONGEST_GAP);
+            self.flow(now, MAX_MEDIA_GAP);
         }
     }
 
@@ -84,11 +84,11 @@ impl LifeSigns {
     /// renewal comes within it.
     pub(super) fn renewed(&mut self, now: Instant, round: Duration) {
         self.last = now;
-        if self.preloads || (self.streams && self.segments <= Self::PRELOADED) {
+        if self.preloads || (self.streams && self.segments <= Self::MAX_PRELOADED_SEGMENTS) {
             return;
         }
         self.renewed = true;
-        self.flow(now, LONGEST_GAP.max(round));
+        self.flow(now, MAX_MEDIA_GAP.max(round));
     }
 
     pub(super) fn reported(&mut self, now: Instant, report: &PlayerReport) {
@@ -113,7 +113,7 @@ impl LifeSigns {
 
     /// More than players fetch of what they only preload.
     pub(super) fn streams_on(&self) -> bool {
-        self.segments > Self::PRELOADED
+        self.segments > Self::MAX_PRELOADED_SEGMENTS
     }
 
     /// Whether its player has shown since it gave way that it wants the session.

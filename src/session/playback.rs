@@ -20,16 +20,16 @@ use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
 /// Audio, video, several qualities, and their successors after a seek.
-pub(super) const KEY_SESSIONS: usize = 16;
+pub(super) const MAX_KEY_SESSION_NAMES: usize = 16;
 
 /// Names of one playback's content: where only key ids tell, picture and sound have one each.
-pub(super) const CONTENTS: usize = 8;
+pub(super) const MAX_CONTENT_NAMES: usize = 8;
 
 /// Players ask for all keys of a title within this time.
-pub(super) const TOGETHER: Duration = Duration::from_secs(3);
+pub(super) const SAME_TITLE_KEY_WINDOW: Duration = Duration::from_secs(3);
 
 /// Refreshed content tokens of one playback.
-pub(super) const TOKENS: usize = 8;
+pub(super) const MAX_CONTENT_TOKENS: usize = 8;
 
 /// Paths under which one playback's media are known, where its license calls do not name them.
 pub(super) const MAX_MEDIA_PATHS: usize = 4;
@@ -52,15 +52,15 @@ pub struct Playback<C> {
     pub(super) turn: OpenTurn,
     pub(super) content: Option<Fingerprint>,
     /// Other names of its content.
-    pub(super) contents: ArrayVec<Fingerprint, CONTENTS>,
-    pub(super) key_sessions: ArrayVec<Fingerprint, KEY_SESSIONS>,
+    pub(super) contents: ArrayVec<Fingerprint, MAX_CONTENT_NAMES>,
+    pub(super) key_sessions: ArrayVec<Fingerprint, MAX_KEY_SESSION_NAMES>,
     /// How long a kill of it is remembered.
     pub(super) kill_memory: Duration,
     pub(super) leases: Leases,
     /// The content token that the stop named by which it is over: other players of it may go on.
     pub(super) left: Option<Fingerprint>,
     /// Names that came after the first one: other content tokens for the same content.
-    pub(super) later_tokens: ArrayVec<Fingerprint, TOKENS>,
+    pub(super) later_tokens: ArrayVec<Fingerprint, MAX_CONTENT_TOKENS>,
     /// No names of the playback: whoever has only such a path fetches media by it, and does nothing else.
     pub(super) media_paths: ArrayVec<Fingerprint, MAX_MEDIA_PATHS>,
     pub role: Role,
@@ -232,7 +232,10 @@ impl<C> Playback<C> {
 
     /// Without a token only time tells the keys of one title from those of the next.
     pub(super) fn has_just_begun(&self, now: Instant) -> bool {
-        self.token.is_none() && self.session.is_active() && !self.is_device_session() && now < self.began + TOGETHER
+        self.token.is_none()
+            && self.session.is_active()
+            && !self.is_device_session()
+            && now < self.began + SAME_TITLE_KEY_WINDOW
     }
 
     pub(super) fn has_key_session(&self, key_session: Fingerprint) -> bool {
@@ -297,7 +300,7 @@ impl<C> Playback<C> {
         if self.is_killed_by_name(token) || !self.session.is_active() {
             return;
         }
-        if self.shared_tokens.len() >= TOKENS {
+        if self.shared_tokens.len() >= MAX_CONTENT_TOKENS {
             self.shared_tokens.remove(0);
         }
         self.shared_tokens.push(token);

@@ -70,10 +70,10 @@ pub struct Policy {
 
 impl Policy {
     /// For how long one that gave way may be taken back.
-    pub(super) const GIVEN_WAY: Duration = Duration::from_secs(600);
+    pub(super) const MAX_GIVEN_WAY_TIME: Duration = Duration::from_secs(600);
 
     /// How late a beat may be, spread and wheel included, before it counts as late.
-    pub const TICK: Duration = Duration::from_millis(100);
+    pub const MAX_BEAT_LATENESS: Duration = Duration::from_millis(100);
 
     /// Whether the same authorization may begin once more after such an end. If not, only the app can ask for
     /// the next one: a player that goes on asking by itself must not undo the end.
@@ -103,7 +103,7 @@ impl Policy {
     /// ask; where it was presumed, for as long as its player may take it back.
     pub(super) fn memory_of(&self, end: EndReason) -> Duration {
         match end {
-            EndReason::GaveWay => Self::GIVEN_WAY,
+            EndReason::GaveWay => Self::MAX_GIVEN_WAY_TIME,
             _ if self.begins_again(end) => self.end_memory,
             _ => self.kill_memory,
         }

@@ -109,18 +109,25 @@ pub(super) struct ReportHistory {
 
 impl ReportHistory {
     /// CTA-5004's default interval, until two reports tell another.
-    const DEFAULT: Duration = Duration::from_secs(30);
+    const DEFAULT_REPORT_INTERVAL: Duration = Duration::from_secs(30);
     /// As near to its end a playhead is taken for there.
-    const END: Duration = Duration::from_secs(3);
-    const SHORTEST: Duration = Duration::from_secs(1);
-    const LONGEST: Duration = Duration::from_secs(600);
+    const AT_END_TOLERANCE: Duration = Duration::from_secs(3);
+    const MIN_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+    const MAX_REPORT_INTERVAL: Duration = Duration::from_secs(600);
     /// Two and a half times what a hidden page's timers are slowed to.
-    const HIDDEN: Duration = Duration::from_secs(150);
+    const HIDDEN_PAGE_REPORT_GAP: Duration = Duration::from_secs(150);
 
     pub(super) fn first(now: Instant, report: PlayerReport) -> Self {
         let PlayerReport { by_interval, playhead, playing, slowed, until, .. } = report;
         let playhead = playhead.map(|playhead| (now, playhead));
-        Self { at: by_interval.then_some(now), gaps: [Self::DEFAULT; 2], playhead, playing, slowed, until }
+        Self {
+            at: by_interval.then_some(now),
+            gaps: [Self::DEFAULT_REPORT_INTERVAL; 2],
+            playhead,
+            playing,
+            slowed,
+            until,
+        }
     }
 
     /// Batches and repeats come close together and tell nothing about the interval.
@@ -129,8 +136,8 @@ impl ReportHistory {
         let [newest, _] = self.gaps;
         Self {
             at: if report.by_interval { Some(now) } else { self.at },
-            gaps: match between.filter(|between| *between >= Self::SHORTEST / 2) {
-                Some(between) => [between.clamp(Self::SHORTEST, Self::LONGEST), newest],
+            gaps: match between.filter(|between| *between >= Self::MIN_REPORT_INTERVAL / 2) {
+                Some(between) => [between.clamp(Self::MIN_REPORT_INTERVAL, Self::MAX_REPORT_INTERVAL), newest],
                 None => self.gaps,
             },
             playhead: match report.playhead {
@@ -159,7 +166,7 @@ impl ReportHistory {
     fn is_before_its_end(&self, now: Instant, report: PlayerReport) -> bool {
         let playhead = report.playhead.or_else(|| self.playhead(now));
         let until = report.until.or(self.until);
-        playhead.zip(until).is_some_and(|(playhead, until)| playhead.saturating_add(Self::END) < until)
+        playhead.zip(until).is_some_and(|(playhead, until)| playhead.saturating_add(Self::AT_END_TOLERANCE) < until)
     }
 
     /// Where it must be now; it runs while the player plays. One that sends no state is taken to play for as long
@@ -193,7 +200,7 @@ impl ReportHistory {
             }
             PlayingState::Paused | PlayingState::Unsaid => (true, self.at),
         };
-        by_interval.map(|_| if may_be_slow { rounds.max(Self::HIDDEN) } else { rounds })
+        by_interval.map(|_| if may_be_slow { rounds.max(Self::HIDDEN_PAGE_REPORT_GAP) } else { rounds })
     }
 
     /// It said that it plays no more, and had never to say anything by interval: its silence begins with that.

@@ -225,7 +225,7 @@ impl Session {
             SessionState::Owing { next, .. } if now >= next => self.ask(now, AskKind::Open, fx),
             SessionState::Live { beat } if self.beats_itself() && now >= beat && !self.rests(policy) => {
                 let late = now - (beat - spread(self.seed, self.generation));
-                if late > Policy::TICK {
+                if late > Policy::MAX_BEAT_LATENESS {
                     fx.note(SessionEvent::BeatLate(late));
                 }
                 self.ask(now, AskKind::Beat, fx);

@@ -5,7 +5,7 @@
 //! after shows that both are in use. Not kept over a restart: the next renewals show it again.
 
 use super::call::{CallKind, PlayerCall};
-use super::playback::TOKENS;
+use super::playback::MAX_CONTENT_TOKENS;
 use crate::secret::Fingerprint;
 
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl SharedPlayback {
         if self.players.iter().any(|(of, _)| *of == token) {
             return;
         }
-        if self.players.len() == TOKENS {
+        if self.players.len() == MAX_CONTENT_TOKENS {
             self.players.remove(0);
         }
         self.players.push((token, false));
@@ -136,6 +136,6 @@ mod tests {
                 true,
             );
         }
-        assert_eq!(turns.players.len(), TOKENS);
+        assert_eq!(turns.players.len(), MAX_CONTENT_TOKENS);
     }
 }

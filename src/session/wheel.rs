@@ -22,24 +22,24 @@ pub struct Wheel<T> {
 
 impl<T> Wheel<T> {
     /// Half of the lateness that is promised; the other half is for the spread of beats and the way here.
-    pub const TICK: Duration = Duration::from_millis(50);
-    const SLOTS: u64 = 1024;
+    pub const WHEEL_TICK_TIME: Duration = Duration::from_millis(50);
+    const WHEEL_SLOTS: u64 = 1024;
 
     pub fn new(now: Instant) -> Self {
-        Self { base: now, next: 1, slots: (0..Self::SLOTS).map(|_| Vec::new()).collect() }
+        Self { base: now, next: 1, slots: (0..Self::WHEEL_SLOTS).map(|_| Vec::new()).collect() }
     }
 
     /// The slot that [`Self::insert`] would use: never before the deadline, nor after it by more than
     /// a tick unless it lies beyond the wheel.
     pub fn slot_for(&self, deadline: Instant) -> WheelSlot {
-        let ticks = deadline.saturating_duration_since(self.base).as_nanos().div_ceil(Self::TICK.as_nanos());
+        let ticks = deadline.saturating_duration_since(self.base).as_nanos().div_ceil(Self::WHEEL_TICK_TIME.as_nanos());
         let tick = u64::try_from(ticks).unwrap_or(u64::MAX);
-        WheelSlot(tick.clamp(self.next, self.next + Self::SLOTS - 1))
+        WheelSlot(tick.clamp(self.next, self.next + Self::WHEEL_SLOTS - 1))
     }
 
     pub fn insert(&mut self, deadline: Instant, entry: T) -> WheelSlot {
         let slot = self.slot_for(deadline);
-        if let Some(entries) = self.slots.get_mut((slot.0 % Self::SLOTS) as usize) {
+        if let Some(entries) = self.slots.get_mut((slot.0 % Self::WHEEL_SLOTS) as usize) {
             entries.push(entry);
         }
         slot
@@ -47,11 +47,12 @@ impl<T> Wheel<T> {
 
     /// Takes out the entries of the earliest tick that has come up by `now`; none when it is early.
     pub fn advance(&mut self, now: Instant) -> Option<(WheelSlot, Vec<T>)> {
-        let reached = now.saturating_duration_since(self.base).as_nanos() / Self::TICK.as_nanos();
+        let reached = now.saturating_duration_since(self.base).as_nanos() / Self::WHEEL_TICK_TIME.as_nanos();
         while u128::from(self.next) <= reached {
             let slot = WheelSlot(self.next);
             self.next += 1;
-            let entries = self.slots.get_mut((slot.0 % Self::SLOTS) as usize).map(std::mem::take).unwrap_or_default();
+            let entries =
+                self.slots.get_mut((slot.0 % Self::WHEEL_SLOTS) as usize).map(std::mem::take).unwrap_or_default();
             if !entries.is_empty() {
                 return Some((slot, entries));
             }
@@ -61,9 +62,9 @@ impl<T> Wheel<T> {
 
     /// When the next entry comes up, if there is one.
     pub fn next_due(&self) -> Option<Instant> {
-        (self.next..self.next + Self::SLOTS)
-            .find(|tick| self.slots.get((tick % Self::SLOTS) as usize).is_some_and(|entries| !entries.is_empty()))
-            .map(|tick| self.base + Self::TICK * u32::try_from(tick).unwrap_or(u32::MAX))
+        (self.next..self.next + Self::WHEEL_SLOTS)
+            .find(|tick| self.slots.get((tick % Self::WHEEL_SLOTS) as usize).is_some_and(|entries| !entries.is_empty()))
+            .map(|tick| self.base + Self::WHEEL_TICK_TIME * u32::try_from(tick).unwrap_or(u32::MAX))
     }
 }
 
@@ -98,7 +99,7 @@ mod tests {
                             // Parked beyond the wheel's turn: put back, as the pacer does.
                             wheel.insert(due, entry);
                         } else {
-                            prop_assert!(now - due <= Wheel::<usize>::TICK + Duration::from_millis(pace));
+                            prop_assert!(now - due <= Wheel::<usize>::WHEEL_TICK_TIME + Duration::from_millis(pace));
                             model.remove(&entry);
                         }
                     }

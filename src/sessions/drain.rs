@@ -10,7 +10,7 @@ use crate::ids::SessionId;
 use crate::session::{EndReason, Input, Playback, Session};
 
 /// Between two looks at what is left.
-const LOOK: Duration = Duration::from_millis(20);
+const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Sessions {
     /// Ends every playback, for the end of the process, and waits until all are given back, at most
@@ -34,7 +34,7 @@ impl Sessions {
     async fn renewed(&self) {
         let renews = |_, playback: &Playback<SessionEntry>| playback.session.is_renewing().then_some(());
         while !self.table.collect(renews).is_empty() {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(DRAIN_POLL_INTERVAL).await;
         }
     }
 
@@ -52,7 +52,7 @@ impl Sessions {
             if to_end.is_empty() {
                 return;
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(DRAIN_POLL_INTERVAL).await;
         }
     }
 

@@ -20,13 +20,13 @@ pub(super) struct SessionIndex {
     on_credit: Mutex<HashMap<u64, usize>>,
     places: Mutex<IndexPlaces>,
     /// In the order in which they came to be so; how many of each is known without the lock.
-    remembered: Mutex<[BTreeMap<u64, (DeviceKey, SessionId)>; KINDS]>,
-    remembered_counts: [AtomicUsize; KINDS],
+    remembered: Mutex<[BTreeMap<u64, (DeviceKey, SessionId)>; RETENTION_CLASSES]>,
+    remembered_counts: [AtomicUsize; RETENTION_CLASSES],
     sequence: AtomicU64,
     states: [AtomicUsize; STATES.len()],
 }
 
-const KINDS: usize = RetentionClass::ALL.len();
+const RETENTION_CLASSES: usize = RetentionClass::ALL.len();
 
 #[derive(Default)]
 struct IndexPlaces {

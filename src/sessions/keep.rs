@@ -49,7 +49,7 @@ pub struct RestoreResult {
 }
 
 /// A disk that takes longer is in trouble: the call goes on without it.
-const PATIENCE: Duration = Duration::from_secs(1);
+const RECORD_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Sessions {
     /// What happens now would not be known after a restart.
@@ -260,7 +260,7 @@ fn newest_mark(device: &Device<SessionEntry>, id: SessionId) -> Option<ChangeMar
 
 async fn in_time(wait: Option<impl Future<Output = ()>>) {
     if let Some(wait) = wait {
-        let _slow = tokio::time::timeout(PATIENCE, wait).await;
+        let _slow = tokio::time::timeout(RECORD_WRITE_TIMEOUT, wait).await;
     }
 }
 

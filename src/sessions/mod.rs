@@ -50,7 +50,7 @@ use self::killed_tokens::KilledTokens;
 pub use self::overview::{FindFault, SessionPage, SessionQuery};
 pub use self::pacer::pace;
 pub use self::pump::{AskAuthority, AuthorityDispatcher, DispatchedAsk, LateGrant, OpenFuture, VerdictFuture};
-pub use self::retention::{MAX_REMEMBERED, MAX_REPLACED};
+pub use self::retention::{MAX_ENDED_SESSIONS_REMEMBERED, MAX_REPLACED_SESSIONS_REMEMBERED};
 pub use self::row::SessionView;
 use self::sleep::SleepDetector;
 use self::spares::SparePlaces;

@@ -11,20 +11,20 @@ use crate::session::{AskKind, AuthorityAsk, AuthorityFault, PlaceTurn, Verdict};
 use crate::task::HeldPlace;
 
 /// Of the six seconds of a license call, what the open may spend on waiting for places to come back.
-const SETTLING: Duration = Duration::from_secs(2);
+const MAX_PLACE_RELEASE_WAIT: Duration = Duration::from_secs(2);
 
 /// Whoever has a place that is to be given up may wait for a call of its player. Looked at again after this.
-const TURN: Duration = Duration::from_millis(100);
+const PLACE_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// And so often where nobody is known who may give way.
-const LOOKS: u32 = 10;
+const MAX_PLACE_POLLS: u32 = 10;
 
 /// So many places are waited for on behalf of one open: somebody else may be faster at the first ones.
-const GIVEN: u32 = 4;
+const MAX_PLACES_AWAITED: u32 = 4;
 
 /// Later than this after it was asked for, an open is not made a second time: no license call waits so
 /// long, and with an authority's longest time limit (7 s) it would outlast the core's patience.
-pub(super) const LATEST: Duration = Duration::from_secs(7);
+pub(super) const MAX_OPEN_RETRY_AGE: Duration = Duration::from_secs(7);
 
 impl Sessions {
     /// One call; and an open that met the limit, or a session of its name, is made once more when a place has been given
@@ -48,32 +48,32 @@ impl Sessions {
             Some(_permit) => self.open(ask, card, place).await,
             None => return Err(busy()),
         };
-        let (mut given, mut looks, mut may_wait) = (0, LOOKS, true);
+        let (mut given, mut looks, mut may_wait) = (0, MAX_PLACE_POLLS, true);
         while let Ok(Verdict::Denied(denial, _)) = &result
             && denial.may_pass()
             && self.clock.now() < latest
             // Nobody gives up a place that is not asked for.
-            && given < GIVEN
+            && given < MAX_PLACES_AWAITED
         {
             let waits_for = before.take().or_else(|| closings.of(card)).filter(|_| std::mem::take(&mut may_wait));
             let turned = if waits_for.is_some() { PlaceTurn::Given } else { self.make_room(whose, card, *denial) };
             match turned {
                 PlaceTurn::Given => given += 1,
                 PlaceTurn::Later => {
-                    tokio::time::sleep(TURN).await;
+                    tokio::time::sleep(PLACE_POLL_INTERVAL).await;
                     continue;
                 }
                 // Who was faster may be a preload, which is known when its answer is there.
                 PlaceTurn::Nobody if given > 0 && looks > 0 => {
                     looks -= 1;
-                    tokio::time::sleep(TURN).await;
+                    tokio::time::sleep(PLACE_POLL_INTERVAL).await;
                     continue;
                 }
                 PlaceTurn::Nobody => break,
             }
             let Some(settled) = waits_for.or_else(|| closings.of(card)) else { continue };
             // A close that takes longer is in trouble, and the player will not wait for it either.
-            let _settled = tokio::time::timeout(SETTLING, settled.wait()).await;
+            let _settled = tokio::time::timeout(MAX_PLACE_RELEASE_WAIT, settled.wait()).await;
             let left = latest.saturating_duration_since(self.clock.now());
             if left.is_zero() {
                 break;

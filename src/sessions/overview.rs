@@ -13,9 +13,9 @@ use crate::session::{AskKind, Device, Playback};
 /// Digits of an id that are enough, where they fit one session alone.
 const MIN_ID_DIGITS: usize = 4;
 /// Sessions that are taken from the index at once, which is locked meanwhile.
-const CHUNK: usize = 256;
+const SESSIONS_PER_LOCK: usize = 256;
 /// Sessions that a page looks at, whether they fit its filters or not.
-const MAX_LOOKED_AT: usize = 100_000;
+const MAX_SESSIONS_EXAMINED: usize = 100_000;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FindFault {
@@ -110,10 +110,10 @@ impl Sessions {
     pub fn page(&self, query: &SessionQuery) -> SessionPage {
         let (mut next, mut rows, mut looked_at) = (query.after, Vec::new(), 0);
         loop {
-            let chunk = self.index.after(next, CHUNK);
-            let is_last = chunk.len() < CHUNK;
+            let chunk = self.index.after(next, SESSIONS_PER_LOCK);
+            let is_last = chunk.len() < SESSIONS_PER_LOCK;
             for (order, key) in chunk {
-                if rows.len() == query.limit || looked_at == MAX_LOOKED_AT {
+                if rows.len() == query.limit || looked_at == MAX_SESSIONS_EXAMINED {
                     return SessionPage { next, rows };
                 }
                 rows.extend(self.look_at(key, order.id, |playback| query.fits(playback)));

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::Sessions;
 use super::card::DeviceKey;
-use super::sleep::LOOK;
+use super::sleep::SLEEP_POLL_INTERVAL;
 use crate::ids::SessionId;
 use crate::session::{Input, WheelSlot};
 use crate::task::Tasks;
@@ -16,7 +16,7 @@ pub async fn pace(sessions: Arc<Sessions>, tasks: Tasks) {
     while !tasks.is_stopping() {
         let next = sessions.wheel.lock().unwrap_or_else(PoisonError::into_inner).next_due();
         // Suspension stops timers too: who only sleeps until the next deadline learns of it late.
-        let look = sessions.clock.now() + LOOK;
+        let look = sessions.clock.now() + SLEEP_POLL_INTERVAL;
         let sleep = tokio::time::sleep_until(next.map_or(look, |next| next.min(look)).into());
         tokio::select! {
             biased;

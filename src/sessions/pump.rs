@@ -1,7 +1,7 @@
 //! Makes the calls to authorities that the core asks for, each in a task of its own.
 //!
 //! The tasks run on the control runtime, whoever caused them: a player that hangs up ends nothing.
-//! At most one is under way per session, which the core sees to, and at most [`AuthorityDispatcher::MOST`] for all. An open that waits
+//! At most one is under way per session, which the core sees to, and at most [`AuthorityDispatcher::MAX_AUTHORITY_CALLS`] for all. An open that waits
 //! for a place to come back is not under way: the close that it waits for has to set out.
 
 use std::future::Future;
@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 use super::Sessions;
 use super::card::{DeviceKey, SessionContext};
 use super::closings::{PendingRelease, PendingReleases};
-use super::opening::LATEST;
-use super::strays::{MAX_STRAYS, OrphanedGrants, is_stray};
+use super::opening::MAX_OPEN_RETRY_AGE;
+use super::strays::{MAX_ORPHANED_GRANTS, OrphanedGrants, is_stray};
 use super::table::SessionEntry;
 use crate::ids::SessionId;
 use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Device, FaultKind, Grant, Playback, Reason, Verdict};
@@ -72,21 +72,21 @@ pub struct AuthorityDispatcher {
 
 impl AuthorityDispatcher {
     /// More would only queue at the authority; 1,024 in 20 ms each is 50,000 beats a second.
-    pub const MOST: usize = 1024;
+    pub const MAX_AUTHORITY_CALLS: usize = 1024;
 
     /// A call that has not set out after this long counts as failed. With the authority's own time limit
     /// it must stay below [`crate::session::Policy::lane_patience`]: the core has then given the call up,
     /// and a late beat would overlap with its successor.
-    pub const PATIENCE: Duration = Duration::from_secs(5);
+    pub const MAX_DISPATCH_WAIT: Duration = Duration::from_secs(5);
 
     pub fn new(asker: Arc<dyn AskAuthority>, control: Handle, tasks: Tasks) -> Self {
         Self {
             asker,
             closings: Arc::default(),
             control,
-            patience: Self::PATIENCE,
-            permits: Arc::new(Semaphore::new(Self::MOST)),
-            strays: Arc::new(Semaphore::new(MAX_STRAYS)),
+            patience: Self::MAX_DISPATCH_WAIT,
+            permits: Arc::new(Semaphore::new(Self::MAX_AUTHORITY_CALLS)),
+            strays: Arc::new(Semaphore::new(MAX_ORPHANED_GRANTS)),
             tasks,
             under_way: TaskTracker::new(),
         }
@@ -97,7 +97,7 @@ impl AuthorityDispatcher {
         // No session holds one for what is given straight back.
         let closing = is_stray(&asking.ask).then(|| closings.begin(&asking.card));
         let known = sessions.known(&asking);
-        let latest = sessions.clock.now() + LATEST;
+        let latest = sessions.clock.now() + MAX_OPEN_RETRY_AGE;
         let work = async move {
             let DispatchedAsk { ask, card, id, key, place } = asking;
             let asked = sessions.perform(&ask, &card, (key, id), latest, place.as_ref());

@@ -12,17 +12,17 @@ use super::table::SessionEntry;
 use crate::session::{Device, RetentionClass};
 
 /// Playbacks that ended or were refused; and, apart from them, those that were killed.
-pub const MAX_REMEMBERED: usize = if cfg!(test) { 512 } else { 262_144 };
+pub const MAX_ENDED_SESSIONS_REMEMBERED: usize = if cfg!(test) { 512 } else { 262_144 };
 /// Those that were killed because their place went to another device: a household does that by itself.
-pub const MAX_REPLACED: usize = if cfg!(test) { 256 } else { 65_536 };
+pub const MAX_REPLACED_SESSIONS_REMEMBERED: usize = if cfg!(test) { 256 } else { 65_536 };
 /// Steps are many: each needs to look at a few only.
-const MAX_LOOKS: usize = 4;
+const MAX_REMEMBERED_EXAMINED_PER_STEP: usize = 4;
 
 /// How many of a kind are remembered.
 pub(super) const fn most(kind: RetentionClass) -> usize {
     match kind {
-        RetentionClass::Ended | RetentionClass::Killed => MAX_REMEMBERED,
-        RetentionClass::Replaced => MAX_REPLACED,
+        RetentionClass::Ended | RetentionClass::Killed => MAX_ENDED_SESSIONS_REMEMBERED,
+        RetentionClass::Replaced => MAX_REPLACED_SESSIONS_REMEMBERED,
     }
 }
 
@@ -54,7 +54,7 @@ impl Sessions {
 
     /// Forgets the oldest of what is remembered beyond its bound. No device's lock is held.
     pub(super) fn displace_surplus(self: &Arc<Self>) {
-        for _ in 0..MAX_LOOKS {
+        for _ in 0..MAX_REMEMBERED_EXAMINED_PER_STEP {
             let Some((kind, key, id)) = self.index.surplus() else { return };
             self.step_seat(key, |seat, out| seat.device.displace(id, kind, out));
         }

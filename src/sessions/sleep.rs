@@ -12,10 +12,10 @@ use super::Sessions;
 use crate::session::Input;
 
 /// How often the pacer looks, whether or not anything is due.
-pub(super) const LOOK: Duration = Duration::from_secs(5);
+pub(super) const SLEEP_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Shorter sleep does no harm, and may be the clocks' own.
-const SHORTEST: Duration = Duration::from_secs(1);
+const MIN_NOTICED_SLEEP: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct SleepDetector {
@@ -31,7 +31,7 @@ impl SleepDetector {
 
     fn since(&self, suspended: Duration) -> Option<Duration> {
         let slept = suspended.saturating_sub(Duration::from_millis(self.known.load(Ordering::Acquire)));
-        (slept >= SHORTEST).then_some(slept)
+        (slept >= MIN_NOTICED_SLEEP).then_some(slept)
     }
 }
 

@@ -16,12 +16,12 @@ use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Ticket, Verdict};
 use crate::task::Tasks;
 
 /// Between two tries: doubled from the first to the last.
-const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+const ORPHAN_CLOSE_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 /// No authority is believed to hold a silent session for longer.
-const LONGEST: Duration = Duration::from_secs(3600);
+const MAX_ORPHAN_CLOSE_TIME: Duration = Duration::from_secs(3600);
 
 /// Closes that are tried again at a time; beyond it, an authority lets its own expire.
-pub(super) const MAX_STRAYS: usize = 4_096;
+pub(super) const MAX_ORPHANED_GRANTS: usize = 4_096;
 
 #[derive(Clone)]
 pub(super) struct OrphanedGrants {
@@ -56,7 +56,7 @@ impl OrphanedGrants {
         // Giving back needs no content token.
         let card = Arc::new(card.without_token());
         let (strays, held) = (self.clone(), ask.grant.as_ref().map(|grant| grant.interval).unwrap_or_default());
-        let left = held.saturating_add(card.policy().grace).min(LONGEST);
+        let left = held.saturating_add(card.policy().grace).min(MAX_ORPHAN_CLOSE_TIME);
         let work = async move {
             let _place = place;
             tokio::select! {
@@ -68,7 +68,7 @@ impl OrphanedGrants {
     }
 
     async fn close(&self, ask: &AuthorityAsk, card: &SessionContext, closing: PendingRelease, mut left: Duration) {
-        let [mut pause, longest] = PAUSES;
+        let [mut pause, longest] = ORPHAN_CLOSE_RETRY_PAUSES;
         let mut closing = Some(closing);
         while let Some(rest) = left.checked_sub(pause) {
             tokio::time::sleep(pause).await;

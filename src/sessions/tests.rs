@@ -622,7 +622,7 @@ async fn an_open_is_not_made_again_after_the_player_has_given_up() {
     let close = stage.asked().await;
     let waits = stage.wait(2);
     let open = stage.asked().await;
-    tokio::time::sleep(opening::LATEST).await;
+    tokio::time::sleep(opening::MAX_OPEN_RETRY_AGE).await;
     assert_eq!(close.yes(HOUR), AskKind::Close);
     open.say(Ok(Verdict::Denied(Denial::Limit, Reason::new(403, None, "too many"))));
     assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(SessionRefusal::Denied(..))));
@@ -676,7 +676,7 @@ async fn a_grant_that_nobody_has_is_given_back_when_the_authority_is_there_again
 async fn a_call_that_cannot_set_out_in_time_is_busy_and_is_not_made() {
     let mut stage = Stage::with_pump(brief(), |pump| pump.patience = SHORT);
     let permits = stage.sessions.pump.permits.clone();
-    let all = permits.acquire_many(AuthorityDispatcher::MOST as u32).await.expect("open");
+    let all = permits.acquire_many(AuthorityDispatcher::MAX_AUTHORITY_CALLS as u32).await.expect("open");
     let admission = stage.admit(1, HOUR).await;
     assert!(
         matches!(
@@ -801,7 +801,7 @@ async fn a_wall_clock_that_jumps_moves_no_deadline_and_ends_nothing() {
         assert!(matches!(stage.admit(1, HOUR).await.answer, CallAnswer::Forward(_)));
         let beat = tokio::time::timeout(HOUR * 2, stage.asked.recv()).await.expect("due").expect("a call");
         let late = clock.now().checked_duration_since(due).expect("not early");
-        assert!(late <= Policy::TICK, "{late:?} late after a jump by {by} ms");
+        assert!(late <= Policy::MAX_BEAT_LATENESS, "{late:?} late after a jump by {by} ms");
         due = clock.now() + HOUR;
         assert_eq!(beat.yes(HOUR), AskKind::Beat);
         stage.until("confirmed", |row| row.last_good.is_some_and(|since| since <= SHORT)).await;

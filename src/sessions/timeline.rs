@@ -49,7 +49,7 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    const LONGEST: usize = 32;
+    const MAX_TIMELINE_ENTRIES: usize = 32;
 
     /// Of an earlier process.
     pub(super) fn with_beats(beats: u32) -> Self {
@@ -78,7 +78,7 @@ impl Timeline {
     }
 
     fn push(&mut self, entry: TimelineEntry) {
-        if self.entries.len() == Self::LONGEST {
+        if self.entries.len() == Self::MAX_TIMELINE_ENTRIES {
             self.entries.pop_front();
         }
         self.entries.push_back(entry);

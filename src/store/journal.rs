@@ -1,7 +1,7 @@
 //! A store in one file (redb): what is durable there outlives the process and the machine's power.
 //!
 //! One thread writes, a group of changes in one transaction. While it is calm, who waits has it written
-//! at once; under load all that comes within [`APART`] goes along. A file that cannot be written is said once
+//! at once; under load all that comes within [`MIN_TRANSACTION_SPACING`] goes along. A file that cannot be written is said once
 //! and counted, and tried again: the changes wait, and playing goes on from memory.
 
 mod file;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use redb::Database;
 
 pub use self::file::{JournalFault, check};
-use self::file::{REGISTRATIONS, SESSIONS, SLOTS};
+use self::file::{REGISTRATIONS_TABLE, SESSIONS_TABLE, SLOTS_TABLE};
 use super::pending::ChangeSet;
 use super::record::RecordKey;
 use super::{Loaded, PendingChanges, Store};
@@ -22,11 +22,11 @@ use crate::telemetry::Telemetry;
 
 /// So long lies between the beginnings of two transactions: each costs some 0.3 ms, whatever it writes.
 /// An open waits for its record while it travels, which takes most of them longer.
-const APART: Duration = Duration::from_millis(10);
+const MIN_TRANSACTION_SPACING: Duration = Duration::from_millis(10);
 /// What nobody waits for gathers so long, after that.
-const GATHERS: Duration = Duration::from_millis(2);
+const WRITE_GATHERING_TIME: Duration = Duration::from_millis(2);
 /// A file that could not be written is tried again after this.
-const AGAIN: Duration = Duration::from_secs(1);
+const WRITE_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub struct RecordJournal {
@@ -75,7 +75,7 @@ impl Store for RecordJournal {
 impl Writer {
     pub fn run(mut self) {
         let pending = self.journal.pending.clone();
-        while let Some((changes, mark)) = pending.take_next(APART, GATHERS) {
+        while let Some((changes, mark)) = pending.take_next(MIN_TRANSACTION_SPACING, WRITE_GATHERING_TIME) {
             // What could not be written before is tried once more at the end.
             let last = pending.has_ended();
             match self.write(&changes) {
@@ -90,7 +90,7 @@ impl Writer {
                     if last {
                         return;
                     }
-                    pending.rest(AGAIN);
+                    pending.rest(WRITE_RETRY_PAUSE);
                 }
             }
         }
@@ -128,9 +128,9 @@ fn commit(database: &Database, changes: &ChangeSet) -> Result<(), Box<redb::Erro
     // Damage is then told from a commit that a crash cut off, and never taken for one.
     writing.set_two_phase_commit(true);
     {
-        let mut registrations = writing.open_table(REGISTRATIONS).map_err(boxed)?;
-        let mut sessions = writing.open_table(SESSIONS).map_err(boxed)?;
-        let mut slots = writing.open_table(SLOTS).map_err(boxed)?;
+        let mut registrations = writing.open_table(REGISTRATIONS_TABLE).map_err(boxed)?;
+        let mut sessions = writing.open_table(SESSIONS_TABLE).map_err(boxed)?;
+        let mut slots = writing.open_table(SLOTS_TABLE).map_err(boxed)?;
         for (key, record) in changes {
             // A record of ours can always be written as JSON; one that could not would be gone.
             let bytes = record.as_ref().and_then(|record| record.encode().ok());

@@ -27,7 +27,7 @@ pub use self::registration::{RegistrationRecord, RegistrationStore};
 /// is marked with this one before anything is written to it. Format 1 had long names in its records;
 /// 2 knew fewer endings; 3 knew nothing of tokens in doubt; 4 knew
 /// nobody who gives way.
-pub const FORMAT: u32 = 5;
+pub const JOURNAL_FORMAT_VERSION: u32 = 5;
 
 /// Everything that was written, in no order.
 #[derive(Debug, Default)]

@@ -23,7 +23,7 @@ pub(super) type ChangeSet = HashMap<RecordKey, Option<StoredRecord>>;
 
 /// Changes that wait for a disk that cannot be written. What is kept is bounded elsewhere; what is forgotten meanwhile
 /// is not, so beyond this it stays in the file, where the next start finds it as it was last written.
-const MAX_WAITING: usize = if cfg!(test) { 1_000 } else { 1_000_000 };
+const MAX_PENDING_CHANGES: usize = if cfg!(test) { 1_000 } else { 1_000_000 };
 
 #[derive(Debug, Default)]
 pub struct PendingChanges {
@@ -51,7 +51,7 @@ impl PendingChanges {
     pub fn add(&self, key: RecordKey, record: Option<StoredRecord>) {
         let mut state = self.state();
         let first = state.changes.is_empty();
-        if record.is_none() && state.changes.len() >= MAX_WAITING {
+        if record.is_none() && state.changes.len() >= MAX_PENDING_CHANGES {
             state.changes.remove(&key);
         } else {
             state.changes.insert(key, record);
@@ -254,13 +254,13 @@ mod tests {
     fn what_is_forgotten_fills_no_memory_while_the_disk_is_full() {
         let pending = PendingChanges::default();
         let key = |number| RecordKey::Session(crate::ids::SessionId(number));
-        (0..10 * MAX_WAITING as u64).for_each(|number| pending.add(key(number), None));
-        assert_eq!(pending.len(), MAX_WAITING);
+        (0..10 * MAX_PENDING_CHANGES as u64).for_each(|number| pending.add(key(number), None));
+        assert_eq!(pending.len(), MAX_PENDING_CHANGES);
         let record = crate::store::SlotRecord { authority: "a".into(), ended: None, held: None, kept: None, slot: 1 };
         pending.add(KEY, Some(StoredRecord::Slot(Box::new(record))));
         pending.add(KEY, None);
         assert!(
-            pending.len() <= MAX_WAITING && !pending.take().0.contains_key(&KEY),
+            pending.len() <= MAX_PENDING_CHANGES && !pending.take().0.contains_key(&KEY),
             "it is over: not written as it was"
         );
     }

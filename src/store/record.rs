@@ -2,7 +2,7 @@
 //!
 //! Made by `sessions` and by the embedded authority. A new field needs `#[serde(default)]`, so that a
 //! journal of an older version stays readable; what an older version could not understand needs a new
-//! [`super::FORMAT`]. Two records of ordinary sessions share a page of the file: so what stands in every one has
+//! [`super::JOURNAL_FORMAT_VERSION`]. Two records of ordinary sessions share a page of the file: so what stands in every one has
 //! a short name, and its name of format 1 as an alias.
 
 use std::sync::Arc;

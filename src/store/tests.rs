@@ -358,12 +358,12 @@ fn a_newer_journal_is_refused_and_stays_as_it_is() {
     {
         let database = redb::Database::open(file(folder.path())).unwrap();
         let writing = database.begin_write().unwrap();
-        writing.open_table(ABOUT).unwrap().insert("format", FORMAT + 1).unwrap();
+        writing.open_table(ABOUT).unwrap().insert("format", JOURNAL_FORMAT_VERSION + 1).unwrap();
         writing.commit().unwrap();
     }
     let before = std::fs::read(file(folder.path())).unwrap();
     let fault = fault(folder.path());
-    assert!(matches!(fault, JournalFault::Newer { found, .. } if found == FORMAT + 1), "{fault}");
+    assert!(matches!(fault, JournalFault::Newer { found, .. } if found == JOURNAL_FORMAT_VERSION + 1), "{fault}");
     assert!(std::fs::read(file(folder.path())).unwrap() == before);
 }
 
@@ -395,5 +395,5 @@ fn a_journal_of_the_version_before_is_read_and_then_refused_by_that_version() {
     }
     let database = redb::Database::open(file(folder.path())).unwrap();
     let reading = redb::ReadableDatabase::begin_read(&database).unwrap();
-    assert_eq!(reading.open_table(ABOUT).unwrap().get("format").unwrap().unwrap().value(), FORMAT);
+    assert_eq!(reading.open_table(ABOUT).unwrap().get("format").unwrap().unwrap().value(), JOURNAL_FORMAT_VERSION);
 }

@@ -18,22 +18,22 @@ use tokio_rustls::client::TlsStream;
 use super::{CallPhase, UpstreamFault};
 use crate::secret::scrub;
 
-const RESOLVE: Duration = Duration::from_secs(2);
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// All addresses together.
-const CONNECT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// One address that swallows packets must not eat the time of the next, unless there are so many
 /// that a far server could not answer in its share.
-const SHARE_MIN: Duration = Duration::from_millis(250);
-const HANDSHAKE: Duration = Duration::from_secs(2);
+const MIN_TIME_PER_ADDRESS: Duration = Duration::from_millis(250);
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 
-const SLOW: UpstreamFault = UpstreamFault::Slow { phase: CallPhase::Connect };
+const CONNECT_TIMED_OUT: UpstreamFault = UpstreamFault::Slow { phase: CallPhase::Connect };
 
 pub(super) async fn tcp(host: &str, port: u16) -> Result<TcpStream, UpstreamFault> {
     let addresses = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
         Err(_) => resolve(host, port).await?,
     };
-    let stream = timeout(CONNECT, first(&addresses)).await.map_err(|_| SLOW)??;
+    let stream = timeout(CONNECT_TIMEOUT, first(&addresses)).await.map_err(|_| CONNECT_TIMED_OUT)??;
     // Small frames of HTTP/2 would wait for acknowledgements. A refusal costs speed alone.
     let _refused = stream.set_nodelay(true);
     Ok(stream)
@@ -49,7 +49,10 @@ pub(super) async fn tls(
         return Err(UpstreamFault::Tls("the host is no name that a certificate can have".into()));
     };
     let handshake = TlsConnector::from(config).connect(name, stream);
-    timeout(HANDSHAKE, handshake).await.map_err(|_| SLOW)?.map_err(|error| disagreement(&error))
+    timeout(TLS_HANDSHAKE_TIMEOUT, handshake)
+        .await
+        .map_err(|_| CONNECT_TIMED_OUT)?
+        .map_err(|error| disagreement(&error))
 }
 
 /// What the two sides could not agree on. A connection that only ended says nothing about trust.
@@ -90,7 +93,7 @@ fn in_words(error: &rustls::Error) -> String {
 }
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, UpstreamFault> {
-    let found = timeout(RESOLVE, lookup_host((host, port))).await.map_err(|_| SLOW)?;
+    let found = timeout(RESOLVE_TIMEOUT, lookup_host((host, port))).await.map_err(|_| CONNECT_TIMED_OUT)?;
     let addresses: Vec<SocketAddr> = found.map_err(|_| UpstreamFault::Resolve)?.collect();
     if addresses.is_empty() { Err(UpstreamFault::Resolve) } else { Ok(addresses) }
 }
@@ -98,13 +101,13 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, UpstreamFault
 /// The first address that answers, in order; else the fault of the last.
 async fn first(addresses: &[SocketAddr]) -> Result<TcpStream, UpstreamFault> {
     let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
-    let share = (CONNECT / count).max(SHARE_MIN);
+    let share = (CONNECT_TIMEOUT / count).max(MIN_TIME_PER_ADDRESS);
     let mut fault = UpstreamFault::Connect(io::ErrorKind::NotFound);
     for address in addresses {
         fault = match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => UpstreamFault::Connect(error.kind()),
-            Err(_) => SLOW,
+            Err(_) => CONNECT_TIMED_OUT,
         };
     }
     Err(fault)

@@ -13,12 +13,12 @@ use super::{CallPhase, ConnectionPool, Streamed, UpstreamCall, UpstreamFault, Up
 use crate::ids::random_u64;
 
 /// Between two attempts: from the first to the longest, each time doubled.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+const MIN_CALL_RETRY_PAUSE: Duration = Duration::from_millis(100);
+const MAX_CALL_RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// A server that gives its connections up after some requests takes them on the next ones.
-const PAUSE_TURNED_AWAY: Duration = Duration::from_millis(250);
+const TURNED_AWAY_PAUSE: Duration = Duration::from_millis(250);
 /// An attempt that would have less time than this is not made.
-const ATTEMPT_MIN: Duration = Duration::from_millis(250);
+const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(250);
 
 /// For how long a call is held, and what for.
 #[derive(Clone, Copy)]
@@ -90,8 +90,8 @@ impl ConnectionPool {
                 Err(fault) => (hold.unreachable || fault.is_not_taken()) && fault.may_pass(),
             };
             let turned_away = matches!(&outcome, Err(fault) if fault.is_not_taken());
-            let pause = pause(again, if turned_away { PAUSE_TURNED_AWAY } else { PAUSE_MAX }, random_u64());
-            if !may_pass || self.now() + pause + ATTEMPT_MIN > hold.until {
+            let pause = pause(again, if turned_away { TURNED_AWAY_PAUSE } else { MAX_CALL_RETRY_PAUSE }, random_u64());
+            if !may_pass || self.now() + pause + MIN_ATTEMPT_TIME > hold.until {
                 return HeldOutcome { again, outcome };
             }
             if let (0, Err(fault), Some(begins)) = (again, &outcome, hold.begins) {
@@ -110,7 +110,7 @@ fn is_gateway_error(status: StatusCode) -> bool {
 
 /// Between half of it and all of it.
 fn pause(again: u32, longest: Duration, random: u64) -> Duration {
-    let whole = PAUSE_MIN.saturating_mul(1 << again.min(10)).min(longest);
+    let whole = MIN_CALL_RETRY_PAUSE.saturating_mul(1 << again.min(10)).min(longest);
     let share = (random >> 40) as f64 / f64::from(1 << 24);
     whole.mul_f64((1.0 + share) / 2.0)
 }
@@ -124,8 +124,8 @@ mod tests {
     proptest! {
         #[test]
         fn pauses_grow_to_a_second_and_are_scattered(again in 0u32..100, random in any::<u64>()) {
-            let whole = PAUSE_MIN.saturating_mul(1 << again.min(4)).min(PAUSE_MAX);
-            let pause = pause(again, PAUSE_MAX, random);
+            let whole = MIN_CALL_RETRY_PAUSE.saturating_mul(1 << again.min(4)).min(MAX_CALL_RETRY_PAUSE);
+            let pause = pause(again, MAX_CALL_RETRY_PAUSE, random);
             prop_assert!(pause >= whole / 2 && pause <= whole);
         }
     }

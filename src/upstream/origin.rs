@@ -22,9 +22,9 @@ use super::{UpstreamFault, connect};
 use crate::config::EndpointUrl;
 use crate::task::Tasks;
 
-const IDLE_MAX: usize = 64;
+const MAX_IDLE_CONNECTIONS: usize = 64;
 /// Shorter than what servers and address translators usually allow.
-const IDLE_TIME: Duration = Duration::from_secs(60);
+const MAX_CONNECTION_IDLE_TIME: Duration = Duration::from_secs(60);
 
 pub(super) struct Origin {
     calls: AtomicUsize,
@@ -37,7 +37,7 @@ pub(super) struct Origin {
 #[derive(Default)]
 struct ConnectionStock {
     flight: Option<OpeningWaiters>,
-    /// Oldest first, all for less than [`IDLE_TIME`] when last looked at.
+    /// Oldest first, all for less than [`MAX_CONNECTION_IDLE_TIME`] when last looked at.
     idle: VecDeque<IdleConnection>,
     shared: Option<SharedConnection>,
     /// By the last handshake: connections carry one call at a time, so calls may open their own.
@@ -126,7 +126,7 @@ impl Origin {
 
     pub(super) fn put_back(&self, sender: http1::SendRequest<Full<Bytes>>, now: Instant) {
         let mut stock = self.stock();
-        while stock.idle.front().is_some_and(|oldest| oldest.is_old(now) || stock.idle.len() >= IDLE_MAX) {
+        while stock.idle.front().is_some_and(|oldest| oldest.is_old(now) || stock.idle.len() >= MAX_IDLE_CONNECTIONS) {
             stock.idle.pop_front();
         }
         stock.idle.push_back(IdleConnection { sender, since: now });
@@ -201,7 +201,7 @@ impl Origin {
 impl ConnectionStock {
     fn take(&mut self, now: Instant) -> Option<Wire> {
         if let Some(shared) = &mut self.shared {
-            if !shared.sender.is_closed() && now.saturating_duration_since(shared.used) < IDLE_TIME {
+            if !shared.sender.is_closed() && now.saturating_duration_since(shared.used) < MAX_CONNECTION_IDLE_TIME {
                 shared.used = now;
                 return Some(Wire::Http2(shared.sender.clone(), shared.number));
             }
@@ -222,7 +222,7 @@ impl ConnectionStock {
 
 impl IdleConnection {
     fn is_old(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) >= IDLE_TIME
+        now.saturating_duration_since(self.since) >= MAX_CONNECTION_IDLE_TIME
     }
 }
 

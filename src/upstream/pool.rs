@@ -30,16 +30,16 @@ use crate::config::EndpointUrl;
 use crate::task::Tasks;
 
 /// Calls under way to one origin, from one runtime. Beyond it, calls are shed.
-const CALLS_MAX: usize = 1024;
+const MAX_CALLS_PER_ORIGIN: usize = 1024;
 /// How often one request goes out: first on a kept connection that has died, then on one that the server gives up
 /// just then, and on a new one.
 const MAX_SENDS: u32 = 3;
 /// Origins come from the configuration and from redirects; beyond this, quiet ones are forgotten.
-const ORIGINS_KEPT: usize = 64;
+const MAX_ORIGINS: usize = 64;
 /// How long a used connection has to become ready for the next call.
-const SETTLE: Duration = Duration::from_secs(1);
+const REUSE_READY_TIMEOUT: Duration = Duration::from_secs(1);
 /// While stopping: how long a connection may stay unused, so that draining need not wait for it.
-const LINGER: Duration = Duration::from_millis(250);
+const MAX_UNUSED_TIME_AT_DRAIN: Duration = Duration::from_millis(250);
 
 #[derive(Clone)]
 pub struct ConnectionPool(Arc<PoolInner>);
@@ -59,7 +59,7 @@ struct PoolInner {
 
 impl ConnectionPool {
     pub fn new(tasks: Tasks, clock: Clock, trust: Trust) -> Self {
-        Self::with_calls_max(tasks, clock, trust, CALLS_MAX)
+        Self::with_calls_max(tasks, clock, trust, MAX_CALLS_PER_ORIGIN)
     }
 
     pub(crate) fn with_calls_max(tasks: Tasks, clock: Clock, trust: Trust, calls_max: usize) -> Self {
@@ -216,9 +216,9 @@ impl PoolInner {
                 Some(_) | None => drop(origins.swap_remove(at)),
             }
         }
-        if origins.len() >= ORIGINS_KEPT {
+        if origins.len() >= MAX_ORIGINS {
             let now = self.clock.now();
-            origins.retain(|origin| Arc::strong_count(origin) > 1 || !origin.sweep(now, LINGER));
+            origins.retain(|origin| Arc::strong_count(origin) > 1 || !origin.sweep(now, MAX_UNUSED_TIME_AT_DRAIN));
         }
         let origin = Arc::new(Origin::new(endpoint, tls)?);
         origins.push(Arc::clone(&origin));
@@ -262,7 +262,7 @@ impl PoolInner {
     }
 
     async fn settle(&self, origin: &Origin, mut sender: http1::SendRequest<Full<Bytes>>) {
-        if let Ok(Ok(())) = timeout(SETTLE, sender.ready()).await
+        if let Ok(Ok(())) = timeout(REUSE_READY_TIMEOUT, sender.ready()).await
             && !self.closed.load(Ordering::Relaxed)
         {
             origin.put_back(sender, self.clock.now());
@@ -277,7 +277,7 @@ impl PoolInner {
             self.tasks.spawn(async move {
                 tasks.stopped().await;
                 while inner.upgrade().is_some_and(|inner| !inner.close_unused()) {
-                    sleep(LINGER).await;
+                    sleep(MAX_UNUSED_TIME_AT_DRAIN).await;
                 }
             });
         }
@@ -290,7 +290,7 @@ impl PoolInner {
         let origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
         let mut quiet = true;
         for origin in origins.iter() {
-            quiet &= origin.sweep(now, LINGER);
+            quiet &= origin.sweep(now, MAX_UNUSED_TIME_AT_DRAIN);
         }
         self.closed.store(quiet, Ordering::Relaxed);
         quiet
@@ -437,7 +437,7 @@ mod tests {
             let endpoint = EndpointUrl::parse(&format!("http://localhost:{port}")).unwrap();
             pool.0.origin(&endpoint).unwrap();
         }
-        assert!(pool.0.origins.lock().unwrap().len() <= ORIGINS_KEPT);
+        assert!(pool.0.origins.lock().unwrap().len() <= MAX_ORIGINS);
     }
 
     #[tokio::test]

@@ -13,10 +13,10 @@ use super::hop;
 use super::wire::Wire;
 
 /// Larger than what common servers take of one field (nginx before 1.19.7: 4 KiB), or of a whole head.
-const FIELD_MAX: usize = 4 * 1024;
-const HEAD_MAX: usize = 16 * 1024;
+const MAX_REQUEST_FIELD_BYTES: usize = 4 * 1024;
+const MAX_REQUEST_HEAD_BYTES: usize = 16 * 1024;
 /// What HTTP/2 counts for a field beside its name and value (RFC 9113, 6.5.2).
-const FIELD_COST: usize = 32;
+const HTTP2_FIELD_OVERHEAD_BYTES: usize = 32;
 
 pub(super) type UpstreamRequest = Request<Full<Bytes>>;
 
@@ -46,9 +46,10 @@ pub(super) fn fresh(method: Method, path: PathAndQuery, mut headers: HeaderMap, 
 pub(super) fn has_large_head(request: &UpstreamRequest) -> bool {
     let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
-    let (longest, whole) = fields
-        .fold((path, path), |(longest, whole), field| (longest.max(field), whole.saturating_add(field + FIELD_COST)));
-    longest > FIELD_MAX || whole > HEAD_MAX
+    let (longest, whole) = fields.fold((path, path), |(longest, whole), field| {
+        (longest.max(field), whole.saturating_add(field + HTTP2_FIELD_OVERHEAD_BYTES))
+    });
+    longest > MAX_REQUEST_FIELD_BYTES || whole > MAX_REQUEST_HEAD_BYTES
 }
 
 /// Writes the target for this connection; again, when a request goes over to another one.

@@ -22,15 +22,15 @@ use super::request::UpstreamRequest;
 use crate::task::Tasks;
 
 /// How much HTTP/1.1 reads ahead of what is consumed.
-const BUFFER_MAX: usize = 64 * 1024;
+const MAX_READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Head of a reply.
-const HEAD_MAX: u32 = 32 * 1024;
+const MAX_REPLY_HEAD_BYTES: u32 = 32 * 1024;
 /// CDNs that debug themselves send more than the 100 that hyper allows unless told.
-const MAX_HEADERS: usize = 256;
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const MAX_REPLY_HEADERS: usize = 256;
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Streams before the server has said how many it takes: more of them could be refused.
-const STREAMS_BEFORE_SETTINGS: usize = 8;
+const MAX_STREAMS_BEFORE_SETTINGS: usize = 8;
 /// With streams open and nothing heard, a ping after this; idle connections are left in peace.
 const PING_AFTER: Duration = Duration::from_secs(5);
 const PONG_WITHIN: Duration = Duration::from_secs(2);
@@ -49,9 +49,9 @@ impl Wire {
     {
         let mut builder = http1::Builder::new();
         builder
-            .max_buf_size(BUFFER_MAX)
-            .max_header_size(HEAD_MAX as usize)
-            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_READ_BUFFER_BYTES)
+            .max_header_size(MAX_REPLY_HEAD_BYTES as usize)
+            .max_headers(MAX_REPLY_HEADERS)
             // Whoever passes a reply on takes the space off before a colon, and folded lines apart (RFC 9112, sections
             // 5.1 and 5.2).
             .allow_spaces_after_header_name_in_responses(true)
@@ -71,10 +71,10 @@ impl Wire {
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PONG_WITHIN)
-            .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
-            .max_header_list_size(HEAD_MAX)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
+            .initial_max_send_streams(MAX_STREAMS_BEFORE_SETTINGS)
+            .max_header_list_size(MAX_REPLY_HEAD_BYTES)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(|e| UpstreamFault::of(&e))?;
         tasks.spawn(async move { drop(connection.await) });
         static CONNECTIONS: AtomicU64 = AtomicU64::new(0);

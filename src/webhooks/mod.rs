@@ -23,9 +23,9 @@ use crate::telemetry::{Telemetry, WebhookDelivery};
 use crate::upstream::{ConnectionPool, UpstreamCall};
 
 /// Waits before the second, third … try.
-const WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25)];
+const DELIVERY_RETRY_PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25)];
 /// Replies are not read for what they say.
-const REPLY_MAX: usize = 64 * 1024;
+const MAX_WEBHOOK_REPLY_BYTES: usize = 64 * 1024;
 
 pub struct Courier {
     clock: Clock,
@@ -88,7 +88,7 @@ impl Courier {
     /// False if it did not get there. A service that is down is tried once a notice, until it answers.
     async fn deliver(&self, notice: &Notice, down: bool) -> bool {
         let body = Bytes::from(notice.whole().to_string());
-        let mut waits = WAITS.iter().filter(|_| !down && !self.tasks.is_stopping());
+        let mut waits = DELIVERY_RETRY_PAUSES.iter().filter(|_| !down && !self.tasks.is_stopping());
         loop {
             match self.post(notice.number, body.clone()).await {
                 DeliveryTry::Delivered => {
@@ -123,7 +123,7 @@ impl Courier {
             endpoint: &self.webhook.url,
             method: Method::POST,
             path_and_query: self.webhook.url.path_and_query(),
-            reply_max: REPLY_MAX,
+            reply_max: MAX_WEBHOOK_REPLY_BYTES,
         };
         match self.pool.send(call).await {
             Ok(reply) if reply.status.is_success() => DeliveryTry::Delivered,

@@ -206,8 +206,11 @@ impl Watch {
                 let due = since + interval.mul_f64(policy.fraction);
                 assert!(now >= due, "early by {:?}", due - now);
                 let late = now - due;
-                assert!(counted || late <= Policy::TICK + heard_later, "late by {late:?}, and not counted");
-                assert!(!counted || late > Policy::TICK, "counted as late by {late:?}");
+                assert!(
+                    counted || late <= Policy::MAX_BEAT_LATENESS + heard_later,
+                    "late by {late:?}, and not counted"
+                );
+                assert!(!counted || late > Policy::MAX_BEAT_LATENESS, "counted as late by {late:?}");
             }
             None => {
                 let faulted = shadow.faulted.expect("a first beat has its basis");

@@ -573,7 +573,7 @@ impl World {
         }
         let playbacks = self.devices.iter().flat_map(|device| device.playbacks());
         let earliest = playbacks.filter_map(|p| p.card.slotted).map(|(at, _)| at).min()?;
-        let tick = Wheel::<()>::TICK.as_nanos();
+        let tick = Wheel::<()>::WHEEL_TICK_TIME.as_nanos();
         let ticks = earliest.saturating_duration_since(self.watch.base()).as_nanos().div_ceil(tick);
         let at = self.watch.base() + Duration::from_nanos((ticks * tick) as u64);
         // A deadline that had passed already stands in the wheel's next tick.

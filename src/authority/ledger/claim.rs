@@ -1,6 +1,6 @@
 //! Whom a session is counted for.
 
-use super::limit::MAX_NAME_BYTES;
+use super::limit::MAX_LEDGER_NAME_BYTES;
 
 /// The names under which a session takes its places.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ pub(super) fn group_of(name: &str) -> &str {
 impl LedgerClaim<'_> {
     pub(super) fn fits(&self) -> bool {
         let names = [Some(self.account), Some(self.content), self.content_group, Some(self.device), self.device_group];
-        names.into_iter().flatten().all(|name| name.len() <= MAX_NAME_BYTES)
+        names.into_iter().flatten().all(|name| name.len() <= MAX_LEDGER_NAME_BYTES)
     }
 
     /// The name of the claim's group in the index; no two accounts or kinds of group share one.

@@ -8,7 +8,7 @@ use super::SlotRow;
 pub use crate::config::OnLimit;
 
 /// The longest account, device or content name, in bytes; keeps the ledger's memory bounded.
-pub const MAX_NAME_BYTES: usize = 512;
+pub const MAX_LEDGER_NAME_BYTES: usize = 512;
 
 /// Keeps `now + lifetime` far from the end of time.
 pub(super) const MAX_LIFETIME: Duration = Duration::from_secs(400 * 24 * 60 * 60);
@@ -50,7 +50,7 @@ pub enum LimitReached {
     DeviceGroup { allowed: u32, holders: Vec<SlotHolder> },
     #[error("all {allowed} places of the ledger are taken")]
     Full { allowed: usize },
-    #[error("an account, device, content or group name is longer than {MAX_NAME_BYTES} bytes")]
+    #[error("an account, device, content or group name is longer than {MAX_LEDGER_NAME_BYTES} bytes")]
     Name,
 }
 

@@ -78,7 +78,7 @@ fn the_device_limit_counts_over_accounts() {
 #[test]
 fn names_and_places_are_bounded() {
     let (mut ledger, now) = (SlotLedger::new(1, 1), base());
-    let long = "x".repeat(MAX_NAME_BYTES + 1);
+    let long = "x".repeat(MAX_LEDGER_NAME_BYTES + 1);
     assert_eq!(ledger.grant(now, &long, "d", "c", &limits(1, None)), Err(LimitReached::Name));
     ledger.grant(now, "a", "d", "c", &limits(1, None)).unwrap();
     assert_eq!(ledger.grant(now, "b", "d", "c", &limits(1, None)), Err(LimitReached::Full { allowed: 1 }));

@@ -53,8 +53,8 @@ impl Gateway {
     ) -> Response<ReplyBody> {
         // An image in any page could ask for it, unasked and unseen.
         if request.method() == Method::GET && has_browser_headers(request.headers()) {
-            const DETAIL: &str = "pages stop and report by POST, as navigator.sendBeacon does";
-            return crate::gateway::refuse(StatusCode::METHOD_NOT_ALLOWED, "method", DETAIL);
+            const POST_ONLY_DETAIL: &str = "pages stop and report by POST, as navigator.sendBeacon does";
+            return crate::gateway::refuse(StatusCode::METHOD_NOT_ALLOWED, "method", POST_ONLY_DETAIL);
         }
         let (headers, query) = (request.headers(), request.uri().query());
         let clues = IdentityClues { custom_data: None, headers, peer, query, registration: None, rest, route };

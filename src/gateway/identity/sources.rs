@@ -13,7 +13,7 @@ use crate::sessions::DeviceKey;
 use crate::token::TokenClaims;
 
 /// Longer names are believed to be none.
-pub(in crate::gateway) const MAX_NAME_BYTES: usize = 256;
+pub(in crate::gateway) const MAX_IDENTITY_BYTES: usize = 256;
 
 /// The parts of a call that identity sources read.
 pub(in crate::gateway) struct IdentityEvidence<'a> {
@@ -50,20 +50,20 @@ pub(super) fn answer(rung: &IdentitySource, evidence: &IdentityEvidence<'_>) -> 
     ask(rung, evidence).filter(|answer| is_name(answer))
 }
 
-/// A name as it is kept and shown, where nothing decides by it. One that is longer than [`MAX_NAME_BYTES`] is cut, and ends with
+/// A name as it is kept and shown, where nothing decides by it. One that is longer than [`MAX_IDENTITY_BYTES`] is cut, and ends with
 /// the fingerprint of the whole: two long names stay two.
 pub(in crate::gateway) fn kept_name(name: String) -> String {
-    if name.len() <= MAX_NAME_BYTES {
+    if name.len() <= MAX_IDENTITY_BYTES {
         return name;
     }
     let print = format!("…{:016x}", Fingerprint::of(name.as_bytes()).0);
-    let end = name.floor_char_boundary(MAX_NAME_BYTES - print.len());
+    let end = name.floor_char_boundary(MAX_IDENTITY_BYTES - print.len());
     format!("{}{print}", name.get(..end).unwrap_or_default())
 }
 
 /// Whether a text can be somebody's name.
 pub(in crate::gateway) fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control)
+    !text.is_empty() && text.len() <= MAX_IDENTITY_BYTES && !text.chars().any(char::is_control)
 }
 
 fn ask(rung: &IdentitySource, evidence: &IdentityEvidence<'_>) -> Option<String> {
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_ladder_believes_the_first_answer_that_can_be_a_name() {
-        let (fits, too_long) = ("a".repeat(MAX_NAME_BYTES), "a".repeat(MAX_NAME_BYTES + 1));
+        let (fits, too_long) = ("a".repeat(MAX_IDENTITY_BYTES), "a".repeat(MAX_IDENTITY_BYTES + 1));
         let ladder = [
             IdentitySource::Header("x-id".parse().unwrap()),
             IdentitySource::Cookie("id".into()),
@@ -186,10 +186,10 @@ mod tests {
     fn a_long_name_is_cut_and_stays_another_than_the_next() {
         let long = |end: &str| format!("{}{end}", "é".repeat(20_000));
         let (one, other) = (kept_name(long("1")), kept_name(long("2")));
-        assert!(one.len() <= MAX_NAME_BYTES && other.len() <= MAX_NAME_BYTES && one != other, "{one} {other}");
+        assert!(one.len() <= MAX_IDENTITY_BYTES && other.len() <= MAX_IDENTITY_BYTES && one != other, "{one} {other}");
         assert_eq!(
-            kept_name("é".repeat(MAX_NAME_BYTES / 2)),
-            "é".repeat(MAX_NAME_BYTES / 2),
+            kept_name("é".repeat(MAX_IDENTITY_BYTES / 2)),
+            "é".repeat(MAX_IDENTITY_BYTES / 2),
             "one that fits stays as it is"
         );
     }

@@ -20,7 +20,7 @@ use crate::upstream::{CallHold, UpstreamCall, UpstreamFault, UpstreamReply};
 const COMES_AGAIN_MIN: Duration = Duration::from_secs(1);
 
 /// Larger than any license met, which are below 64 KiB.
-const REPLY_MAX: usize = 1024 * 1024;
+const MAX_LICENSE_REPLY_BYTES: usize = 1024 * 1024;
 
 /// Why the license server's answer cannot be given to the player.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -122,7 +122,7 @@ impl LicenseCall<'_> {
                 headers: headers.clone(),
                 method: onward.method.clone(),
                 path_and_query: trail.path().parse().map_err(|_| LicenseServerFailure::Unspeakable)?,
-                reply_max: REPLY_MAX,
+                reply_max: MAX_LICENSE_REPLY_BYTES,
             };
             let begins = |why: &UpstreamFault| route.reach.tell_loss(&route.path, server, why);
             let hold = CallHold { begins: Some(&begins), ..self.hold() };

@@ -117,11 +117,11 @@ fn begins_like_media(bytes: &[u8]) -> bool {
         b"emsg", b"free", b"ftyp", b"mdat", b"moof", b"moov", b"pdin", b"prft", b"sidx", b"skip", b"ssix", b"styp",
         b"uuid",
     ];
-    const MAGIC: [&[u8]; 9] =
+    const MEDIA_MAGIC: [&[u8]; 9] =
         [b"\x1a\x45\xdf\xa3", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"ID3", b"OggS", b"RIFF", b"WEBVTT", b"\x0b\x77"];
     let boxed = bytes.get(4..8).is_some_and(|kind| BOXES.contains(&kind));
     let packets = matches!(bytes, [0x47, ..]) && bytes.get(188).is_none_or(|sync| *sync == 0x47);
     let adts = matches!(bytes, [0xff, second, ..] if second & 0xe0 == 0xe0);
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    boxed || packets || adts || MAGIC.iter().any(|magic| text.starts_with(magic))
+    boxed || packets || adts || MEDIA_MAGIC.iter().any(|magic| text.starts_with(magic))
 }

@@ -18,15 +18,15 @@ use crate::session::{CallNames, StreamType};
 use crate::sessions::SessionContext;
 
 /// Playlists of one playback.
-const PLAYLISTS: usize = 32;
+const MAX_PLAYLISTS: usize = 32;
 /// Picture and sound, each in two qualities.
-const PLAYHEADS: usize = 4;
+const MAX_PLAYHEADS: usize = 4;
 /// Playlists of sound alone.
 const MAX_AUDIO: usize = 64;
 /// What the newest playlists announced.
 const MAX_HINTED: usize = 32;
 /// Of an MPD: its root element begins early.
-const MPD_HEAD: usize = 8 * 1024;
+const MAX_MPD_HEAD_BYTES: usize = 8 * 1024;
 /// Names and values of variables of one playback.
 const MAX_VARIABLE_BYTES: usize = 16 * 1024;
 /// Of playheads, variables and heads of MPDs of all playbacks. A film's playheads have 40 KiB.
@@ -179,7 +179,7 @@ impl LearnedMedia {
     /// What a manifest of this playback, at this path of its server, said.
     pub(super) fn note(&mut self, path: &str, format: ManifestFormat, text: &[u8], facts: ManifestFacts) {
         if self.format(path) != Some(format) {
-            put(&mut self.formats, path, format, PLAYLISTS);
+            put(&mut self.formats, path, format, MAX_PLAYLISTS);
         }
         self.endings.merge(&facts.endings);
         self.live = facts.live.or(self.live);
@@ -196,13 +196,13 @@ impl LearnedMedia {
         }
         self.hinted.drain(..self.hinted.len().saturating_sub(MAX_HINTED));
         if let Some(tail) = facts.tail {
-            put(&mut self.tails, path, tail, PLAYLISTS);
+            put(&mut self.tails, path, tail, MAX_PLAYLISTS);
         }
         if !facts.variables.is_empty() {
             self.note_variables(facts.variables);
         }
         if format == ManifestFormat::Dash && facts.live == Some(true) {
-            let head = text.get(..text.len().min(MPD_HEAD)).unwrap_or_default();
+            let head = text.get(..text.len().min(MAX_MPD_HEAD_BYTES)).unwrap_or_default();
             self.mpd = Some(String::from_utf8_lossy(head).into_owned());
             self.keep_within_bounds();
         }
@@ -224,7 +224,7 @@ impl LearnedMedia {
 
     pub(super) fn note_playheads(&mut self, path: &str, playheads: Playheads) {
         if !playheads.is_empty() {
-            put(&mut self.playheads, path, playheads, PLAYHEADS);
+            put(&mut self.playheads, path, playheads, MAX_PLAYHEADS);
             self.keep_within_bounds();
         }
     }
@@ -318,21 +318,28 @@ mod tests {
     #[test]
     fn what_all_playbacks_have_learned_is_bounded_in_bytes_and_given_back() {
         let (memory, now) = (MediaMemory::default(), Clock.now());
-        let mpd = vec![b'x'; 2 * MPD_HEAD];
+        let mpd = vec![b'x'; 2 * MAX_MPD_HEAD_BYTES];
         let facts = || ManifestFacts { live: Some(true), ..ManifestFacts::default() };
         let playbacks: Vec<_> = (0..3).map(|_| memory.playback(now, PlaybackId::random())).collect();
         for playback in &playbacks {
             playback.learned().note("/live.mpd", ManifestFormat::Dash, &mpd, facts());
         }
-        assert_eq!(memory.learned_bytes.load(Ordering::Relaxed), 3 * MPD_HEAD);
-        memory.learned_bytes.fetch_add(MAX_LEARNED_BYTES - 3 * MPD_HEAD, Ordering::Relaxed);
+        assert_eq!(memory.learned_bytes.load(Ordering::Relaxed), 3 * MAX_MPD_HEAD_BYTES);
+        memory.learned_bytes.fetch_add(MAX_LEARNED_BYTES - 3 * MAX_MPD_HEAD_BYTES, Ordering::Relaxed);
         let late = memory.playback(now, PlaybackId::random());
         late.learned().note("/live.mpd", ManifestFormat::Dash, &mpd, facts());
         assert!(late.learned().mpd.is_none() && late.learned().is_live(), "only what is large is forgotten");
         playbacks[0].learned().note("/live.mpd", ManifestFormat::Dash, &mpd, facts());
         assert!(playbacks[0].learned().mpd.is_some(), "what is there already has its place");
-        drop((memory.playbacks.lock().unwrap().turn(now + crate::playbacks::Registrations::LIFE), playbacks));
-        assert_eq!(memory.learned_bytes.load(Ordering::Relaxed), MAX_LEARNED_BYTES - 3 * MPD_HEAD, "given back");
+        drop((
+            memory.playbacks.lock().unwrap().turn(now + crate::playbacks::Registrations::MAX_UNUSED_REGISTRATION_TIME),
+            playbacks,
+        ));
+        assert_eq!(
+            memory.learned_bytes.load(Ordering::Relaxed),
+            MAX_LEARNED_BYTES - 3 * MAX_MPD_HEAD_BYTES,
+            "given back"
+        );
     }
 
     /// What its player does next, it may do past us, whatever it did last.

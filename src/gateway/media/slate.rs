@@ -12,7 +12,7 @@ use super::counts::{MediaKind, MediaOutcome};
 use super::manifest::{FetchedManifest, NoManifest};
 use super::paths::{MediaTarget, PlaybackPaths};
 use super::replies::{no_event, viewer_call};
-use super::{GOING_OVER, MediaCall, NOT_HERE};
+use super::{BLACKOUT_CHANGEOVER_TIME, MediaCall, NOT_HERE};
 use crate::config::EndpointUrl;
 use crate::edge::{OutgoingBody, Peer};
 use crate::gateway::Gateway;
@@ -81,7 +81,7 @@ impl MediaCall<'_> {
         match format {
             _ if target.slate => self.pass(&map, &target).await,
             Some(format) => self.shown(&map, &target, format, slate, *since).await,
-            None if self.gateway.clock.now() < *since + GOING_OVER => self.pass(&map, &target).await,
+            None if self.gateway.clock.now() < *since + BLACKOUT_CHANGEOVER_TIME => self.pass(&map, &target).await,
             None => self.turned(MediaKind::Segment, refusal),
         }
     }

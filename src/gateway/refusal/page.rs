@@ -126,8 +126,8 @@ impl Gateway {
             Method::POST => {
                 // A page that is somebody else's may neither order nor see what came of it.
                 if !is_own_page(&parts.headers, parts.uri.authority(), self.public_url.as_deref()) {
-                    const DETAIL: &str = "only the page itself may send this form";
-                    return refuse(StatusCode::FORBIDDEN, "foreign_form", DETAIL);
+                    const FOREIGN_FORM_DETAIL: &str = "only the page itself may send this form";
+                    return refuse(StatusCode::FORBIDDEN, "foreign_form", FOREIGN_FORM_DETAIL);
                 }
                 match body::collect(incoming, MAX_FORM_BYTES, route.limits.body).await {
                     Ok(form) => self.free_slot(route, page, std::str::from_utf8(&form).unwrap_or_default()),

@@ -48,9 +48,9 @@ pub(in crate::gateway) fn unproven(authority: &Authority, fault: TokenFault) -> 
 
 /// How a call is refused that brings no token where one must prove whose it is.
 pub(in crate::gateway) fn unnamed(authority: &Authority) -> RefusalBody {
-    const DETAIL: &str = "The call brings no content token, which this route verifies.";
+    const TOKEN_MISSING_DETAIL: &str = "The call brings no content token, which this route verifies.";
     RefusalBody {
         event: Some(authority.error_name()(AskKind::Open)),
-        ..RefusalBody::ours(403, "token_missing", DETAIL)
+        ..RefusalBody::ours(403, "token_missing", TOKEN_MISSING_DETAIL)
     }
 }

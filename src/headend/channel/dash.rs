@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::title::TitleFiles;
-use super::{ROUND, SEGMENT, SEGMENTS};
+use super::{ROUND_DURATION, SEGMENT_DURATION, SEGMENTS_PER_ROUND};
 
 pub(super) const MEDIA_TYPE: &str = "application/dash+xml";
 
@@ -21,7 +21,7 @@ pub(super) fn mpd(title: &TitleFiles, (first, end): (u64, u64), wall: Duration, 
             date_time(wall)
         )
     } else {
-        format!("type=\"static\" mediaPresentationDuration=\"PT{}S\"", (end - first) * SEGMENT.as_secs())
+        format!("type=\"static\" mediaPresentationDuration=\"PT{}S\"", (end - first) * SEGMENT_DURATION.as_secs())
     };
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" \
@@ -29,8 +29,8 @@ pub(super) fn mpd(title: &TitleFiles, (first, end): (u64, u64), wall: Duration, 
          minBufferTime=\"PT2S\" {kind}>\n"
     );
     // The round that has begun is announced whole: its segments come available by the clock.
-    for round in first / SEGMENTS..=end.saturating_sub(u64::from(!live)) / SEGMENTS {
-        let (start, length) = (round * ROUND.as_secs(), ROUND.as_secs());
+    for round in first / SEGMENTS_PER_ROUND..=end.saturating_sub(u64::from(!live)) / SEGMENTS_PER_ROUND {
+        let (start, length) = (round * ROUND_DURATION.as_secs(), ROUND_DURATION.as_secs());
         // Writing into a String cannot fail.
         let _written = writeln!(text, "<Period id=\"{round}\" start=\"PT{start}S\" duration=\"PT{length}S\">");
         for (track, name, kind, codecs, more) in [
@@ -38,7 +38,7 @@ pub(super) fn mpd(title: &TitleFiles, (first, end): (u64, u64), wall: Duration, 
             (&title.audio, "a", "audio", "mp4a.40.2", "bandwidth=\"26000\" audioSamplingRate=\"44100\""),
         ] {
             let protection = track.key().map_or("", |_| PROTECTION);
-            let (number, duration) = (round * SEGMENTS, SEGMENT.as_secs());
+            let (number, duration) = (round * SEGMENTS_PER_ROUND, SEGMENT_DURATION.as_secs());
             let _written = writeln!(
                 text,
                 "<AdaptationSet contentType=\"{kind}\" mimeType=\"{kind}/mp4\" segmentAlignment=\"true\" \

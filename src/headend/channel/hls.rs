@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use super::SEGMENTS;
+use super::SEGMENTS_PER_ROUND;
 use super::title::TitleTrack;
 
 pub(super) const MEDIA_TYPE: &str = "application/vnd.apple.mpegurl";
 
 /// Rounds are counted anew after so many, six days: hls.js 1.7 takes seconds for each playlist that counts hundreds of
 /// millions of discontinuities.
-const BEGUN_MOST: u64 = 1 << 16;
+const MAX_ROUNDS_COUNTED: u64 = 1 << 16;
 
 pub(super) fn main() -> String {
     "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n\
@@ -19,7 +19,7 @@ pub(super) fn main() -> String {
 }
 
 pub(super) fn playlist(track: &TitleTrack, name: &str, (first, end): (u64, u64), live: bool) -> String {
-    let begun = first.checked_sub(1).map_or(0, |before| before / SEGMENTS + 1) % BEGUN_MOST;
+    let begun = first.checked_sub(1).map_or(0, |before| before / SEGMENTS_PER_ROUND + 1) % MAX_ROUNDS_COUNTED;
     let mut text = format!(
         "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:3\n#EXT-X-MEDIA-SEQUENCE:{first}\n\
          #EXT-X-DISCONTINUITY-SEQUENCE:{begun}\n#EXT-X-MAP:URI=\"{name}/init.mp4\"\n"
@@ -28,10 +28,10 @@ pub(super) fn playlist(track: &TitleTrack, name: &str, (first, end): (u64, u64),
         text.extend([key, "\n"]);
     }
     for number in first..end {
-        if number % SEGMENTS == 0 && (live || number > 0) {
+        if number % SEGMENTS_PER_ROUND == 0 && (live || number > 0) {
             text.push_str("#EXT-X-DISCONTINUITY\n");
         }
-        let length = track.length(number % SEGMENTS).unwrap_or("2.0");
+        let length = track.length(number % SEGMENTS_PER_ROUND).unwrap_or("2.0");
         // Writing into a String cannot fail.
         let _written = write!(text, "#EXTINF:{length},\n{name}/{number}.m4s\n");
     }

@@ -5,7 +5,7 @@
 
 use super::super::uri::{AbsoluteUri, UriBase};
 use super::super::{EditPlan, ManifestEdits};
-use super::DEEPEST;
+use super::MAX_ELEMENT_DEPTH;
 
 /// The bases that hold within one element.
 #[derive(Clone, Debug, Default)]
@@ -64,13 +64,16 @@ fn chosen(base: &UriBase<'_>, absolute: AbsoluteUri<'_>) -> ChosenBase {
 /// Edits of URIs, by index, that elements further in inherit, each with the bases of its own. For each depth of the
 /// element that has them.
 pub(super) struct InheritedEdits {
-    relative: [Vec<usize>; DEEPEST + 1],
-    rooted: [Vec<usize>; DEEPEST + 1],
+    relative: [Vec<usize>; MAX_ELEMENT_DEPTH + 1],
+    rooted: [Vec<usize>; MAX_ELEMENT_DEPTH + 1],
 }
 
 impl InheritedEdits {
     pub(super) const fn new() -> Self {
-        Self { relative: [const { Vec::new() }; DEEPEST + 1], rooted: [const { Vec::new() }; DEEPEST + 1] }
+        Self {
+            relative: [const { Vec::new() }; MAX_ELEMENT_DEPTH + 1],
+            rooted: [const { Vec::new() }; MAX_ELEMENT_DEPTH + 1],
+        }
     }
 
     /// `index`: of an edit that binds a relative URI.

@@ -9,7 +9,7 @@ use quick_xml::events::{BytesStart, Event};
 use super::UnfitManifest;
 
 /// Longer texts are no URLs that anybody serves.
-const LONGEST_TEXT: usize = 16 * 1024;
+const MAX_URI_TEXT_BYTES: usize = 16 * 1024;
 
 /// Names with prefixes, and raw values: slices of the text.
 pub(super) fn attributes<'s>(start: &'s BytesStart<'_>) -> impl Iterator<Item = (&'s str, &'s str)> {
@@ -35,7 +35,7 @@ pub(super) fn local(name: &str) -> &str {
 
 /// References resolved, marks of character data and comments taken off; what cannot be read stays as it is.
 pub(super) fn plain(raw: &str) -> Cow<'_, str> {
-    if raw.len() > LONGEST_TEXT {
+    if raw.len() > MAX_URI_TEXT_BYTES {
         return Cow::Borrowed("");
     }
     if !raw.contains('<') {
@@ -76,6 +76,6 @@ pub(super) fn has_elements(raw: &str) -> bool {
 
 /// A longer one would be read as nothing, and lead past the route; data that stand in a URI lead nowhere.
 pub(super) fn readable(raw: &str) -> Result<(), UnfitManifest> {
-    let fits = raw.len() <= LONGEST_TEXT || raw.trim_start().starts_with("data:");
+    let fits = raw.len() <= MAX_URI_TEXT_BYTES || raw.trim_start().starts_with("data:");
     if fits { Ok(()) } else { Err(UnfitManifest::Grows) }
 }

@@ -10,8 +10,8 @@ use super::attributes::attributes;
 use super::milliseconds;
 
 /// Segments that the player may already fetch when the slate begins, and those it may still fetch later.
-const AHEAD: u64 = 3;
-const WINDOW: u64 = 6;
+const SEGMENTS_AHEAD_OF_SLATE: u64 = 3;
+const SLATE_WINDOW_SEGMENTS: u64 = 6;
 
 /// Where a playlist that a player has seen ended.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -52,8 +52,8 @@ pub fn continued(slate: &str, tail: &PlaylistTail, elapsed: Duration) -> Option<
     }
     let count = slate.pieces.len() as u64;
     let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    let end = slate.index(elapsed).saturating_add(AHEAD);
-    let first = end.saturating_sub(WINDOW);
+    let end = slate.index(elapsed).saturating_add(SEGMENTS_AHEAD_OF_SLATE);
+    let first = end.saturating_sub(SLATE_WINDOW_SEGMENTS);
     let begun = if first == 0 { 0 } else { (first - 1) / count + 1 };
     let mut text = format!(
         "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:{}\n\

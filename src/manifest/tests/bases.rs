@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::uri::UriBase;
 use super::{OWN, SITE, bind, edited, plan};
-use crate::manifest::{AbsoluteUri, EditPlan, LARGEST, ManifestFormat, Purpose, read};
+use crate::manifest::{AbsoluteUri, DEFAULT_MAX_MANIFEST_BYTES, EditPlan, ManifestFormat, Purpose, read};
 
 /// What a player is given for a URI of its own server and of another one.
 fn ours(path: &str) -> String {
@@ -160,7 +160,11 @@ fn nothing_of_ours_is_rooted_below_a_base_that_leads_elsewhere() {
         let plan = EditPlan { bind: &listed, ..plan() };
         assert_eq!(edited(ManifestFormat::Dash, &text, &plan), expected, "{text}");
         assert_eq!(edited(ManifestFormat::Dash, &expected, &plan), expected, "edited twice: {text}");
-        assert_eq!(read(ManifestFormat::Dash, text.as_bytes(), &plan, LARGEST).unwrap().left, left, "{text}");
+        assert_eq!(
+            read(ManifestFormat::Dash, text.as_bytes(), &plan, DEFAULT_MAX_MANIFEST_BYTES).unwrap().left,
+            left,
+            "{text}"
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use super::super::dash::table::{self as dash, UriKind};
 use super::super::hls::table as hls;
 use super::uris::marked;
 use super::{OWN, SITE, edited, plan};
-use crate::manifest::{EditPlan, LARGEST, ManifestFormat, Purpose, read};
+use crate::manifest::{DEFAULT_MAX_MANIFEST_BYTES, EditPlan, ManifestFormat, Purpose, read};
 
 const PAGE: &str = include_str!("../../../docs/media.md");
 
@@ -170,7 +170,11 @@ fn treated(format: ManifestFormat, row: &Row, purpose: &str, text: impl Fn(&str)
             },
         );
         assert_eq!(edited(format, &input, &plan), expected, "{row:?}: {uri}");
-        assert_eq!(read(format, input.as_bytes(), &plan, LARGEST).unwrap().left, left, "{row:?}: {uri}");
+        assert_eq!(
+            read(format, input.as_bytes(), &plan, DEFAULT_MAX_MANIFEST_BYTES).unwrap().left,
+            left,
+            "{row:?}: {uri}"
+        );
     }
 }
 

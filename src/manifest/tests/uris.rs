@@ -1,7 +1,7 @@
 //! Every tag, element and attribute that carries a URI.
 
 use super::{OWN, SITE, bind, edited, plan};
-use crate::manifest::{AbsoluteUri, EditPlan, LARGEST, ManifestFormat, Purpose, read};
+use crate::manifest::{AbsoluteUri, DEFAULT_MAX_MANIFEST_BYTES, EditPlan, ManifestFormat, Purpose, read};
 
 /// Where a URI leads, with what it is for.
 pub(super) fn marked(to: &AbsoluteUri<'_>, purpose: Purpose) -> Option<String> {
@@ -39,7 +39,11 @@ fn every_tag_with_a_uri_keeps_to_the_route() {
         }
         let foreign = text.replace("URI\"", "https://foreign.test/x\"").replace("H:URI", "H:https://foreign.test/x");
         let plan = EditPlan { bind: &marked, ..plan() };
-        assert_eq!(read(ManifestFormat::Hls, foreign.as_bytes(), &plan, LARGEST).unwrap().left, 1, "{line}");
+        assert_eq!(
+            read(ManifestFormat::Hls, foreign.as_bytes(), &plan, DEFAULT_MAX_MANIFEST_BYTES).unwrap().left,
+            1,
+            "{line}"
+        );
     }
     // A list is edited even where it would bind by itself.
     let list = edited(
@@ -129,7 +133,7 @@ fn what_stands_beside_the_media_keeps_its_server() {
             let edited = edited(ManifestFormat::Dash, &text(uri), &plan);
             assert_eq!(edited, text(&becomes));
             assert_eq!(
-                read(ManifestFormat::Dash, text(uri).as_bytes(), &plan, LARGEST).unwrap().left,
+                read(ManifestFormat::Dash, text(uri).as_bytes(), &plan, DEFAULT_MAX_MANIFEST_BYTES).unwrap().left,
                 1,
                 "but for the base"
             );
@@ -146,7 +150,7 @@ fn what_stands_beside_the_media_keeps_its_server() {
     }
     let updates = "<MPD><InbandEventStream schemeIdUri=\"urn:mpeg:dash:event:2012\" value=\"3\"/></MPD>";
     assert_eq!(
-        read(ManifestFormat::Dash, updates.as_bytes(), &plan(), LARGEST).unwrap().left,
+        read(ManifestFormat::Dash, updates.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap().left,
         1,
         "segments bring MPDs"
     );
@@ -174,11 +178,11 @@ fn a_part_of_an_mpd_is_edited_as_one() {
         ),
     ] {
         assert_eq!(edited(ManifestFormat::Dash, text, &plan), expected);
-        let facts = read(ManifestFormat::Dash, text.as_bytes(), &plan, LARGEST).unwrap().facts;
+        let facts = read(ManifestFormat::Dash, text.as_bytes(), &plan, DEFAULT_MAX_MANIFEST_BYTES).unwrap().facts;
         assert_eq!((facts.live, facts.reload, facts.tail), (None, None, None), "of the whole it says nothing");
     }
-    assert!(read(ManifestFormat::Dash, b"{}", &plan, LARGEST).is_err());
-    assert!(read(ManifestFormat::Dash, b"<Period>", &plan, LARGEST).is_err());
+    assert!(read(ManifestFormat::Dash, b"{}", &plan, DEFAULT_MAX_MANIFEST_BYTES).is_err());
+    assert!(read(ManifestFormat::Dash, b"<Period>", &plan, DEFAULT_MAX_MANIFEST_BYTES).is_err());
 }
 
 /// However it is written down.
@@ -211,7 +215,11 @@ fn the_url_of_an_event_is_bound_in_character_data_and_in_base64() {
         let plan = EditPlan { bind: &marked, ..plan() };
         let input = text(scheme, &event);
         assert_eq!(edited(ManifestFormat::Dash, &input, &plan), text(scheme, &becomes), "{event}");
-        assert_eq!(read(ManifestFormat::Dash, input.as_bytes(), &plan, LARGEST).unwrap().left, left, "{event}");
+        assert_eq!(
+            read(ManifestFormat::Dash, input.as_bytes(), &plan, DEFAULT_MAX_MANIFEST_BYTES).unwrap().left,
+            left,
+            "{event}"
+        );
     }
     let drm = "<MPD><ContentProtection><x:Authzurl xmlns:x=\"urn:dashif\"><![CDATA[/a]]></x:Authzurl></ContentProtection></MPD>";
     assert_eq!(edited(ManifestFormat::Dash, drm, &plan()), drm.replace("<![CDATA[/a]]>", &at("/a")));
@@ -259,7 +267,11 @@ fn an_identifier_that_is_an_address_is_counted_and_its_fragment_stays() {
         let text = format!(
             "<MPD><Period><SegmentTemplate media=\"$RepresentationID$/$Number$\"/><Representation id=\"{id}\"/></Period></MPD>"
         );
-        assert_eq!(read(ManifestFormat::Dash, text.as_bytes(), &plan(), LARGEST).unwrap().left, left, "{id}");
+        assert_eq!(
+            read(ManifestFormat::Dash, text.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap().left,
+            left,
+            "{id}"
+        );
     }
     let text = |uri: &str| {
         format!(
@@ -280,14 +292,14 @@ fn a_document_that_stands_in_a_uri_is_taken_off_or_counted() {
         ("#EXT-X-DATERANGE:ID=\"1\",X-ASSET-URI=\"/a\",X-ASSET-LIST=\" DATA:,x\"".to_owned(), "#"),
     ] {
         let text = |lines: &str| format!("#EXTM3U\n{lines}\n#EXT-X-STREAM-INF:BANDWIDTH=2\nv.m3u8\n");
-        let found = read(ManifestFormat::Hls, text(&lines).as_bytes(), &plan(), LARGEST).unwrap();
+        let found = read(ManifestFormat::Hls, text(&lines).as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap();
         assert_eq!((edited(ManifestFormat::Hls, &text(&lines), &plan()), found.left), (text(becomes), 0));
     }
     let part = "<MPD><Period xlink:href=\"data:,%3CPeriod/%3E\"/></MPD>";
     let none = "<MPD><Period xlink:href=\"urn:mpeg:dash:resolve-to-zero:2013\"/></MPD>";
     assert_eq!(edited(ManifestFormat::Dash, part, &plan()), none);
     for text in ["<MPD><Location>data:,x</Location></MPD>", "<MPD><InsertPresentation url=\"data:,x\"/></MPD>"] {
-        let found = read(ManifestFormat::Dash, text.as_bytes(), &plan(), LARGEST).unwrap();
+        let found = read(ManifestFormat::Dash, text.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap();
         assert_eq!((found.edits.len(), found.left), (0, 1), "{text}");
     }
 }

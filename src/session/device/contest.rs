@@ -4,7 +4,9 @@
 
 use std::time::Instant;
 
-use super::super::contest::{ContestOutcome, NewerPlayback, OlderPlayback, QUIET, UNDECIDED, WAITS, judge};
+use super::super::contest::{
+    CONTEST_POLL_INTERVAL, ContestOutcome, MAX_UNDECIDED_WAIT, NewerPlayback, OlderPlayback, QUIET_PLAYBACK_TIME, judge,
+};
 use super::super::end::EndReason;
 use super::super::input::Input;
 use super::super::playback::Playback;
@@ -44,14 +46,14 @@ impl<C> Playback<C> {
             SessionState::Failing { .. } | SessionState::Live { .. } => self.session.last_good,
             SessionState::Closed { .. } | SessionState::Closing { .. } | SessionState::Killed { .. } => return false,
         };
-        self.session.usage == DeliveryState::Asked && now < asked + UNDECIDED
+        self.session.usage == DeliveryState::Asked && now < asked + MAX_UNDECIDED_WAIT
     }
 
     /// A call waits for it, or for its license, and goes on in a moment. Were it to give way before, the call would take it
     /// back, and so on.
     pub(super) fn is_awaited(&self, now: Instant) -> bool {
         let Session { life, .. } = &self.session;
-        self.is_undecided(now) || (life.calls && now < life.last + UNDECIDED)
+        self.is_undecided(now) || (life.calls && now < life.last + MAX_UNDECIDED_WAIT)
     }
 
     pub(super) fn has_nothing(&self) -> bool {
@@ -61,7 +63,7 @@ impl<C> Playback<C> {
     fn as_older(&self, streams: bool, policy: &Policy) -> OlderPlayback {
         let Session { life, beats, .. } = &self.session;
         let (by_timer, round) = (*beats == BeatSource::Timer, self.session.round());
-        let quiet = if by_timer { QUIET } else { round };
+        let quiet = if by_timer { QUIET_PLAYBACK_TIME } else { round };
         OlderPlayback {
             by_timer,
             done: matches!(self.session.playing(), Some(PlayingState::Done | PlayingState::Fails))
@@ -159,7 +161,7 @@ impl<C> Device<C> {
 
     fn presume_over(&mut self, id: SessionId, to: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
         match self.playback_mut(id) {
-            Some(playback) if playback.is_awaited(now) => playback.session.look_at(now + WAITS),
+            Some(playback) if playback.is_awaited(now) => playback.session.look_at(now + CONTEST_POLL_INTERVAL),
             Some(_) | None => self.give_way(id, to, now, policy, out),
         }
     }
@@ -206,7 +208,7 @@ impl<C> Device<C> {
         };
         for (id, waits) in away.map(|p| (p.id, waits(p))).collect::<Vec<_>>() {
             if waits {
-                self.playback_mut(id).into_iter().for_each(|p| p.session.look_at(now + WAITS));
+                self.playback_mut(id).into_iter().for_each(|p| p.session.look_at(now + CONTEST_POLL_INTERVAL));
             } else {
                 self.take_back(id, now, policy, out);
             }
@@ -234,7 +236,7 @@ impl<C> Device<C> {
         let mut others = self.alone().filter(|p| p.session.is_active());
         let said_later = |p: &Playback<C>| p.session.life.plays && p.session.life.said > life.said;
         let is_preload = others.any(|p| self.is_older(p.id, playback.id) || said_later(p));
-        let flows = now < life.last + QUIET && (!is_preload || life.streams_on());
+        let flows = now < life.last + QUIET_PLAYBACK_TIME && (!is_preload || life.streams_on());
         life.calls || life.plays || life.renewed || flows
     }
 

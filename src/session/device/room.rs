@@ -14,12 +14,12 @@ use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
 /// Ended playbacks whose left-over calls are still known; a device that has more asks without sense.
-pub(super) const REMEMBERED: usize = 32;
+pub(super) const MAX_ENDED_PLAYBACKS_REMEMBERED: usize = 32;
 /// Kills of one device by the authority or an operator, and by others that took its place: apart, because two devices
 /// can take each other's place as often as they like.
-pub(super) const MAX_KILLS: usize = 64;
+pub(super) const MAX_KILLS_REMEMBERED: usize = 64;
 /// Playbacks that wait for their turn. One more takes that of the last one.
-pub(super) const MAX_WAITING: usize = 8;
+pub(super) const MAX_WAITING_PLAYBACKS: usize = 8;
 /// Playbacks beyond the device's places that are not over yet: mostly closes that are not answered.
 pub(super) const MAX_UNSETTLED: usize = 64;
 
@@ -50,7 +50,7 @@ impl<C> Device<C> {
             let left = of_most().find(|p| p.turn == OpenTurn::Passed).or_else(|| of_most().next_back());
             // Many addresses with one each take nobody's place: the bound is then that of a device's playbacks.
             let may_leave = |p: &&Playback<C>| of_caller(p.caller) > 1;
-            if let Some(id) = left.filter(may_leave).filter(|_| held().count() >= MAX_WAITING).map(|p| p.id) {
+            if let Some(id) = left.filter(may_leave).filter(|_| held().count() >= MAX_WAITING_PLAYBACKS).map(|p| p.id) {
                 self.step(id, now, Input::End(EndReason::Abandoned), policy, out);
             }
             return hold;
@@ -124,8 +124,8 @@ impl<C> Device<C> {
     pub(super) fn forget_surplus(&mut self, out: &mut DeviceEffects) {
         for kind in RetentionClass::ALL {
             let most = match kind {
-                RetentionClass::Ended => REMEMBERED,
-                RetentionClass::Killed | RetentionClass::Replaced => MAX_KILLS,
+                RetentionClass::Ended => MAX_ENDED_PLAYBACKS_REMEMBERED,
+                RetentionClass::Killed | RetentionClass::Replaced => MAX_KILLS_REMEMBERED,
             };
             let is_of_it = |p: &Playback<C>| p.remembered() == Some(kind);
             let mut surplus = self.playbacks.iter().filter(|p| is_of_it(p)).count().saturating_sub(most);

@@ -11,7 +11,7 @@ use super::*;
 use crate::clock::{Clock, ClockMoment};
 use crate::config::{OnUnreachable, OutageBudget};
 use crate::secret::Secret;
-use crate::session::playback::{KEY_SESSIONS, TOGETHER};
+use crate::session::playback::{MAX_KEY_SESSION_NAMES, SAME_TITLE_KEY_WINDOW};
 use crate::session::{
     AskKind, AuthorityAsk, AuthorityFault, Blackout, CallKind, Denial, FaultKind, Grant, KillSource, LicenseFeedback,
     OpenAbility, PlaybackRecord, PlayerReport, PlayingState, Reason, StreamType, Ticket, Verdict,
@@ -700,7 +700,7 @@ fn several_key_sessions_share_one_session() {
         assert!(matches!(stage.call(LICENSE.with(1).under(key_session)), (1, CallAnswer::Forward(_))));
     }
     assert_eq!(stage.told, "o1 ");
-    assert_eq!(stage.device.playbacks[0].key_sessions(), KEY_SESSIONS);
+    assert_eq!(stage.device.playbacks[0].key_sessions(), MAX_KEY_SESSION_NAMES);
 }
 
 #[test]
@@ -956,14 +956,14 @@ fn another_key_of_a_killed_device_without_tokens_is_refused_until_the_kill_is_fo
 fn a_playback_of_a_killed_device_that_goes_on_keeps_its_calls_and_a_left_one_does_not_return() {
     let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
     let (news, film) = (stage.play(LICENSE.of(1)), {
-        stage.tick(TOGETHER);
+        stage.tick(SAME_TITLE_KEY_WINDOW);
         stage.play(LICENSE.of(2))
     });
     stage.kill(news);
     assert!(matches!(stage.call(LICENSE.of(2)), (id, CallAnswer::Forward(_)) if id == film));
     let mut stage = Stage::new();
     stage.play(LICENSE.of(1));
-    stage.tick(TOGETHER);
+    stage.tick(SAME_TITLE_KEY_WINDOW);
     let (film, _) = stage.call(LICENSE.of(2));
     stage.settle();
     stage.deliver(1, Input::GiveWay);
@@ -1482,7 +1482,7 @@ fn a_device_that_asks_without_end_is_remembered_only_so_far() {
         }
     }
     assert!(
-        stage.device.playbacks.len() <= room::REMEMBERED + room::MAX_WAITING + 3,
+        stage.device.playbacks.len() <= room::MAX_ENDED_PLAYBACKS_REMEMBERED + room::MAX_WAITING_PLAYBACKS + 3,
         "{} playbacks",
         stage.device.playbacks.len()
     );
@@ -1495,7 +1495,7 @@ fn keys_of_one_title_belong_together_until_time_tells_them_apart() {
     let mut stage = Stage::new();
     let picture = stage.play(LICENSE.of(1));
     assert_eq!(stage.call(LICENSE.of(2)).0, picture, "the keys of the sound");
-    stage.tick(TOGETHER);
+    stage.tick(SAME_TITLE_KEY_WINDOW);
     assert_eq!(stage.call(LICENSE.of(2)).0, picture, "also when they are asked for again");
     assert_eq!(stage.call(LICENSE.of(1)).0, picture);
     assert_ne!(stage.call(LICENSE.of(3)).0, picture, "the next title");
@@ -1553,7 +1553,7 @@ fn kills_of_one_device_are_bounded_and_its_own_households_displace_no_other() {
     stage.deliver(first, Input::Kill(reason()));
     stage.settle();
     let successor = || reason().wanted_by(KillSource::Successor);
-    let most = room::MAX_KILLS as u64;
+    let most = room::MAX_KILLS_REMEMBERED as u64;
     let mut token = 1;
     let mut kill_another = |stage: &mut Stage, by: Reason| {
         token += 1;
@@ -1598,5 +1598,5 @@ fn a_device_whose_closes_are_not_answered_begins_no_more_than_so_many() {
             }
         }
     }
-    assert!(refused > 0 && stage.device.playbacks.len() <= most + room::REMEMBERED, "{refused}");
+    assert!(refused > 0 && stage.device.playbacks.len() <= most + room::MAX_ENDED_PLAYBACKS_REMEMBERED, "{refused}");
 }

@@ -6,7 +6,7 @@ use super::{CoreSessionRecord, GrantRecord, StateRecord};
 use crate::config::EndingRules;
 
 /// Nobody knows any more what grace the authority gives: more than any would.
-const GRACE: Duration = Duration::from_secs(3600);
+const MAX_ASSUMED_GRACE: Duration = Duration::from_secs(3600);
 
 impl CoreSessionRecord {
     /// Nobody knows what its open brought: it was under way, or the record contradicts itself (live without a grant).
@@ -42,7 +42,7 @@ impl CoreSessionRecord {
 
     fn held_until(&self, grant: &GrantRecord) -> Duration {
         let last_good = Duration::from(self.last_good);
-        let silent = last_good.saturating_add(grant.interval.into()).saturating_add(GRACE);
+        let silent = last_good.saturating_add(grant.interval.into()).saturating_add(MAX_ASSUMED_GRACE);
         let longest = last_good.saturating_add(EndingRules::default().longest);
         self.good_until.map_or(silent, |until| silent.max(Duration::from(until).min(longest)))
     }

@@ -38,11 +38,11 @@ pub struct WrittenStamp {
 }
 
 /// A beat that only confirms is written when it is this much younger than the one that was.
-const WORTH_IT: Duration = Duration::from_secs(1);
+const MIN_BEAT_PROGRESS_TO_WRITE: Duration = Duration::from_secs(1);
 /// So is a playhead. Players that report with each segment would else have each written.
-const PLAYHEAD_WORTH_IT: Duration = Duration::from_secs(5);
+const MIN_PLAYHEAD_AGE_TO_WRITE: Duration = Duration::from_secs(5);
 /// A playhead runs on by itself: one that is where it must be by then is not written.
-const PLAYHEAD_SLACK: Duration = Duration::from_millis(500);
+const PLAYHEAD_DRIFT_TOLERANCE: Duration = Duration::from_millis(500);
 
 impl Session {
     /// Something of it must be known after a restart: what it holds, or that it is over.
@@ -106,7 +106,7 @@ impl WrittenStamp {
         let Some(written) = &self.playhead else { return true };
         let since = written.playhead.map_or(Duration::MAX, |(written, _)| at.saturating_duration_since(written));
         let taken_for = written.playhead(at).unwrap_or_default();
-        since >= after && since > Duration::ZERO && playhead.abs_diff(taken_for) >= PLAYHEAD_SLACK
+        since >= after && since > Duration::ZERO && playhead.abs_diff(taken_for) >= PLAYHEAD_DRIFT_TOLERANCE
     }
 
     /// Whether `newer` says something that has to be written.
@@ -129,9 +129,9 @@ impl WrittenStamp {
             || self.stream != newer.stream
             || self.leads_past != newer.leads_past
             || self.unused != newer.unused
-            || self.has_moved(newer, PLAYHEAD_WORTH_IT)
+            || self.has_moved(newer, MIN_PLAYHEAD_AGE_TO_WRITE)
             || newer.last_good < self.last_good
-            || newer.last_good.saturating_duration_since(self.last_good) >= WORTH_IT
+            || newer.last_good.saturating_duration_since(self.last_good) >= MIN_BEAT_PROGRESS_TO_WRITE
     }
 }
 
@@ -176,9 +176,9 @@ mod tests {
     fn stamp_of_nothing() -> WrittenStamp {
         WrittenStamp {
             beats: BeatSource::Timer,
-            grant: Some((Secret::new("token"), WORTH_IT * 30)),
+            grant: Some((Secret::new("token"), MIN_BEAT_PROGRESS_TO_WRITE * 30)),
             in_open: false,
-            last_good: Clock.now() + WORTH_IT,
+            last_good: Clock.now() + MIN_BEAT_PROGRESS_TO_WRITE,
             leads_past: false,
             licensed_until: None,
             names: [(0, None); 4],
@@ -199,8 +199,10 @@ mod tests {
         let before = stamp_of_nothing();
         let changes: [(&str, bool, fn(&mut WrittenStamp)); 15] = [
             ("nothing", false, |_| {}),
-            ("a token", true, |stamp| stamp.grant = Some((Secret::new("token"), WORTH_IT * 30))),
-            ("an interval", true, |stamp| stamp.grant = stamp.grant.take().map(|(token, _)| (token, WORTH_IT))),
+            ("a token", true, |stamp| stamp.grant = Some((Secret::new("token"), MIN_BEAT_PROGRESS_TO_WRITE * 30))),
+            ("an interval", true, |stamp| {
+                stamp.grant = stamp.grant.take().map(|(token, _)| (token, MIN_BEAT_PROGRESS_TO_WRITE))
+            }),
             ("no grant", true, |stamp| stamp.grant = None),
             ("who beats", true, |stamp| stamp.beats = BeatSource::Renewals { every: None }),
             ("an open", true, |stamp| stamp.in_open = true),
@@ -211,8 +213,8 @@ mod tests {
             ("a use", true, |stamp| stamp.unused = false),
             ("what leads past", true, |stamp| stamp.leads_past = true),
             ("an earlier good answer", true, |stamp| stamp.last_good -= Duration::from_millis(1)),
-            ("a later good answer", false, |stamp| stamp.last_good += WORTH_IT / 2),
-            ("a much later good answer", true, |stamp| stamp.last_good += WORTH_IT),
+            ("a later good answer", false, |stamp| stamp.last_good += MIN_BEAT_PROGRESS_TO_WRITE / 2),
+            ("a much later good answer", true, |stamp| stamp.last_good += MIN_BEAT_PROGRESS_TO_WRITE),
         ];
         for (what, written, change) in changes {
             let mut newer = before.clone();
@@ -237,9 +239,9 @@ mod tests {
             (stamp(0, 10, plays), stamp(20, 90, plays), Duration::ZERO, true),
             (stamp(0, 10, paused), stamp(20, 10, paused), Duration::ZERO, false),
             (stamp(0, 10, paused), stamp(2, 90, paused), Duration::ZERO, true),
-            (stamp(0, 10, paused), stamp(2, 90, paused), PLAYHEAD_WORTH_IT, false),
-            (stamp(0, 10, paused), stamp(6, 90, paused), PLAYHEAD_WORTH_IT, true),
-            (stamp_of_nothing(), stamp(0, 10, paused), PLAYHEAD_WORTH_IT, true),
+            (stamp(0, 10, paused), stamp(2, 90, paused), MIN_PLAYHEAD_AGE_TO_WRITE, false),
+            (stamp(0, 10, paused), stamp(6, 90, paused), MIN_PLAYHEAD_AGE_TO_WRITE, true),
+            (stamp_of_nothing(), stamp(0, 10, paused), MIN_PLAYHEAD_AGE_TO_WRITE, true),
             (stamp(0, 10, paused), stamp_of_nothing(), Duration::ZERO, false),
         ] {
             assert_eq!(written.has_moved(&said, after), moved, "{:?} {:?}", written.playhead, said.playhead);

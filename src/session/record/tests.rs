@@ -714,7 +714,7 @@ fn a_new_name_of_an_ending_needs_a_new_format() {
     const KNOWN: &str = "Abandoned Drained Expired GaveWay LicenseExpired Longest Lost MediaSilent Orphaned Programme Quit Released \
                          RenewalsOverdue Silent Stopped Unused Zapped";
     let names = EndReason::ALL.map(|end| serde_json::to_value(end).unwrap().as_str().unwrap().to_owned());
-    assert_eq!((names.join(" ").as_str(), crate::store::FORMAT), (KNOWN, 5));
+    assert_eq!((names.join(" ").as_str(), crate::store::JOURNAL_FORMAT_VERSION), (KNOWN, 5));
 }
 
 /// A denial is remembered for seconds; an hour more would be a viewer who cannot play.

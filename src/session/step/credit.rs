@@ -16,7 +16,7 @@ use super::super::verdict::AuthorityFault;
 use crate::config::{OnUnreachable, OutageBudget};
 
 /// Between two tries of an open that is owed: doubled from the first to the last.
-const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+const UNCONFIRMED_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
 impl Session {
     /// The open failed, which is `since` when nobody could say.
@@ -42,7 +42,7 @@ impl Session {
     /// When an open that is owed is tried again: less and less often, and never all at once when the authority is back,
     /// whoever failed together. The last try of one that reopens comes when the lost session must have expired.
     pub(super) fn next_open(&self, now: Instant, tries: u8) -> Instant {
-        let [first, last] = RETRIES;
+        let [first, last] = UNCONFIRMED_RETRY_PAUSES;
         let pause = first.saturating_mul(1 << tries.min(10)).min(last);
         let next = now + pause / 2 + self.scatter(pause);
         self.reopens_until.filter(|until| now < *until).map_or(next, |until| next.min(until))
@@ -212,15 +212,15 @@ impl Session {
     /// Less and less often once nobody waits for it.
     fn retry_close(&self, tries: u8, policy: &Policy) -> Duration {
         let beyond = tries.saturating_sub(policy.close_tries).min(5);
-        let [_, longest] = RETRIES;
+        let [_, longest] = UNCONFIRMED_RETRY_PAUSES;
         if beyond == 0 { policy.retry_after(tries) } else { (policy.retry_after(tries) * (1 << beyond)).min(longest) }
     }
 
     /// A close that nobody answers is tried for as long as the authority may still hold the session, and
     /// an hour at most.
     fn may_linger(&self, next: Instant, tries: u8, fault: &AuthorityFault, policy: &Policy) -> bool {
-        const MOST: u8 = 120;
-        tries < MOST && fault.kind.is_infrastructure() && next < self.confirmed_until(policy)
+        const MAX_CLOSE_TRIES: u8 = 120;
+        tries < MAX_CLOSE_TRIES && fault.kind.is_infrastructure() && next < self.confirmed_until(policy)
     }
 
     /// Keeps account of credit: notes when it is taken, and when it is settled and how long it lasted.

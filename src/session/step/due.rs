@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::contest::WAITS;
+use super::super::contest::CONTEST_POLL_INTERVAL;
 use super::super::effect::PlayerFacts;
 use super::super::end::EndReason;
 use super::super::policy::Policy;
@@ -12,7 +12,7 @@ use super::super::wheel::Wheel;
 
 /// A paused player of something live goes on asking for its playlists, and a browser that slows its page does not
 /// slow it to less than once a minute: whoever fetches nothing for so long was closed.
-const PAUSED: Duration = Duration::from_secs(600);
+const MAX_PAUSED_SILENCE: Duration = Duration::from_secs(600);
 
 impl Session {
     pub(super) fn told(&self, now: Instant) -> PlayerFacts {
@@ -61,7 +61,7 @@ impl Session {
                 first_end(self.last_sign + policy.endings.longest)
             }
             SessionState::Opening { held: true, since } => {
-                let look = if now < self.not_before { self.not_before } else { now + WAITS };
+                let look = if now < self.not_before { self.not_before } else { now + CONTEST_POLL_INTERVAL };
                 look.min(since + policy.lane_patience)
             }
             SessionState::Opening { since, .. } => since + policy.lane_patience,
@@ -118,7 +118,7 @@ impl Session {
         // Once may be late, and is no evidence.
         self.again.filter(|again| again.saturating_mul(2) <= silence)?;
         let paused = self.playing() == Some(PlayingState::Paused);
-        Some(self.last_sign + if paused { silence.max(PAUSED) } else { silence })
+        Some(self.last_sign + if paused { silence.max(MAX_PAUSED_SILENCE) } else { silence })
     }
 
     /// When a player that reports must have been gone: it is neither heard nor does it ask.
@@ -154,6 +154,6 @@ pub(in super::super) fn bounded(time: Duration) -> Duration {
 /// for the same session and generation.
 pub(super) fn spread(seed: u32, generation: u32) -> Duration {
     let mixed = (u64::from(seed) << 32 | u64::from(generation)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    let most = (Policy::TICK - Wheel::<()>::TICK).as_micros() as u64 * 4 / 5;
+    let most = (Policy::MAX_BEAT_LATENESS - Wheel::<()>::WHEEL_TICK_TIME).as_micros() as u64 * 4 / 5;
     Duration::from_micros(mixed % most)
 }

@@ -153,7 +153,7 @@ impl Session {
         self.refused_back = refusal.map(|refusal| (now + policy.denial_memory, Some(refusal).filter(|_| calls)));
         self.life = self.life.anew(self.life.last);
         self.enter(SessionState::Closed {
-            until: now + Policy::GIVEN_WAY,
+            until: now + Policy::MAX_GIVEN_WAY_TIME,
             why: SessionClosure::Ended(EndReason::GaveWay),
         });
         fx.push(Effect::Wake);

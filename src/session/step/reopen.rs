@@ -17,7 +17,7 @@ use super::due::bounded;
 use crate::secret::Secret;
 
 /// A call that was given up may be on its way for so long, and be processed behind later ones with the same token.
-pub(super) const OVERTAKEN: Duration = Duration::from_secs(60);
+pub(super) const MAX_OVERTAKEN_CALL_TIME: Duration = Duration::from_secs(60);
 
 /// How the authority put it that it holds the session no more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,7 +43,7 @@ impl Session {
     ) {
         match result {
             Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_)) => self.overtaken_until = None,
-            Err(fault) if !fault.kind.was_not_processed() => self.overtaken_until = Some(now + OVERTAKEN),
+            Err(fault) if !fault.kind.was_not_processed() => self.overtaken_until = Some(now + MAX_OVERTAKEN_CALL_TIME),
             Ok(_) | Err(_) => {}
         }
         if matches!(result, Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_))) {

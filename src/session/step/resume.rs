@@ -6,13 +6,13 @@ use super::super::effect::{Effects, SessionEvent};
 use super::super::policy::Policy;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::due::spread;
-use super::reopen::OVERTAKEN;
+use super::reopen::MAX_OVERTAKEN_CALL_TIME;
 use crate::config::OnUnreachable;
 
 /// Beats that fell due meanwhile are made up for within this time, or within the interval.
-const CATCH_UP: Duration = Duration::from_secs(5);
+const BEAT_CATCH_UP_TIME: Duration = Duration::from_secs(5);
 /// Closes that were under way are sent again within this time: all at once they would starve each other.
-const CLOSINGS: Duration = Duration::from_secs(1);
+const CLOSE_CATCH_UP_TIME: Duration = Duration::from_secs(1);
 
 /// Continues a session that [`super::super::PlaybackRecord::restore`] made. `orphan`: as its record says.
 /// Wherever the wall clock went, no session is lost before a beat was tried: it is live until
@@ -26,13 +26,13 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
     if session.last_good > now {
         // The clock was set back: nobody knows for how long nobody was there, and what the authority let
         // expire meanwhile was not killed.
-        session.slept = session.allowed_silence(policy).saturating_add(Policy::TICK);
+        session.slept = session.allowed_silence(policy).saturating_add(Policy::MAX_BEAT_LATENESS);
         session.last_good = now;
     }
     let share =
         |most: Duration| most.mul_f64(f64::from(session.seed.wrapping_mul(0x9e37_79b9) >> 8) / f64::from(1 << 24));
-    let catch_up = share(session.interval().unwrap_or_default().min(CATCH_UP));
-    let closing = share(CLOSINGS);
+    let catch_up = share(session.interval().unwrap_or_default().min(BEAT_CATCH_UP_TIME));
+    let closing = share(CLOSE_CATCH_UP_TIME);
     match session.state {
         _ if orphan => fx.note(SessionEvent::Orphaned),
         SessionState::Closed { .. } => {}
@@ -45,7 +45,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
     }
     // Nobody knows what was under way when the process died, nor whether its last answers were written.
     session.token_in_doubt |= session.grant.is_some();
-    session.overtaken_until = session.grant.as_ref().map(|_| now + OVERTAKEN);
+    session.overtaken_until = session.grant.as_ref().map(|_| now + MAX_OVERTAKEN_CALL_TIME);
     session.may_have_got_it();
     match session.state {
         SessionState::Closed { why: SessionClosure::Ended(why), .. } if orphan => fx.note(SessionEvent::Closed(why)),
@@ -91,7 +91,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             let late = now.saturating_duration_since(due);
             // Later than that it would not be late, but expired: then it was the clock that went on, or nobody was
             // there to beat.
-            if late > Policy::TICK && late <= session.allowed_silence(policy) {
+            if late > Policy::MAX_BEAT_LATENESS && late <= session.allowed_silence(policy) {
                 fx.note(SessionEvent::BeatLate(late));
             }
             session.go_on(now, if due > now { due } else { now + catch_up });

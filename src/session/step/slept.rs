@@ -6,10 +6,10 @@ use super::super::policy::Policy;
 use super::super::state::{Session, SessionState};
 
 /// What slept is awake within this time.
-const AWAKE: Duration = Duration::from_secs(5);
+const WAKE_UP_SPREAD: Duration = Duration::from_secs(5);
 
 /// Nothing is given up sooner after nobody was there.
-const CHANCE: Duration = Duration::from_secs(10);
+const MIN_TIME_AFTER_SLEEP: Duration = Duration::from_secs(10);
 
 impl Session {
     /// The machine slept: time went by at the authority, and for the player too, that no deadline knows of.
@@ -26,7 +26,7 @@ impl Session {
         if let Some(lane) = &mut self.lane {
             lane.slept = lane.slept.saturating_add(by);
         }
-        let scatter = self.scatter(AWAKE);
+        let scatter = self.scatter(WAKE_UP_SPREAD);
         match &mut self.state {
             SessionState::Closing { next: due, .. }
             | SessionState::Failing { retry: due, .. }
@@ -44,12 +44,12 @@ impl Session {
     /// As [`Self::beat_after`], when the machine slept while the last call was under way.
     pub(super) fn beat_after_sleep(&self, now: Instant, since: Instant, slept: Duration, policy: &Policy) -> Instant {
         let beat = self.beat_after(since, policy);
-        if slept.is_zero() { beat } else { earlier(now, beat, slept, self.scatter(AWAKE)) }
+        if slept.is_zero() { beat } else { earlier(now, beat, slept, self.scatter(WAKE_UP_SPREAD)) }
     }
 
     /// Whatever ran out meanwhile is not over before somebody could be asked, or heard.
     pub(super) fn give_chance(&mut self, now: Instant, policy: &Policy) {
-        self.spared = Some(now + CHANCE.max(policy.grace));
+        self.spared = Some(now + MIN_TIME_AFTER_SLEEP.max(policy.grace));
     }
 
     /// Nothing ends by itself before a chance after the machine slept, or the process was not there.

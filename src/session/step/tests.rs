@@ -613,7 +613,7 @@ fn a_beat_is_never_early_nor_late_beyond_a_tick_uncounted() {
         let mut due = lab.now + INTERVAL.mul_f64(fraction);
         for late in (0..200).map(millis) {
             let deadline = lab.session.deadline().expect("a beat to come");
-            assert!(deadline >= due && deadline <= due + Policy::TICK, "{:?}", deadline - due);
+            assert!(deadline >= due && deadline <= due + Policy::MAX_BEAT_LATENESS, "{:?}", deadline - due);
             lab.now = deadline - millis(1);
             lab.feed(Input::Tick);
             assert!(lab.flying.is_none(), "early");
@@ -622,7 +622,7 @@ fn a_beat_is_never_early_nor_late_beyond_a_tick_uncounted() {
             lab.feed(Input::Tick);
             assert_eq!(lab.last(), AskKind::Beat);
             let counted = lab.events.iter().any(|event| matches!(event, SessionEvent::BeatLate(_)));
-            assert_eq!(counted, lab.now - due > Policy::TICK, "{:?} after it was due", lab.now - due);
+            assert_eq!(counted, lab.now - due > Policy::MAX_BEAT_LATENESS, "{:?} after it was due", lab.now - due);
             due = lab.now + INTERVAL.mul_f64(fraction);
             lab.wait(millis(70));
             lab.answer(alive("next"));
@@ -637,7 +637,8 @@ fn a_wheel_tick_after_its_time_is_not_yet_late() {
         lab.session.seed = seed;
         lab.feed(Input::Start);
         lab.answer(granted());
-        lab.now = lab.session.deadline().expect("a beat to come") + crate::session::Wheel::<()>::TICK + millis(5);
+        lab.now =
+            lab.session.deadline().expect("a beat to come") + crate::session::Wheel::<()>::WHEEL_TICK_TIME + millis(5);
         lab.feed(Input::Tick);
         assert!(!lab.events.iter().any(|event| matches!(event, SessionEvent::BeatLate(_))));
     }
@@ -739,7 +740,11 @@ fn the_authority_may_change_the_interval() {
     let mut lab = Lab::beating(Policy::default());
     let sent = lab.now;
     lab.answer(Ok(Verdict::Alive { interval: Some(secs(60)), lifetime: None, schedule: None, token: None }));
-    assert!(lab.session.deadline().is_some_and(|at| at >= sent + secs(60) && at <= sent + secs(60) + Policy::TICK));
+    assert!(
+        lab.session
+            .deadline()
+            .is_some_and(|at| at >= sent + secs(60) && at <= sent + secs(60) + Policy::MAX_BEAT_LATENESS)
+    );
 }
 
 #[test]

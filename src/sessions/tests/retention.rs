@@ -96,11 +96,14 @@ async fn a_session_that_is_over_keeps_no_content_token_and_one_that_may_go_on_do
 #[tokio::test]
 async fn refused_opens_are_remembered_up_to_a_bound_and_the_oldest_goes_and_is_counted() {
     let mut stage = Stage::new(long());
-    let (most, more) = (MAX_REMEMBERED as u64, 20);
+    let (most, more) = (MAX_ENDED_SESSIONS_REMEMBERED as u64, 20);
     for device in 1..=most + more {
         stage.refuse(device).await;
     }
-    assert_eq!((stage.sessions.states()["closed"], stage.displaced("ended")), (MAX_REMEMBERED, Some(more)));
+    assert_eq!(
+        (stage.sessions.states()["closed"], stage.displaced("ended")),
+        (MAX_ENDED_SESSIONS_REMEMBERED, Some(more))
+    );
     assert_eq!([1, more, more + 1, most + more].map(|device| stage.knows(device)), [false, false, true, true]);
     assert!(stage.sessions.counts_are_exact());
     stage.tasks.stop();
@@ -109,11 +112,14 @@ async fn refused_opens_are_remembered_up_to_a_bound_and_the_oldest_goes_and_is_c
 #[tokio::test]
 async fn kills_are_remembered_up_to_a_bound_and_the_oldest_goes_with_its_tokens() {
     let mut stage = Stage::new(long());
-    let (most, more) = (MAX_REMEMBERED as u64, 3);
+    let (most, more) = (MAX_ENDED_SESSIONS_REMEMBERED as u64, 3);
     for device in 1..=most + more {
         stage.kill(device, KillSource::Authority).await;
     }
-    assert_eq!((stage.sessions.states()["killed"], stage.displaced("killed")), (MAX_REMEMBERED, Some(more)));
+    assert_eq!(
+        (stage.sessions.states()["killed"], stage.displaced("killed")),
+        (MAX_ENDED_SESSIONS_REMEMBERED, Some(more))
+    );
     let is_killed = |device| stage.sessions.killed("test", None, &license(device).names()).is_some();
     assert_eq!([1, more, more + 1, most + more].map(is_killed), [false, false, true, true]);
     stage.tasks.stop();
@@ -124,7 +130,7 @@ async fn kills_are_remembered_up_to_a_bound_and_the_oldest_goes_with_its_tokens(
 async fn places_that_went_to_other_devices_displace_no_kill() {
     let mut stage = Stage::new(long());
     stage.kill(1, KillSource::Operator).await;
-    let (most, more) = (MAX_REPLACED as u64, 3);
+    let (most, more) = (MAX_REPLACED_SESSIONS_REMEMBERED as u64, 3);
     for device in 2..=most + more + 1 {
         stage.kill(device, KillSource::Successor).await;
     }

@@ -12,17 +12,17 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, Ta
 use super::overlay::Overlay;
 use crate::ids::{SessionId, random_u64};
 use crate::store::record::{RecordKey, StoredRecord};
-use crate::store::{FORMAT, Loaded};
+use crate::store::{JOURNAL_FORMAT_VERSION, Loaded};
 
-pub(super) const ABOUT: TableDefinition<'static, &str, u32> = TableDefinition::new("about");
-pub(super) const REGISTRATIONS: TableDefinition<'static, [u8; 16], &[u8]> = TableDefinition::new("registrations");
-pub(super) const SESSIONS: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("sessions");
-pub(super) const SLOTS: TableDefinition<'static, (&str, u64), &[u8]> = TableDefinition::new("slots");
+pub(super) const ABOUT_TABLE: TableDefinition<'static, &str, u32> = TableDefinition::new("about");
+pub(super) const REGISTRATIONS_TABLE: TableDefinition<'static, [u8; 16], &[u8]> = TableDefinition::new("registrations");
+pub(super) const SESSIONS_TABLE: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("sessions");
+pub(super) const SLOTS_TABLE: TableDefinition<'static, (&str, u64), &[u8]> = TableDefinition::new("slots");
 
 /// Every redb file begins so.
-const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
+const REDB_MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
 /// Sessions are read once: a large cache would only hold memory.
-const CACHE: usize = 8 << 20;
+const JOURNAL_CACHE_BYTES: usize = 8 << 20;
 
 /// Why a journal is not used. Its file is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub enum JournalFault {
     #[error("store.file: {0} cannot be used: {1}")]
     Io(PathBuf, io::Error),
     #[error(
-        "store.file: {file} was written by a newer sidebeat (format {found}, this one reads {FORMAT}): \
+        "store.file: {file} was written by a newer sidebeat (format {found}, this one reads {JOURNAL_FORMAT_VERSION}): \
          run that one, or move the file away; the sessions in it then expire at the head-end"
     )]
     Newer { file: PathBuf, found: u32 },
@@ -64,8 +64,8 @@ pub fn check(path: &Path) -> Result<(), JournalFault> {
         return Err(JournalFault::Foreign(path.to_owned()));
     }
     let mut head = Vec::new();
-    file.take(MAGIC.len() as u64).read_to_end(&mut head).map_err(io)?;
-    if head == MAGIC { Ok(()) } else { Err(JournalFault::Foreign(path.to_owned())) }
+    file.take(REDB_MAGIC.len() as u64).read_to_end(&mut head).map_err(io)?;
+    if head == REDB_MAGIC { Ok(()) } else { Err(JournalFault::Foreign(path.to_owned())) }
 }
 
 fn check_folder(path: &Path) -> Result<(), JournalFault> {
@@ -83,7 +83,7 @@ pub(super) fn open(path: &Path) -> Result<(Database, Loaded), JournalFault> {
     let overlay = Overlay::new(lock(path)?).map_err(io)?;
     let (database, loaded, format) = inspect(path, overlay.clone())?;
     overlay.let_through().map_err(io)?;
-    if format < FORMAT {
+    if format < JOURNAL_FORMAT_VERSION {
         mark(&database).map_err(io)?;
     }
     Ok((database, loaded))
@@ -104,13 +104,17 @@ fn lock(path: &Path) -> Result<File, JournalFault> {
 fn mark(database: &Database) -> io::Result<()> {
     let mut writing = database.begin_write().map_err(io::Error::other)?;
     writing.set_two_phase_commit(true);
-    writing.open_table(ABOUT).map_err(io::Error::other)?.insert("format", FORMAT).map_err(io::Error::other)?;
+    writing
+        .open_table(ABOUT_TABLE)
+        .map_err(io::Error::other)?
+        .insert("format", JOURNAL_FORMAT_VERSION)
+        .map_err(io::Error::other)?;
     writing.commit().map_err(io::Error::other)
 }
 
 /// Opens a file that was found good and could not be written since.
 pub(super) fn reopen(path: &Path) -> Result<Database, DatabaseError> {
-    Builder::new().set_cache_size(CACHE).open(path)
+    Builder::new().set_cache_size(JOURNAL_CACHE_BYTES).open(path)
 }
 
 /// Checks and reads all of the file, through an overlay: nothing of it changes.
@@ -122,7 +126,7 @@ fn inspect(path: &Path, overlay: Overlay) -> Result<(Database, Loaded, u32), Jou
 
 fn read(path: &Path, overlay: Overlay) -> Result<(Database, Loaded, u32), JournalFault> {
     let mut builder = Builder::new();
-    builder.set_cache_size(CACHE).set_check_integrity_on_open(true);
+    builder.set_cache_size(JOURNAL_CACHE_BYTES).set_check_integrity_on_open(true);
     let database = builder.create_with_backend(overlay).map_err(|error| fault(path, error))?;
     let (loaded, format) = load(path, &database)?;
     Ok((database, loaded, format))
@@ -132,11 +136,13 @@ fn read(path: &Path, overlay: Overlay) -> Result<(Database, Loaded, u32), Journa
 fn load(path: &Path, database: &Database) -> Result<(Loaded, u32), JournalFault> {
     let torn = |error: &dyn std::fmt::Display| torn(path, &error.to_string());
     let reading = database.begin_read().map_err(|error| torn(&error))?;
-    let about = reading.open_table(ABOUT).map_err(|_| JournalFault::Foreign(path.to_owned()))?;
+    let about = reading.open_table(ABOUT_TABLE).map_err(|_| JournalFault::Foreign(path.to_owned()))?;
     let format = about.get("format").map_err(|error| torn(&error))?.map(|format| format.value());
     let format = match format {
-        Some(found @ 1..=FORMAT) => found,
-        Some(found) if found > FORMAT => return Err(JournalFault::Newer { file: path.to_owned(), found }),
+        Some(found @ 1..=JOURNAL_FORMAT_VERSION) => found,
+        Some(found) if found > JOURNAL_FORMAT_VERSION => {
+            return Err(JournalFault::Newer { file: path.to_owned(), found });
+        }
         Some(_) | None => return Err(JournalFault::Foreign(path.to_owned())),
     };
     let mut loaded = Loaded::default();
@@ -144,18 +150,18 @@ fn load(path: &Path, database: &Database) -> Result<(Loaded, u32), JournalFault>
         // Not the decoder's own words: they could show what stands in the record.
         StoredRecord::decode(&key, bytes).map_err(|_| torn(&"a record cannot be read"))
     };
-    let sessions = reading.open_table(SESSIONS).map_err(|error| torn(&error))?;
+    let sessions = reading.open_table(SESSIONS_TABLE).map_err(|error| torn(&error))?;
     for entry in sessions.iter().map_err(|error| torn(&error))? {
         let (id, bytes) = entry.map_err(|error| torn(&error))?;
         loaded.add(decode(RecordKey::Session(SessionId(id.value())), bytes.value())?);
     }
-    let slots = reading.open_table(SLOTS).map_err(|error| torn(&error))?;
+    let slots = reading.open_table(SLOTS_TABLE).map_err(|error| torn(&error))?;
     for entry in slots.iter().map_err(|error| torn(&error))? {
         let (key, bytes) = entry.map_err(|error| torn(&error))?;
         let (authority, slot) = key.value();
         loaded.add(decode(RecordKey::Slot(Arc::from(authority), slot), bytes.value())?);
     }
-    match reading.open_table(REGISTRATIONS) {
+    match reading.open_table(REGISTRATIONS_TABLE) {
         Ok(registrations) => {
             for entry in registrations.iter().map_err(|error| torn(&error))? {
                 let (id, bytes) = entry.map_err(|error| torn(&error))?;
@@ -179,11 +185,15 @@ fn create(path: &Path) -> io::Result<()> {
 
 fn fill(fresh: &Path) -> io::Result<()> {
     OpenOptions::new().create_new(true).write(true).mode(0o600).open(fresh)?;
-    let database = Builder::new().set_cache_size(CACHE).create(fresh).map_err(io::Error::other)?;
+    let database = Builder::new().set_cache_size(JOURNAL_CACHE_BYTES).create(fresh).map_err(io::Error::other)?;
     let writing = database.begin_write().map_err(io::Error::other)?;
-    writing.open_table(ABOUT).map_err(io::Error::other)?.insert("format", FORMAT).map_err(io::Error::other)?;
-    writing.open_table(SESSIONS).map_err(io::Error::other)?;
-    writing.open_table(SLOTS).map_err(io::Error::other)?;
+    writing
+        .open_table(ABOUT_TABLE)
+        .map_err(io::Error::other)?
+        .insert("format", JOURNAL_FORMAT_VERSION)
+        .map_err(io::Error::other)?;
+    writing.open_table(SESSIONS_TABLE).map_err(io::Error::other)?;
+    writing.open_table(SLOTS_TABLE).map_err(io::Error::other)?;
     writing.commit().map_err(io::Error::other)
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
-const PAGE: usize = 4096;
+const OVERLAY_PAGE_BYTES: usize = 4096;
 
 #[derive(Clone, Debug)]
 pub(super) struct Overlay(Arc<SharedOverlay>);
@@ -30,7 +30,7 @@ struct OverlayPages {
     /// Of the file; what lies behind is in pages or zero.
     in_file: u64,
     len: u64,
-    pages: BTreeMap<u64, Box<[u8; PAGE]>>,
+    pages: BTreeMap<u64, Box<[u8; OVERLAY_PAGE_BYTES]>>,
 }
 
 impl Overlay {
@@ -114,8 +114,10 @@ impl OverlayPages {
         let (in_file, behind) = out.split_at_mut(there);
         file.read_exact_at(in_file, offset)?;
         behind.fill(0);
-        for (page, bytes) in self.pages.range(offset / PAGE as u64..end.div_ceil(PAGE as u64)) {
-            lay_over(page * PAGE as u64, bytes, offset, out);
+        for (page, bytes) in
+            self.pages.range(offset / OVERLAY_PAGE_BYTES as u64..end.div_ceil(OVERLAY_PAGE_BYTES as u64))
+        {
+            lay_over(page * OVERLAY_PAGE_BYTES as u64, bytes, offset, out);
         }
         Ok(())
     }
@@ -124,8 +126,8 @@ impl OverlayPages {
         let mut at = offset;
         let mut rest = data;
         while !rest.is_empty() {
-            let (page, within) = (at / PAGE as u64, (at % PAGE as u64) as usize);
-            let (part, more) = rest.split_at(rest.len().min(PAGE - within));
+            let (page, within) = (at / OVERLAY_PAGE_BYTES as u64, (at % OVERLAY_PAGE_BYTES as u64) as usize);
+            let (part, more) = rest.split_at(rest.len().min(OVERLAY_PAGE_BYTES - within));
             let held = match self.pages.entry(page) {
                 Entry::Occupied(held) => held.into_mut(),
                 Entry::Vacant(free) => free.insert(page_of(file, self.in_file, page)?),
@@ -149,10 +151,10 @@ enum FileStep<'a> {
 
 /// In which order held pages come into a file of this length. The head says which of the rest counts: it comes last,
 /// when the rest is safe.
-fn file_steps(pages: &BTreeMap<u64, Box<[u8; PAGE]>>, len: u64) -> impl Iterator<Item = FileStep<'_>> {
+fn file_steps(pages: &BTreeMap<u64, Box<[u8; OVERLAY_PAGE_BYTES]>>, len: u64) -> impl Iterator<Item = FileStep<'_>> {
     let steps = pages.iter().rev().flat_map(move |(page, bytes)| {
-        let start = page * PAGE as u64;
-        let within = len.saturating_sub(start).min(PAGE as u64) as usize;
+        let start = page * OVERLAY_PAGE_BYTES as u64;
+        let within = len.saturating_sub(start).min(OVERLAY_PAGE_BYTES as u64) as usize;
         let write = FileStep::Write(bytes.get(..within).unwrap_or(&bytes[..]), start);
         (*page == 0).then_some(FileStep::Sync).into_iter().chain([write])
     });
@@ -160,10 +162,10 @@ fn file_steps(pages: &BTreeMap<u64, Box<[u8; PAGE]>>, len: u64) -> impl Iterator
 }
 
 /// A page as it stands in the file; zero behind its end.
-fn page_of(file: &File, in_file: u64, page: u64) -> io::Result<Box<[u8; PAGE]>> {
-    let mut bytes = Box::new([0; PAGE]);
-    let start = page * PAGE as u64;
-    let there = in_file.saturating_sub(start).min(PAGE as u64) as usize;
+fn page_of(file: &File, in_file: u64, page: u64) -> io::Result<Box<[u8; OVERLAY_PAGE_BYTES]>> {
+    let mut bytes = Box::new([0; OVERLAY_PAGE_BYTES]);
+    let start = page * OVERLAY_PAGE_BYTES as u64;
+    let there = in_file.saturating_sub(start).min(OVERLAY_PAGE_BYTES as u64) as usize;
     if let Some(there) = bytes.get_mut(..there) {
         file.read_exact_at(there, start)?;
     }
@@ -171,9 +173,9 @@ fn page_of(file: &File, in_file: u64, page: u64) -> io::Result<Box<[u8; PAGE]>> 
 }
 
 /// What a page has of these bytes, both at their places in the file.
-fn lay_over(start: u64, page: &[u8; PAGE], offset: u64, out: &mut [u8]) {
+fn lay_over(start: u64, page: &[u8; OVERLAY_PAGE_BYTES], offset: u64, out: &mut [u8]) {
     let from = start.max(offset);
-    let to = (start + PAGE as u64).min(offset + out.len() as u64);
+    let to = (start + OVERLAY_PAGE_BYTES as u64).min(offset + out.len() as u64);
     let within = |base: u64| (from - base) as usize..(to - base) as usize;
     if let (Some(out), Some(page)) = (out.get_mut(within(offset)), page.get(within(start))) {
         out.copy_from_slice(page);
@@ -203,15 +205,16 @@ mod tests {
 
     #[test]
     fn the_head_of_the_file_is_written_when_the_rest_is_safe() {
-        let page = |byte| Box::new([byte; PAGE]);
-        let (whole, half) = ([1; PAGE], [2; PAGE / 2]);
+        let page = |byte| Box::new([byte; OVERLAY_PAGE_BYTES]);
+        let (whole, half) = ([1; OVERLAY_PAGE_BYTES], [2; OVERLAY_PAGE_BYTES / 2]);
         let pages = BTreeMap::from([(0, page(0)), (1, page(1)), (2, page(2))]);
-        let len = PAGE as u64 * 2 + PAGE as u64 / 2;
-        let rest = [FileStep::Write(&half, 2 * PAGE as u64), FileStep::Write(&whole, PAGE as u64)];
-        let head = [FileStep::Sync, FileStep::Write(&[0; PAGE], 0), FileStep::Sync];
+        let len = OVERLAY_PAGE_BYTES as u64 * 2 + OVERLAY_PAGE_BYTES as u64 / 2;
+        let rest =
+            [FileStep::Write(&half, 2 * OVERLAY_PAGE_BYTES as u64), FileStep::Write(&whole, OVERLAY_PAGE_BYTES as u64)];
+        let head = [FileStep::Sync, FileStep::Write(&[0; OVERLAY_PAGE_BYTES], 0), FileStep::Sync];
         assert!(file_steps(&pages, len).eq(rest.into_iter().chain(head)));
         let pages = BTreeMap::from([(1, page(1))]);
-        assert!(file_steps(&pages, len).eq([FileStep::Write(&whole, PAGE as u64), FileStep::Sync]));
+        assert!(file_steps(&pages, len).eq([FileStep::Write(&whole, OVERLAY_PAGE_BYTES as u64), FileStep::Sync]));
     }
 
     proptest! {

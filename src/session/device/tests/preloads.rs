@@ -218,7 +218,7 @@ fn one_that_gave_way_is_taken_back_under_its_id_by_whatever_its_player_shows() {
     let mut stage = film_and_preload();
     stage.passes(SECOND * 60);
     stage.fetches(2, 1);
-    stage.passes(Policy::GIVEN_WAY);
+    stage.passes(Policy::MAX_GIVEN_WAY_TIME);
     assert!(stage.device.playbacks.iter().all(|p| p.id != SessionId(1)));
 }
 

@@ -1,6 +1,6 @@
 //! Answers that are lost: what the authority says of a token is no kill while nobody knows whether that is the newest.
 
-use super::super::reopen::OVERTAKEN;
+use super::super::reopen::MAX_OVERTAKEN_CALL_TIME;
 use super::*;
 
 fn unknown() -> Result<Verdict, AuthorityFault> {
@@ -62,7 +62,7 @@ fn only_a_token_that_is_known_to_be_the_newest_makes_no_such_session_a_kill() {
 #[test]
 fn a_call_that_may_still_be_on_its_way_keeps_the_token_in_doubt() {
     let silent = || Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None });
-    for (after, kills) in [(secs(1), false), (secs(20), false), (OVERTAKEN, true)] {
+    for (after, kills) in [(secs(1), false), (secs(20), false), (MAX_OVERTAKEN_CALL_TIME, true)] {
         let mut lab = Lab::live(Policy::default());
         // That it keeps its token is known.
         [silent(), silent()].into_iter().for_each(|result| beaten(&mut lab, result));
