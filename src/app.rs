@@ -6,14 +6,14 @@
 //! ([`ConfigReloader`]). On SIGUSR2 another process takes over (`app::handover`).
 
 mod couriers;
-mod durable;
-mod ends;
 mod fault;
 mod files;
 mod gateway_parts;
 mod handover;
+mod persistence;
 mod reload;
 mod service_manager;
+mod shutdown;
 mod signals;
 mod sockets;
 
@@ -25,15 +25,15 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
 use self::couriers::start_couriers;
-use self::durable::Durable;
-use self::ends::ShutdownPlan;
 pub use self::fault::AppFault;
 pub use self::files::check_files;
 use self::files::ensure_certificates;
 use self::gateway_parts::GatewayParts;
 pub use self::handover::{HandoverFault, Launcher, Predecessor};
+use self::persistence::Durable;
 pub use self::reload::ConfigReloader;
 use self::reload::{named, restart_only, warn_of};
+use self::shutdown::ShutdownPlan;
 use self::signals::ExitCause;
 pub use self::signals::Signals;
 pub use self::sockets::{InheritedSockets, SocketFault};

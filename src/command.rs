@@ -14,7 +14,7 @@ use crate::args::{self, Command};
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigFaults, EndpointUrl, LogFormat, LogSettings, StoreKind};
 use crate::demo;
-use crate::edge::certs;
+use crate::edge::local_ca;
 use crate::headend::{Options, SimulatedHeadend};
 use crate::secret::Secret;
 use crate::store;
@@ -197,8 +197,8 @@ fn certs_init(directory: &Path, force: bool, mut names: Vec<String>) -> ExitCode
     if names.is_empty() {
         names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
     }
-    let request = certs::CertsRequest { directory, names: &names, now: Clock.wall(), renew_authority: force };
-    match certs::init(&request) {
+    let request = local_ca::CertsRequest { directory, names: &names, now: Clock.wall(), renew_authority: force };
+    match local_ca::init(&request) {
         Ok(written) => {
             let (which, advice) = if written.authority_is_new {
                 ("new CA", ": tell players' devices to trust it")

@@ -26,7 +26,7 @@ pub mod gateway;
 pub mod headend;
 pub mod ids;
 pub mod manifest;
-pub mod playbacks;
+pub mod registrations;
 pub mod secret;
 pub mod session;
 pub mod sessions;

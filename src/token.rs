@@ -5,7 +5,7 @@
 //! allowed something. An embedded authority with keys of its own proves them first: [`TokenRules::verify`].
 
 mod key;
-mod listed;
+mod token_list;
 mod verify;
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use self::key::{JwksSource, KeyFault, TokenKeySet};
-pub use self::listed::{TokenListing, asks_for_session, known_print, other_prints, shows_encrypted};
+pub use self::token_list::{TokenListing, asks_for_session, known_print, other_prints, shows_encrypted};
 pub use self::verify::{TokenFault, TokenRules};
 
 /// Claims of a token. Proven only where they come from [`TokenRules::verify`].
@@ -28,7 +28,7 @@ impl TokenClaims {
     /// content, because key tokens may stand beside it; else the first; one of the device only where there is no other.
     /// None where there is no JWT.
     pub fn peek(token: &str) -> Option<Self> {
-        listed::content_token(token).map(|(_, claims)| claims)
+        token_list::content_token(token).map(|(_, claims)| claims)
     }
 
     /// A device authentication token: it opens sessions as a content token does, but stands for no playback.
@@ -46,7 +46,7 @@ impl TokenClaims {
         if token.len() > Self::MAX_TOKEN_BYTES {
             return None;
         }
-        let [_header, payload, _signature] = listed::decoded_parts(token)?;
+        let [_header, payload, _signature] = token_list::decoded_parts(token)?;
         let claims: Value = serde_json::from_slice(&payload).ok()?;
         claims.is_object().then_some(Self(claims))
     }

@@ -20,7 +20,7 @@ use sidebeat::manifest::{
     self, AbsoluteUri, CmcdRequest, DashSlate, EditPlan, MAX_EXTRA_OUTPUT_BYTES, ManifestFormat, PlaylistTail, Purpose,
     UnfitManifest, UriBase,
 };
-use sidebeat::playbacks::{self, AuthorizationBlock, RewriteTargets};
+use sidebeat::registrations::{self, AuthorizationBlock, RewriteTargets};
 use sidebeat::{cmcd, token};
 
 #[path = "support/cost.rs"]
@@ -601,7 +601,7 @@ fn an_authorization_costs_no_more_than_its_size() {
     let id = PlaybackId::random();
     let read = |body: &[u8]| {
         let reply = serde_json::from_slice::<serde_json::Value>(body).ok();
-        let _unread = playbacks::unread(reply.as_ref(), body, &names);
+        let _unread = registrations::unread(reply.as_ref(), body, &names);
         let Some(mut reply) = reply else { return 0 };
         let Some(block) = AuthorizationBlock::read(&reply, &names) else { return 0 };
         let _taken = targets.rewrite(&mut reply, &block, id);

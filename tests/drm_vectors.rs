@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sidebeat::drm::wrap::base64_decode;
+use sidebeat::drm::configured_wrapping::base64_decode;
 use sidebeat::drm::{
     Direction, DrmMessage, DrmSystem, LicenseLease, MessageKind, UnrecognisedBody, Validity, recognise,
 };

@@ -222,8 +222,8 @@ async fn a_player_that_distrusts_our_certificate_or_speaks_no_tls_is_told_in_the
     let names = ["localhost".to_owned()];
     let now = sidebeat::clock::Clock.wall();
     let request =
-        sidebeat::edge::certs::CertsRequest { directory: other.path(), names: &names, now, renew_authority: false };
-    sidebeat::edge::certs::init(&request).unwrap();
+        sidebeat::edge::local_ca::CertsRequest { directory: other.path(), names: &names, now, renew_authority: false };
+    sidebeat::edge::local_ca::init(&request).unwrap();
     assert!(Client::trusting(other.path()).connect(proxy.players).await.is_err());
     let told = proxy.says("does not trust our certificate");
     assert!(told.contains("INFO") && told.contains("certs/ca.pem"), "{told}");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Admin, headers, json as rows, metrics};
 use crate::authority::CallClass;
 use crate::config::EndpointUrl;
-use crate::edge::{AddressResource, OutgoingBody, Peer, ReplyBody, RequestBody, reply};
+use crate::edge::{AddressResource, OutgoingBody, Peer, ReplyBody, RequestBody, own_replies};
 use crate::events::{EventAudience, ListenersFull, Notice, NoticeStream};
 use crate::ids::SessionId;
 use crate::session::{Blackout, KillSource, Reason};
@@ -192,16 +192,16 @@ fn slate(query: Option<&str>) -> Result<Reason, &'static str> {
 }
 
 pub(super) fn good(value: &Value) -> Response<ReplyBody> {
-    reply::json(StatusCode::OK, Bytes::from(value.to_string()))
+    own_replies::json(StatusCode::OK, Bytes::from(value.to_string()))
 }
 
 pub(super) fn fault(status: StatusCode, detail: &str) -> Response<ReplyBody> {
     let error = status.canonical_reason().unwrap_or_default().to_lowercase().replace(' ', "_");
-    reply::json(status, Bytes::from(json!({ "error": error, "detail": detail }).to_string()))
+    own_replies::json(status, Bytes::from(json!({ "error": error, "detail": detail }).to_string()))
 }
 
 fn text(content_type: &'static str, text: String) -> Response<ReplyBody> {
-    let mut response = reply::empty(StatusCode::OK);
+    let mut response = own_replies::empty(StatusCode::OK);
     *response.body_mut() = ReplyBody::new(Bytes::from(text));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

@@ -4,10 +4,10 @@
 //! request with a foreign `Origin`, or with a `Host` that is not this listener's (DNS rebinding), is
 //! refused. Called by operators, by Prometheus, by `sidebeat sessions` and `sidebeat slots`.
 
+mod access;
 mod api;
 mod client;
 mod configuration;
-mod gate;
 mod headers;
 mod json;
 mod list;
@@ -24,15 +24,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::Request;
 
+use self::access::AdminGate;
 pub use self::client::{AdminCommand, order};
 use self::configuration::Configuration;
-use self::gate::AdminGate;
 use crate::authority::Authorities;
 use crate::clock::Clock;
 use crate::config;
 use crate::edge::{BoundListener, Edge, EdgeCounters, EdgeFault, Handler, Peer, ReplyFuture, RequestBody, Serving};
 use crate::events::MAX_OPERATOR_LISTENERS;
-use crate::playbacks::Registrations;
+use crate::registrations::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;

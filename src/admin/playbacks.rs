@@ -13,7 +13,7 @@ use super::api::{fault, good};
 use crate::authority::Authority;
 use crate::edge::{ReplyBody, RequestBody, body};
 use crate::ids::PlaybackId;
-use crate::playbacks::{AuthorizationBlock, Registration, RewriteTargets};
+use crate::registrations::{AuthorizationBlock, Registration, RewriteTargets};
 
 const MAX_REGISTRATION_BODY_BYTES: usize = 256 * 1024;
 const REGISTRATION_BODY_TIMEOUT: Duration = Duration::from_secs(5);

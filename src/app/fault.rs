@@ -5,7 +5,7 @@ use std::io;
 use super::handover::HandoverFault;
 use super::sockets::SocketFault;
 use crate::config::ConfigFaults;
-use crate::edge::{self, certs};
+use crate::edge::{self, local_ca};
 use crate::store;
 use crate::upstream::TrustFault;
 
@@ -14,7 +14,7 @@ pub enum AppFault {
     #[error(transparent)]
     Admin(edge::EdgeFault),
     #[error(transparent)]
-    Certificates(#[from] certs::CertsFault),
+    Certificates(#[from] local_ca::CertsFault),
     #[error("the configuration names files that cannot be used\n{}", .0.to_string().trim_end())]
     Files(#[from] ConfigFaults),
     #[error("a listening socket cannot be copied: {0}")]

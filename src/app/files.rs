@@ -6,7 +6,7 @@ use std::path::Path;
 use super::reload::named;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigFaults};
-use crate::edge::{self, CertificateFault, CheckedCertificate, certs};
+use crate::edge::{self, CertificateFault, CheckedCertificate, local_ca};
 use crate::upstream::Trust;
 
 /// Reads every certificate, key and CA that is there to be read. The pair at its usual place may be missing:
@@ -45,7 +45,7 @@ pub fn check_files(config: &Config) -> Result<(), ConfigFaults> {
 #[derive(Debug, thiserror::Error)]
 enum PairFault {
     #[error(transparent)]
-    Half(certs::CertsFault),
+    Half(local_ca::CertsFault),
     #[error(transparent)]
     Unusable(CertificateFault),
 }
@@ -66,19 +66,19 @@ fn check_pair(server: &config::ServerSettings) -> Result<(), PairFault> {
     if server.listen.is_empty() {
         return Ok(());
     }
-    if tls.is_at_its_usual_place && !certs::is_there(&tls.certificate, &tls.key).map_err(PairFault::Half)? {
+    if tls.is_at_its_usual_place && !local_ca::is_there(&tls.certificate, &tls.key).map_err(PairFault::Half)? {
         return Ok(());
     }
     CheckedCertificate::read(&tls.certificate, &tls.key).map(|_pair| ()).map_err(PairFault::Unusable)
 }
 
 /// A fresh checkout gets certificates for this machine. A pair that the configuration wants elsewhere must be there.
-pub(super) fn ensure_certificates(server: &config::ServerSettings, clock: Clock) -> Result<(), certs::CertsFault> {
+pub(super) fn ensure_certificates(server: &config::ServerSettings, clock: Clock) -> Result<(), local_ca::CertsFault> {
     if server.listen.is_empty() || !server.tls.is_at_its_usual_place {
         return Ok(());
     }
     let mut names: Vec<_> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
     let bound = server.listen.iter().map(|address| address.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback());
     names.extend(bound.map(|ip| ip.to_string()));
-    certs::ensure(&server.tls.certificate, &server.tls.key, &names, clock.wall()).map(|_written| ())
+    local_ca::ensure(&server.tls.certificate, &server.tls.key, &names, clock.wall()).map(|_written| ())
 }

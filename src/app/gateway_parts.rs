@@ -8,7 +8,7 @@ use crate::authority::{Authorities, AuthorityClient};
 use crate::clock::Clock;
 use crate::edge::Handler;
 use crate::gateway::{Gateway, IdentityWatch, MediaMemory, Routes, SingleFlight, SlotTickets, ViaName};
-use crate::playbacks::Registrations;
+use crate::registrations::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;

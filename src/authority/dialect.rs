@@ -17,7 +17,7 @@ use super::pushed_kills::PushedKills;
 use super::{AuthoritySignals, EmbeddedAuthority};
 use crate::config::{AuthorityKind, EndpointUrl, FieldNames, OnUnreachable};
 use crate::drm::DrmSystem;
-use crate::playbacks::AuthorizationBlock;
+use crate::registrations::AuthorizationBlock;
 use crate::secret::Secret;
 use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Grant, Policy, Reason, Schedule, Verdict};
 use crate::sessions::{OpenFuture, SessionContext};

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 pub(super) use self::reply::ReplyClass;
 use super::exchange::AuthorityRequest;
 use crate::config::{FirstLightSettings, HeaderPlaceholder, StreamConcurrency};
-use crate::playbacks::{AuthorizationBlock, Registration};
+use crate::registrations::{AuthorizationBlock, Registration};
 use crate::secret::Secret;
 use crate::session::{PlayerFacts, PlayingState};
 

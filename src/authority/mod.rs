@@ -49,7 +49,7 @@ pub use self::token_keys::fetch_token_keys;
 use crate::clock::Clock;
 use crate::config::{self, AuthorityKind, FieldNames, OnUnreachable, SessionUnit};
 use crate::drm::DrmSystem;
-use crate::playbacks::AuthorizationBlock;
+use crate::registrations::AuthorizationBlock;
 use crate::secret::Secret;
 use crate::session::{AskKind, Grant, Policy, Reason, Schedule};
 use crate::sessions::AuthorityId;

@@ -130,7 +130,7 @@ pub(super) fn tokenless() -> Verdict {
 pub(super) fn license(body: &[u8]) -> Option<Vec<u8>> {
     let value: Value = serde_json::from_slice(body).ok()?;
     let license = value.get("license")?;
-    crate::drm::wrap::base64_decode(license.as_str().or_else(|| license.get(0)?.as_str())?.as_bytes())
+    crate::drm::configured_wrapping::base64_decode(license.as_str().or_else(|| license.get(0)?.as_str())?.as_bytes())
 }
 
 /// PlayReady shows no renewals to the authority: its license server says of a session that was killed what the authority

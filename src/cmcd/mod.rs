@@ -11,8 +11,8 @@ mod read;
 mod report;
 #[cfg(test)]
 mod tests;
-mod word;
+mod token_values;
 
 pub use self::read::{Batch, HEADERS, PARAMETER, Unreadable, batch, from_body, from_headers, from_query, is_header};
 pub use self::report::CmcdReport;
-pub use self::word::{CmcdEvent, CmcdFormat, CmcdObject, CmcdState};
+pub use self::token_values::{CmcdEvent, CmcdFormat, CmcdObject, CmcdState};

@@ -4,7 +4,7 @@
 //! state, the playhead and the liveness of a playback are worked out by those who hold the session.
 
 use super::item::{CmcdList, CmcdValue};
-use super::word::{self, CmcdEvent, CmcdFormat, CmcdObject, CmcdState};
+use super::token_values::{self, CmcdEvent, CmcdFormat, CmcdObject, CmcdState};
 
 /// CTA-5004, table 1.
 const SID_CHARS_MAX: usize = 64;
@@ -77,7 +77,7 @@ impl CmcdReport {
             "sf" => self.format = value.text().and_then(CmcdFormat::from_token),
             "sid" => self.sid = checked(value, SID_CHARS_MAX),
             "sn" => self.sequence = value.whole(),
-            "st" => self.live = value.text().and_then(word::live),
+            "st" => self.live = value.text().and_then(token_values::live),
             "sta" => self.state = value.text().and_then(CmcdState::from_token),
             "su" => self.startup = value.truth().unwrap_or(false),
             "ts" => self.time_ms = value.whole(),

@@ -3,8 +3,8 @@
 //! The real proxy before the real head-end simulator, which also serves the page and the encrypted
 //! asset. Nothing here is special to the demo but the story that `--check` tells.
 
+mod scripted_player;
 mod stage;
-mod story;
 
 use self::stage::DemoStage;
 use crate::app;
@@ -40,6 +40,6 @@ pub async fn show(say: impl Fn(&str)) -> Result<(), DemoFault> {
 /// Plays a session from license to teardown without a browser and prints its timeline.
 pub async fn check(say: impl Fn(&str)) -> Result<(), DemoFault> {
     let stage = DemoStage::build(1.0).await?;
-    let story = story::DemoStory::new(&stage, &say);
+    let story = scripted_player::DemoStory::new(&stage, &say);
     Box::pin(stage.run(story.tell())).await?.unwrap_or(Ok(()))
 }

@@ -3,11 +3,11 @@
 //! Told by `kids` or `keys` at the top level. The keys themselves (`k`) are in clear here: they are
 //! looked at for being there, and never kept. Called by `recognise` with JSON bodies.
 
+use super::configured_wrapping::base64_decode;
 use super::json::{JsonContainer, JsonScanner, JsonText, JsonToken};
 use super::key_ids::KeyIds;
 use super::message::{Direction, DrmMessage, DrmSystem, MessageKind};
 use super::protobuf::MalformedProtobuf;
-use super::wrap::base64_decode;
 
 /// `Ok(None)`: well-formed JSON, but not of ClearKey.
 pub(super) fn read(direction: Direction, scanner: JsonScanner<'_>) -> Result<Option<DrmMessage>, MalformedProtobuf> {

@@ -5,9 +5,9 @@
 //! or numbers in some text: FairPlay's `<ckc>…</ckc>` or bare base64, Widevine's base64 or JSON, PlayReady's XML,
 //! ClearKey's JSON. Called by the gateway for replies that are no known message.
 
+use super::configured_wrapping::base64_decode;
 use super::message::DrmSystem;
 use super::utf16;
-use super::wrap::base64_decode;
 
 /// The shortest license met is longer in any encoding; names of errors and traces are shorter.
 const LICENSE_CHARS_MIN: usize = 64;

@@ -4,10 +4,10 @@
 
 use std::borrow::Cow;
 
+use super::configured_wrapping::base64_decode;
 use super::form;
 use super::json::{JsonScanner, JsonToken};
 use super::message::DrmMessage;
-use super::wrap::base64_decode;
 use crate::secret::Fingerprint;
 
 /// What stands beside a FairPlay message. The first of each kind counts.

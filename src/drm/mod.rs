@@ -3,11 +3,13 @@
 //! Owns the wire knowledge of the four systems: which operation a body is, and the few facts that
 //! travel in clear. It reads bytes and nothing else: no clock, no sockets, no session state. It
 //! never decrypts, forges or changes a message, and what it does not know it leaves alone. The
-//! gateway calls [`recognise`] for both directions of a license call, and [`wrap`] where a route
+//! gateway calls [`recognise`] for both directions of a license call, and [`configured_wrapping`] where a route
 //! is configured to translate between wrappings.
 
 mod clearkey;
+pub mod configured_wrapping;
 mod denial;
+mod encoded_text;
 mod fairplay;
 mod fairplay_hints;
 mod form;
@@ -15,18 +17,16 @@ mod json;
 mod json_text;
 mod key_ids;
 mod message;
-mod peel;
+mod nested_messages;
 mod playready;
 mod playready_envelope;
 mod playready_words;
 mod protobuf;
 mod pssh;
 mod recognise;
-mod runs;
 mod utf16;
 mod widevine;
 mod widevine_request;
-pub mod wrap;
 mod xml;
 mod xmr;
 

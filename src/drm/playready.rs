@@ -8,9 +8,9 @@
 use memchr::memmem;
 use quick_xml::events::BytesStart;
 
+use super::configured_wrapping::base64_decode;
 use super::message::{Direction, DrmMessage, DrmSystem, MessageKind, Validity};
 use super::playready_words::{SoapTag, is_about_a_license, license_kind, operation};
-use super::wrap::base64_decode;
 use super::xml::{XmlLeaf, XmlNode, XmlWalk, resolve};
 use super::xmr;
 use crate::secret::{Fingerprint, Secret};

@@ -5,8 +5,8 @@
 
 use memchr::memmem;
 
+use super::configured_wrapping::base64_decode;
 use super::message::{Direction, DrmMessage, DrmSystem, MessageKind};
-use super::wrap::base64_decode;
 use super::xml::{XmlLeaf, XmlNode, XmlWalk};
 
 const ROOT: &str = "PlayReadyKeyMessage";

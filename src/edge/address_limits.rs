@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::counters::{EdgeCounters, add};
-use super::permit::{Permit, PermitPool};
+use super::permit_pool::{Permit, PermitPool};
 use crate::config::ServerLimits;
 
 /// An address that was quiet may open so many seconds' worth of connections at once: a page opens six, and a

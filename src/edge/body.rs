@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 
 use super::ReplyBody;
-use super::reply::EdgeRefusal;
+use super::own_replies::EdgeRefusal;
 use super::request_body::CallRefusal;
 use crate::upstream;
 

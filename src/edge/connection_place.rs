@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::address_limits::{AddressKey, AddressResource, AddressShare};
+use super::connection_state::ConnectionState;
 use super::counters::{add, take};
-use super::line::ConnectionState;
-use super::permit::Permit;
+use super::permit_pool::Permit;
 use super::shared::EdgeShared;
 use crate::clock::Clock;
 

@@ -9,8 +9,8 @@ use std::collections::BinaryHeap;
 use std::sync::atomic::{self, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::line::ConnectionState;
-use super::permit::Permit;
+use super::connection_state::ConnectionState;
+use super::permit_pool::Permit;
 
 /// Connections that are looked at for one place. Beyond that the search goes on with the next newcomer.
 const MAX_CONNECTIONS_EXAMINED: usize = 1_024;
@@ -85,8 +85,8 @@ impl PartialEq for RegistryEntry {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::{ReceivingBody, UnansweredRequest};
-    use super::super::permit::PermitPool;
+    use super::super::connection_state::{ReceivingBody, UnansweredRequest};
+    use super::super::permit_pool::PermitPool;
     use super::*;
 
     struct Open {

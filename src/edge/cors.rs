@@ -13,9 +13,9 @@ use http::header::{
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 
-use super::exposed::exposed;
+use super::exposed_headers::exposed;
 use super::host_rules::HostRules;
-use super::{ReplyBody, reply};
+use super::{ReplyBody, own_replies};
 use crate::config::{AllowedOrigins, ServerSettings};
 use crate::secret::clean_name;
 
@@ -42,7 +42,7 @@ pub struct Cors {
     origins: Option<AllowedOrigins>,
 }
 
-pub(super) const HOST_REFUSED: reply::EdgeRefusal = reply::EdgeRefusal {
+pub(super) const HOST_REFUSED: own_replies::EdgeRefusal = own_replies::EdgeRefusal {
     status: StatusCode::MISDIRECTED_REQUEST,
     error: "host_refused",
     detail: "the Host header names none of server.host-names, which matter where server.origins is a list",
@@ -94,7 +94,7 @@ impl Cors {
     /// Still to be marked.
     pub fn preflight(&self, caller: &OriginDecision) -> Response<ReplyBody> {
         if *caller == OriginDecision::Refuse {
-            return reply::EdgeRefusal {
+            return own_replies::EdgeRefusal {
                 status: StatusCode::FORBIDDEN,
                 error: "origin_refused",
                 detail: "this origin is not on the proxy's list of origins",

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
 use super::address_limits::AddressKey;
-use super::conn::ConnectionWorker;
+use super::connection::ConnectionWorker;
 use super::connection_place::ConnectionPlace;
 use super::counters::add;
 use super::shared::{DrainHold, EdgeShared};

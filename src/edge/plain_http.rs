@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use super::RequestViolation;
-use super::reply::{EdgeRefusal, RefusalTrace};
+use super::own_replies::{EdgeRefusal, RefusalTrace};
 
 /// For writing the reply, and for reading what the caller still sends: a close with bytes unread would reach it before
 /// the reply.

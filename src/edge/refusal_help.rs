@@ -7,7 +7,7 @@ use http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, Uri};
 
-use super::reply::RefusalTrace;
+use super::own_replies::RefusalTrace;
 use super::{Handler, OutgoingBody};
 
 /// A page that tells a viewer of a refusal.

@@ -16,10 +16,10 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::address_limits::{AddressResource, AddressShare};
 use super::body::BodyFault;
+use super::connection_state::ReceivingBody;
 use super::counters::add;
-use super::line::ReceivingBody;
-use super::permit::Permit;
-use super::reply::EdgeRefusal;
+use super::own_replies::EdgeRefusal;
+use super::permit_pool::Permit;
 use super::shared::EdgeShared;
 use crate::task::{CallerPlace, HeldPlace};
 

@@ -12,12 +12,12 @@ use tokio::runtime;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::conn::ConnectionWorker;
+use super::connection::ConnectionWorker;
 use super::listen::{BoundListener, WorkerSocket};
 use super::role::EdgeRole;
 use super::serving::Serving;
 use super::shared::{DrainHold, EdgeShared};
-use super::viewer::ForwardingRules;
+use super::viewer_address::ForwardingRules;
 use super::{CertificateFault, Certificates, Cors, EdgeCounters, Handler, listen, tls};
 use crate::clock::Clock;
 use crate::config;

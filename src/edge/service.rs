@@ -15,19 +15,19 @@ use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 
 use super::address_limits::{AddressKey, AddressShare};
-use super::breach::RequestViolation;
-use super::conn::ConnectionWorker;
+use super::connection::ConnectionWorker;
+use super::connection_guards::ConnectionGuards;
+use super::connection_state::{ConnectionState, ReceivingBody, UnansweredRequest};
 use super::cors::{self, HOST_REFUSED, OriginDecision};
 use super::counters::add;
 use super::host_rules::host_note;
-use super::line::{ConnectionState, ReceivingBody, UnansweredRequest};
-use super::permit::Permit;
+use super::own_replies::{self, EdgeRefusal, RefusalTrace, RefusedCaller};
+use super::permit_pool::Permit;
 use super::refusal_help::AskedCall;
-use super::reply::{self, EdgeRefusal, RefusalTrace, RefusedCaller};
 use super::request_body::{CallPlace, RequestBody};
-use super::ties::ConnectionGuards;
-use super::viewer::ForwardedViewer;
-use super::{OutgoingBody, Peer, ReplyBody, ReplyFuture, VIEWER_PAGE, body, guard};
+use super::request_violation::RequestViolation;
+use super::viewer_address::ForwardedViewer;
+use super::{OutgoingBody, Peer, ReplyBody, ReplyFuture, VIEWER_PAGE, body, request_rules};
 
 pub(super) struct ConnectionService {
     pub(super) line: Arc<ConnectionState>,
@@ -65,7 +65,7 @@ impl Service<Request<Incoming>> for ConnectionService {
             asked: AskedCall::of(&parts, self.peer.tls),
             caller,
         };
-        if let Some(breach) = broken.or(guard::check(&parts, self.peer.tls).err()) {
+        if let Some(breach) = broken.or(request_rules::check(&parts, self.peer.tls).err()) {
             return ReplyInProgress::ready(self.refuse(breach), finish, running);
         }
         let addressed = shared.cors.load().admits_host(&parts.headers, parts.uri.authority(), self.peer.tls);
@@ -80,10 +80,10 @@ impl Service<Request<Incoming>> for ConnectionService {
         if finish.caller == OriginDecision::Ignore && !addressed && !for_viewers {
             add(&shared.counters.refused_hosts);
             let mut reply = HOST_REFUSED.reply();
-            reply::note(&mut reply, host_note(&parts));
+            own_replies::note(&mut reply, host_note(&parts));
             return ReplyInProgress::ready(reply, finish, running);
         }
-        guard::drop_hop_by_hop(&mut parts.headers);
+        request_rules::drop_hop_by_hop(&mut parts.headers);
         let viewer = self.viewer(&parts.headers);
         let peer = viewer.as_ref().unwrap_or(&self.peer);
         let finish = ReplyFinish { address: AddressKey::of(peer.address), ..finish };
@@ -133,7 +133,7 @@ impl ConnectionService {
         let mut reply = shared.cors.load().preflight(&finish.caller);
         if finish.caller == OriginDecision::Refuse {
             add(&shared.counters.refused_origins);
-            reply::note(&mut reply, cors::origin_note(headers));
+            own_replies::note(&mut reply, cors::origin_note(headers));
         }
         reply
     }

@@ -19,7 +19,7 @@ use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 
-use super::validity;
+use super::certificate_expiry;
 use crate::config;
 
 pub(super) const H2: &[u8] = b"h2";
@@ -119,7 +119,7 @@ impl ResolvesServerCert for Certificates {
 impl CheckedCertificate {
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, CertificateFault> {
         let chain = read_certificates(certificate)?;
-        let not_after = chain.first().and_then(|leaf| validity::not_after(leaf));
+        let not_after = chain.first().and_then(|leaf| certificate_expiry::not_after(leaf));
         let private = PrivateKeyDer::from_pem_slice(&read(key)?)
             .map_err(|why| CertificateFault::Key { path: key.to_owned(), why: why.to_string() })?;
         let pair = CertifiedKey::from_der(chain, private, &provider()).map_err(|why| match why {
@@ -203,7 +203,7 @@ fn read(path: &Path) -> Result<Vec<u8>, CertificateFault> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::certs::{self, CertsRequest};
+    use super::super::local_ca::{self, CertsRequest};
     use super::*;
 
     fn pair(names: &str) -> (tempfile::TempDir, PathBuf, PathBuf) {
@@ -211,7 +211,7 @@ mod tests {
         let now = crate::clock::Clock.wall();
         let request =
             CertsRequest { directory: directory.path(), names: &[names.to_owned()], now, renew_authority: false };
-        certs::init(&request).unwrap();
+        local_ca::init(&request).unwrap();
         let (leaf, key) = (directory.path().join("leaf.pem"), directory.path().join("leaf.key"));
         (directory, leaf, key)
     }

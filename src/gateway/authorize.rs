@@ -29,10 +29,10 @@ use super::server_headers;
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::config::{self, IdentitySource};
-use crate::edge::reply::EdgeRefusal;
+use crate::edge::own_replies::EdgeRefusal;
 use crate::edge::{Peer, ReplyBody, RequestBody, body};
 use crate::ids::PlaybackId;
-use crate::playbacks::{AuthorizationBlock, Registration, RewriteTargets, unread};
+use crate::registrations::{AuthorizationBlock, Registration, RewriteTargets, unread};
 use crate::secret::Fingerprint;
 use crate::upstream::{UpstreamCall, UpstreamFault, UpstreamReply};
 

@@ -22,7 +22,7 @@ use super::route::GatewayRoute;
 use crate::authority::Authority;
 use crate::edge::Peer;
 use crate::ids::PlaybackId;
-use crate::playbacks::Registration;
+use crate::registrations::Registration;
 use crate::secret::{Fingerprint, Secret};
 use crate::sessions::DeviceKey;
 use crate::token::{TokenClaims, TokenFault};

@@ -50,10 +50,10 @@ use super::identity::caller::CallerNames;
 use super::route::GatewayRoute;
 use crate::authority::Authority;
 use crate::config::{EndpointUrl, MediaRouteSettings};
-use crate::edge::reply::EdgeRefusal;
+use crate::edge::own_replies::EdgeRefusal;
 use crate::edge::{OutgoingBody, Peer, RequestBody};
 use crate::ids::PlaybackId;
-use crate::playbacks::{self, Registration};
+use crate::registrations::{self, Registration};
 use crate::secret::Fingerprint;
 use crate::session::{MediaFetch, MediaNames, PlayerReport};
 use crate::sessions::{DeviceKey, Fetched, MediaFlow};
@@ -151,7 +151,7 @@ impl MediaCall<'_> {
             return self.ended_or_refused(BLACKED_OUT);
         }
         let map = self.map(None);
-        if below.starts_with(playbacks::CONTENT) && self.registration.content_url.is_some() {
+        if below.starts_with(registrations::CONTENT) && self.registration.content_url.is_some() {
             return self.redirect_to_content(&map);
         }
         let Some(target) = map.target(below) else { return self.answer_slate(below).await };

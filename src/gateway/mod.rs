@@ -42,9 +42,9 @@ pub use self::via::ViaName;
 use crate::authority::AuthorityClient;
 use crate::clock::Clock;
 use crate::config::{RouteKind, ViewerHeader};
-use crate::edge::reply::{self, EdgeRefusal};
+use crate::edge::own_replies::{self, EdgeRefusal};
 use crate::edge::{Handler, OutgoingBody, Peer, ReplyBody, ReplyFuture, RequestBody, VIEWER_PAGE, ViewerPage};
-use crate::playbacks::{BLACKOUT_PATH, Registrations};
+use crate::registrations::{BLACKOUT_PATH, Registrations};
 use crate::sessions::Sessions;
 use crate::task::{HangUp, Tasks};
 use crate::telemetry::Telemetry;
@@ -144,7 +144,7 @@ impl Gateway {
         let Some((route, rest)) = routes.find(request.uri().path()) else {
             let mut refused = refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path");
             let note = routes.no_route_note(request.uri().path(), |name| self.telemetry.shown(name));
-            reply::note(&mut refused, note);
+            own_replies::note(&mut refused, note);
             return refused.map(OutgoingBody::Whole);
         };
         let rest = rest.to_owned();
@@ -209,7 +209,7 @@ fn write_viewer_headers(headers: &[ViewerHeader], peer: &Peer, request: &mut Req
 
 /// Who asked has gone: nobody reads this.
 fn nobody() -> Response<ReplyBody> {
-    reply::empty(StatusCode::NO_CONTENT)
+    own_replies::empty(StatusCode::NO_CONTENT)
 }
 
 fn overloaded() -> Response<ReplyBody> {

@@ -8,7 +8,7 @@ use super::identity::sources::{DeviceIdentity, RUNGS};
 use super::session_context::SessionOrigin;
 use crate::authority::{Authorities, Authority};
 use crate::ids::PlaybackId;
-use crate::playbacks::{AuthorizationBlock, Registration};
+use crate::registrations::{AuthorizationBlock, Registration};
 use crate::session::Policy;
 use crate::sessions::{LivePolicy, RestoreHome, SessionContext};
 use crate::store::SessionContextRecord;

@@ -9,7 +9,7 @@ use crate::authority::Authority;
 use crate::config::{
     self, Enforcement, LicenseRouteSettings, RouteKind, ServerLimits, SessionUnit, ViewerTextSettings,
 };
-use crate::playbacks::Registration;
+use crate::registrations::Registration;
 use crate::secret::scrub;
 use crate::session::{Policy, SessionRefusal};
 use crate::sessions::LivePolicy;

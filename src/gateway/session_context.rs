@@ -8,7 +8,7 @@ use super::identity::account::SessionAccount;
 use super::identity::sources::DeviceIdentity;
 use super::route::GatewayRoute;
 use crate::authority::Authority;
-use crate::playbacks::Registration;
+use crate::registrations::Registration;
 use crate::secret::Secret;
 use crate::session::{Schedule, StreamType};
 use crate::sessions::{LivePolicy, SessionContext};

@@ -10,11 +10,11 @@ use percent_encoding::percent_decode_str;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use super::action::{ActionWord, FaultAction};
 use super::answer::ServiceAnswer;
 use super::body::SimBody;
 use super::caller::HeadendCaller;
 use super::endpoint::HeadendEndpoint;
+use super::fault_action::{ActionWord, FaultAction};
 use super::journal::CallEntry;
 use super::shared::HeadendShared;
 use super::state::{CallMoment, HeadendState};

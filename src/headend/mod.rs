@@ -5,7 +5,6 @@
 //! and a control API under `/sim/` that scripts faults and shows the books. Shares no dialect code
 //! with the proxy: of its modules it uses the embedded authority's ledger and the lowest layer.
 
-mod action;
 mod answer;
 mod body;
 mod call;
@@ -13,9 +12,11 @@ mod caller;
 mod channel;
 mod clearkey;
 mod content;
+mod control_api;
 mod endpoint;
 mod fairplay;
-mod fault;
+mod fault_action;
+mod fault_script;
 mod filler;
 mod firstlight;
 mod journal;
@@ -23,12 +24,11 @@ mod jwt;
 mod license;
 mod options;
 mod playready;
-mod proto;
+mod protobuf_writer;
 mod range;
 mod serve;
 mod settings;
 mod shared;
-mod sim;
 mod ssm;
 mod state;
 mod token;

@@ -22,9 +22,9 @@ use tokio_rustls::TlsAcceptor;
 use super::body::SimBody;
 use super::call::{self, SeveredConnection};
 use super::content::plain;
+use super::control_api;
 use super::endpoint::{HeadendEndpoint, HeadendRoute};
 use super::shared::HeadendShared;
-use super::sim;
 
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 const MAX_CALL_BODY_BYTES: usize = 256 * 1024;
@@ -102,7 +102,7 @@ async fn route(shared: &Arc<HeadendShared>, parts: Parts, body: Bytes) -> Result
         HeadendRoute::Content(_) => call::serve(shared, HeadendEndpoint::Content, parts, body).await,
         HeadendRoute::Service(endpoint) => call::serve(shared, endpoint, parts, body).await,
         HeadendRoute::Sim(path) => {
-            let answer = sim::answer(shared, &parts.method, path, parts.uri.query(), &body).await;
+            let answer = control_api::answer(shared, &parts.method, path, parts.uri.query(), &body).await;
             let mut response = answer.into_response();
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(response)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answer::ServiceRefusal;
-use super::fault::FaultScript;
+use super::fault_script::FaultScript;
 use super::firstlight::FirstLightState;
 use super::journal::{CallEntry, CallJournal};
 use super::options::ClearKey;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::answer::{OCTETS, ServiceAnswer, ServiceRefusal};
 use super::call::HeadendCall;
 use super::license::{CHALLENGE, is_json};
-use super::proto::{bytes, varint};
+use super::protobuf_writer::{bytes, varint};
 use super::state::{CallMoment, HeadendState};
 pub(super) use reply::reply;
 
@@ -104,7 +104,7 @@ const SERVICE_CERTIFICATE_REQUEST: &[u8] = &[0x08, 0x04];
 #[cfg(test)]
 mod tests {
     use super::super::filler::fill;
-    use super::super::proto::{put_bytes, put_varint};
+    use super::super::protobuf_writer::{put_bytes, put_varint};
     use super::super::settings::WidevinePolicy;
     use super::reply::first_id;
     use super::*;

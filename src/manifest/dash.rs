@@ -1,27 +1,27 @@
 //! DASH MPDs (ISO/IEC 23009-1), read once from the front to the back.
 
 mod attributes;
-mod base;
+mod base_url;
+mod cmcd_injection;
+mod date_time;
 mod events;
-mod inject;
 mod namespace;
 pub(super) mod slate;
-pub(super) mod table;
 mod text;
-mod time;
 mod timing;
+pub(super) mod uri_table;
 
 use quick_xml::Reader as XmlReader;
 use quick_xml::escape::escape;
 use quick_xml::events::{BytesStart, Event};
 
-use self::base::{ElementBases, InheritedEdits};
-use self::inject::CmcdInjection;
+use self::base_url::{ElementBases, InheritedEdits};
+use self::cmcd_injection::CmcdInjection;
 use self::namespace::Namespaces;
 use self::text::{plain, readable};
 use self::timing::SegmentTiming;
-use super::places::{BaseStanding, UriRewriter, UriUsage};
 use super::uri::UriBase;
+use super::uri_rewrite::{BaseStanding, UriRewriter, UriUsage};
 use super::{EditPlan, MAX_EXPANDED_URI_BYTES, MAX_MANIFEST_PARTS, ManifestEdits, Purpose, TextEdit, UnfitManifest};
 
 const MAX_ELEMENT_DEPTH: usize = 32;
@@ -113,7 +113,7 @@ impl<'a> DashReader<'a> {
         let text = match start.local_name().as_ref() {
             "Event" => self.events,
             // An app may have elements of the same names.
-            name => table::uri_text(name).filter(|text| !text.is_of_mpd() || !self.namespaces.is_foreign(start)),
+            name => uri_table::uri_text(name).filter(|text| !text.is_of_mpd() || !self.namespaces.is_foreign(start)),
         };
         let encoded = text.is_some() && text::value(start, "contentEncoding").as_deref() == Some("base64");
         self.inject.start(start, self.open.len());

@@ -3,18 +3,18 @@
 pub(super) mod attributes;
 mod define;
 pub(super) mod slate;
-pub(super) mod table;
+pub(super) mod uri_table;
 pub(super) mod variables;
 
 use std::borrow::Cow;
 
 use self::attributes::{attributes, quoted};
 use self::slate::PlaylistTail;
-use self::table::{ANNOUNCING_TAGS, HlsUriAttribute, UNKNOWN_TAG, URI_ATTRIBUTES};
+use self::uri_table::{ANNOUNCING_TAGS, HlsUriAttribute, UNKNOWN_TAG, URI_ATTRIBUTES};
 use self::variables::{has_variable, substituted};
-use super::places::{self, ManifestUri, UriRewriter, UriUsage};
 use super::playhead::{PathHash, StartCollector};
 use super::uri::{is_data, path_of};
+use super::uri_rewrite::{self, ManifestUri, UriRewriter, UriUsage};
 use super::{EditPlan, MAX_MANIFEST_PARTS, ManifestEdits, ManifestFacts, Purpose, TextEdit, UnfitManifest};
 
 const MAX_RENDITIONS: usize = 64;
@@ -135,7 +135,7 @@ impl<'a> HlsReader<'a> {
 
     fn hint(&mut self, tag: &str, uri: &str) -> Result<(), UnfitManifest> {
         if ANNOUNCING_TAGS.contains(&tag) && self.found.facts.hinted.len() < MAX_HINTS {
-            let path = places::path(&self.plan.base, &substituted(&self.variables, uri)?);
+            let path = uri_rewrite::path(&self.plan.base, &substituted(&self.variables, uri)?);
             self.found.facts.hinted.push(path);
         }
         Ok(())
@@ -210,7 +210,7 @@ impl<'a> HlsReader<'a> {
         if let (Some("AUDIO"), Some(uri)) = (find("TYPE"), find("URI"))
             && self.found.facts.audio.len() < MAX_RENDITIONS
         {
-            let path = places::path(&self.plan.base, &substituted(&self.variables, uri)?);
+            let path = uri_rewrite::path(&self.plan.base, &substituted(&self.variables, uri)?);
             self.found.facts.audio.push(path);
         }
         Ok(())

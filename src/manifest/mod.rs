@@ -10,16 +10,16 @@ mod charset;
 mod dash;
 mod edit;
 mod encoding;
-mod endings;
 mod expansion;
 mod hls;
-mod places;
 mod playhead;
+mod segment_endings;
 mod sniff;
 mod steering;
 #[cfg(test)]
 mod tests;
 mod uri;
+mod uri_rewrite;
 
 use std::time::Duration;
 
@@ -28,10 +28,10 @@ pub use self::charset::{ManifestUtf8, utf8};
 pub use self::dash::slate::{DashSlate, insert as dash_slate};
 pub use self::edit::{TextEdit, apply};
 pub use self::encoding::{are_decodable, decoded, decoded_start, encodings, encodings_that_exist};
-pub use self::endings::SegmentEndings;
 pub use self::expansion::{ExpansionCount, MAX_EXPANDED_URI_BYTES, MAX_EXTRA_OUTPUT_BYTES};
 pub use self::hls::slate::{PlaylistTail, continued as hls_slate, rendition as hls_rendition};
 pub use self::playhead::Playheads;
+pub use self::segment_endings::SegmentEndings;
 pub use self::sniff::{MAX_SNIFFED_BYTES, SniffedBody, sniff};
 pub use self::steering::steered;
 pub use self::uri::{AbsoluteUri, UriBase, without_default_port};

@@ -7,35 +7,35 @@
 
 use std::time::{Duration, Instant};
 
-pub use self::limit::PlaceTurn;
-use self::place::{CallMatch, place};
-use self::zaps::ZapsByCaller;
-use super::call::{CallKind, PlayerCall};
+pub use self::limit_reached::PlaceTurn;
+use self::matching::{CallMatch, place};
+use self::zap_debounce::ZapsByCaller;
 use super::effect::{CallAnswer, Effect, Effects, SessionRefusal};
-use super::end::EndReason;
+use super::end_reason::EndReason;
 use super::grant::AskKind;
 use super::input::{FarewellSignal, Input};
+use super::open_turn::OpenTurn;
 use super::playback::{Playback, PlaybackStart};
+use super::player_call::{CallKind, PlayerCall};
 use super::policy::Policy;
 use super::state::{SessionClosure, SessionState};
 use super::step::{resume, step};
-use super::turn::OpenTurn;
 use super::verdict::AuthorityFault;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
 mod accept;
 mod addressee;
-mod contest;
+mod capacity;
+mod competing_playbacks;
 mod deserted;
 mod kills;
-mod limit;
+mod limit_reached;
+mod matching;
 mod media;
-mod place;
-mod room;
-mod shared;
-mod spare;
-mod zaps;
+mod shared_session;
+mod spare_place;
+mod zap_debounce;
 
 /// Effects that are to be carried out, in order, with the playback that each belongs to.
 pub type DeviceEffects = Vec<(SessionId, Effect)>;

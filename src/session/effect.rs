@@ -5,10 +5,10 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
-use super::end::EndReason;
+use super::end_reason::EndReason;
 use super::grant::{AskKind, Grant, Ticket};
-use super::report::PlayingState;
-use super::schedule::StreamTimelineEvent;
+use super::player_report::PlayingState;
+use super::program_schedule::StreamTimelineEvent;
 use super::verdict::{AuthorityFault, Denial, Reason};
 
 /// How the call that was delivered goes on.

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::call::CallKind;
-use super::end::EndReason;
+use super::end_reason::EndReason;
 use super::grant::{AskKind, Ticket};
-use super::report::{MediaFetch, PlayerReport, StreamType};
+use super::player_call::CallKind;
+use super::player_report::{MediaFetch, PlayerReport, StreamType};
 use super::verdict::{AuthorityFault, Reason, Verdict};
 use crate::secret::Fingerprint;
 

@@ -4,45 +4,45 @@
 //! returns effects; [`Device`] places a player's call with the right playback, opens a newer one beside the older, and
 //! decides by what both show which one is over. `sessions` is the shell that carries effects out.
 
-mod call;
-mod contest;
 mod device;
 mod effect;
-mod end;
+mod end_reason;
 mod grant;
 mod input;
-mod lease;
-mod life;
+mod license_expiry;
+mod life_signs;
+mod open_turn;
 mod playback;
+mod player_call;
+mod player_report;
 mod policy;
+mod preload_or_zap;
+mod program_schedule;
 mod record;
-mod report;
 mod role;
-mod schedule;
+mod shared_playback;
 mod state;
 mod step;
-mod turn;
-mod turns;
+mod timer_wheel;
 mod verdict;
-mod wheel;
 
-pub use self::call::{CallKind, CallNames, MediaNames, OpenAbility, PlayerCall};
 pub use self::device::{Device, DeviceEffects, PlaceTurn};
 pub use self::effect::{
     AuthorityAsk, CallAnswer, Effect, Effects, PlayerFacts, RetentionClass, SessionEvent, SessionRefusal,
 };
-pub use self::end::EndReason;
+pub use self::end_reason::EndReason;
 pub use self::grant::{AskKind, Grant, Ticket};
 pub use self::input::{FarewellSignal, Input, LicenseFeedback};
-pub use self::lease::KeyLease;
+pub use self::license_expiry::KeyLease;
 pub use self::playback::{Playback, PlaybackStart};
+pub use self::player_call::{CallKind, CallNames, MediaNames, OpenAbility, PlayerCall};
+pub use self::player_report::{MediaFetch, PlayerReport, PlayingState, StreamType};
 pub use self::policy::Policy;
+pub use self::program_schedule::{ProgramTimes, Schedule, StreamTimelineEvent};
 pub use self::record::{CoreSessionRecord, PlaybackRecord, StateRecord, WrittenStamp};
 pub use self::record::{expose, hide, is_default};
-pub use self::report::{MediaFetch, PlayerReport, PlayingState, StreamType};
 pub use self::role::Role;
-pub use self::schedule::{ProgramTimes, Schedule, StreamTimelineEvent};
 pub use self::state::{BeatSource, DeliveryState, Session, SessionState};
 pub use self::step::{resume, step};
+pub use self::timer_wheel::{Wheel, WheelSlot};
 pub use self::verdict::{AuthorityFault, Blackout, Denial, FaultKind, KillSource, Reason, Verdict};
-pub use self::wheel::{Wheel, WheelSlot};

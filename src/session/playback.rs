@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
-use super::call::{CallKind, CallNames, PlayerCall};
 use super::effect::RetentionClass;
-use super::lease::{KeyLease, Leases};
+use super::license_expiry::{KeyLease, Leases};
+use super::open_turn::OpenTurn;
+use super::player_call::{CallKind, CallNames, PlayerCall};
 use super::policy::Policy;
 use super::role::Role;
+use super::shared_playback::SharedPlayback;
 use super::state::{BeatSource, Session, SessionState};
-use super::turn::OpenTurn;
-use super::turns::SharedPlayback;
 use super::verdict::Reason;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::end::EndReason;
-use super::report::StreamType;
-use super::schedule::Schedule;
+use super::end_reason::EndReason;
+use super::player_report::StreamType;
+use super::program_schedule::Schedule;
 use super::verdict::{KillSource, Reason};
 use crate::config::{EndingRules, Enforcement, OnUnreachable};
 

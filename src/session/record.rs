@@ -1,32 +1,32 @@
 //! A playback as plain data: what has to be known of it after a restart.
 //!
 //! Pure. Times are wall times, because the monotonic clock does not outlive the machine. A record taken and restored at
-//! one moment behaves as its playback did, but that a call in flight is gone; [`super::resume`] then makes up for the
+//! one moment behaves as its playback did, but that a call in flight is gone; [`super::after_restart`] then makes up for the
 //! time that nobody was there. A new field of `Session` or `Playback` that must survive needs one here (with
 //! `#[serde(default)]`), in `of` and in `restore`. What stands in every record is short, and what says nothing is left
 //! out: two records share a page.
 
-mod form;
+mod dirty_check;
 mod grant;
-mod matters;
 mod reports;
+mod retention;
+mod serde_helpers;
 mod session;
-mod stamp;
 mod state;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::form::{expose, hide, is_default};
+pub use self::dirty_check::WrittenStamp;
 use self::grant::GrantRecord;
+pub use self::serde_helpers::{expose, hide, is_default};
 pub use self::session::CoreSessionRecord;
-pub use self::stamp::WrittenStamp;
 pub use self::state::StateRecord;
-use super::lease::Leases;
+use super::license_expiry::Leases;
 use super::playback::Playback;
 use super::policy::Policy;
 use super::role::Role;
+use super::shared_playback::SharedPlayback;
 use super::state::DeliveryState;
-use super::turns::SharedPlayback;
 use crate::clock::{ClockMoment, EpochTime};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
@@ -118,7 +118,7 @@ impl PlaybackRecord {
             gave_way_to: None,
             renewed_by: None,
             wish: 0,
-            turn: super::turn::OpenTurn::Coming,
+            turn: super::open_turn::OpenTurn::Coming,
         }
     }
 }

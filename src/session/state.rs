@@ -1,25 +1,25 @@
 //! One session: its state, its grant, and the one call it may have in flight.
 
+mod closure;
 mod counted;
+mod invariants;
 mod killed;
-mod law;
-mod over;
-mod untold;
+mod token_replacement;
 
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::over::SessionClosure;
-pub(super) use self::untold::TokenReplacement;
+pub(super) use self::closure::SessionClosure;
+pub(super) use self::token_replacement::TokenReplacement;
 use super::effect::SessionRefusal;
-use super::end::EndReason;
+use super::end_reason::EndReason;
 use super::grant::{AskKind, Grant, Ticket};
-use super::life::LifeSigns;
+use super::life_signs::LifeSigns;
+use super::player_report::{PlayingState, ReportHistory, StreamType};
 use super::policy::Policy;
-use super::report::{PlayingState, ReportHistory, StreamType};
-use super::schedule::Schedule;
+use super::program_schedule::Schedule;
 use super::step::GiveWayState;
 use super::verdict::Reason;
 

@@ -5,32 +5,32 @@
 
 use std::time::{Duration, Instant};
 
-pub(super) use self::due::bounded;
-use self::due::spread;
+pub(super) use self::deadlines::bounded;
+use self::deadlines::spread;
 pub(super) use self::give_way::GiveWayState;
-use super::call::CallKind;
 use super::effect::{AuthorityAsk, CallAnswer, Effect, Effects, SessionEvent, SessionRefusal};
-use super::end::EndReason;
+use super::end_reason::EndReason;
 use super::grant::{AskKind, Ticket};
 use super::input::Input;
+use super::player_call::CallKind;
 use super::policy::Policy;
 use super::state::{BeatSource, CallInFlight, Session, SessionClosure, SessionState};
 use super::verdict::{AuthorityFault, FaultKind, Reason};
 
-mod answered;
-mod credit;
-mod due;
+mod after_restart;
+mod after_sleep;
+mod authority_answer;
+mod deadlines;
+mod delivery;
 mod give_way;
 mod kill;
-mod opened;
+mod open_answer;
+mod player_evidence;
 mod reopen;
-mod resume;
 mod share;
-mod slept;
-mod told;
-mod usage;
+mod unconfirmed;
 
-pub use self::resume::resume;
+pub use self::after_restart::resume;
 
 /// Total: no input in any state panics, and none but a new playback brings a killed session back.
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {

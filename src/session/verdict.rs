@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::grant::{AskKind, Grant};
-use super::schedule::Schedule;
+use super::program_schedule::Schedule;
 use crate::config::EndpointUrl;
 use crate::secret::Secret;
 

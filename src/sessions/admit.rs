@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::card::{DeviceKey, SessionContext};
+use super::session_context::{DeviceKey, SessionContext};
 use super::{Admission, Sessions};
 use crate::ids::SessionId;
 use crate::session::{AuthorityFault, CallAnswer, EndReason, FaultKind, PlayerCall, Reason, SessionRefusal};

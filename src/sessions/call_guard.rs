@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Sessions;
-use super::card::DeviceKey;
+use super::session_context::DeviceKey;
 use crate::ids::SessionId;
 use crate::session::{EndReason, Input};
 use crate::store::DialectName;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Sessions;
-use super::card::DeviceKey;
-use super::table::SessionEntry;
+use super::device_table::SessionEntry;
+use super::session_context::DeviceKey;
 use crate::ids::SessionId;
 use crate::session::{EndReason, Input, Playback, Session};
 

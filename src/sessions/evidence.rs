@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Sessions;
-use super::card::{DeviceKey, SessionContext};
-use super::table::{DeviceEntry, SessionEntry};
+use super::device_table::{DeviceEntry, SessionEntry};
+use super::session_context::{DeviceKey, SessionContext};
 use crate::config::Enforcement;
 use crate::eme::{self, Mirror};
 use crate::ids::SessionId;

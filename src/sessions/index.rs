@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::retention::most;
-use super::row::STATES;
+use super::session_view::STATES;
 use super::{AuthorityId, DeviceKey};
 use crate::ids::SessionId;
 use crate::session::RetentionClass;

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-use super::card::DeviceKey;
+use super::session_context::DeviceKey;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::table::SessionEntry;
+use super::device_table::SessionEntry;
 use super::{DeviceKey, Sessions};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;

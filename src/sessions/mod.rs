@@ -6,31 +6,31 @@
 
 mod admit;
 mod call_guard;
-mod card;
-mod closings;
+mod device_connections;
 mod device_notes;
+mod device_table;
+mod dispatcher;
 mod drain;
 mod evidence;
-mod flow;
 mod index;
-mod keep;
 mod killed_tokens;
 mod kills;
-mod late;
+mod late_grants;
+mod media_flow;
 mod opening;
+mod orphaned_grants;
 mod overview;
-mod pacer;
-mod pump;
+mod pending_releases;
+mod persistence;
 mod retention;
-mod row;
-mod sharing;
-mod sleep;
-mod spares;
+mod session_context;
+mod session_view;
+mod shared_context;
+mod sleep_detector;
+mod spare_places;
 mod stepping;
-mod strays;
-mod table;
-mod tie;
 mod timeline;
+mod timer;
 mod token_index;
 
 use std::sync::atomic::AtomicUsize;
@@ -40,23 +40,23 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 pub use self::call_guard::CallGuard;
-pub use self::card::{AuthorityId, DeviceKey, LivePolicy, SessionContext};
+pub use self::device_connections::ConnectionGuard;
 pub use self::device_notes::{DeviceNote, DeviceNotes};
-pub use self::flow::{Fetched, MediaFlow};
+use self::device_table::{DeviceEntry, DeviceTable, SessionEntry};
+pub use self::dispatcher::{AskAuthority, AuthorityDispatcher, DispatchedAsk, LateGrant, OpenFuture, VerdictFuture};
 pub use self::index::OpeningOrder;
 use self::index::SessionIndex;
-pub use self::keep::{RestoreHome, RestoreResult};
 use self::killed_tokens::KilledTokens;
+pub use self::media_flow::{Fetched, MediaFlow};
 pub use self::overview::{FindFault, SessionPage, SessionQuery};
-pub use self::pacer::pace;
-pub use self::pump::{AskAuthority, AuthorityDispatcher, DispatchedAsk, LateGrant, OpenFuture, VerdictFuture};
+pub use self::persistence::{RestoreHome, RestoreResult};
 pub use self::retention::{MAX_ENDED_SESSIONS_REMEMBERED, MAX_REPLACED_SESSIONS_REMEMBERED};
-pub use self::row::SessionView;
-use self::sleep::SleepDetector;
-use self::spares::SparePlaces;
-use self::table::{DeviceEntry, DeviceTable, SessionEntry};
-pub use self::tie::ConnectionGuard;
+pub use self::session_context::{AuthorityId, DeviceKey, LivePolicy, SessionContext};
+pub use self::session_view::SessionView;
+use self::sleep_detector::SleepDetector;
+use self::spare_places::SparePlaces;
 pub use self::timeline::{Timeline, TimelineEntry, TimelineEvent};
+pub use self::timer::pace;
 use self::token_index::TokenIndex;
 use crate::clock::Clock;
 use crate::ids::{RandomSource, SessionId};
@@ -162,7 +162,7 @@ impl Sessions {
             }
             let now = self.clock.now();
             let start = || {
-                let (account, id) = (closings::account_name(card), SessionId(self.chance.draw()));
+                let (account, id) = (pending_releases::account_name(card), SessionId(self.chance.draw()));
                 let start = || PlaybackStart {
                     account,
                     caller: Some(card.network),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Sessions;
-use super::card::{DeviceKey, SessionContext};
-use super::pump::busy;
+use super::dispatcher::busy;
+use super::session_context::{DeviceKey, SessionContext};
 use crate::ids::SessionId;
 use crate::session::{AskKind, AuthorityAsk, AuthorityFault, PlaceTurn, Verdict};
 use crate::task::HeldPlace;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::device_table::SessionEntry;
 use super::index::OpeningOrder;
-use super::row::{STATES, state_place};
-use super::table::SessionEntry;
+use super::session_view::{STATES, state_place};
 use super::{AuthorityId, DeviceKey, SessionView, Sessions};
 use crate::ids::SessionId;
 use crate::session::{AskKind, Device, Playback};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Sessions;
-use super::card::SessionContext;
-use super::table::SessionEntry;
+use super::device_table::SessionEntry;
+use super::session_context::SessionContext;
 use crate::session::{Device, RetentionClass};
 
 /// Playbacks that ended or were refused; and, apart from them, those that were killed.

@@ -4,9 +4,9 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::device_table::{DeviceEntry, SessionEntry};
 use super::retention::drop_tokens;
-use super::sharing::{share_cards, take_place};
-use super::table::{DeviceEntry, SessionEntry};
+use super::shared_context::{share_cards, take_place};
 use super::{DeviceKey, DispatchedAsk, Sessions};
 use crate::ids::SessionId;
 use crate::session::{AskKind, Device, DeviceEffects, Effect, SessionEvent};

@@ -15,7 +15,7 @@ use redb::Database;
 
 pub use self::file::{JournalFault, check};
 use self::file::{REGISTRATIONS_TABLE, SESSIONS_TABLE, SLOTS_TABLE};
-use super::pending::ChangeSet;
+use super::pending_changes::ChangeSet;
 use super::record::RecordKey;
 use super::{Loaded, PendingChanges, Store};
 use crate::telemetry::Telemetry;

@@ -7,21 +7,21 @@
 
 mod journal;
 mod memory;
-mod pending;
+mod pending_changes;
 mod record;
-mod registration;
+mod registration_store;
 
 use std::fmt;
 use std::sync::Arc;
 
 pub use self::journal::{JournalFault, RecordJournal, Writer, check};
 pub use self::memory::Memory;
-pub use self::pending::{ChangeMark, PendingChanges};
+pub use self::pending_changes::{ChangeMark, PendingChanges};
 pub use self::record::{
     DialectName, RecordKey, SessionContextRecord, SessionRecord, SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord,
     StoredRecord, TimelineRecord,
 };
-pub use self::registration::{RegistrationRecord, RegistrationStore};
+pub use self::registration_store::{RegistrationRecord, RegistrationStore};
 
 /// Version of what the records say. A journal with a higher one is not read; one with a lower one is, and
 /// is marked with this one before anything is written to it. Format 1 had long names in its records;

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::registration::RegistrationRecord;
+use super::registration_store::RegistrationRecord;
 use crate::clock::{EpochTime, RecordedSpan};
 use crate::ids::{PlaybackId, SessionId};
-use crate::playbacks::AuthorizationBlock;
+use crate::registrations::AuthorizationBlock;
 use crate::secret::Secret;
 use crate::session::{PlaybackRecord, SessionEvent, expose, hide, is_default};
 

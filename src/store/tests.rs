@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::Clock;
 use crate::ids::{PlaybackId, SessionId};
-use crate::playbacks::{Archive, Registration};
+use crate::registrations::{Archive, Registration};
 use crate::telemetry::Telemetry;
 
 /// A store of some kind, and what the next process finds in its place.

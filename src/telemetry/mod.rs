@@ -4,12 +4,12 @@
 //! authorities, names from our own tables; never a device, account or session. Nothing secret comes
 //! here: events carry scrubbed reasons only.
 
-mod debt;
+mod event_words;
 mod labels;
 mod log;
 mod log_rate;
 mod metrics;
-mod words;
+mod unconfirmed_debt;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use self::debt::{AuthorityDebts, UnconfirmedDebt};
 pub use self::labels::{CallLabels, MediaLabels, PlayerCallOutcome, SlotEnd, WebhookDelivery};
 pub use self::log::{change as change_log, start as start_log};
 pub use self::log_rate::{LOG_WINDOW, LogBounds, LogRateLimiter, SuppressedLines, tell_suppressed};
 pub use self::metrics::Metrics;
+use self::unconfirmed_debt::{AuthorityDebts, UnconfirmedDebt};
 use crate::clock::Clock;
 use crate::events::{EventHub, PlaybackInfo};
 use crate::secret::Fingerprint;

@@ -11,7 +11,7 @@ use jsonwebtoken::{Header, Validation, decode, decode_header};
 use serde_json::Value;
 
 use super::key::TokenKey;
-use super::{TokenClaims, TokenKeySet, listed};
+use super::{TokenClaims, TokenKeySet, token_list};
 
 /// Tokens beside the one that counts which are tried.
 const MAX_RIVALS: usize = 4;
@@ -77,11 +77,11 @@ impl TokenRules {
     /// # Errors
     /// Why it proves nothing.
     pub fn verify(&self, keys: &[&TokenKeySet], token: &str, wall: Duration) -> Result<TokenClaims, TokenFault> {
-        let (jwt, claims) = listed::content_token(token).ok_or(TokenFault::Malformed)?;
+        let (jwt, claims) = token_list::content_token(token).ok_or(TokenFault::Malformed)?;
         self.verify_one(keys, jwt)?;
         // One that is forged proves nothing, wherever it stands; of two good ones nobody knows which counts.
-        let known = listed::known_print(jwt);
-        let mut rivals = listed::rivals(token).filter(|rival| listed::known_print(rival) != known);
+        let known = token_list::known_print(jwt);
+        let mut rivals = token_list::rivals(token).filter(|rival| token_list::known_print(rival) != known);
         let is_good = |rival: &str| self.verify_one(keys, rival).is_ok();
         if rivals.by_ref().take(MAX_RIVALS).any(is_good) || rivals.next().is_some() {
             return Err(TokenFault::Ambiguous);

@@ -5,23 +5,23 @@
 //! follows no redirect, decodes no body, and repeats nothing that may have been processed (but what is idempotent).
 //! Called by `authority` and `gateway`; what a status means is theirs to say.
 
+mod body_transfer;
 mod connect;
+mod connection;
 mod fault;
-mod flight;
 mod framing;
-mod hold;
-mod hop;
-mod late;
+mod hop_by_hop;
+mod late_replies;
 mod origin;
 mod pool;
 mod progress;
 mod reply;
 mod request;
+mod retry;
+mod shared_connect;
 #[cfg(test)]
 mod tests;
-mod transfer;
 mod trust;
-mod wire;
 
 use std::time::Instant;
 
@@ -29,12 +29,12 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 
+pub use self::body_transfer::{Streamed, Transfer};
 pub use self::fault::{CallPhase, UpstreamFault};
-pub use self::hold::{CallHold, HeldOutcome};
-pub use self::hop::strip as strip_hop_by_hop;
-pub use self::late::LateReply;
+pub use self::hop_by_hop::strip as strip_hop_by_hop;
+pub use self::late_replies::LateReply;
 pub use self::pool::ConnectionPool;
-pub use self::transfer::{Streamed, Transfer};
+pub use self::retry::{CallHold, HeldOutcome};
 pub use self::trust::{Pins, Trust, TrustFault};
 use crate::config::EndpointUrl;
 

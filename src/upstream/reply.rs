@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
 use super::framing::{self, ConnectionReuse};
-use super::{UpstreamFault, UpstreamReply, hop};
+use super::{UpstreamFault, UpstreamReply, hop_by_hop};
 
 /// The head of a reply, and its body still to be read.
 pub(super) struct OpenedReply {
@@ -36,7 +36,7 @@ pub(super) fn open(response: Response<Incoming>) -> Result<OpenedReply, Upstream
         return Err(UpstreamFault::Malformed);
     }
     let reuse = framing::mend(head.status, &mut head.headers)?;
-    hop::strip(&mut head.headers);
+    hop_by_hop::strip(&mut head.headers);
     Ok(OpenedReply { body, headers: head.headers, reuse, status: head.status })
 }
 

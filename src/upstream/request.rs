@@ -9,8 +9,8 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 
-use super::hop;
-use super::wire::Wire;
+use super::connection::Wire;
+use super::hop_by_hop;
 
 /// Larger than what common servers take of one field (nginx before 1.19.7: 4 KiB), or of a whole head.
 const MAX_REQUEST_FIELD_BYTES: usize = 4 * 1024;
@@ -27,7 +27,7 @@ pub(super) struct RequestTarget {
 }
 
 pub(super) fn fresh(method: Method, path: PathAndQuery, mut headers: HeaderMap, body: Bytes) -> UpstreamRequest {
-    hop::strip(&mut headers);
+    hop_by_hop::strip(&mut headers);
     headers.remove(EXPECT);
     if body.is_empty() && !matches!(method, Method::PATCH | Method::POST | Method::PUT) {
         headers.remove(CONTENT_LENGTH);

@@ -5,7 +5,7 @@
 //! bounded by the hub, and what is missed is counted. Signed as the Standard Webhooks specification
 //! says (<https://www.standardwebhooks.com>). Started by `app`.
 
-mod sign;
+mod signing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use self::sign::signature;
+use self::signing::signature;
 use crate::clock::Clock;
 use crate::config::WebhookSettings;
 use crate::events::{HeardNext, Listener, Notice};

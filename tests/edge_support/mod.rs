@@ -15,7 +15,7 @@ use hyper::body::{Body, Frame};
 use ipnet::IpNet;
 use sidebeat::clock::Clock;
 use sidebeat::config::{AllowedOrigins, ForwardedHeader, ServerLimits, ServerSettings, TlsSettings, TrustedProxies};
-use sidebeat::edge::certs;
+use sidebeat::edge::local_ca;
 use sidebeat::edge::{
     Certificates, CutReply, Edge, EdgeCounters, Handler, OutgoingBody, Peer, ReplyBody, ReplyFuture, RequestBody,
     Serving, body,
@@ -264,7 +264,8 @@ impl Running {
 /// `ca.pem`, `leaf.pem` and `leaf.key` for this machine; a CA that is there is kept.
 pub(crate) fn make_pair(directory: &std::path::Path) {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    certs::init(&certs::CertsRequest { directory, names: &names, now: Clock.wall(), renew_authority: false }).unwrap();
+    local_ca::init(&local_ca::CertsRequest { directory, names: &names, now: Clock.wall(), renew_authority: false })
+        .unwrap();
 }
 
 /// Everything up to the end of the connection, a reset counting as its end.

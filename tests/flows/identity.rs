@@ -9,7 +9,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 use sidebeat::clock::Clock;
-use sidebeat::edge::certs;
+use sidebeat::edge::local_ca;
 
 use crate::player::{CLEARKEY, Call};
 use crate::stage::Stage;
@@ -227,13 +227,13 @@ async fn a_client_certificate_names_the_device() {
     let folder = tempfile::tempdir().unwrap();
     let devices = Devices::new(folder.path());
     let names = ["localhost".to_owned()];
-    let request = certs::CertsRequest {
+    let request = local_ca::CertsRequest {
         directory: &folder.path().join("certs"),
         names: &names,
         now: Clock.wall(),
         renew_authority: false,
     };
-    let authority = certs::init(&request).unwrap().authority;
+    let authority = local_ca::init(&request).unwrap().authority;
     let stage = Stage::script()
         .secure(folder.path().to_owned())
         .server("[server.tls]\nclient-ca = \"devices.pem\"")

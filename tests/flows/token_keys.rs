@@ -457,12 +457,13 @@ async fn a_key_server_that_cannot_be_trusted_gives_no_keys() {
 async fn serve_keys_over_tls(folder: &Path, body: Bytes) -> (std::net::SocketAddr, std::path::PathBuf) {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use sidebeat::edge::certs;
+    use sidebeat::edge::local_ca;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let request = certs::CertsRequest { directory: folder, names: &names, now: Clock.wall(), renew_authority: false };
-    let written = certs::init(&request).unwrap();
+    let request =
+        local_ca::CertsRequest { directory: folder, names: &names, now: Clock.wall(), renew_authority: false };
+    let written = local_ca::init(&request).unwrap();
     let chain = CertificateDer::pem_file_iter(&written.certificate).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
     let key = PrivateKeyDer::from_pem_file(&written.key).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -19,7 +19,7 @@ pub(crate) const LAYERS: [(&[&str], &str); 16] = [
     ),
     (&["sessions", "upstream"], "the shell around the core; outgoing HTTP"),
     (&["store"], "what outlives the process: records, in memory or in a journal"),
-    (&["playbacks"], "what was registered of a playback before it began"),
+    (&["registrations"], "what was registered of a playback before it began"),
     (&["telemetry"], "the core's events as log lines and counters"),
     (&["events"], "the core's events for whoever listens"),
     (&["eme"], "the key sessions of a playback, as the wire shows them"),

@@ -8,7 +8,7 @@ use crate::authority::AuthoritySignals;
 use crate::authority::client::AskContext;
 use crate::authority::dialect::Dialect;
 use crate::config::{AuthorityKind, FieldNames, FirstLightSettings};
-use crate::playbacks::{AuthorizationBlock, LiveEvent};
+use crate::registrations::{AuthorizationBlock, LiveEvent};
 use crate::session::{AskKind, AuthorityAsk, Policy, ProgramTimes, Schedule};
 use crate::sessions::OpenFuture;
 use crate::store::DialectName;

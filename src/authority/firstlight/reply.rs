@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::bounded;
 use crate::config::{FieldNames, FirstLightSettings};
-use crate::playbacks::{AuthorizationBlock, AuthorizationFields};
+use crate::registrations::{AuthorizationBlock, AuthorizationFields};
 use crate::secret::Secret;
 use crate::session::{AuthorityFault, Blackout, FaultKind, Reason};
 

@@ -12,7 +12,7 @@
 use http::{Method, Request, Response, StatusCode};
 
 use crate::cmcd;
-use crate::edge::{Peer, ReplyBody, RequestBody, body, has_browser_headers, reply};
+use crate::edge::{Peer, ReplyBody, RequestBody, body, has_browser_headers, own_replies};
 use crate::gateway::identity::IdentityClues;
 use crate::gateway::route::GatewayRoute;
 use crate::gateway::{Gateway, cmcd_report};
@@ -59,7 +59,7 @@ impl Gateway {
         let (headers, query) = (request.headers(), request.uri().query());
         let clues = IdentityClues { custom_data: None, headers, peer, query, registration: None, rest, route };
         let Some((key, token)) = self.identify_control_call(&clues) else {
-            return reply::empty(StatusCode::NO_CONTENT);
+            return own_replies::empty(StatusCode::NO_CONTENT);
         };
         match sign {
             ControlPath::Stop => {
@@ -71,7 +71,7 @@ impl Gateway {
                 return self.take_reports(route, key, token, request).await;
             }
         }
-        reply::empty(StatusCode::NO_CONTENT)
+        own_replies::empty(StatusCode::NO_CONTENT)
     }
 
     async fn take_reports(
@@ -84,14 +84,14 @@ impl Gateway {
         if request.method() == Method::GET {
             let told = request.uri().query().and_then(cmcd::from_query);
             told.iter().for_each(|told| self.tell(key, token, told));
-            return reply::empty(StatusCode::NO_CONTENT);
+            return own_replies::empty(StatusCode::NO_CONTENT);
         }
         match body::collect(request.into_body(), route.limits.body_max, route.limits.body).await {
             // What cannot be read tells nothing, and is nobody's fault that we could name.
             Ok(body) => cmcd::from_body(&body).iter().flatten().for_each(|told| self.tell(key, token, told)),
             Err(fault) => return fault.reply(),
         }
-        reply::empty(StatusCode::NO_CONTENT)
+        own_replies::empty(StatusCode::NO_CONTENT)
     }
 
     fn tell(&self, key: DeviceKey, token: Option<Fingerprint>, told: &cmcd::CmcdReport) {

@@ -5,10 +5,10 @@ use http::{HeaderMap, Response};
 use super::account::{SessionAccount, network};
 use super::{CallIdentity, IdentityClues};
 use crate::edge::Peer;
-use crate::edge::reply::{RefusedCaller, is_refusal};
+use crate::edge::own_replies::{RefusedCaller, is_refusal};
 use crate::gateway::Gateway;
 use crate::gateway::route::GatewayRoute;
-use crate::playbacks::Registration;
+use crate::registrations::Registration;
 use crate::secret::Fingerprint;
 
 /// The names of a caller that is refused.

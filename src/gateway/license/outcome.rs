@@ -3,7 +3,7 @@
 use http::{Response, StatusCode};
 
 use crate::edge::ReplyBody;
-use crate::edge::reply::EdgeRefusal;
+use crate::edge::own_replies::EdgeRefusal;
 use crate::telemetry::PlayerCallOutcome;
 
 pub(in crate::gateway) type CallOutcome = (PlayerCallOutcome, Response<ReplyBody>);

@@ -50,7 +50,7 @@ pub(in crate::gateway) enum UnfitRequest {
     Body,
     Charset,
     Encoding,
-    Wrapping(drm::wrap::WrappingMisfit),
+    Wrapping(drm::configured_wrapping::WrappingMisfit),
 }
 
 impl OutgoingRequest {
@@ -82,7 +82,8 @@ impl OutgoingRequest {
         let wrapping = &route.license.wrapping;
         let translated = wrapping.player_request != wrapping.server_request;
         let content_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let bare = if translated { drm::wrap::unwrap(&wrapping.server_request, &self.body).ok() } else { None };
+        let bare =
+            if translated { drm::configured_wrapping::unwrap(&wrapping.server_request, &self.body).ok() } else { None };
         let beside = self.beside(route);
         match &bare {
             Some(bare) => drm::recognise_request(None, bare, beside).map(|mut message| {
@@ -175,8 +176,8 @@ fn rewrap(route: &LicenseRoute, body: Bytes) -> Result<(Bytes, Option<&'static s
     if from == to || body.is_empty() {
         return Ok((body, None));
     }
-    let bare = drm::wrap::unwrap(from, &body).map_err(UnfitRequest::Wrapping)?;
-    let (content_type, wrapped) = drm::wrap::wrap(to, &bare);
+    let bare = drm::configured_wrapping::unwrap(from, &body).map_err(UnfitRequest::Wrapping)?;
+    let (content_type, wrapped) = drm::configured_wrapping::wrap(to, &bare);
     Ok((wrapped.into(), content_type))
 }
 

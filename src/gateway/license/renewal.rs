@@ -12,7 +12,7 @@ use super::call::{LicenseCall, ManagedCall};
 use super::feedback::mirror_renewal;
 use super::outcome::CallOutcome;
 use crate::authority::RenewalAnswer;
-use crate::drm::{self, Direction, DrmMessage, wrap};
+use crate::drm::{self, Direction, DrmMessage, configured_wrapping};
 use crate::edge::ReplyBody;
 use crate::gateway::route::LicenseRoute;
 use crate::ids::SessionId;
@@ -190,7 +190,7 @@ fn fault(kind: FaultKind, message: &str) -> RenewalOutcome {
 
 /// The renewed license in the form in which the player expects it.
 fn reply(route: &LicenseRoute, license: &[u8]) -> Response<ReplyBody> {
-    let (content_type, body) = wrap::wrap(&route.license.wrapping.player_reply, license);
+    let (content_type, body) = configured_wrapping::wrap(&route.license.wrapping.player_reply, license);
     let mut response = Response::new(Full::new(Bytes::from(body)));
     let content_type = HeaderValue::from_static(content_type.unwrap_or("application/octet-stream"));
     response.headers_mut().insert(CONTENT_TYPE, content_type);

@@ -62,8 +62,8 @@ pub(in crate::gateway) fn onward_reply(
     let body = if from == to || !status.is_success() {
         body
     } else {
-        let bare = drm::wrap::unwrap(from, &body).map_err(LicenseServerFailure::Reply)?;
-        let (content_type, wrapped) = drm::wrap::wrap(to, &bare);
+        let bare = drm::configured_wrapping::unwrap(from, &body).map_err(LicenseServerFailure::Reply)?;
+        let (content_type, wrapped) = drm::configured_wrapping::wrap(to, &bare);
         set_content_type(&mut headers, content_type);
         wrapped.into()
     };
@@ -94,7 +94,7 @@ impl LicenseReply {
         let content_type = reply.headers.get(CONTENT_TYPE).and_then(|value: &HeaderValue| value.to_str().ok());
         let plain = plain_body(reply);
         let bare = plain.as_deref().map(|plain| {
-            let unwrapped = drm::wrap::unwrap(&route.license.wrapping.server_reply, plain);
+            let unwrapped = drm::configured_wrapping::unwrap(&route.license.wrapping.server_reply, plain);
             unwrapped.unwrap_or(Cow::Borrowed(plain))
         });
         let message = bare.as_deref().and_then(|bare| drm::recognise(Direction::Reply, content_type, None, bare).ok());

@@ -22,7 +22,7 @@ use crate::gateway::refusal::ViewerCall;
 use crate::gateway::route::{GatewayRoute, LicenseRoute};
 use crate::gateway::session_context::SessionOrigin;
 use crate::gateway::{Gateway, onward_target};
-use crate::playbacks::{AuthorizationBlock, Registration};
+use crate::registrations::{AuthorizationBlock, Registration};
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{CallKind, CallNames, OpenAbility, PlayerCall};
 use crate::sessions::{DeviceKey, SessionContext};
@@ -213,7 +213,7 @@ impl LicenseRequest {
 
     /// The bare DRM message, if the route's wrapping yields it.
     pub(in crate::gateway) fn challenge(&self, route: &LicenseRoute) -> Option<Cow<'_, [u8]>> {
-        let bare = drm::wrap::unwrap(&route.license.wrapping.server_request, &self.onward.body).ok()?;
+        let bare = drm::configured_wrapping::unwrap(&route.license.wrapping.server_request, &self.onward.body).ok()?;
         let wrapped = drm::recognise(Direction::Request, None, None, &bare).map_or(true, |message| message.wrapped);
         (!wrapped).then_some(bare)
     }

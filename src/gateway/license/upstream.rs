@@ -29,11 +29,11 @@ pub(in crate::gateway) enum LicenseServerFailure {
     #[error("{1}: {0}")]
     Fault(UpstreamFault, String),
     #[error("the player's body is not wrapped as the route says: {0}")]
-    Misfit(drm::wrap::WrappingMisfit),
+    Misfit(drm::configured_wrapping::WrappingMisfit),
     #[error(transparent)]
     Redirect(#[from] RedirectFault),
     #[error("the license server's reply is not wrapped as the route says: {0}")]
-    Reply(drm::wrap::WrappingMisfit),
+    Reply(drm::configured_wrapping::WrappingMisfit),
     #[error("the path or query cannot be passed on")]
     Unspeakable,
 }

@@ -13,7 +13,7 @@ use super::replies::{is_manifest, no_event, viewer_call};
 use super::slate::SlateBlackout;
 use crate::config::EndpointUrl;
 use crate::edge::OutgoingBody;
-use crate::edge::reply::EdgeRefusal;
+use crate::edge::own_replies::EdgeRefusal;
 use crate::gateway::refusal::{LicensePhase, RefusalBody, RefusedCall};
 use crate::manifest::ManifestFormat;
 use crate::session::{self, AskKind};

@@ -26,14 +26,14 @@ use crate::gateway::refusal::{LicensePhase, RefusalBody, RefusedCall, ViewerCall
 use crate::gateway::route::GatewayRoute;
 use crate::gateway::session_context::SessionOrigin;
 use crate::ids::PlaybackId;
-use crate::playbacks::{self, Registration};
+use crate::registrations::{self, Registration};
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{self, AskKind, CallAnswer, CallKind, CallNames, Input, OpenAbility, PlayerCall};
 use crate::sessions::{DeviceKey, SessionContext};
 
 /// What only a playback can have.
 fn is_of_playback(rest: &str) -> bool {
-    is_marked(rest) || rest.starts_with(playbacks::CONTENT)
+    is_marked(rest) || rest.starts_with(registrations::CONTENT)
 }
 
 /// How the first request of a playback came about.

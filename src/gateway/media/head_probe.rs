@@ -16,7 +16,7 @@ use crate::gateway::Gateway;
 use crate::gateway::onward_target;
 use crate::gateway::query;
 use crate::gateway::route::GatewayRoute;
-use crate::playbacks::Registration;
+use crate::registrations::Registration;
 
 impl Gateway {
     /// The origin's own answer to a HEAD. `registration` is known to nobody, and forgotten with it: so nobody could follow

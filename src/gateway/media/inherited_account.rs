@@ -5,7 +5,7 @@ use crate::edge::Peer;
 use crate::gateway::Gateway;
 use crate::gateway::identity::account::SessionAccount;
 use crate::gateway::identity::caller::CallerNames;
-use crate::playbacks::Registration;
+use crate::registrations::Registration;
 use crate::sessions::DeviceKey;
 
 impl Gateway {

@@ -13,7 +13,7 @@ use super::manifest_edit::{EditJob, EditedManifest, MAX_INLINE_EDIT_BYTES};
 use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use super::peeked_body::MediaReply;
 use super::{MediaCall, UNKNOWN_MEDIA, classify, told};
-use crate::edge::reply::EdgeRefusal;
+use crate::edge::own_replies::EdgeRefusal;
 use crate::edge::{OutgoingBody, ReplyBody, body};
 use crate::manifest::{self, ManifestFormat, SniffedBody, UnfitManifest};
 use crate::upstream::{CallPhase, UpstreamFault};

@@ -10,7 +10,7 @@ use crate::gateway::route::GatewayRoute;
 use crate::manifest::{
     self, AbsoluteUri, CmcdRequest, EditPlan, ManifestEdits, ManifestFacts, ManifestFormat, Purpose, UnfitManifest,
 };
-use crate::playbacks::Registration;
+use crate::registrations::Registration;
 use crate::secret::Fingerprint;
 
 /// Larger manifests are edited on another thread: this much takes well under a millisecond, and a few at the worst.

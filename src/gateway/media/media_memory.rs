@@ -12,7 +12,7 @@ use super::redirect_loop::RedirectsUnderWay;
 use crate::gateway::identity::account::SessionAccount;
 use crate::ids::PlaybackId;
 use crate::manifest::{ManifestFacts, ManifestFormat, Playheads, PlaylistTail, SegmentEndings};
-use crate::playbacks::{GenerationMap, HeapBytes};
+use crate::registrations::{GenerationMap, HeapBytes};
 use crate::secret::Fingerprint;
 use crate::session::{CallNames, StreamType};
 use crate::sessions::SessionContext;
@@ -332,7 +332,11 @@ mod tests {
         playbacks[0].learned().note("/live.mpd", ManifestFormat::Dash, &mpd, facts());
         assert!(playbacks[0].learned().mpd.is_some(), "what is there already has its place");
         drop((
-            memory.playbacks.lock().unwrap().turn(now + crate::playbacks::Registrations::MAX_UNUSED_REGISTRATION_TIME),
+            memory
+                .playbacks
+                .lock()
+                .unwrap()
+                .turn(now + crate::registrations::Registrations::MAX_UNUSED_REGISTRATION_TIME),
             playbacks,
         ));
         assert_eq!(

@@ -9,7 +9,7 @@ use crate::config::{EndpointUrl, MediaRouteSettings};
 use crate::gateway::dot_segments::has_dot_segment;
 use crate::gateway::route::GatewayRoute;
 use crate::manifest::{AbsoluteUri, Purpose, UriBase, without_default_port};
-use crate::playbacks::Registration;
+use crate::registrations::Registration;
 
 /// How one playback's paths are read and made.
 pub(super) struct PlaybackPaths<'a> {

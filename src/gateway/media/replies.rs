@@ -4,7 +4,7 @@ use http::header::LOCATION;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
-use crate::edge::reply::{self, EdgeRefusal};
+use crate::edge::own_replies::{self, EdgeRefusal};
 use crate::edge::{OutgoingBody, Peer};
 use crate::gateway::refusal::ViewerCall;
 use crate::manifest::ManifestFormat;
@@ -45,7 +45,7 @@ pub(super) fn viewer_call<'a>(peer: &Peer, request: &'a Parts) -> ViewerCall<'a>
 }
 
 pub(super) fn redirect(path: &str) -> Response<OutgoingBody> {
-    let mut response = reply::empty(StatusCode::FOUND);
+    let mut response = own_replies::empty(StatusCode::FOUND);
     let Ok(location) = HeaderValue::from_str(path) else { return told(NOT_HERE) };
     response.headers_mut().insert(LOCATION, location);
     response.map(OutgoingBody::from)

@@ -20,7 +20,7 @@ use crate::gateway::identity::caller::CallerNames;
 use crate::gateway::refusal::{LicensePhase, RefusalBody};
 use crate::gateway::route::GatewayRoute;
 use crate::manifest::{self, DashSlate, ManifestFacts, ManifestFormat};
-use crate::playbacks::{self, Registration};
+use crate::registrations::{self, Registration};
 use crate::session::{AskKind, SessionRefusal};
 
 /// A blackout that shows a slate.
@@ -52,7 +52,7 @@ impl MediaCall<'_> {
     /// Of a playback that is blacked out from the start: its slate, and nothing else.
     pub(super) async fn answer_dark(&self, below: &str, refusal: &SessionRefusal) -> Response<OutgoingBody> {
         let map = self.map(self.registration.content_url.as_ref());
-        if below.starts_with(playbacks::CONTENT) {
+        if below.starts_with(registrations::CONTENT) {
             return self.redirect_to_content(&map);
         }
         match map.target(below).filter(|target| target.slate) {

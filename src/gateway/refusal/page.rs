@@ -16,7 +16,7 @@ use super::viewer_texts::{ViewerTexts, advice_of, key_of};
 use crate::authority::ledger::SlotNumber;
 use crate::authority::{Authority, HeldSlot};
 use crate::config::ViewerTextSettings;
-use crate::edge::{ReplyBody, RequestBody, VIEWER_PAGE, body, is_own_page, reply};
+use crate::edge::{ReplyBody, RequestBody, VIEWER_PAGE, body, is_own_page, own_replies};
 use crate::gateway::query;
 use crate::gateway::route::GatewayRoute;
 use crate::gateway::{Gateway, refuse};
@@ -205,7 +205,7 @@ fn html(
          <meta name=\"viewport\" content=\"width=device-width\">\n<meta name=\"robots\" content=\"noindex\">\n\
          <title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n{about}{incident}</body>\n</html>\n"
     );
-    let mut response = reply::empty(StatusCode::OK);
+    let mut response = own_replies::empty(StatusCode::OK);
     *response.body_mut() = Full::new(text.into());
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),

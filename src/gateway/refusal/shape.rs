@@ -10,7 +10,7 @@ use super::{LicensePhase, RefusalBody};
 use crate::config::{RefusalProfile, RefusalProfiles, RefusalSettings};
 use crate::drm::{DrmMessage, DrmSystem};
 use crate::edge::ReplyBody;
-use crate::edge::reply::INCIDENT;
+use crate::edge::own_replies::INCIDENT;
 use crate::ids::Incident;
 
 const SSM_ERROR: HeaderName = HeaderName::from_static("x-ssm-error");

@@ -4,7 +4,7 @@
 
 use super::RequestedLicense;
 use crate::headend::filler::fill;
-use crate::headend::proto::{bytes, put_bytes, put_varint, varint};
+use crate::headend::protobuf_writer::{bytes, put_bytes, put_varint, varint};
 use crate::headend::settings::WidevinePolicy;
 use crate::ids::random_u64;
 

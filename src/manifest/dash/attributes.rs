@@ -4,11 +4,11 @@ use std::cell::LazyCell;
 
 use quick_xml::events::BytesStart;
 
-use super::super::places::{ManifestUri, UriUsage};
 use super::super::uri::{UriBase, UriReach, is_data};
+use super::super::uri_rewrite::{ManifestUri, UriUsage};
 use super::super::{Purpose, TextEdit, UnfitManifest};
-use super::table::{self, DashUriAttribute, UriKind};
 use super::text::{attributes, local, plain, readable, value};
+use super::uri_table::{self, DashUriAttribute, UriKind};
 use super::{DashReader, UriTextKind, base};
 
 /// Of a remote element that is none.
@@ -35,7 +35,7 @@ impl DashReader<'_> {
         }
         self.timing.element(start, self.open.len(), || base(&self.open, self.plan));
         self.events(start, name.as_ref())?;
-        let rows = table::rows(name.as_ref());
+        let rows = uri_table::rows(name.as_ref());
         let (empty, prefixed) = (rows.clone().next().is_none(), start.attributes_raw().contains(':'));
         if empty && !prefixed {
             return Ok(());
@@ -61,12 +61,12 @@ impl DashReader<'_> {
         match name {
             "EventStream" | "InbandEventStream" => {
                 let scheme = value(start, "schemeIdUri").unwrap_or_default();
-                if scheme == table::UPDATE_SCHEME
-                    && value(start, "value").is_some_and(|value| table::UPDATES_WITH_TEXT.contains(&&*value))
+                if scheme == uri_table::UPDATE_SCHEME
+                    && value(start, "value").is_some_and(|value| uri_table::UPDATES_WITH_TEXT.contains(&&*value))
                 {
                     self.found.left += 1;
                 }
-                self.events = table::events(&scheme);
+                self.events = uri_table::events(&scheme);
                 Ok(())
             }
             // What it names is asked for like any other URL of its text; a callback's alone stands here.

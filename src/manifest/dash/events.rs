@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use quick_xml::escape::unescape;
 
-use super::super::places::UriUsage;
+use super::super::uri_rewrite::UriUsage;
 use super::super::{ManifestEdits, Purpose};
 use super::text::{has_elements, plain};
 use super::{DashReader, UriTextKind};

@@ -9,7 +9,7 @@ use quick_xml::events::Event;
 
 use super::super::MAX_EXTRA_OUTPUT_BYTES;
 use super::text::value;
-use super::{position, time};
+use super::{date_time, position};
 
 /// How the programme's MPD counts time, and since when the slate plays; times since the epoch.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ fn availability_start(programme: &str) -> Option<Duration> {
         match xml.read_event().ok()? {
             Event::Start(start) => {
                 let live = value(&start, "type").as_deref() == Some("dynamic");
-                return time::date_time(&value(&start, "availabilityStartTime")?).filter(|_| live);
+                return date_time::date_time(&value(&start, "availabilityStartTime")?).filter(|_| live);
             }
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::Text(_) => {}
             Event::CData(_)
@@ -89,11 +89,12 @@ fn parts(slate: &str) -> Option<MpdParts<'_>> {
                 match (depth, start.local_name().as_ref()) {
                     (0, "MPD") if value(&start, "type").as_deref() == Some("dynamic") => return None,
                     (0, "MPD") => {
-                        duration = value(&start, "mediaPresentationDuration").and_then(|text| time::duration(&text));
+                        duration =
+                            value(&start, "mediaPresentationDuration").and_then(|text| date_time::duration(&text));
                         profiles = value(&start, "profiles").unwrap_or_default();
                     }
                     (1, "Period") => {
-                        let own = value(&start, "duration").and_then(|text| time::duration(&text));
+                        let own = value(&start, "duration").and_then(|text| date_time::duration(&text));
                         duration = own.or(duration);
                         from = Some(position(&xml));
                     }
@@ -128,7 +129,7 @@ fn date_text(at: Duration) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", at.subsec_millis())
 }
 
-/// The inverse of `time::days`.
+/// The inverse of `date_time::days`.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
@@ -170,7 +171,7 @@ mod tests {
     fn dates_are_read_back() {
         for days in (0..100_000).step_by(7) {
             let at = Duration::from_secs(days * 86_400 + 3661);
-            assert_eq!(time::date_time(&date_text(at)), Some(at));
+            assert_eq!(date_time::date_time(&date_text(at)), Some(at));
         }
     }
 }

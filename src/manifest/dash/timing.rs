@@ -6,8 +6,8 @@ use quick_xml::events::BytesStart;
 
 use super::super::playhead::{NumberedSegments, Playheads, StartCollector};
 use super::super::uri::UriBase;
+use super::date_time;
 use super::text::{attributes, value};
-use super::time;
 
 #[derive(Default)]
 pub(super) struct SegmentTiming {
@@ -96,6 +96,6 @@ impl SegmentTiming {
 }
 
 fn milliseconds(start: &BytesStart<'_>, name: &str) -> Option<u64> {
-    let time = value(start, name).and_then(|text| time::duration(&text))?;
+    let time = value(start, name).and_then(|text| date_time::duration(&text))?;
     u64::try_from(time.as_millis()).ok()
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::super::dash::UriTextKind;
-use super::super::dash::table::{self as dash, UriKind};
-use super::super::hls::table as hls;
+use super::super::dash::uri_table::{self as dash, UriKind};
+use super::super::hls::uri_table as hls;
 use super::uris::marked;
 use super::{OWN, SITE, edited, plan};
 use crate::manifest::{DEFAULT_MAX_MANIFEST_BYTES, EditPlan, ManifestFormat, Purpose, read};

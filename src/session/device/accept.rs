@@ -2,8 +2,8 @@
 //!
 //! Anybody can send a call that names another's device and content, so nothing is learned of one before.
 
-use super::super::call::{CallKind, PlayerCall};
 use super::super::playback::Playback;
+use super::super::player_call::{CallKind, PlayerCall};
 use super::Device;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::super::end::EndReason;
+use super::super::end_reason::EndReason;
 use super::super::input::Input;
 use super::super::policy::Policy;
 use super::{Device, DeviceEffects};

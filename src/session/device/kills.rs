@@ -5,9 +5,9 @@
 
 use std::time::Instant;
 
-use super::super::call::CallNames;
 use super::super::input::Input;
 use super::super::playback::Playback;
+use super::super::player_call::CallNames;
 use super::super::policy::Policy;
 use super::super::state::SessionState;
 use super::super::verdict::Reason;

@@ -5,8 +5,8 @@
 //! one stays one: the playback keeps the path, apart from its names. Whoever has such a path alone fetches media by it, and
 //! can neither stop the playback nor speak for it.
 
-use super::super::call::MediaNames;
 use super::super::playback::Playback;
+use super::super::player_call::MediaNames;
 use super::super::verdict::Reason;
 use super::Device;
 use crate::ids::SessionId;

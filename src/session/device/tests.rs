@@ -6,7 +6,7 @@ mod shared;
 
 use std::time::Duration;
 
-use super::super::end::EndReason;
+use super::super::end_reason::EndReason;
 use super::*;
 use crate::clock::{Clock, ClockMoment};
 use crate::config::{OnUnreachable, OutageBudget};
@@ -1482,7 +1482,7 @@ fn a_device_that_asks_without_end_is_remembered_only_so_far() {
         }
     }
     assert!(
-        stage.device.playbacks.len() <= room::MAX_ENDED_PLAYBACKS_REMEMBERED + room::MAX_WAITING_PLAYBACKS + 3,
+        stage.device.playbacks.len() <= capacity::MAX_ENDED_PLAYBACKS_REMEMBERED + capacity::MAX_WAITING_PLAYBACKS + 3,
         "{} playbacks",
         stage.device.playbacks.len()
     );
@@ -1553,7 +1553,7 @@ fn kills_of_one_device_are_bounded_and_its_own_households_displace_no_other() {
     stage.deliver(first, Input::Kill(reason()));
     stage.settle();
     let successor = || reason().wanted_by(KillSource::Successor);
-    let most = room::MAX_KILLS_REMEMBERED as u64;
+    let most = capacity::MAX_KILLS_REMEMBERED as u64;
     let mut token = 1;
     let mut kill_another = |stage: &mut Stage, by: Reason| {
         token += 1;
@@ -1574,7 +1574,7 @@ fn kills_of_one_device_are_bounded_and_its_own_households_displace_no_other() {
 #[test]
 fn a_device_whose_closes_are_not_answered_begins_no_more_than_so_many() {
     let policy = Policy { grace: Duration::from_secs(86_400), ..Policy::default() };
-    let most = policy.sessions_per_device + room::MAX_UNSETTLED;
+    let most = policy.sessions_per_device + capacity::MAX_UNSETTLED;
     let mut stage = Stage::under(policy);
     let lost = || Err(AuthorityFault { kind: FaultKind::Lost, reason: Reason::new(0, None, "no answer") });
     let mut refused = 0;
@@ -1598,5 +1598,8 @@ fn a_device_whose_closes_are_not_answered_begins_no_more_than_so_many() {
             }
         }
     }
-    assert!(refused > 0 && stage.device.playbacks.len() <= most + room::MAX_ENDED_PLAYBACKS_REMEMBERED, "{refused}");
+    assert!(
+        refused > 0 && stage.device.playbacks.len() <= most + capacity::MAX_ENDED_PLAYBACKS_REMEMBERED,
+        "{refused}"
+    );
 }

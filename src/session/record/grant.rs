@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::grant::Grant;
 use super::super::step::bounded;
-use super::form::{expose, hide};
+use super::serde_helpers::{expose, hide};
 use crate::clock::RecordedSpan;
 use crate::secret::Secret;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::report::{PlayingState, ReportHistory};
-use super::form::is_default;
+use super::super::player_report::{PlayingState, ReportHistory};
+use super::serde_helpers::is_default;
 use crate::clock::{ClockMoment, EpochTime, RecordedSpan};
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::end::EndReason;
+use super::super::end_reason::EndReason;
 use super::super::grant::{AskKind, Ticket};
-use super::super::life::LifeSigns;
+use super::super::life_signs::LifeSigns;
+use super::super::player_report::StreamType;
 use super::super::policy::Policy;
-use super::super::report::StreamType;
-use super::super::schedule::{self, Schedule};
+use super::super::program_schedule::{self, Schedule};
 use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState, TokenReplacement};
-use super::form::{self, is_default};
 use super::grant::GrantRecord;
 use super::reports::ReportsRecord;
+use super::serde_helpers::{self, is_default};
 use super::state::StateRecord;
 use crate::clock::{ClockMoment, EpochTime, RecordedSpan};
 
@@ -24,7 +24,7 @@ pub struct CoreSessionRecord {
         rename = "f",
         alias = "fetches",
         default,
-        deserialize_with = "form::again",
+        deserialize_with = "serde_helpers::again",
         skip_serializing_if = "Option::is_none"
     )]
     pub again: Option<RecordedSpan>,
@@ -71,7 +71,7 @@ pub struct CoreSessionRecord {
     pub reports: Option<ReportsRecord>,
     /// The moments of its programme that are to come, the latest first.
     #[serde(rename = "sc", alias = "schedule", default, skip_serializing_if = "Vec::is_empty")]
-    pub schedule: Vec<(EpochTime, schedule::StreamTimelineEvent)>,
+    pub schedule: Vec<(EpochTime, program_schedule::StreamTimelineEvent)>,
     #[serde(rename = "sd", alias = "seed")]
     pub seed: u32,
     /// It shares its device's session, of this interval.

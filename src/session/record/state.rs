@@ -4,10 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::end::EndReason;
+use super::super::end_reason::EndReason;
 use super::super::state::{SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, Denial, Reason};
-use super::form::is_default;
+use super::serde_helpers::is_default;
 use crate::clock::{ClockMoment, EpochTime};
 
 /// A state that holds a grant, may hold one, or must not be forgotten: all but a held open.

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::super::end::EndReason;
+use super::super::end_reason::EndReason;
 use super::super::grant::AskKind;
-use super::super::report::StreamType;
-use super::super::schedule;
+use super::super::player_report::StreamType;
+use super::super::program_schedule;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::*;
 use crate::clock::{Clock, RecordedSpan};
@@ -402,7 +402,7 @@ proptest! {
             renewals: interval % 2 == 0,
             reopens_until: Some(wall(2)),
             reports: None,
-            schedule: (0..4).cycle().take(9).map(|index| (wall(index), schedule::StreamTimelineEvent::LiveEventEnd)).collect(),
+            schedule: (0..4).cycle().take(9).map(|index| (wall(index), program_schedule::StreamTimelineEvent::LiveEventEnd)).collect(),
             seed: u32::MAX,
             shares: (interval % 3 == 0).then(|| Duration::from_nanos(interval).into()),
             slept: Duration::from_nanos(interval).into(),

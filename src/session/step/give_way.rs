@@ -5,14 +5,14 @@
 
 use std::time::Instant;
 
-use super::super::call::CallKind;
 use super::super::effect::{CallAnswer, Effect, Effects, SessionEvent, SessionRefusal};
-use super::super::end::EndReason;
+use super::super::end_reason::EndReason;
 use super::super::grant::AskKind;
-use super::super::life::LifeSigns;
+use super::super::life_signs::LifeSigns;
+use super::super::player_call::CallKind;
 use super::super::policy::Policy;
 use super::super::state::{Session, SessionClosure, SessionState};
-use super::answered::give_back;
+use super::authority_answer::give_back;
 
 /// What a session needs to go on after it gave way.
 #[derive(Clone, Copy, Debug)]

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use super::super::effect::{Effect, Effects, SessionEvent};
-use super::super::end::EndReason;
+use super::super::end_reason::EndReason;
 use super::super::policy::Policy;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::super::verdict::{KillSource, Reason};
-use super::answered::give_back;
+use super::authority_answer::give_back;
 use crate::secret::Fingerprint;
 
 impl Session {

@@ -8,12 +8,12 @@
 use std::time::{Duration, Instant};
 
 use super::super::effect::{AuthorityAsk, Effect, Effects, SessionEvent};
-use super::super::end::EndReason;
+use super::super::end_reason::EndReason;
 use super::super::grant::{AskKind, Ticket};
 use super::super::policy::Policy;
 use super::super::state::{CallInFlight, Session, SessionClosure, SessionState, TokenReplacement};
 use super::super::verdict::{AuthorityFault, Denial, Reason, Verdict};
-use super::due::bounded;
+use super::deadlines::bounded;
 use crate::secret::Secret;
 
 /// A call that was given up may be on its way for so long, and be processed behind later ones with the same token.

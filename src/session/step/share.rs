@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::effect::{Effect, Effects, SessionEvent};
 use super::super::grant::Ticket;
-use super::super::life::LifeSigns;
+use super::super::life_signs::LifeSigns;
 use super::super::policy::Policy;
 use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
 use crate::config::Enforcement;

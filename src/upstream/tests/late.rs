@@ -1,6 +1,6 @@
 //! Replies that come after their caller has given up.
 
-use super::super::late::MAX_LATE;
+use super::super::late_replies::MAX_LATE;
 use super::*;
 
 const GIVEN_UP: Duration = Duration::from_millis(100);

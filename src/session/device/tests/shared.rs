@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{EndingRules, Enforcement};
-use crate::session::device::shared::MAX_SHARING;
+use crate::session::device::shared_session::MAX_SHARING;
 use crate::session::{BeatSource, Effect, MediaFetch, Role, SessionEvent};
 
 const SECOND: Duration = Duration::from_secs(1);

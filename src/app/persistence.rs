@@ -1,0 +1,179 @@
+//! Sessions across a restart: opens the journal, gives what it holds to its owners, ends it in order.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::AppFault;
+use super::reload::turn_out;
+use crate::authority::{self, Authorities};
+use crate::clock::Clock;
+use crate::config::{self, StoreKind};
+use crate::gateway::{Routes, rung};
+use crate::registrations::Registrations;
+use crate::sessions::{RestoreResult, Sessions};
+use crate::store::{
+    Loaded, RecordJournal, RecordKey, RegistrationRecord, RegistrationStore, SessionRecord, SlotRecord, Store,
+};
+use crate::task::Tasks;
+use crate::telemetry::Telemetry;
+
+/// The last changes get this long when the process ends.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Places of authorities that are not configured any more.
+#[derive(Clone, Copy, Default)]
+struct UnknownAuthoritySlots {
+    dropped: usize,
+    kept: usize,
+}
+
+/// The journal and its writer, if sessions are to outlive the process.
+#[derive(Default)]
+pub(super) struct Durable {
+    journal: Option<RunningJournal>,
+}
+
+struct RunningJournal {
+    ended: oneshot::Receiver<()>,
+    file: PathBuf,
+    journal: Arc<RecordJournal>,
+}
+
+impl Drop for RunningJournal {
+    /// However it goes, the file is let go of.
+    fn drop(&mut self) {
+        self.journal.end();
+    }
+}
+
+impl Durable {
+    pub(super) fn open(
+        config: &config::StoreSettings,
+        telemetry: &Arc<Telemetry>,
+        tasks: &Tasks,
+    ) -> Result<Self, AppFault> {
+        let file = match &config.kind {
+            StoreKind::Journal(file) => file,
+            StoreKind::Memory => return Ok(Self::default()),
+        };
+        let (journal, writer) = RecordJournal::open(file, telemetry.clone())?;
+        let ended = tasks.thread("journal", move || writer.run()).map_err(AppFault::Thread)?;
+        Ok(Self { journal: Some(RunningJournal { ended, file: file.clone(), journal }) })
+    }
+
+    /// Whether sessions outlive the process.
+    pub(super) fn is_kept(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// In which file.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.journal.as_ref().map(|running| running.file.clone())
+    }
+
+    /// What is registered goes the way of the sessions.
+    pub(super) fn registrations(&self, clock: Clock) -> Registrations {
+        match self.store() {
+            Some(store) => Registrations::kept_in(Box::new(RegistrationStore { clock, store })),
+            None => Registrations::default(),
+        }
+    }
+
+    pub(super) fn store(&self) -> Option<Arc<dyn Store>> {
+        self.journal.as_ref().map(|running| running.journal.clone() as Arc<dyn Store>)
+    }
+
+    /// Before anything is served. Authorities of our own first: their places must hold when the first
+    /// session goes on.
+    pub(super) fn restore(
+        &self,
+        authorities: &Authorities,
+        routes: &Routes,
+        registrations: &Registrations,
+        sessions: &Arc<Sessions>,
+        telemetry: &Telemetry,
+    ) {
+        let Some(store) = self.store() else { return };
+        let Loaded { registrations: registered, sessions: records, slots } = store.load();
+        let registered = take_back(registrations, registered);
+        let places = authorities.keep_in(&store, &slots, &records);
+        turn_out(authorities, telemetry);
+        let places_of_strangers = keep_strangers(&store, authorities, &slots, &records);
+        let restored = sessions.restore(records, |card| {
+            let known = card.registration.and_then(|id| registrations.find(Clock.now(), id));
+            routes.home(card, authorities, known)
+        });
+        authorities.recall(sessions);
+        restored.counts().into_iter().for_each(|(result, count)| telemetry.metrics.sessions_restored(result, count));
+        let RestoreResult { closing, dropped: _, killed, orphaned, remembered, resumed, stranded: _ } = restored;
+        tracing::info!(resumed, closing, killed, orphaned, remembered, places, registered, "sessions restored");
+        tell_of_strangers(&restored, places_of_strangers);
+    }
+
+    /// Writes what is left. Nothing may be handed over any more.
+    pub(super) async fn end(self) {
+        let Some(mut running) = self.journal else { return };
+        running.journal.end();
+        if tokio::time::timeout(LAST_WRITE_TIMEOUT, &mut running.ended).await.is_err() {
+            tracing::error!("the journal could not be written to its end");
+        }
+    }
+}
+
+/// Before the sessions that began by them.
+fn take_back(registrations: &Registrations, found: Vec<RegistrationRecord>) -> usize {
+    let wall = Clock.wall();
+    let found = found.into_iter().map(|record| {
+        let (rung, unused) = (rung(&record.rung), wall.saturating_sub(record.used.into()));
+        (record.restore(rung), unused)
+    });
+    registrations.restore(Clock.now(), found)
+}
+
+/// Places of authorities that are not configured any more stay in the journal as long as the sessions that
+/// claim them, and those that are kept for a device until their time.
+fn keep_strangers(
+    store: &Arc<dyn Store>,
+    authorities: &Authorities,
+    slots: &[SlotRecord],
+    records: &[SessionRecord],
+) -> UnknownAuthoritySlots {
+    let wall = Clock.wall();
+    let known = |name: &Arc<str>| authorities.by_name(name).is_some_and(|authority| authority.counter().is_some());
+    let matter = records.iter().filter(|record| record.playback.session.matters_until() > wall);
+    let claims: HashSet<_> =
+        matter.filter_map(|record| Some((&record.card.authority, authority::claim(record)?.0))).collect();
+    let mut strangers = UnknownAuthoritySlots::default();
+    for slot in slots.iter().filter(|slot| !known(&slot.authority)) {
+        let waits = slot.kept.as_ref().is_some_and(|kept| Duration::from(kept.until) > wall);
+        if waits || claims.contains(&(&slot.authority, slot.slot)) {
+            strangers.kept += 1;
+        } else {
+            strangers.dropped += 1;
+            store.forget(RecordKey::Slot(slot.authority.clone(), slot.slot));
+        }
+    }
+    strangers
+}
+
+fn tell_of_strangers(restored: &RestoreResult, places: UnknownAuthoritySlots) {
+    if restored.stranded + places.kept > 0 {
+        tracing::warn!(
+            sessions = restored.stranded,
+            places = places.kept,
+            "kept in the journal: their authority is not configured any more, nobody beats them or gives them back; \
+             if that is a mistake, configure one of the same name and kind and restart before they expire"
+        );
+    }
+    if restored.dropped + places.dropped > 0 {
+        tracing::warn!(
+            sessions = restored.dropped,
+            places = places.dropped,
+            "dropped from the journal: their authority is not configured any more, and must have let them expire"
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! Serves a connection until it ends, or is to end: at its idle time, its longest life, to make room, at drain.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{sleep, timeout};
+
+use super::Peer;
+use super::address_limits::AddressKey;
+use super::connection::StreamExecutor;
+use super::connection_guards::ConnectionGuards;
+use super::connection_state::ConnectionState;
+use super::counters::add;
+use super::request_violation::RequestViolation;
+use super::service::ConnectionService;
+use super::shared::{EdgeShared, MAX_UNUSED_TIME};
+use crate::config::ServerLimits;
+use crate::secret::scrub;
+
+/// An idle HTTP/2 peer has so long to say its last word.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
+/// The same, where its connection makes room for another.
+const EVICTION_GRACE: Duration = Duration::from_millis(100);
+/// Enough for the runtime to hear of what lies in the socket.
+const SOCKET_PEEK_TIME: Duration = Duration::from_millis(1);
+
+/// Resolves when the first request did not begin within `first`, or none has been begun or running, and no piece of a
+/// reply taken, for `idle`, at most twice that. A peer that only answers our pings is idle.
+pub(super) async fn idleness(line: Arc<ConnectionState>, first: Duration, idle: Duration) {
+    sleep(first.min(idle)).await;
+    let mut before = (line.activity(), line.pieces_taken());
+    if before.0 == (0, 0) {
+        return;
+    }
+    loop {
+        sleep(idle).await;
+        let now = (line.activity(), line.pieces_taken());
+        let ((_, running), _) = now;
+        if now == before && running == 0 {
+            return;
+        }
+        before = now;
+    }
+}
+
+/// Serves until the connection ends by itself; or is to end: then it answers what is on its way, and ends.
+/// The connection comes boxed, since an async function would hold it twice.
+pub(super) async fn drive<C: GracefulConnection>(
+    mut connection: Pin<Box<C>>,
+    end: ConnectionEnd,
+    shared: Arc<EdgeShared>,
+    limits: Arc<ServerLimits>,
+    idle: impl Future<Output = ()>,
+) {
+    let ConnectionEnd { address, line, ties } = end;
+    let or_busy = |grace| if line.is_busy() { limits.drain } else { grace };
+    let (quiet, grace) = tokio::select! {
+        ended = connection.as_mut() => {
+            if ended.as_ref().is_err_and(C::is_ours) {
+                ties.end();
+            }
+            return note(ended, &shared, address, &line);
+        }
+        // Drain itself bounds it too, and may begin a while after the announcement.
+        () = shared.announce.cancelled() => (quiet_time(&limits), MAX_UNUSED_TIME + limits.drain),
+        () = sleep(limits.lifetime) => {
+            add(&shared.counters.lifetimes_ended);
+            (quiet_time(&limits), limits.drain)
+        }
+        () = idle => (Duration::ZERO, or_busy(IDLE_GRACE)),
+        // A call that runs is served; its place is another's already.
+        () = line.evicted() => (SOCKET_PEEK_TIME, or_busy(EVICTION_GRACE)),
+    };
+    ties.end();
+    line.announce_end();
+    let ending = timeout(grace, finish(connection, &line, &shared, quiet));
+    if let Ok(Some(ended)) = Box::pin(ending).await {
+        note(ended, &shared, address, &line);
+    }
+}
+
+/// So long an idle connection that is to end waits for one more request.
+fn quiet_time(limits: &ServerLimits) -> Duration {
+    MAX_UNUSED_TIME.min(limits.drain / 2)
+}
+
+/// Ends the connection behind what is on its way. None: it is to be cut.
+async fn finish<C: GracefulConnection>(
+    mut connection: Pin<Box<C>>,
+    line: &ConnectionState,
+    shared: &EdgeShared,
+    quiet: Duration,
+) -> Option<hyper::Result<()>> {
+    tokio::select! {
+        biased;
+        () = shared.answered.cancelled() => if line.activity().1 == 0 && line.is_mid_head() { return None },
+        ended = serve_what_comes(connection.as_mut(), line, shared, quiet) => if ended.is_some() { return ended },
+        () = line.evicted() => {}
+    }
+    connection.as_mut().finish();
+    if C::ANNOUNCES_ITS_END
+        && let Ok(ended) = timeout(MAX_UNUSED_TIME, connection.as_mut()).await
+    {
+        return Some(ended);
+    }
+    line.await_nothing();
+    Some(connection.await)
+}
+
+/// hyper closes a connection at once that is told to finish while no request is known of. One that lies in the socket,
+/// or comes in this moment, would be lost: its peer cannot have known. So an HTTP/1.1 connection is served on until it
+/// was idle for `quiet`; a request that comes meanwhile is answered with `Connection: close`. One of HTTP/2 is told in
+/// a way that loses nothing, once its first request is there. Returns the connection's end, if it came meanwhile.
+async fn serve_what_comes<C: GracefulConnection>(
+    mut connection: Pin<&mut C>,
+    line: &ConnectionState,
+    shared: &EdgeShared,
+    quiet: Duration,
+) -> Option<hyper::Result<()>> {
+    let mut idle_until = pin!(sleep(quiet));
+    let mut was_running = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        let (requests, running) = line.activity();
+        if C::ANNOUNCES_ITS_END && requests > 0 {
+            return Poll::Ready(None);
+        }
+        let is_running = running > 0;
+        if is_running != was_running {
+            was_running = is_running;
+            // What runs is counted by itself, until its reply is there.
+            line.await_request(if is_running { None } else { shared.unanswered.enter() });
+            idle_until.set(sleep(quiet));
+        }
+        if is_running {
+            return Poll::Pending;
+        }
+        ready!(idle_until.as_mut().poll(cx));
+        if !line.is_mid_head() {
+            return Poll::Ready(None);
+        }
+        // The rest may never come: nobody else waits for it.
+        line.await_nothing();
+        Poll::Pending
+    })
+    .await
+}
+
+/// What is done at a connection's end.
+pub(super) struct ConnectionEnd {
+    address: AddressKey,
+    line: Arc<ConnectionState>,
+    ties: ConnectionGuards,
+}
+
+impl ConnectionEnd {
+    pub(super) fn of(peer: &Peer, line: &Arc<ConnectionState>) -> Self {
+        Self { address: AddressKey::of(peer.address), line: Arc::clone(line), ties: peer.ties.clone() }
+    }
+}
+
+/// hyper has answered what it could not parse; here it is only counted.
+fn note(ended: hyper::Result<()>, shared: &EdgeShared, address: AddressKey, line: &ConnectionState) {
+    if line.breach() == Some(RequestViolation::TlsUnexpected) {
+        return note_tls(shared, address);
+    }
+    let Err(fault) = ended else { return };
+    if fault.is_parse() {
+        shared.counters.breach(RequestViolation::Malformed);
+        let error = RequestViolation::Malformed.label();
+        if shared.may_log(error, address) {
+            tracing::info!(error, peer = %address, "refused a request");
+        }
+    } else {
+        tracing::debug!(fault = scrub(&fault.to_string()), "connection ended");
+    }
+}
+
+fn note_tls(shared: &EdgeShared, address: AddressKey) {
+    let error = RequestViolation::TlsUnexpected.label();
+    shared.counters.breach(RequestViolation::TlsUnexpected);
+    if shared.may_log(error, address) {
+        tracing::info!(
+            error, peer = %address,
+            "a connection to a plain HTTP address begins as TLS does: its URL must begin with http://, or lead to an \
+             address of server.listen"
+        );
+    }
+}
+
+/// A hyper connection that can be asked to end after its running calls.
+pub(super) trait GracefulConnection: Future<Output = hyper::Result<()>> {
+    /// Whether its end is told to the peer by itself, so that no request crosses it, and more than one may run.
+    const ANNOUNCES_ITS_END: bool;
+
+    fn finish(self: Pin<&mut Self>);
+
+    /// Whether such an end was our doing, and the peer may well be there.
+    fn is_ours(fault: &hyper::Error) -> bool;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> GracefulConnection
+    for http1::Connection<TokioIo<S>, ConnectionService>
+{
+    const ANNOUNCES_ITS_END: bool = false;
+
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+
+    /// The idle time of a kept-alive connection, or a reply that was cut.
+    fn is_ours(fault: &hyper::Error) -> bool {
+        fault.is_timeout() || fault.is_user()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> GracefulConnection
+    for http2::Connection<TokioIo<S>, ConnectionService, StreamExecutor>
+{
+    /// GOAWAY, twice, with a ping between them (RFC 9113 section 6.8).
+    const ANNOUNCES_ITS_END: bool = true;
+
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+
+    /// Who does not answer a ping is gone.
+    fn is_ours(_fault: &hyper::Error) -> bool {
+        false
+    }
+}

@@ -1,0 +1,231 @@
+//! The places of a device: who gives way to whom, who may start, and who is forgotten.
+
+use std::time::{Duration, Instant};
+
+use super::super::effect::{Effect, RetentionClass};
+use super::super::end_reason::EndReason;
+use super::super::input::Input;
+use super::super::open_turn::OpenTurn;
+use super::super::playback::{Playback, PlaybackStart};
+use super::super::player_call::{CallKind, PlayerCall};
+use super::super::policy::Policy;
+use super::{Device, DeviceEffects, is_owed_an_effect};
+use crate::ids::SessionId;
+use crate::secret::Fingerprint;
+
+/// Ended playbacks whose left-over calls are still known; a device that has more asks without sense.
+pub(super) const MAX_ENDED_PLAYBACKS_REMEMBERED: usize = 32;
+/// Kills of one device by the authority or an operator, and by others that took its place: apart, because two devices
+/// can take each other's place as often as they like.
+pub(super) const MAX_KILLS_REMEMBERED: usize = 64;
+/// Playbacks that wait for their turn. One more takes that of the last one.
+pub(super) const MAX_WAITING_PLAYBACKS: usize = 8;
+/// Playbacks beyond the device's places that are not over yet: mostly closes that are not answered.
+pub(super) const MAX_UNSETTLED: usize = 64;
+
+impl<C> Device<C> {
+    /// What begins now ends another one.
+    pub(super) fn is_full(&self, policy: &Policy) -> bool {
+        !policy.shares_session && self.alone().filter(|p| p.session.is_active()).count() >= policy.sessions_per_device
+    }
+
+    /// One more begins. Where the device has its places, it waits for as long as is returned.
+    pub(super) fn make_room(
+        &mut self,
+        caller: Option<Fingerprint>,
+        now: Instant,
+        policy: &Policy,
+        out: &mut DeviceEffects,
+    ) -> Duration {
+        if !self.is_full(policy) {
+            return Duration::ZERO;
+        }
+        let hold = self.zaps.next(caller, now, policy);
+        if policy.opens_beside {
+            let held = || self.alone().filter(|p| p.session.is_held());
+            // Of the address that has most of them: nobody takes another's.
+            let of_caller = |address| held().filter(|p| p.caller == address).count() + usize::from(address == caller);
+            let most = held().max_by_key(|p| of_caller(p.caller)).map(|p| p.caller);
+            let of_most = || held().filter(|p| Some(p.caller) == most);
+            let left = of_most().find(|p| p.turn == OpenTurn::Passed).or_else(|| of_most().next_back());
+            // Many addresses with one each take nobody's place: the bound is then that of a device's playbacks.
+            let may_leave = |p: &&Playback<C>| of_caller(p.caller) > 1;
+            if let Some(id) = left.filter(may_leave).filter(|_| held().count() >= MAX_WAITING_PLAYBACKS).map(|p| p.id) {
+                self.step(id, now, Input::End(EndReason::Abandoned), policy, out);
+            }
+            return hold;
+        }
+        let active: Vec<_> = self.alone().filter(|p| p.session.is_active()).map(|p| p.id).collect();
+        let surplus = (active.len() + 1).saturating_sub(policy.sessions_per_device);
+        for id in active.into_iter().take(surplus) {
+            self.step(id, now, Input::End(EndReason::Zapped), policy, out);
+        }
+        hold
+    }
+
+    /// Called for once more, and later than whatever waits.
+    pub(super) fn wish_for(&mut self, index: usize) {
+        self.wishes = self.wishes.saturating_add(1);
+        let wish = self.wishes;
+        self.playbacks.get_mut(index).into_iter().for_each(|p| (p.wish, p.turn) = (wish, OpenTurn::Coming));
+    }
+
+    /// Something that was called for later has reached its player. Where that plays beside another one, what waits is
+    /// asked whether anybody waits for it still: who has zapped on does not. Where that has taken the only place, what
+    /// waits has lost its turn.
+    pub(super) fn pass_over(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+        let playing = || self.alone().filter(|p| p.plays_on());
+        if playing().count() < policy.sessions_per_device {
+            return;
+        }
+        // Among the calls of one address: what another one called for passes over nobody.
+        let is_served = |p: &Playback<C>, held: &Playback<C>| p.session.is_served() && p.caller == held.caller;
+        let is_later = |held: &Playback<C>| playing().any(|p| is_served(p, held) && p.wish > held.wish);
+        let has_room = playing().count() > policy.sessions_per_device;
+        let passed = self.alone().filter(|p| p.session.is_held() && is_later(p));
+        for (id, returns) in passed.map(|p| (p.id, p.session.returns)).collect::<Vec<_>>() {
+            match self.playback_mut(id) {
+                Some(_) if returns => drop(self.step(id, now, Input::GiveWay, policy, out)),
+                Some(playback) if has_room => {
+                    if playback.turn == OpenTurn::Coming {
+                        playback.turn = OpenTurn::Passed;
+                        out.push((id, Effect::Wake));
+                    }
+                }
+                _ => drop(self.step(id, now, Input::End(EndReason::Zapped), policy, out)),
+            }
+        }
+    }
+
+    /// Whether something that the same address called for as late or later may yet get there.
+    fn waits_for_another(&self, held: &Playback<C>, now: Instant) -> bool {
+        let mut others = self.alone().filter(|p| p.id != held.id && p.caller == held.caller);
+        others.any(|p| p.turn != OpenTurn::Passed && p.wish >= held.wish && p.is_undecided(now))
+    }
+
+    /// One whose authority was gone for a while may come back beside its successor, and gives way: it was not
+    /// confirmed since that one began. Others that play beside each other go on, whatever the limit is by now. Where
+    /// one may be a preload, what they show decides.
+    pub(super) fn end_surplus(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+        if policy.opens_beside {
+            return;
+        }
+        let active = self.alone().filter(|p| p.session.is_active()).count();
+        let Some(began) = self.alone().next_back().map(|newest| newest.began) else { return };
+        let old = |p: &&Playback<C>| p.session.is_active() && p.session.last_good() < began;
+        let surplus = active.saturating_sub(policy.sessions_per_device);
+        let gone: Vec<_> = self.alone().filter(old).take(surplus).map(|p| p.id).collect();
+        for id in gone {
+            self.step(id, now, Input::GiveWay, policy, out);
+        }
+    }
+
+    /// What is remembered goes before its time, the oldest first, when there is too much of its kind.
+    pub(super) fn forget_surplus(&mut self, out: &mut DeviceEffects) {
+        for kind in RetentionClass::ALL {
+            let most = match kind {
+                RetentionClass::Ended => MAX_ENDED_PLAYBACKS_REMEMBERED,
+                RetentionClass::Killed | RetentionClass::Replaced => MAX_KILLS_REMEMBERED,
+            };
+            let is_of_it = |p: &Playback<C>| p.remembered() == Some(kind);
+            let mut surplus = self.playbacks.iter().filter(|p| is_of_it(p)).count().saturating_sub(most);
+            self.playbacks.retain(|p| {
+                let goes = surplus > 0 && is_of_it(p) && !is_owed_an_effect(p.id, out);
+                surplus -= usize::from(goes);
+                out.extend(goes.then_some((p.id, Effect::Displace(kind))));
+                !goes
+            });
+        }
+    }
+
+    /// Whether so many of its playbacks are not over yet that no other may begin.
+    pub(super) fn is_unsettled(&self, policy: &Policy) -> bool {
+        let unsettled = self.playbacks.iter().filter(|p| p.remembered().is_none()).count();
+        unsettled >= policy.sessions_per_device.saturating_add(MAX_UNSETTLED)
+    }
+
+    /// Forgets this one before its time, if it is still remembered so.
+    pub fn displace(&mut self, id: SessionId, kind: RetentionClass, out: &mut DeviceEffects) {
+        self.playbacks.retain(|p| {
+            let goes = p.id == id && p.remembered() == Some(kind) && !is_owed_an_effect(id, out);
+            out.extend(goes.then_some((p.id, Effect::Displace(kind))));
+            !goes
+        });
+    }
+
+    pub(super) fn forget_all(&mut self, mut goes: impl FnMut(&Playback<C>) -> bool, out: &mut DeviceEffects) {
+        self.playbacks.retain(|p| {
+            let goes = goes(p) && !is_owed_an_effect(p.id, out);
+            out.extend(goes.then_some((p.id, Effect::Forget)));
+            !goes
+        });
+    }
+
+    /// Lets held playbacks go, oldest first, while the device has places left. Where it has none, and gives none back, one
+    /// at a time is opened beside those that play and one that may be a preload: the one that was called for last, and the
+    /// others only if that came to nothing.
+    pub(super) fn start_held(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+        loop {
+            let taken = self.alone().filter(|p| p.session.takes_place()).count();
+            let places = policy.sessions_per_device;
+            let beside = policy.opens_beside && !self.alone().any(|p| p.session.is_asking() || p.session.gives_back());
+            let is_ready = |p: &&Playback<C>| now >= p.session.not_before && p.turn != OpenTurn::Passed;
+            let held = self.alone().filter(|p| p.session.is_held()).filter(is_ready);
+            let later = |than: &Playback<C>| {
+                let held = self.alone().filter(|p| p.session.is_held() && p.caller == than.caller);
+                held.filter(|p| p.wish > than.wish).count()
+            };
+            let may_start = |p: &&Playback<C>| {
+                let is_next = taken <= places + 1 && beside && !self.waits_for_another(p, now);
+                is_next || taken + later(p) < places
+            };
+            // Between addresses whoever has waited longer is first, and the same one not twice in a row.
+            let ready: Vec<_> = held.filter(may_start).map(|p| (p.id, p.caller)).collect();
+            let of_another = ready.iter().find(|(_, caller)| *caller != self.last_turn);
+            let Some((id, caller)) = of_another.or(ready.first()).copied() else { return };
+            self.last_turn = caller;
+            self.step(id, now, Input::Start, policy, out);
+        }
+    }
+
+    /// Adds a playback, which waits where the device zaps fast.
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        call: &PlayerCall,
+        policy: &Policy,
+        start: PlaybackStart<C>,
+        out: &mut DeviceEffects,
+    ) -> usize {
+        let hold = self.make_room(start.caller, now, policy, out);
+        self.wishes = self.wishes.saturating_add(1);
+        let same = |p: &Playback<C>| p.is_of(call) || p.plays(call.content);
+        let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));
+        let before = self.playbacks.iter().rfind(|p| same(p)).map(|p| p.session.life);
+        let follower = self.begun_behind(call);
+        // What is over and given back makes room for its successor at once.
+        self.forget_all(|p| p.is_spent() && same(p), out);
+        self.forget_surplus(out);
+        let mut playback = Playback::begin(start, now, call, policy);
+        let beside = call.content_token.filter(|token| call.token != Some(*token));
+        playback.session.hold_until(now + hold);
+        playback.session.credit_spent = spent;
+        playback.session.life = before.map_or(playback.session.life, |life| life.successor(now));
+        playback.wish = self.wishes;
+        let index =
+            follower.and_then(|id| self.playbacks.iter().position(|p| p.id == id)).unwrap_or(self.playbacks.len());
+        let id = playback.id;
+        self.playbacks.insert(index, playback);
+        beside.into_iter().for_each(|token| self.learn_token(id, token));
+        self.start_held(now, policy, out);
+        self.playbacks.iter().position(|p| p.id == id).unwrap_or(index)
+    }
+
+    /// What began behind the one that goes on with this call: a renewal is no wish for something else. None where
+    /// nothing did.
+    fn begun_behind(&self, call: &PlayerCall) -> Option<SessionId> {
+        let before = self.playbacks.iter().rposition(|p| p.is_of(call) || p.plays(call.content))?;
+        let [_, behind @ ..] = self.playbacks.get(before..)? else { return None };
+        behind.first().filter(|_| call.kind == CallKind::Renewal).map(|p| p.id)
+    }
+}

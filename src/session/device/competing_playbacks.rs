@@ -1,0 +1,295 @@
+//! Playbacks of one device that are one too many beside each other: who gives way to whom, and who comes back.
+//!
+//! The judge is [`super::super::preload_or_zap`]; here it is decided who stands before it, and what follows.
+
+use std::time::Instant;
+
+use super::super::end_reason::EndReason;
+use super::super::input::Input;
+use super::super::playback::Playback;
+use super::super::player_report::PlayingState;
+use super::super::policy::Policy;
+use super::super::preload_or_zap::{
+    CONTEST_POLL_INTERVAL, ContestOutcome, MAX_UNDECIDED_WAIT, NewerPlayback, OlderPlayback, QUIET_PLAYBACK_TIME, judge,
+};
+use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState};
+use super::{Device, DeviceEffects};
+use crate::ids::SessionId;
+
+impl<C> Playback<C> {
+    /// It has its place, or plays on credit.
+    pub(super) fn plays_on(&self) -> bool {
+        self.session.is_active() && !matches!(self.session.state(), SessionState::Opening { .. })
+    }
+
+    /// Its open was refused, or its player got nothing by it.
+    fn came_to_nothing(&self) -> bool {
+        let over = match self.session.state() {
+            SessionState::Closed { why: SessionClosure::Ended(why), .. } | SessionState::Closing { why, .. } => {
+                !matches!(why, EndReason::GaveWay | EndReason::Zapped)
+            }
+            SessionState::Closed { .. } => true,
+            SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => false,
+        };
+        over && self.session.is_unused()
+    }
+
+    /// Nobody knows yet what becomes of its first call.
+    pub(super) fn is_undecided(&self, now: Instant) -> bool {
+        let asked = match self.session.state() {
+            SessionState::Opening { held: true, .. } => now,
+            SessionState::Opening { held: false, since } | SessionState::Owing { since, .. } => *since,
+            SessionState::Failing { .. } | SessionState::Live { .. } => self.session.last_good,
+            SessionState::Closed { .. } | SessionState::Closing { .. } | SessionState::Killed { .. } => return false,
+        };
+        self.session.usage == DeliveryState::Asked && now < asked + MAX_UNDECIDED_WAIT
+    }
+
+    /// A call waits for it, or for its license, and goes on in a moment. Were it to give way before, the call would take it
+    /// back, and so on.
+    pub(super) fn is_awaited(&self, now: Instant) -> bool {
+        let Session { life, .. } = &self.session;
+        self.is_undecided(now) || (life.calls && now < life.last + MAX_UNDECIDED_WAIT)
+    }
+
+    pub(super) fn has_nothing(&self) -> bool {
+        self.session.usage == DeliveryState::Nothing
+    }
+
+    fn as_older(&self, streams: bool, policy: &Policy) -> OlderPlayback {
+        let Session { life, beats, .. } = &self.session;
+        let (by_timer, round) = (*beats == BeatSource::Timer, self.session.round());
+        let quiet = if by_timer { QUIET_PLAYBACK_TIME } else { round };
+        OlderPlayback {
+            by_timer,
+            done: matches!(self.session.playing(), Some(PlayingState::Done | PlayingState::Fails))
+                || self.has_nothing(),
+            flows: life.beside(streams).flows,
+            last: life.last,
+            preloads: life.preloads,
+            overdue_at: self.session.spare(life.last + round + policy.grace),
+            quiet_at: self.session.spare(life.last + quiet),
+            said: life.said,
+        }
+    }
+
+    fn as_newer(&self, streams: bool) -> NewerPlayback {
+        NewerPlayback { is_served: self.session.is_served(), life: self.session.life.beside(streams) }
+    }
+}
+
+impl<C> Device<C> {
+    /// The playback that this one is opened beside, where the device has its places without it.
+    pub(super) fn beside(&self, id: SessionId, policy: &Policy) -> Option<&Playback<C>> {
+        let others: Vec<_> = self.playing().into_iter().filter(|p| p.id != id).collect();
+        let is_full = others.len() >= policy.sessions_per_device;
+        most_silent(others.into_iter()).filter(|_| is_full)
+    }
+
+    /// Looks at what has changed: who comes back, and who is over.
+    pub(super) fn settle_contests(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+        if self.playbacks.len() < 2 {
+            return self.take_back_wanted(now, policy, out);
+        }
+        self.return_for_nothing(now, policy, out);
+        self.take_back_wanted(now, policy, out);
+        self.end_what_is_known_to_be_over(now, policy, out);
+        self.give_preloads_up(now, policy, out);
+        let Some((older, newer)) = self.contest(policy) else { return };
+        match judge(now, &self.as_older(older, policy), &self.as_newer(newer)) {
+            ContestOutcome::GoOn(look) => {
+                let newer = newer.id;
+                if let (Some(look), Some(newer)) = (look, self.playback_mut(newer)) {
+                    newer.session.look_at(look);
+                }
+            }
+            ContestOutcome::NewerGivesWay => {
+                let (newer, older) = (newer.id, older.id);
+                self.presume_over(newer, older, now, policy, out);
+            }
+            ContestOutcome::OlderGivesWay => {
+                let (newer, older) = (newer.id, older.id);
+                self.presume_over(older, newer, now, policy, out);
+            }
+            ContestOutcome::OlderIsOver | ContestOutcome::TwoViewers => {
+                let older = older.id;
+                self.step(older, now, Input::End(EndReason::Zapped), policy, out);
+            }
+        }
+    }
+
+    /// Those with a session of their own: of these there may be one too many.
+    pub(super) fn alone(&self) -> impl DoubleEndedIterator<Item = &Playback<C>> {
+        self.playbacks.iter().filter(|p| p.is_alone())
+    }
+
+    /// They stand in the order of their beginning.
+    pub(super) fn is_older(&self, one: SessionId, other: SessionId) -> bool {
+        let at = |id| self.playbacks.iter().position(|p| p.id == id);
+        at(one) < at(other)
+    }
+
+    pub(super) fn playing(&self) -> Vec<&Playback<C>> {
+        self.alone().filter(|p| p.plays_on()).collect()
+    }
+
+    fn contest(&self, policy: &Policy) -> Option<(&Playback<C>, &Playback<C>)> {
+        let mut playing = self.playing();
+        if playing.len() <= policy.sessions_per_device {
+            return None;
+        }
+        let newer = playing.pop()?;
+        Some((most_silent(playing.into_iter())?, newer))
+    }
+
+    pub(super) fn as_newer(&self, newer: &Playback<C>) -> NewerPlayback {
+        newer.as_newer(self.streams())
+    }
+
+    pub(super) fn as_older(&self, older: &Playback<C>, policy: &Policy) -> OlderPlayback {
+        older.as_older(self.streams(), policy)
+    }
+
+    /// Media of the device pass through us.
+    fn streams(&self) -> bool {
+        self.playbacks.iter().any(|p| p.session.life.streams)
+    }
+
+    fn presume_over(&mut self, id: SessionId, to: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+        match self.playback_mut(id) {
+            Some(playback) if playback.is_awaited(now) => playback.session.look_at(now + CONTEST_POLL_INTERVAL),
+            Some(_) | None => self.give_way(id, to, now, policy, out),
+        }
+    }
+
+    pub(super) fn give_way(
+        &mut self,
+        id: SessionId,
+        to: SessionId,
+        now: Instant,
+        policy: &Policy,
+        out: &mut DeviceEffects,
+    ) {
+        let Some(playback) = self.playback_mut(id) else { return };
+        playback.gave_way_to = Some(to);
+        self.step(id, now, Input::GiveWay, policy, out);
+    }
+
+    /// What it gave way to came to nothing. Where there is no place for it either, it is not asked for again and again.
+    fn return_for_nothing(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+        let nothing = |to: SessionId| self.playbacks.iter().any(|p| p.id == to && p.came_to_nothing());
+        let back = self.playbacks.iter().filter(|p| p.session.gives_way() && p.gave_way_to.is_some_and(nothing));
+        for id in back.map(|p| p.id).collect::<Vec<_>>() {
+            self.playback_mut(id).into_iter().for_each(|playback| playback.gave_way_to = None);
+            self.take_back(id, now, policy, out);
+        }
+    }
+
+    /// Whom one that gave way waits for: where that one gave way itself, for the other one until it is back.
+    fn waits_for(&self, playback: &Playback<C>) -> Option<SessionId> {
+        let mut to = playback.gave_way_to?;
+        for _ in 0..self.playbacks.len() {
+            let next = self.playbacks.iter().find(|p| p.id == to && p.session.gives_way());
+            let Some(next) = next.and_then(|p| p.gave_way_to) else { break };
+            to = next;
+        }
+        Some(to)
+    }
+
+    fn take_back_wanted(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+        let away = self.playbacks.iter().filter(|p| p.session.gives_way() && self.is_wanted_back(p, now));
+        let waits = |p: &Playback<C>| {
+            let to = self.waits_for(p);
+            self.playbacks.iter().any(|r| Some(r.id) == to && r.is_undecided(now))
+        };
+        for (id, waits) in away.map(|p| (p.id, waits(p))).collect::<Vec<_>>() {
+            if waits {
+                self.playback_mut(id).into_iter().for_each(|p| p.session.look_at(now + CONTEST_POLL_INTERVAL));
+            } else {
+                self.take_back(id, now, policy, out);
+            }
+        }
+    }
+
+    fn take_back(&mut self, id: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+        let wish = self.wishes;
+        if let Some(playback) = self.playback_mut(id) {
+            playback.wish = wish;
+        }
+        self.step(id, now, Input::TakeBack, policy, out);
+    }
+
+    /// The beginning of a preload is fetched until some moments after it gave way. Whatever its media showed then says
+    /// nothing any more when another one has gone meanwhile.
+    fn is_wanted_back(&self, playback: &Playback<C>, now: Instant) -> bool {
+        let Session { life, refused_back, .. } = &playback.session;
+        // What the player says of itself is news to whoever refused, and so is a call where none waited then.
+        let is_news = |told: &Option<_>| life.plays || (life.calls && told.is_none());
+        let is_refused = refused_back.as_ref().is_some_and(|(until, told)| now < *until && !is_news(told));
+        if !life.wants_it() || is_refused {
+            return false;
+        }
+        let mut others = self.alone().filter(|p| p.session.is_active());
+        let said_later = |p: &Playback<C>| p.session.life.plays && p.session.life.said > life.said;
+        let is_preload = others.any(|p| self.is_older(p.id, playback.id) || said_later(p));
+        let flows = now < life.last + QUIET_PLAYBACK_TIME && (!is_preload || life.streams_on());
+        life.calls || life.plays || life.renewed || flows
+    }
+
+    /// What the player itself says is no presumption. It says nothing of who has shown himself since.
+    fn end_what_is_known_to_be_over(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+        let plays = |p: &&Playback<C>| p.is_alone() && p.plays_on() && p.session.is_served() && p.session.life.plays;
+        let Some(at) = self.playbacks.iter().rposition(|p| plays(&p)) else { return };
+        let Some((id, said)) = self.playbacks.get(at).map(|p| (p.id, p.session.life.said)) else { return };
+        let one_place = policy.sessions_per_device == 1;
+        let over = self.playbacks.iter().take(at).filter(|p| {
+            let life = &p.session.life;
+            p.session.gives_way() && !life.preloads && life.said <= said && Some(life.last) <= said
+        });
+        let over = over.filter(|p| one_place || self.waits_for(p) == Some(id)).map(|p| p.id);
+        for id in over.collect::<Vec<_>>() {
+            self.step(id, now, Input::End(EndReason::Zapped), policy, out);
+        }
+    }
+
+    /// One is kept beside what plays: of those that came later, the one that was called for last, or called back, and that
+    /// showed itself last. Another one gives way, or what is over beside it.
+    fn give_preloads_up(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+        let playing = self.playing();
+        let spares = || playing.iter().copied().skip(policy.sessions_per_device);
+        let waits = self.alone().rfind(|p| p.session.is_held() || p.session.is_asking());
+        let served = spares().filter(|p| p.session.is_served()).max_by_key(|p| (p.wish, p.session.life.last));
+        let surplus: Vec<_> = spares()
+            .filter_map(|p| {
+                let newer = |other: &&Playback<C>| self.is_older(p.id, other.id);
+                let other = served.filter(|served| served.id != p.id);
+                let to = other.or_else(|| waits.filter(newer).filter(|_| p.has_nothing()))?;
+                let older = most_silent(playing.iter().copied().filter(|other| self.is_older(other.id, p.id)));
+                let is_preload = |older: &&Playback<C>| older.session.life.preloads && !p.session.life.preloads;
+                let streams =
+                    |older: &Playback<C>| p.session.life.streams_on() && older.session.life.last < p.session.life.last;
+                let is_over = |older: &&Playback<C>| match judge(now, &self.as_older(older, policy), &self.as_newer(p))
+                {
+                    ContestOutcome::OlderGivesWay | ContestOutcome::OlderIsOver | ContestOutcome::TwoViewers => true,
+                    ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay => streams(older),
+                };
+                Some(
+                    older
+                        .filter(|older| is_preload(older) || is_over(older))
+                        .map_or((p.id, to.id), |older| (older.id, p.id)),
+                )
+            })
+            .collect();
+        for (id, to) in surplus {
+            self.presume_over(id, to, now, policy, out);
+        }
+    }
+}
+
+pub(super) fn most_silent<'a, C>(playbacks: impl Iterator<Item = &'a Playback<C>>) -> Option<&'a Playback<C>> {
+    playbacks.min_by_key(|p| p.session.life.last)
+}

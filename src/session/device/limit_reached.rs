@@ -1,0 +1,106 @@
+//! What follows when a playback meets the authority's limit and another of its device holds the place.
+//!
+//! A player's call gets it, whoever calls: the other one's next sign takes it back. So neither is refused while nothing
+//! shows that there are two viewers.
+
+use std::time::Instant;
+
+use super::super::end_reason::EndReason;
+use super::super::input::Input;
+use super::super::playback::Playback;
+use super::super::policy::Policy;
+use super::super::preload_or_zap::{ContestOutcome, NewerPlayback, judge};
+use super::super::state::Session;
+use super::competing_playbacks::most_silent;
+use super::{Device, DeviceEffects};
+use crate::ids::SessionId;
+
+/// What one has of a place that another one of its device holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum PlaceClaim {
+    /// The other one gives way.
+    Holds,
+    /// It gives way itself: nobody waits for it.
+    Lapses,
+    /// They are two viewers, and there is one place: it is over.
+    Void,
+    /// Nothing of either is decided.
+    Waits,
+}
+
+/// What comes of asking for a place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PlaceTurn {
+    /// Another one gives way.
+    Given,
+    /// Another one will, when the call of its player that waits has gone on.
+    Later,
+    Nobody,
+}
+
+impl<C> Device<C> {
+    /// The authority has no place for this one, which proves that it knows its token: so another of the device gives
+    /// way, of those that are `alike` counted by it.
+    pub fn turn(
+        &mut self,
+        id: SessionId,
+        now: Instant,
+        alike: impl Fn(&C) -> bool,
+        policy: &Policy,
+        out: &mut DeviceEffects,
+    ) -> PlaceTurn {
+        let Some(asks) = self.alone().find(|p| p.id == id) else { return PlaceTurn::Nobody };
+        if !asks.session.is_active() || asks.session.is_held() {
+            return PlaceTurn::Nobody;
+        }
+        let others = || self.alone().filter(|p| p.id != id && alike(&p.card));
+        // Who is being opened has no place yet. It may get the one that is asked for here.
+        let is_coming = others().any(|p| p.session.is_asking());
+        let others: Vec<_> = others().filter(|p| p.plays_on()).collect();
+        let known = others.iter().find(|p| asks.gave_way_to == Some(p.id)).copied().filter(|_| asks.session.returns);
+        let spare = others.last().copied().filter(|_| others.len() > policy.sessions_per_device);
+        let Some(rival) = known.or(spare).or_else(|| most_silent(others.into_iter())) else {
+            return if is_coming { PlaceTurn::Later } else { PlaceTurn::Nobody };
+        };
+        let claim = self.claim(asks, rival, now, policy);
+        let (rival, is_awaited) = (rival.id, rival.is_awaited(now));
+        match claim {
+            PlaceClaim::Holds if is_awaited => return PlaceTurn::Later,
+            PlaceClaim::Holds => {
+                self.give_way(rival, id, now, policy, out);
+                return PlaceTurn::Given;
+            }
+            PlaceClaim::Lapses => self.give_way(id, rival, now, policy, out),
+            PlaceClaim::Void => drop(self.step(id, now, Input::End(EndReason::Zapped), policy, out)),
+            PlaceClaim::Waits => {}
+        }
+        PlaceTurn::Nobody
+    }
+
+    /// At the limit there is one place for what plays and what is preloaded.
+    fn claim(&self, asks: &Playback<C>, rival: &Playback<C>, now: Instant, policy: &Policy) -> PlaceClaim {
+        let Session { returns, .. } = &asks.session;
+        let newer = NewerPlayback { is_served: true, ..self.as_newer(asks) };
+        let life = newer.life;
+        if self.is_older(asks.id, rival.id) {
+            let other = &rival.session.life;
+            let is_left = (!life.calls || life.renewed) && other.plays && life.said <= other.said;
+            return if is_left { PlaceClaim::Waits } else { PlaceClaim::Holds };
+        }
+        let called = if *returns { life.calls } else { asks.session.is_asking() };
+        match judge(now, &self.as_older(rival, policy), &newer) {
+            ContestOutcome::OlderGivesWay | ContestOutcome::OlderIsOver => PlaceClaim::Holds,
+            // Its viewer has gone back to it.
+            ContestOutcome::TwoViewers if *returns && (life.renewed || !life.calls) => PlaceClaim::Void,
+            ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers if called => {
+                PlaceClaim::Holds
+            }
+            ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers if *returns => {
+                PlaceClaim::Waits
+            }
+            // It asks by itself, and its lost session may hold the place.
+            _ if asks.session.is_reopening(now) => PlaceClaim::Waits,
+            ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers => PlaceClaim::Lapses,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Which of a device's playbacks a call belongs to.
+
+use std::time::Instant;
+
+use super::super::end_reason::EndReason;
+use super::super::playback::Playback;
+use super::super::player_call::{CallKind, OpenAbility, PlayerCall};
+use super::super::policy::Policy;
+use super::super::state::{SessionClosure, SessionState};
+
+pub(super) enum CallMatch {
+    /// With the playback at this index.
+    At(usize),
+    /// It would begin one, with a content token that has expired.
+    Expired,
+    Fresh,
+    Nowhere,
+}
+
+impl CallMatch {
+    /// Something plays with it that did not before.
+    pub(super) fn begins(&self) -> bool {
+        match self {
+            Self::Fresh => true,
+            Self::At(_) | Self::Expired | Self::Nowhere => false,
+        }
+    }
+}
+
+/// `playbacks`: oldest first.
+pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &PlayerCall, policy: &Policy) -> CallMatch {
+    // A killed token is refused whatever else of the device the call may belong to.
+    if let Some(killed) = playbacks.iter().rposition(|p| p.is_killed_with(&call.names())) {
+        return CallMatch::At(killed);
+    }
+    match unbarred(playbacks, now, call, policy) {
+        CallMatch::At(index) if playbacks.get(index).is_some_and(|p| !p.session.gives_way()) => CallMatch::At(index),
+        // With nothing of the device's that goes on, a kill of it holds for this call as well.
+        place @ (CallMatch::At(_) | CallMatch::Expired | CallMatch::Fresh | CallMatch::Nowhere) => {
+            let kill = playbacks.iter().rposition(|p| p.kill_of(&call.names()).is_some());
+            kill.map_or(place, CallMatch::At)
+        }
+    }
+}
+
+/// As [`place`], had nothing of the device been killed.
+fn unbarred<C>(playbacks: &[Playback<C>], now: Instant, call: &PlayerCall, policy: &Policy) -> CallMatch {
+    let Some((index, playback)) = find(playbacks, now, call, policy) else {
+        return match (call.kind, begins(call)) {
+            (CallKind::License | CallKind::Renewal, Some(place)) => place,
+            (CallKind::Certificate | CallKind::License | CallKind::Release | CallKind::Renewal, _) => {
+                CallMatch::Nowhere
+            }
+        };
+    };
+    let anew = begins_again(playback.session.state(), now, call.kind, policy) || playback.was_left_by_another(call);
+    if !anew {
+        return CallMatch::At(index);
+    }
+    // A renewal by a key session of one that is over may bring the token of another one that plays: a token has one
+    // playback.
+    let plays = playbacks.iter().rposition(|p| p.is_of(call) && p.goes_on());
+    plays.map(CallMatch::At).or_else(|| begins(call)).unwrap_or(CallMatch::At(index))
+}
+
+/// What becomes of a call that is the first of its playback; none if it could not open a session.
+fn begins(call: &PlayerCall) -> Option<CallMatch> {
+    match call.opens {
+        OpenAbility::Expired => Some(CallMatch::Expired),
+        OpenAbility::No => None,
+        OpenAbility::Yes => Some(CallMatch::Fresh),
+    }
+}
+
+/// Whether such a call to a playback that is over, or about to be, is the first of its successor.
+fn begins_again(state: &SessionState, now: Instant, call: CallKind, policy: &Policy) -> bool {
+    match (call, state) {
+        (CallKind::Certificate | CallKind::Release, _) => false,
+        (CallKind::License | CallKind::Renewal, SessionState::Closed { until, why }) => match why {
+            SessionClosure::Denied(..) | SessionClosure::Unmanaged | SessionClosure::Unreachable(_) => now >= *until,
+            SessionClosure::Spent { again, .. } => now >= *again,
+            SessionClosure::Ended(EndReason::GaveWay) => false,
+            SessionClosure::Ended(end) => policy.begins_again(*end) && (call == CallKind::License || !end.is_wanted()),
+        },
+        (CallKind::License | CallKind::Renewal, SessionState::Closing { why: EndReason::GaveWay, .. }) => false,
+        (CallKind::License | CallKind::Renewal, SessionState::Closing { why, .. }) => {
+            policy.begins_again(*why) && (call == CallKind::License || !why.is_wanted())
+        }
+        (
+            CallKind::License | CallKind::Renewal,
+            SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. },
+        ) => false,
+    }
+}
+
+/// A first request for media is taken up with its playback at once, because no license server will ever judge it: it
+/// needs a content token of a playback that began with one.
+fn may_join<C>(playback: &Playback<C>, call: &PlayerCall) -> bool {
+    let judged_later = call.token.is_none() || call.token == call.content_token;
+    judged_later || playback.bare || call.content_token.is_some_and(|token| playback.answers_to(token))
+}
+
+/// Where tokens prove whose a call is, a device's name alone is anybody's: a call without a token belongs to a playback
+/// that began without one, or whose key session it has. A certificate is given to everybody.
+fn is_vouched_for<C>(playback: &Playback<C>, call: &PlayerCall, policy: &Policy) -> bool {
+    let has_key_session = || call.key_session.is_some_and(|key| playback.has_key_session(key));
+    let is_for_all = call.kind == CallKind::Certificate;
+    !policy.tokens_prove || call.token.is_some() || playback.bare || is_for_all || has_key_session()
+}
+
+/// Newest first: by its key session where the message proves that one exists, by its content token,
+/// by its content, because it has just begun, or because there is only one.
+fn find<'a, C>(
+    playbacks: &'a [Playback<C>],
+    now: Instant,
+    call: &PlayerCall,
+    policy: &Policy,
+) -> Option<(usize, &'a Playback<C>)> {
+    let newest = |fits: &dyn Fn(&Playback<C>) -> bool| playbacks.iter().enumerate().rev().find(|(_, p)| fits(p));
+    let vouched = |p: &Playback<C>| is_vouched_for(p, call, policy);
+    let continues = matches!(call.kind, CallKind::Release | CallKind::Renewal);
+    let by_key_session = || newest(&|p| call.key_session.is_some_and(|key| p.has_key_session(key)));
+    let by_token = || newest(&|p| p.is_of(call));
+    // A new content token for the same content goes on with a running playback, never with a killed one.
+    let by_content = || {
+        newest(&|p| {
+            let goes_on = p.session.is_active() || p.session.may_return(now, policy);
+            vouched(p)
+                && p.plays(call.content)
+                && may_join(p, call)
+                && (goes_on || (p.session.is_killed() && call.token.is_none()))
+        })
+    };
+    let just_begun = || newest(&|p| vouched(p) && call.token.is_none() && !continues && p.has_just_begun(now));
+    let only = || {
+        let mut candidates =
+            playbacks.iter().enumerate().rev().filter(|(_, p)| p.session.is_active() && !p.is_device_session());
+        let last = candidates.next();
+        match candidates.next() {
+            // Beside the newest of a device that plays one thing there is only what may be over.
+            Some(_) if policy.sessions_per_device > 1 || policy.shares_session => None,
+            Some(_) | None => last.or_else(|| newest(&|p| p.session.is_killed() && !p.is_device_session())),
+        }
+        .filter(|(_, p)| {
+            call.token.is_none() && (continues || call.content.is_none()) && (vouched(p) || p.session.is_killed())
+        })
+    };
+    let known = if continues { by_key_session() } else { None };
+    known.or_else(by_token).or_else(by_content).or_else(just_begun).or_else(only)
+}

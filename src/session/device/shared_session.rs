@@ -1,0 +1,304 @@
+//! One session for all that a device plays, where the authority counts devices.
+//!
+//! The session stands among the playbacks as one that no player calls ([`Role::DeviceSession`]); those that share it
+//! ([`Role::Sharing`]) show life and end by themselves, each by its own evidence. What a player asks for is answered by
+//! the session, and what becomes of the session becomes of all that share it. It ends with the last of them. Nothing is
+//! decided between them: whatever a device plays beside the rest costs no place.
+
+use std::time::Instant;
+
+use super::super::effect::{CallAnswer, Effects};
+use super::super::end_reason::EndReason;
+use super::super::grant::AskKind;
+use super::super::input::{Input, LicenseFeedback};
+use super::super::playback::{Playback, PlaybackStart};
+use super::super::player_call::PlayerCall;
+use super::super::policy::Policy;
+use super::super::role::Role;
+use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
+use super::super::verdict::{KillSource, Verdict};
+use super::competing_playbacks::most_silent;
+use super::{Device, DeviceEffects};
+use crate::ids::SessionId;
+use crate::secret::Fingerprint;
+
+/// Playbacks that share one session. One more ends the one of which nothing was heard for longest, once its player has
+/// got something: apps that change the title without a word leave theirs behind.
+pub(super) const MAX_SHARING: usize = 16;
+
+impl<C> Device<C> {
+    /// Adds a playback with a session of its own, or one that shares its device's. None where there is no room.
+    pub(super) fn begin_by_unit(
+        &mut self,
+        now: Instant,
+        call: &PlayerCall,
+        policy: &Policy,
+        mut start: impl FnMut() -> Option<PlaybackStart<C>>,
+        out: &mut DeviceEffects,
+    ) -> Option<usize> {
+        if self.is_unsettled(policy) {
+            return None;
+        }
+        let begun = start()?;
+        if !policy.shares_session {
+            return Some(self.begin(now, call, policy, begun, out));
+        }
+        let same = |p: &Playback<C>| p.is_of(call) || p.plays(call.content);
+        let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));
+        let shared = |p: &&Playback<C>| p.is_device_session() && p.session.is_active() && p.account == begun.account;
+        let session = match self.playbacks.iter().find(shared).map(|p| p.id) {
+            Some(session) => session,
+            None => self.begin_session(now, call, policy, start()?, (begun.id, spent)),
+        };
+        self.end_most_silent(session, false, now, policy, out);
+        self.forget_all(|p| p.is_spent() && same(p), out);
+        self.forget_surplus(out);
+        let seed = begun.seed;
+        let mut playback = Playback::begin(begun, now, call, policy);
+        playback.role = Role::Sharing(session);
+        playback.session = Session::sharing(now, seed, policy);
+        let beside = call.content_token.filter(|token| call.token != Some(*token));
+        let id = playback.id;
+        self.playbacks.push(playback);
+        beside.into_iter().for_each(|token| self.learn_token(id, token));
+        self.start_shared(session, now, policy, out);
+        Some(self.playbacks.len() - 1)
+    }
+
+    /// `first`: the playback that it is opened by. `spent`: one of the same had its credit.
+    fn begin_session(
+        &mut self,
+        now: Instant,
+        call: &PlayerCall,
+        policy: &Policy,
+        start: PlaybackStart<C>,
+        (first, spent): (SessionId, bool),
+    ) -> SessionId {
+        let id = start.id;
+        // No call finds it by any name, and nobody speaks for it.
+        let call = PlayerCall { content: None, key_session: None, ..*call };
+        let mut playback = Playback::begin(start, now, &call, policy);
+        (playback.bare, playback.role) = (false, Role::DeviceSession { by: first });
+        playback.session.credit_spent = spent;
+        self.playbacks.push(playback);
+        id
+    }
+
+    /// As [`Playback::answers_to`], of the playback of this id, or one that shares the session of this id.
+    pub fn answers_to(&self, id: SessionId, token: Fingerprint) -> bool {
+        let is_it = |p: &&Playback<C>| p.id == id || p.shares() == Some(id);
+        self.playbacks.iter().filter(is_it).any(|p| p.answers_to(token))
+    }
+
+    fn sharing(&self, session: SessionId) -> impl DoubleEndedIterator<Item = &Playback<C>> {
+        self.playbacks.iter().filter(move |p| p.role == Role::Sharing(session))
+    }
+
+    /// `served`: of those whose players have got something. A call that nobody has accepted yet, and that may be
+    /// anybody's, ends only others like it.
+    fn end_most_silent(
+        &mut self,
+        session: SessionId,
+        served: bool,
+        now: Instant,
+        policy: &Policy,
+        out: &mut DeviceEffects,
+    ) {
+        let active = || self.sharing(session).filter(|p| p.session.is_active());
+        let alike = || active().filter(|p| p.session.is_served() == served);
+        let is_full = if served { alike().count() > MAX_SHARING } else { active().count() >= MAX_SHARING };
+        let surplus = most_silent(alike()).filter(|_| is_full).map(|p| p.id);
+        if let Some(id) = surplus {
+            self.step(id, now, Input::End(EndReason::Zapped), policy, out);
+        }
+    }
+
+    /// As [`Device::deliver`], with what a session and those that share it have to do with each other.
+    pub(super) fn deliver_by_role(
+        &mut self,
+        id: SessionId,
+        now: Instant,
+        input: Input,
+        policy: &Policy,
+        out: &mut DeviceEffects,
+    ) -> Option<CallAnswer> {
+        let (role, active) = self.playbacks.iter().find(|p| p.id == id).map(|p| (p.role, p.session.is_active()))?;
+        match (role, input) {
+            (Role::Sharing(session), input @ (Input::Again(_) | Input::Call(_))) if active => {
+                self.step(id, now, input.clone(), policy, out);
+                let answer = self.step(session, now, input, policy, out);
+                if matches!(answer, Some(CallAnswer::Renew(..))) {
+                    self.playback_mut(session).into_iter().for_each(|playback| playback.renewed_by = Some(id));
+                }
+                answer
+            }
+            (Role::Sharing(session), Input::Answered(ticket, ask, result)) => {
+                let renewed =
+                    ask == AskKind::Renew && matches!(result, Ok(Verdict::Alive { .. } | Verdict::Granted(_)));
+                if renewed {
+                    self.step(id, now, Input::Served(LicenseFeedback::Renews { every: None }), policy, out);
+                    self.step(id, now, Input::Used, policy, out);
+                }
+                self.step(session, now, Input::Answered(ticket, ask, result), policy, out)
+            }
+            (Role::Sharing(session), Input::Kill(by)) if self.playbacks.iter().any(|p| p.id == session) => {
+                self.step(session, now, Input::Kill(by), policy, out)
+            }
+            (Role::Sharing(session), Input::Forgive) => self.forgive(session, now, policy, out),
+            (Role::DeviceSession { .. }, Input::Forgive) => self.forgive(id, now, policy, out),
+            (Role::Alone | Role::DeviceSession { .. } | Role::Sharing(_), input) => {
+                self.step(id, now, input, policy, out)
+            }
+        }
+    }
+
+    fn forgive(
+        &mut self,
+        session: SessionId,
+        now: Instant,
+        policy: &Policy,
+        out: &mut DeviceEffects,
+    ) -> Option<CallAnswer> {
+        let killed: Vec<_> = self.sharing(session).filter(|p| p.session.is_killed()).map(|p| p.id).collect();
+        for id in killed {
+            self.step(id, now, Input::Forgive, policy, out);
+        }
+        self.step(session, now, Input::Forgive, policy, out)
+    }
+
+    /// After something happened to this playback, or to this session.
+    pub(super) fn settle_shared(&mut self, id: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+        let sessions = self.playbacks.iter().filter(|p| p.is_device_session()).map(|p| p.id);
+        for session in sessions.collect::<Vec<_>>() {
+            self.try_another_token(session, now, policy, out);
+            self.start_shared(session, now, policy, out);
+            let by = self.playbacks.iter().find(|p| p.id == session).and_then(|p| p.session.killed_by());
+            let is_ordered = by.is_some_and(|by| by.killed_by == KillSource::Operator);
+            let follows = |p: &&Playback<C>| p.session.is_active() || (is_ordered && p.is_over());
+            for one in self.sharing(session).filter(follows).map(|p| p.id).collect::<Vec<_>>() {
+                self.follow(one, session, now, policy, out);
+            }
+            self.end_most_silent(session, true, now, policy, out);
+            self.gather(session, now);
+            self.end_with_the_last(session, id, now, policy, out);
+        }
+    }
+
+    /// After a restart, when all that is known of the device was taken in: what shares a session that nobody knows any
+    /// more is over, and so is a session that nobody shares.
+    pub fn rejoin(&mut self, now: Instant, policy: impl Fn(&C) -> Policy, out: &mut DeviceEffects) {
+        let is_known = |session| self.playbacks.iter().any(|p| p.id == session);
+        let lost = |p: &&Playback<C>| p.shares().is_some_and(|session| !is_known(session)) && p.session.is_active();
+        for (id, policy) in self.playbacks.iter().filter(lost).map(|p| (p.id, policy(&p.card))).collect::<Vec<_>>() {
+            self.step(id, now, Input::End(EndReason::Orphaned), &policy, out);
+        }
+        let shared = self.playbacks.iter().find(|p| p.is_device_session()).map(|p| (p.id, policy(&p.card)));
+        if let Some((session, policy)) = shared {
+            self.settle_shared(session, now, &policy, out);
+        }
+    }
+
+    /// When its account has no other session to give back at this device.
+    fn start_shared(&mut self, session: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+        let Some(held) = self.playbacks.iter().find(|p| p.id == session && p.session.is_held()) else { return };
+        let mut others = self.playbacks.iter().filter(|p| p.is_device_session() && p.account == held.account);
+        if !others.any(|p| p.session.takes_place()) {
+            self.step(session, now, Input::Start, policy, out);
+        }
+    }
+
+    fn follow(&mut self, id: SessionId, session: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+        let at = |id| self.playbacks.iter().position(|p| p.id == id);
+        let (Some(at), Some(of)) = (at(id), at(session)) else { return };
+        let mut fx = Effects::default();
+        let Ok([one, session]) = self.playbacks.get_disjoint_mut([at, of]) else { return };
+        let policy = Policy { kill_memory: one.kill_memory, ..policy.clone() };
+        one.session.follow(&session.session, now, &policy, &mut fx);
+        out.extend(fx.list.into_iter().map(|effect| (id, effect)));
+    }
+
+    /// The content token by which the session was to be opened is no good: whoever waits with another one is not to
+    /// be refused for that.
+    fn try_another_token(&mut self, session: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+        let Some(playback) = self.playbacks.iter().find(|p| p.id == session) else { return };
+        let SessionState::Closed { why: SessionClosure::Denied(denial, _), .. } = playback.session.state() else {
+            return;
+        };
+        let (Role::DeviceSession { by }, false) = (playback.role, denial.may_pass()) else { return };
+        let used = playback.token;
+        let other = |p: &&Playback<C>| p.session.is_active() && p.token.is_some() && p.token != used;
+        let Some((next, token)) = self.sharing(session).find(other).map(|p| (p.id, p.token)) else { return };
+        let alike = self.sharing(session).filter(|p| p.session.is_active() && (p.id == by || p.token == used));
+        for id in alike.map(|p| p.id).collect::<Vec<_>>() {
+            self.follow(id, session, now, policy, out);
+        }
+        if let Some(playback) = self.playback_mut(session) {
+            playback.session.open_anew(now, policy);
+            (playback.role, playback.token) = (Role::DeviceSession { by: next }, token);
+        }
+    }
+
+    /// What the session has of those that share it.
+    fn gather(&mut self, session: SessionId, now: Instant) {
+        let active = || self.sharing(session).filter(|p| p.session.is_active());
+        let served = || active().filter(|p| p.session.is_served());
+        let last_sign = active().map(|p| p.session.last_sign).max();
+        let newest = served().rfind(|p| p.token.is_some() && p.token_accepted).map(|p| (p.id, p.token));
+        let renewed = served().all(|p| matches!(p.session.beats, BeatSource::Renewals { .. }));
+        let is_served = served().next().is_some();
+        let stream = active().map(|p| p.session.stream).reduce(|one, other| one.filter(|_| one == other)).flatten();
+        let Some(playback) = self.playback_mut(session) else { return };
+        let Session { beats, lane, last_sign: last, state, stream: streams, usage, .. } = &mut playback.session;
+        (*last, *streams) = (last_sign.map_or(*last, |sign| sign.max(*last)), stream);
+        if !is_served {
+            return;
+        }
+        *usage = super::super::state::DeliveryState::Got;
+        // What an open that is under way comes to is said of the token that it went by.
+        if let Some((id, token)) = newest.filter(|_| lane.is_none_or(|lane| lane.ask != AskKind::Open)) {
+            (playback.role, playback.token) = (Role::DeviceSession { by: id }, token);
+        }
+        match (renewed, *beats) {
+            (true, BeatSource::Timer) => *beats = BeatSource::Renewals { every: None },
+            (false, BeatSource::Renewals { .. }) => {
+                *beats = BeatSource::Timer;
+                // Nobody sent beats until now: the next one is not late for that.
+                if let SessionState::Live { beat } = state {
+                    *beat = (*beat).max(now);
+                }
+                // It has planned for none: whoever renewed may end before anything else is heard of it.
+                playback.session.look_at(now);
+            }
+            (true, BeatSource::Renewals { .. }) | (false, BeatSource::Timer) => {}
+        }
+    }
+
+    /// `last`: what happened just now happened to this one.
+    fn end_with_the_last(
+        &mut self,
+        session: SessionId,
+        last: SessionId,
+        now: Instant,
+        policy: &Policy,
+        out: &mut DeviceEffects,
+    ) {
+        let is_over = |p: &Playback<C>| !p.session.is_active();
+        let alive = self.playbacks.iter().any(|p| p.id == session && !is_over(p));
+        if !alive || !self.sharing(session).all(is_over) {
+            return;
+        }
+        let why = |p: &Playback<C>| match p.session.state() {
+            SessionState::Closed { why: SessionClosure::Ended(why), .. } => Some(*why),
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => None,
+        };
+        let said = self.sharing(session).find(|p| p.id == last).and_then(why);
+        let why = said.or_else(|| self.sharing(session).rev().find_map(why)).unwrap_or(EndReason::Orphaned);
+        self.step(session, now, Input::End(why), policy, out);
+    }
+}

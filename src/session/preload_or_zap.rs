@@ -1,0 +1,300 @@
+//! A preload or a zap: a device that plays one thing asks for a license of another, and the two look alike at first.
+//!
+//! So the newer playback is opened beside the older, and what both players show decides which one is over. That the
+//! older, or a preload, gives way is presumed in most cases, and its player can take the session back. Pure; who is
+//! compared, and what becomes of it, is `device`'s.
+
+use std::time::{Duration, Instant};
+
+use super::life_signs::LifeSigns;
+
+/// One that is beaten by timer and has shown nothing for so long is quiet. Players of something live ask for a
+/// playlist more often.
+pub(super) const QUIET_PLAYBACK_TIME: Duration = Duration::from_secs(10);
+/// Two playbacks that both show life for so long have a viewer each.
+pub(super) const TWO_VIEWERS_PROOF_TIME: Duration = Duration::from_secs(60);
+/// Longest wait for the outcome of another playback's first call; a player's own call has 6 s in all.
+pub(super) const MAX_UNDECIDED_WAIT: Duration = Duration::from_secs(3);
+/// Whoever waits looks again after so long.
+pub(super) const CONTEST_POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// A preload of which nothing is heard for so long is abandoned.
+pub(super) const ABANDONED_PRELOAD_TIME: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OlderPlayback {
+    /// We beat it: nothing says when its player must show itself again.
+    pub(super) by_timer: bool,
+    /// Its player says that it reached its end, or failed; or nothing that it asked for has reached it.
+    pub(super) done: bool,
+    /// As [`LifeSigns::flows`], beside the other one.
+    pub(super) flows: Option<(Instant, Instant)>,
+    pub(super) last: Instant,
+    /// Its player says that it only preloads it: of the two it is the preload, though it began before.
+    pub(super) preloads: bool,
+    /// One interval and grace after its last sign.
+    pub(super) overdue_at: Instant,
+    /// From then on it is quiet.
+    pub(super) quiet_at: Instant,
+    /// When its player last said that it plays.
+    pub(super) said: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewerPlayback {
+    /// Its player got something to play by.
+    pub(super) is_served: bool,
+    pub(super) life: LifeSigns,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ContestOutcome {
+    /// Nothing is decided. To be looked at again then, if nothing happens before.
+    GoOn(Option<Instant>),
+    NewerGivesWay,
+    OlderGivesWay,
+    /// For good: nothing brings it back.
+    OlderIsOver,
+    /// Both go on beside each other: the older is over, for good.
+    TwoViewers,
+}
+
+pub(super) fn judge(now: Instant, older: &OlderPlayback, newer: &NewerPlayback) -> ContestOutcome {
+    let NewerPlayback { is_served, life } = newer;
+    // Nothing is decided by a call that the license server has not accepted.
+    if !is_served {
+        return ContestOutcome::GoOn(None);
+    }
+    if older.preloads && !life.preloads {
+        let abandoned_at = older.last + ABANDONED_PRELOAD_TIME;
+        return if now >= abandoned_at {
+            ContestOutcome::OlderGivesWay
+        } else {
+            ContestOutcome::GoOn(Some(abandoned_at))
+        };
+    }
+    // The later word counts: the viewer may have gone back. It says nothing of who has shown himself since.
+    if life.plays && older.said > life.said {
+        return ContestOutcome::NewerGivesWay;
+    }
+    if life.plays && Some(older.last) <= life.said {
+        return ContestOutcome::OlderIsOver;
+    }
+    let abandoned_at = life.last + ABANDONED_PRELOAD_TIME;
+    if life.preloads {
+        return if now >= abandoned_at {
+            ContestOutcome::NewerGivesWay
+        } else {
+            ContestOutcome::GoOn(Some(abandoned_at))
+        };
+    }
+    if older.done || now >= older.overdue_at {
+        return ContestOutcome::OlderGivesWay;
+    }
+    let both = older.flows.zip(life.flows).map(|(one, other)| (one.0.max(other.0), one.1.min(other.1)));
+    if both.is_some_and(|(first, last)| last.saturating_duration_since(first) >= TWO_VIEWERS_PROOF_TIME) {
+        return ContestOutcome::TwoViewers;
+    }
+    let streams = older.by_timer && life.streams_on();
+    let quiet_at = (life.renewed || streams).then_some(older.quiet_at);
+    if quiet_at.is_some_and(|at| now >= at) {
+        return ContestOutcome::OlderGivesWay;
+    }
+    let is_abandoned = now >= abandoned_at;
+    if is_abandoned && older.last > life.last {
+        return ContestOutcome::NewerGivesWay;
+    }
+    if is_abandoned && older.by_timer {
+        // Neither shows anything, as where nothing but licenses passes through: then it was a zap.
+        return ContestOutcome::OlderGivesWay;
+    }
+    let looks = [Some(older.overdue_at), quiet_at, (!is_abandoned).then_some(abandoned_at)];
+    ContestOutcome::GoOn(looks.into_iter().flatten().min())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::session::{PlayerReport, PlayingState};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn older(by_timer: bool, round: u32, last: Instant) -> OlderPlayback {
+        let round = SECOND * round;
+        let quiet = if by_timer { QUIET_PLAYBACK_TIME } else { round };
+        OlderPlayback {
+            by_timer,
+            done: false,
+            flows: None,
+            last,
+            preloads: false,
+            overdue_at: last + round + SECOND * 10,
+            quiet_at: last + quiet,
+            said: None,
+        }
+    }
+
+    fn name(outcome: ContestOutcome) -> &'static str {
+        match outcome {
+            ContestOutcome::GoOn(_) => "nobody",
+            ContestOutcome::NewerGivesWay => "newer",
+            ContestOutcome::OlderGivesWay => "older",
+            ContestOutcome::OlderIsOver => "over",
+            ContestOutcome::TwoViewers => "two",
+        }
+    }
+
+    /// What the newer one does, five seconds a letter: `.` nothing, `l` a license, `r` a renewal, `s` three segments,
+    /// `p` it plays, `d` it preloads; then the older one's: `.` nothing, `r` any sign, `D` the last one.
+    fn outcome((by_timer, round): (bool, u32), newer: &str, olders: &str) -> String {
+        let start = Clock.now();
+        let mut life = LifeSigns::new(start);
+        let (mut last, mut done, mut flows) = (start, false, None);
+        for (second, (does, other)) in newer.chars().zip(olders.chars().chain(std::iter::repeat('.'))).enumerate() {
+            let now = start + SECOND * second as u32 * 5;
+            match does {
+                'd' => life.reported(now, &PlayerReport { preloads: true, ..PlayerReport::default() }),
+                'p' => life.reported(now, &PlayerReport { playing: PlayingState::Plays, ..PlayerReport::default() }),
+                'r' => life.renewed(now, 40 * SECOND),
+                's' => (0..3).for_each(|_| life.fetched(now, true)),
+                _ => {}
+            }
+            last = if other == '.' { last } else { now };
+            done |= other == 'D';
+            if other == 'r' {
+                flows = Some((flows.map_or(now, |(first, _)| first), now));
+            }
+            let older = OlderPlayback { done, flows, ..older(by_timer, round, last) };
+            match judge(now, &older, &NewerPlayback { is_served: true, life }) {
+                ContestOutcome::GoOn(look) => {
+                    assert!(look.is_none_or(|look| look > now), "to be looked at in time to come")
+                }
+                told => return format!("{} at {}", name(told), second * 5),
+            }
+        }
+        "nobody".to_owned()
+    }
+
+    /// Each letter is five seconds.
+    #[test]
+    fn the_evidence_tells_a_preload_from_a_zap() {
+        const NOTHING: &str = "..........................";
+        const TIMER: (bool, u32) = (true, 30);
+        const RENEWALS: (bool, u32) = (false, 30);
+        let rows = [
+            // Its player's own word. One that preloads shows nothing by what it does, nor by the other's silence.
+            (TIMER, ".p", "rr", "over at 5"),
+            (TIMER, "dssssrrrrrrrrrrr", "rrrrrrrrrrrrrrrr", "nobody"),
+            (TIMER, "drssss.....r.....", "r", "nobody"),
+            (TIMER, "d........................", "rrrrrrrrrrrrrrrrrrrrrrrrr", "newer at 120"),
+            (TIMER, "d.......p", "rrrrrrrrr", "over at 40"),
+            // The older one's.
+            (TIMER, "...", "rD", "older at 5"),
+            // Some segments ahead, while the film goes on; and a stream, when the film is quiet.
+            (TIMER, "ss.........", "rrrrrrrrrrr", "nobody"),
+            (TIMER, "sss........", "rrrrrrrrrrr", "nobody"),
+            (TIMER, "ssssss", "r", "older at 10"),
+            (TIMER, "sssss", "rr", "older at 15"),
+            // Where the film renews, a stream ends it when it has missed the authority's patience as well.
+            (RENEWALS, "ssss....", "r", "nobody"),
+            (RENEWALS, "ssss.....", "r", "older at 40"),
+            // Renewals: quiet is who has missed a round.
+            (RENEWALS, ".....rr", "r.....r", "nobody"),
+            (RENEWALS, "......r", "r", "older at 30"),
+            (RENEWALS, ".........", "r", "older at 40"),
+            // Both show life for a minute: two viewers. It takes two.
+            (RENEWALS, "r.....r.....r.....", "rr..rr..rr..rr..rr", "two at 60"),
+            ((false, 120), "r.....r.....r.....", "r", "nobody"),
+            // Nothing but a license: abandoned, beside what goes on.
+            (TIMER, NOTHING, "rrrrrrrrrrrrrrrrrrrrrrrrrr", "newer at 120"),
+            (TIMER, ".........", "", "older at 40"),
+            // Nothing of either: a zap, unless the older one is expected to renew.
+            ((true, 200), NOTHING, "r", "older at 120"),
+            ((false, 200), NOTHING, "r", "nobody"),
+        ];
+        for (by, newer, older, expected) in rows {
+            assert_eq!(outcome(by, newer, older), expected, "{newer} beside {older}");
+        }
+    }
+
+    #[test]
+    fn what_is_undecided_is_looked_at_when_it_will_be_decided() {
+        let start = Clock.now();
+        let at = |seconds: u32| start + SECOND * seconds;
+        let silent = LifeSigns::new(start);
+        let mut renews = silent;
+        renews.renewed(at(20), SECOND * 40);
+        let preloads = LifeSigns { preloads: true, ..silent };
+        let rows = [
+            (older(true, 30, start), silent, "older", 40),
+            (older(false, 30, at(10)), renews, "older", 40),
+            (older(true, 200, at(100)), silent, "newer", 120),
+            (older(true, 30, at(100)), preloads, "newer", 120),
+        ];
+        for (older, life, expected, decided) in rows {
+            let (mut now, mut looks) = (at(21), 0);
+            let told = loop {
+                match judge(now, &older, &NewerPlayback { is_served: true, life }) {
+                    ContestOutcome::GoOn(look) => now = look.expect("it will be decided"),
+                    told => break told,
+                }
+                looks += 1;
+                assert!(looks < 9, "looked at without end");
+            };
+            assert_eq!((name(told), now), (expected, at(decided)));
+        }
+    }
+
+    #[test]
+    fn of_two_that_say_that_they_play_the_later_word_counts() {
+        let start = Clock.now();
+        let at = |seconds: u32| Some(start + SECOND * seconds);
+        for (olders, newers, expected) in [(None, at(1), "over"), (at(1), at(2), "over"), (at(2), at(1), "newer")] {
+            let older = OlderPlayback { said: olders, ..older(true, 30, start) };
+            let life = LifeSigns { plays: true, said: newers, ..LifeSigns::new(start) };
+            assert_eq!(name(judge(start, &older, &NewerPlayback { is_served: true, life })), expected);
+        }
+    }
+
+    #[test]
+    fn a_word_says_nothing_of_who_has_shown_himself_since() {
+        let start = Clock.now();
+        let life = LifeSigns { plays: true, said: Some(start), ..LifeSigns::new(start) };
+        for (last, expected) in [(start, "over"), (start + SECOND, "nobody")] {
+            let outcome = judge(start + SECOND, &older(true, 30, last), &NewerPlayback { is_served: true, life });
+            assert_eq!(name(outcome), expected);
+        }
+    }
+
+    /// By its own word, whichever began first.
+    #[test]
+    fn what_is_said_to_be_a_preload_is_the_preload_though_it_began_before() {
+        let start = Clock.now();
+        let older = OlderPlayback { preloads: true, ..older(true, 30, start) };
+        let newer = NewerPlayback {
+            is_served: true,
+            life: LifeSigns { plays: true, said: Some(start), ..LifeSigns::new(start) },
+        };
+        let abandoned_at = start + ABANDONED_PRELOAD_TIME;
+        assert_eq!(judge(start + SECOND * 60, &older, &newer), ContestOutcome::GoOn(Some(abandoned_at)));
+        assert_eq!(judge(abandoned_at, &older, &newer), ContestOutcome::OlderGivesWay);
+    }
+
+    #[test]
+    fn a_call_that_the_license_server_has_not_accepted_decides_nothing() {
+        let start = Clock.now();
+        let past = start + SECOND * 10_000;
+        let older = OlderPlayback {
+            by_timer: true,
+            done: true,
+            flows: None,
+            last: start,
+            overdue_at: start,
+            preloads: false,
+            quiet_at: start,
+            said: None,
+        };
+        let life = LifeSigns { plays: true, renewed: true, segments: 99, ..LifeSigns::new(start) };
+        assert_eq!(judge(past, &older, &NewerPlayback { is_served: false, life }), ContestOutcome::GoOn(None));
+    }
+}

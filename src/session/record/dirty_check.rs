@@ -1,0 +1,250 @@
+//! Whether a playback has changed enough since it was written to be written again.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem::discriminant;
+use std::time::{Duration, Instant};
+
+use super::super::end_reason::EndReason;
+use super::super::grant::AskKind;
+use super::super::playback::Playback;
+use super::super::player_report::{PlayingState, ReportHistory, StreamType};
+use super::super::program_schedule::Schedule;
+use super::super::role::Role;
+use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState};
+use crate::secret::{Fingerprint, Secret};
+
+/// What of a playback was written last: tells whether it must be written again.
+#[derive(Clone, Debug)]
+pub struct WrittenStamp {
+    beats: BeatSource,
+    grant: Option<(Secret, Duration)>,
+    in_open: bool,
+    last_good: Instant,
+    leads_past: bool,
+    licensed_until: Option<Instant>,
+    names: [(usize, Option<Fingerprint>); 4],
+    /// Where the player was said to be, and so where it is taken to be now.
+    playhead: Option<ReportHistory>,
+    playing: Option<PlayingState>,
+    /// Of what changes seldom.
+    rest: u64,
+    /// By whose content token a session is opened that several share.
+    role: Role,
+    schedule: Schedule,
+    state: (u8, u8),
+    stream: Option<StreamType>,
+    /// Nothing of it has reached its player. Asked and Got are not told apart: a restart makes both Got.
+    unused: bool,
+}
+
+/// A beat that only confirms is written when it is this much younger than the one that was.
+const MIN_BEAT_PROGRESS_TO_WRITE: Duration = Duration::from_secs(1);
+/// So is a playhead. Players that report with each segment would else have each written.
+const MIN_PLAYHEAD_AGE_TO_WRITE: Duration = Duration::from_secs(5);
+/// A playhead runs on by itself: one that is where it must be by then is not written.
+const PLAYHEAD_DRIFT_TOLERANCE: Duration = Duration::from_millis(500);
+
+impl Session {
+    /// Something of it must be known after a restart: what it holds, or that it is over.
+    pub(super) fn outlives(&self) -> bool {
+        match &self.state {
+            // Who was sent away by our own end is welcome again, and who was told that nobody can say may ask.
+            SessionState::Closed {
+                why: SessionClosure::Ended(EndReason::Drained) | SessionClosure::Unreachable(_),
+                ..
+            } => false,
+            // Else nothing was ever asked for it.
+            SessionState::Closed { .. } => self.generation > 0 || self.shares.is_some(),
+            SessionState::Opening { held, .. } => !held,
+            SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Owing { .. } => true,
+        }
+    }
+}
+
+impl WrittenStamp {
+    /// None: nothing of this playback needs to outlive the process.
+    pub fn of<C>(playback: &Playback<C>) -> Option<Self> {
+        let session = Some(&playback.session).filter(|session| session.outlives())?;
+        let state = match session.state {
+            SessionState::Closed { .. } => (0, 0),
+            SessionState::Closing { tries, .. } => (1, tries),
+            SessionState::Failing { missed, .. } => (2, missed),
+            SessionState::Killed { .. } => (3, session.lost_close.map_or(0, |(_, tries)| tries)),
+            SessionState::Live { .. } => (4, 0),
+            SessionState::Opening { .. } => (5, 0),
+            SessionState::Owing { tries, .. } => (6, tries),
+        };
+        let names = |names: &[Fingerprint]| (names.len(), names.last().copied());
+        Some(Self {
+            beats: session.beats,
+            grant: session.grant.as_ref().map(|grant| (grant.token.clone(), grant.interval)),
+            in_open: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
+            last_good: session.last_good,
+            leads_past: session.leads_past,
+            licensed_until: session.licensed_until,
+            names: [&playback.key_sessions[..], &playback.later_tokens, &playback.contents, &playback.shared_tokens]
+                .map(names),
+            playhead: session.reports.filter(|reports| reports.playhead.is_some()),
+            playing: session.playing(),
+            rest: rest(playback),
+            role: playback.role,
+            schedule: session.schedule.clone(),
+            state,
+            stream: session.stream,
+            unused: session.usage == DeliveryState::Nothing,
+        })
+    }
+
+    /// Whether the player is not where it is taken to be by what was written, said at least so long after that.
+    pub fn has_moved(&self, newer: &Self, after: Duration) -> bool {
+        let Some(reports) = &newer.playhead else { return false };
+        let Some((at, playhead)) = reports.playhead else { return false };
+        let Some(written) = &self.playhead else { return true };
+        let since = written.playhead.map_or(Duration::MAX, |(written, _)| at.saturating_duration_since(written));
+        let taken_for = written.playhead(at).unwrap_or_default();
+        since >= after && since > Duration::ZERO && playhead.abs_diff(taken_for) >= PLAYHEAD_DRIFT_TOLERANCE
+    }
+
+    /// Whether `newer` says something that has to be written.
+    pub fn is_outdated_by(&self, newer: &Self) -> bool {
+        let same_grant = match (&self.grant, &newer.grant) {
+            (Some((one, before)), Some((other, after))) => one.is_clone_of(other) && before == after,
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        !same_grant
+            || self.state != newer.state
+            || self.in_open != newer.in_open
+            || self.beats != newer.beats
+            || self.names != newer.names
+            || self.licensed_until != newer.licensed_until
+            || self.playing != newer.playing
+            || self.rest != newer.rest
+            || self.role != newer.role
+            || self.schedule != newer.schedule
+            || self.stream != newer.stream
+            || self.leads_past != newer.leads_past
+            || self.unused != newer.unused
+            || self.has_moved(newer, MIN_PLAYHEAD_AGE_TO_WRITE)
+            || newer.last_good < self.last_good
+            || newer.last_good.saturating_duration_since(self.last_good) >= MIN_BEAT_PROGRESS_TO_WRITE
+    }
+}
+
+/// Whatever else a record says and no beat moves: a change of it is worth a record. A sum, since a million of these are
+/// kept.
+fn rest<C>(playback: &Playback<C>) -> u64 {
+    let Playback { bare, content, left, leases, session, token, .. } = playback;
+    let mut sum = DefaultHasher::new();
+    (bare, content, left, token).hash(&mut sum);
+    for lease in leases.as_slice() {
+        (lease.key_session, lease.ends).hash(&mut sum);
+    }
+    let Session { again, credit, credit_spent, good_until, life, lingers, reopens_until, reports, shares, .. } =
+        session;
+    (again, credit, credit_spent, good_until, lingers, reopens_until, shares).hash(&mut sum);
+    (life.preloads, life.streams).hash(&mut sum);
+    reports.map(|reports| (reports.slowed, reports.until)).hash(&mut sum);
+    match &session.state {
+        SessionState::Closed { until, why } => {
+            (until, discriminant(why)).hash(&mut sum);
+            match why {
+                // What was presumed may be known by now: then its player does not take it back any more.
+                SessionClosure::Ended(why) => why.hash(&mut sum),
+                SessionClosure::Spent { again, .. } => again.hash(&mut sum),
+                SessionClosure::Denied(..) | SessionClosure::Unmanaged | SessionClosure::Unreachable(_) => {}
+            }
+        }
+        SessionState::Closing { why, .. } => why.hash(&mut sum),
+        SessionState::Killed { by: _, since, until } => (since, until).hash(&mut sum),
+        SessionState::Owing { ran, since, .. } => (ran, since).hash(&mut sum),
+        SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Opening { .. } => {}
+    }
+    sum.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::player_report::PlayerReport;
+    use super::*;
+    use crate::clock::Clock;
+
+    fn stamp_of_nothing() -> WrittenStamp {
+        WrittenStamp {
+            beats: BeatSource::Timer,
+            grant: Some((Secret::new("token"), MIN_BEAT_PROGRESS_TO_WRITE * 30)),
+            in_open: false,
+            last_good: Clock.now() + MIN_BEAT_PROGRESS_TO_WRITE,
+            leads_past: false,
+            licensed_until: None,
+            names: [(0, None); 4],
+            playhead: None,
+            playing: None,
+            rest: 0,
+            role: Role::Alone,
+            schedule: Schedule::default(),
+            state: (4, 0),
+            stream: None,
+            unused: true,
+        }
+    }
+
+    /// A beat that only confirms is the exception: one is written a second.
+    #[test]
+    fn whatever_a_next_process_must_know_is_written_when_it_changes() {
+        let before = stamp_of_nothing();
+        let changes: [(&str, bool, fn(&mut WrittenStamp)); 15] = [
+            ("nothing", false, |_| {}),
+            ("a token", true, |stamp| stamp.grant = Some((Secret::new("token"), MIN_BEAT_PROGRESS_TO_WRITE * 30))),
+            ("an interval", true, |stamp| {
+                stamp.grant = stamp.grant.take().map(|(token, _)| (token, MIN_BEAT_PROGRESS_TO_WRITE))
+            }),
+            ("no grant", true, |stamp| stamp.grant = None),
+            ("who beats", true, |stamp| stamp.beats = BeatSource::Renewals { every: None }),
+            ("an open", true, |stamp| stamp.in_open = true),
+            ("a name", true, |stamp| stamp.names[1] = (1, Some(Fingerprint(7)))),
+            ("a license", true, |stamp| stamp.licensed_until = Some(stamp.last_good)),
+            ("a state", true, |stamp| stamp.state = (2, 1)),
+            ("what changes seldom", true, |stamp| stamp.rest = 1),
+            ("a use", true, |stamp| stamp.unused = false),
+            ("what leads past", true, |stamp| stamp.leads_past = true),
+            ("an earlier good answer", true, |stamp| stamp.last_good -= Duration::from_millis(1)),
+            ("a later good answer", false, |stamp| stamp.last_good += MIN_BEAT_PROGRESS_TO_WRITE / 2),
+            ("a much later good answer", true, |stamp| stamp.last_good += MIN_BEAT_PROGRESS_TO_WRITE),
+        ];
+        for (what, written, change) in changes {
+            let mut newer = before.clone();
+            change(&mut newer);
+            assert_eq!(before.is_outdated_by(&newer), written, "{what}");
+        }
+    }
+
+    /// It runs on by itself while its player plays.
+    #[test]
+    fn a_playhead_is_written_when_it_is_not_where_it_must_be() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let began = Clock.now();
+        let stamp = |after: u32, playhead: u32, playing| {
+            let report = PlayerReport { playhead: Some(SECOND * playhead), playing, ..PlayerReport::default() };
+            let reports = ReportHistory::first(began + SECOND * after, report);
+            WrittenStamp { playhead: Some(reports), ..stamp_of_nothing() }
+        };
+        let (plays, paused) = (PlayingState::Plays, PlayingState::Paused);
+        for (written, said, after, moved) in [
+            (stamp(0, 10, plays), stamp(20, 30, plays), Duration::ZERO, false),
+            (stamp(0, 10, plays), stamp(20, 90, plays), Duration::ZERO, true),
+            (stamp(0, 10, paused), stamp(20, 10, paused), Duration::ZERO, false),
+            (stamp(0, 10, paused), stamp(2, 90, paused), Duration::ZERO, true),
+            (stamp(0, 10, paused), stamp(2, 90, paused), MIN_PLAYHEAD_AGE_TO_WRITE, false),
+            (stamp(0, 10, paused), stamp(6, 90, paused), MIN_PLAYHEAD_AGE_TO_WRITE, true),
+            (stamp_of_nothing(), stamp(0, 10, paused), MIN_PLAYHEAD_AGE_TO_WRITE, true),
+            (stamp(0, 10, paused), stamp_of_nothing(), Duration::ZERO, false),
+        ] {
+            assert_eq!(written.has_moved(&said, after), moved, "{:?} {:?}", written.playhead, said.playhead);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! After a restart: a restored session takes up its work, and nobody is blamed for the time between.
+
+use std::time::{Duration, Instant};
+
+use super::super::effect::{Effects, SessionEvent};
+use super::super::policy::Policy;
+use super::super::state::{Session, SessionClosure, SessionState};
+use super::deadlines::spread;
+use super::reopen::MAX_OVERTAKEN_CALL_TIME;
+use crate::config::OnUnreachable;
+
+/// Beats that fell due meanwhile are made up for within this time, or within the interval.
+const BEAT_CATCH_UP_TIME: Duration = Duration::from_secs(5);
+/// Closes that were under way are sent again within this time: all at once they would starve each other.
+const CLOSE_CATCH_UP_TIME: Duration = Duration::from_secs(1);
+
+/// Continues a session that [`super::super::PlaybackRecord::restore`] made. `orphan`: as its record says.
+/// Wherever the wall clock went, no session is lost before a beat was tried: it is live until
+/// then. Nobody was there to hear the player, so its silence begins anew.
+pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy) -> Effects {
+    let mut fx = Effects::default();
+    if session.shares.is_some() {
+        session.resume_sharing(now, policy, &mut fx);
+        return fx;
+    }
+    if session.last_good > now {
+        // The clock was set back: nobody knows for how long nobody was there, and what the authority let
+        // expire meanwhile was not killed.
+        session.slept = session.allowed_silence(policy).saturating_add(Policy::MAX_BEAT_LATENESS);
+        session.last_good = now;
+    }
+    let share =
+        |most: Duration| most.mul_f64(f64::from(session.seed.wrapping_mul(0x9e37_79b9) >> 8) / f64::from(1 << 24));
+    let catch_up = share(session.interval().unwrap_or_default().min(BEAT_CATCH_UP_TIME));
+    let closing = share(CLOSE_CATCH_UP_TIME);
+    match session.state {
+        _ if orphan => fx.note(SessionEvent::Orphaned),
+        SessionState::Closed { .. } => {}
+        SessionState::Closing { .. }
+        | SessionState::Failing { .. }
+        | SessionState::Killed { .. }
+        | SessionState::Live { .. }
+        | SessionState::Opening { .. }
+        | SessionState::Owing { .. } => fx.note(SessionEvent::Resumed),
+    }
+    // Nobody knows what was under way when the process died, nor whether its last answers were written.
+    session.token_in_doubt |= session.grant.is_some();
+    session.overtaken_until = session.grant.as_ref().map(|_| now + MAX_OVERTAKEN_CALL_TIME);
+    session.may_have_got_it();
+    match session.state {
+        SessionState::Closed { why: SessionClosure::Ended(why), .. } if orphan => fx.note(SessionEvent::Closed(why)),
+        SessionState::Closed { ref why, until } => {
+            let (until, why) = session.remembered(now, until, why, policy);
+            session.state = SessionState::Closed { until, why };
+        }
+        SessionState::Opening { .. } => {}
+        SessionState::Owing { ran, since, tries, .. } => {
+            session.heard(now);
+            session.give_chance(now, policy);
+            // The clock may have been set back: the lost session holds its place no longer than it would have.
+            let held = session.reopens_until.map(|until| until.saturating_duration_since(since));
+            session.reopens_until = session.reopens_until.zip(held).map(|(until, held)| until.min(now + held));
+            let since = session.credit_since(now, since, ran, policy);
+            if !session.is_reopening(now) {
+                session.take_credit(since, ran, &mut fx);
+            }
+            session.state = SessionState::Owing { next: now + catch_up.max(closing), ran, since, tries };
+        }
+        SessionState::Closing { why, .. } => {
+            session.enter(SessionState::Closing { next: now + closing, tries: 0, why })
+        }
+        SessionState::Failing { missed, .. } => match session.goes_on_credit(now, policy) {
+            Some(since) => {
+                let since = session.credit_since(now, since, true, policy);
+                session.take_credit(since, true, &mut fx);
+                session.heard(now);
+                // Nothing is lost before another chance, wherever the budget went meanwhile.
+                session.spared = Some(now + session.allowed_silence(policy));
+                session.state = SessionState::Failing { missed, retry: now + catch_up };
+            }
+            None => session.go_on(now, now + catch_up),
+        },
+        SessionState::Killed { ref by, since, until } => {
+            let (by, memory) = (by.clone(), policy.memory_of_kill(by));
+            session.lost_close = Some((now + closing, 0));
+            session.state = SessionState::Killed { by, since: since.min(now), until: until.min(now + memory) };
+        }
+        SessionState::Live { beat } => {
+            let interval = session.interval().unwrap_or_default();
+            let due = beat.min(now + interval + spread(session.seed, session.generation));
+            let late = now.saturating_duration_since(due);
+            // Later than that it would not be late, but expired: then it was the clock that went on, or nobody was
+            // there to beat.
+            if late > Policy::MAX_BEAT_LATENESS && late <= session.allowed_silence(policy) {
+                fx.note(SessionEvent::BeatLate(late));
+            }
+            session.go_on(now, if due > now { due } else { now + catch_up });
+        }
+    }
+    session.settle(now, policy, &mut fx);
+    session.check_invariants();
+    fx
+}
+
+impl Session {
+    /// The clock may have been set back: nothing is remembered for longer than it was to be, from its player's last
+    /// sign on.
+    pub(super) fn remembered(
+        &self,
+        now: Instant,
+        until: Instant,
+        why: &SessionClosure,
+        policy: &Policy,
+    ) -> (Instant, SessionClosure) {
+        let why = match why {
+            SessionClosure::Spent { again, fault } => {
+                SessionClosure::Spent { again: (*again).min(now + policy.refusal_memory()), fault: fault.clone() }
+            }
+            SessionClosure::Denied(..)
+            | SessionClosure::Ended(_)
+            | SessionClosure::Unmanaged
+            | SessionClosure::Unreachable(_) => why.clone(),
+        };
+        let longest = match why {
+            SessionClosure::Denied(..) | SessionClosure::Spent { .. } => policy.kill_memory,
+            SessionClosure::Ended(end) => self.memory_of(end, policy),
+            SessionClosure::Unmanaged | SessionClosure::Unreachable(_) => policy.end_memory,
+        };
+        (until.min(now + longest.min(until.saturating_duration_since(self.last_sign))), why)
+    }
+
+    /// Since when one whose beats were lost is on credit: it was before, or the time for it came meanwhile.
+    fn goes_on_credit(&self, now: Instant, policy: &Policy) -> Option<Instant> {
+        let from = self.credit_from(policy)?;
+        self.credit.or((from <= now).then_some(from))
+    }
+
+    /// Credit lasts no longer than its budget: what goes beyond that is a clock that was set.
+    fn credit_since(&self, now: Instant, since: Instant, ran: bool, policy: &Policy) -> Instant {
+        let OnUnreachable { new, running } = &policy.on_unreachable;
+        let budget = self.allowed(if ran { running } else { new });
+        since.min(now).max(now.checked_sub(budget).unwrap_or(now))
+    }
+
+    pub(super) fn go_on(&mut self, now: Instant, beat: Instant) {
+        self.credit = None;
+        self.heard(now);
+        if let Some(reports) = &mut self.reports {
+            reports.at = reports.at.map(|at| at.min(now));
+        }
+        self.enter(SessionState::Live { beat });
+    }
+}

@@ -1,0 +1,276 @@
+//! On credit: a playback goes on though nobody can say whether it may, for as long as its policy allows.
+//!
+//! One that was running keeps its last grant, and is on credit from the moment at which the authority
+//! must have let that expire. A new one has no grant: it owes its open, which is tried again and again.
+//! Both end with a word of the authority, whichever it is, or with the budget.
+
+use std::time::{Duration, Instant};
+
+use super::super::effect::{CallAnswer, Effects, SessionEvent};
+use super::super::end_reason::EndReason;
+use super::super::player_call::CallKind;
+use super::super::player_report::StreamType;
+use super::super::policy::Policy;
+use super::super::state::{Session, SessionClosure, SessionState};
+use super::super::verdict::AuthorityFault;
+use crate::config::{OnUnreachable, OutageBudget};
+
+/// Between two tries of an open that is owed: doubled from the first to the last.
+const UNCONFIRMED_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+
+impl Session {
+    /// The open failed, which is `since` when nobody could say.
+    pub(super) fn owe(&mut self, now: Instant, fault: AuthorityFault, policy: &Policy, fx: &mut Effects) {
+        let (ran, since, tries) = match self.state {
+            SessionState::Owing { ran, since, tries, .. } => (ran, since, tries.saturating_add(1)),
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. } => (false, now, 0),
+        };
+        let until = self.owes_until(policy).unwrap_or_else(|| now + self.allowed(&policy.on_unreachable.new));
+        // An answer that decides nothing gives no credit, and takes none away.
+        let owing = matches!(self.state, SessionState::Owing { .. });
+        if !(owing || fault.kind.is_unanswered()) || self.credit_spent || until <= now {
+            return self.close_unreachable(now, fault, policy, fx);
+        }
+        self.enter(SessionState::Owing { next: self.next_open(now, tries), ran, since, tries });
+    }
+
+    /// When an open that is owed is tried again: less and less often, and never all at once when the authority is back,
+    /// whoever failed together. The last try of one that reopens comes when the lost session must have expired.
+    pub(super) fn next_open(&self, now: Instant, tries: u8) -> Instant {
+        let [first, last] = UNCONFIRMED_RETRY_PAUSES;
+        let pause = first.saturating_mul(1 << tries.min(10)).min(last);
+        let next = now + pause / 2 + self.scatter(pause);
+        self.reopens_until.filter(|until| now < *until).map_or(next, |until| next.min(until))
+    }
+
+    /// The authority is back and has let the session of a playback expire meanwhile: it opens another.
+    pub(super) fn owe_again(&mut self, now: Instant, since: Instant) {
+        self.grant = None;
+        self.enter(SessionState::Owing { next: now, ran: true, since, tries: 0 });
+    }
+
+    /// Nobody gave word for as long as this policy allows. The authority has let it expire by its own rule: there
+    /// is nothing left to give back.
+    pub(super) fn lose(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        self.grant = None;
+        if self.credit_from(policy).is_some() {
+            self.close_unreachable(now, AuthorityFault::spent(), policy, fx);
+        } else {
+            self.close(now, SessionClosure::Ended(EndReason::Lost), policy, fx);
+        }
+    }
+
+    fn close_unreachable(&mut self, now: Instant, fault: AuthorityFault, policy: &Policy, fx: &mut Effects) {
+        let ran = matches!(self.state, SessionState::Failing { .. } | SessionState::Owing { ran: true, .. });
+        if ran {
+            fx.note(SessionEvent::Closed(EndReason::Lost));
+        }
+        let spent = ran || self.credit_spent || self.credit.is_some();
+        let again = now + policy.refusal_memory();
+        self.close(
+            now,
+            if spent { SessionClosure::Spent { again, fault } } else { SessionClosure::Unreachable(fault) },
+            policy,
+            fx,
+        );
+    }
+
+    pub(super) fn tick_owing(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        if self.lane.is_some() {
+            return;
+        }
+        let over = |(_, at): &(EndReason, Option<Instant>)| at.is_some_and(|at| now >= at);
+        if let Some((why, _)) = self.ends(policy).into_iter().find(over) {
+            self.end(now, why, policy, fx);
+        } else if self.budget_ends(policy).is_some_and(|at| now >= at) {
+            self.close_unreachable(now, AuthorityFault::spent(), policy, fx);
+        } else {
+            self.reach(now, policy, fx);
+        }
+    }
+
+    /// Without a session there is nothing that could be replaced under the player's feet: no call waits.
+    /// One that reopens has its session within a moment, as a rule, and is worth the wait.
+    pub(super) fn call_owing(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
+        self.asks(kind);
+        match kind {
+            CallKind::Certificate => return CallAnswer::Pass,
+            CallKind::License | CallKind::Release => self.heard(now),
+            CallKind::Renewal => {
+                self.heard(now);
+                self.shows_renewal(now, policy);
+            }
+        }
+        if self.is_reopening(now) { CallAnswer::Wait } else { CallAnswer::Pass }
+    }
+
+    /// When one that owes its open is given up. One that reopens has the time that its last try takes.
+    pub(super) fn budget_ends(&self, policy: &Policy) -> Option<Instant> {
+        let until = self.owes_until(policy)?;
+        Some(if self.reopens_until == Some(until) { until + policy.lane_patience } else { until })
+    }
+
+    /// By when one that owes its open must have it: when its credit ends, or its lost session must have expired.
+    fn owes_until(&self, policy: &Policy) -> Option<Instant> {
+        match self.state {
+            SessionState::Owing { ran, since, .. } => {
+                let OnUnreachable { new, running } = &policy.on_unreachable;
+                let credit = self.spare(since + self.allowed(if ran { running } else { new }));
+                Some(self.reopens_until.map_or(credit, |until| until.max(credit)))
+            }
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. } => None,
+        }
+    }
+
+    /// Its credit is spent, and the authority has not spoken since.
+    pub(in super::super) fn has_spent(&self) -> bool {
+        match &self.state {
+            SessionState::Closed { why: SessionClosure::Spent { .. }, .. } => true,
+            SessionState::Closed { why: SessionClosure::Denied(..) | SessionClosure::Unmanaged, .. } => false,
+            SessionState::Closed { why: SessionClosure::Ended(_) | SessionClosure::Unreachable(_), .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => self.credit_spent,
+        }
+    }
+
+    /// For how long it is remembered that it ended so. What has spent its budget is remembered as long as any that
+    /// did: its next one is not to have another.
+    pub(in super::super) fn memory_of(&self, end: EndReason, policy: &Policy) -> Duration {
+        let memory = policy.memory_of(end);
+        if self.credit_spent { memory.max(policy.kill_memory) } else { memory }
+    }
+
+    /// By its kind; unknown counts as the stricter.
+    pub(super) fn allowed(&self, allowed: &OutageBudget) -> Duration {
+        match self.stream {
+            Some(StreamType::Live) => allowed.live,
+            Some(StreamType::Vod) => allowed.vod,
+            None => allowed.shorter(),
+        }
+    }
+
+    /// From when on a session whose beats are lost is on credit, if that may be.
+    pub(super) fn credit_from(&self, policy: &Policy) -> Option<Instant> {
+        let failing = matches!(self.state, SessionState::Failing { .. });
+        (failing && self.runs_on(policy)).then(|| self.confirmed_until(policy))
+    }
+
+    /// Whether it may play on without the authority's word, being of its kind.
+    fn runs_on(&self, policy: &Policy) -> bool {
+        !self.allowed(&policy.on_unreachable.running).is_zero()
+    }
+
+    /// A lost beat is sent again; on credit less often, and scattered.
+    pub(super) fn retry_beat(&self, now: Instant, missed: u8, policy: &Policy) -> Instant {
+        let pause = policy.retry_after(missed);
+        now + if self.credit.is_some() { pause + self.scatter(pause * 3) } else { pause }
+    }
+
+    /// A close was lost: when it is tried again, and which try that was; none when it is given up.
+    pub(super) fn close_again(
+        &mut self,
+        now: Instant,
+        tries: u8,
+        fault: &AuthorityFault,
+        policy: &Policy,
+    ) -> Option<(Instant, u8)> {
+        let tries = tries.saturating_add(1);
+        let next = now + self.retry_close(tries, policy);
+        let again = tries < policy.close_tries || self.may_linger(next, tries, fault, policy);
+        self.lingers |= again && tries >= policy.close_tries;
+        again.then_some((next, tries))
+    }
+
+    /// Nobody will be there for the try that it waits for.
+    pub(super) fn close_now(&mut self, now: Instant) {
+        match &mut self.state {
+            SessionState::Closing { next, .. } => *next = now,
+            SessionState::Closed { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. } => {}
+        }
+        self.lost_close = self.lost_close.map(|(_, tries)| (now, tries));
+    }
+
+    /// Less and less often once nobody waits for it.
+    fn retry_close(&self, tries: u8, policy: &Policy) -> Duration {
+        let beyond = tries.saturating_sub(policy.close_tries).min(5);
+        let [_, longest] = UNCONFIRMED_RETRY_PAUSES;
+        if beyond == 0 { policy.retry_after(tries) } else { (policy.retry_after(tries) * (1 << beyond)).min(longest) }
+    }
+
+    /// A close that nobody answers is tried for as long as the authority may still hold the session, and
+    /// an hour at most.
+    fn may_linger(&self, next: Instant, tries: u8, fault: &AuthorityFault, policy: &Policy) -> bool {
+        const MAX_CLOSE_TRIES: u8 = 120;
+        tries < MAX_CLOSE_TRIES && fault.kind.is_infrastructure() && next < self.confirmed_until(policy)
+    }
+
+    /// Keeps account of credit: notes when it is taken, and when it is settled and how long it lasted.
+    pub(super) fn account(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        if !matches!(self.state, SessionState::Owing { .. }) {
+            self.reopens_until = None;
+        }
+        match (&self.state, self.credit) {
+            (SessionState::Owing { .. }, None) if self.is_reopening(now) => {}
+            (SessionState::Owing { ran, since, .. }, None) => self.take_credit(*since, *ran, fx),
+            (SessionState::Failing { .. }, None) => {
+                if let Some(from) = self.credit_from(policy).filter(|from| now >= *from) {
+                    self.take_credit(from, true, fx);
+                }
+            }
+            (
+                SessionState::Closed { .. }
+                | SessionState::Closing { .. }
+                | SessionState::Killed { .. }
+                | SessionState::Live { .. }
+                | SessionState::Opening { .. },
+                Some(since),
+            ) => {
+                self.credit = None;
+                fx.note(SessionEvent::Settled(now.saturating_duration_since(since)));
+            }
+            (SessionState::Failing { .. } | SessionState::Owing { .. }, Some(_))
+            | (
+                SessionState::Closed { .. }
+                | SessionState::Closing { .. }
+                | SessionState::Killed { .. }
+                | SessionState::Live { .. }
+                | SessionState::Opening { .. },
+                None,
+            ) => {}
+        }
+    }
+
+    /// Noted by every process that has it: each counts for itself, and the one in which it is settled tells.
+    pub(super) fn take_credit(&mut self, since: Instant, running: bool, fx: &mut Effects) {
+        self.credit = Some(since);
+        fx.note(SessionEvent::OnCredit { running });
+    }
+
+    /// Anywhere between nothing and `most`, evenly among sessions; the same for the same session and
+    /// generation.
+    pub(super) fn scatter(&self, most: Duration) -> Duration {
+        const MIX: u64 = 0xd6e8_feb8_6659_fd93;
+        let once = (u64::from(self.seed) << 32 | u64::from(self.generation)).wrapping_mul(MIX);
+        let mixed = (once ^ once >> 32).wrapping_mul(MIX) >> 40;
+        most.mul_f64(mixed as f64 / f64::from(1 << 24))
+    }
+}

@@ -1,0 +1,287 @@
+//! What outlives the process: hands changed sessions to the store, and takes them back after a restart.
+//!
+//! A record is made under the device's lock, where its step was, and only when something changed that
+//! has to be known. Policy and dialect are taken anew from the configuration. A new field of the card
+//! that must survive needs one in `store::CardRecord`, in [`SessionContext::record`], and where the card is built
+//! anew ([`RestoreHome`]'s maker in `app`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::device_table::SessionEntry;
+use super::session_context::{DeviceKey, SessionContext};
+use super::timeline::{Timeline, TimelineEntry, TimelineEvent};
+use super::{DispatchedAsk, Sessions, pending_releases};
+use crate::clock::ClockMoment;
+use crate::ids::SessionId;
+use crate::session::{
+    AskKind, Device, DeviceEffects, EndReason, Input, Playback, PlaybackRecord, Role, SessionEvent, StateRecord,
+    WrittenStamp,
+};
+use crate::store::{ChangeMark, RecordKey, SessionContextRecord, SessionRecord, StoredRecord, TimelineRecord};
+
+/// Where a restored session belongs in today's configuration.
+#[derive(Debug)]
+pub enum RestoreHome {
+    /// Its authority is gone, or another kind has its name: nobody can be told anything.
+    Gone,
+    /// Route and authority are as they were.
+    Here(Arc<SessionContext>),
+    /// Its route is gone, or leads to another authority: it is given back.
+    Leaving(Arc<SessionContext>),
+}
+
+/// What became of the sessions of an earlier process.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RestoreResult {
+    /// On their way back to the authority.
+    pub closing: usize,
+    /// Not over, and their authority is not configured any more; it must have let them expire.
+    pub dropped: usize,
+    pub killed: usize,
+    /// Opens that were under way: nobody knows what they brought.
+    pub orphaned: usize,
+    /// Over, and known for their left-over calls.
+    pub remembered: usize,
+    pub resumed: usize,
+    /// Not over, and kept as they are until their authority is configured again, or has let them expire.
+    pub stranded: usize,
+}
+
+/// A disk that takes longer is in trouble: the call goes on without it.
+const RECORD_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Sessions {
+    /// What happens now would not be known after a restart.
+    pub fn is_store_degraded(&self) -> bool {
+        self.store.as_ref().is_some_and(|store| store.is_degraded())
+    }
+
+    /// For a call to the authority that must be known after a crash: an open, because of what it may
+    /// bring, and a close, because it must be made again. Counted from now, not from the first poll.
+    pub(super) fn known(&self, asking: &DispatchedAsk) -> impl Future<Output = ()> + Send + use<> {
+        let wait = match (asking.ask.kind, &self.store) {
+            (AskKind::Close | AskKind::Open, Some(store)) => Some(store.durable()),
+            (AskKind::Beat | AskKind::Close | AskKind::Open | AskKind::Renew, _) => None,
+        };
+        in_time(wait)
+    }
+
+    /// Resolves when what is now known of this session is safe. A player that has a license, or knows where its
+    /// media are, plays: no crash may lose its session. Asked for before the license is, it costs nothing.
+    pub fn written(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> impl Future<Output = ()> + Send + use<> {
+        let wait = self.store.as_ref().and_then(|store| {
+            let mark = self.table.with(key, |seat| newest_mark(&seat.device, id))?;
+            Some(store.durable_up_to(mark))
+        });
+        in_time(wait)
+    }
+
+    /// Resolves when all that has happened until now is safe.
+    pub fn durable(&self) -> impl Future<Output = ()> + Send + use<> {
+        in_time(self.store.as_ref().map(|store| store.durable()))
+    }
+
+    /// Hands over what changed in this step.
+    pub(super) fn keep(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
+        let Some(store) = &self.store else { return };
+        let mut moment = None;
+        for playback in device.playbacks_mut() {
+            let stamp = WrittenStamp::of(playback);
+            match (&playback.card.stamp, &stamp) {
+                (Some(old), Some(new)) if !old.is_outdated_by(new) => continue,
+                (None, None) => continue,
+                (Some(_), None) => store.forget(RecordKey::Session(playback.id)),
+                (Some(_) | None, Some(_)) => {
+                    let moment = *moment.get_or_insert_with(|| self.clock.moment());
+                    let card = playback.card.record.get_or_insert_with(|| playback.card.card.record()).clone();
+                    let timeline = playback.card.timeline.record();
+                    if let Some(record) = PlaybackRecord::of(playback, &moment) {
+                        let record = SessionRecord { card, device: key.0, playback: record, timeline };
+                        store.put(StoredRecord::Session(Box::new(record)));
+                        playback.card.written = Some(store.mark());
+                    }
+                }
+            }
+            playback.card.stamp = stamp;
+        }
+    }
+
+    /// Before the end of the process: where players are by now, which is not written as often as they say it.
+    pub(super) fn keep_playheads(&self) {
+        let moved = |key, playback: &Playback<SessionEntry>| {
+            let newer = WrittenStamp::of(playback)?;
+            let written = playback.card.stamp.as_ref()?;
+            written.has_moved(&newer, Duration::ZERO).then_some((key, playback.id))
+        };
+        for (key, id) in self.table.collect(moved) {
+            self.table.with(key, |seat| {
+                if let Some(playback) = seat.device.playback_mut(id) {
+                    playback.card.stamp = None;
+                }
+                self.keep(key, &mut seat.device);
+            });
+        }
+    }
+
+    /// A playback that is forgotten leaves nothing behind.
+    pub(super) fn forget(&self, id: SessionId) {
+        self.killed_tokens.remove(id);
+        if let Some(store) = &self.store {
+            store.forget(RecordKey::Session(id));
+        }
+    }
+
+    /// Takes back what an earlier process left, before anything is served: sessions go on with their
+    /// newest token, closes are sent again. `home` finds each its place in the configuration.
+    pub fn restore(
+        self: &Arc<Self>,
+        mut records: Vec<SessionRecord>,
+        home: impl Fn(&SessionContextRecord) -> RestoreHome,
+    ) -> RestoreResult {
+        records.sort_by_key(|record| record.playback.began);
+        let moment = self.clock.moment();
+        let (mut leaving, mut shared) = (Vec::new(), Vec::new());
+        let mut restored = RestoreResult::default();
+        for record in &records {
+            let id = record.playback.id;
+            let (card, leaves) = match home(&record.card) {
+                RestoreHome::Gone => {
+                    self.strand(record, moment.wall, &mut restored);
+                    continue;
+                }
+                RestoreHome::Here(card) => (card, false),
+                RestoreHome::Leaving(card) => (card, true),
+            };
+            let key = DeviceKey(record.device);
+            self.with(key, |device, out| {
+                self.take_back(device, record, card, &moment, out);
+                restored.count(device, id, record.playback.session.is_orphan());
+            });
+            leaving.extend(leaves.then_some((key, id)));
+            shared.extend((record.playback.role != Role::Alone).then_some(key));
+        }
+        shared.sort_unstable();
+        shared.dedup();
+        for key in shared {
+            self.with(key, |device, out| device.rejoin(self.clock.now(), |kept| kept.card.policy(), out));
+        }
+        for (key, id) in leaving {
+            self.deliver(key, id, Input::End(EndReason::Stopped));
+        }
+        restored
+    }
+
+    /// Nobody can give it back today. By its record somebody can at a later start, if the name of its authority
+    /// was a mistake. What is over holds nothing, and is only remembered.
+    fn strand(&self, record: &SessionRecord, wall: Duration, restored: &mut RestoreResult) {
+        let session = &record.playback.session;
+        let holds = session.grant.is_some();
+        let over = match session.state {
+            StateRecord::Closed { .. } => true,
+            StateRecord::Killed { .. } => !holds,
+            StateRecord::Closing { .. }
+            | StateRecord::Failing { .. }
+            | StateRecord::Live { .. }
+            | StateRecord::Opening { .. }
+            | StateRecord::Owing { .. } => false,
+        };
+        let kept = record.playback.session.matters_until() > wall;
+        let counts = !over && session.shares.is_none();
+        *(if kept { &mut restored.stranded } else { &mut restored.dropped }) += usize::from(counts);
+        if let Some(store) = self.store.as_ref().filter(|_| !kept) {
+            store.forget(RecordKey::Session(record.playback.id));
+        }
+    }
+
+    fn take_back(
+        &self,
+        device: &mut Device<SessionEntry>,
+        record: &SessionRecord,
+        card: Arc<SessionContext>,
+        moment: &ClockMoment,
+        out: &mut DeviceEffects,
+    ) {
+        let policy = card.policy();
+        let mut kept = SessionEntry::new(card);
+        // One of an older version says less: it is made anew when it is written.
+        kept.record = record.card.dialect.is_some().then(|| record.card.clone());
+        kept.timeline = Timeline::restore(&record.timeline);
+        let mut playback = record.playback.restore(kept, moment, &policy);
+        playback.account = pending_releases::account_name(&playback.card.card);
+        let orphan = record.playback.session.is_orphan();
+        // What goes on as it was written is not written again: that would be the whole journal. An open that
+        // nobody knows of any more is not to be lost twice.
+        playback.card.stamp = WrittenStamp::of(&playback).filter(|_| !orphan);
+        device.resume(playback, moment.now, orphan, &policy, out);
+        if let (Some(playback), Some(store)) = (device.playback_mut(record.playback.id), &self.store)
+            && WrittenStamp::of(playback).is_none()
+        {
+            store.forget(RecordKey::Session(record.playback.id));
+        }
+    }
+}
+
+impl RestoreResult {
+    fn count(&mut self, device: &mut Device<SessionEntry>, id: SessionId, orphan: bool) {
+        let Some(playback) = device.playback_mut(id).filter(|playback| playback.shares().is_none()) else { return };
+        let state = super::session_view::state_name(playback.session.state());
+        *match state {
+            "closed" if orphan => &mut self.orphaned,
+            "closed" => &mut self.remembered,
+            "closing" => &mut self.closing,
+            "killed" => &mut self.killed,
+            _ => &mut self.resumed,
+        } += 1;
+    }
+
+    /// Each with its name in metrics.
+    pub fn counts(&self) -> [(&'static str, usize); 7] {
+        let Self { closing, dropped, killed, orphaned, remembered, resumed, stranded } = *self;
+        [
+            ("closing", closing),
+            ("dropped", dropped),
+            ("killed", killed),
+            ("orphaned", orphaned),
+            ("remembered", remembered),
+            ("resumed", resumed),
+            ("stranded", stranded),
+        ]
+    }
+}
+
+/// Of the playback and of the session that it shares.
+fn newest_mark(device: &Device<SessionEntry>, id: SessionId) -> Option<ChangeMark> {
+    let of = |id| device.playbacks().iter().find(|playback| playback.id == id);
+    let playback = of(id)?;
+    let session = playback.shares().and_then(of);
+    [Some(playback), session].into_iter().flatten().filter_map(|playback| playback.card.written).max()
+}
+
+async fn in_time(wait: Option<impl Future<Output = ()>>) {
+    if let Some(wait) = wait {
+        let _slow = tokio::time::timeout(RECORD_WRITE_TIMEOUT, wait).await;
+    }
+}
+
+impl Timeline {
+    fn record(&self) -> TimelineRecord {
+        let core = |entry: &TimelineEntry| match &entry.what {
+            TimelineEvent::Core(event) => Some((entry.at.into(), event.clone())),
+            // The mirror begins anew.
+            TimelineEvent::Call(_) | TimelineEvent::Eme(_) => None,
+        };
+        TimelineRecord { beats: self.beats(), entries: self.entries().filter_map(core).collect() }
+    }
+
+    fn restore(record: &TimelineRecord) -> Self {
+        let mut timeline = Self::with_beats(record.beats);
+        let told = |event: &SessionEvent| !matches!(event, SessionEvent::Beat | SessionEvent::Renewed);
+        record
+            .entries
+            .iter()
+            .filter(|(_, event)| told(event))
+            .for_each(|(at, event)| timeline.add((*at).into(), event.clone()));
+        timeline
+    }
+}

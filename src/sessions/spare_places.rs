@@ -1,0 +1,107 @@
+//! Places that preloads hold beside what plays, by account: another device's open that meets the limit gets one.
+//!
+//! Kept up under each device's lock: a playback that is a spare holds a [`SparePlace`], whose drop takes it out.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Sessions;
+use super::device_table::SessionEntry;
+use super::session_context::{AuthorityId, DeviceKey, SessionContext};
+use crate::ids::SessionId;
+use crate::session::{Denial, Device, Input, PlaceTurn};
+use crate::store::DialectName;
+
+/// An account at an authority, as [`super::pending_releases`] has it.
+type SpareAccount = (AuthorityId, String);
+
+/// Whose it is, and whether its place can be had: one that is being opened has none yet.
+type SpareHolder = (DeviceKey, SessionId, bool);
+
+type SpareMap = HashMap<SpareAccount, Vec<SpareHolder>>;
+
+#[derive(Default)]
+pub(super) struct SparePlaces(Arc<Mutex<SpareMap>>);
+
+/// A preload that holds a place, until this is dropped.
+#[derive(Debug)]
+pub(super) struct SparePlace {
+    account: SpareAccount,
+    of: Arc<Mutex<SpareMap>>,
+    whose: SpareHolder,
+}
+
+impl SparePlaces {
+    fn begin(&self, card: &SessionContext, whose: SpareHolder) -> SparePlace {
+        let account = super::pending_releases::account(card);
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spares.entry(account.clone()).or_default().push(whose);
+        SparePlace { account, of: self.0.clone(), whose }
+    }
+
+    /// The oldest of the account, of another device than this: one whose place can be had, if there is one.
+    fn of_another(&self, card: &SessionContext, key: DeviceKey) -> Option<SpareHolder> {
+        let spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let others =
+            || spares.get(&super::pending_releases::account(card)).into_iter().flatten().filter(|(of, ..)| *of != key);
+        others().find(|(_, _, is_there)| *is_there).or_else(|| others().next()).copied()
+    }
+}
+
+impl Drop for SparePlace {
+    fn drop(&mut self) {
+        let mut spares = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(whose) = spares.get_mut(&self.account) {
+            whose.retain(|whose| *whose != self.whose);
+            if whose.is_empty() {
+                spares.remove(&self.account);
+            }
+        }
+    }
+}
+
+impl Sessions {
+    /// Keeps the spares as the device is after this step.
+    pub(super) fn mark_spares(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
+        let newest = device.playbacks().last().filter(|_| device.playbacks().len() > 1);
+        let policy = newest.map(|newest| newest.card.card.policy());
+        let there = policy.as_ref().and_then(|policy| device.spare(policy)).map(|id| (id, true));
+        let coming = policy.as_ref().and_then(|policy| device.coming_spare(policy)).map(|id| (id, false));
+        for playback in device.playbacks_mut() {
+            let spare = [there, coming].into_iter().flatten().find(|(id, _)| *id == playback.id);
+            let whose = spare.map(|(id, is_there)| (key, id, is_there));
+            if playback.card.spare.as_ref().map(|spare| spare.whose) != whose {
+                playback.card.spare = None;
+                playback.card.spare = whose.map(|whose| self.spares.begin(&playback.card.card, whose));
+            }
+        }
+    }
+
+    /// The authority has no place for this open: somebody who may give way does.
+    pub(super) fn make_room(
+        self: &Arc<Self>,
+        (key, id): (DeviceKey, SessionId),
+        card: &SessionContext,
+        denial: Denial,
+    ) -> PlaceTurn {
+        // An embedded authority proves nothing of a token, and counts a device's preload with what it plays.
+        if card.dialect == DialectName::Embedded {
+            return PlaceTurn::Nobody;
+        }
+        let spare = self.spares.of_another(card, key).filter(|_| denial == Denial::Limit);
+        let policy = card.policy();
+        let is_spare = || self.with(key, |device, _| device.coming_spare(&policy) == Some(id));
+        if spare.is_some_and(|(_, _, is_there)| !is_there) && !is_spare() {
+            return PlaceTurn::Later;
+        }
+        if let Some((key, id, true)) = spare {
+            if self.with(key, |device, _| device.is_awaited(id, self.clock.now())) {
+                return PlaceTurn::Later;
+            }
+            return if self.deliver(key, id, Input::GiveWay) { PlaceTurn::Given } else { PlaceTurn::Nobody };
+        }
+        let account = super::pending_releases::account(card);
+        let alike = |other: &SessionEntry| super::pending_releases::account(&other.card) == account;
+        self.with(key, |device, out| device.turn(id, self.clock.now(), alike, &policy, out))
+    }
+}

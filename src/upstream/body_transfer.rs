@@ -1,0 +1,131 @@
+//! A reply's body on its way through: read as fast as it is asked for, with a bound on every wait.
+//!
+//! Owns the connection that it comes on, and gives it back to the pool only when the body ended as it should.
+//! Dropped before, it closes an HTTP/1.1 connection and resets an HTTP/2 stream: the server sends no more.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Sleep, sleep, timeout_at};
+
+use super::connection::Wire;
+use super::framing::ConnectionReuse;
+use super::origin::OriginPlace;
+use super::pool::ConnectionPool;
+use super::progress::Progress;
+use super::reply::{self, OpenedReply};
+use super::{CallPhase, UpstreamCall, UpstreamFault};
+
+/// A reply whose head is there. Hop-by-hop headers are gone.
+pub struct Streamed {
+    pub body: Transfer,
+    pub headers: HeaderMap,
+    pub status: StatusCode,
+}
+
+pub struct Transfer {
+    body: Incoming,
+    /// The server must not pause for as long as this; at worst it is noticed after twice the time.
+    idle: Duration,
+    patience: Pin<Box<Sleep>>,
+    place: OriginPlace,
+    pool: ConnectionPool,
+    /// Something came since the patience was last measured.
+    progressed: bool,
+    reuse: ConnectionReuse,
+    wire: Option<Wire>,
+}
+
+impl ConnectionPool {
+    /// Sends one request and gives its reply as soon as its head is there. The call's deadline is for
+    /// the head; the body may take as long as it likes, but never pause for longer than `idle`.
+    ///
+    /// # Errors
+    /// One [`UpstreamFault`] per way in which no head came.
+    pub async fn stream(&self, call: UpstreamCall<'_>, idle: Duration) -> Result<Streamed, UpstreamFault> {
+        let now = self.now();
+        let progress = Progress::default();
+        if call.deadline <= now {
+            return Err(progress.slow());
+        }
+        let answer = timeout_at(call.deadline.into(), self.ask(call, now, &progress)).await;
+        let (response, place, wire) = answer.unwrap_or_else(|_| Err(progress.slow()))?;
+        let OpenedReply { body, headers, reuse, status } = reply::open(response)?;
+        Ok(Streamed { body: Transfer::new(body, idle, self.clone(), place, (wire, reuse)), headers, status })
+    }
+}
+
+impl Transfer {
+    pub(super) fn new(
+        body: Incoming,
+        idle: Duration,
+        pool: ConnectionPool,
+        place: OriginPlace,
+        (wire, reuse): (Wire, ConnectionReuse),
+    ) -> Self {
+        let patience = Box::pin(sleep(idle));
+        let mut transfer = Self { body, idle, patience, place, pool, progressed: false, reuse, wire: Some(wire) };
+        if transfer.body.is_end_stream() {
+            transfer.settle();
+        }
+        transfer
+    }
+
+    /// Gives the connection back: nothing of this body is left on it.
+    fn settle(&mut self) {
+        if let (Some(Wire::Http1(sender)), ConnectionReuse::Possible) = (self.wire.take(), self.reuse) {
+            self.pool.give_back(self.place.origin(), sender);
+        }
+    }
+
+    fn pause(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamFault>>> {
+        while self.patience.as_mut().poll(cx).is_ready() {
+            if !std::mem::take(&mut self.progressed) {
+                return Poll::Ready(Some(Err(UpstreamFault::Slow { phase: CallPhase::Body })));
+            }
+            self.patience.set(sleep(self.idle));
+        }
+        Poll::Pending
+    }
+}
+
+impl Body for Transfer {
+    type Data = Bytes;
+    type Error = UpstreamFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamFault>>> {
+        loop {
+            let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Pending => return self.pause(cx),
+                Poll::Ready(frame) => frame,
+            };
+            let Some(frame) = frame else {
+                self.settle();
+                return Poll::Ready(None);
+            };
+            let frame = frame.map_err(|error| UpstreamFault::of(&error))?;
+            self.progressed = true;
+            // Trailers carry nothing for a player.
+            if frame.is_data() {
+                // Whoever knows the length does not ask again; of chunks, only the end tells.
+                if self.body.is_end_stream() {
+                    self.settle();
+                }
+                return Poll::Ready(Some(Ok(frame)));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
