@@ -1,8 +1,8 @@
-//! An authorize call: passed on to the app's own authorization service, whose reply tells all there
-//! is to know of the playback to come.
+//! Answers an authorize call: passes it to the app's authorization service, and registers the playback that the
+//! reply describes.
 //!
-//! The reply reaches the player with our URLs in it. Whatever is no authorization passes through
-//! untouched, and is counted. What could be one to the app, but cannot be read here, is refused.
+//! An authorization reaches the player with our URLs in it. A reply that is no authorization passes untouched and
+//! is counted. A reply that the app might read as one, but that cannot be read here, is refused.
 
 use std::sync::Arc;
 
@@ -39,24 +39,24 @@ use crate::upstream::{UpstreamCall, UpstreamFault, UpstreamReply};
 /// Authorizations are a few KiB.
 const MAX_AUTHORIZATION_REPLY_BYTES: usize = 256 * 1024;
 
-/// Passed on beside what the authority and the route name.
+/// Headers passed on besides those that the authority and the route name.
 static PASSED: [HeaderName; 5] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT, VIA];
 
 /// How an authorize call went, for metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum AuthorizeOutcome {
     Blackout,
-    /// The service said no, in its own words.
+    /// The service said no in its own words.
     Denied,
     Failed,
-    /// Nothing in it that we know.
+    /// The reply held nothing that sidebeat knows.
     Passed,
     Registered,
 }
 
-/// The caller as it was found.
+/// The caller of an authorize call.
 struct AuthorizeCaller {
-    /// How it reaches us.
+    /// URL by which it reaches us.
     base: Option<String>,
     device: Option<DeviceIdentity>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -113,7 +113,7 @@ impl Gateway {
         };
         self.telemetry.metrics.authorization(&route.path, outcome.name());
         if outcome.may_register() {
-            // The app keeps the URLs that it is told: no crash right behind them may forget what they stand for.
+            // The app keeps these URLs, so their registrations must be on disk before it gets them.
             self.sessions.durable().await;
         }
         response
@@ -149,7 +149,7 @@ impl Gateway {
         self.fail(status, fault, caller)
     }
 
-    /// Apps ask for authorizations, not players: they get the status that says what it was.
+    /// Apps ask for authorizations, not players, so they get a status that says what happened.
     fn fail(&self, status: StatusCode, why: &dyn std::fmt::Display, caller: &CallerNames) -> Response<ReplyBody> {
         let device = caller.device.as_deref().unwrap_or_default();
         if self.telemetry.may_write("authorization failed", device, caller.network) {
@@ -172,7 +172,7 @@ impl Gateway {
             return (AuthorizeOutcome::Denied, as_it_is(reply));
         }
         let (names, _) = authority.authorization();
-        // Browsers skip a byte order mark. Nesting beyond what anybody writes is no JSON to the parser either.
+        // Browsers skip a byte order mark.
         let text = reply.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&reply.body);
         let value = serde_json::from_slice::<Value>(text).ok();
         let encoded = is_encoded(&reply.headers).then_some("a reply in a content encoding");
@@ -183,7 +183,8 @@ impl Gateway {
         let block = value.as_ref().and_then(|value| AuthorizationBlock::read(value, names));
         let (Some(mut value), Some(block)) = (value, block) else { return (AuthorizeOutcome::Passed, as_it_is(reply)) };
         let id = PlaybackId::random();
-        // Nothing can be registered of whoever is not known. A blackout is refused all the same.
+        // A playback is registered only if the caller's device and URL are known. A blackout is refused in any
+        // case.
         let known = caller.device.filter(|_| caller.base.is_some());
         let targets = RewriteTargets {
             base: caller.base.as_deref().unwrap_or_default(),
@@ -249,7 +250,7 @@ fn passed(route: &config::AuthorizeRouteSettings, authority: &Authority, from: &
     let names = PASSED.iter().chain(pass).chain(&route.headers);
     let names = names.filter(|name| !(route.strip_cmcd && cmcd::is_header(name)));
     let mut headers: HeaderMap = names.filter_map(|name| Some((name.clone(), from.get(name)?.clone()))).collect();
-    // Without a word a server may choose any (RFC 9110, 12.5.3).
+    // Without the header a server may choose any encoding (RFC 9110, 12.5.3).
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers
 }
@@ -260,7 +261,7 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     !headers.get_all(CONTENT_ENCODING).iter().all(plain)
 }
 
-/// Path and query at the service; what only names the device to us is left out.
+/// Path and query at the service, without the parameters that only name the device to us.
 fn onward_target(route: &config::AuthorizeRouteSettings, rest: &str, query: Option<&str>) -> Option<PathAndQuery> {
     let cmcd = route.strip_cmcd.then_some(cmcd::PARAMETER);
     let ours: Vec<_> = route.device.iter().filter_map(IdentitySource::query_parameter).chain(cmcd).collect();

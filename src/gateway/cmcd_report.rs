@@ -1,13 +1,13 @@
-//! Translates what a player reports of itself (CMCD) into the words of the core.
+//! Translates a player's CMCD report into the core's [`PlayerReport`].
 
 use std::time::Duration;
 
 use crate::cmcd::{self, CmcdEvent, CmcdState};
 use crate::session::{PlayerReport, PlayingState, StreamType};
 
-/// A report in the words of the core. Players that send no state are taken to play.
+/// Players that send no state are taken to play.
 pub(super) fn read(told: &cmcd::CmcdReport) -> PlayerReport {
-    // A page that nobody sees may play on all the same: that its timers are slow is a matter of its own.
+    // A hidden page may play on, so hiding changes no state; `hidden` tells that its timers are slow.
     let playing = match told.state {
         Some(CmcdState::Quit) => PlayingState::Quit,
         Some(CmcdState::Ended) => PlayingState::Done,

@@ -1,6 +1,7 @@
-//! Paths below a route that are no license calls and no media: `~stop`, `~report` and `~events`.
+//! Control paths below a route: `~stop`, `~report` and `~events`.
 //!
-//! An app or a player says by them what happens to its own playback, or asks. Owns nothing; the sessions decide.
+//! An app or a player uses them to report about its own playback, or to hear about it. The sessions decide what
+//! follows.
 
 pub(super) mod control_paths;
 pub(super) mod events;

@@ -1,26 +1,26 @@
-//! Finds path segments that step upward, however they are written.
+//! Finds path segments that step upward, in any spelling.
 //!
 //! A request path is appended to the path of an upstream, whose server may resolve `..` and so leave the prefix
-//! that the route was given. Servers and the gateways before them decode and split paths in different ways, so
-//! every spelling that any of them undoes counts: percent-encoding, also of parts of an escape and encoded again,
-//! `%uXXXX`, backslashes, overlong UTF-8, characters that look like dots and slashes, `;parameters` behind the dots,
-//! spaces, controls and broken characters around them. Called once for each request, before a route is looked for, so
-//! that all kinds of routes share the rule.
+//! that the route was given. Servers and gateways decode and split paths in different ways, so every spelling
+//! that any of them undoes counts: percent-encoding (also of parts of an escape, and repeated), `%uXXXX`,
+//! backslashes, overlong UTF-8, characters that look like dots and slashes, `;parameters` behind the dots, and
+//! spaces, controls and broken characters around them. Called once for each request, before a route is looked
+//! for.
 
 use std::borrow::Cow;
 
-/// Decodings of one path. What still has escapes after so many is no path of anybody's.
+/// Decodings of one path. A path that still has escapes after so many is no honest one.
 const MAX_DECODINGS: usize = 8;
 
-/// Whether a segment of `path` is `.` or `..` to any server, or is encoded so often that nobody can say. Linear in the
-/// length of the path.
+/// True if any server could read a segment of `path` as `.` or `..`, or if the path is encoded too often to tell.
+/// Linear in the length of the path.
 pub(super) fn has_dot_segment(path: &str) -> bool {
-    // Some servers read odd bytes as what they stand for, and some drop them: what is a dot to one may hide it from the
-    // other.
+    // Some servers read odd bytes as the characters they stand for, some drop them. Each reading may show a dot
+    // that the other hides.
     [OddBytes::Read, OddBytes::Drop].into_iter().any(|odd| climbs(path, odd))
 }
 
-/// What a server does with bytes that are no plain text.
+/// Ways in which servers treat bytes that are no plain text.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum OddBytes {
     Drop,
@@ -42,8 +42,8 @@ fn climbs(path: &str, odd: OddBytes) -> bool {
     true
 }
 
-/// What stands in front of `;`, and of a query or a fragment to servers that decode before they look for those, is one
-/// or two dots among what some servers drop.
+/// True for one or two dots, ignoring bytes that some servers drop. Counts only up to `;`, `?` or `#`, where
+/// servers may cut.
 fn is_dot_segment(segment: &[u8]) -> bool {
     let counts = segment.split(|byte| b";?#".contains(byte)).next().unwrap_or_default();
     let mut seen = counts.iter().filter(|byte| !is_dropped(**byte));
@@ -58,7 +58,7 @@ fn is_dropped(byte: u8) -> bool {
     matches!(byte, 0..=b' ' | 0x7f)
 }
 
-/// One decoding of all escapes. None: there are none.
+/// Undoes all escapes once; `None` if there are none.
 fn decoded(path: &[u8]) -> Option<Vec<u8>> {
     memchr::memchr(b'%', path)?;
     let (mut decoded, mut rest, mut changed) = (Vec::with_capacity(path.len()), path, false);
@@ -90,7 +90,7 @@ enum EscapeForm {
     Unit(u16),
 }
 
-/// An escape without its `%`, and what follows it.
+/// Reads an escape without its `%`; returns it with the text behind it.
 fn escape(code: &[u8]) -> Option<(EscapeForm, &[u8])> {
     let Some(digits) = code.strip_prefix(b"u").or_else(|| code.strip_prefix(b"U")) else {
         let (byte, after) = hex_byte(code)?;
@@ -135,7 +135,7 @@ fn plain(path: &[u8], odd: OddBytes) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// Bytes that make one character to a decoder that checks nothing, or a single one that makes none.
+/// Bytes that are one character to a decoder that checks nothing, or a single byte that makes none.
 struct OverlongSequence {
     code: Option<u32>,
     length: usize,
@@ -144,7 +144,7 @@ struct OverlongSequence {
 enum SegmentMeaning {
     Ascii(u8),
     Character,
-    /// Broken.
+    /// Broken bytes.
     Nothing,
     Space,
 }
@@ -184,7 +184,7 @@ impl OverlongSequence {
             0x2024 | 0x3002 | 0xfe52 | 0xff61 => SegmentMeaning::Ascii(b'.'),
             0x2044 | 0x2215 | 0x29f8 => SegmentMeaning::Ascii(b'/'),
             0x2216 | 0x29f5 | 0x29f9 | 0xfe68 => SegmentMeaning::Ascii(b'\\'),
-            // Nothing of them is seen.
+            // Invisible characters.
             0xad | 0x200b..=0x200f | 0x2060..=0x2064 | 0xfeff => SegmentMeaning::Space,
             _ if char::from_u32(code).is_some_and(char::is_whitespace) => SegmentMeaning::Space,
             _ if self.is_valid() => SegmentMeaning::Character,

@@ -1,8 +1,8 @@
-//! Who asks: one resolver for every route and every kind of call.
+//! Resolves who asks, for every route and every kind of call.
 //!
-//! A call's content token is found and proven, the device is named by the first identity source of the route that
-//! answers, and the authority's own sources name the account and the groups. A call below a playback's own path is its
-//! device's. Asks no authority and decides nothing; what an identity may do is decided by its caller.
+//! First the call's content token is found and proven. Then the route's first identity source that answers names
+//! the device, and the authority's own sources name the account and the groups. A call below a playback's own
+//! path belongs to that playback's device. No authority is asked, and nothing is decided here.
 
 pub(super) mod account;
 pub(super) mod caller;
@@ -27,33 +27,33 @@ use crate::secret::{Fingerprint, Secret};
 use crate::sessions::DeviceKey;
 use crate::token::{TokenClaims, TokenFault};
 
-/// The parts of a call that may say who asks.
+/// The parts of a call that may identify the caller.
 #[derive(Clone, Copy)]
 pub(super) struct IdentityClues<'a> {
-    /// Of the call's DRM message.
+    /// Custom data of the call's DRM message.
     pub(super) custom_data: Option<&'a Secret>,
     pub(super) headers: &'a HeaderMap,
     pub(super) peer: &'a Peer,
     pub(super) query: Option<&'a str>,
-    /// The playback that the call belongs to: its device asks.
+    /// The playback that the call belongs to. Its device is the caller.
     pub(super) registration: Option<&'a Registration>,
-    /// What follows the route's path.
+    /// The path behind the route's path.
     pub(super) rest: &'a str,
     pub(super) route: &'a GatewayRoute,
 }
 
-/// Who asks, as far as it may be believed.
+/// The caller, as far as it may be believed.
 pub(super) struct CallIdentity {
-    /// What the content token says, if that may be believed.
+    /// The content token's claims, if they may be believed.
     pub(super) claims: Option<TokenClaims>,
     pub(super) counted: SessionAccount,
     pub(super) device: Option<DeviceIdentity>,
     pub(super) token: Option<Secret>,
-    /// Why the token proves nothing, where it must prove something.
+    /// The reason why the token proves nothing, where it must prove something.
     pub(super) token_fault: Option<TokenFault>,
 }
 
-/// No playback has this id, or none of this route.
+/// No playback of this route has this id.
 #[derive(Debug)]
 pub(super) struct UnknownPlayback;
 
@@ -76,7 +76,7 @@ impl<'a> IdentityClues<'a> {
         sources::device(&route.config.device, &IdentityEvidence { claims, headers, peer, query, rest })
     }
 
-    /// For whom a session of the registered playback counts, by a call that brings no token.
+    /// The account for a session of the registered playback when the call brings no token.
     pub(super) fn counted_without_token(&self) -> SessionAccount {
         let device = self.device(None);
         let name = device.as_ref().map(|device| &*device.name);
@@ -104,21 +104,21 @@ impl CallIdentity {
         self.device.as_ref().map(|device| device.key(authority))
     }
 
-    /// The content token as playbacks are known by it.
+    /// The content token by which the playback is known.
     pub(super) fn playback_token(&self) -> Option<Fingerprint> {
         content_token::of_playback(self.token.as_ref(), self.claims.as_ref())
     }
 }
 
 impl Gateway {
-    /// Who asks by a call that may wait: the authority's token keys are fetched if the token's is not known.
+    /// Resolves a call that may wait: fetches the authority's token keys if the token's key is not known.
     pub(super) async fn identify(&self, clues: &IdentityClues<'_>) -> CallIdentity {
         let token = clues.content_token();
         let proven = self.prove(clues.route, token.as_ref(), |claims| clues.device(Some(claims))).await;
         clues.identity(token, proven)
     }
 
-    /// Who asks, as far as it is known at once.
+    /// Resolves a call without waiting for keys.
     pub(super) fn identify_at_once(&self, clues: &IdentityClues<'_>) -> CallIdentity {
         let token = clues.content_token();
         let authority = clues.route.authority.as_deref();
@@ -126,8 +126,8 @@ impl Gateway {
         clues.identity(token, proven)
     }
 
-    /// The device whose playback a `~stop`, `~report` or `~events` call means, and the content token that says so. None
-    /// if the call is not to be heard.
+    /// The device whose playback a `~stop`, `~report` or `~events` call means, and its content token. `None` if
+    /// the call is not to be heard.
     pub(super) fn identify_control_call(&self, clues: &IdentityClues<'_>) -> Option<(DeviceKey, Option<Fingerprint>)> {
         let registered = self.registered(clues.route, clues.rest).ok()?;
         let authority = clues.route.authority.as_deref()?;
@@ -143,7 +143,10 @@ impl Gateway {
         Some((playing.or(named)?, token))
     }
 
-    /// The playback that the path names, and what follows; an error when it names one that is not known.
+    /// Splits off the playback that the path names.
+    ///
+    /// # Errors
+    /// The path names a playback that is not known, or not of this route.
     pub(super) fn registered<'a>(
         &self,
         route: &GatewayRoute,

@@ -1,5 +1,4 @@
-//! One license call, from a player's request to its reply: identify, classify, single flight, admit, upstream, feedback,
-//! reply.
+//! Answers a license call: identify, classify, single flight, admit, upstream, feedback, reply.
 //!
 //! This file is the pipeline, top to bottom; each stage is a file of the folder. A stage that finds a reason against the
 //! call returns a refusal, which becomes real in `refuse`.
@@ -51,7 +50,7 @@ impl Gateway {
         request: Request<RequestBody>,
         hang_up: &HangUp,
     ) -> Response<ReplyBody> {
-        // A player's own clock runs from its first byte: what the body takes is not added to the call.
+        // The player's own timeout starts with its first byte, so the time that the body takes counts.
         let began = self.clock.now();
         let request = match self.read_license_request(route, peer, rest, request).await {
             Ok(request) => Arc::new(request),
@@ -60,7 +59,7 @@ impl Gateway {
         self.watch_identity_of(route, peer, &request);
         self.tie(route, peer, route.authority.as_deref().and_then(|authority| request.key(authority)));
         if hang_up.let_go() && !request.is_release() {
-            // A license for nobody would be paid for, and a one-shot token lost.
+            // A license that nobody receives may be billed, and would use up a one-shot token.
             return super::nobody();
         }
         let (outcome, reply) = self.answer_once(route, &request, began + route.limits.call).await;
@@ -98,7 +97,7 @@ impl Gateway {
         read.map_err(|_busy| super::overloaded())
     }
 
-    /// Answers the call, or has it answered by an equal one that is under way.
+    /// Answers the call, or waits for the reply to an equal one that is under way.
     async fn answer_once(&self, route: &LicenseRoute, request: &Arc<LicenseRequest>, deadline: Instant) -> CallOutcome {
         let outcome = match request.fingerprint(route).map(|print| self.single_flight.enter(print)) {
             Some(FlightRole::Follow(follower)) if self.goes_on(&follower) => self.follow(route, follower).await,
@@ -113,7 +112,7 @@ impl Gateway {
         outcome.unwrap_or_else(broken_off)
     }
 
-    /// Whether the session of the leading call, if it has one, would still be served.
+    /// True if the leading call's session, if it has one, would still be served.
     fn goes_on(&self, follower: &FlightFollower) -> bool {
         follower.session().is_none_or(|(key, id)| {
             let answer = self.sessions.call_under(key, id, CallKind::License);
@@ -124,7 +123,7 @@ impl Gateway {
     async fn follow(&self, route: &GatewayRoute, follower: FlightFollower) -> Option<CallOutcome> {
         let outcome = follower.outcome().await;
         match &outcome {
-            // Mostly refused without a call to an upstream.
+            // A refusal mostly costs no call to an upstream.
             None | Some((PlayerCallOutcome::Refused, _)) => {}
             Some((
                 PlayerCallOutcome::Declined
@@ -139,7 +138,7 @@ impl Gateway {
         outcome
     }
 
-    /// In a task of its own: whoever asked first may hang up.
+    /// Runs in a task of its own, because the first caller may hang up.
     fn lead(&self, route: LicenseRoute, request: Arc<LicenseRequest>, deadline: Instant, lead: FlightLead) {
         let gateway = self.clone();
         self.tasks.carry_on(async move {
@@ -153,7 +152,7 @@ impl Gateway {
 }
 
 impl LicenseCall<'_> {
-    /// None: nobody waits for the reply any more, and nothing was asked of the license server.
+    /// Decides and answers. `None` if all callers have gone and the license server was not asked.
     async fn answer(&self) -> Option<CallOutcome> {
         let refusal = self.blackout_refusal().or_else(|| self.killed_company_refusal());
         if let Some(refusal) = refusal.or_else(|| self.unproven_refusal()) {
@@ -171,11 +170,11 @@ impl LicenseCall<'_> {
         if let (Some(lead), Some(id)) = (self.lead, session) {
             lead.bind((key, id));
         }
-        // The place of a call that the license server declines is free with the call.
+        // Guards the session's slot: if the license server declines the call, the slot is freed with it.
         let _place = session.and_then(|id| sessions.guard_call(key, id));
         self.mirror_request(key, session, &answer);
-        // Waited for while the license server is asked; but a renewal's answer brings the token that a next
-        // process must go on with.
+        // The session's record is written while the license server is asked. A renewal's record is written after
+        // its answer, which brings the token that the next process needs.
         let is_safe = |id| sessions.written(key, id);
         let early = session.filter(|_| !matches!(answer, CallAnswer::Renew(..))).map(is_safe);
         let outcome = match (answer, session) {
@@ -192,7 +191,7 @@ impl LicenseCall<'_> {
             }
         };
         if let (CallKind::Release, Some(id)) = (managed.call.kind, session) {
-            // The message itself is the evidence, whatever the license server had to say to it.
+            // The release message itself is the evidence, whatever the license server answers.
             sessions.release(key, id, managed.call.key_session);
         }
         if let Some(written) = early.or_else(|| session.map(is_safe)) {
@@ -202,17 +201,17 @@ impl LicenseCall<'_> {
         Some(killed.map_or(outcome, |refusal| self.refuse(refusal)))
     }
 
-    /// No session has to do with it.
+    /// Answers a call that belongs to no session.
     async fn answer_unmanaged(&self) -> CallOutcome {
         if let Some(refusal) = self.killed_refusal() {
             return self.refuse(refusal);
         }
         let outcome = self.forward_without_session().await;
-        // Killed while the license server was asked.
+        // A kill may have come while the license server was asked.
         self.killed_refusal().map_or(outcome, |refusal| self.refuse(refusal))
     }
 
-    /// Asks the core, and looks whether a session that may go on was ended since its last beat.
+    /// Asks the core, then ends a session whose grant says that the authority has killed it since the last beat.
     async fn admit(&self, managed: &ManagedCall<'_>) -> Admission {
         let ManagedCall { authority, call, card, key, .. } = managed;
         let sessions = &self.gateway.sessions;
@@ -240,12 +239,13 @@ impl LicenseCall<'_> {
         self.refuse(managed.refusal(AskKind::Open, refusal, session))
     }
 
-    /// A license for nobody would be paid for, and a one-shot token lost. A release is worth its call.
+    /// Gives up a call whose callers have all gone: its license might be billed, and would use up a one-shot
+    /// token. A release is worth its call.
     fn is_deserted(&self, kind: CallKind) -> bool {
         kind != CallKind::Release && self.lead.is_some_and(FlightLead::give_up)
     }
 
-    /// Resolves when nobody waits for the reply any more, nor can come to wait.
+    /// Resolves when nobody waits for the reply any more and nobody can start to.
     async fn deserted(&self, kind: CallKind) {
         match self.lead.filter(|_| kind != CallKind::Release) {
             Some(lead) => lead.deserted().await,

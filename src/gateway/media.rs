@@ -1,9 +1,9 @@
-//! One request for a manifest or a segment, as a story: whose playback it is, whether it may go on, where its
-//! bytes come from.
+//! Answers one request for a manifest or a segment: finds its playback, decides whether that may go on, and
+//! fetches the bytes.
 //!
-//! A manifest's first request opens the session, if that needs no license, and sends the player to a path of
-//! its own, below which relative URIs bind by themselves. A session that is over ends the stream: manifests
-//! and segments are refused, transfers are cut; a blackout goes over to its slate.
+//! The first request for a manifest opens the session, if that needs no license, and redirects the player to a
+//! path of its own, below which relative URIs stay. When the session ends, manifests and segments are refused and
+//! transfers are cut; a blackout shows its slate.
 
 mod classify;
 mod cookies;
@@ -59,10 +59,11 @@ use crate::session::{MediaFetch, MediaNames, PlayerReport};
 use crate::sessions::{DeviceKey, Fetched, MediaFlow};
 use crate::telemetry::Metrics;
 
-/// How long a player may still fetch the programme after its blackout: it has yet to ask for a manifest.
+/// Time for which a player may still fetch the programme after its blackout, because it has yet to ask for a
+/// manifest.
 const BLACKOUT_CHANGEOVER_TIME: Duration = Duration::from_secs(10);
 
-/// One request below a playback's own path.
+/// A request below a playback's own path.
 struct MediaCall<'a> {
     request: &'a Parts,
     authority: Option<&'a Arc<Authority>>,
@@ -125,14 +126,14 @@ impl Gateway {
 }
 
 impl Gateway {
-    /// For a caller of this network.
+    /// Registers a playback for a caller of this network.
     pub(super) fn register(&self, network: Fingerprint, registration: Registration) {
         let displaced = self.registrations.insert_of(self.clock.now(), network, registration);
         forget_displaced(&displaced, &self.media_memory, &self.telemetry.metrics);
     }
 }
 
-/// What a network has beyond its share, and its playbacks with it.
+/// Forgets registrations beyond their network's share, with their playbacks.
 fn forget_displaced(displaced: &[PlaybackId], memory: &MediaMemory, metrics: &Metrics) {
     displaced.iter().for_each(|id| memory.forget(*id));
     metrics.registrations_displaced(displaced.len());
@@ -147,7 +148,7 @@ impl MediaCall<'_> {
             return self.answer_dark(below, &refusal).await;
         }
         if paths::is_of_slate(below) && self.blackout().is_none() {
-            // What was blacked out may be forgotten, but its slate is no programme.
+            // The blackout may be forgotten by now, but its slate is no programme.
             return self.ended_or_refused(BLACKED_OUT);
         }
         let map = self.map(None);
@@ -156,13 +157,13 @@ impl MediaCall<'_> {
         }
         let Some(target) = map.target(below) else { return self.answer_slate(below).await };
         match self.asks_for(&target) {
-            // Whoever looks does not play yet.
+            // A HEAD plays nothing, so it opens no session.
             MediaFlow::Absent if self.request.method == Method::HEAD && is_manifest(&target.path) => {
                 self.pass(&map, &target).await
             }
             MediaFlow::Absent if self.is_authorized() && is_manifest(&target.path) => self.begin(&map, &target).await,
             MediaFlow::Over(refusal, since) => self.over(target, &refusal, since).await,
-            // Forgotten: what is asked for now begins anew.
+            // The session is forgotten, so this request begins a new one.
             MediaFlow::Absent if self.is_bound() => match self.begin_again(&target).await {
                 Some(begun) => begun,
                 None if is_manifest(&target.path) => {
@@ -176,7 +177,7 @@ impl MediaCall<'_> {
         }
     }
 
-    /// The device that began it, and the account of its session.
+    /// The device that began the playback, and the account of its session.
     pub(super) fn caller(&self) -> CallerNames {
         let account = self.key.and_then(|key| self.gateway.sessions.account(key, self.registration.token()));
         let names = self.gateway.names_of(self.registration, self.peer);
@@ -188,7 +189,7 @@ impl MediaCall<'_> {
         }
     }
 
-    /// Where the content is, for a player that was given the playback alone.
+    /// Redirects a player that was given the bare playback to its content.
     fn redirect_to_content(&self, map: &PlaybackPaths<'_>) -> Response<OutgoingBody> {
         map.content(self.own_query())
             .map_or_else(|| self.refused(MediaKind::Manifest, NOT_HERE), |path| redirect(&path))
@@ -198,14 +199,14 @@ impl MediaCall<'_> {
         PlaybackPaths { media: self.media, registration: self.registration, route: self.route, slate }
     }
 
-    /// A session was opened for it, perhaps before a restart: none begins here without one where that needs
-    /// no token.
+    /// True if a session was opened for the playback, perhaps before a restart. Where media opens sessions, every
+    /// playback without an authorization has had one.
     fn is_bound(&self) -> bool {
         let opens = self.authority.is_some_and(|authority| authority.opens_for_media());
         self.playback.bound.load(Ordering::Relaxed) || (opens && self.registration.block.is_none())
     }
 
-    /// Whether it may flow; if so, this request is a sign of its player's life.
+    /// Decides whether the media may flow. If so, this request is a sign of its player's life.
     fn asks_for(&self, target: &MediaTarget) -> MediaFlow {
         let segment = target.document == MediaDocument::Media && self.playback.learned().format(&target.path).is_none();
         self.flow(segment, self.report(target))
@@ -219,7 +220,7 @@ impl MediaCall<'_> {
         flow
     }
 
-    /// By what its session is known.
+    /// Names by which the playback's session is known.
     pub(super) fn names(&self) -> MediaNames {
         MediaNames::from(&**self.registration)
     }

@@ -1,8 +1,8 @@
-//! The story of one call: from a player's request to its reply.
+//! From a player's request to its reply.
 //!
-//! Reads who asks for what (`asked`), lets the core decide ([`crate::sessions`]), and then forwards,
-//! renews or refuses. Holds no session and no connection; decides nothing that the core decides.
-//! Called by the edge, one instance per worker.
+//! Handles one call in this order: refuse what no route may see, find the route, read who asks (`identity`), let
+//! the core decide ([`crate::sessions`]), then forward, renew or refuse. Holds no session and no connection. The
+//! edge calls it; each worker has one instance.
 
 mod authorize;
 mod cmcd_report;
@@ -50,29 +50,29 @@ use crate::task::{HangUp, Tasks};
 use crate::telemetry::Telemetry;
 use crate::upstream::ConnectionPool;
 
-/// What one worker needs to answer calls. Cheap to clone: every call takes one along.
+/// Everything that one worker needs to answer calls. Cheap to clone: each call takes a clone along.
 #[derive(Clone)]
 pub struct Gateway {
     pub client: AuthorityClient,
     pub clock: Clock,
-    /// Those of all workers.
+    /// Shared by all workers.
     pub single_flight: Arc<SingleFlight>,
-    /// That of all workers.
+    /// Shared by all workers.
     pub identity_watch: Arc<IdentityWatch>,
     pub pool: ConnectionPool,
-    /// How players reach us, if it is not as their `Host` says.
+    /// The proxy's public URL, if players reach it by another name than their `Host` says.
     pub public_url: Option<Arc<str>>,
     pub registrations: Arc<Registrations>,
-    /// Those of the newest configuration.
+    /// Routes of the newest configuration.
     pub routes: Arc<ArcSwap<Routes>>,
     pub sessions: Arc<Sessions>,
-    /// What media of playbacks has shown; that of all workers.
+    /// Facts learned from the media of playbacks; shared by all workers.
     pub media_memory: Arc<MediaMemory>,
-    /// Those of all workers.
+    /// Shared by all workers.
     pub slot_tickets: Arc<SlotTickets>,
     pub tasks: Tasks,
     pub telemetry: Arc<Telemetry>,
-    /// That of all workers.
+    /// Shared by all workers.
     pub via: ViaName,
 }
 
@@ -108,8 +108,8 @@ impl Handler for Arc<Gateway> {
 }
 
 impl Gateway {
-    /// `hang_up`: stop calls, reports and releases are heard though the connection is gone. Whatever else is done is
-    /// done for the caller, and let go with it.
+    /// Answers one call. When the player hangs up, stop calls, reports and releases are still carried out; all
+    /// other work is dropped with the connection (`hang_up`).
     async fn answer(&self, peer: &Peer, mut request: Request<RequestBody>, hang_up: &HangUp) -> Response<OutgoingBody> {
         if has_dot_segment(request.uri().path()) {
             return refuse(StatusCode::BAD_REQUEST, "dot_segment", "the path has a segment that is \".\" or \"..\"")
@@ -129,7 +129,8 @@ impl Gateway {
         let version = request.version();
         self.via.sign(version, request.headers_mut());
         let routes = self.routes.load_full();
-        // The edge lets a page of any origin lead to what has these words in its path: before anything else is there.
+        // The edge lets a page of any origin navigate to paths with these words, so they are answered before
+        // anything else.
         if request.uri().path().contains(VIEWER_PAGE) {
             return self.answer_page(&routes, request).await.map(OutgoingBody::Whole);
         }
@@ -165,7 +166,7 @@ impl Gateway {
         }
     }
 
-    /// A refusal's page; a path that is like one leads nowhere.
+    /// Shows a refusal's page. Another path with the page's words in it gets 404.
     async fn answer_page(&self, routes: &Routes, request: Request<RequestBody>) -> Response<ReplyBody> {
         let path = request.uri().path().to_owned();
         let found = routes.find(&path);
@@ -200,14 +201,15 @@ fn wrong_method() -> Response<ReplyBody> {
     refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "license calls are POST or GET")
 }
 
-/// Before anybody looks at the request, so that what the player wrote there is met nowhere.
+/// Sets the route's viewer headers before anything reads the request, so that the player's own values never
+/// count.
 fn write_viewer_headers(headers: &[ViewerHeader], peer: &Peer, request: &mut Request<RequestBody>) {
     for header in headers {
         header.write(peer.address, request.headers_mut());
     }
 }
 
-/// Who asked has gone: nobody reads this.
+/// The reply to a caller that has gone; nobody reads it.
 fn nobody() -> Response<ReplyBody> {
     own_replies::empty(StatusCode::NO_CONTENT)
 }

@@ -1,11 +1,13 @@
-//! The path and the query of a request upstream: the server's own come first, and what is meant for us alone is taken off.
+//! Builds path and query of a request upstream: the server's own come first, and parts that are meant for us
+//! alone are removed.
 
 use super::route::GatewayRoute;
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::config::{AccountSource, EndpointUrl, IdentitySource, TokenSource};
 
-/// What follows the route's path, without the segment that named the device. `source`: which identity source named it.
+/// The path behind the route's path, without the segment that named the device. `source` is the identity source
+/// that named it.
 pub(super) fn without_device(route: &GatewayRoute, rest: &str, source: Option<&'static str>) -> String {
     let segment = route.config.device.contains(&IdentitySource::PathSegment) && source == Some("path-segment");
     if !segment {
@@ -33,7 +35,7 @@ pub(super) fn our_names<'a>(route: &'a GatewayRoute, authority: Option<&'a Autho
     tokens.chain(parameters).chain(route.config.strip_cmcd.then_some(cmcd::PARAMETER)).collect()
 }
 
-/// Path and query at the server for what follows our route's path.
+/// Path and query at the server for the path behind our route's path.
 pub(super) fn at_server(server: &EndpointUrl, rest: &str, query: Option<&str>) -> String {
     let mut path = format!("{}{rest}", server.path().trim_end_matches('/'));
     if path.is_empty() {

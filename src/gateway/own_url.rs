@@ -1,4 +1,4 @@
-//! How a caller reaches us: scheme, host and port of the URLs that it is given.
+//! Finds scheme, host and port by which a caller reaches us, for the URLs that it is given.
 
 use http::HeaderMap;
 use http::header::HOST;
@@ -9,13 +9,13 @@ use super::Gateway;
 use crate::edge::Peer;
 
 impl Gateway {
-    /// How this caller reaches us, if anything says. Its own name for us is good enough where none is
-    /// configured: it is told to nobody else.
+    /// URL by which this caller reaches us, if anything tells it. Without a configured one, the caller's own name
+    /// for us is good enough, because only this caller gets it.
     pub(super) fn base(&self, peer: &Peer, parts: &Parts) -> Option<String> {
         self.base_of(peer.tls, parts.uri.authority(), &parts.headers)
     }
 
-    /// As [`Self::base`].
+    /// Like [`Self::base`].
     pub(super) fn base_of(&self, tls: bool, target: Option<&HostAndPort>, headers: &HeaderMap) -> Option<String> {
         if let Some(base) = &self.public_url {
             return Some(base.to_string());

@@ -1,25 +1,24 @@
-//! The query of a URL, read without touching what is passed on.
+//! Reads the query of a URL without changing the rest that is passed on.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// Longest value that is read; a content token is below 4 KiB.
+/// Longest value that is read. A content token is below 4 KiB.
 const MAX_QUERY_VALUE_BYTES: usize = 16 * 1024;
 
-/// The first value of this name, percent-decoded. A `+` stays a `+`: tokens hold none that means a
-/// space.
+/// The first value of this name, percent-decoded. A `+` stays a `+`, because tokens hold no spaces.
 pub(super) fn value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
     let (_, value) = pairs(query?).find(|(key, value)| is(key, name) && value.len() <= MAX_QUERY_VALUE_BYTES)?;
     percent_decode_str(value).decode_utf8().ok().filter(|value| !value.is_empty())
 }
 
-/// Whether there is a parameter of this name, with or without a value.
+/// True if the query has a parameter of this name, with or without a value.
 pub(super) fn has(query: &str, name: &str) -> bool {
     query.split('&').any(|pair| is(pair.split('=').next().unwrap_or_default(), name))
 }
 
-/// The query without these names, as it was otherwise; none when nothing is left.
+/// The query without these names, otherwise unchanged; `None` if nothing is left.
 pub(super) fn without(query: Option<&str>, names: &[&str]) -> Option<String> {
     let query = query?;
     let mut kept = String::with_capacity(query.len());

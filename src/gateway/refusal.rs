@@ -1,8 +1,8 @@
-//! What a player that is turned away is told, and in which shape it will show it.
+//! Builds the reply to a player that is refused, in a shape that this player shows.
 //!
-//! No single shape shows in every player: `docs/players.md` holds the measurements behind the choices
-//! here. The reason always stands in the body and in a header, because HTTP/2 has no reason phrase
-//! and an in-band refusal has no room.
+//! No single shape shows in every player; `docs/players.md` holds the measurements behind the choices. The reason
+//! always stands in the body and in a header, because HTTP/2 has no reason phrase and an in-band refusal has no
+//! room.
 
 mod body;
 mod help;
@@ -32,7 +32,7 @@ use self::shape::RefusalShape;
 
 pub(super) const BLACKED_OUT: &str = "This content may not be shown here now.";
 
-/// Where in its playback the player was.
+/// Phase of the playback in which the player asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum LicensePhase {
     Certificate,
@@ -58,47 +58,47 @@ impl LicensePhase {
     }
 }
 
-/// Why, in the words of the refusal's body.
+/// The reason, in the words of the refusal's body.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct RefusalBody {
-    /// The head-end's HTTP status, or ours where there was none.
+    /// The head-end's HTTP status, or ours if it gave none.
     pub(super) code: u16,
-    /// The status that asks the player to come again, where this may pass.
+    /// The status that asks the player to come again, if the cause may pass.
     pub(super) comes_again: Option<StatusCode>,
-    /// For a person.
+    /// Explanation for a person.
     pub(super) detail: &'static str,
-    /// Stable, for programs: `session_killed`, `limit_reached`, …
+    /// Stable name for programs: `session_killed`, `limit_reached`, …
     pub(super) error: String,
     pub(super) error_code: Option<i64>,
-    /// What the vendor's player SDK calls this failure.
+    /// Name of this failure in the vendor's player SDK.
     pub(super) event: Option<&'static str>,
-    /// For the viewer, once the call is known that it is told to.
+    /// Help for the viewer; set when the reply is built.
     pub(super) help: Option<Box<ViewerHelp>>,
-    /// Ended for good, and not only for this call.
+    /// True if the playback is ended for good, not only this call.
     pub(super) killed: bool,
-    /// The head-end's words.
+    /// The head-end's own words.
     pub(super) message: String,
-    /// The device that has the place now, where the head-end names it.
+    /// The device that took the slot, if the head-end names it.
     pub(super) taken_by: Option<Arc<str>>,
 }
 
-/// A call that is refused: who is told, and what decides in which shape.
+/// A refused call: its caller, and the facts that decide the shape.
 pub(super) struct RefusedCall<'a> {
     pub(super) caller: &'a CallerNames,
-    /// None where no DRM has a shape of its own: 403 with JSON.
+    /// `None` if no DRM system defines a shape: then 403 with JSON.
     pub(super) license: Option<RefusedLicense<'a>>,
     pub(super) phase: LicensePhase,
     pub(super) route: &'a GatewayRoute,
-    /// None: no help for a viewer goes with it.
+    /// `None` to send no help for a viewer.
     pub(super) viewer: Option<ViewerCall<'a>>,
 }
 
-/// The facts of a license call that decide how its player shows a refusal, and that the log tells of it.
+/// Facts of a license call that decide the refusal's shape, and that the log shows.
 pub(super) struct RefusedLicense<'a> {
     pub(super) message: Option<&'a DrmMessage>,
     pub(super) profiles: &'a config::RefusalSettings,
     pub(super) session: Option<SessionId>,
-    /// The identity source that named the device.
+    /// Identity source that named the device.
     pub(super) source: Option<&'static str>,
 }
 
@@ -110,8 +110,8 @@ impl RefusedCall<'_> {
 }
 
 impl Gateway {
-    /// Makes a refusal real: every license call and every request for media that is refused gets its reply here, in the
-    /// player's shape, with an incident, a count and a line in the log.
+    /// Makes a refusal real. Every refused license call and media request gets its reply here, in the player's
+    /// shape, with an incident, a count and a line in the log.
     pub(super) fn refuse_call(&self, call: &RefusedCall<'_>, body: &RefusalBody) -> Response<ReplyBody> {
         let (incident, shape) = (Incident::random(), call.shape(body));
         self.telemetry.metrics.refusal(&body.error, shape.profile_name());
@@ -122,7 +122,7 @@ impl Gateway {
         shape.reply(helped.as_ref().unwrap_or(body), call.phase, incident)
     }
 
-    /// As often as a line may be written about the device.
+    /// Logs the refusal, as often as lines about the device may be written.
     fn log_refusal(&self, call: &RefusedCall<'_>, body: &RefusalBody, shape: RefusalShape, incident: Incident) {
         let CallerNames { account, device, network, .. } = call.caller;
         if !self.telemetry.may_write("refused", device.as_deref().unwrap_or_default(), *network) {
@@ -143,7 +143,7 @@ impl Gateway {
 }
 
 impl RefusalBody {
-    /// In a language of the viewer, if the configuration has one.
+    /// The text in a language of the viewer, if the configuration has one.
     fn detail(&self) -> &str {
         self.help.as_ref().and_then(|help| help.detail.as_deref()).unwrap_or(self.detail)
     }
@@ -161,7 +161,7 @@ impl RefusalBody {
                 Self { event: failed, ..Self::said(error.to_owned(), detail, reason) }
             }
             SessionRefusal::Ended(end) => Self::ours(403, "session_ended", ended(*end)),
-            // Who knows when it expired says so: `ManagedCall::expired_refusal`.
+            // `ManagedCall::expired_refusal` tells the time of expiry where it is known.
             SessionRefusal::Expired => Self::ours(403, "token_expired", "The content token has expired."),
             SessionRefusal::Killed(reason) if reason.blackout.is_some() => {
                 Self { killed: true, ..Self::said("blackout".to_owned(), BLACKED_OUT, reason) }

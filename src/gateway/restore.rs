@@ -1,4 +1,4 @@
-//! Where a session of an earlier process belongs: its route by path, its authority by name.
+//! Finds the home of a session of an earlier process: its route by path, its authority by name.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::sessions::{LivePolicy, RestoreHome, SessionContext};
 use crate::store::SessionContextRecord;
 
 impl Routes {
-    /// Policy and dialect are today's; who plays what is the record's.
+    /// Policy and dialect come from today's configuration; the rest comes from the record.
     pub fn home(
         &self,
         record: &SessionContextRecord,
@@ -30,7 +30,7 @@ impl Routes {
             Some(route) => RestoreHome::Here(card(record, &authority, route.policy.clone(), registered)),
             None => {
                 let (fraction, grace) = authority.pace();
-                // It is given back itself, and takes nobody's place.
+                // The session is only given back, so it must displace no other.
                 let sessions_per_device = usize::MAX;
                 let policy =
                     Policy { fraction, grace, renews: authority.renews(), sessions_per_device, ..Policy::default() };
@@ -41,9 +41,9 @@ impl Routes {
     }
 }
 
-/// The name of an identity rung, as it was written down.
+/// The static name of an identity source, from a record.
 pub fn rung(name: &str) -> &'static str {
-    // Beside those of the ladder: an authorize call's body, and the admin API.
+    // Besides the identity sources, an authorize call's body and the admin API can name devices.
     let known = RUNGS.into_iter().chain(["body", "registered"]).find(|known| *known == name);
     known.unwrap_or("unknown")
 }
@@ -82,7 +82,7 @@ fn card(
         kill_memory: kill_memory.map(Into::into),
         opened: opened.into(),
         registration,
-        // What is to come of it is the session's to know.
+        // The session itself has the schedule.
         schedule: None,
         stream,
         token,
@@ -90,8 +90,8 @@ fn card(
     origin.context_by(authority, route, policy)
 }
 
-/// Its registration is forgotten. Enough to beat and to close it with its grant's token; nobody is led to it any
-/// more, and the caller's headers are not known.
+/// Stands in for a forgotten registration. It is enough to beat and close the session with its grant's token. No
+/// player is led to it, and the caller's headers are not known.
 fn nameless(
     block: AuthorizationBlock,
     authority: &Authority,

@@ -1,4 +1,4 @@
-//! The routes as the gateway uses them: found by path, with the policy for the core made once.
+//! The routes as the gateway uses them: found by path, each with its policy for the core.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -14,7 +14,7 @@ use crate::secret::scrub;
 use crate::session::{Policy, SessionRefusal};
 use crate::sessions::LivePolicy;
 
-/// A route's path and its authority's name: other authorities have other policies.
+/// A route's path and its authority's name, because each authority has policies of its own.
 type PolicyKey = (String, Option<Arc<str>>);
 
 #[derive(Debug)]
@@ -29,13 +29,13 @@ pub(super) struct GatewayRoute {
 }
 
 impl GatewayRoute {
-    /// Another authority's playback has nothing to ask for here.
+    /// False for a playback of another authority.
     pub(super) fn may_have(&self, registration: &Registration) -> bool {
         let own = self.authority.as_ref().map(|authority| &authority.name);
         registration.authority.is_none() || registration.authority.as_ref() == own
     }
 
-    /// Why nothing of it may be shown, where its authorization says so and blackouts are not told alone.
+    /// The reason why its authorization blacks the playback out, unless the route only notes blackouts.
     pub(super) fn blackout_of(&self, registration: &Registration) -> Option<SessionRefusal> {
         let reason = registration.block.as_ref()?.blackout_reason()?;
         self.policy.now().stop_on_blackout.then_some(SessionRefusal::Killed(reason))
@@ -63,7 +63,7 @@ impl Deref for LicenseRoute {
     }
 }
 
-/// A route on which apps are authorized.
+/// A route for authorize calls.
 #[derive(Debug)]
 pub(super) struct AuthorizeRoute {
     pub(super) authority: Arc<Authority>,
@@ -75,12 +75,12 @@ pub(super) struct AuthorizeRoute {
 #[derive(Debug)]
 pub struct ConfiguredRoutes {
     pub authorize: Vec<config::AuthorizeRouteSettings>,
-    /// For licenses, and for media.
+    /// License routes and media routes.
     pub routes: Vec<config::RouteSettings>,
     pub texts: Arc<ViewerTextSettings>,
 }
 
-/// What of the configuration answers calls. A reload swaps it as a whole; a call keeps the one with
+/// Everything of the configuration that answers calls. A reload swaps it as a whole; a call keeps the one with
 /// which it began.
 #[derive(Debug, Default)]
 pub struct Routes {
@@ -88,14 +88,14 @@ pub struct Routes {
     authorize: Vec<Arc<AuthorizeRoute>>,
     /// Longest path first.
     routes: Vec<Arc<GatewayRoute>>,
-    /// Of all routes that ever were: sessions of one that is gone go on under its last policy.
+    /// Policies of all routes that ever existed. Sessions of a removed route go on under its last policy.
     standings: BTreeMap<PolicyKey, Arc<LivePolicy>>,
     pub(super) texts: Arc<ViewerTextSettings>,
 }
 
 impl Routes {
-    /// `authorities` in the order of the configuration. Sessions that run by a route that was there
-    /// `before` follow its new policy from now on.
+    /// `authorities` are in the order of the configuration. Sessions of a route that existed `before` follow its
+    /// new policy from now on.
     pub fn new(
         before: &Self,
         configured: ConfiguredRoutes,
@@ -128,14 +128,14 @@ impl Routes {
         Self { authorize, routes, standings, texts }
     }
 
-    /// Which path it was that no route has, and what there is, for whoever set the player's URL. `shown`: how the log
-    /// names whom a segment may name.
+    /// Tells whoever set the player's URL which path has no route, and which routes exist. `shown` hides names as
+    /// the log does.
     pub(super) fn no_route_note(&self, path: &str, shown: impl Fn(&str) -> String) -> String {
         const MAX_ROUTES_SHOWN: usize = 8;
         let authorize = self.authorize.iter().map(|route| route.config.path.as_str());
         let mut there: Vec<_> = self.routes.iter().map(|route| &*route.path).chain(authorize).collect();
         let is_ours = |segment: &str| there.iter().any(|path| path.split('/').any(|ours| ours == segment));
-        // It may also be a token.
+        // The segment may also be a token.
         let segment = |text: &str| if is_ours(text) { text.to_owned() } else { shown(&scrub(text)) };
         let path: String = path.split('/').map(segment).collect::<Vec<_>>().join("/").chars().take(200).collect();
         there.sort_unstable();
@@ -156,14 +156,14 @@ impl Routes {
         (found.0.config.path.len() > other).then_some(found)
     }
 
-    /// The route with the longest path that is a whole-segment prefix, and what follows it: empty or
-    /// beginning with `/`.
+    /// The route with the longest path that is a whole-segment prefix, and the rest, which is empty or begins
+    /// with `/`.
     pub(super) fn find<'a>(&self, path: &'a str) -> Option<(&Arc<GatewayRoute>, &'a str)> {
         self.routes.iter().find_map(|route| Some((route, below(&route.path, path)?)))
     }
 }
 
-/// What follows the route's path, if that is a whole-segment prefix of the path.
+/// The rest of the path, if the route's path is a whole-segment prefix of it.
 fn below<'a>(route: &str, path: &'a str) -> Option<&'a str> {
     let rest = if route == "/" { path } else { path.strip_prefix(route)? };
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
@@ -185,7 +185,7 @@ fn policy(config: &config::RouteSettings, authority: Option<&Authority>) -> Poli
         endings: config.endings,
         enforcement: match &config.kind {
             RouteKind::License(license) => license.enforcement,
-            // No license passes there that a renewal could follow.
+            // Media routes see no licenses whose renewal could be a heartbeat.
             RouteKind::Media(_) => Enforcement::Heartbeat,
         },
         fraction,

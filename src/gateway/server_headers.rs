@@ -1,8 +1,8 @@
-//! Takes off a reply what its server says of itself, and not of what it sends.
+//! Removes reply headers by which a server describes itself and not its content.
 //!
-//! To a browser the reply is ours: a license server that says `Strict-Transport-Security` would take plain HTTP from
-//! every port of our host, and one that says `Clear-Site-Data` would empty what pages keep there. Called for whatever an
-//! upstream answers.
+//! To a browser the reply is ours. A license server's `Strict-Transport-Security` would forbid plain HTTP on
+//! every port of our host, and its `Clear-Site-Data` would empty the storage of pages. Called for every reply of
+//! an upstream.
 
 use http::header::{ALT_SVC, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderName};

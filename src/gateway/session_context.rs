@@ -1,5 +1,4 @@
-//! Builds the context of a session: for whom it counts, by which rules it runs, and what it plays. The only place that
-//! does.
+//! Builds the context of a session: account, policy and content. No other place does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +12,8 @@ use crate::secret::Secret;
 use crate::session::{Schedule, StreamType};
 use crate::sessions::{LivePolicy, SessionContext};
 
-/// The part of a session's context that differs by how the session begins. Fields are those of [`SessionContext`].
+/// The part of a session's context that depends on how the session begins. The fields are those of
+/// [`SessionContext`].
 #[derive(Default)]
 pub(super) struct SessionOrigin {
     pub(super) content: Option<String>,
@@ -28,12 +28,12 @@ pub(super) struct SessionOrigin {
 }
 
 impl SessionOrigin {
-    /// For a call that came by this route.
+    /// Builds the context for a call of this route.
     pub(super) fn context(self, route: &GatewayRoute, authority: &Authority) -> Arc<SessionContext> {
         self.context_by(authority, route.path.clone(), route.policy.clone())
     }
 
-    /// `route`: its path, which need not lead anywhere any more.
+    /// Builds the context with a policy. `route` is a path, whose route may be gone.
     pub(super) fn context_by(
         self,
         authority: &Authority,

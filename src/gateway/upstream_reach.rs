@@ -1,4 +1,4 @@
-//! Whether a route's license server or origin can be reached: told once when that changes, and counted.
+//! Tracks whether a route's license server or origin can be reached: logs changes once, and counts retries.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,14 +12,14 @@ pub(super) struct UpstreamReach {
 }
 
 impl UpstreamReach {
-    /// After every call of the route to the server.
+    /// Call after every call of the route to the server.
     pub(super) fn tell<T>(&self, telemetry: &Telemetry, route: &str, server: &EndpointUrl, held: &HeldOutcome<T>) {
         if held.again > 0 {
             telemetry.metrics.upstream_retries(route, held.again, held.outcome.is_ok());
         }
         match held.outcome.as_ref().err().filter(|fault| fault.was_not_processed()) {
             Some(why) => self.tell_loss(route, server, why),
-            // Mostly it was not lost, and that is a look.
+            // Mostly the server was not lost, so only a load is needed.
             None if held.outcome.is_ok()
                 && self.lost.load(Ordering::Relaxed)
                 && self.lost.swap(false, Ordering::Relaxed) =>
@@ -30,7 +30,7 @@ impl UpstreamReach {
         }
     }
 
-    /// When the first call that meets it begins to wait: an operator is to read it meanwhile. Once, until the server is
+    /// Call when a call begins to wait, so that an operator can read it meanwhile. Logs once until the server is
     /// reached again.
     pub(super) fn tell_loss(&self, route: &str, server: &EndpointUrl, why: &UpstreamFault) {
         if !self.lost.swap(true, Ordering::Relaxed) {

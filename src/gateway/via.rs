@@ -1,4 +1,5 @@
-//! `Via` (RFC 9110, section 7.6.3): tells servers whom a request came through, and us that one has come back.
+//! Writes and reads `Via` (RFC 9110, section 7.6.3): it names the proxies of a request to servers, and shows us a
+//! request that has come back.
 
 use std::sync::Arc;
 
@@ -7,11 +8,11 @@ use http::{HeaderMap, HeaderValue, Version};
 
 use crate::ids::random_u64;
 
-/// What proxies in front of us have written; more is nobody's honest way.
+/// Length of earlier entries that are kept; honest proxies write less.
 const MAX_EARLIER_BYTES: usize = 1024;
 
-/// The name of this process. Another sidebeat on the way, or the next process, has another one: only a request that this
-/// one sent itself is a loop.
+/// Name of this process. Another sidebeat or the next process has another name, so only a request that this
+/// process sent itself is a loop.
 #[derive(Clone, Debug)]
 pub struct ViaName(Arc<str>);
 
@@ -22,14 +23,14 @@ impl Default for ViaName {
 }
 
 impl ViaName {
-    /// Whether a request with these headers went through us before.
+    /// True if a request with these headers went through us before.
     pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
         let values = headers.get_all(VIA).iter().filter_map(|value| value.to_str().ok());
         let mut hops = values.flat_map(|value| value.split(','));
         hops.any(|hop| hop.split_ascii_whitespace().nth(1).is_some_and(|name| name.eq_ignore_ascii_case(&self.0)))
     }
 
-    /// Writes us behind those who passed the request on before.
+    /// Adds us behind the proxies that passed the request on before.
     pub(super) fn sign(&self, version: Version, headers: &mut HeaderMap) {
         let protocol = match version {
             Version::HTTP_10 => "1.0",

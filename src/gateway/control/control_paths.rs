@@ -1,13 +1,16 @@
-//! Signs of a playback's life and end that are no license calls.
+//! Answers `{route}/~stop` and `{route}/~report`.
 //!
-//! `{route}/~stop`: it is over; the strongest evidence there is. `{route}/~report`: CMCD event
-//! reports, which prove life while they come and death when they stop. Both take the same identity
-//! and content token as a license call, in headers or in the query, so that one URL is all that an app
-//! has to set: `navigator.sendBeacon(url)`, or a player's event target. With a content token they mean
-//! its playback, whatever names the device: no beacon can set a header. Without one they mean those of the device that
-//! began without one. Answered 204, whatever it meant: who asks learns nothing, and a player that hears 410 would never
-//! report again. Only a call that is none gets another answer: a GET of a browser's 405, a body that is broken 400, slow
-//! 408, too large 413, or one too many 403. The answer waits for nothing: the authority is told behind it.
+//! `~stop` says that the playback is over; no evidence is stronger. `~report` takes CMCD event reports: they
+//! prove life while they come, and their silence counts against it.
+//!
+//! Both take the identity and the content token of a license call, in headers or in the query, so that an app can
+//! set one URL for `navigator.sendBeacon` or as a player's event target. A call with a content token concerns
+//! that token's playback, whichever device it names, because a beacon cannot set headers. A call without one
+//! concerns the device's playbacks that began without one.
+//!
+//! The answer is 204 whatever the call meant: the caller learns nothing, and a player that gets 410 would never
+//! report again. Calls that cannot be heard get an error: 405 for a browser's GET, 400 for a broken body, 408 for
+//! a slow one, 413 for a large one, 403 for one too many. The authority is told after the answer.
 
 use http::{Method, Request, Response, StatusCode};
 
@@ -19,7 +22,7 @@ use crate::gateway::{Gateway, cmcd_report};
 use crate::secret::Fingerprint;
 use crate::sessions::DeviceKey;
 
-/// No license server's path ends like these.
+/// The calls that these paths stand for. No license server's path ends like them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::gateway) enum ControlPath {
     Report,
@@ -36,7 +39,7 @@ impl ControlPath {
         }
     }
 
-    /// The sign that a path below a route stands for, and the path without it.
+    /// Splits a path below a route into the call that it stands for and the path before that.
     pub(in crate::gateway) fn of(rest: &str) -> Option<(Self, &str)> {
         Self::ALL.into_iter().find_map(|sign| Some((sign, rest.strip_suffix(sign.path())?)))
     }
@@ -51,7 +54,7 @@ impl Gateway {
         rest: &str,
         request: Request<RequestBody>,
     ) -> Response<ReplyBody> {
-        // An image in any page could ask for it, unasked and unseen.
+        // Any page could ask for it by an image, without the viewer's will.
         if request.method() == Method::GET && has_browser_headers(request.headers()) {
             const POST_ONLY_DETAIL: &str = "pages stop and report by POST, as navigator.sendBeacon does";
             return crate::gateway::refuse(StatusCode::METHOD_NOT_ALLOWED, "method", POST_ONLY_DETAIL);
@@ -87,7 +90,7 @@ impl Gateway {
             return own_replies::empty(StatusCode::NO_CONTENT);
         }
         match body::collect(request.into_body(), route.limits.body_max, route.limits.body).await {
-            // What cannot be read tells nothing, and is nobody's fault that we could name.
+            // An unreadable report is ignored.
             Ok(body) => cmcd::from_body(&body).iter().flatten().for_each(|told| self.tell(key, token, told)),
             Err(fault) => return fault.reply(),
         }

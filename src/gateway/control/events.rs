@@ -1,8 +1,8 @@
-//! `GET {route}/~events`: an app hears what happens to its own playback, as server-sent events.
+//! Answers `GET {route}/~events`: an app hears about its own playback, as server-sent events.
 //!
-//! The same identity and content token as a license call, in headers or in the query: an
-//! `EventSource` cannot set headers. With a content token it hears of that playback; without one, where the
-//! authority needs none, of its device.
+//! The call takes the identity and the content token of a license call, in headers or in the query, because an
+//! `EventSource` cannot set headers. With a content token the app hears about that playback; without one, where
+//! the authority needs none, about its device.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::gateway::route::GatewayRoute;
 use crate::secret::Fingerprint;
 use crate::sessions::{DeviceKey, Sessions};
 
-/// What stands before the path, if it is one of these.
+/// The path before `/~events`, if it ends so.
 pub(in crate::gateway) fn of(rest: &str) -> Option<&str> {
     rest.strip_suffix("/~events")
 }
@@ -57,8 +57,9 @@ impl Gateway {
     }
 }
 
-/// A token that was refreshed since is found by asking the playback. Where the device that was named has no playback of
-/// the token, that of another one is meant: the license call may name its device by a header.
+/// Decides whether a notice concerns the listener. A token that was refreshed since is found by asking the
+/// playback. If the named device has no playback of the token, another device's is meant: the license call may
+/// name its device by a header.
 fn is_of(sessions: &Arc<Sessions>, notice: &Notice, key: DeviceKey, token: Option<Fingerprint>) -> bool {
     match token {
         None => key.is(notice.key),

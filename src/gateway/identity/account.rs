@@ -1,4 +1,4 @@
-//! For whom and as what the authority counts a session.
+//! Names the account and the groups that the authority counts a session for.
 
 use std::net::IpAddr;
 
@@ -7,16 +7,16 @@ use crate::authority::Authority;
 use crate::config::{AccountSource, IdentitySource};
 use crate::secret::Fingerprint;
 
-/// For whom and as what the authority counts a session.
+/// The account and groups that the authority counts a session for.
 #[derive(Clone, Debug, Default)]
 pub(in crate::gateway) struct SessionAccount {
     pub(in crate::gateway) account: Option<String>,
-    /// Nothing but the device named the account, though the authority looks for more.
+    /// Only the device named the account, though the authority looks for more.
     pub(in crate::gateway) by_device: bool,
     pub(in crate::gateway) content_group: Option<String>,
     pub(in crate::gateway) device_group: Option<String>,
-    /// Whether nobody can write himself into an account of others: its token was verified, all are one household, or
-    /// the connection's own address told.
+    /// No caller can put itself into another's account: its token was verified, all callers are one household, or
+    /// the connection's own address named the account.
     pub(in crate::gateway) is_proven: bool,
     /// As [`crate::sessions::SessionContext::network`].
     pub(in crate::gateway) network: Fingerprint,
@@ -30,7 +30,7 @@ impl SessionAccount {
     ) -> Self {
         let network = network(evidence.peer.address);
         let Some(counter) = authority.and_then(Authority::counter) else {
-            // Told only, and not counted by us.
+            // Passed on only; sidebeat does not count it.
             let claim = |path| evidence.claims.and_then(|claims| claims.text(path));
             let account = claim("device.accountId").or_else(|| claim("accountId")).map(kept_name);
             return Self { account, network, ..Self::default() };
@@ -71,7 +71,7 @@ impl SessionAccount {
     }
 }
 
-/// An IPv6 viewer has a whole network of addresses (RFC 6177): its first 64 bits are what it cannot choose.
+/// An IPv6 viewer has a whole network of addresses (RFC 6177) and cannot choose its first 64 bits.
 pub(in crate::gateway) fn network(address: IpAddr) -> Fingerprint {
     match address.to_canonical() {
         IpAddr::V4(address) => Fingerprint::of(&address.octets()),

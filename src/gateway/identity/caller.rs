@@ -1,4 +1,4 @@
-//! Who is refused, for the log: every refusal names device and account, as far as the call or its playback tells them.
+//! Names device and account of a refused caller for the log, as far as its call or playback tells them.
 
 use http::{HeaderMap, Response};
 
@@ -11,7 +11,7 @@ use crate::gateway::route::GatewayRoute;
 use crate::registrations::Registration;
 use crate::secret::Fingerprint;
 
-/// The names of a caller that is refused.
+/// Names of a refused caller.
 #[derive(Clone, Debug, Default)]
 pub(in crate::gateway) struct CallerNames {
     pub(in crate::gateway) account: Option<String>,
@@ -36,8 +36,8 @@ impl CallerNames {
 }
 
 impl Gateway {
-    /// As a license call with these headers and this query would tell; of its token, what may be believed. `rest`:
-    /// what follows the route's path.
+    /// Names the caller of a license call with these headers and this query. Only a believable token counts.
+    /// `rest` is the path behind the route's path.
     pub(in crate::gateway) fn caller_names(
         &self,
         route: &GatewayRoute,
@@ -50,7 +50,7 @@ impl Gateway {
         CallerNames::of(&self.identify_at_once(&clues))
     }
 
-    /// A refusal with the names of who is refused, for the line that the edge writes.
+    /// Adds the caller's names to a refusal, for the line that the edge writes.
     pub(in crate::gateway) fn naming<B>(
         &self,
         mut response: Response<B>,

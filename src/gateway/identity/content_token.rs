@@ -1,4 +1,4 @@
-//! The content token of a call: where it stands, which playback it stands for, and how long a kill of it is remembered.
+//! Finds a call's content token, the playback that it stands for, and how long its kill is remembered.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::token::{self, TokenClaims, known_print};
 /// Players come back within seconds after a kill.
 const KILL_MEMORY_MIN: Duration = Duration::from_secs(30);
 
-/// A content token that says so may be good for years.
+/// A content token may be valid for years.
 const KILL_MEMORY_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The content token, from the first place of the route that has one.
@@ -32,13 +32,14 @@ pub(in crate::gateway) fn content_token(
     })
 }
 
-/// Separators, quotes and blanks alone are no token: a killed device could else put a comma where it sends none.
+/// Separators, quotes and blanks alone are no token. Otherwise a killed device could send a comma in place of
+/// none.
 fn holds_token(text: &str) -> bool {
     text.split(',').any(|part| without_scheme(part.trim()).chars().any(char::is_alphanumeric))
 }
 
-/// Whether a token beside the one that counts asks for a session, or cannot be read: in its list, in another place of
-/// the route, or in custom data, which the license server gets wherever the route looks.
+/// True if a token beside the one that counts asks for a session or cannot be read. It may stand in the same
+/// list, in another place of the route, or in custom data, which the license server always gets.
 pub(in crate::gateway) fn asks_beside(
     sources: &[TokenSource],
     headers: &HeaderMap,
@@ -51,7 +52,7 @@ pub(in crate::gateway) fn asks_beside(
     texts.into_iter().any(|text| token::asks_for_session(text.expose()))
 }
 
-/// Authorities take tokens bare, and one that also comes by the query is the same token.
+/// Strips `Bearer`: authorities take bare tokens, and the same token may come by the query.
 fn without_scheme(value: &str) -> &str {
     match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start(),
@@ -60,15 +61,15 @@ fn without_scheme(value: &str) -> &str {
     }
 }
 
-/// The token by which a playback is known. A device authentication token opens sessions too, but
-/// stands for no playback.
+/// The token by which a playback is known; `None` for a device authentication token, which opens sessions for any
+/// playback.
 pub(in crate::gateway) fn of_playback(token: Option<&Secret>, claims: Option<&TokenClaims>) -> Option<Fingerprint> {
     let of_device = claims.is_some_and(TokenClaims::is_of_device);
     token.filter(|_| !of_device).map(|token| known_print(token.expose()))
 }
 
-/// A kill is remembered for as long as its content token could be used again; none where the token does not say.
-/// `time` is the authority's.
+/// A kill is remembered for as long as its content token can be used; `None` if the token does not say. `time` is
+/// the authority's.
 pub(in crate::gateway) fn kill_memory(
     token: Option<Fingerprint>,
     claims: Option<&TokenClaims>,
@@ -76,7 +77,7 @@ pub(in crate::gateway) fn kill_memory(
 ) -> Option<Duration> {
     let remaining = match token {
         Some(_) => claims?.remaining(time),
-        // Nothing tells one playback of the device from the next: before long the authority is asked again.
+        // Without a token the device's playbacks look alike, so the authority is asked again soon.
         None => Some(KILL_MEMORY_MIN),
     };
     remaining.map(|remaining| remaining.clamp(KILL_MEMORY_MIN, KILL_MEMORY_MAX))

@@ -1,4 +1,5 @@
-//! Identity sources: the places of a call that may name somebody. The first source of a list that answers counts.
+//! Identity sources: the parts of a call that may name a device, an account or a group. The first source that
+//! answers counts.
 //!
 //! A route's sources name the device; an embedded authority has sources of its own for the account and the groups.
 
@@ -12,7 +13,7 @@ use crate::secret::Fingerprint;
 use crate::sessions::DeviceKey;
 use crate::token::TokenClaims;
 
-/// Longer names are believed to be none.
+/// A longer name counts as none.
 pub(in crate::gateway) const MAX_IDENTITY_BYTES: usize = 256;
 
 /// The parts of a call that identity sources read.
@@ -21,7 +22,7 @@ pub(in crate::gateway) struct IdentityEvidence<'a> {
     pub(in crate::gateway) headers: &'a HeaderMap,
     pub(in crate::gateway) peer: &'a Peer,
     pub(in crate::gateway) query: Option<&'a str>,
-    /// What follows the route's path.
+    /// The path behind the route's path.
     pub(in crate::gateway) rest: &'a str,
 }
 
@@ -50,8 +51,8 @@ pub(super) fn answer(rung: &IdentitySource, evidence: &IdentityEvidence<'_>) -> 
     ask(rung, evidence).filter(|answer| is_name(answer))
 }
 
-/// A name as it is kept and shown, where nothing decides by it. One that is longer than [`MAX_IDENTITY_BYTES`] is cut, and ends with
-/// the fingerprint of the whole: two long names stay two.
+/// A name as it is kept and shown, where nothing is decided by it. A name longer than [`MAX_IDENTITY_BYTES`] is
+/// cut and ends with the fingerprint of the whole, so that two long names stay two.
 pub(in crate::gateway) fn kept_name(name: String) -> String {
     if name.len() <= MAX_IDENTITY_BYTES {
         return name;
@@ -61,7 +62,7 @@ pub(in crate::gateway) fn kept_name(name: String) -> String {
     format!("{}{print}", name.get(..end).unwrap_or_default())
 }
 
-/// Whether a text can be somebody's name.
+/// True if a text can be a name.
 pub(in crate::gateway) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_IDENTITY_BYTES && !text.chars().any(char::is_control)
 }
@@ -72,14 +73,14 @@ fn ask(rung: &IdentitySource, evidence: &IdentityEvidence<'_>) -> Option<String>
         IdentitySource::Header(name) => Some(evidence.headers.get(name)?.to_str().ok()?.trim().to_owned()),
         IdentitySource::Mtls => evidence.peer.certificate.clone(),
         IdentitySource::PathSegment => evidence.rest.strip_prefix('/')?.split('/').next().map(str::to_owned),
-        // What it cannot choose, as wherever addresses count.
+        // The part of the address that the caller cannot choose.
         IdentitySource::Peer => Some(AddressKey::of(evidence.peer.address).to_string()),
         IdentitySource::Query(name) => query::value(evidence.query, name).map(|value| value.into_owned()),
         IdentitySource::TokenClaim(path) => evidence.claims?.text(path),
     }
 }
 
-/// What [`name`] may say.
+/// All values of [`name`].
 pub(in crate::gateway) const RUNGS: [&str; 7] =
     ["cookie", "header", "mtls", "path-segment", "peer", "query", "token-claim"];
 

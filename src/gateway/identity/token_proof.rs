@@ -1,9 +1,9 @@
-//! What a content token says, and whether it may be believed.
+//! Proves content tokens.
 //!
-//! Where the authority has keys, a token counts only if one of them signed it; a call with any other token is refused
-//! before anything is asked or ended for it. A token that opened a session was proven then, and stays good for that
-//! session: its key may be gone when the player renews or stops. Elsewhere claims are hints, and the authority or the
-//! license server proves them.
+//! Where the authority has keys, a token counts only if one of them signed it; a call with any other token is
+//! refused first of all. A token that opened a session was proven then, and stays good for that session, because
+//! its key may be gone when the player renews or stops. Without keys, claims are hints that the authority or the
+//! license server proves.
 
 use super::content_token::of_playback;
 use super::sources::DeviceIdentity;
@@ -14,11 +14,11 @@ use crate::secret::Secret;
 use crate::token::{TokenClaims, TokenFault};
 
 impl Gateway {
-    /// The claims of a call's token. Keys that are not known are fetched, if the authority has a place for that.
-    /// `device` is whose the call would be if the claims were true.
+    /// Proves the token of a call and returns its claims. Fetches unknown keys if the authority publishes any.
+    /// `device` tells which device the call would belong to if the claims were true.
     ///
     /// # Errors
-    /// Why the call is to be refused.
+    /// The token proves nothing.
     pub(in crate::gateway) async fn prove(
         &self,
         route: &GatewayRoute,
@@ -38,12 +38,12 @@ impl Gateway {
         if !fault.wants_keys() {
             return Err(fault);
         }
-        // The rest of the call's time is the license server's.
+        // The license server needs the rest of the call's time.
         authority.fetch_token_keys(self.clock, route.limits.call / 3).await;
         claims()
     }
 
-    /// As [`Self::prove`], without waiting for keys.
+    /// Like [`Self::prove`], without waiting for keys.
     pub(in crate::gateway) fn prove_at_once(
         &self,
         authority: Option<&Authority>,
@@ -56,8 +56,8 @@ impl Gateway {
         proven.or_else(|fault| self.proven_before(authority, token, device).map(Some).ok_or(fault))
     }
 
-    /// As [`Self::prove_at_once`], of a control call: it is about the playback of its token, whatever names the device.
-    /// None: the call is not to be heard.
+    /// Like [`Self::prove_at_once`], for a control call: it concerns the playback of its token, whichever device
+    /// it names. `None` if the call is not to be heard.
     pub(in crate::gateway) fn prove_control_call(
         &self,
         authority: &Authority,

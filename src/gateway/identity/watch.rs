@@ -1,8 +1,7 @@
-//! Notices identities that tell too little: several devices that are counted as one, and limits that count
-//! each device alone.
+//! Warns of weak identities: several devices that count as one, and limits that count each device alone.
 //!
-//! Says so in the log and in a metric, once in a while for each route and address. Decides nothing. One for
-//! all workers; bounded.
+//! Each warning goes to a metric every time, and to the log at most hourly per route and address. Decides
+//! nothing. Bounded; shared by all workers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,19 +13,19 @@ use crate::gateway::route::GatewayRoute;
 use crate::secret::Fingerprint;
 use crate::token::TokenClaims;
 
-/// Addresses that are watched at once; then the oldest half is forgotten.
+/// Addresses watched at once. Beyond that the oldest half is forgotten.
 const MAX_ADDRESSES: usize = 4096;
-/// Between two warnings about the same.
+/// Time between two warnings about the same address.
 const WARNING_INTERVAL: Duration = Duration::from_hours(1);
 
-/// Which identity is weak; the label of a metric.
+/// Kinds of weak identity; a label of the metric.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(in crate::gateway) enum WeakIdentity {
-    /// No account was named, so the device is its own.
+    /// The call names no account, so its device counts as one.
     AccountByDevice,
     /// Tokens of several devices come from one address, and the address is the device.
     SharedPeer,
-    /// A license is asked for without the id of a registered playback, where nothing else tells of one.
+    /// A license call lacks the id of a registered playback, where nothing else identifies one.
     Unregistered,
 }
 
@@ -45,19 +44,19 @@ pub struct IdentityWatch(Mutex<HashMap<(Arc<str>, AddressKey), WatchedAddress>>)
 
 #[derive(Debug)]
 struct WatchedAddress {
-    /// The token's own words on whose it is, of the first call.
+    /// Fingerprint of the owner that the first call's token named.
     first: Option<Fingerprint>,
     last: Instant,
     warned: [Option<Instant>; 3],
 }
 
 impl IdentityWatch {
-    /// Whether the tokens of this address speak of several devices.
+    /// True if the tokens of this address name several devices.
     fn is_shared(&self, route: &Arc<str>, address: AddressKey, device: Fingerprint, now: Instant) -> bool {
         self.with(route, address, now, |watched| *watched.first.get_or_insert(device) != device)
     }
 
-    /// Whether it is time to warn of it.
+    /// True if a warning is due; notes that it was given.
     fn warns(&self, route: &Arc<str>, address: AddressKey, weak: WeakIdentity, now: Instant) -> bool {
         self.with(route, address, now, |watched| {
             watched.warned.get_mut(weak as usize).is_some_and(|warned| {
@@ -92,7 +91,7 @@ impl IdentityWatch {
 }
 
 impl Gateway {
-    /// `source` is the identity source that named the device, `by_device` whether it names the account too.
+    /// `source` is the identity source that named the device; `by_device` is true if it names the account too.
     pub(in crate::gateway) fn watch_identity(
         &self,
         route: &GatewayRoute,
@@ -120,7 +119,7 @@ impl Gateway {
     ) {
         self.telemetry.metrics.weak_identity(&route.path, weak.name());
         let warns = self.identity_watch.warns(&route.path, address, weak, now);
-        // Many addresses are warned of, too.
+        // The warnings about all addresses together are bounded, too.
         if !warns || !self.telemetry.may_write_about(weak.name(), &route.path) {
             return;
         }
@@ -147,7 +146,7 @@ impl Gateway {
     }
 }
 
-/// What a token says of whose it is; none if it says nothing.
+/// Fingerprint of the device and account that a token names; `None` if it names neither.
 fn whose(claims: &TokenClaims) -> Option<Fingerprint> {
     let said = ["device.deviceId", "device.accountId", "accountId"].map(|path| claims.text(path));
     let parts = said.each_ref().map(|said| said.as_deref().unwrap_or_default().as_bytes());

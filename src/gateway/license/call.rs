@@ -1,4 +1,4 @@
-//! One license call on its way through the pipeline: what its stages share.
+//! The values that the stages of a license call share.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,27 +12,27 @@ use crate::session::PlayerCall;
 use crate::sessions::{DeviceKey, SessionContext};
 
 pub(in crate::gateway) struct LicenseCall<'a> {
-    /// The player has its reply by then.
+    /// The player must have its reply by then.
     pub(in crate::gateway) deadline: Instant,
     pub(in crate::gateway) gateway: &'a Gateway,
-    /// Where equal calls may wait for the same reply.
+    /// Present if equal calls may wait for the same reply.
     pub(in crate::gateway) lead: Option<&'a FlightLead>,
     pub(in crate::gateway) request: &'a LicenseRequest,
     pub(in crate::gateway) route: &'a LicenseRoute,
 }
 
-/// The additional facts of a call that a session may have to do with.
+/// Additional facts of a call that may belong to a session.
 pub(in crate::gateway) struct ManagedCall<'a> {
     pub(in crate::gateway) authority: &'a Authority,
     pub(in crate::gateway) call: PlayerCall,
     pub(in crate::gateway) card: Arc<SessionContext>,
-    /// How long ago the content token expired.
+    /// Time since the content token expired.
     pub(in crate::gateway) expired: Option<Duration>,
     pub(in crate::gateway) key: DeviceKey,
 }
 
 impl LicenseCall<'_> {
-    /// None: the call passes without a session, or not at all.
+    /// Facts for the core; `None` if the call has no session.
     pub(in crate::gateway) fn managed(&self) -> Option<ManagedCall<'_>> {
         let authority = self.route.authority.as_deref()?;
         let clock = self.gateway.clock;
@@ -43,7 +43,7 @@ impl LicenseCall<'_> {
         Some(ManagedCall { authority, call, card, expired, key })
     }
 
-    /// Whether a line of this kind may be written about the call's device and network.
+    /// True if a line of this kind may still be written about the call's device and network.
     pub(in crate::gateway) fn may_write(&self, kind: &'static str) -> bool {
         let device = self.request.identity.device_name();
         self.gateway.telemetry.may_write(kind, device.unwrap_or_default(), self.request.identity.counted.network)

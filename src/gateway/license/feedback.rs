@@ -1,7 +1,7 @@
 //! Feeds each license reply back into the session: was it delivered, and what does the license allow?
 //!
-//! The picture of a playback's key sessions gets the messages of its calls, and their replies. What a license says in
-//! clear of its renewals tells whether they will come, and what will cost the session its beats.
+//! The mirror of a playback's key sessions gets the messages of its calls and their replies. A license's renewal
+//! policy tells whether the player will renew, and often enough to serve as the heartbeat.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const OWN_URL: &str = "the license names a renewal URL of its own: players that 
 const TOO_RARE: &str = "licenses renew more rarely than the authority wants beats";
 
 impl LicenseCall<'_> {
-    /// Tells the session what its player got. A session without a grant needs to know as well.
+    /// Tells the session the outcome of its player's call. A session without a grant is told as well.
     pub(in crate::gateway) fn feed_back(
         &self,
         managed: &ManagedCall<'_>,
@@ -33,7 +33,7 @@ impl LicenseCall<'_> {
         self.mirror_reply(key, id, message);
         let asked = self.request.message.as_ref().ok().map(|message| message.system);
         let served = learn(message, asked);
-        // What nobody knows may be a license without an end; a known message of another kind is none.
+        // An unknown reply may be a license without an end. A known message of another kind is no license.
         let license = message.is_none_or(|message| message.kind == MessageKind::License);
         if license {
             sessions.accept(key, id, &managed.call);
@@ -55,14 +55,15 @@ impl LicenseCall<'_> {
         }
     }
 
-    /// The player did not get the license that it asked for.
+    /// Tells the session that its player did not get the license that it asked for.
     pub(in crate::gateway) fn unserved(&self, managed: &ManagedCall<'_>, session: Option<SessionId>) {
         if let (CallKind::License | CallKind::Renewal, Some(id)) = (managed.call.kind, session) {
             self.gateway.sessions.deliver(managed.key, id, Input::Unserved);
         }
     }
 
-    /// What a license says in clear that will cost the session its beats. It is signed: we can only warn.
+    /// Warns if the license's renewal policy will cost the session its beats. Nothing more is possible, because
+    /// the license is signed.
     pub(in crate::gateway) fn warn_of_escapes(
         &self,
         managed: &ManagedCall<'_>,
@@ -82,7 +83,8 @@ impl LicenseCall<'_> {
         }
     }
 
-    /// What nobody can read may be a license: the playback of its token, if there is one, may play by it.
+    /// Notes a body that nobody can read, because it may ask for a license: the playback of the call's token may
+    /// then play.
     pub(in crate::gateway) fn note_unknown(&self) {
         let unknown = self.request.message.is_err() && !self.request.onward.body.is_empty();
         let Some(authority) = self.route.authority.as_deref().filter(|_| unknown) else { return };
@@ -91,7 +93,7 @@ impl LicenseCall<'_> {
         }
     }
 
-    /// What the player asked, and that it was turned away if it was.
+    /// Shows the player's message to the mirror of its key sessions, and whether the call was refused.
     pub(in crate::gateway) fn mirror_request(&self, key: DeviceKey, session: Option<SessionId>, answer: &CallAnswer) {
         let (Ok(message), Some(id)) = (&self.request.message, session) else { return };
         let sessions = &self.gateway.sessions;
@@ -102,19 +104,19 @@ impl LicenseCall<'_> {
         }
     }
 
-    /// What the license server answered to it.
+    /// Shows the license server's reply to the mirror.
     pub(in crate::gateway) fn mirror_reply(&self, key: DeviceKey, id: SessionId, reply: Option<&DrmMessage>) {
         let Ok(message) = &self.request.message else { return };
         self.gateway.sessions.see(key, id, |mirror, wall| match reply {
             Some(reply) => mirror.answered(message, reply, wall),
-            // Taken back, in words that no DRM defines.
+            // The server confirmed the release in words that no DRM system defines.
             None if message.kind == MessageKind::Release => mirror.released(message),
             None => None,
         });
     }
 }
 
-/// As [`LicenseCall::mirror_reply`], for a license that the authority's renewal call brought.
+/// Like [`LicenseCall::mirror_reply`], for a license from the authority's renewal call.
 pub(in crate::gateway) fn mirror_renewal(
     sessions: &Arc<Sessions>,
     key: DeviceKey,
@@ -132,8 +134,8 @@ fn escapes(lease: &LicenseLease, interval: Duration) -> impl Iterator<Item = &'s
     [(lease.own_renewal_url, OWN_URL), (too_rare, TOO_RARE)].into_iter().filter_map(|(is, what)| is.then_some(what))
 }
 
-/// Whether renewals will come, as the DRM system has them and the license says in clear. `asked`: the system of the
-/// request, for a reply that nobody can read.
+/// Tells whether renewals will come, by the DRM system and the license's clear part. `asked` is the request's
+/// system, for a reply that nobody can read.
 fn learn(message: Option<&DrmMessage>, asked: Option<DrmSystem>) -> LicenseFeedback {
     match message.map(|message| message.system).or(asked) {
         Some(DrmSystem::ClearKey | DrmSystem::FairPlay | DrmSystem::PlayReady) => return LicenseFeedback::NeverRenews,

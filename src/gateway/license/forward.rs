@@ -1,4 +1,5 @@
-//! Forwards a license call to the license server: under its session's grant, under a session that has none, or alone.
+//! Forwards a license call to the license server: under its session's grant, for a session without a grant, or
+//! without a session.
 
 use http::{HeaderName, HeaderValue};
 
@@ -10,14 +11,14 @@ use crate::session::Grant;
 use crate::telemetry::PlayerCallOutcome;
 
 impl LicenseCall<'_> {
-    /// Under its session's grant.
+    /// Forwards under the session's grant.
     pub(in crate::gateway) async fn forward(
         &self,
         managed: &ManagedCall<'_>,
         grant: &Grant,
         id: SessionId,
     ) -> CallOutcome {
-        // A call that brings no token goes on with the one that opened its session.
+        // A call without a token uses the one that opened its session.
         let own = self.request.identity.token.as_ref();
         let opener = if own.is_none() { self.gateway.sessions.content_token(managed.key, id) } else { None };
         let authorization = managed.authority.license_header(own.or(opener.as_ref()), grant);
@@ -35,7 +36,7 @@ impl LicenseCall<'_> {
         outcome
     }
 
-    /// For a playback that has no grant.
+    /// Forwards for a session that has no grant.
     pub(in crate::gateway) async fn forward_without_grant(
         &self,
         managed: &ManagedCall<'_>,
@@ -47,7 +48,7 @@ impl LicenseCall<'_> {
         outcome
     }
 
-    /// Alone: no session applies. The route may demand one all the same.
+    /// Forwards a call to which no session applies. The route may refuse it because it demands sessions.
     pub(in crate::gateway) async fn forward_without_session(&self) -> CallOutcome {
         let reason = self.sessionless_reason();
         if let Some(refusal) = self.sessionless_refusal(reason) {
@@ -72,7 +73,7 @@ impl LicenseCall<'_> {
         self.read_license(reply, PlayerCallOutcome::Passed)
     }
 
-    /// Without a session the content token stands alone, also when the player could only put it in the query.
+    /// The call's own content token, sent in a header even if the player could only put it in the query.
     fn own_token(&self) -> Option<(HeaderName, HeaderValue)> {
         let authority = self.route.authority.as_deref()?;
         authority.token_header(self.request.identity.token.as_ref()?)

@@ -1,5 +1,5 @@
-//! Refuses calls for a kill that no session of theirs tells: before a call passes without a session, and after an upstream
-//! was asked. Refuses what was blacked out before any session, too.
+//! Refuses calls because of a kill that their session does not know: before a call passes without a session, and
+//! after an upstream was asked. Also refuses playbacks that are blacked out before any session.
 
 use super::call::{LicenseCall, ManagedCall};
 use super::outcome::CallOutcome;
@@ -18,7 +18,7 @@ use crate::token::other_prints;
 use crate::upstream::UpstreamReply;
 
 impl Gateway {
-    /// Why the playback of a token was killed that stands beside the one that counts.
+    /// Looks for a kill of the tokens that stand beside the one that counts.
     pub(in crate::gateway) fn killed_company(
         &self,
         authority: &Authority,
@@ -33,7 +33,7 @@ impl Gateway {
 }
 
 impl LicenseCall<'_> {
-    /// A playback that is blacked out from the start has no session that could say so.
+    /// Refuses a playback that is blacked out from the start, because it has no session that could.
     pub(in crate::gateway) fn blackout_refusal(&self) -> Option<LicenseRefusal> {
         let refusal = self.route.blackout_of(self.request.registration.as_deref()?)?;
         let event = self.route.authority.as_deref()?.error_name();
@@ -41,7 +41,7 @@ impl LicenseCall<'_> {
         Some(LicenseRefusal::new(LicensePhase::License, body))
     }
 
-    /// Killed while an upstream was asked: what it said is not passed on.
+    /// Refuses if a kill came while an upstream was asked. Its reply is dropped.
     pub(in crate::gateway) fn killed_meanwhile(
         &self,
         managed: &ManagedCall<'_>,
@@ -56,7 +56,7 @@ impl LicenseCall<'_> {
         Some(managed.refusal(AskKind::Open, &SessionRefusal::Killed(reason), session))
     }
 
-    /// Killed, as the license server says instead of giving a license.
+    /// Refuses if the license server's reply says that the session was killed.
     pub(in crate::gateway) fn killed_by_license_server(
         &self,
         managed: &ManagedCall<'_>,
@@ -66,7 +66,7 @@ impl LicenseCall<'_> {
         let (reply, system) = (reply.as_ref().ok()?, self.request.message.as_ref().ok()?.system);
         let body = plain_body(reply)?;
         let reason = managed.authority.killed_by_license_server(system, reply.status, &body)?;
-        // What it says of a token that may be anybody's, it does not say of the session.
+        // A reply about someone else's token does not concern the session.
         let is_its_own = |token| self.gateway.sessions.answers_to(managed.key, id, token);
         if managed.call.token.is_none_or(is_its_own) {
             self.gateway.sessions.deliver(managed.key, id, Input::Kill(reason.clone()));
@@ -74,7 +74,7 @@ impl LicenseCall<'_> {
         Some(managed.refusal(AskKind::Renew, &SessionRefusal::Killed(reason), Some(id)))
     }
 
-    /// The server may take any token of a list, so one that was killed is refused in whatever company it comes.
+    /// The license server may take any token of a list, so one killed token refuses the whole call.
     pub(in crate::gateway) fn killed_company_refusal(&self) -> Option<LicenseRefusal> {
         let (authority, token) = (self.route.authority.as_deref()?, self.request.identity.token.as_ref()?);
         let key = self.request.key(authority);
@@ -84,8 +84,8 @@ impl LicenseCall<'_> {
         Some(LicenseRefusal::new(phase, body))
     }
 
-    /// A call that is none of a session's does not pass with a token that was killed, nor without one from a device
-    /// that was: a license to keep, or a body that nobody knows, would be the way around a kill.
+    /// Refuses a call without a session if its token was killed, or, without a token, its device. Otherwise an
+    /// offline license or an unknown body would be a way around a kill.
     pub(in crate::gateway) fn killed_refusal(&self) -> Option<LicenseRefusal> {
         let authority = self.route.authority.as_deref()?;
         let (key, names) = (self.request.key(authority), self.request.names());

@@ -1,4 +1,4 @@
-//! How a license call went, with the reply that its player gets.
+//! Outcome of a license call, with the player's reply.
 
 use http::{Response, StatusCode};
 
@@ -8,7 +8,7 @@ use crate::telemetry::PlayerCallOutcome;
 
 pub(in crate::gateway) type CallOutcome = (PlayerCallOutcome, Response<ReplyBody>);
 
-/// Of a leading call that ended without a reply.
+/// Outcome of a leading call that ended without a reply.
 pub(in crate::gateway) fn broken_off() -> CallOutcome {
     let refusal = EdgeRefusal {
         // Not 500: players repeat that up to 27 times.

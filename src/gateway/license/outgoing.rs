@@ -1,9 +1,9 @@
-//! The request that the license server will get, built before anything about the call is decided.
+//! Builds the request for the license server, before anything about the call is decided.
 //!
-//! What is recognised, decided on and compared is exactly this value, and exactly this value is sent; only the
-//! header that carries the session is added at the end. So nothing that a player writes can make the server see
-//! another request than the one that was judged. Whatever would let the server read the same bytes differently
-//! (a content encoding that is not passed on, a charset that nobody here reads) is refused.
+//! The same value is recognised, judged, compared and sent; only the header that carries the session is added at
+//! the end. So a player cannot make the server see another request than the one that was judged. Anything that
+//! would let the server read the same bytes differently is refused: a content encoding, which is not passed on,
+//! or a charset that sidebeat cannot read.
 
 use bytes::Bytes;
 use http::header::{
@@ -24,7 +24,7 @@ use crate::gateway::route::{GatewayRoute, LicenseRoute};
 
 const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
 
-/// Passed on for every route: what a license server may need to understand the body.
+/// Headers passed on for every route, because a license server may need them to understand the body.
 static PASSED: [HeaderName; 7] = [ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, SOAP_ACTION, USER_AGENT, VIA];
 
 /// Charsets in which recognition reads a body: ASCII reads the same in all of them but the UTF-16 ones.
@@ -34,19 +34,19 @@ const CHARSETS: [&str; 10] =
 #[derive(Debug)]
 pub(in crate::gateway) struct OutgoingRequest {
     pub(in crate::gateway) body: Bytes,
-    /// Without the one that will carry the session or the content token.
+    /// Headers without the one that will carry the session or the content token.
     pub(in crate::gateway) headers: HeaderMap,
     pub(in crate::gateway) method: Method,
-    /// Behind the license server's own path; the device's segment is taken off once it is known.
+    /// Path behind the license server's own; the device's segment is taken off once it is known.
     pub(in crate::gateway) path: String,
-    /// Without the names that are meant for us alone.
+    /// Query without the parameters that are meant for us alone.
     pub(in crate::gateway) query: Option<String>,
 }
 
-/// Why nothing can be sent for a player's request.
+/// Reasons why nothing can be sent for a player's request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::gateway) enum UnfitRequest {
-    /// A GET with a body, which servers read or leave as they like.
+    /// A GET with a body. Servers differ in whether they read it.
     Body,
     Charset,
     Encoding,
@@ -54,7 +54,7 @@ pub(in crate::gateway) enum UnfitRequest {
 }
 
 impl OutgoingRequest {
-    /// `rest`: what follows the route's path.
+    /// `rest` is the path behind the route's path.
     pub(in crate::gateway) fn build(
         route: &LicenseRoute,
         authority: Option<&Authority>,
@@ -69,7 +69,7 @@ impl OutgoingRequest {
         let mut headers = HeaderMap::with_capacity(8);
         headers.extend(passed(route, &parts.headers).map(|(name, value)| (name.clone(), value.clone())));
         check_charset(&headers)?;
-        // Without a word a server may choose any (RFC 9110, 12.5.3), and what it answers could not be read.
+        // Without the header a server may choose any encoding (RFC 9110, 12.5.3), which might be unreadable here.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let (body, content_type) = rewrap(route, body)?;
         set_content_type(&mut headers, content_type);
@@ -77,7 +77,7 @@ impl OutgoingRequest {
         Ok(Self { body, headers, method: parts.method.clone(), path: rest.to_owned(), query })
     }
 
-    /// The DRM message in it, wherever that stands.
+    /// Finds the DRM message, wherever in the request it stands.
     pub(in crate::gateway) fn recognise(&self, route: &LicenseRoute) -> Result<DrmMessage, UnrecognisedBody> {
         let wrapping = &route.license.wrapping;
         let translated = wrapping.player_request != wrapping.server_request;
@@ -95,7 +95,8 @@ impl OutgoingRequest {
         }
     }
 
-    /// Where a message may stand beside the body: in the query, a step of the path, or a header that this route passes.
+    /// Texts beside the body that may hold a message: the query, path segments, and headers that this route
+    /// passes.
     fn beside<'a>(&'a self, route: &'a GatewayRoute) -> impl Iterator<Item = &'a [u8]> + Clone {
         let query = self.query.iter().map(String::as_bytes);
         let steps = self.path.split('/').map(str::as_bytes);
@@ -105,7 +106,7 @@ impl OutgoingRequest {
 }
 
 impl UnfitRequest {
-    /// What could not be unwrapped is refused as a failure of the call: see `Gateway::refuse_unfit`.
+    /// The error reply. `Gateway::refuse_unfit` refuses a wrapping misfit as a failure of the call.
     pub(in crate::gateway) fn reply(self) -> Response<ReplyBody> {
         const WRAPPED: &str = "the request cannot be wrapped as the license server wants it";
         let (status, detail) = match self {
@@ -138,7 +139,7 @@ impl UnfitRequest {
     }
 }
 
-/// Content-Encoding is not passed on, so a body in any would reach the server as something else than it says.
+/// Refuses encoded bodies. Content-Encoding is not passed on, so the server would misread such a body.
 pub(in crate::gateway) fn check_encoding(headers: &HeaderMap) -> Result<(), UnfitRequest> {
     let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
     let mut codings =
@@ -146,7 +147,7 @@ pub(in crate::gateway) fn check_encoding(headers: &HeaderMap) -> Result<(), Unfi
     if codings.all(|coding| is_none(coding.trim_ascii())) { Ok(()) } else { Err(UnfitRequest::Encoding) }
 }
 
-/// The server may read the body by its charset, so only charsets that are read here may be named.
+/// Refuses charsets that cannot be read here, because the server may read the body by them.
 fn check_charset(headers: &HeaderMap) -> Result<(), UnfitRequest> {
     let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let charset = |parameter: &[u8]| {
@@ -163,14 +164,14 @@ fn check_charset(headers: &HeaderMap) -> Result<(), UnfitRequest> {
     if charsets.all(|name| is_read(&name)) { Ok(()) } else { Err(UnfitRequest::Charset) }
 }
 
-/// The player's headers that go on to the license server. Of several lines the first one counts.
+/// The player's headers that go on to the license server. A repeated header counts by its first line.
 fn passed<'a>(route: &'a GatewayRoute, from: &'a HeaderMap) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
     let names = PASSED.iter().chain(&route.config.headers);
     let names = names.filter(|name| !(route.config.strip_cmcd && cmcd::is_header(name)));
     names.filter_map(|name| Some((name, from.get(name)?)))
 }
 
-/// The body as the server takes it; with its content type where that is another one than the player's.
+/// Rewraps the body for the server; returns the content type where it differs from the player's.
 fn rewrap(route: &LicenseRoute, body: Bytes) -> Result<(Bytes, Option<&'static str>), UnfitRequest> {
     let (from, to) = (&route.license.wrapping.player_request, &route.license.wrapping.server_request);
     if from == to || body.is_empty() {

@@ -1,7 +1,7 @@
 //! Decides whether a license server's redirect is followed, and to where (RFC 9110, sections 10.2.2 and 15.4).
 //!
-//! Only to the same server, because the request carries tokens, and only with the same method. What `Location` says is
-//! resolved against the URL that was asked.
+//! A redirect is followed only to the same server, because the request carries tokens, and only with the same
+//! method. `Location` is resolved against the URL that was asked.
 
 use std::borrow::Cow;
 
@@ -13,13 +13,13 @@ use crate::config::EndpointUrl;
 use crate::manifest::UriBase;
 use crate::upstream::UpstreamReply;
 
-/// Beyond it a license server sends calls in circles that are never the same.
+/// A longer chain of different URLs counts as a loop.
 const MAX_REDIRECTS: usize = 5;
-/// What servers write into `Location` as it is, and no request line may hold. The rest of what is not ASCII is always
-/// encoded.
+/// ASCII characters that servers write into `Location` though no request line may hold them. Characters beyond
+/// ASCII are always encoded.
 const UNFIT: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`');
 
-/// Why a redirect is not followed.
+/// Reasons not to follow a redirect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(in crate::gateway) enum RedirectFault {
     #[error("the license server sends us to another server; set license-server to its final URL")]
@@ -35,7 +35,7 @@ pub(in crate::gateway) enum RedirectFault {
 }
 
 impl RedirectFault {
-    /// For metrics and the refusal.
+    /// Name for metrics and the refusal.
     pub(in crate::gateway) fn name(self) -> &'static str {
         match self {
             Self::Elsewhere | Self::Method | Self::Unreadable => "redirect",
@@ -44,7 +44,7 @@ impl RedirectFault {
     }
 }
 
-/// The redirects of one call.
+/// The redirects followed for one call.
 pub(in crate::gateway) struct RedirectTrail<'a> {
     asked: Vec<String>,
     method: &'a Method,
@@ -52,7 +52,7 @@ pub(in crate::gateway) struct RedirectTrail<'a> {
 }
 
 impl<'a> RedirectTrail<'a> {
-    /// `path`: with its query, of the first request.
+    /// `path` is the first request's path with its query.
     pub(in crate::gateway) fn new(server: &'a EndpointUrl, method: &'a Method, path: String) -> Self {
         Self { asked: vec![path], method, server }
     }
@@ -62,7 +62,7 @@ impl<'a> RedirectTrail<'a> {
         self.asked.last().map_or("/", String::as_str)
     }
 
-    /// False: the reply is no redirect, and for the player.
+    /// Notes the next hop. Returns false if the reply is no redirect and goes to the player.
     pub(in crate::gateway) fn follow(&mut self, reply: &UpstreamReply) -> Result<bool, RedirectFault> {
         let keeps_method = match reply.status {
             StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,

@@ -10,10 +10,10 @@ use crate::ids::SessionId;
 use crate::session::{AskKind, SessionRefusal};
 use crate::telemetry::PlayerCallOutcome;
 
-/// A decision against a license call that no player has been told yet.
+/// A decision against a license call, not yet told to the player.
 pub(in crate::gateway) struct LicenseRefusal {
     body: RefusalBody,
-    /// Kept for whoever asks about the device later, because no session tells it.
+    /// True to keep the refusal in the device's notes, because no session tells it.
     is_noted_of_device: bool,
     outcome: PlayerCallOutcome,
     phase: LicensePhase,
@@ -36,7 +36,7 @@ impl LicenseRefusal {
 }
 
 impl ManagedCall<'_> {
-    /// `ask`: the call to the authority that came to nothing, where no session was lost by it.
+    /// `ask` is the call to the authority that failed, if no session was lost by it.
     pub(in crate::gateway) fn refusal(
         &self,
         ask: AskKind,
@@ -50,7 +50,7 @@ impl ManagedCall<'_> {
 }
 
 impl LicenseCall<'_> {
-    /// Makes a refusal real: from here on the player is told it.
+    /// Makes a refusal real: builds the player's reply.
     pub(in crate::gateway) fn refuse(&self, refusal: LicenseRefusal) -> CallOutcome {
         let LicenseRefusal { body, is_noted_of_device, outcome, phase, session } = refusal;
         if is_noted_of_device {

@@ -1,4 +1,4 @@
-//! The player's renewal, which is the session's beat where the authority takes it.
+//! Sends the player's renewal to the authority, where that takes renewals as heartbeats.
 
 use std::time::Duration;
 
@@ -22,25 +22,26 @@ use crate::session::{
 };
 use crate::telemetry::PlayerCallOutcome;
 
-/// What the renewal came to for the player.
+/// Result of the renewal for the player.
 enum RenewalOutcome {
-    /// The session is gone at the authority, and another one is opened in its place: the call is asked again under that.
+    /// The authority has lost the session and another one is opened in its place. The call is decided again under
+    /// that one.
     Again,
     License(Vec<u8>),
-    /// The session is gone at the authority, but goes on without one: the license server is asked.
+    /// The authority has lost the session, but playback goes on without one. The license server is asked.
     Pass,
     Refused(SessionRefusal),
 }
 
-/// Asked so often for one call of the player, and opened anew so often.
+/// Attempts for one call of the player; sessions reopened for it.
 const MAX_RENEWALS: u32 = 3;
 const MAX_REOPENS: u32 = 2;
-/// Between two of them; a gateway that starts anew takes a moment.
+/// Pause between two attempts; an authority's gateway needs a moment to restart.
 const RENEWAL_PAUSE: Duration = Duration::from_millis(150);
 
 impl LicenseCall<'_> {
-    /// An answer that is lost, or is none, refuses nobody: the authority is asked again, a session that it holds no
-    /// more is opened anew, and at last the playback goes on as it does in an outage.
+    /// Renews at the authority. A lost answer refuses nobody: the authority is asked again, a lost session is
+    /// reopened, and at last the playback goes on as in an outage.
     pub(in crate::gateway) async fn renew(
         &self,
         managed: &ManagedCall<'_>,
@@ -83,15 +84,15 @@ impl LicenseCall<'_> {
         }
     }
 
-    /// Whether asking once more may help, and leaves the license server its time. A call that never set out was held
-    /// already while it could; who is told to wait does.
+    /// True if another attempt may help and leaves the license server its time. A call that never set out was
+    /// already held while it could be. If the authority asks for a pause, none is made.
     fn may_help(&self, fault: &AuthorityFault) -> bool {
         let left = self.deadline.saturating_duration_since(self.gateway.clock.now());
         let waits = fault.reason.retry_after.is_some() || fault.reason.code == 429;
         !fault.kind.was_not_processed() && !waits && left > self.route.limits.call / 2
     }
 
-    /// Runs in a task of its own: a player that hangs up must not lose the session's new token.
+    /// Asks in a task of its own, so that a player that hangs up does not lose the session's new token.
     async fn ask_for_renewal(
         &self,
         managed: &ManagedCall<'_>,
@@ -124,8 +125,9 @@ impl LicenseCall<'_> {
                     sessions.deliver(key, id, Input::Unserved);
                 }
             }
-            // Whether it was killed, had expired or is opened anew is the core's to say. Not asked as a renewal: that
-            // could be granted, and its player may be gone. Who waits no more wants nothing back.
+            // The core decides whether the session was killed, had expired or is reopened. It is asked as for a
+            // license: a renewal could be granted though its player has gone. Without a player there is nothing
+            // to decide.
             let decided =
                 (is_gone && !tell.is_closed()).then(|| sessions.call_under(key, id, CallKind::License)).flatten();
             let news = match decided {
@@ -134,10 +136,10 @@ impl LicenseCall<'_> {
                 Some(CallAnswer::Refuse(refusal)) => RenewalOutcome::Refused(refusal),
                 None => news,
             };
-            // The player may be gone; the session goes on all the same.
+            // The player may be gone; the session goes on in any case.
             let _gone = tell.send(news);
         });
-        // The license server may have to be asked in place of an authority that says nothing.
+        // Leaves time to ask the license server if the authority stays silent.
         let until = self.deadline.checked_sub(self.route.limits.call / 6).unwrap_or(self.deadline);
         let news = tokio::time::timeout_at(until.into(), told).await;
         news.ok().and_then(Result::ok).unwrap_or_else(|| fault(FaultKind::Timeout, "the renewal took too long"))
@@ -147,7 +149,7 @@ impl LicenseCall<'_> {
         match news {
             RenewalOutcome::License(license) => (PlayerCallOutcome::Served, reply(self.route, &license)),
             RenewalOutcome::Again | RenewalOutcome::Pass => self.forward_without_grant(managed, id).await,
-            // The authority gives no word: what runs goes on, and the license server renews.
+            // The authority is silent: a running playback goes on, and the license server renews.
             RenewalOutcome::Refused(SessionRefusal::Unreachable(fault)) => {
                 match self.gateway.sessions.last_grant(managed.key, id) {
                     Some(grant) => self.forward(managed, &grant, id).await,

@@ -1,4 +1,4 @@
-//! The license server's reply: what it shows of the license, and the reply that the player gets.
+//! Reads the license server's reply, and builds the player's reply from it.
 //!
 //! The license itself is never changed; only its wrapping is, where the route says so.
 
@@ -22,11 +22,11 @@ use crate::manifest::{decoded, encodings};
 use crate::telemetry::PlayerCallOutcome;
 use crate::upstream::UpstreamReply;
 
-/// Of a reply without its content encodings, in bytes.
+/// Decoded size of a reply whose license is read.
 const MAX_PLAIN_REPLY_BYTES: usize = 256 * 1024;
 
 impl LicenseCall<'_> {
-    /// What the license server answers: as the player gets it, and what a good reply shows.
+    /// Builds the player's reply; a success also returns the facts that the reply shows.
     pub(in crate::gateway) fn read_license(
         &self,
         reply: Result<UpstreamReply, LicenseServerFailure>,
@@ -52,7 +52,7 @@ impl LicenseCall<'_> {
     }
 }
 
-/// The reply as the player gets it: byte-exact, but for a wrapping that the route translates.
+/// The player's reply: byte-exact, except for a wrapping that the route translates.
 pub(in crate::gateway) fn onward_reply(
     route: &LicenseRoute,
     reply: UpstreamReply,
@@ -76,20 +76,20 @@ pub(in crate::gateway) fn onward_reply(
     Ok(response)
 }
 
-/// What the license server's reply shows.
+/// Facts that the license server's reply shows.
 #[derive(Debug)]
 pub(in crate::gateway) struct LicenseReply {
-    /// An encoding that is not undone here: it may hold anything.
+    /// The reply has an encoding that cannot be undone here, so it may hold anything.
     pub(in crate::gateway) is_sealed: bool,
     pub(in crate::gateway) message: Option<DrmMessage>,
-    /// Nothing in it can be a license: see [`drm::is_no_license`].
+    /// The reply cannot hold a license: see [`drm::is_no_license`].
     pub(in crate::gateway) is_empty_handed: bool,
-    /// A good status without a license that was asked for.
+    /// The status is good, but the requested license is missing.
     pub(in crate::gateway) says_no: bool,
 }
 
 impl LicenseReply {
-    /// `asked`: the system, if a license was asked for.
+    /// `asked` is the DRM system, if a license was asked for.
     pub(in crate::gateway) fn read(route: &LicenseRoute, asked: Option<DrmSystem>, reply: &UpstreamReply) -> Self {
         let content_type = reply.headers.get(CONTENT_TYPE).and_then(|value: &HeaderValue| value.to_str().ok());
         let plain = plain_body(reply);
@@ -100,7 +100,7 @@ impl LicenseReply {
         let message = bare.as_deref().and_then(|bare| drm::recognise(Direction::Reply, content_type, None, bare).ok());
         let has_body =
             !matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT);
-        // Of a system that nobody knows, what could be ClearKey's may be a license: that is the shortest.
+        // If the system is unknown, ClearKey is assumed, whose licenses are shortest.
         let is_no = |body: &[u8]| drm::is_no_license(asked.unwrap_or(DrmSystem::ClearKey), body);
         let is_empty_handed = !has_body || message.is_none() && plain.as_deref().is_some_and(is_no);
         let says_no = asked.is_some() && is_empty_handed;
@@ -108,8 +108,8 @@ impl LicenseReply {
     }
 }
 
-/// The reply's body without its content encodings, which nobody asked for; none if they cannot be undone, or if that is
-/// larger than any license.
+/// The reply's body without content encodings, which sidebeat never asks for. `None` if they cannot be undone, or
+/// if the body is larger than any license.
 pub(in crate::gateway) fn plain_body(reply: &UpstreamReply) -> Option<Bytes> {
     let lines: Option<Vec<_>> = reply.headers.get_all(CONTENT_ENCODING).iter().map(|line| line.to_str().ok()).collect();
     let names = encodings(lines?.into_iter());

@@ -1,4 +1,4 @@
-//! What a player asks for: its request, read once into the words of the core.
+//! Reads a player's license request once, in the words of the core.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -29,31 +29,31 @@ use crate::sessions::{DeviceKey, SessionContext};
 use crate::task::TooBusy;
 
 pub(in crate::gateway) struct LicenseRequest {
-    /// A token beside the one that counts may be meant: see [`content_token::asks_beside`].
+    /// A token beside the one that counts may ask for a session: see [`content_token::asks_beside`].
     asks_beside: bool,
-    /// By which the player reached us, where the request's target says it.
+    /// The host by which the player reached us, if the request's target names it.
     authority: Option<HostAndPort>,
     pub(in crate::gateway) headers: HeaderMap,
     pub(in crate::gateway) identity: CallIdentity,
     pub(in crate::gateway) message: Result<DrmMessage, UnrecognisedBody>,
-    /// What the license server will get.
+    /// The request for the license server.
     pub(in crate::gateway) onward: OutgoingRequest,
-    /// By the id in its path.
+    /// The playback that the id in the path names.
     pub(in crate::gateway) registration: Option<Arc<Registration>>,
     tls: bool,
-    /// What the player says of itself.
+    /// The player's CMCD report.
     pub(in crate::gateway) told: Option<cmcd::CmcdReport>,
 }
 
-/// In larger bodies a message is looked for on a thread of its own: that takes a millisecond for each 64 KiB at worst.
+/// Larger bodies are searched on a thread of their own. The search takes up to a millisecond per 64 KiB.
 const READ_APART_MIN_BYTES: usize = 256 * 1024;
 
-/// Head-ends have several clocks, and calls take their time.
+/// Head-ends have several clocks, and calls take time.
 const CLOCK_LEEWAY: Duration = Duration::from_secs(30);
 
 impl Gateway {
     /// # Errors
-    /// Too many others with large bodies wait.
+    /// Too many other calls with large bodies are waiting.
     pub(in crate::gateway) async fn read_call(
         &self,
         route: &LicenseRoute,
@@ -76,7 +76,7 @@ impl Gateway {
         let known = registration.as_deref();
         let clues = IdentityClues { custom_data, headers: &headers, peer, query, registration: known, rest, route };
         let identity = self.identify(&clues).await;
-        // Of a registered playback the path names nothing more.
+        // Below a registered playback's path no segment names the device.
         let source = identity.device.as_ref().map(|device| device.source).filter(|_| known.is_none());
         onward.path = onward_target::without_device(route, rest, source);
         let told = query.and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&headers));
@@ -90,7 +90,7 @@ impl LicenseRequest {
         ViewerCall { authority: self.authority.as_ref(), headers: &self.headers, tls: self.tls }
     }
 
-    /// What the core is asked, if a session may have to do with this call.
+    /// The call for the core, if it may belong to a session.
     pub(in crate::gateway) fn call(
         &self,
         route: &LicenseRoute,
@@ -105,7 +105,7 @@ impl LicenseRequest {
             MessageKind::CertificateRequest => CallKind::Certificate,
             MessageKind::LicenseRequest => CallKind::License,
             MessageKind::Release => CallKind::Release,
-            // What we cannot unwrap we cannot send as a renewal: the license server gets it.
+            // A renewal that cannot be unwrapped goes to the license server, not to the authority.
             MessageKind::Renewal if self.challenge(route).is_none() => CallKind::License,
             MessageKind::Renewal => CallKind::Renewal,
             MessageKind::Acknowledge
@@ -136,26 +136,26 @@ impl LicenseRequest {
         self.message.as_ref().is_ok_and(|message| message.kind == MessageKind::Release)
     }
 
-    /// As [`PlayerCall::content_token`]. An authorization is made for one playback as a content token is.
+    /// Like [`PlayerCall::content_token`]. An authorization, like a content token, is made for one playback.
     pub(in crate::gateway) fn content_token(&self) -> Option<Fingerprint> {
         let authorized = self.registration.as_ref().filter(|_| self.is_authorized());
         self.identity.playback_token().or_else(|| authorized.map(|registration| registration.token()))
     }
 
-    /// What a kill may know this call by, where no session has to do with it.
+    /// Names by which a kill may know this call if it has no session.
     pub(in crate::gateway) fn names(&self) -> CallNames {
         CallNames { content: self.content_name(), content_token: self.content_token(), token: self.playback() }
     }
 
-    /// The content as sessions know it: what is registered is one playback of its own, because another one of the
-    /// same content has another token.
+    /// The content as sessions know it; `None` for a registered playback, because another one of the same content
+    /// has another token.
     fn content_name(&self) -> Option<Fingerprint> {
         let message = self.message.as_ref().ok().and_then(|message| message.content_id);
         let content = self.content().map(|name| Fingerprint::of(name.as_bytes())).or(message);
         content.filter(|_| self.registration.is_none())
     }
 
-    /// By what its playback is known: its registration, or its content token.
+    /// The playback's token: its registration's, or the content token.
     pub(in crate::gateway) fn playback(&self) -> Option<Fingerprint> {
         match &self.registration {
             Some(registration) => Some(registration.token()),
@@ -163,7 +163,7 @@ impl LicenseRequest {
         }
     }
 
-    /// Whose license it is: the key session's or, where the DRM system names none, its keys'.
+    /// The key session whose license it is or, where the DRM system names none, its keys.
     pub(in crate::gateway) fn key_session(&self, call: &PlayerCall) -> Fingerprint {
         let keys = || self.message.as_ref().ok()?.content_id;
         call.key_session.or_else(keys).unwrap_or_else(|| Fingerprint::of(&[]))
@@ -196,8 +196,8 @@ impl LicenseRequest {
         self.identity.key(authority)
     }
 
-    /// What another call has in common with this one if the same reply is due to both: everything
-    /// that the license server would see or that we look at. None where nothing may be shared.
+    /// Covers everything that the license server would see or that sidebeat reads, so that equal calls may share
+    /// a reply. `None` if nothing may be shared.
     pub(in crate::gateway) fn fingerprint(&self, route: &GatewayRoute) -> Option<CallFingerprint> {
         let DeviceIdentity { name, source } = self.identity.device.as_ref().filter(|_| self.message.is_ok())?;
         let OutgoingRequest { body, headers, method, path, query } = &self.onward;
@@ -205,7 +205,7 @@ impl LicenseRequest {
         let token = self.identity.token.as_ref().map(Secret::expose).unwrap_or_default();
         let words = [&*route.path, source, name, method.as_str(), path, query, token].map(str::as_bytes);
         let id = self.registration.as_ref().map(|registration| registration.id.bytes()).unwrap_or_default();
-        // A refusal's shape depends on it.
+        // The refusal's shape depends on the origin.
         let origin = self.headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
         let headers = headers.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
         Some(CallFingerprint::of(words.into_iter().chain([origin, &id, body]).chain(headers)))
@@ -218,8 +218,7 @@ impl LicenseRequest {
         (!wrapped).then_some(bare)
     }
 
-    /// How long ago the content token expired, if it is certain that it has. Of a comma list the
-    /// first token counts.
+    /// Time since the content token expired, if it certainly has. The first token of a comma list counts.
     pub(in crate::gateway) fn expired_for(&self, authority: &Authority, clock: Clock) -> Option<Duration> {
         let time = authority.time(clock)?;
         let leeway = authority.token_leeway().unwrap_or(CLOCK_LEEWAY);
@@ -228,7 +227,7 @@ impl LicenseRequest {
 
     fn kill_memory(&self, time: Duration) -> Option<Duration> {
         let token = self.identity.playback_token();
-        // The id of an authorization is never given to another.
+        // The id of an authorization is never reused.
         if self.is_authorized() { None } else { content_token::kill_memory(token, self.identity.claims.as_ref(), time) }
     }
 
@@ -247,7 +246,7 @@ impl LicenseRequest {
         match (route.license.session_control, &self.identity.claims) {
             (SessionControlMode::Always, _) => true,
             (SessionControlMode::Never, _) => false,
-            // An opaque token, or none, says nothing against it.
+            // An opaque or missing token does not rule a session out.
             (SessionControlMode::Auto, None) => true,
             (SessionControlMode::Auto, Some(claims)) => claims.wants_session() || self.asks_beside,
         }

@@ -1,7 +1,8 @@
-//! License calls without a session: why one has none, whether it may pass, and the line that it leaves.
+//! Handles license calls without a session: why they have none, whether they may pass, and the line that they
+//! leave.
 //!
-//! Where the route demands sessions, a call that could bring a license passes under one or not at all. Whatever else
-//! passes says in words why it has no session, for the person who looks for a viewer that is not counted.
+//! Where the route demands sessions, a call that could bring a license needs one. Each call that passes without a
+//! session logs its reason, for a person who looks for a viewer that is not counted.
 
 use super::call::LicenseCall;
 use super::refuse::LicenseRefusal;
@@ -11,36 +12,36 @@ use crate::drm::{DrmMessage, MessageKind, UnrecognisedBody};
 use crate::gateway::refusal::{LicensePhase, RefusalBody};
 use crate::telemetry::PlayerCallOutcome;
 
-/// Why a call has no session.
+/// Reasons why a call has no session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::gateway) enum SessionlessReason {
-    /// Nothing is asked in a body, and nothing that we know in the URL: mostly a certificate.
+    /// The call has no body and its URL shows no message: mostly a certificate request.
     Bodyless,
     NoAuthority,
     NoDevice,
-    /// A certificate request, a release of what nobody knows, and the like.
+    /// The call asks for no license: a certificate request, or a release of something unknown.
     NoLicense,
     NoToken,
-    /// A license to keep outlives its playback.
+    /// An offline license outlives its playback.
     Offline,
-    /// `session-control`, or the content token itself.
+    /// `session-control` or the content token rules a session out.
     Unasked,
     Unrecognised(UnrecognisedBody),
 }
 
-/// What decides, beside its message, why a license call has no session.
+/// Facts besides the message that decide why a call has no session.
 #[derive(Clone, Copy, Debug)]
 struct SessionFacts {
     has_device: bool,
     has_token: bool,
-    /// The route's authority opens none without a content token.
+    /// The route's authority opens no session without a content token.
     needs_token: bool,
-    /// By `session-control`, or by the content token itself.
+    /// `session-control` and the content token allow a session.
     wanted: bool,
 }
 
 impl SessionlessReason {
-    /// The first that applies.
+    /// The first reason that applies.
     fn of_message(message: &DrmMessage, facts: SessionFacts) -> Self {
         match message.kind {
             MessageKind::LicenseRequest | MessageKind::Renewal if message.offline => Self::Offline,
@@ -62,7 +63,7 @@ impl SessionlessReason {
         }
     }
 
-    /// The refusal where the route demands sessions of such calls.
+    /// Error and detail for a route that demands sessions.
     fn refusal(self) -> (&'static str, &'static str) {
         match self {
             Self::NoDevice => ("device_missing", "The call names no device, and this route demands a session."),
@@ -96,14 +97,14 @@ impl LicenseCall<'_> {
         SessionlessReason::of_message(message, facts)
     }
 
-    /// Refuses a call that could bring a license past the sessions that the route demands.
+    /// Refuses a call that could bring a license without the session that the route demands.
     pub(in crate::gateway) fn sessionless_refusal(&self, reason: SessionlessReason) -> Option<LicenseRefusal> {
         if self.lacks_proof(reason) {
             return Some(self.refusal_as(SessionlessReason::NoToken));
         }
         let refused = match reason {
             SessionlessReason::NoDevice | SessionlessReason::NoToken => self.demands_sessions(),
-            // No player's request is like that.
+            // No player sends such a request.
             SessionlessReason::Unrecognised(UnrecognisedBody::Tangled) => self.route.authority.is_some(),
             SessionlessReason::Unrecognised(UnrecognisedBody::Compressed | UnrecognisedBody::Unknown) => {
                 self.route.license.unrecognised == UnrecognisedCalls::Refuse
@@ -117,8 +118,8 @@ impl LicenseCall<'_> {
         refused.then(|| self.refusal_as(reason))
     }
 
-    /// Where tokens prove whose a call is, none is no way around that: not for a license to keep, nor where no session
-    /// is asked for, nor for what nobody can read. Who registered a playback vouches for it.
+    /// True if tokens must prove who calls and this call proves nothing. That holds for offline licenses, for
+    /// calls that want no session and for unreadable ones, too. A registered playback was vouched for.
     fn lacks_proof(&self, reason: SessionlessReason) -> bool {
         let may_ask_for_a_license = match reason {
             SessionlessReason::NoDevice
@@ -135,7 +136,8 @@ impl LicenseCall<'_> {
         self.verifies_tokens() && self.request.identity.token.is_none() && self.request.registration.is_none()
     }
 
-    /// The reply holds a license, or may hold one in an encoding that is not read here, though nothing in the call asked for one that we could see.
+    /// True if the reply holds a license that the call did not visibly ask for, or may hold one in an encoding
+    /// that cannot be read here.
     pub(in crate::gateway) fn withholds(&self, reason: SessionlessReason, reply: Option<&LicenseReply>) -> bool {
         let is_license =
             |reply: &LicenseReply| reply.message.as_ref().is_some_and(|it| it.kind == MessageKind::License);
@@ -168,7 +170,7 @@ impl LicenseCall<'_> {
         LicenseRefusal::new(LicensePhase::License, body).noted_of_device()
     }
 
-    /// For a person.
+    /// The reason in words for a person.
     fn why(&self, reason: SessionlessReason) -> String {
         let config = &self.route.config;
         match reason {
@@ -185,7 +187,7 @@ impl LicenseCall<'_> {
         }
     }
 
-    /// A line, and an entry for whoever asks about the device later, for a call that passed without a session.
+    /// Logs a call that passed without a session, and adds it to the device's notes.
     pub(in crate::gateway) fn note_sessionless(&self, reason: SessionlessReason, outcome: PlayerCallOutcome) {
         if outcome == PlayerCallOutcome::Passed && self.may_write("passed") {
             let (device, account) = self.identity();

@@ -1,12 +1,12 @@
-//! Equal license calls are answered once: the first one leads, and whoever asks the same meanwhile follows.
+//! Answers equal license calls once: the first one leads, and equal calls that come meanwhile follow it.
 //!
-//! Chromium repeats a POST whose connection was reset, dash.js may send the same challenge twice, and a one-shot content
-//! token survives only one license call. The leading call runs in a task of its own, because its caller may hang up. A
-//! call goes alone if its device or message is not known, if too many calls are under way, or if the session of the
-//! call that it would follow has ended meanwhile.
+//! Chromium repeats a POST whose connection was reset, dash.js may send a challenge twice, and a one-shot content
+//! token survives only one license call. The leading call runs in a task of its own, because its caller may hang
+//! up. A call goes alone if its device or message is unknown, if too many calls are under way, or if the session
+//! of the call to follow has ended.
 //!
-//! Owns the calls under way, of all workers. Keeps no reply: when a lead finishes, its fingerprint is forgotten before
-//! any follower has the reply. No lock is held over an await.
+//! One instance serves all workers. It keeps no replies: when a lead finishes, its fingerprint is forgotten
+//! before any follower has the reply. No lock is held over an await.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,8 +20,7 @@ use crate::ids::SessionId;
 use crate::secret::sha256;
 use crate::sessions::DeviceKey;
 
-/// Stands for everything that makes two calls the same. The whole SHA-256, because a reply is given
-/// to whoever has an equal one.
+/// Identifies equal calls. Keeps the whole SHA-256, because an equal call gets the same reply.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(in crate::gateway) struct CallFingerprint([u8; digest::SHA256_OUTPUT_LEN]);
 
@@ -43,12 +42,12 @@ struct FlightEntry {
     session: Arc<OnceLock<(DeviceKey, SessionId)>>,
 }
 
-/// How a call goes on.
+/// Ways in which a call proceeds.
 pub(in crate::gateway) enum FlightRole {
-    /// Too many are under way.
+    /// Too many calls are under way.
     Alone,
     Follow(FlightFollower),
-    /// The first of its kind. It runs detached from its caller, which follows it like any other.
+    /// The first of its kind. It runs detached, and its caller follows it like any other.
     Lead(FlightLead, FlightFollower),
 }
 
@@ -66,7 +65,7 @@ pub(in crate::gateway) struct FlightFollower {
 }
 
 impl SingleFlight {
-    /// More would be a flood, and then calls are bounded elsewhere.
+    /// More calls would be a flood; other limits bound those.
     pub const MAX_CALLS: usize = 4096;
 
     pub fn new(max_calls: usize) -> Arc<Self> {
@@ -100,9 +99,9 @@ impl FlightEntry {
 }
 
 impl FlightLead {
-    /// From now on only calls that still belong to this session should follow.
+    /// Names the session that followers must belong to.
     pub(in crate::gateway) fn bind(&self, session: (DeviceKey, SessionId)) {
-        // Bound once: a call is admitted once.
+        // A call is admitted once, so this is set once.
         let _known = self.entry.session.set(session);
     }
 
@@ -111,7 +110,7 @@ impl FlightLead {
         self.entry.outcome.send_replace(Some(outcome));
     }
 
-    /// True when nobody waits any more; the fingerprint is then forgotten, and nobody can come to wait.
+    /// True if nobody waits any more. The fingerprint is then forgotten, so nobody can start to wait.
     pub(in crate::gateway) fn give_up(&self) -> bool {
         let mut under_way = self.flights.under_way();
         let deserted = self.entry.outcome.receiver_count() == 0;
@@ -121,7 +120,7 @@ impl FlightLead {
         deserted
     }
 
-    /// Resolves when nobody waits any more, as [`Self::give_up`] says it.
+    /// Resolves when [`Self::give_up`] would return true.
     pub(in crate::gateway) async fn deserted(&self) {
         loop {
             self.entry.outcome.closed().await;
@@ -135,7 +134,7 @@ impl FlightLead {
         self.leave(&mut self.flights.under_way());
     }
 
-    /// After a lead gave up, an equal call may lead anew: that one's entry stays.
+    /// Removes this lead's entry. After it gave up, an equal call may have a new entry, which stays.
     fn leave(&self, under_way: &mut HashMap<CallFingerprint, FlightEntry>) {
         let is_own = |entry: &FlightEntry| Arc::ptr_eq(&entry.outcome, &self.entry.outcome);
         if under_way.get(&self.fingerprint).is_some_and(is_own) {
@@ -155,7 +154,7 @@ impl FlightFollower {
         self.session.get().copied()
     }
 
-    /// None if the leading call ended without a reply, which only a panic or the end of the process does.
+    /// `None` if the leading call ended without a reply, by a panic or the end of the process.
     pub(in crate::gateway) async fn outcome(mut self) -> Option<CallOutcome> {
         self.outcome.wait_for(Option::is_some).await.ok()?.clone()
     }

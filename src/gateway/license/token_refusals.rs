@@ -1,9 +1,10 @@
-//! Content tokens that have expired: refused here, where the head-end could only say the same.
+//! Refuses content tokens that have expired or prove nothing, before the head-end is asked.
 //!
-//! Judged by the authority's own time and by this machine's: where only one of them says so, or the authority's is not known, as after a
-//! start or some silence, the head-end judges, and its reply tells the time. One wrong date would else refuse
-//! everybody whose call could correct it. An embedded authority goes by this machine's. That only a call that would open a
-//! session is refused is the core's rule; what is running goes on with the token that it has.
+//! A token has expired only if the authority's clock and this machine's both say so; an embedded authority uses
+//! this machine's. If they differ, or the authority's time is not known (after a start or a long silence), the
+//! head-end judges, and its reply tells its time. Otherwise one wrong clock would refuse every call that could
+//! correct it. The core applies an expiry only to calls that would open a session; running playbacks keep their
+//! token.
 
 use super::call::{LicenseCall, ManagedCall};
 use super::refuse::LicenseRefusal;
@@ -32,7 +33,7 @@ impl ManagedCall<'_> {
 }
 
 impl LicenseCall<'_> {
-    /// Where the authority has keys, a token that none of them signed is refused before anything is asked for it.
+    /// Refuses a token that none of the authority's keys signed.
     pub(in crate::gateway) fn unproven_refusal(&self) -> Option<LicenseRefusal> {
         let body = unproven(self.route.authority.as_deref()?, self.request.identity.token_fault?);
         Some(LicenseRefusal::new(LicensePhase::License, body).noted_of_device())

@@ -42,7 +42,7 @@ impl Gateway {
         metrics.license_call(&CallLabels { drm, kind, outcome: outcome.name(), route: route.path.clone() }, took);
     }
 
-    /// Nothing could be sent for it, so nothing is asked of anybody.
+    /// Refuses a request for which nothing could be sent upstream.
     pub(in crate::gateway) fn refuse_unfit(
         &self,
         route: &GatewayRoute,
@@ -69,7 +69,7 @@ impl Gateway {
         }
     }
 
-    /// Hands on what the player says of itself with a license call (CMCD), about the call's own playback.
+    /// Passes on the player's CMCD report about the call's own playback.
     pub(in crate::gateway) fn note_told(&self, route: &GatewayRoute, request: &LicenseRequest) {
         let Some(told) = &request.told else { return };
         let Some(key) = route.authority.as_deref().and_then(|authority| request.key(authority)) else { return };
@@ -78,7 +78,7 @@ impl Gateway {
 }
 
 impl LicenseCall<'_> {
-    /// The license server's own no, which is not ours to explain: where it was said, and how.
+    /// Logs the license server's own refusal: where it came from, and its status.
     pub(in crate::gateway) fn note_declined(&self, session: Option<(DeviceKey, SessionId)>, ending: &CallOutcome) {
         let (outcome, reply) = ending;
         if *outcome != PlayerCallOutcome::Declined {
@@ -112,7 +112,7 @@ impl LicenseCall<'_> {
         registered.unwrap_or(&self.route.license.license_server).host()
     }
 
-    /// An entry for whoever asks about the device later.
+    /// Adds a refusal to the device's notes.
     pub(in crate::gateway) fn note_refused(&self, why: String) {
         if self.may_write("noted") {
             self.note_of_device("refused", why);

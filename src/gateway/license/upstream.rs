@@ -1,7 +1,7 @@
-//! A fresh request to the license server, and its reply on the way back.
+//! Sends a fresh request to the license server and returns its reply.
 //!
-//! Sends what `onward` has built and the core has judged, with the header that carries the session. The license
-//! itself is never changed; only its wrapping is, where the route says so.
+//! The request is the one that `outgoing` has built and the core has judged, plus the header that carries the
+//! session.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ use crate::gateway::onward_target;
 use crate::gateway::refusal::RefusalBody;
 use crate::upstream::{CallHold, UpstreamCall, UpstreamFault, UpstreamReply};
 
-/// A reply that asks the player to come again comes no sooner than this after its call: hls.js then makes its 27 calls
-/// one after the other and without a pause.
+/// Minimum time between a call and a reply that asks the player to come again: hls.js makes its 27 retries
+/// without a pause.
 const COMES_AGAIN_MIN: Duration = Duration::from_secs(1);
 
-/// Larger than any license met, which are below 64 KiB.
+/// All licenses that were met are below 64 KiB.
 const MAX_LICENSE_REPLY_BYTES: usize = 1024 * 1024;
 
-/// Why the license server's answer cannot be given to the player.
+/// Reasons why the license server's answer cannot be given to the player.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(in crate::gateway) enum LicenseServerFailure {
-    /// Of the server that is named.
+    /// The second field names the server.
     #[error("{1}: {0}")]
     Fault(UpstreamFault, String),
     #[error("the player's body is not wrapped as the route says: {0}")]
@@ -49,8 +49,8 @@ impl LicenseServerFailure {
         }
     }
 
-    /// The status that asks the player to come again: the license server may answer then, and no kill stands behind it.
-    /// What waiting does not mend is a plain refusal, and so is what we shed: players come back at once, and often.
+    /// The status that asks the player to come again, for a failure that may pass soon. A lasting failure is
+    /// refused plainly, and so is overload: players come back at once, and often.
     pub(in crate::gateway) fn comes_again(&self) -> Option<StatusCode> {
         match self {
             Self::Fault(
@@ -68,7 +68,7 @@ impl LicenseServerFailure {
 }
 
 impl LicenseServerFailure {
-    /// As the player is told it.
+    /// The refusal for the player.
     pub(in crate::gateway) fn refusal_body(&self) -> RefusalBody {
         let error = format!("license_server_{}", self.name());
         let code = if self.name() == "timeout" { 504 } else { 502 };
@@ -79,7 +79,7 @@ impl LicenseServerFailure {
 }
 
 impl LicenseCall<'_> {
-    /// Asks the license server; a failure that may pass is told no sooner than is good for players that come again.
+    /// Asks the license server. Delays a failure that may pass, for players that retry at once.
     pub(in crate::gateway) async fn ask_license_server(
         &self,
         authorization: Option<(HeaderName, HeaderValue)>,
@@ -97,8 +97,8 @@ impl LicenseCall<'_> {
         }
     }
 
-    /// Sends the call to the license server. `authorization` is the header that carries the session,
-    /// or the content token where none applies.
+    /// Sends the call. `authorization` is the header that carries the session, or the content token where no
+    /// session applies.
     async fn send(
         &self,
         authorization: Option<(HeaderName, HeaderValue)>,
@@ -106,7 +106,7 @@ impl LicenseCall<'_> {
         let LicenseCall { request, deadline, lead: _, gateway, route } = *self;
         let onward = &request.onward;
         let mut headers = onward.headers.clone();
-        // In place of the player's own, if its header is passed on as well: two could not be told apart.
+        // Replaces the player's own header of that name, because the server could not tell two apart.
         if let Some((name, value)) = authorization {
             headers.insert(name, value);
         }

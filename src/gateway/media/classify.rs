@@ -1,4 +1,4 @@
-//! What a reply is: a manifest whatever its path and type say, media, or neither.
+//! Tells by its first bytes whether a reply is a manifest or media, whatever its path and type say.
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, Method, StatusCode};
@@ -9,32 +9,32 @@ use super::peeked_body::MediaReply;
 use super::replies::is_segment;
 use crate::manifest::{self, MAX_SNIFFED_BYTES, ManifestFormat, SniffedBody};
 
-/// Length and name of an ISO box: what begins as no media by then is none.
+/// Length and name of an ISO box. A reply of so many bytes that does not begin like media is none.
 const BOX_HEAD_BYTES: usize = 8;
 
-/// What a reply turned out to be.
+/// Kinds of replies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ReplyContent {
-    /// In an encoding that cannot be undone, so that nobody here can tell.
+    /// The reply has an encoding that cannot be undone here, so it may be anything.
     Encoded,
     Manifest,
     Media,
-    /// A manifest in clear, under the name of an encoding that it does not have. Players differ in whether they read it.
+    /// A plain manifest, labelled with an encoding that it does not have. Some players read it, others do not.
     MisencodedManifest,
-    /// Neither, as far as its path, its type and its first bytes tell.
+    /// Neither a manifest nor media, by its path, its type and its first bytes.
     Unknown,
 }
 
-/// Looks at the first bytes of a success, and keeps them for whoever reads it on. Path and type are not believed: a
-/// manifest that calls itself a segment would lead its player past us. A segment is told by its first chunk, and waits for
-/// nothing more.
+/// Reads the first bytes of a success and keeps them for the transfer. Path and type alone are not believed,
+/// because a manifest that passes as a segment would lead its player past us. A segment is recognised by its
+/// first chunk and waits for no more.
 pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) -> Result<ReplyContent, OriginFailure> {
     if ManifestFormat::of_media_type(fetch::media_type(&reply.headers)).is_some() {
         return Ok(ReplyContent::Manifest);
     }
     let (by_path, by_type) = (is_segment(path), is_media_type(fetch::media_type(&reply.headers)));
     let unsure = if by_path || by_type || is_key(&reply.headers) { ReplyContent::Media } else { ReplyContent::Unknown };
-    // Not from the beginning, it tells nothing.
+    // A part that does not begin at zero tells nothing.
     let begins = reply.status != StatusCode::PARTIAL_CONTENT || begins_at_zero(&reply.headers);
     if *method == Method::HEAD || !begins {
         return Ok(unsure);
@@ -68,10 +68,10 @@ pub(super) async fn look(method: &Method, path: &str, reply: &mut MediaReply) ->
     Ok(told.unwrap_or(unsure))
 }
 
-/// What begins as media is media, whatever it is said to be encoded in. In whatever else, whoever can undo the encoding
-/// may find a manifest.
+/// A reply that begins like media is media, whatever its encoding is called. In any other, a player that can undo
+/// the encoding may find a manifest.
 async fn look_at_undecoded(names: &[&str], reply: &mut MediaReply) -> Result<ReplyContent, OriginFailure> {
-    // What is encoded may begin with any byte.
+    // Bytes in a known encoding may look like anything.
     let may_be_media = !names.iter().any(|name| manifest::are_decodable(&[name]));
     let untold = ReplyContent::Encoded;
     let tell = |bytes: &[u8], whole: bool| match manifest::sniff(bytes, whole) {
@@ -89,7 +89,7 @@ fn begins_like_a_manifest(bytes: &[u8], whole: bool) -> bool {
 }
 
 pub(super) fn encoding_values(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    // One that is no text names no encoding that anybody knows.
+    // A name that is no text is an unknown encoding.
     headers.get_all(CONTENT_ENCODING).iter().map(|value| value.to_str().unwrap_or("?"))
 }
 
@@ -98,7 +98,7 @@ fn begins_at_zero(headers: &HeaderMap) -> bool {
     range.trim_start_matches("bytes").trim_start().starts_with("0-")
 }
 
-/// Of AES-128 (RFC 8216 section 4.3.2.4).
+/// True for the length of an AES-128 key (RFC 8216 section 4.3.2.4).
 fn is_key(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_LENGTH).is_some_and(|length| length == "16")
 }
@@ -106,12 +106,12 @@ fn is_key(headers: &HeaderMap) -> bool {
 fn is_media_type(media_type: &str) -> bool {
     let kind = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let family = kind.split('/').next().unwrap_or_default();
-    // Playlists are of audio types as well, and have been told by then.
+    // Some playlists have audio types, too; they were recognised before.
     matches!(family, "audio" | "font" | "image" | "video")
         || matches!(kind.as_str(), "application/mp4" | "application/ttml+xml" | "text/vtt")
 }
 
-/// ISO boxes, MPEG-2 transport streams, packed audio, WebM, subtitles and images.
+/// True for ISO boxes, MPEG-2 transport streams, packed audio, WebM, subtitles and images.
 fn begins_like_media(bytes: &[u8]) -> bool {
     const BOXES: [&[u8]; 13] = [
         b"emsg", b"free", b"ftyp", b"mdat", b"moof", b"moov", b"pdin", b"prft", b"sidx", b"skip", b"ssix", b"styp",

@@ -1,14 +1,15 @@
-//! Cookies of the origin, for the paths by which a player reaches it (RFC 6265 section 5.2).
+//! Rewrites the origin's cookies for the paths by which a player reaches it (RFC 6265 section 5.2).
 //!
-//! A CDN's cookie is for its own host and path; a player would drop it, or never send it. Here it is for our host, and
-//! for the same part of that server as this playback sees it.
+//! A CDN's cookie names the CDN's host and path, so a player would drop it or never send it. The rewritten cookie
+//! is for our host, and for the same part of that server as this playback sees it.
 
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use super::paths::{MediaTarget, PlaybackPaths};
 
-/// `secure`: the player came over TLS; without it, browsers take no cookie that wants it.
+/// `secure` is true if the player came over TLS. Otherwise `Secure` is dropped, because browsers would reject the
+/// cookie.
 pub(super) fn rewrite(headers: &mut HeaderMap, map: &PlaybackPaths<'_>, target: &MediaTarget, secure: bool) {
     if !headers.contains_key(SET_COOKIE) {
         return;
@@ -25,13 +26,13 @@ pub(super) fn rewrite(headers: &mut HeaderMap, map: &PlaybackPaths<'_>, target: 
 fn rewritten(cookie: &str, path: impl Fn(&str) -> String, secure: bool) -> String {
     let mut parts = cookie.split(';');
     let mut whole = parts.next().unwrap_or_default().trim().to_owned();
-    // Its name promises that it is for the whole host.
+    // A `__Host-` name promises that the cookie is for the whole host.
     let for_host = whole.get(..7).is_some_and(|name| name.eq_ignore_ascii_case("__host-"));
     for part in parts.map(str::trim).filter(|part| !part.is_empty()) {
         let (name, value) = part.split_once('=').map_or((part, ""), |(name, value)| (name.trim(), value.trim()));
         match name.to_ascii_lowercase().as_str() {
             "domain" => {}
-            // One that is no path stands for that of the request, as if there was none.
+            // A value that is no path counts as missing.
             "path" if !value.starts_with('/') => {}
             "path" if for_host => whole.push_str("; Path=/"),
             "path" => whole.extend(["; Path=", &path(value)]),

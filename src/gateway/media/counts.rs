@@ -1,4 +1,4 @@
-//! Counts the requests for media, by what was asked for and how it went.
+//! Counts the requests for media by their kind and outcome.
 
 use super::MediaCall;
 use crate::gateway::Gateway;
@@ -9,15 +9,15 @@ use crate::telemetry::MediaLabels;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum MediaKind {
     Manifest,
-    /// Neither a manifest nor known as media.
+    /// Neither a manifest nor recognised as media.
     Other,
     Segment,
 }
 
-/// How a request for media went; a label of its metric.
+/// Outcome of a request for media; a label of its metric.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum MediaOutcome {
-    /// A killed live playlist that ends behind the last segment that its player knows.
+    /// A killed live playlist was ended behind the last segment that its player knows.
     Ended,
     Failed,
     Passed,

@@ -1,4 +1,4 @@
-//! What a playback that is over is told: its slate, an end of its playlist, or why.
+//! Answers requests of a playback that is over: with its slate, an end of its playlist, or the reason.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -38,14 +38,15 @@ impl MediaCall<'_> {
         if let session::SessionRefusal::Killed(_) = refusal
             && !self.playback.effective.swap(true, Ordering::Relaxed)
         {
-            // Nothing was on its way when it was killed.
+            // No transfer was under way at the kill.
             self.gateway.telemetry.metrics.kill_effective(Duration::ZERO);
         }
         let kind = if manifest { MediaKind::Manifest } else { MediaKind::Segment };
         self.ended_or_turned(kind, &target, refusal, None).await
     }
 
-    /// `fetched`: what is asked for has come already.
+    /// Ends the playlist if the route wants that, else refuses. `fetched` is the manifest, if it has come
+    /// already.
     pub(super) async fn ended_or_turned(
         &self,
         kind: MediaKind,
@@ -72,7 +73,7 @@ impl MediaCall<'_> {
         self.gateway.refuse_call(&call, &turned).map(OutgoingBody::from)
     }
 
-    /// By now, and with no slate to go over to.
+    /// The kill of this playback, if there is one by now and no slate follows it.
     pub(super) fn killed(&self) -> Option<session::SessionRefusal> {
         match self.gateway.sessions.flow(self.key?, self.names()) {
             MediaFlow::Over(refusal @ session::SessionRefusal::Killed(_), _) => {
@@ -82,7 +83,8 @@ impl MediaCall<'_> {
         }
     }
 
-    /// Why it is over, if its player cannot take that back; else this.
+    /// Refuses with the reason why the playback is over, unless its player can take that end back; else with
+    /// `otherwise`.
     pub(super) fn ended_or_refused(&self, otherwise: EdgeRefusal) -> Response<OutgoingBody> {
         let flow = self.key.map(|key| self.gateway.sessions.flow(key, self.names()));
         match flow {
@@ -95,7 +97,7 @@ impl MediaCall<'_> {
         }
     }
 
-    /// Its blackout with a slate, if there is one now.
+    /// The playback's blackout, if it has one with a slate now.
     pub(super) fn blackout(&self) -> Option<SlateBlackout> {
         match self.gateway.sessions.flow(self.key?, self.names()) {
             MediaFlow::Over(refusal, Some(since)) => Some(SlateBlackout { slate: slate_of(&refusal)?, refusal, since }),

@@ -1,4 +1,4 @@
-//! The fresh request to the origin, and what of its reply's head goes on to the player.
+//! Sends the fresh request to the origin, and picks the headers of its reply that reach the player.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -21,16 +21,16 @@ use crate::edge::{AddressResource, AddressShare};
 use crate::gateway::{query, server_headers};
 use crate::upstream::{CallHold, Streamed, UpstreamCall, UpstreamFault};
 
-/// Passed on for whatever is asked for. What says who asks goes to servers that the operator has named, and not to a
-/// slate's, which the authority names.
+/// Headers passed on for every request. Headers that identify the caller go only to servers that the operator has
+/// named, not to a slate's, which the authority names.
 static PASSED: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT, VIA];
-/// Passed on for what is not edited: a part, or a copy of what the player has already.
+/// Headers passed on for documents that are not edited: they ask for a part, or for changes only.
 static OF_SEGMENTS: [HeaderName; 4] = [IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE];
 
 const BLOCKING_RELOAD: &str = "_HLS_msn";
-/// Of a playlist that this process has not seen yet.
+/// Assumed target duration of a playlist that this process has not seen yet.
 const UNKNOWN_TARGET_DURATION: Duration = Duration::from_secs(6);
-/// Playlists are the origin's word.
+/// Upper bound, because the origin writes the target duration.
 const MAX_BLOCKING_RELOAD: Duration = Duration::from_secs(60);
 
 /// The origin could not be used.
@@ -51,7 +51,7 @@ impl OriginFailure {
 }
 
 impl MediaCall<'_> {
-    /// `plain`: nothing but the whole, as it is; else as the player asked.
+    /// Sends the request. With `plain` it asks for the whole document unencoded, else as the player asked.
     pub(super) async fn fetch(&self, target: &MediaTarget, plain: bool) -> Result<Streamed, OriginFailure> {
         let (patience, _long_poll) = self.long_poll(self.patience(&target.path));
         let until = self.gateway.clock.now() + patience;
@@ -75,9 +75,8 @@ impl MediaCall<'_> {
         Ok(streamed)
     }
 
-    /// How long the origin may take to answer. A blocking reload (RFC 8216bis section 6.2.5.2) is answered once there is
-    /// something new, and what a playlist hinted at (section 6.2.6) once it is there: three target durations may pass until
-    /// then.
+    /// Time that the origin has to answer. It answers a blocking reload (RFC 8216bis section 6.2.5.2) once there
+    /// is something new, and a hinted part (section 6.2.6) once that exists: up to three target durations.
     pub(super) fn patience(&self, path: &str) -> Duration {
         let reloads = self.request.uri.query().is_some_and(|query| query::has(query, BLOCKING_RELOAD));
         let blocks = reloads || self.playback.learned().is_hinted(path);
@@ -86,8 +85,8 @@ impl MediaCall<'_> {
         self.route.config.timeout.max(blocked)
     }
 
-    /// A request that waits for what is to come holds its connection as a listener of events does, and counts as one. Too
-    /// many of them wait no longer than any other request.
+    /// Counts a waiting request like a listener of events, because it holds its connection as long. Beyond that
+    /// limit it waits no longer than any other request.
     fn long_poll(&self, patience: Duration) -> (Duration, Option<AddressShare>) {
         let usual = self.route.config.timeout;
         if patience <= usual {
@@ -97,7 +96,7 @@ impl MediaCall<'_> {
         (if share.is_some() { patience } else { usual }, share)
     }
 
-    /// The player came over TLS, to us or to what stands before us.
+    /// True if the player came over TLS, to us or to a proxy in front of us.
     fn is_secure(&self) -> bool {
         self.gateway.base(self.peer, self.request).is_some_and(|base| base.starts_with("https:"))
     }
@@ -109,15 +108,15 @@ impl MediaCall<'_> {
         }
     }
 
-    /// As it came, but for reports. Below a playback's own path its id says everything: a parameter of a name that
-    /// names devices or tokens elsewhere is the server's own there.
+    /// The request's query without reports. Below a playback's own path the id says everything, so a parameter
+    /// that elsewhere names a device or token belongs to the server here.
     fn onward_query(&self) -> Option<Cow<'_, str>> {
         let query = self.request.uri.query()?;
         let taken_off = self.route.config.strip_cmcd && query::has(query, cmcd::PARAMETER);
         if taken_off { query::without(Some(query), &[cmcd::PARAMETER]).map(Cow::Owned) } else { Some(query.into()) }
     }
 
-    /// What the player itself adds, without what is for us alone.
+    /// The player's own query, without the parameters that are for us alone.
     pub(super) fn own_query(&self) -> Option<String> {
         let names = crate::gateway::onward_target::our_names(self.route, self.authority.map(|authority| &**authority));
         query::without(self.request.uri.query(), &names)
@@ -133,7 +132,7 @@ impl MediaCall<'_> {
         if !plain {
             names.extend(OF_SEGMENTS.iter().cloned());
         }
-        // What may turn out to be a manifest is best read as it is.
+        // An unencoded reply is easier to read if it turns out to be a manifest.
         let encoded = !plain && is_segment(&target.path);
         if encoded {
             names.push(ACCEPT_ENCODING);
@@ -152,7 +151,7 @@ impl MediaCall<'_> {
     }
 }
 
-/// For what was edited for one playback.
+/// Adapts the headers of a manifest that was edited for one playback.
 pub(super) fn edited(headers: &mut HeaderMap) {
     server_headers::take_off(headers);
     for name in [ACCEPT_RANGES, CONTENT_LENGTH, ETAG, LAST_MODIFIED] {
@@ -163,7 +162,7 @@ pub(super) fn edited(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// They are of what the server sent (RFC 9530, and what came before it).
+/// Removes digests, because they are of the bytes that the server sent (RFC 9530 and its predecessors).
 fn take_off_digests(headers: &mut HeaderMap) {
     const DIGESTS: [&str; 5] = ["content-digest", "content-md5", "digest", "repr-digest", "x-goog-hash"];
     let is_digest = |name: &str| DIGESTS.contains(&name) || name.starts_with("x-amz-checksum-");
@@ -173,13 +172,13 @@ fn take_off_digests(headers: &mut HeaderMap) {
     }
 }
 
-/// Without the URIs of its head but those of redirects: they would lead past us, and no player needs them.
+/// Removes URIs that would lead past us and that no player needs. A redirect's `Location` stays.
 pub(super) fn unreferred(headers: &mut HeaderMap) {
     headers.remove(CONTENT_LOCATION);
     headers.remove(LINK);
 }
 
-/// The body is in no content encoding any more, and `converted` into UTF-8 if it was not.
+/// Adapts the headers to a body without content encoding; `converted` if it was converted into UTF-8.
 pub(super) fn decoded(headers: &mut HeaderMap, converted: bool) {
     headers.remove(CONTENT_ENCODING);
     let kind = media_type(headers).split(';').next().unwrap_or_default().trim();

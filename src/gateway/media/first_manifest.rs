@@ -1,4 +1,5 @@
-//! The first request of a playback: registered, opened if that needs no license, and sent to a path of its own.
+//! Answers the first request of a playback: registers it, opens its session if that needs no license, and
+//! redirects the player to a path of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,17 +32,17 @@ use crate::secret::{Fingerprint, Secret};
 use crate::session::{self, AskKind, CallAnswer, CallKind, CallNames, Input, OpenAbility, PlayerCall};
 use crate::sessions::{DeviceKey, SessionContext};
 
-/// What only a playback can have.
+/// True for paths that only a playback can have.
 fn is_of_playback(rest: &str) -> bool {
     is_marked(rest) || rest.starts_with(registrations::CONTENT)
 }
 
-/// How the first request of a playback came about.
+/// Origin of a playback's first request.
 #[derive(Clone, Copy)]
 pub(super) struct FirstRequest<'a> {
-    /// The playback that this one follows.
+    /// The earlier playback that this one follows.
     pub(super) known: Option<&'a Registration>,
-    /// It came below a playback's own path, though that is forgotten: its query is its server's.
+    /// The request came below a playback's own path that is forgotten. Its query belongs to its server.
     pub(super) own: bool,
 }
 
@@ -59,7 +60,8 @@ impl Gateway {
         rest: &str,
         request: &Parts,
     ) -> Response<OutgoingBody> {
-        // Of a playback that is forgotten, or of none that ever was: a path that names its device is no longer whole.
+        // The path may begin with the id of a forgotten playback, or of none; then the segment that named the
+        // device is gone.
         let stripped = PlaybackId::strip(rest).map(|(_, rest)| rest);
         let nameless = stripped.is_some() && route.config.device.contains(&config::IdentitySource::PathSegment);
         let rest = stripped.unwrap_or(rest);
@@ -71,7 +73,7 @@ impl Gateway {
         self.first(route, first, peer, rest, request).await
     }
 
-    /// `rest`: where the manifest is, below the route's own path.
+    /// `rest` is the manifest's path below the route.
     pub(super) async fn first(
         &self,
         route: &Arc<GatewayRoute>,
@@ -87,14 +89,14 @@ impl Gateway {
             None => self.caller_names(route, peer, rest, &request.headers, query),
         };
         let refuse = |body: &RefusalBody| self.turned_away(route, (&caller(), viewer_call(peer, request)), body);
-        // A query or a path that named the device came with the first request of a known playback alone.
+        // Only a known playback's first request named the device by its query or path.
         let (headers, registration) = (&request.headers, known);
         let clues = IdentityClues { custom_data: None, headers, peer, query, registration, rest, route };
         let identity = self.identify(&clues).await;
         if let Some(fault) = identity.token_fault {
             return authority.map_or_else(|| told(NO_PLAYBACK), |authority| refuse(&unproven(authority, fault)));
         }
-        // The path of a playback is proof enough: it was given to who brought a token.
+        // A playback's path is proof enough, because only a caller with a token got it.
         let names_nobody =
             |authority: &&Authority| authority.verifies_tokens() && identity.token.is_none() && known.is_none();
         if let Some(authority) = authority.filter(names_nobody) {
@@ -128,7 +130,7 @@ impl Gateway {
             rung,
         };
         let query = onward_query(route, authority, own, request);
-        // Whoever looks does not play yet, and nobody keeps a place for it.
+        // A HEAD plays nothing, so no session is opened for it.
         if request.method == Method::HEAD {
             return self.look(route, peer, registration, (&rest, &query), request).await;
         }
@@ -152,12 +154,13 @@ impl Gateway {
         }
         let path = format!("{}{}{rest}{query}", route.path.trim_end_matches('/'), registration.id.segment());
         self.register(network(peer.address), registration);
-        // With its session, if one was opened: no crash may lose what its player plays by.
+        // Registration and session must be on disk before the player has the path.
         self.sessions.durable().await;
         redirect(&path)
     }
 
-    /// Whether a kill refuses it. Where sessions need a content token the license call brings one: manifests seldom do.
+    /// Looks for a kill. Where sessions need a content token, only the license call can tell, because manifests
+    /// seldom bring one.
     pub(super) fn killed_before(
         &self,
         authority: &Authority,
@@ -174,8 +177,8 @@ impl Gateway {
         Some(Box::new(RefusalBody::by_refusal(&refusal, LicensePhase::License, AskKind::Open, authority.error_name())))
     }
 
-    /// The playback's session, before its first byte: the caller waits until it is written. `names` but for its token,
-    /// which is its registration.
+    /// Opens the playback's session before its first byte. The caller waits until it is written. The registration
+    /// stands in place of `names.token`.
     pub(super) async fn open(
         &self,
         route: &GatewayRoute,
@@ -203,7 +206,7 @@ impl Gateway {
         }
         if let Some(id) = admission.session {
             self.sessions.accept(key, id, &call);
-            // Until it follows the redirect, or gets what it asked for.
+            // Nothing was delivered until the player follows the redirect or gets its manifest.
             self.sessions.deliver(key, id, Input::Unserved);
         }
         let playback = self.media_memory.playback(now, registration.id);
@@ -212,7 +215,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Of a session that media opens: what it plays has the name of its manifest's path.
+    /// Origin of a session that media opens. The manifest's path names its content.
     pub(super) fn media_origin(
         &self,
         counted: SessionAccount,
@@ -241,13 +244,14 @@ impl Gateway {
 }
 
 impl MediaCall<'_> {
-    /// Its session can be opened without a license. One that is blacked out from the start needs none.
+    /// True if the session can be opened without a license. A playback blacked out from the start needs no
+    /// session.
     pub(super) fn is_authorized(&self) -> bool {
         let block = self.registration.block.as_ref();
         self.authority.is_some() && block.is_some_and(|block| block.blackout.is_none())
     }
 
-    /// Opens the session of a playback that was authorized, before its first manifest.
+    /// Opens the session of an authorized playback before its first manifest.
     pub(super) async fn begin(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<OutgoingBody> {
         let Self { gateway, registration, route, .. } = *self;
         let (Some(authority), Some(block)) = (self.authority, &registration.block) else {
@@ -270,7 +274,7 @@ impl MediaCall<'_> {
             stream: block.stream(),
             ..gateway.media_origin(clues.counted_without_token(), registration, &target.path)
         };
-        // As a license call of it would: what is registered is one playback of its own.
+        // The same names as in a license call: a registered playback is one of its own.
         let names = CallNames { content_token: Some(registration.token()), ..CallNames::default() };
         match gateway.open(route, authority, registration, origin.context(route, authority), names).await {
             Ok(()) => {

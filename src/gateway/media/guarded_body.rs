@@ -1,4 +1,4 @@
-//! A segment on its way to a player, which ends when its playback does.
+//! A media body that is cut when its playback ends.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -27,9 +27,9 @@ pub(super) struct GuardedBody {
     watch: Option<PlaybackWatch>,
 }
 
-/// Looks again whenever something has changed for the device.
+/// Checks the playback whenever the device's state has changed.
 pub(super) struct PlaybackWatch {
-    /// None at first, and while no session is known: then there is nothing to wait for, only to look.
+    /// `None` at first, and while no session is known: then every poll looks.
     change: Option<Pin<Box<OwnedNotified>>>,
     clock: Clock,
     key: DeviceKey,
@@ -54,19 +54,19 @@ impl PlaybackWatch {
         Self { change: None, clock: gateway.clock, key, names, playback, sessions, telemetry }
     }
 
-    /// Whether the playback is over by now. It may have ended while its server was still silent, so the first
-    /// look waits for no change.
+    /// True if the playback is over. The first look waits for no change, because the playback may have ended
+    /// while its server was silent.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
             if self.change.as_mut().is_some_and(|change| change.as_mut().poll(cx).is_pending()) {
                 return false;
             }
-            // Before the look, so that no change falls between the two.
+            // Subscribed before the look, so that no change falls between the two.
             self.change = self.sessions.change(self.key, self.names).map(Box::pin);
             match self.sessions.flow(self.key, self.names) {
                 MediaFlow::Absent => return false,
                 MediaFlow::Goes => {}
-                // The player goes over to its slate, and may finish what it has begun.
+                // The player switches to the slate and may finish the running transfer.
                 MediaFlow::Over(SessionRefusal::Killed(reason), _) if reason.blackout.is_some() => {}
                 MediaFlow::Over(refusal, since) => {
                     self.measure(&refusal, since);

@@ -1,4 +1,4 @@
-//! Whoever only looks: a HEAD for a manifest before its playback has begun. Nothing is kept of it.
+//! Answers a HEAD for a manifest before its playback has begun. Nothing is kept of it.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use crate::gateway::route::GatewayRoute;
 use crate::registrations::Registration;
 
 impl Gateway {
-    /// The origin's own answer to a HEAD. `registration` is known to nobody, and forgotten with it: so nobody could follow
-    /// the origin's redirects below its path, and they are followed here.
+    /// Returns the origin's own answer to a HEAD. The registration is never stored, so nobody could follow
+    /// redirects below its path; they are followed here.
     pub(super) async fn look(
         &self,
         route: &Arc<GatewayRoute>,
@@ -61,13 +61,13 @@ impl Gateway {
     }
 }
 
-/// Where below this playback's own path a reply leads.
+/// The path below this playback's own that a redirect leads to.
 fn sent_on_to(response: &Response<OutgoingBody>, own: &str) -> Option<String> {
     let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection())?.to_str().ok()?;
     location.starts_with(own).then(|| location.to_owned())
 }
 
-/// What of a first request's query is the server's, with its question mark. `own`: all but its reports.
+/// The server's part of a first request's query, with its question mark. With `own` only reports are taken off.
 pub(super) fn onward_query(route: &GatewayRoute, authority: Option<&Authority>, own: bool, request: &Parts) -> String {
     let mut ours = if own { Vec::new() } else { onward_target::our_names(route, authority) };
     ours.push(cmcd::PARAMETER);

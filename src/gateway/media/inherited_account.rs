@@ -1,4 +1,5 @@
-//! As what a playback is counted that begins anew below the path of an earlier one: its requests bring no token.
+//! Finds the account for a playback that begins anew below the path of an earlier one, because its requests bring
+//! no token.
 
 use crate::authority::Authority;
 use crate::edge::Peer;
@@ -9,7 +10,7 @@ use crate::registrations::Registration;
 use crate::sessions::DeviceKey;
 
 impl Gateway {
-    /// The device that began a playback, and for whom it was counted then.
+    /// The device that began a playback, and the account that it was counted for.
     pub(super) fn names_of(&self, registration: &Registration, peer: &Peer) -> CallerNames {
         let names = CallerNames::of_registered(registration, peer);
         match self.media_memory.playback(self.clock.now(), registration.id).counted.get() {
@@ -18,7 +19,8 @@ impl Gateway {
         }
     }
 
-    /// A playback that follows another one is counted as that was. `now`: as its request alone would be counted.
+    /// Counts a playback that follows another one as that was. `now` is the account that its request alone would
+    /// give.
     pub(super) fn counted_as(
         &self,
         authority: &Authority,
@@ -28,7 +30,7 @@ impl Gateway {
         if let Some(counted) = self.media_memory.playback(self.clock.now(), before.id).counted.get() {
             return SessionAccount { network: now.network, ..counted.clone() };
         }
-        // After a restart its session may still say so.
+        // After a restart its session may still know the account.
         let key = DeviceKey::new(&authority.name, before.rung, &before.device);
         match self.sessions.account(key, before.token()) {
             Some(account) => SessionAccount { account: Some(account), by_device: false, ..now },

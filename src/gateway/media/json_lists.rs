@@ -1,4 +1,4 @@
-//! Lists in JSON that a manifest refers to: which of its servers are to be used, and what is inserted.
+//! Edits the JSON lists that a manifest refers to: steering lists and lists of inserted assets.
 
 use std::cell::Cell;
 
@@ -11,7 +11,7 @@ use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use crate::edge::OutgoingBody;
 use crate::manifest::{self, Purpose, UnfitManifest};
 
-/// A handful of pathways or clips; it is read on the thread that serves players.
+/// A list has a handful of pathways or clips. It is read on the thread that serves players.
 const MAX_LIST_BYTES: usize = 64 * 1024;
 
 impl MediaCall<'_> {
@@ -46,7 +46,7 @@ impl MediaCall<'_> {
         }
     }
 
-    /// Its URIs are absolute, because the format wants it.
+    /// Edits an asset list. Its URIs become absolute, because the format demands that.
     fn assets(&self, map: &PlaybackPaths<'_>, target: &MediaTarget, list: &[u8]) -> Option<String> {
         let (base, left) = (target.base(), Cell::new(0));
         let site = self.gateway.base(self.peer, self.request).unwrap_or_default();

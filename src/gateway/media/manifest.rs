@@ -1,4 +1,4 @@
-//! A manifest on its way to a player: fetched whole, edited for its playback, never kept by caches.
+//! Fetches a manifest whole and edits it for its playback. Caches never keep the result.
 
 use std::sync::atomic::Ordering;
 
@@ -24,18 +24,19 @@ pub(super) struct FetchedManifest {
     pub(super) headers: HeaderMap,
 }
 
-/// What came instead of one.
+/// Reasons why no manifest can be sent.
 pub(super) enum NoManifest {
-    /// More manifests are to be edited than can be.
+    /// Too many manifests are being edited.
     Busy,
     Failure(OriginFailure),
-    /// No success: passed on as it is.
+    /// The server's reply is no success and is passed on unchanged.
     Reply(Box<MediaReply>),
     Unfit(UnfitManifest),
 }
 
 impl MediaCall<'_> {
-    /// `came`: what is asked for has begun to come, and has turned out to be one.
+    /// Answers with the edited manifest. `came` is the reply, if one has begun to come and turned out to be a
+    /// manifest.
     pub(super) async fn manifest(
         &self,
         map: &PlaybackPaths<'_>,
@@ -53,11 +54,11 @@ impl MediaCall<'_> {
             Ok(fetched) => fetched,
             Err(instead) => return self.instead(map, target, instead),
         };
-        // Its server may have held it back.
+        // The kill may have come while the server held the manifest back.
         if let Some(refusal) = self.killed() {
             return self.ended_or_turned(MediaKind::Manifest, target, &refusal, Some(fetched)).await;
         }
-        // Whatever its path and its type say.
+        // The first bytes decide, whatever path and type say.
         let (format, part) = match manifest::sniff(&fetched.body, true) {
             _ if target.document == MediaDocument::Part => (ManifestFormat::Dash, true),
             SniffedBody::Manifest(format) => (format, false),
@@ -73,13 +74,13 @@ impl MediaCall<'_> {
             Ok((body, mut facts)) => {
                 let (live, playheads) = (facts.live, std::mem::take(&mut facts.playheads));
                 self.playback.learned().note_playheads(&target.path, playheads);
-                // What a part says holds of the whole that it is put into.
+                // A part's facts would be taken for those of the whole manifest.
                 if !part {
                     self.playback.learned().note(&target.path, format, &fetched.body, facts);
                 }
                 if live != Some(false) {
-                    // Before this it was not known, nor whether the player is seen again. Of a playlist that names
-                    // others, somebody else may know that it is live.
+                    // Only now is it known that the stream is live, and when the player is seen again. A playlist
+                    // of playlists says neither; another may.
                     let _known = self.flow(false, None);
                 }
                 self.got();
@@ -91,8 +92,8 @@ impl MediaCall<'_> {
         }
     }
 
-    /// No manifest, where one was asked for: it leads nowhere, so that it need not be edited. Mostly an error in a text
-    /// of its own.
+    /// Passes on a reply that is no manifest though one was asked for, mostly an error text. It leads nowhere, so
+    /// it needs no edit.
     fn foreign(&self, fetched: FetchedManifest) -> Response<OutgoingBody> {
         self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, UnfitManifest::Foreign.name());
         if self.media.strict {
@@ -102,8 +103,8 @@ impl MediaCall<'_> {
         self.sent(fetched.body, fetched.headers)
     }
 
-    /// A killed live playlist behind the last segment that its player knows. None where it cannot end so.
-    /// `fetched`: it has come already.
+    /// Ends a killed live playlist behind the last segment that its player knows; `None` if that is impossible.
+    /// `fetched` is the manifest, if it has come already.
     pub(super) async fn ended(
         &self,
         target: &MediaTarget,
@@ -133,7 +134,7 @@ impl MediaCall<'_> {
         match fetched {
             Ok(streamed) => {
                 let mut reply = MediaReply::from(streamed);
-                // As to a GET: its body comes decoded.
+                // A GET would get the body decoded.
                 fetch::decoded(&mut reply.headers, false);
                 fetch::edited(&mut reply.headers);
                 self.count(MediaKind::Manifest, MediaOutcome::Passed);
@@ -143,7 +144,7 @@ impl MediaCall<'_> {
         }
     }
 
-    /// Within the route's bounds of size and time.
+    /// Fetches the manifest within the route's bounds of size and time.
     pub(super) async fn whole(&self, target: &MediaTarget) -> Result<FetchedManifest, NoManifest> {
         let reply = MediaReply::from(self.fetch(target, true).await.map_err(NoManifest::Failure)?);
         if reply.status.is_success() {
@@ -153,12 +154,12 @@ impl MediaCall<'_> {
         }
     }
 
-    /// Decoded and in UTF-8.
+    /// Reads the body, decodes it and converts it to UTF-8.
     async fn gathered(&self, reply: MediaReply, target: &MediaTarget) -> Result<FetchedManifest, NoManifest> {
         let MediaReply { body, mut headers, .. } = reply;
         let body = body::collect(body, self.media.manifest_max, self.patience(&target.path)).await;
         let body = body.map_err(|fault| match fault {
-            // No call of a player waits for its place here.
+            // Only players' calls wait for a place, so `Break` and `Refuse` do not occur here.
             body::BodyFault::Break | body::BodyFault::Refuse(_) => {
                 NoManifest::Failure(OriginFailure::Fault(UpstreamFault::Reset))
             }
@@ -174,7 +175,7 @@ impl MediaCall<'_> {
             let names = manifest::encodings(encodings.iter().map(String::as_str));
             manifest::utf8(manifest::decoded(&names, body, most)?, charset.as_deref())
         };
-        // A few bytes may stand for many.
+        // A few encoded bytes may expand to many.
         let encoded = headers.contains_key(CONTENT_ENCODING);
         let text = self.heavy(if encoded { usize::MAX } else { bytes }, decode).await?.map_err(NoManifest::Unfit)?;
         if encoded || text.converted {
@@ -200,7 +201,7 @@ impl MediaCall<'_> {
                 self.count(MediaKind::Manifest, MediaOutcome::Passed);
                 self.onward(map, target, *streamed)
             }
-            // Unedited it would lead the player past us.
+            // An unedited manifest would lead the player past us.
             NoManifest::Unfit(unfit) => {
                 self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, unfit.name());
                 self.count(MediaKind::Manifest, MediaOutcome::Refused);
@@ -212,8 +213,8 @@ impl MediaCall<'_> {
         }
     }
 
-    /// For this playback. `moved`: the player asked at another path than where it stands. `end`: as
-    /// [`manifest::EditPlan::end`].
+    /// Edits a manifest for this playback. `moved` is true if the player asked at another path than the
+    /// manifest's. For `end` see [`manifest::EditPlan::end`].
     pub(super) async fn edited(
         &self,
         map: &PlaybackPaths<'_>,
@@ -243,7 +244,7 @@ impl MediaCall<'_> {
         Ok((body, facts))
     }
 
-    /// So many URIs of one document lead past the route.
+    /// Counts the URIs of one document that lead past the route.
     pub(super) fn count_left(&self, left: usize) {
         if left > 0 {
             self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, "left");
@@ -251,7 +252,8 @@ impl MediaCall<'_> {
         }
     }
 
-    /// Reading a text of so many bytes: a large one would hold up every other player of this thread.
+    /// Runs work on a text of so many bytes. A large one runs elsewhere, because it would delay every other
+    /// player of this thread.
     pub(super) async fn heavy<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -263,7 +265,7 @@ impl MediaCall<'_> {
         self.gateway.tasks.heavy(work).await.map_err(|_busy| NoManifest::Busy)
     }
 
-    /// Where this playback asks for licenses.
+    /// URL by which this playback asks for licenses.
     fn license(&self) -> Option<String> {
         let (license, segment) = (self.media.license_route.as_deref()?, self.registration.id.segment());
         if !license.starts_with('/') {
@@ -291,7 +293,7 @@ const BUSY: EdgeRefusal =
     super::refusal(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "too many large manifests are being edited");
 const MANIFEST: EdgeRefusal = super::refusal(StatusCode::FORBIDDEN, "manifest_unfit", "the manifest cannot be used");
 
-/// Where the origin sends the player, as a path of its playback: what is edited in a way of its own is so where it moved.
+/// The playback's path for a redirect of the origin. A document that is edited in a special way keeps its mark.
 pub(super) fn bound(map: &PlaybackPaths<'_>, target: &MediaTarget, location: &str) -> Option<String> {
     let absolute = target.base().absolute(location)?;
     map.bind(&absolute, target.document.purpose(), target.slate)

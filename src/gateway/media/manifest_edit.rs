@@ -1,4 +1,4 @@
-//! One edit of a manifest as a value of its own, so that a large one can leave the thread that serves players.
+//! An edit of a manifest as a value, so that a large one can run on another thread.
 
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use crate::manifest::{
 use crate::registrations::Registration;
 use crate::secret::Fingerprint;
 
-/// Larger manifests are edited on another thread: this much takes well under a millisecond, and a few at the worst.
+/// Larger manifests are edited on another thread. This size takes well under a millisecond, a few at worst.
 pub(super) const MAX_INLINE_EDIT_BYTES: usize = 64 * 1024;
 
 pub(super) struct EditJob {
-    /// As [`EditPlan::end`].
+    /// See [`EditPlan::end`].
     pub(super) end: Option<u64>,
     pub(super) format: ManifestFormat,
-    /// As [`EditPlan::imports`].
+    /// See [`EditPlan::imports`].
     pub(super) imports: Vec<(String, String)>,
-    /// Where this playback asks for licenses.
+    /// URL by which this playback asks for licenses.
     pub(super) license: Option<String>,
-    /// The player asked at another path than where the manifest stands.
+    /// True if the player asked at another path than the manifest's.
     pub(super) moved: bool,
     pub(super) playheads: bool,
-    /// Of the player's request.
+    /// Query of the player's request.
     pub(super) query: Option<String>,
     pub(super) registration: Arc<Registration>,
     pub(super) route: Arc<GatewayRoute>,
@@ -41,13 +41,13 @@ pub(super) struct EditJob {
 pub(super) struct EditedManifest {
     pub(super) body: Bytes,
     pub(super) facts: ManifestFacts,
-    /// URIs that lead to servers that the route does not have.
+    /// Number of URIs that lead to servers that the route does not have.
     pub(super) left: usize,
 }
 
 impl EditJob {
-    /// The relative URIs of an MPD are bound as well where there is room: some players resolve them against the URL that
-    /// they asked for first, and not against the playback's own, to which they were sent.
+    /// Edits the manifest. Relative URIs of an MPD are bound as well if there is room, because some players
+    /// resolve them against the URL that they asked for first, not against the playback's own.
     pub(super) fn run(&self) -> Result<EditedManifest, UnfitManifest> {
         let whole = self.format == ManifestFormat::Dash && self.target.document != MediaDocument::Part;
         match self.edit(whole) {
@@ -57,7 +57,7 @@ impl EditJob {
     }
 
     fn edit(&self, relative: bool) -> Result<EditedManifest, UnfitManifest> {
-        // None has come here by a route without media.
+        // Only routes with media come here.
         let media = self.route.config.media().ok_or(UnfitManifest::Broken)?;
         let (route, registration) = (&*self.route, &*self.registration);
         let map = PlaybackPaths { media, registration, route, slate: self.slate.as_ref() };

@@ -1,7 +1,7 @@
-//! What the media of each playback has shown so far: beside its registration, and forgotten like it.
+//! Remembers facts that the media of each playback has shown, beside its registration and for as long.
 //!
-//! Bounded per playback and in all; losing it costs a playhead, the smoothness of a slate, or the way of
-//! a URI that begins with an imported variable, which is counted; never a decision.
+//! Bounded per playback and in all. Losing the facts costs a playhead, the smoothness of a slate, or the target
+//! of a URI that begins with an imported variable (which is counted), but never a decision.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -17,19 +17,19 @@ use crate::secret::Fingerprint;
 use crate::session::{CallNames, StreamType};
 use crate::sessions::SessionContext;
 
-/// Playlists of one playback.
+/// Playlists per playback.
 const MAX_PLAYLISTS: usize = 32;
-/// Picture and sound, each in two qualities.
+/// Playheads per playback: picture and sound, each in two qualities.
 const MAX_PLAYHEADS: usize = 4;
-/// Playlists of sound alone.
+/// Audio playlists per playback.
 const MAX_AUDIO: usize = 64;
-/// What the newest playlists announced.
+/// Hinted parts per playback.
 const MAX_HINTED: usize = 32;
-/// Of an MPD: its root element begins early.
+/// Length of the kept head of an MPD. Its root element begins early.
 const MAX_MPD_HEAD_BYTES: usize = 8 * 1024;
-/// Names and values of variables of one playback.
+/// Names and values of variables per playback.
 const MAX_VARIABLE_BYTES: usize = 16 * 1024;
-/// Of playheads, variables and heads of MPDs of all playbacks. A film's playheads have 40 KiB.
+/// Playheads, variables and MPD heads of all playbacks together. A film's playheads have 40 KiB.
 const MAX_LEARNED_BYTES: usize = 256 << 20;
 
 #[derive(Default)]
@@ -40,47 +40,47 @@ pub struct MediaMemory {
 
 #[derive(Default)]
 pub(super) struct PlaybackMedia {
-    /// A session was opened for it.
+    /// True once a session was opened for the playback.
     pub(super) bound: AtomicBool,
-    /// As what its session was counted: a playback that follows it brings no token that could say so again.
+    /// The account of its session. A later playback that follows it brings no token to name it again.
     pub(super) counted: OnceLock<SessionAccount>,
-    /// Its kill has been measured.
+    /// True once its kill has been measured.
     pub(super) effective: AtomicBool,
-    /// For whom its session counts.
+    /// Facts of its first request, which name its account.
     pub(super) first_words: Mutex<Option<FirstWords>>,
     learned: Mutex<LearnedMedia>,
-    /// Its player reports about itself: starts of segments are worth their memory.
+    /// True if its player reports about itself. Only then are the starts of segments worth their memory.
     pub(super) tells: AtomicBool,
 }
 
-/// Paths stand here by their fingerprints.
+/// Facts learned from one playback's media. Paths are kept as fingerprints.
 #[derive(Default)]
 pub(super) struct LearnedMedia {
     audio: Vec<Fingerprint>,
     bytes: LearnedBytes,
-    /// Some of what its newest manifest names is fetched past us.
+    /// True if some media of its newest manifest is fetched past us.
     elsewhere: bool,
-    /// Of what its manifests name.
+    /// Endings of the paths that its manifests name.
     pub(super) endings: SegmentEndings,
-    /// Of manifests whose paths do not say it.
+    /// Formats of manifests whose paths do not tell.
     formats: Vec<(Fingerprint, ManifestFormat)>,
-    /// What was announced last, oldest first.
+    /// Parts hinted at last, oldest first.
     hinted: Vec<Fingerprint>,
     live: Option<bool>,
-    /// The beginning of the newest live MPD.
+    /// Beginning of the newest live MPD.
     pub(super) mpd: Option<String>,
     playheads: Vec<(Fingerprint, Playheads)>,
     pub(super) redirects: RedirectsUnderWay,
-    /// Within which time that is surely asked for again.
+    /// Longest time until the newest live manifest is surely asked for again.
     reload: Option<Duration>,
     tails: Vec<(Fingerprint, PlaylistTail)>,
-    /// That its playlists may import, with their values.
+    /// Variables that its playlists may import, with their values.
     pub(super) variables: Vec<(String, String)>,
-    /// Whether some of its playlists are, if this process has read what names them.
+    /// True if some of its playlists bypass the proxy; `None` if this process has read no list of them.
     variants_elsewhere: Option<bool>,
 }
 
-/// The facts that the first request of a playback told. Later requests do not say them again.
+/// Facts that only the first request of a playback tells.
 #[derive(Clone, Debug)]
 pub(super) struct FirstWords {
     pub(super) content: Option<String>,
@@ -129,20 +129,20 @@ impl MediaMemory {
 }
 
 impl MediaMemory {
-    /// With its registration.
+    /// Forgets a playback when its registration is forgotten.
     pub(super) fn forget(&self, id: PlaybackId) {
         self.playbacks.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
     }
 }
 
-/// Counted by itself.
+/// [`LearnedBytes`] counts them.
 impl HeapBytes for PlaybackMedia {
     fn heap_bytes(&self) -> usize {
         0
     }
 }
 
-/// A playback's part of what all have learned.
+/// A playback's share of [`MAX_LEARNED_BYTES`].
 #[derive(Default)]
 struct LearnedBytes {
     all: Arc<AtomicUsize>,
@@ -150,7 +150,7 @@ struct LearnedBytes {
 }
 
 impl LearnedBytes {
-    /// False, and none, if that is too much for all together.
+    /// Sets this share. Returns false and sets it to zero if all shares together would be too large.
     fn become_so_many(&mut self, own: usize) -> bool {
         let before = std::mem::take(&mut self.own);
         let others = self.all.fetch_sub(before, Ordering::Relaxed).saturating_sub(before);
@@ -176,7 +176,7 @@ impl PlaybackMedia {
 }
 
 impl LearnedMedia {
-    /// What a manifest of this playback, at this path of its server, said.
+    /// Notes the facts of a manifest of this playback; `path` is its path at its server.
     pub(super) fn note(&mut self, path: &str, format: ManifestFormat, text: &[u8], facts: ManifestFacts) {
         if self.format(path) != Some(format) {
             put(&mut self.formats, path, format, MAX_PLAYLISTS);
@@ -208,7 +208,7 @@ impl LearnedMedia {
         }
     }
 
-    /// The newest of a name is the one that is imported next.
+    /// The newest value of a variable is the one that is imported next.
     fn note_variables(&mut self, newest: Vec<(String, String)>) {
         self.variables.retain(|(known, _)| newest.iter().all(|(name, _)| name != known));
         self.variables.extend(newest);
@@ -229,7 +229,7 @@ impl LearnedMedia {
         }
     }
 
-    /// What is too much for all together is forgotten.
+    /// Forgets this playback's large facts if all playbacks together have too many.
     fn keep_within_bounds(&mut self) {
         let playheads = self.playheads.iter().map(|(_, playheads)| playheads.heap_bytes());
         let variables = self.variables.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
@@ -239,13 +239,13 @@ impl LearnedMedia {
         }
     }
 
-    /// Within which time its player surely asks for more of it through us, as [`crate::session::MediaFetch::again`].
-    /// `direct`: its segments do not pass through us.
+    /// Longest time until the player surely asks for more through us: see [`crate::session::MediaFetch::again`].
+    /// With `direct`, segments do not pass through us.
     pub(super) fn again(&self, direct: bool) -> Option<Duration> {
         if self.elsewhere || direct { self.reload } else { Some(Duration::ZERO) }
     }
 
-    /// As [`crate::session::MediaFetch::leads_past`].
+    /// See [`crate::session::MediaFetch::leads_past`].
     pub(super) fn leads_past(&self) -> Option<bool> {
         self.variants_elsewhere
     }
@@ -254,18 +254,18 @@ impl LearnedMedia {
         self.live == Some(true)
     }
 
-    /// What it is of, if a manifest said.
+    /// Live or on demand, if a manifest said so.
     pub(super) fn stream(&self) -> Option<StreamType> {
         self.live.map(|live| if live { StreamType::Live } else { StreamType::Vod })
     }
 
-    /// What came from this path before, or what the path itself says.
+    /// Format of the manifest at this path, learned from it or told by the path.
     pub(super) fn format(&self, path: &str) -> Option<ManifestFormat> {
         let known = self.formats.iter().find(|(known, _)| *known == name(path)).map(|(_, format)| *format);
         known.or_else(|| ManifestFormat::of_path(path))
     }
 
-    /// A playlist announced it before it was there.
+    /// True if a playlist hinted at this path before it existed.
     pub(super) fn is_hinted(&self, path: &str) -> bool {
         self.hinted.contains(&name(path))
     }
@@ -274,19 +274,19 @@ impl LearnedMedia {
         self.audio.contains(&name(path))
     }
 
-    /// Of the playlist of that path, or else of any other of this playback.
+    /// Target duration of the playlist of this path, else of any other of this playback.
     pub(super) fn target_duration(&self, path: &str) -> Option<Duration> {
         let longest = || self.tails.iter().map(|(_, tail)| tail.target_s).max();
         let own = self.tail(path).map(|tail| tail.target_s).filter(|seconds| *seconds > 0);
         own.or_else(longest).filter(|seconds| *seconds > 0).map(Duration::from_secs)
     }
 
-    /// Where the player's playlist of that path ended.
+    /// End of the player's playlist of this path.
     pub(super) fn tail(&self, path: &str) -> Option<PlaylistTail> {
         self.tails.iter().find(|(known, _)| *known == name(path)).map(|(_, tail)| *tail)
     }
 
-    /// The segment of a title that stands there.
+    /// The segment of a title at this path and byte.
     pub(super) fn wanted(&self, path: &str, first_byte: u64) -> Option<WantedSegment> {
         self.playheads.iter().find_map(|(_, playheads)| {
             Some(WantedSegment { start: playheads.start(path, first_byte)?, title_end: playheads.end() })

@@ -1,9 +1,9 @@
-//! Between the paths that players use and the servers that have the media.
+//! Translates between the paths that players use and the servers that have the media.
 //!
-//! Below a playback's own path stands what stands below the origin. Other servers are named in the path,
-//! `~h/s/HOST/…` (`s` for https, `p` for http), a slate's in the same way behind `~s`. What is edited in a way of its
-//! own is marked by how a manifest refers to it: asset lists `~a`, steering lists `~g`, parts of MPDs `~x`. Only servers that the
-//! route or the playback's registration allows are reached: whoever knows an id cannot make us call others.
+//! A playback's own path mirrors the origin. Other servers are named in the path, `~h/s/HOST/…` (`s` for https,
+//! `p` for http), and a slate's server in the same way behind `~s`. Documents with an edit of their own have
+//! other marks: asset lists `~a`, steering lists `~g`, parts of MPDs `~x`. Only servers that the route or the
+//! registration allows are reached, so that a caller who knows an id cannot make us call others.
 
 use crate::config::{EndpointUrl, MediaRouteSettings};
 use crate::gateway::dot_segments::has_dot_segment;
@@ -11,33 +11,33 @@ use crate::gateway::route::GatewayRoute;
 use crate::manifest::{AbsoluteUri, Purpose, UriBase, without_default_port};
 use crate::registrations::Registration;
 
-/// How one playback's paths are read and made.
+/// Reads and makes the paths of one playback.
 pub(super) struct PlaybackPaths<'a> {
     pub(super) media: &'a MediaRouteSettings,
     pub(super) registration: &'a Registration,
     pub(super) route: &'a GatewayRoute,
-    /// Where its slate is, if it is shown.
+    /// The slate's URL, if the slate is shown.
     pub(super) slate: Option<&'a EndpointUrl>,
 }
 
-/// What a request is for.
+/// Server and path that a request leads to.
 #[derive(Clone, Debug)]
 pub(super) struct MediaTarget {
     pub(super) endpoint: EndpointUrl,
-    /// At the server, without a query.
+    /// Path at the server, without a query.
     pub(super) path: String,
     root: String,
     pub(super) document: MediaDocument,
-    /// A part of the slate.
+    /// True for a part of the slate.
     pub(super) slate: bool,
 }
 
-/// What a request is known to be for by how it was referred to.
+/// Kinds of documents, as far as the path tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum MediaDocument {
-    /// A list of what is inserted.
+    /// A list of inserted assets.
     Assets,
-    /// A manifest, a segment, or whatever else a manifest names.
+    /// A manifest, a segment, or anything else that a manifest names.
     Media,
     /// A part of an MPD.
     Part,
@@ -45,7 +45,7 @@ pub(super) enum MediaDocument {
     Steering,
 }
 
-/// What stands before the server's name in the path.
+/// Marks that stand before the server's name in a path.
 const MARKS: [(&str, MediaDocument, bool); 5] = [
     ("~a", MediaDocument::Assets, false),
     ("~g", MediaDocument::Steering, false),
@@ -55,7 +55,7 @@ const MARKS: [(&str, MediaDocument, bool); 5] = [
 ];
 
 impl MediaDocument {
-    /// Of a URI that leads to one.
+    /// The purpose of a URI that leads to such a document.
     pub(super) fn purpose(self) -> Purpose {
         match self {
             Self::Assets => Purpose::Assets,
@@ -66,16 +66,16 @@ impl MediaDocument {
     }
 }
 
-/// What a path begins with that names its server.
+/// A path that names its server.
 struct MarkedPath<'a> {
     document: MediaDocument,
-    /// Server and path.
+    /// Host and path.
     rest: &'a str,
     slate: bool,
     tls: bool,
 }
 
-/// None: it stands at the origin, whatever it looks like; folders of users begin with `~`, too.
+/// `None` if the path is the origin's, even if it begins with `~`, as users' folders do.
 fn marked(path: &str) -> Option<MarkedPath<'_>> {
     MARKS.into_iter().find_map(|(mark, document, slate)| {
         let (scheme, rest) = path.strip_prefix('/')?.strip_prefix(mark)?.strip_prefix('/')?.split_once('/')?;
@@ -88,7 +88,7 @@ fn marked(path: &str) -> Option<MarkedPath<'_>> {
     })
 }
 
-/// Whether a path names its server: outside a playback it leads nowhere.
+/// True if a path names its server. Such a path leads nowhere outside a playback.
 pub(super) fn is_marked(path: &str) -> bool {
     marked(path).is_some()
 }
@@ -102,7 +102,7 @@ impl MediaTarget {
         UriBase { authority: self.endpoint.authority(), path: &self.path, root: &self.root, tls: self.endpoint.tls() }
     }
 
-    /// A slate's manifest.
+    /// Target for a slate's manifest.
     pub(super) fn of_slate(endpoint: &EndpointUrl, path: &str) -> Self {
         let (endpoint, path, root) = (endpoint.clone(), path.to_owned(), "/".to_owned());
         Self { document: MediaDocument::Media, endpoint, path, root, slate: true }
@@ -110,9 +110,9 @@ impl MediaTarget {
 }
 
 impl PlaybackPaths<'_> {
-    /// What `rest`, behind the playback's id, leads to. None: to nothing that it may.
+    /// The target of `rest`, which follows the playback's id. `None` if the playback may not reach it.
     pub(super) fn target(&self, rest: &str) -> Option<MediaTarget> {
-        // Steps upward would lead to what the route does not show.
+        // Steps upward would leave the part of the origin that the route serves.
         if has_dot_segment(rest) {
             return None;
         }
@@ -130,12 +130,12 @@ impl PlaybackPaths<'_> {
         Some(MediaTarget { document: MediaDocument::Media, endpoint: origin.clone(), path, root, slate: false })
     }
 
-    /// What every path of this playback begins with.
+    /// The beginning of every path of this playback.
     pub(super) fn own(&self) -> String {
         format!("{}{}/", self.route.path.trim_end_matches('/'), self.registration.id.segment())
     }
 
-    /// The player's URI for it; the server's own where segments do not pass through.
+    /// The player's URI for a target. With `direct`, a segment's URI is the server's own.
     pub(super) fn bind(&self, to: &AbsoluteUri<'_>, purpose: Purpose, slate: bool) -> Option<String> {
         if self.media.direct && purpose == Purpose::Segment {
             return Some(format!("http{}://{}{}", if to.tls { "s" } else { "" }, to.authority, to.path));
@@ -162,7 +162,7 @@ impl PlaybackPaths<'_> {
         Some(format!("{own}{mark}/{scheme}/{}{}", to.authority, to.path))
     }
 
-    /// Where a player has this path of the target's server: the longest of ours that holds all of it.
+    /// The player's path for this path of the target's server: the longest of ours that covers it.
     pub(super) fn cookie_path(&self, target: &MediaTarget, path: &str) -> String {
         let (own, origin) = (self.own(), &self.media.origin);
         let root = root(origin);
@@ -172,7 +172,7 @@ impl PlaybackPaths<'_> {
                 let below = if path.ends_with('/') { below } else { below.trim_end_matches('/') };
                 return format!("{own}{below}");
             }
-            // The path of a whole server, or of a part above the root.
+            // A cookie for the whole server, or for a part above the root.
             if root.starts_with(&format!("{}/", path.trim_end_matches('/'))) {
                 return own;
             }
@@ -182,9 +182,9 @@ impl PlaybackPaths<'_> {
         format!("{own}{mark}/{scheme}/{authority}{path}")
     }
 
-    /// The path of the content that was registered, for players that were given the playback alone. The true URL's
-    /// query stays as it is, because manifests may refer to it (`QUERYPARAM`, `useMPDUrlQuery`); what the player
-    /// itself `added` follows.
+    /// The path of the registered content, for players that were given the bare playback. The true URL's query
+    /// stays, because manifests may refer to it (`QUERYPARAM`, `useMPDUrlQuery`); the player's own query
+    /// (`added`) follows.
     pub(super) fn content(&self, added: Option<String>) -> Option<String> {
         let url = self.registration.content_url.as_ref()?;
         let queries: Vec<_> = url.query().into_iter().chain(added.as_deref()).collect();
@@ -197,7 +197,7 @@ impl PlaybackPaths<'_> {
     fn allowed(&self, tls: bool, authority: &str) -> Option<EndpointUrl> {
         let is = |endpoint: &EndpointUrl| is_server(endpoint, tls, authority);
         let known = [Some(&self.media.origin), self.registration.content_url.as_ref(), self.slate];
-        // With and without the scheme's own port it is the same server.
+        // With and without the scheme's default port it is the same server.
         let bare = without_default_port(authority, tls);
         let whole = format!("{bare}:{}", if tls { 443 } else { 80 });
         let listed = || self.media.hosts.iter().any(|host| host.fits(bare) || host.fits(&whole));

@@ -1,4 +1,4 @@
-//! A reply whose first bytes have been looked at: they come first, and the rest while it comes.
+//! A reply whose first bytes were read ahead. They are sent first, then the rest as it comes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,7 +10,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use crate::upstream::{Streamed, Transfer, UpstreamFault};
 
-/// A reply of the origin on its way through.
+/// A reply of the origin that is passed on.
 pub(super) struct MediaReply {
     pub(super) body: PeekedBody,
     pub(super) headers: HeaderMap,
@@ -29,8 +29,7 @@ impl From<Streamed> for MediaReply {
 }
 
 impl PeekedBody {
-    /// Reads on while `tell` has not told by the bytes so far. It is asked once more at their end, with true, and then
-    /// must tell.
+    /// Reads until `tell` recognises the bytes. At their end it is asked once more, with true, and must decide.
     pub(super) async fn look<T>(
         &mut self,
         mut tell: impl FnMut(&[u8], bool) -> Option<T>,
@@ -39,7 +38,7 @@ impl PeekedBody {
         let told = loop {
             let Some(frame) = self.rest.frame().await else { break tell(&seen, true) };
             let Ok(data) = frame?.into_data() else { continue };
-            // Mostly the first frame tells, and is not copied.
+            // Mostly the first frame is enough and need not be copied.
             if seen.is_empty()
                 && let Some(told) = tell(&data, false)
             {
@@ -47,7 +46,7 @@ impl PeekedBody {
                 return Ok(Some(told));
             }
             seen.extend_from_slice(&data);
-            // Of bytes that come one by one, not each is worth a look at all.
+            // Looks again only when the bytes have doubled, because they may come one by one.
             if seen.len() < enough {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! What one request says of its player: whether it is another one than began the playback, and what it reports.
+//! Reads from one media request whether another device sent it, and the player's report.
 
 use std::sync::atomic::Ordering;
 
@@ -13,13 +13,13 @@ use crate::gateway::identity::sources::{self, IdentityEvidence};
 use crate::session::PlayerReport;
 
 impl MediaCall<'_> {
-    /// Another device has come by the path. The rung that named the device must not name another one now; a
-    /// player cannot repeat a query or a path with every segment.
+    /// True if another device uses the path: the identity source that named the device names another one now.
+    /// Query and path do not count, because a player cannot repeat them with every segment.
     pub(super) fn is_foreign(&self, below: &str) -> bool {
         let rungs = self.route.config.device.iter().filter(|rung| sources::name(rung) == self.registration.rung);
         let rungs: Vec<_> = rungs
             .filter(|rung| match rung {
-                // Below a playback's own path both are its server's.
+                // Below a playback's own path both belong to its server.
                 config::IdentitySource::PathSegment | config::IdentitySource::Query(_) => false,
                 config::IdentitySource::Cookie(_)
                 | config::IdentitySource::Header(_)
@@ -34,7 +34,7 @@ impl MediaCall<'_> {
         sources::device(&rungs, &evidence).is_some_and(|device| device.name != self.registration.device)
     }
 
-    /// What the player says of itself with this request.
+    /// The player's CMCD report in this request.
     pub(super) fn report(&self, target: &MediaTarget) -> Option<PlayerReport> {
         let query = self.request.uri.query();
         let told = query.and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&self.request.headers))?;

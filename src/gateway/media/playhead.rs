@@ -1,27 +1,27 @@
-//! Where a player of a title stands, and how far it can come by itself, from what it says with its requests.
+//! Computes a player's position in a title, and how far it can play without another request.
 //!
-//! Pure: the manifest's times and the player's buffer in, a place out. No player measured says its playhead
-//! (`docs/players.md`); what it asks for, minus what it has, is where it stands. Events do not serve: in hls.js
-//! their buffer is that of the last segment that came.
+//! Pure: takes the manifest's times and the player's buffer. No player that was measured reports its playhead
+//! (`docs/players.md`); it is the start of the requested segment minus the buffer. Event reports do not serve,
+//! because hls.js puts the buffer of the last arrived segment into them.
 
 use std::time::Duration;
 
 use crate::cmcd::{self, CmcdObject};
 use crate::session::{PlayerReport, PlayingState};
 
-/// The segment that is asked for; milliseconds from the title's start.
+/// The requested segment; times in milliseconds from the title's start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WantedSegment {
     pub(super) start: u64,
-    /// If known.
+    /// End of the title, if known.
     pub(super) title_end: Option<u64>,
 }
 
 impl WantedSegment {
-    /// Adds to `report` what the player `told` with its request for this segment.
+    /// Adds the playhead to `report`, from the player's CMCD (`told`) in its request for this segment.
     pub(super) fn place(self, report: &mut PlayerReport, told: &cmcd::CmcdReport) {
         let of_video = matches!(told.object, None | Some(CmcdObject::Muxed | CmcdObject::Video));
-        // Players that say no buffer right after a start or a seek have none.
+        // A player that reports no buffer right after a start or a seek has none.
         let buffer = told.buffer_ms.or_else(|| told.startup.then_some(0));
         let (None, true, Some(buffer)) = (report.playhead, of_video, buffer) else { return };
         let at = self.start.saturating_sub(buffer);
@@ -29,16 +29,16 @@ impl WantedSegment {
         report.until = told.duration_ms.map(|duration| Duration::from_millis(self.until(report.playing, at, duration)));
     }
 
-    /// How far a player that stands `at` can come before it has to ask again.
+    /// Position that a player at `at` can reach before it must ask again.
     fn until(self, playing: PlayingState, at: u64, duration: u64) -> u64 {
         let end = self.start.saturating_add(duration);
-        // Half a segment of doubt: manifests round.
+        // Half a segment of tolerance, because manifests round.
         if let Some(title_end) = self.title_end.filter(|title_end| end.saturating_add(duration / 2) >= *title_end) {
             return title_end;
         }
         match playing {
-            // A player whose buffer is full asks for the next segment when it has played as much. One that does
-            // not may be paused, and would not say so.
+            // With a full buffer the player asks for the next segment after playing one. If it does not ask, it
+            // may be paused without saying so.
             PlayingState::Unsaid => end.min(at.saturating_add(duration)),
             PlayingState::Buffers
             | PlayingState::Done

@@ -1,5 +1,5 @@
-//! Redirects of an origin that never end. Each is passed on to the player, which comes back for the next: so what counts
-//! them is what the playback remembers of those that it was sent.
+//! Detects an origin's endless redirects. Each one is passed on to the player, which comes back for the next, so
+//! the playback remembers where it was sent.
 
 use std::time::{Duration, Instant};
 
@@ -9,30 +9,30 @@ use crate::secret::Fingerprint;
 
 /// Browsers follow twenty; content networks need two or three.
 pub(super) const MAX_REDIRECTS: u8 = 10;
-/// Players follow at once. Who comes later, as a player of something live does again and again, follows nothing.
+/// Players follow at once. A later request for the same path, as of a live player, follows no redirect.
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(10);
-/// Redirects of one playback that are under way; a circle has few places.
+/// Redirects of one playback that are remembered; a loop has few paths.
 const MAX_UNDER_WAY: usize = 32;
 
-/// What a player of one playback is sent to, oldest first.
+/// Redirects that a playback's player was sent, oldest first.
 #[derive(Default)]
 pub(super) struct RedirectsUnderWay(ArrayVec<SentTo, MAX_UNDER_WAY>);
 
 struct SentTo {
     at: Instant,
-    /// Redirects in a row, with this one.
+    /// Number of redirects in a row, including this one.
     count: u8,
     path: Fingerprint,
 }
 
 impl RedirectsUnderWay {
-    /// The request for `asked` is answered by a redirect `to` another one; paths with their queries. False: it is one too
-    /// many in a row.
+    /// Notes that the request for `asked` is redirected `to` another path (both with queries). Returns false if
+    /// there were too many in a row.
     pub(super) fn send(&mut self, now: Instant, asked: &str, to: &str) -> bool {
         self.0.retain(|sent| now.saturating_duration_since(sent.at) < FOLLOWED_WITHIN);
         let (asked, to) = (Fingerprint::of(asked.as_bytes()), Fingerprint::of(to.as_bytes()));
         let before = self.0.iter().find(|sent| sent.path == asked).map_or(0, |sent| sent.count);
-        // One too many stays that many: who begins again at once is told at once.
+        // The count stays at one too many, so that a player that tries again at once is refused at once.
         let count = before.saturating_add(1).min(MAX_REDIRECTS + 1);
         self.0.retain(|sent| sent.path != to);
         if self.0.is_full() {

@@ -1,4 +1,4 @@
-//! Whatever is asked for, on its way from its server to the player: a manifest is edited, a segment passes as it comes.
+//! Relays a document from its server to the player: edits a manifest, passes a segment as it comes.
 
 use http::header::LOCATION;
 use http::{Method, Response, StatusCode};
@@ -14,7 +14,7 @@ use crate::edge::OutgoingBody;
 use crate::gateway::server_headers;
 use crate::manifest::{ManifestFormat, UnfitManifest};
 
-/// As of a license server.
+/// The same name as for a license server.
 const CIRCLE_FAULT: &str = "redirect_loop";
 
 impl MediaCall<'_> {
@@ -39,7 +39,7 @@ impl MediaCall<'_> {
             };
         }
         match seen {
-            // A part of it could not be edited.
+            // A part of a manifest cannot be edited.
             ReplyContent::Manifest if reply.status == StatusCode::PARTIAL_CONTENT => {
                 drop(reply);
                 return self.manifest(map, target, None).await;
@@ -48,14 +48,14 @@ impl MediaCall<'_> {
             ReplyContent::MisencodedManifest => {
                 return self.instead(map, target, manifest::NoManifest::Unfit(UnfitManifest::Encoding));
             }
-            // What a manifest of this playback names so is media, whatever it looks like.
+            // A path with an ending that this playback's manifests name is media.
             ReplyContent::Unknown if self.playback.learned().endings.has(&target.path) => seen = ReplyContent::Media,
             ReplyContent::Encoded => {
                 self.gateway.telemetry.metrics.manifest_unfit(&self.route.path, UnfitManifest::Encoding.name());
             }
             ReplyContent::Media | ReplyContent::Unknown => {}
         }
-        // Its server may have been silent for long.
+        // The server may have been silent for long.
         if let Some(refusal) = self.killed() {
             return self.turned(MediaKind::Segment, &refusal);
         }
@@ -71,7 +71,7 @@ impl MediaCall<'_> {
         self.onward(map, target, reply)
     }
 
-    /// The player follows by itself, and comes back here.
+    /// Passes a redirect to the player, which follows it and comes back here.
     fn sent_on(&self, path: &str) -> Response<OutgoingBody> {
         let path_asked = self.request.uri.path_and_query().map_or("/", |asked| asked.as_str());
         if self.playback.learned().redirects.send(self.gateway.clock.now(), path_asked, path) {
@@ -81,14 +81,14 @@ impl MediaCall<'_> {
         self.refused(MediaKind::Segment, CIRCLE)
     }
 
-    /// The player has something of it.
+    /// Tells the session that its player got media.
     pub(super) fn got(&self) {
         if let Some(key) = self.key.filter(|_| self.request.method == Method::GET) {
             self.gateway.sessions.used(key, self.names());
         }
     }
 
-    /// As it comes.
+    /// Passes a reply on as it comes.
     pub(super) fn onward(
         &self,
         map: &PlaybackPaths<'_>,

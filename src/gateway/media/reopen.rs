@@ -1,8 +1,8 @@
-//! A playback that was taken for gone, and is not: whatever its player asks for next opens its session anew.
+//! Reopens the session of a playback that was taken for gone, when its player asks again.
 //!
-//! A laptop that wakes goes on with the segment at which it fell asleep, and a player that is refused one gives up. So a
-//! segment begins anew as well as a manifest, under the same path. It names no account: the session counts for whom the
-//! one before it counted.
+//! A laptop that wakes goes on with the segment at which it fell asleep, and a player gives up if that is
+//! refused. So any segment or manifest reopens the session, under the same path. The request names no account;
+//! the session counts for the account of the one before it.
 
 use http::{Method, Response};
 
@@ -17,7 +17,7 @@ use crate::session;
 use crate::sessions::DeviceKey;
 
 impl MediaCall<'_> {
-    /// Whether its player may take this end back.
+    /// True if the player may take this end back.
     pub(super) fn takes_back(&self, refusal: &session::SessionRefusal) -> bool {
         match refusal {
             session::SessionRefusal::Ended(end) => !end.is_wanted() && self.route.policy.now().begins_again(*end),
@@ -28,11 +28,11 @@ impl MediaCall<'_> {
         }
     }
 
-    /// Opens its session anew, and goes on; none if nobody knows for whom it counts.
+    /// Reopens the session and answers; `None` if its account is not known.
     pub(super) async fn begin_again(&self, target: &MediaTarget) -> Option<Response<OutgoingBody>> {
         let map = self.map(None);
         if self.request.method == Method::HEAD {
-            // Whoever looks does not play yet.
+            // A HEAD plays nothing, so it opens no session.
             return Some(self.pass(&map, target).await);
         }
         if self.is_authorized() {
@@ -56,7 +56,7 @@ impl MediaCall<'_> {
         };
         Some(match gateway.open(route, authority, registration, origin.context(route, authority), words.names).await {
             Ok(()) => {
-                // The first sign of its life.
+                // The new session's first sign of life.
                 let _goes = self.asks_for(target);
                 gateway.sessions.durable().await;
                 self.pass(&map, target).await

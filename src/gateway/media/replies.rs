@@ -1,4 +1,4 @@
-//! What a player is told instead of media, and how its paths are told apart.
+//! Fixed replies in place of media, and the endings by which paths are recognised.
 
 use http::header::LOCATION;
 use http::request::Parts;
@@ -12,7 +12,7 @@ use crate::session::AskKind;
 
 pub(super) const BLACKED_OUT: EdgeRefusal =
     refusal(StatusCode::FORBIDDEN, "blackout", "this programme was blacked out, and its slate is over");
-// It may heal, as whatever else an origin does wrong.
+// An origin may mend its redirects, so this is a 5xx, like its other faults.
 pub(super) const CIRCLE: EdgeRefusal =
     refusal(StatusCode::BAD_GATEWAY, "origin_redirect_loop", "the origin's redirects do not end");
 pub(super) const ELSEWHERE: EdgeRefusal =
@@ -23,7 +23,7 @@ pub(super) const NO_PLAYBACK: EdgeRefusal =
     refusal(StatusCode::NOT_FOUND, "playback_missing", "segments are below a playback's own path: ask for a manifest");
 pub(super) const NOT_HERE: EdgeRefusal =
     refusal(StatusCode::NOT_FOUND, "media_path", "this playback has nothing at this path");
-// As any proxy says it: players try segments and manifests again after a 5xx, with a pause, and give up at a 4xx.
+// Players retry segments and manifests after a 5xx, with pauses, and give up at a 4xx.
 pub(super) const ORIGIN: EdgeRefusal =
     refusal(StatusCode::BAD_GATEWAY, "origin_unavailable", "the origin could not be used");
 pub(super) const UNKNOWN: EdgeRefusal =
@@ -51,7 +51,7 @@ pub(super) fn redirect(path: &str) -> Response<OutgoingBody> {
     response.map(OutgoingBody::from)
 }
 
-/// Endings of the paths of segments. Whatever else may be a manifest.
+/// Path endings of segments. Anything else may be a manifest.
 const SEGMENTS: [&str; 37] = [
     "aac", "ac3", "ac4", "cmfa", "cmfm", "cmft", "cmfv", "dfxp", "ec3", "flac", "gif", "init", "jpeg", "jpg", "key",
     "m2ts", "m4a", "m4f", "m4i", "m4s", "m4v", "mkv", "mp3", "mp4", "mp4a", "mp4v", "ogg", "opus", "png", "srt", "ts",
@@ -67,7 +67,7 @@ pub(super) fn is_segment(path: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, end)| SEGMENTS.iter().any(|known| end.eq_ignore_ascii_case(known)))
 }
 
-/// Where no authority has a name for what failed.
+/// Error name where no authority defines one.
 pub(super) fn no_event(_: AskKind) -> &'static str {
     ""
 }

@@ -1,7 +1,7 @@
-//! What a blacked-out playback is shown: its slate, in the format that the player asks for, as what comes next.
+//! Shows the slate of a blacked-out playback, in the format that the player asks for.
 //!
 //! A live playlist goes on with the slate's segments, a live MPD with its period; a playback that only begins
-//! gets the slate as it is. The programme's own segments come for a moment longer, then no more.
+//! gets the slate as it is. The programme's own segments stay available for a moment.
 
 use std::time::Instant;
 
@@ -25,14 +25,14 @@ use crate::session::{AskKind, SessionRefusal};
 
 /// A blackout that shows a slate.
 pub(super) struct SlateBlackout {
-    /// For whatever is neither the slate nor stands for it.
+    /// The reply to requests that the slate cannot answer.
     pub(super) refusal: SessionRefusal,
     pub(super) since: Instant,
     pub(super) slate: EndpointUrl,
 }
 
 impl Gateway {
-    /// What is blacked out from the start has nothing here but its slate, if it has one.
+    /// Refuses a playback that is blacked out from the start and has no slate.
     pub(super) fn refuse_blackout(
         &self,
         route: &GatewayRoute,
@@ -49,7 +49,7 @@ impl Gateway {
 }
 
 impl MediaCall<'_> {
-    /// Of a playback that is blacked out from the start: its slate, and nothing else.
+    /// Answers for a playback that is blacked out from the start: with its slate only.
     pub(super) async fn answer_dark(&self, below: &str, refusal: &SessionRefusal) -> Response<OutgoingBody> {
         let map = self.map(self.registration.content_url.as_ref());
         if below.starts_with(registrations::CONTENT) {
@@ -64,8 +64,8 @@ impl MediaCall<'_> {
         }
     }
 
-    /// Only a blackout's slate may be where the route does not lead. Of a playback that is over, its end is what its
-    /// player has to know, wherever it asks.
+    /// Answers a path that the route does not have: only a blackout's slate may use one. A playback that is over
+    /// gets the reason for its end instead.
     pub(super) async fn answer_slate(&self, below: &str) -> Response<OutgoingBody> {
         let Some(blackout) = self.blackout() else { return self.ended_or_refused(NOT_HERE) };
         match self.map(Some(&blackout.slate)).target(below) {
@@ -159,7 +159,7 @@ impl MediaCall<'_> {
     }
 }
 
-/// A slate is named in one format; its other one stands beside it.
+/// The slate's path in another format: the same name with that format's ending.
 fn in_format(path: &str, format: ManifestFormat) -> String {
     match (ManifestFormat::of_path(path), path.rsplit_once('.')) {
         (Some(named), Some((stem, _))) if named != format => match format {

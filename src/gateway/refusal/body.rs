@@ -1,5 +1,4 @@
-//! The exact bodies. Players parse them: every element and its order has a reason in
-//! `docs/players.md`.
+//! Builds the exact bodies. Players parse them: `docs/players.md` gives a reason for every element and its order.
 
 use http::StatusCode;
 use serde_json::{Map, Value};
@@ -7,18 +6,16 @@ use serde_json::{Map, Value};
 use super::{LicensePhase, RefusalBody};
 use crate::ids::Incident;
 
-/// Widevine `SignedMessage` of type 3 with `LicenseError` 3, service unavailable. The other codes
-/// speak about the device's certificate, and a device would act on them.
+/// Widevine `SignedMessage` of type 3 with `LicenseError` 3, service unavailable. Devices would act on the other
+/// codes, which concern the device's certificate.
 pub(super) const WIDEVINE: [u8; 6] = [0x08, 0x03, 0x12, 0x02, 0x08, 0x03];
 
-/// RFC 9457 problem details, of the types that DASH-IF's guidelines on content protection name in section 10.2; ours are
-/// extension members. Keeps the head-end's own words, so that apps that look for `code` 404 and `errorCode` 3002 find
-/// them.
-///
-/// `status`: of the reply.
+/// RFC 9457 problem details with the types of DASH-IF's guidelines on content protection, section 10.2; our
+/// members are extensions. Keeps the head-end's own words, so that apps that look for `code` 404 and `errorCode`
+/// 3002 find them. `status` is the reply's.
 pub(super) fn problem(turned: &RefusalBody, phase: LicensePhase, status: StatusCode, incident: Incident) -> String {
     let (kind, title) = problem_type(&turned.error).unwrap_or_else(|| {
-        // The RFC wants the status in words where the type says nothing beyond it.
+        // RFC 9457 wants the status in words if the type is `about:blank`.
         ("about:blank", status.canonical_reason().unwrap_or("Refused"))
     });
     let mut problem = said(turned, phase, incident);
@@ -26,13 +23,14 @@ pub(super) fn problem(turned: &RefusalBody, phase: LicensePhase, status: StatusC
         ("type".to_owned(), kind.into()),
         ("title".to_owned(), title.into()),
         ("status".to_owned(), status.as_u16().into()),
-        // Firefox takes JSON without keys for a license that brings none, and says nothing; all reject this.
+        // Firefox takes JSON without keys for an empty license and reports nothing. All players reject an empty
+        // list.
         ("keys".to_owned(), Value::Array(Vec::new())),
     ]);
     Value::Object(problem).to_string()
 }
 
-/// None: DASH-IF names no type for it.
+/// `None` if DASH-IF names no type for the error.
 fn problem_type(error: &str) -> Option<(&'static str, &'static str)> {
     match error {
         "blackout" | "limit_reached" | "session_ended" | "session_killed" | "setup_rejected" => {
@@ -46,9 +44,9 @@ fn problem_type(error: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// A SOAP 1.1 fault. dash.js shows only what stands between `[` and `]`, and throws on an empty or
-/// missing element. 0x8004C604 is the service's own refusal; other codes start domain joins,
-/// individualization or endless retries. `CustomData` is where PlayReady hands an app the words of its service.
+/// A SOAP 1.1 fault. dash.js shows only the text between `[` and `]`, and throws on an empty or missing element.
+/// 0x8004C604 is the service's own refusal; other codes start domain joins, individualization or endless retries.
+/// PlayReady hands `CustomData` to the app.
 pub(super) fn soap(turned: &RefusalBody, phase: LicensePhase, incident: Incident) -> String {
     let code = turned.error_code.map(|code| format!("{code} ")).unwrap_or_default();
     let message = escape(&format!("{code}{}: {}", turned.error, turned.message)).replace('[', "(").replace(']', ")");
@@ -64,7 +62,7 @@ pub(super) fn soap(turned: &RefusalBody, phase: LicensePhase, incident: Incident
     )
 }
 
-/// What every body that has room for it says.
+/// Members of every body that has room for them.
 fn said(turned: &RefusalBody, phase: LicensePhase, incident: Incident) -> Map<String, Value> {
     let help = turned.help.as_ref();
     let help = help.into_iter().flat_map(|help| [("href", &help.href), ("hrefTitle", &help.href_title)]);
@@ -83,8 +81,8 @@ fn said(turned: &RefusalBody, phase: LicensePhase, incident: Incident) -> Map<St
     said.into_iter().chain(help).chain(taken_by).map(|(name, value): (_, Value)| (name.to_owned(), value)).collect()
 }
 
-/// The two noncharacters may not stand in XML at all (XML 1.0, section 2.2); control characters are gone from every
-/// reason by now.
+/// Escapes text for XML. The two noncharacters are forbidden in XML (XML 1.0, section 2.2); control characters
+/// were removed from every reason before.
 fn escape(text: &str) -> String {
     let text = text.replace(['\u{fffe}', '\u{ffff}'], "?");
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")

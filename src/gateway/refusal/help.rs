@@ -1,4 +1,4 @@
-//! What a refusal tells a viewer beside its reason: words in a language of the viewer, and a page of ours.
+//! Adds help for the viewer to a refusal: words in a language of the viewer, and the URL of a page of ours.
 
 use http::HeaderMap;
 use http::uri::Authority as HostAndPort;
@@ -12,25 +12,25 @@ use crate::ids::Incident;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::gateway) struct ViewerHelp {
-    /// None: the refusal's own, in English.
+    /// `None` for the refusal's own English text.
     pub(super) detail: Option<String>,
     pub(super) href: String,
     pub(super) href_title: String,
-    /// Of `detail` and `href_title`.
+    /// Language of `detail` and `href_title`.
     pub(super) language: String,
 }
 
-/// By which name a call came to us, and what it says of its viewer.
+/// The parts of a call that name us and tell about its viewer.
 #[derive(Clone, Copy)]
 pub(in crate::gateway) struct ViewerCall<'a> {
-    /// Of the request's target, where it has one.
+    /// Host in the request's target, if it has one.
     pub(in crate::gateway) authority: Option<&'a HostAndPort>,
     pub(in crate::gateway) headers: &'a HeaderMap,
     pub(in crate::gateway) tls: bool,
 }
 
 impl Gateway {
-    /// The refusal with help for its viewer. `claim`: whose slots may be freed.
+    /// Returns the refusal with help for its viewer. `claim` names the account whose slots may be freed.
     pub(in crate::gateway) fn helped(
         &self,
         route: &GatewayRoute,

@@ -1,8 +1,8 @@
 //! `GET {route}/~refused/ERROR/INCIDENT`: the page that a refusal's `href` leads to, for the viewer.
 //!
-//! Says what happened, the incident and what to do, in plain HTML without scripts. Needs no memory of the refusal. Where
-//! a limit of the embedded authority was met, the refusal's own player has a key besides, by which the page shows who
-//! plays on the same account and ends one of them (POST). Without the key it is the page for everybody.
+//! Shows the error, the incident and advice, in plain HTML without scripts, and needs no memory of the refusal.
+//! If a limit of the embedded authority was met, the refused player also gets a key. With the key the page shows
+//! the account's running playbacks and can end one of them (POST); without it they stay hidden.
 
 use http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -24,24 +24,24 @@ use crate::ids::Incident;
 use crate::telemetry::SlotEnd;
 
 const MARK: &str = VIEWER_PAGE;
-/// Names of errors are shorter.
+/// Longest name of an error that is read; real ones are shorter.
 const MAX_ERROR_BYTES: usize = 60;
-/// A key and a slot.
+/// A form holds a key and a slot.
 const MAX_FORM_BYTES: usize = 1024;
-/// What fits on a page; who has more is no household.
+/// More slots do not fit on a page, and no household has them.
 const MAX_SHOWN_SLOTS: usize = 16;
 const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
-/// No script, no style, nothing from anywhere; a form to us alone; in no frame.
+/// Allows no script, no style and no other source, forms to us alone, and no frame.
 const POLICY: &str = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// What the page is about.
+/// The refusal that the page explains.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::gateway) struct RefusalPage<'a> {
     error: &'a str,
     incident: Incident,
 }
 
-/// Who may see the slots of an account, and end one for the sake of a device: nobody can write himself into it.
+/// The right to see an account's slots and to end one for a device. Only proven accounts have it.
 #[derive(Clone, Copy)]
 pub(in crate::gateway) struct SlotEndClaim<'a> {
     account: &'a str,
@@ -49,16 +49,16 @@ pub(in crate::gateway) struct SlotEndClaim<'a> {
 }
 
 impl<'a> SlotEndClaim<'a> {
-    /// None where anybody could say so.
+    /// `None` if the account is not proven.
     pub(in crate::gateway) fn of(account: Option<&'a str>, device: Option<&'a str>, is_proven: bool) -> Option<Self> {
         let (account, device) = account.zip(device).filter(|_| is_proven)?;
         Some(Self { account, device })
     }
 }
 
-/// What the page says of the account's slots.
+/// State of the account's slots on the page.
 enum SlotList {
-    /// To whoever has no key.
+    /// No slots are shown, because the viewer has no key.
     Absent,
     Freed,
     Gone,
@@ -68,7 +68,7 @@ enum SlotList {
     },
 }
 
-/// Where the page of this refusal is. A call that no route has gets one above all routes.
+/// Path of this refusal's page. A call without a route gets a path above all routes.
 pub(in crate::gateway) fn path_of(
     route: Option<&GatewayRoute>,
     error: &str,
@@ -77,7 +77,7 @@ pub(in crate::gateway) fn path_of(
     format!("{}{MARK}{error}/{incident}", route.map_or("", |route| &*route.path).trim_end_matches('/'))
 }
 
-/// The page of a call that no route has: it shows nobody's slots.
+/// The page of a call without a route. It shows no slots.
 pub(in crate::gateway) fn without_route(
     texts: &ViewerTextSettings,
     page: RefusalPage<'_>,
@@ -89,7 +89,7 @@ pub(in crate::gateway) fn without_route(
     html(page, (None, texts), request.headers(), &SlotList::Absent)
 }
 
-/// The page that what follows a route's path names, if it is one.
+/// Reads the page's error and incident from the path behind a route's path.
 pub(in crate::gateway) fn of(rest: &str) -> Option<RefusalPage<'_>> {
     let (error, incident) = rest.strip_prefix(MARK)?.split_once('/')?;
     let is_name = error.len() <= MAX_ERROR_BYTES && error.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
@@ -98,7 +98,7 @@ pub(in crate::gateway) fn of(rest: &str) -> Option<RefusalPage<'_>> {
 }
 
 impl Gateway {
-    /// A key for the refused call's player, where the authority counts it for an account that is believed.
+    /// Issues a key for the refused player, if its account is believed and may free slots.
     pub(in crate::gateway) fn issue_slot_ticket(
         &self,
         authority: &Authority,
@@ -124,7 +124,7 @@ impl Gateway {
                 self.list_slots(route, page, query::value(parts.uri.query(), "key").as_deref())
             }
             Method::POST => {
-                // A page that is somebody else's may neither order nor see what came of it.
+                // A foreign page may neither send the form nor see its result.
                 if !is_own_page(&parts.headers, parts.uri.authority(), self.public_url.as_deref()) {
                     const FOREIGN_FORM_DETAIL: &str = "only the page itself may send this form";
                     return refuse(StatusCode::FORBIDDEN, "foreign_form", FOREIGN_FORM_DETAIL);
@@ -150,10 +150,10 @@ impl Gateway {
         listed.unwrap_or(SlotList::Absent)
     }
 
-    /// The slot is kept for the device that was refused.
+    /// Frees the slot for the device that was refused.
     fn free_slot(&self, route: &GatewayRoute, page: RefusalPage<'_>, form: &str) -> SlotList {
         let (now, field) = (self.clock.now(), |name| query::value(Some(form), name));
-        // A form that names no slot uses up no key.
+        // A form without a slot uses up no key.
         let slot = field("slot").and_then(|slot| u64::from_str_radix(&slot, 16).ok()).map(SlotNumber);
         let Some(slot) = slot else { return SlotList::Gone };
         let ticket = field("key").and_then(|key| self.slot_tickets.take(now, page.incident, &key));
@@ -175,7 +175,7 @@ impl Gateway {
     }
 }
 
-/// A ticket of a route's earlier authority opens nothing.
+/// The authority of a ticket, if it is still the route's.
 fn authority_of<'a>(route: &'a GatewayRoute, ticket: &SlotTicket) -> Option<&'a Authority> {
     route.authority.as_deref().filter(|authority| authority.name == ticket.authority)
 }
@@ -211,7 +211,7 @@ fn html(
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, POLICY),
         (CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
-        // The key is in the URL; to ourselves browsers must say where a form comes from.
+        // The URL holds the key. Browsers must still tell us which page sent a form.
         (REFERRER_POLICY, "same-origin"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
@@ -240,7 +240,7 @@ fn list(texts: &ViewerTexts<'_>, held: &[HeldSlot], key: &str, path: &str) -> St
     format!("{}<ul>\n{}</ul>\n", paragraph(&escape(texts.text("page-places"))), rows.collect::<String>())
 }
 
-/// Hours and minutes, as clocks of all languages show them.
+/// Hours and minutes, in a form that every language uses.
 fn minutes(age: Duration) -> String {
     let minutes = age.as_secs() / 60;
     format!("{}:{:02}", minutes / 60, minutes % 60)

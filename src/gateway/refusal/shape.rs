@@ -1,4 +1,4 @@
-//! The choice of the shape: per DRM, phase and player family, or as the route says.
+//! Chooses the shape by DRM system, phase and player family, unless the route sets it.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, ORIGIN, RETRY_AFTER, USER_AGENT};
@@ -15,23 +15,23 @@ use crate::ids::Incident;
 
 const SSM_ERROR: HeaderName = HeaderName::from_static("x-ssm-error");
 
-/// How a player's family tells itself; what unmodified players send, not what they claim to be.
+/// Player families, recognised by the requests that unmodified players send.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum PlayerFamily {
     Browser,
     Kodi,
     Native,
-    /// Sends raw octets from a page, and shows an error only when the CDM rejects a reply.
+    /// Sends raw octets from a page. Shows an error only when the CDM rejects a reply.
     VideoJs,
 }
 
-/// A profile made concrete.
+/// The shape that a profile leads to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::gateway) enum RefusalShape {
     Http,
-    /// 200 and JSON that is no license.
+    /// 200 with JSON that is no license.
     RejectClearKey,
-    /// 200 and the Widevine error message.
+    /// 200 with the Widevine error message.
     RejectWidevine,
     Soap200,
     Soap500,
@@ -46,16 +46,17 @@ impl RefusalShape {
         headers: &HeaderMap,
     ) -> Self {
         let Some(message) = message else { return Self::Http };
-        // An app that wraps its requests unwraps the reply: only a status reaches it.
+        // An app that wraps its requests unwraps the reply, so only a status reaches it.
         if message.wrapped {
             return Self::Http;
         }
         let RefusalProfiles { first, renewal } = of(profiles, message.system);
-        // PlayReady, FairPlay and ClearKey show no renewals, but after a kill it is one.
+        // PlayReady, FairPlay and ClearKey mark no renewals, but a request after a kill is one.
         let again = phase == LicensePhase::Renewal || (turned.killed && message.system != DrmSystem::Widevine);
         let profile = if again { renewal } else { first };
         match profile {
-            // It swallows an HTTP error of a renewal and plays on: better than an error of a license that may yet come.
+            // The player ignores an HTTP error of a renewal and plays on. An error message would end a playback
+            // that may recover.
             RefusalProfile::Auto
                 if turned.comes_again.is_some()
                     && phase == LicensePhase::Renewal
@@ -71,7 +72,7 @@ impl RefusalShape {
         }
     }
 
-    /// As the configuration calls it.
+    /// Name of the profile in the configuration.
     pub(in crate::gateway) fn profile_name(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -96,7 +97,8 @@ impl RefusalShape {
         };
         let (content_type, body): (_, Bytes) = match self {
             Self::Http => ("application/problem+json", body::problem(turned, phase, status, incident).into()),
-            // A problem is an error's body, and this reply is to be taken for a license until the CDM reads it.
+            // The type is not that of a problem, because this reply must pass for a license until the CDM reads
+            // it.
             Self::RejectClearKey => ("application/json", body::problem(turned, phase, status, incident).into()),
             Self::RejectWidevine => ("application/octet-stream", Bytes::from_static(&body::WIDEVINE)),
             Self::Soap200 | Self::Soap500 => (SOAP, body::soap(turned, phase, incident).into()),
@@ -113,7 +115,7 @@ impl RefusalShape {
         }
         let reason = turned.error_code.map_or_else(|| turned.error.clone(), |code| code.to_string());
         for (name, value) in [(SSM_ERROR, reason), (INCIDENT, incident.to_string())] {
-            // Digits and names of our own: always fit for a header.
+            // Digits and our own names always fit into a header.
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }
@@ -134,10 +136,10 @@ fn of(profiles: &RefusalSettings, system: DrmSystem) -> RefusalProfiles {
 fn automatic(system: DrmSystem, phase: LicensePhase, again: bool, family: PlayerFamily) -> RefusalShape {
     match (system, family) {
         (DrmSystem::FairPlay, _) => RefusalShape::Http,
-        // dash.js shows a fault under 200 at once; native stacks want Microsoft's 500.
+        // dash.js shows a fault under 200 at once; native stacks expect Microsoft's 500.
         (DrmSystem::PlayReady, PlayerFamily::Browser | PlayerFamily::VideoJs) => RefusalShape::Soap200,
         (DrmSystem::PlayReady, PlayerFamily::Native) => RefusalShape::Soap500,
-        // Kodi asks again at every sample until something with 200 comes.
+        // Kodi repeats the request at every sample until it gets a 200.
         (DrmSystem::PlayReady, PlayerFamily::Kodi) => {
             if again {
                 RefusalShape::Soap200
@@ -147,7 +149,7 @@ fn automatic(system: DrmSystem, phase: LicensePhase, again: bool, family: Player
         }
         (DrmSystem::ClearKey, PlayerFamily::VideoJs) if again => RefusalShape::RejectClearKey,
         (DrmSystem::ClearKey, _) => RefusalShape::Http,
-        // After its certificate request video.js swallows every HTTP error.
+        // After its certificate request, video.js ignores every HTTP error.
         (DrmSystem::Widevine, PlayerFamily::VideoJs) if phase != LicensePhase::Certificate => {
             RefusalShape::RejectWidevine
         }
@@ -156,7 +158,7 @@ fn automatic(system: DrmSystem, phase: LicensePhase, again: bool, family: Player
     }
 }
 
-/// In band. FairPlay has no such form, which the configuration knows.
+/// The in-band refusal. FairPlay has none; the configuration allows none.
 fn reject(system: DrmSystem) -> RefusalShape {
     match system {
         DrmSystem::ClearKey => RefusalShape::RejectClearKey,

@@ -1,8 +1,9 @@
-//! Tickets by which a viewer who met a limit may see and end what plays on the same account.
+//! Tickets by which a viewer who met a limit may see and end the running playbacks of the account.
 //!
-//! A ticket stands for the identity of one refused call. Its key goes to that call's player alone, within the refusal,
-//! and is good for one order, for a quarter of an hour. Who knows an incident without its key learns nothing, not even
-//! whether there is such an incident. Bounded per account, so that one that is refused without end displaces no other.
+//! A ticket stands for the identity of one refused call. Its key goes only to that call's player, within the
+//! refusal, and is good for one order within a quarter of an hour. An incident without its key reveals nothing,
+//! not even whether it exists. Bounded per account, so that an account that is refused all the time displaces no
+//! other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,11 +17,11 @@ const TICKET_LIFE: Duration = Duration::from_mins(15);
 const MAX_ACCOUNTS: usize = 1024;
 const MAX_TICKETS_PER_ACCOUNT: usize = 8;
 
-/// Those of all workers.
+/// Tickets of all workers.
 #[derive(Default)]
 pub struct SlotTickets(Mutex<HashMap<(Arc<str>, String), Vec<SlotTicket>>>);
 
-/// Whose slots they are, and for whom one may be ended.
+/// The account whose slots may be seen, and the device for which one may be ended.
 #[derive(Clone)]
 pub(in crate::gateway) struct SlotTicket {
     pub(in crate::gateway) account: String,
@@ -33,7 +34,7 @@ pub(in crate::gateway) struct SlotTicket {
 }
 
 impl SlotTickets {
-    /// Returns the ticket's key; none where there are too many accounts with tickets.
+    /// Issues a ticket and returns its key; `None` if too many accounts have tickets.
     pub(in crate::gateway) fn issue(
         &self,
         now: Instant,
@@ -51,7 +52,7 @@ impl SlotTickets {
         }
         let of_account = tickets.entry(name).or_default();
         of_account.retain(|ticket| ticket.is_good(now));
-        // A player that asks again and again shows its first refusal, or its last.
+        // A player that asks repeatedly shows its first refusal or its last, so the newest ticket is replaced.
         if of_account.len() >= MAX_TICKETS_PER_ACCOUNT {
             of_account.pop();
         }
@@ -59,14 +60,14 @@ impl SlotTickets {
         Some(key)
     }
 
-    /// The ticket of this incident, for whoever has its key.
+    /// The ticket of this incident, if the key fits.
     pub(in crate::gateway) fn find(&self, now: Instant, incident: Incident, key: &str) -> Option<SlotTicket> {
         let tickets = self.tickets();
         let found = tickets.values().flatten().find(|ticket| ticket.fits(now, incident, key));
         found.cloned()
     }
 
-    /// As [`Self::find`]; it is used up.
+    /// Like [`Self::find`], but uses the ticket up.
     pub(in crate::gateway) fn take(&self, now: Instant, incident: Incident, key: &str) -> Option<SlotTicket> {
         let mut tickets = self.tickets();
         tickets.values_mut().find_map(|of_account| {
@@ -75,7 +76,7 @@ impl SlotTickets {
         })
     }
 
-    /// What it was taken for came to nothing.
+    /// Returns a ticket whose order failed.
     pub(in crate::gateway) fn put_back(&self, ticket: SlotTicket) {
         let mut tickets = self.tickets();
         if let Some(of_account) = tickets.get_mut(&(ticket.authority.clone(), ticket.account.clone()))

@@ -7,7 +7,7 @@ use crate::authority::Authority;
 use crate::session::AskKind;
 use crate::token::TokenFault;
 
-/// How a call is refused whose token proves nothing.
+/// Refuses a call whose token proves nothing.
 pub(in crate::gateway) fn unproven(authority: &Authority, fault: TokenFault) -> RefusalBody {
     let keys_missing = match fault {
         TokenFault::NoKeys => true,
@@ -46,7 +46,7 @@ pub(in crate::gateway) fn unproven(authority: &Authority, fault: TokenFault) -> 
     RefusalBody { event: Some(authority.error_name()(AskKind::Open)), message: fault.to_string(), ..turned }
 }
 
-/// How a call is refused that brings no token where one must prove whose it is.
+/// Refuses a call without a token where tokens must prove the caller.
 pub(in crate::gateway) fn unnamed(authority: &Authority) -> RefusalBody {
     const TOKEN_MISSING_DETAIL: &str = "The call brings no content token, which this route verifies.";
     RefusalBody {

@@ -1,11 +1,11 @@
-//! What a viewer is told, in a language of the viewer: the built-in English texts, and those of the configuration.
+//! Texts for the viewer in a language of the viewer: the built-in English ones, and those of the configuration.
 
 use http::header::ACCEPT_LANGUAGE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::config::{BUILT_IN_LANGUAGE, LanguageTexts, ViewerTextSettings};
 
-/// Nobody speaks more languages than this, and the header is anybody's word.
+/// Nobody speaks more languages, and any caller can write the header.
 const MAX_RANGES: usize = 16;
 
 /// The built-in texts, by the keys of `[texts.LANGUAGE]`.
@@ -38,16 +38,16 @@ const ENGLISH: [(&str, &str); 23] = [
 /// The texts of one call.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::gateway) struct ViewerTexts<'a> {
-    /// None: English.
+    /// `None` for English.
     language: Option<&'a LanguageTexts>,
 }
 
-/// The key of what happened, for a refusal's `error`; with `-advice` behind it, of what to do.
+/// Key of the text for a refusal's `error`. With `-advice` behind it, it is the key of the advice.
 pub(in crate::gateway) fn key_of(error: &str) -> &'static str {
     match error {
         "blackout" => "blackout",
         "limit_reached" => "limit-reached",
-        // What a player asks for of a playback that is gone.
+        // A player asked for a playback that is gone.
         "playback_missing" | "playback_unknown" | "session_ended" | "unknown_playback" => "session-ended",
         "session_killed" => "session-killed",
         "setup_rejected" => "setup-rejected",
@@ -72,7 +72,7 @@ impl<'a> ViewerTexts<'a> {
         Self::wished(texts, headers.get_all(ACCEPT_LANGUAGE))
     }
 
-    /// `wished`: the lines of `Accept-Language`.
+    /// `wished` holds the lines of `Accept-Language`.
     pub(in crate::gateway) fn wished<'h>(
         texts: &'a ViewerTextSettings,
         wished: impl IntoIterator<Item = &'h HeaderValue>,
@@ -82,7 +82,7 @@ impl<'a> ViewerTexts<'a> {
         Self { language: found.unwrap_or_else(|| texts.languages.get(&texts.default)) }
     }
 
-    /// As the language's own table has it, or none.
+    /// The text of the language's own table, if it has one.
     pub(in crate::gateway) fn own(&self, key: &str) -> Option<&'a str> {
         self.language?.text(key)
     }
@@ -98,7 +98,7 @@ impl<'a> ViewerTexts<'a> {
     }
 }
 
-/// What is wanted, best first (RFC 9110, section 12.5.4).
+/// The wanted languages, best first (RFC 9110, section 12.5.4).
 fn ranges<'h>(lines: impl Iterator<Item = &'h str>) -> Vec<&'h str> {
     let mut ranges: Vec<_> = lines
         .flat_map(|line| line.split(','))
@@ -115,7 +115,7 @@ fn ranges<'h>(lines: impl Iterator<Item = &'h str>) -> Vec<&'h str> {
     ranges.into_iter().map(|(range, _)| range).collect()
 }
 
-/// By the range, then by what is left of it without its last subtags (RFC 4647, section 3.4). `Some(None)`: English.
+/// Looks the range up, then shortens it by its last subtags (RFC 4647, section 3.4). `Some(None)` is English.
 fn lookup<'a>(texts: &'a ViewerTextSettings, range: &str) -> Option<Option<&'a LanguageTexts>> {
     let lower = range.to_ascii_lowercase();
     let mut left = lower.as_str();
