@@ -87,15 +87,21 @@ impl Watch {
 
     /// Adds to the trace, and to what a failure shows.
     pub(crate) fn mark(&mut self, now: Instant, what: &'static str, a: u64, b: u64) {
+        self.count(now, what, a, b);
+        let at = now - self.base;
+        if self.moves.len() == self.shown {
+            self.moves.pop_front();
+        }
+        self.moves.push_back((self.step, at, what, a, b));
+    }
+
+    /// Adds to the trace alone.
+    pub(crate) fn count(&mut self, now: Instant, what: &'static str, a: u64, b: u64) {
         let at = now - self.base;
         let letters = what.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
         for part in [at.as_nanos() as u64, letters, a, b] {
             self.trace = (self.trace ^ part).wrapping_mul(0x0100_0000_01b3).rotate_left(17);
         }
-        if self.moves.len() == self.shown {
-            self.moves.pop_front();
-        }
-        self.moves.push_back((self.step, at, what, a, b));
     }
 
     pub(crate) fn shadow(&mut self, SessionId(id): SessionId) -> &mut Shadow {

@@ -228,6 +228,7 @@ impl World {
             id.map_or(0, |id| id.0),
             call.token.map_or(0, |token| token.0),
         );
+        self.watch.count(now, name_of(&answer), id.map_or(0, |id| id.0), 0);
         self.watch.answers(now, device, call.token, &answer);
         if let Some(id) = id {
             self.watch.names(id, call.token);
@@ -528,6 +529,8 @@ impl World {
             self.devices[device].playbacks().iter().map(|p| (p.id, p.session.deadline(), p.card.slotted)).collect();
         for (id, deadline, slotted) in due {
             let Some(deadline) = deadline else { continue };
+            let since = deadline.saturating_duration_since(self.watch.base());
+            self.watch.count(self.now, "deadline", id.0, since.as_nanos() as u64);
             if slotted.is_some_and(|(at, _)| at <= deadline) {
                 continue;
             }
@@ -646,5 +649,20 @@ pub(crate) fn kind_name(kind: AskKind) -> &'static str {
         AskKind::Close => "send close",
         AskKind::Open => "send open",
         AskKind::Renew => "send renewal",
+    }
+}
+
+/// With what a refusal is for: the trace tells one from the other.
+fn name_of(answer: &CallAnswer) -> &'static str {
+    match answer {
+        CallAnswer::Forward(_) => "forward",
+        CallAnswer::Pass => "pass",
+        CallAnswer::Refuse(SessionRefusal::Denied(..)) => "refused: denied",
+        CallAnswer::Refuse(SessionRefusal::Ended(end)) => end.name(),
+        CallAnswer::Refuse(SessionRefusal::Expired) => "refused: expired",
+        CallAnswer::Refuse(SessionRefusal::Killed(_)) => "refused: killed",
+        CallAnswer::Refuse(SessionRefusal::Unreachable(_)) => "refused: unreachable",
+        CallAnswer::Renew(..) => "renew",
+        CallAnswer::Wait => "wait",
     }
 }
