@@ -29,12 +29,14 @@ mod addressee;
 mod capacity;
 mod competing_playbacks;
 mod deserted;
+mod device_step;
 mod kills;
 mod limit_reached;
 mod matching;
 mod media;
 mod shared_session;
 mod spare_place;
+mod turn_order;
 mod zap_debounce;
 
 /// Effects that are to be carried out, in order, with the playback that each belongs to.

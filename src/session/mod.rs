@@ -4,27 +4,34 @@
 //! returns effects; [`Device`] places a player's call with the right playback, opens a newer one beside the older, and
 //! decides by what both show which one is over. `sessions` is the shell that carries effects out.
 
+mod confirmation;
 mod device;
 mod effect;
 mod end_reason;
 mod grant;
+mod grant_release;
+mod held_grant;
 mod input;
 mod license_expiry;
 mod life_signs;
 mod open_turn;
 mod playback;
 mod player_call;
+mod player_evidence;
 mod player_report;
 mod policy;
 mod preload_or_zap;
 mod program_schedule;
 mod record;
 mod role;
+mod session_calls;
 mod shared_playback;
 mod state;
 mod step;
 mod timer_wheel;
+mod unconfirmed_run;
 mod verdict;
+mod way_back;
 
 pub use self::device::{Device, DeviceEffects, PlaceTurn};
 pub use self::effect::{

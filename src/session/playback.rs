@@ -3,6 +3,8 @@
 //! Knows what it was told, within fixed bounds; which call belongs to which playback is decided in
 //! `device`.
 
+mod playback_names;
+
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;

@@ -20,6 +20,7 @@ use super::verdict::{AuthorityFault, FaultKind, Reason};
 mod after_restart;
 mod after_sleep;
 mod authority_answer;
+mod context;
 mod deadlines;
 mod delivery;
 mod give_way;

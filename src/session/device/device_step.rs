@@ -1,0 +1,1 @@
+//! What one step of a device goes by, and what it wants done.

@@ -1,0 +1,1 @@
+//! When a playback's turn comes among those of its device.
