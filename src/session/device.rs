@@ -215,7 +215,7 @@ impl<C> Device<C> {
         else {
             return false;
         };
-        playback.left = token;
+        playback.left_by(token);
         true
     }
 

@@ -70,7 +70,7 @@ pub struct Playback<C> {
     /// meant, but a kill holds for them as well.
     pub(super) shared_tokens: Vec<Fingerprint>,
     /// The name it began under: its registration, else its content token.
-    pub token: Option<Fingerprint>,
+    pub(super) token: Option<Fingerprint>,
     /// A license was given to a call with that token.
     pub(super) token_accepted: bool,
     pub(super) turns: SharedPlayback,
@@ -141,6 +141,57 @@ impl<C> Playback<C> {
         };
         playback.learn_names(call);
         playback
+    }
+
+    /// The session that the device's playbacks share, opened by the first of them. No call finds it by any name, and
+    /// nobody speaks for it.
+    pub(super) fn begin_device_session(
+        start: PlaybackStart<C>,
+        now: Instant,
+        call: &PlayerCall,
+        policy: &Policy,
+        by: SessionId,
+    ) -> Self {
+        let call = PlayerCall { content: None, key_session: None, ..*call };
+        let mut playback = Self::begin(start, now, &call, policy);
+        (playback.bare, playback.role) = (false, Role::DeviceSession { by });
+        playback
+    }
+
+    /// Of a device's session: the playback by whose content token it is opened.
+    pub(super) fn opened_by(&mut self, by: SessionId, token: Option<Fingerprint>) {
+        (self.role, self.token) = (Role::DeviceSession { by }, token);
+    }
+
+    /// The name it began under: its registration, else its content token.
+    pub fn first_token(&self) -> Option<Fingerprint> {
+        self.token
+    }
+
+    /// The first name of its content.
+    pub(super) fn first_content(&self) -> Option<Fingerprint> {
+        self.content
+    }
+
+    /// A license was given to a call with the token that it began under.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.token.is_some() && self.token_accepted
+    }
+
+    /// Whoever names its device speaks for it.
+    pub(super) fn began_without_token(&self) -> bool {
+        self.bare
+    }
+
+    /// The stop that named this content token ended it.
+    pub(super) fn left_by(&mut self, token: Option<Fingerprint>) {
+        self.left = token;
+    }
+
+    /// Content tokens for which its kill holds, beside its own.
+    #[cfg(test)]
+    pub(super) fn shared_tokens(&self) -> &[Fingerprint] {
+        &self.shared_tokens
     }
 
     pub fn key_sessions(&self) -> usize {

@@ -14,8 +14,8 @@ pub(super) fn share_cards(device: &mut Device<SessionEntry>) {
     let newest = |session: &Playback<SessionEntry>| {
         let Role::DeviceSession { by } = session.role else { return None };
         let playback = device.playbacks().iter().find(|playback| playback.id == by)?;
-        let is_news = playback.card.card.token.is_some() && playback.token != session.card.opened_by;
-        is_news.then(|| (session.id, playback.token, playback.card.card.clone()))
+        let is_news = playback.card.card.token.is_some() && playback.first_token() != session.card.opened_by;
+        is_news.then(|| (session.id, playback.first_token(), playback.card.card.clone()))
     };
     let news: Vec<_> = device.playbacks().iter().filter_map(newest).collect();
     for (session, token, of) in news {

@@ -94,7 +94,7 @@ impl Sessions {
                     playback.card.mirror.over();
                 }
                 let (session, token, card) =
-                    (playback.shares().unwrap_or(id), playback.token, playback.card.card.clone());
+                    (playback.shares().unwrap_or(id), playback.first_token(), playback.card.card.clone());
                 let token = token.filter(|token| device.answers_to(session, *token));
                 self.telemetry.note(&card.playback(key, session, token), &event, at, told);
                 if let Some(playback) = device.playback_mut(session) {

@@ -451,7 +451,7 @@ impl World {
     fn send(&mut self, device: usize, id: SessionId, ticket: Ticket, kind: AskKind, grant: Option<Grant>) {
         let now = self.now;
         self.watch.mark(now, kind_name(kind), id.0, u64::from(ticket.0));
-        let begun = self.devices[device].playback_mut(id).and_then(|playback| playback.token);
+        let begun = self.devices[device].playback_mut(id).and_then(|playback| playback.first_token());
         self.watch.asks(now, device, id, (ticket, kind), begun);
         let holds = self.devices[device].playback_mut(id).is_some_and(|playback| playback.session.interval().is_some());
         let owed = self.watch.has_owed(id);

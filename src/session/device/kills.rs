@@ -41,7 +41,8 @@ impl<C> Playback<C> {
     /// Its viewer cannot be told from that of the other one: they share a token, or have none and play the same.
     fn is_alike(&self, other: &Self) -> bool {
         let tokenless = self.tokens().chain(other.tokens()).next().is_none();
-        self.killed_tokens().any(|token| other.is_killed_by_name(token)) || (tokenless && other.plays(self.content))
+        self.killed_tokens().any(|token| other.is_killed_by_name(token))
+            || (tokenless && other.plays(self.first_content()))
     }
 }
 

@@ -101,7 +101,7 @@ fn begins_again(state: &SessionState, now: Instant, call: CallKind, policy: &Pol
 /// needs a content token of a playback that began with one.
 fn may_join<C>(playback: &Playback<C>, call: &PlayerCall) -> bool {
     let judged_later = call.token.is_none() || call.token == call.content_token;
-    judged_later || playback.bare || call.content_token.is_some_and(|token| playback.answers_to(token))
+    judged_later || playback.began_without_token() || call.content_token.is_some_and(|token| playback.answers_to(token))
 }
 
 /// Where tokens prove whose a call is, a device's name alone is anybody's: a call without a token belongs to a playback
@@ -109,7 +109,7 @@ fn may_join<C>(playback: &Playback<C>, call: &PlayerCall) -> bool {
 fn is_vouched_for<C>(playback: &Playback<C>, call: &PlayerCall, policy: &Policy) -> bool {
     let has_key_session = || call.key_session.is_some_and(|key| playback.has_key_session(key));
     let is_for_all = call.kind == CallKind::Certificate;
-    !policy.tokens_prove || call.token.is_some() || playback.bare || is_for_all || has_key_session()
+    !policy.tokens_prove || call.token.is_some() || playback.began_without_token() || is_for_all || has_key_session()
 }
 
 /// Newest first: by its key session where the message proves that one exists, by its content token,

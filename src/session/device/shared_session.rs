@@ -75,10 +75,7 @@ impl<C> Device<C> {
         (first, spent): (SessionId, bool),
     ) -> SessionId {
         let id = start.id;
-        // No call finds it by any name, and nobody speaks for it.
-        let call = PlayerCall { content: None, key_session: None, ..*call };
-        let mut playback = Playback::begin(start, now, &call, policy);
-        (playback.bare, playback.role) = (false, Role::DeviceSession { by: first });
+        let mut playback = Playback::begin_device_session(start, now, call, policy, first);
         playback.session.credit_spent = spent;
         self.playbacks.push(playback);
         id
@@ -225,16 +222,16 @@ impl<C> Device<C> {
             return;
         };
         let (Role::DeviceSession { by }, false) = (playback.role, denial.may_pass()) else { return };
-        let used = playback.token;
-        let other = |p: &&Playback<C>| p.session.is_active() && p.token.is_some() && p.token != used;
-        let Some((next, token)) = self.sharing(session).find(other).map(|p| (p.id, p.token)) else { return };
-        let alike = self.sharing(session).filter(|p| p.session.is_active() && (p.id == by || p.token == used));
+        let used = playback.first_token();
+        let other = |p: &&Playback<C>| p.session.is_active() && p.first_token().is_some() && p.first_token() != used;
+        let Some((next, token)) = self.sharing(session).find(other).map(|p| (p.id, p.first_token())) else { return };
+        let alike = self.sharing(session).filter(|p| p.session.is_active() && (p.id == by || p.first_token() == used));
         for id in alike.map(|p| p.id).collect::<Vec<_>>() {
             self.follow(id, session, now, policy, out);
         }
         if let Some(playback) = self.playback_mut(session) {
             playback.session.open_anew(now, policy);
-            (playback.role, playback.token) = (Role::DeviceSession { by: next }, token);
+            playback.opened_by(next, token);
         }
     }
 
@@ -243,21 +240,22 @@ impl<C> Device<C> {
         let active = || self.sharing(session).filter(|p| p.session.is_active());
         let served = || active().filter(|p| p.session.is_served());
         let last_sign = active().map(|p| p.session.last_sign).max();
-        let newest = served().rfind(|p| p.token.is_some() && p.token_accepted).map(|p| (p.id, p.token));
+        let newest = served().rfind(|p| p.is_accepted()).map(|p| (p.id, p.first_token()));
         let renewed = served().all(|p| matches!(p.session.beats, BeatSource::Renewals { .. }));
         let is_served = served().next().is_some();
         let stream = active().map(|p| p.session.stream).reduce(|one, other| one.filter(|_| one == other)).flatten();
         let Some(playback) = self.playback_mut(session) else { return };
-        let Session { beats, lane, last_sign: last, state, stream: streams, usage, .. } = &mut playback.session;
+        // What an open that is under way comes to is said of the token that it went by.
+        let opens = playback.session.lane.is_some_and(|lane| lane.ask == AskKind::Open);
+        if let Some((id, token)) = newest.filter(|_| !opens) {
+            playback.opened_by(id, token);
+        }
+        let Session { beats, last_sign: last, state, stream: streams, usage, .. } = &mut playback.session;
         (*last, *streams) = (last_sign.map_or(*last, |sign| sign.max(*last)), stream);
         if !is_served {
             return;
         }
         *usage = super::super::state::DeliveryState::Got;
-        // What an open that is under way comes to is said of the token that it went by.
-        if let Some((id, token)) = newest.filter(|_| lane.is_none_or(|lane| lane.ask != AskKind::Open)) {
-            (playback.role, playback.token) = (Role::DeviceSession { by: id }, token);
-        }
         match (renewed, *beats) {
             (true, BeatSource::Timer) => *beats = BeatSource::Renewals { every: None },
             (false, BeatSource::Renewals { .. }) => {

@@ -362,7 +362,7 @@ fn tokens_that_are_shared_are_bounded() {
     for token in 1..=12 {
         stage.device.accept(SessionId(1), &LICENSE.registered(101, token));
     }
-    let shared: Vec<_> = stage.device.playbacks[0].shared_tokens.iter().map(|token| token.0).collect();
+    let shared: Vec<_> = stage.device.playbacks[0].shared_tokens().iter().map(|token| token.0).collect();
     assert_eq!(shared, [5, 6, 7, 8, 9, 10, 11, 12], "the newest stay");
 }
 

@@ -479,7 +479,7 @@ fn tokens_for_which_a_kill_holds_are_known_after_a_restart() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let before = WrittenStamp::of(life.playback().unwrap()).unwrap();
-    life.device.playback_mut(life.id).unwrap().shared_tokens.push(Fingerprint(77));
+    life.device.playback_mut(life.id).unwrap().share_token(Fingerprint(77));
     assert!(before.is_outdated_by(&WrittenStamp::of(life.playback().unwrap()).unwrap()), "it is written");
     let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
     let restored = record.restore((), &life.moment(), &life.policy);

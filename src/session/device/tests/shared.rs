@@ -152,7 +152,7 @@ fn four_pictures_of_a_device_share_one_session_and_the_last_that_closes_gives_it
     let pictures = [1, 2, 3, 4].map(|picture| house.play(LICENSE.with(picture).of(picture)));
     assert_eq!(house.told(), "open");
     for picture in pictures {
-        let (id, answer) = house.call(LICENSE.with(house.find(picture).token.unwrap().0));
+        let (id, answer) = house.call(LICENSE.with(house.find(picture).first_token().unwrap().0));
         assert!(id == picture && matches!(answer, CallAnswer::Forward(_)), "{answer:?}");
     }
     for picture in pictures.into_iter().take(3) {
