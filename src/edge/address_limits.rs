@@ -1,10 +1,9 @@
-//! What one address may take of the proxy, so that no address takes it whole.
+//! Bounds how much of the proxy one address may take.
 //!
-//! Counts connections, calls, bodies, their bytes and event listeners for each [`AddressKey`], and paces
-//! its new connections (GCRA: a steady rate with a burst before it). Whatever is taken is given back when
-//! its [`AddressShare`] is dropped. The map holds the addresses that hold something, and those that connected,
-//! until there are too many of these; it is bounded. Time is an argument. Called by the acceptor with the
-//! connection's address, and by the service with the viewer's.
+//! Counts connections, calls, bodies, their bytes and event listeners for each [`AddressKey`], and paces its new
+//! connections (GCRA: a steady rate after an initial burst). A dropped [`AddressShare`] gives back what it stood for.
+//! The bounded map holds addresses that hold something, and addresses that connected lately. Time is an argument. The
+//! acceptor calls with the connection's address, the service with the viewer's.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,18 +17,18 @@ use super::counters::{EdgeCounters, add};
 use super::permit_pool::{Permit, PermitPool};
 use crate::config::ServerLimits;
 
-/// An address that was quiet may open so many seconds' worth of connections at once: a page opens six, and a
+/// Connections that a quiet address may open at once, as seconds of the steady rate. A page opens six, and a
 /// household that comes back after a power cut opens all of its own.
 const ARRIVAL_BURST: Duration = Duration::from_secs(4);
-/// Locks of the map, so that workers seldom wait for each other.
+/// Number of locks of the map, so that workers seldom wait for each other.
 const ADDRESS_MAP_SHARDS: usize = 16;
-/// Of the places that are left where they are scarce, one address may have one in so many.
+/// When places are scarce, one address may have this fraction of the free ones.
 const SCARCE_SHARE: usize = 8;
-/// Addresses that are remembered for their rate alone. Beyond that their rates are forgotten.
+/// Addresses remembered only for their rate. Beyond that their rates are forgotten.
 const MAX_RATED_ADDRESSES: usize = 65_536;
 
-/// Whom a limit per address counts: one IPv4 address, or one IPv6 network of 64 bits, since every
-/// household has at least that many addresses to choose from.
+/// The unit of all limits per address: an IPv4 address, or an IPv6 network of 64 bits, because every household can
+/// choose among that many addresses.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct AddressKey(IpAddr);
 
@@ -51,17 +50,17 @@ impl fmt::Display for AddressKey {
     }
 }
 
-/// What is limited; the label of the metric that counts when a limit bites.
+/// Resources that are limited; the label of the metric that counts refusals.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum AddressResource {
-    /// Requests whose body is still on its way.
+    /// Requests whose body is still arriving.
     Bodies,
-    /// Bytes of bodies: on their way, and of calls in flight.
+    /// Bytes of arriving bodies and of calls in flight.
     BodyBytes,
-    /// From the complete request to the last byte of its reply.
+    /// Calls, from the complete request to the last byte of the reply.
     Calls,
-    /// New connections in a time; nothing that can be held.
+    /// New connections per second; no share is held for them.
     ConnectionRate,
     Connections,
     EventListeners,
@@ -86,28 +85,28 @@ impl AddressResource {
 const RESOURCES: usize = AddressResource::ALL.len();
 
 pub struct AddressLimits {
-    /// The most of each resource; for the rate, connections a second.
+    /// Bound of each resource; for the rate, connections per second.
     bounds: [AtomicUsize; RESOURCES],
     counters: Arc<EdgeCounters>,
     hasher: RandomState,
-    /// Event listeners of all addresses together: each holds a connection for as long as it likes.
+    /// Event listeners of all addresses together, because each may hold its connection as long as it likes.
     listeners: Arc<PermitPool>,
     shards: [Mutex<HashMap<AddressKey, AddressUse>>; ADDRESS_MAP_SHARDS],
-    /// An address may have fewer calls than all together.
+    /// True if one address may have fewer calls than all together.
     tells_calls_apart: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct AddressUse {
-    /// GCRA's theoretical arrival time: when the next connection would come at the steady rate.
+    /// GCRA's theoretical arrival time: the next connection's time at the steady rate.
     next_arrival: Option<Instant>,
     taken: [usize; RESOURCES],
 }
 
-/// Part of what an address may take; given back when it is dropped.
+/// An address's part of a resource; given back when dropped.
 pub struct AddressShare {
     amount: usize,
-    /// Its part of what all addresses together may take, where that is bounded here.
+    /// The listener's part of the bound for all addresses together.
     _of_all: Option<Permit>,
     key: AddressKey,
     limits: Arc<AddressLimits>,
@@ -115,7 +114,7 @@ pub struct AddressShare {
 }
 
 impl Default for AddressLimits {
-    /// Nothing is limited.
+    /// Limits nothing.
     fn default() -> Self {
         Self {
             bounds: std::array::from_fn(|_| AtomicUsize::new(usize::MAX)),
@@ -135,7 +134,7 @@ impl AddressLimits {
         Arc::new(made)
     }
 
-    /// Whatever is taken stays taken.
+    /// Changes the bounds. Shares already taken stay.
     pub(super) fn change(&self, limits: &ServerLimits) {
         for (resource, bound) in AddressResource::ALL.into_iter().zip(&self.bounds) {
             let most = match resource {
@@ -150,12 +149,12 @@ impl AddressLimits {
         self.tells_calls_apart.store(limits.in_flight_per_address < limits.in_flight, Ordering::Relaxed);
     }
 
-    /// How many may listen to events, whatever their addresses.
+    /// Bounds the event listeners of all addresses together.
     pub(super) fn bound_listeners(&self, most: usize) {
         self.listeners.change(most);
     }
 
-    /// Counts a new connection toward the rate of its address; `false` if it comes too soon.
+    /// Counts a new connection for the rate of its address; false if it comes too soon.
     pub fn arrive(&self, address: IpAddr, now: Instant) -> bool {
         let per_second = self.bound(AddressResource::ConnectionRate);
         let key = AddressKey::of(address);
@@ -175,14 +174,14 @@ impl AddressLimits {
         true
     }
 
-    /// Takes so much of a resource, or nothing: then the address has taken as much as it may.
+    /// Takes part of a resource; `None` if that is more than the address may have.
     pub fn take(self: &Arc<Self>, address: IpAddr, resource: AddressResource, amount: usize) -> Option<AddressShare> {
         self.take_of(address, resource, amount, usize::MAX)
     }
 
-    /// A call's place in flight. `scarce`: how many places all addresses have left, where that is less than half. An
-    /// address may then have an eighth of that, so that many addresses which hold their calls for long leave room for
-    /// those with few. Where the limit of an address is that of all, addresses are not told apart.
+    /// Takes a call's place in flight. `scarce` is the number of free places, if less than half are free. An address
+    /// may then have an eighth of them, so that many addresses with long calls leave room for addresses with few.
+    /// Does not apply if one address may have as many calls as all together.
     pub(super) fn take_call(self: &Arc<Self>, address: IpAddr, scarce: Option<usize>) -> Option<AddressShare> {
         let scarce = scarce.filter(|_| self.tells_calls_apart.load(Ordering::Relaxed));
         let most = scarce.map_or(usize::MAX, |free| (free / SCARCE_SHARE).max(1));
@@ -223,8 +222,8 @@ impl AddressLimits {
     }
 }
 
-/// Forgets addresses that hold nothing and may come at full burst again; then, if that is not enough,
-/// everybody's rate.
+/// Forgets addresses that hold nothing and whose full burst is back. If that is not enough, forgets the rates of all
+/// addresses that hold nothing.
 fn make_room(shard: &mut HashMap<AddressKey, AddressUse>, now: Instant) {
     let holds = |used: &AddressUse| used.taken.iter().any(|taken| *taken > 0);
     shard.retain(|_, used| holds(used) || used.next_arrival.is_some_and(|next| next > now));
@@ -234,7 +233,7 @@ fn make_room(shard: &mut HashMap<AddressKey, AddressUse>, now: Instant) {
 }
 
 impl AddressShare {
-    /// Takes more; `false`, and nothing taken, if that is too much.
+    /// Takes more; false, and nothing taken, if that is too much.
     pub fn grow(&mut self, amount: usize) -> bool {
         self.grow_within(amount, usize::MAX)
     }

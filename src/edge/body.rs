@@ -1,8 +1,7 @@
-//! A request body, collected under a cap and a deadline.
+//! Collects a request body, within a size and a deadline.
 //!
-//! hyper bounds neither the size nor the time of a body, so whoever reads one reads it here. A fault
-//! is always the client's, and each says how it is answered: the rest of the body is still on the
-//! way, so every such reply closes an HTTP/1.1 connection.
+//! hyper bounds neither, so every reader of a body uses this module. A fault is always the client's. Its reply closes
+//! an HTTP/1.1 connection, because the rest of the body is still arriving.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use crate::upstream;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BodyFault {
-    /// Cut off, or its chunks cannot be read.
+    /// The body was cut off, or its chunks cannot be read.
     #[error("the request body is broken")]
     Break,
     #[error("the request body is larger than allowed")]
@@ -52,7 +51,7 @@ impl BodyFault {
     }
 }
 
-/// The body is an upstream's.
+/// The fault of an upstream's body.
 impl From<upstream::UpstreamFault> for BodyFault {
     fn from(_: upstream::UpstreamFault) -> Self {
         Self::Break
@@ -65,8 +64,8 @@ impl From<std::convert::Infallible> for BodyFault {
     }
 }
 
-/// At most `most` bytes, all of them within `deadline`. A length announced beyond `most` is refused
-/// before a byte is read, so that a client that waits for `100 Continue` never sends it.
+/// Collects at most `most` bytes within `deadline`. A longer announced length is refused before a byte is read, so
+/// that a client that waits for `100 Continue` never sends it.
 pub async fn collect<B>(body: B, most: usize, deadline: Duration) -> Result<Bytes, BodyFault>
 where
     B: Body<Data = Bytes>,
@@ -90,12 +89,12 @@ where
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        // Trailers carry nothing for us.
+        // Trailers are ignored.
         let Ok(data) = frame?.into_data() else { continue };
         if first.len() + rest.len() + data.len() > most {
             return Err(BodyFault::Exceed);
         }
-        // Most bodies are one frame, which then is never copied.
+        // Most bodies are one frame, which is not copied.
         if first.is_empty() {
             first = data;
         } else {

@@ -1,7 +1,7 @@
-//! When a certificate ends, read from its DER.
+//! Reads the end of a certificate's validity from its DER.
 //!
-//! Walks no further than the validity field (RFC 5280 section 4.1): enough for a metric and for
-//! `certs`, not a certificate parser. Total: what it does not understand is `None`.
+//! Walks no further than the validity field (RFC 5280 section 4.1), which is enough for a metric and for `certs`.
+//! Returns `None` for anything that it does not understand.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// `notAfter`, since the Unix epoch.
+/// `notAfter` as time since the Unix epoch.
 pub(super) fn not_after(der: &[u8]) -> Option<Duration> {
     let (certificate, _) = expect(der, SEQUENCE)?;
     let (mut rest, _) = expect(certificate, SEQUENCE)?;
@@ -33,7 +33,7 @@ fn expect(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     (found == tag).then_some((value, rest))
 }
 
-/// Tag, value, and what follows.
+/// Splits off one DER element: its tag, its value, and the rest.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;

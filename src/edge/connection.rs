@@ -1,8 +1,8 @@
-//! One connection, from its handshake to its end.
+//! Serves one connection, from its handshake to its end.
 //!
-//! Picks hyper's HTTP/1.1 or HTTP/2 builder by ALPN (never the one that guesses by the first bytes,
-//! which waits for them without end), and owns every deadline around it: handshake, first bytes,
-//! idle time, longest life, drain. Called by the acceptor, once per permit.
+//! Picks hyper's HTTP/1.1 or HTTP/2 builder by ALPN (never the one that guesses by the first bytes and waits for them
+//! forever), and owns every deadline: handshake, first bytes, idle time, longest life, drain. The acceptor calls it
+//! once per permit.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,7 +35,7 @@ use crate::secret::scrub;
 pub(super) const MAX_REQUEST_HEAD_BUFFER_BYTES: usize = 32 * 1024;
 /// The client's connection preface (RFC 9113 section 3.4).
 const HTTP2_PREFACE_BYTES: usize = 24;
-/// Our messages are a few KiB: many streams, small windows.
+/// Messages are a few KiB, so there are many streams with small windows.
 const MAX_CONCURRENT_STREAMS: u32 = 64;
 const PLAYER_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const PLAYER_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -43,7 +43,7 @@ const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
 
 type ServedConnection = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// One worker's own: its handler and its builders.
+/// Handler and builders of one worker.
 pub(super) struct ConnectionWorker {
     pub(super) handler: Arc<dyn Handler>,
     http1: http1::Builder,
@@ -68,8 +68,8 @@ impl ConnectionWorker {
         Self { handler, http1, http2, shared }
     }
 
-    /// Reads the PROXY protocol header that the listener expects, and takes the viewer's address from it.
-    /// None: the connection is to be closed.
+    /// Reads the PROXY protocol header that the listener expects, and takes the viewer's address from it. `None` if
+    /// the connection must be closed.
     pub(super) async fn introduce(&self, mut stream: TcpStream, peer: Peer) -> Option<(TcpStream, Peer)> {
         let shared = &self.shared;
         if !shared.forwarding.load().trusts(peer.address) {
@@ -92,7 +92,7 @@ impl ConnectionWorker {
         None
     }
 
-    /// HTTP/1.1 over a byte stream that needs no more handshake.
+    /// Serves HTTP/1.1 over a byte stream that needs no handshake.
     pub(super) fn serve_http1<S>(
         self: Arc<Self>,
         stream: S,
@@ -114,7 +114,7 @@ impl ConnectionWorker {
         let mut http1 = self.http1.clone();
         http1.header_read_timeout(limits.idle);
         let served = Box::pin(http1.serve_connection(TokioIo::new(stream), calls));
-        // HTTP/1.1 needs no watch on idleness: hyper's own deadline closes it.
+        // hyper's own deadline closes idle HTTP/1.1 connections.
         drive(served, end, Arc::clone(&self.shared), limits, std::future::pending())
     }
 
@@ -131,7 +131,7 @@ impl ConnectionWorker {
         }
     }
 
-    /// The handshake; what remains to be done is serving the connection.
+    /// Makes the handshake; returns the future that serves the connection.
     async fn shake(
         self: Arc<Self>,
         stream: TcpStream,
@@ -202,7 +202,7 @@ impl ConnectionWorker {
         None
     }
 
-    /// What the operator can mend is told; the rest is the noise of every open port.
+    /// Logs a failed handshake if the operator can mend it. Other failures are the noise of every open port.
     fn note_broken_handshake(&self, peer: &Peer, fault: &std::io::Error) -> Option<ServedConnection> {
         let Some(advice) = tls::handshake_advice(fault) else { return self.note_handshake(peer, &fault.to_string()) };
         add(&self.shared.counters.handshakes_failed);
@@ -225,7 +225,7 @@ impl ConnectionWorker {
     }
 }
 
-/// Runs HTTP/2 streams where drain can see them, each for as long as its peer takes what it asked for.
+/// Runs HTTP/2 streams where drain can see them. A stream ends when its peer takes no more of its reply.
 #[derive(Clone)]
 pub(super) struct StreamExecutor(Arc<EdgeShared>);
 

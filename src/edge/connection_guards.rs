@@ -1,7 +1,7 @@
-//! What ends with a connection: values that the handler leaves with it, dropped when it is gone.
+//! Values that a handler leaves with a connection and that are dropped when it closes.
 //!
-//! So a handler learns of a connection's end without knowing one. A call that still runs keeps them. A connection
-//! that we end ourselves says nothing of its peer, and its values are told so.
+//! So a handler learns of a connection's end without knowing the connection. A running call keeps the values. An end
+//! that we caused says nothing about the peer, so the values are then let go instead of dropped.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// A value that ends with a connection.
 pub trait ConnectionScoped: Send + 'static {
-    /// In place of its drop, where the end was ours: idle time, longest life, a reply that closes.
+    /// Called instead of dropping if we ended the connection: idle time, longest life, or a reply that closes.
     fn let_go(self: Box<Self>);
 }
 
@@ -23,17 +23,17 @@ struct GuardBundle {
 }
 
 impl ConnectionGuards {
-    /// A connection with more behind it is a proxy's, and its end says nothing of one of them.
+    /// A connection with more guards is a proxy's, and its end says nothing about any one device.
     const MAX_GUARDS_PER_CONNECTION: usize = 64;
 
-    /// For a call that came over a proxy's connection, whose end says nothing of the viewer's.
+    /// Guards for a call over a proxy's connection, whose end says nothing about the viewer.
     pub(super) fn of_a_proxy() -> Self {
         let ties = Self::default();
         ties.end();
         ties
     }
 
-    /// Keeps what `make` gives until the connection ends, once for each name.
+    /// Keeps the value that `make` returns until the connection ends, once for each name.
     pub fn hold<T: ConnectionScoped>(&self, name: u64, make: impl FnOnce() -> T) {
         let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.len() < Self::MAX_GUARDS_PER_CONNECTION && held.iter().all(|(known, _)| *known != name) {
@@ -41,7 +41,7 @@ impl ConnectionGuards {
         }
     }
 
-    /// From now on the connection's end is our doing, whoever is faster.
+    /// Notes that we end the connection, even if the peer closes it first.
     pub(super) fn end(&self) {
         self.0.ours.store(true, Ordering::Relaxed);
     }

@@ -1,4 +1,5 @@
-//! Serves a connection until it ends, or is to end: at its idle time, its longest life, to make room, at drain.
+//! Serves a connection until it ends by itself or must end: when idle, at its longest life, to make room, or at
+//! drain.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -23,15 +24,15 @@ use super::shared::{EdgeShared, MAX_UNUSED_TIME};
 use crate::config::ServerLimits;
 use crate::secret::scrub;
 
-/// An idle HTTP/2 peer has so long to say its last word.
+/// Time that an idle HTTP/2 peer has for a last request.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
-/// The same, where its connection makes room for another.
+/// The same, if its connection makes room for another.
 const EVICTION_GRACE: Duration = Duration::from_millis(100);
-/// Enough for the runtime to hear of what lies in the socket.
+/// Time in which the runtime learns of bytes that lie in the socket.
 const SOCKET_PEEK_TIME: Duration = Duration::from_millis(1);
 
-/// Resolves when the first request did not begin within `first`, or none has been begun or running, and no piece of a
-/// reply taken, for `idle`, at most twice that. A peer that only answers our pings is idle.
+/// Resolves when the first request has not begun within `first`. Later it resolves when for `idle`, at most twice
+/// that, no request began or ran and no piece of a reply was taken. A peer that only answers our pings is idle.
 pub(super) async fn idleness(line: Arc<ConnectionState>, first: Duration, idle: Duration) {
     sleep(first.min(idle)).await;
     let mut before = (line.activity(), line.pieces_taken());
@@ -49,8 +50,8 @@ pub(super) async fn idleness(line: Arc<ConnectionState>, first: Duration, idle: 
     }
 }
 
-/// Serves until the connection ends by itself; or is to end: then it answers what is on its way, and ends.
-/// The connection comes boxed, since an async function would hold it twice.
+/// Serves until the connection ends by itself. If it must end, it first answers the requests that are on their way.
+/// The connection comes boxed, because an async function would hold it twice.
 pub(super) async fn drive<C: GracefulConnection>(
     mut connection: Pin<Box<C>>,
     end: ConnectionEnd,
@@ -67,14 +68,14 @@ pub(super) async fn drive<C: GracefulConnection>(
             }
             return note(ended, &shared, address, &line);
         }
-        // Drain itself bounds it too, and may begin a while after the announcement.
+        // Drain has a bound of its own, and may begin some time after the announcement.
         () = shared.announce.cancelled() => (quiet_time(&limits), MAX_UNUSED_TIME + limits.drain),
         () = sleep(limits.lifetime) => {
             add(&shared.counters.lifetimes_ended);
             (quiet_time(&limits), limits.drain)
         }
         () = idle => (Duration::ZERO, or_busy(IDLE_GRACE)),
-        // A call that runs is served; its place is another's already.
+        // A running call is served to its end, though its place is already taken.
         () = line.evicted() => (SOCKET_PEEK_TIME, or_busy(EVICTION_GRACE)),
     };
     ties.end();
@@ -85,12 +86,12 @@ pub(super) async fn drive<C: GracefulConnection>(
     }
 }
 
-/// So long an idle connection that is to end waits for one more request.
+/// Time for which an idle connection that must end waits for one more request.
 fn quiet_time(limits: &ServerLimits) -> Duration {
     MAX_UNUSED_TIME.min(limits.drain / 2)
 }
 
-/// Ends the connection behind what is on its way. None: it is to be cut.
+/// Ends the connection after the requests on their way. `None` if it must be cut.
 async fn finish<C: GracefulConnection>(
     mut connection: Pin<Box<C>>,
     line: &ConnectionState,
@@ -113,10 +114,11 @@ async fn finish<C: GracefulConnection>(
     Some(connection.await)
 }
 
-/// hyper closes a connection at once that is told to finish while no request is known of. One that lies in the socket,
-/// or comes in this moment, would be lost: its peer cannot have known. So an HTTP/1.1 connection is served on until it
-/// was idle for `quiet`; a request that comes meanwhile is answered with `Connection: close`. One of HTTP/2 is told in
-/// a way that loses nothing, once its first request is there. Returns the connection's end, if it came meanwhile.
+/// Waits for requests that may be on their way. hyper closes a connection at once if it is told to finish while it
+/// knows of no request. A request in the socket, or one that arrives now, would be lost, though its peer could not
+/// know. So an HTTP/1.1 connection is served until it was idle for `quiet`, and each reply says `Connection: close`.
+/// HTTP/2 announces its end without losing a request, once the first one is there. Returns the connection's end, if
+/// it comes meanwhile.
 async fn serve_what_comes<C: GracefulConnection>(
     mut connection: Pin<&mut C>,
     line: &ConnectionState,
@@ -136,7 +138,7 @@ async fn serve_what_comes<C: GracefulConnection>(
         let is_running = running > 0;
         if is_running != was_running {
             was_running = is_running;
-            // What runs is counted by itself, until its reply is there.
+            // A running request is counted separately until its reply is there.
             line.await_request(if is_running { None } else { shared.unanswered.enter() });
             idle_until.set(sleep(quiet));
         }
@@ -147,14 +149,14 @@ async fn serve_what_comes<C: GracefulConnection>(
         if !line.is_mid_head() {
             return Poll::Ready(None);
         }
-        // The rest may never come: nobody else waits for it.
+        // The rest of the head may never come, so nothing waits for it.
         line.await_nothing();
         Poll::Pending
     })
     .await
 }
 
-/// What is done at a connection's end.
+/// Values that are needed at a connection's end.
 pub(super) struct ConnectionEnd {
     address: AddressKey,
     line: Arc<ConnectionState>,
@@ -167,7 +169,7 @@ impl ConnectionEnd {
     }
 }
 
-/// hyper has answered what it could not parse; here it is only counted.
+/// Counts and logs an end. hyper has already answered a request that it could not parse.
 fn note(ended: hyper::Result<()>, shared: &EdgeShared, address: AddressKey, line: &ConnectionState) {
     if line.breach() == Some(RequestViolation::TlsUnexpected) {
         return note_tls(shared, address);
@@ -198,12 +200,12 @@ fn note_tls(shared: &EdgeShared, address: AddressKey) {
 
 /// A hyper connection that can be asked to end after its running calls.
 pub(super) trait GracefulConnection: Future<Output = hyper::Result<()>> {
-    /// Whether its end is told to the peer by itself, so that no request crosses it, and more than one may run.
+    /// True if the protocol tells the peer of the end, so that no request crosses it and several may run.
     const ANNOUNCES_ITS_END: bool;
 
     fn finish(self: Pin<&mut Self>);
 
-    /// Whether such an end was our doing, and the peer may well be there.
+    /// True if we caused such an end, so that the peer may still be there.
     fn is_ours(fault: &hyper::Error) -> bool;
 }
 
@@ -216,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> GracefulConnection
         self.graceful_shutdown();
     }
 
-    /// The idle time of a kept-alive connection, or a reply that was cut.
+    /// hyper's faults when an idle connection times out or a reply is cut.
     fn is_ours(fault: &hyper::Error) -> bool {
         fault.is_timeout() || fault.is_user()
     }
@@ -232,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> GracefulConnection
         self.graceful_shutdown();
     }
 
-    /// Who does not answer a ping is gone.
+    /// A peer that does not answer a ping is gone.
     fn is_ours(_fault: &hyper::Error) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! What a new connection takes: its place among all connections, and its address's share of them.
+//! Admits a new connection: takes its place among all connections, and its address's share.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::permit_pool::Permit;
 use super::shared::EdgeShared;
 use crate::clock::Clock;
 
-/// An open connection: its place among all, its address's share, and its one in the gauge.
+/// The place of an open connection among all, its address's share, and its count in the gauge.
 pub(super) struct ConnectionPlace {
     pub(super) line: Arc<ConnectionState>,
     share: Option<AddressShare>,
@@ -18,8 +18,8 @@ pub(super) struct ConnectionPlace {
 }
 
 impl ConnectionPlace {
-    /// Where all places are taken, the connection that has been idle for longest gives its own. `None`: this
-    /// one is to be closed, as is counted and logged here.
+    /// Takes a place. If all are taken, the longest-idle connection gives its own. `None` if the connection must be
+    /// closed; that is counted and logged here.
     pub(super) fn take(shared: &Arc<EdgeShared>, address: IpAddr) -> Option<Self> {
         let share = share_of(shared, address)?;
         let Some(permit) = shared.connections.enter().or_else(|| shared.make_room()) else {
@@ -35,7 +35,7 @@ impl ConnectionPlace {
         Some(Self { line, share, shared: Arc::clone(shared) })
     }
 
-    /// A trusted proxy has told for whom this connection is. False: that address has its share already.
+    /// Moves the connection to the viewer that a trusted proxy named. False if that address has its full share.
     pub(super) fn belongs_to(&mut self, viewer: IpAddr) -> bool {
         if self.share.is_none() {
             let Some(share) = share_of(&self.shared, viewer) else { return false };
@@ -54,8 +54,8 @@ impl Drop for ConnectionPlace {
     }
 }
 
-/// What the address may have of the connections, and of the new ones; nothing is asked of a trusted proxy,
-/// which calls for many. `None`: it has its share already, as is counted and logged here.
+/// Takes the address's share of connections and of new ones. A trusted proxy needs none, because it calls for many.
+/// `None` if the address has its full share; that is counted and logged here.
 fn share_of(shared: &Arc<EdgeShared>, address: IpAddr) -> Option<Option<AddressShare>> {
     if shared.forwarding.load().trusts(address) {
         return Some(None);
@@ -81,11 +81,11 @@ fn log_refused(shared: &EdgeShared, address: IpAddr, limit: &'static str) {
 }
 
 impl EdgeShared {
-    /// The place of the connection that has been idle for longest; it is told to close.
+    /// Tells the longest-idle connection to close, and returns its place.
     pub(super) fn make_room(&self) -> Option<Permit> {
         let permit = self.registry.evict()?;
         add(&self.counters.evicted);
-        // After a reload with a lower limit there may be more than may be.
+        // After a reload with a lower limit there may be more connections than allowed.
         self.connections.is_within_bounds().then_some(permit)
     }
 }

@@ -1,8 +1,9 @@
-//! All open connections, the one that has been idle for longest first.
+//! Keeps all open connections in order of their idle time.
 //!
-//! When connections run short, it is closed and its place goes to a new one: nobody locks everyone out by
-//! connections on which nothing happens, be they kept, silent, in a handshake, or in the middle of a head or a body.
-//! A lazy heap: a call only stamps its connection, and the heap learns of it when it looks for the oldest.
+//! When connections run short, the longest-idle one is closed and its place goes to a new one. So nobody can lock
+//! others out with connections on which nothing happens, whether kept alive, silent, in a handshake, or in the middle
+//! of a head or body. A lazy heap: a call only stamps its connection, and the heap learns of it when it looks for the
+//! oldest.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -12,18 +13,18 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::connection_state::ConnectionState;
 use super::permit_pool::Permit;
 
-/// Connections that are looked at for one place. Beyond that the search goes on with the next newcomer.
+/// Connections examined for one place. The next newcomer continues the search.
 const MAX_CONNECTIONS_EXAMINED: usize = 1_024;
 
 #[derive(Default)]
 pub(super) struct ConnectionRegistry {
     heap: Mutex<BinaryHeap<Reverse<RegistryEntry>>>,
-    /// Rises with every connection and with the end of every call.
+    /// Number that rises with every connection and at the end of every call.
     sequence: AtomicU64,
 }
 
 struct RegistryEntry {
-    /// The connection was idle since then, or has become so later.
+    /// The connection became idle at this number or later.
     idle_since: u64,
     line: Weak<ConnectionState>,
 }
@@ -33,7 +34,7 @@ impl ConnectionRegistry {
         let idle_since = self.stamp();
         line.idle_from(idle_since);
         let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that have ended leave their entries behind.
+        // Ended connections leave their entries behind.
         if heap.len() > 2 * open + 64 {
             heap.retain(|Reverse(entry)| entry.line.strong_count() > 0);
         }
@@ -44,10 +45,10 @@ impl ConnectionRegistry {
         self.sequence.fetch_add(1, atomic::Ordering::Relaxed)
     }
 
-    /// Tells the connection that has been idle for longest to close, and takes its place.
+    /// Tells the longest-idle connection to close, and takes its place.
     pub(super) fn evict(&self) -> Option<Permit> {
         let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
-        // Twice, since an entry whose stamp is old goes back with the right one.
+        // Twice, because an outdated entry goes back with the right stamp.
         for _ in 0..MAX_CONNECTIONS_EXAMINED.min(2 * heap.len()) {
             let Reverse(entry) = heap.pop()?;
             let Some(line) = entry.line.upgrade() else { continue };

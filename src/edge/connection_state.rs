@@ -1,4 +1,4 @@
-//! What one connection's byte stream, its service, its driver and the registry know of each other.
+//! State that a connection's byte stream, service, driver and registry share.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,23 +10,23 @@ use super::permit_pool::Permit;
 use super::request_violation::RequestViolation;
 
 pub(super) struct ConnectionState {
-    /// While it may bring a request, so that whoever hands over waits for it.
+    /// Held while the connection may bring a request, so that a hand-over waits for it.
     awaited: Mutex<Option<Permit>>,
-    /// Zero, or the number of the broken request from 1, and its breach in the low byte.
+    /// Zero, or the number of the broken request (from 1) with its violation in the low byte.
     broken: AtomicU64,
-    /// To make room for another connection.
+    /// Signalled to make room for another connection.
     close: Notify,
-    /// Its next reply is to say that the connection ends with it.
+    /// The next reply must say that the connection ends with it.
     ends: AtomicBool,
-    /// By the registry's sequence; holds while no request is served.
+    /// The registry's number since which the connection is idle; valid while no request is served.
     idle_since: AtomicU64,
-    /// A request's head has begun and is not complete.
+    /// The head of a request has begun and is not complete.
     mid_head: AtomicBool,
-    /// Its place among the connections; gone once another connection has it.
+    /// Place among the connections; `None` once another connection has it.
     permit: Mutex<Option<Permit>>,
-    /// Pieces of whole replies that the peer has taken so far.
+    /// Pieces of whole replies that the peer has taken.
     pieces_taken: AtomicU32,
-    /// Of the running requests, those whose body is on its way.
+    /// Running requests whose body is still arriving.
     receiving: AtomicU32,
     registry: Arc<ConnectionRegistry>,
     requests: AtomicU32,
@@ -51,18 +51,18 @@ impl ConnectionState {
         }
     }
 
-    /// Only the first breach counts: the connection ends with it.
+    /// Notes a violation. Only the first one counts, because the connection ends with it.
     pub(super) fn break_at(&self, request: u32, breach: RequestViolation) {
         self.broken.store((u64::from(request) + 1) << 8 | breach as u64, Ordering::Relaxed);
     }
 
-    /// The first breach, whichever request has it.
+    /// The first violation of any request.
     pub(super) fn breach(&self) -> Option<RequestViolation> {
         let broken = self.broken.load(Ordering::Relaxed);
         if broken == 0 { None } else { RequestViolation::ALL.get((broken & 0xff) as usize).copied() }
     }
 
-    /// Requests begun so far, and those not yet answered.
+    /// Requests begun so far, and those without an answer.
     pub(super) fn activity(&self) -> (u32, u32) {
         (self.requests.load(Ordering::Relaxed), self.running.load(Ordering::Relaxed))
     }
@@ -71,7 +71,7 @@ impl ConnectionState {
         self.pieces_taken.load(Ordering::Relaxed)
     }
 
-    /// Called once per request, in order.
+    /// Counts the next request, and returns a violation that breaks it. Called once per request, in order.
     pub(super) fn next(&self) -> Option<RequestViolation> {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
         let broken = self.broken.load(Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl ConnectionState {
         if hit { self.breach() } else { None }
     }
 
-    /// It may bring a request: `permit` is given back when it may not any more.
+    /// Notes whether the connection may bring a request; `permit` is held as long as it may.
     pub(super) fn await_request(&self, permit: Option<Permit>) {
         *self.awaited.lock().unwrap_or_else(PoisonError::into_inner) = permit;
     }
@@ -104,7 +104,8 @@ impl ConnectionState {
         self.mid_head.load(Ordering::Relaxed)
     }
 
-    /// Whether a call is served. One whose body has not come whole is not: its peer may never send the rest.
+    /// True if a call is served. A call with an incomplete body does not count, because its peer may never send the
+    /// rest.
     pub(super) fn is_busy(&self) -> bool {
         self.running.load(Ordering::Relaxed) > self.receiving.load(Ordering::Relaxed)
     }
@@ -126,7 +127,7 @@ impl ConnectionState {
         self.permit.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Tells the driver to close, and gives the place to whoever asks; `None` if it has none any more.
+    /// Tells the driver to close, and returns the place; `None` if another connection has it already.
     pub(super) fn evict(&self) -> Option<Permit> {
         let permit = self.vacate()?;
         self.close.notify_one();
@@ -153,7 +154,7 @@ impl UnansweredRequest {
         Self(Arc::clone(line))
     }
 
-    /// Whether its reply is the connection's last one.
+    /// True if its reply is the connection's last one.
     pub(super) fn is_last(&self) -> bool {
         self.0.is_ending()
     }
@@ -166,8 +167,8 @@ impl Drop for UnansweredRequest {
     }
 }
 
-/// A call whose reply is whole, and on its way to a peer that takes it piece by piece. The call is over, but while
-/// pieces are taken the connection is not idle.
+/// A whole reply that its peer takes piece by piece. The call is over, but the connection is not idle while pieces
+/// are taken.
 pub(super) struct BeingTaken(Arc<ConnectionState>);
 
 impl BeingTaken {
@@ -181,12 +182,12 @@ impl BeingTaken {
     }
 }
 
-/// Counts a running request as one whose body is on its way, for as long as it exists.
+/// Counts a running request whose body is still arriving, for as long as it exists.
 pub(super) struct ReceivingBody(Arc<ConnectionState>);
 
 impl ReceivingBody {
-    /// The connection waits from the first of its bodies on: another half body, or a byte more of the same one, makes
-    /// it no younger.
+    /// The connection counts as idle from its first incomplete body on. Further bodies or bytes do not make it
+    /// younger.
     pub(super) fn begin(line: &Arc<ConnectionState>) -> Self {
         if line.receiving.fetch_add(1, Ordering::Relaxed) == 0 {
             line.idle_from(line.registry.stamp());

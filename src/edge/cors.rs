@@ -1,9 +1,8 @@
-//! Cross-origin rules, as pure functions over headers.
+//! Cross-origin rules, as pure functions over headers (Fetch standard, section 3.2).
 //!
-//! Owns which pages may call us and what browsers are told about it (Fetch standard, section 3.2).
-//! Every reply passes through [`Cors::mark`], our own refusals included: without these headers a
-//! player cannot even see a 4xx. The preflight is answered here and reaches neither session nor
-//! upstream.
+//! Decides which pages may call us and what browsers are told. Every reply passes through [`Cors::mark`], our own
+//! refusals included, because without these headers a player cannot even see a 4xx. A preflight is answered here and
+//! reaches neither session nor upstream.
 
 use http::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -22,7 +21,7 @@ use crate::secret::clean_name;
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// Of what a browser fetches before anybody has asked for it.
+/// Header of requests that a browser sends before anybody asks for the page.
 const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
 const HEADERS: HeaderValue = HeaderValue::from_static(
@@ -32,13 +31,13 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 /// Two hours: the longest that Chromium keeps a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
-/// Longer lists of wished headers are not echoed.
+/// Longer lists of requested headers are not echoed.
 const MAX_ECHOED_HEADERS_BYTES: usize = 1024;
 
 #[derive(Clone, Debug)]
 pub struct Cors {
     hosts: HostRules,
-    /// `None`: the handler judges origins, and adds the headers itself.
+    /// `None` if the handler judges origins and adds the headers itself.
     origins: Option<AllowedOrigins>,
 }
 
@@ -49,12 +48,12 @@ pub(super) const HOST_REFUSED: own_replies::EdgeRefusal = own_replies::EdgeRefus
     close: true,
 };
 
-/// What the `Origin` of a request earned it.
+/// Decision about the `Origin` of a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum OriginDecision {
-    /// A page that may call; its origin is echoed, `null` too (packaged television apps).
+    /// A page that may call. Its origin is echoed, also `null` (packaged television apps).
     Allow(HeaderValue),
-    /// No page: a native player, a tool, a same-origin GET.
+    /// No page: a native player, a tool, or a same-origin GET.
     Ignore,
     /// A page that is not on the list.
     Refuse,
@@ -90,8 +89,8 @@ impl Cors {
         }
     }
 
-    /// The answer to OPTIONS, on whatever path: 204, or 403 for a page that is not on the list.
-    /// Still to be marked.
+    /// Answers OPTIONS on any path: 204, or 403 for a page that is not on the list. The reply still needs
+    /// [`Cors::mark`].
     pub fn preflight(&self, caller: &OriginDecision) -> Response<ReplyBody> {
         if *caller == OriginDecision::Refuse {
             return own_replies::EdgeRefusal {
@@ -108,8 +107,9 @@ impl Cors {
         reply
     }
 
-    /// Puts our headers on a reply and takes an upstream's own away, but for the names that pages may read: a second
-    /// Allow-Origin makes a browser reject the reply. `preflight` holds the request's headers if it was OPTIONS.
+    /// Sets our headers on a reply and removes an upstream's own, because a second Allow-Origin makes a browser
+    /// reject the reply. Names that pages may read are kept. `preflight` holds the request's headers if it was
+    /// OPTIONS.
     pub fn mark(&self, caller: &OriginDecision, preflight: Option<&HeaderMap>, reply: &mut HeaderMap) {
         if self.is_left_to_the_handler() {
             return;
@@ -117,14 +117,13 @@ impl Cors {
         let exposed = matches!(caller, OriginDecision::Allow(_)).then(|| exposed(reply));
         drop_foreign(reply);
         add_vary(reply);
-        // An upstream's own says which pages share a site with that server, and this is another server. Who may call
-        // this one is judged by its list.
+        // The upstream's policy describes that server's site, not ours. Our own list decides who may call.
         if let Some(policy) = reply.get_mut(RESOURCE_POLICY) {
             *policy = HeaderValue::from_static("cross-origin");
         }
         let OriginDecision::Allow(origin) = caller else { return };
         reply.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        // Where any page may call, none may do so with what the browser keeps for the viewer.
+        // If any page may call, none may use the browser's cookies for the viewer.
         if self.origins != Some(AllowedOrigins::Any) {
             reply.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
         }
@@ -139,12 +138,12 @@ impl Cors {
     }
 }
 
-/// A header that says one thing came more than once: two parsers could believe either.
+/// A header that may stand once came more than once. Two parsers could believe different values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("this header is given more than once")]
 pub struct RepeatedHeader;
 
-/// The value of a header of which there may be one.
+/// The value of a header that may stand once.
 ///
 /// # Errors
 /// There are several.
@@ -165,10 +164,10 @@ fn lists(origins: &AllowedOrigins, origin: &HeaderValue) -> bool {
     }
 }
 
-/// An image, a link or a native video of a page that is not on the list: it carries no `Origin`, but browsers say
-/// whether it comes from elsewhere. Same-site is elsewhere too: the list names origins, and a neighbour's port is
-/// another one. Toward an address of the local network without TLS they say nothing of that kind; there whatever only a
-/// page would send is one's. Whose page it is stands in `Referer`, as far as the page lets it; what says nothing is on
+/// True for a load by a page that is not on the list: an image, a link or a native video. Such a request has no
+/// `Origin`, but browsers tell whether it comes from another site. Same-site counts as foreign, because the list
+/// names origins and a neighbour's port is another origin. On a local network without TLS browsers do not tell; there
+/// any header that only pages cause counts. `Referer` names the page if the page allows it; without it the page is on
 /// no list.
 fn is_foreign_load(origins: &AllowedOrigins, request: &HeaderMap) -> bool {
     let listed = || referring_origin(request).is_some_and(|origin| lists(origins, &origin));
@@ -180,8 +179,8 @@ fn is_foreign_load(origins: &AllowedOrigins, request: &HeaderMap) -> bool {
     elsewhere && *origins != AllowedOrigins::Any && !listed()
 }
 
-/// Whether a request that a page makes comes from a page of ours, by its `Origin`. Such a page was not asked for by
-/// another one. `public_url`: how players reach us, where what stands before us calls us otherwise.
+/// True if a page of ours sent the request, by its `Origin`. `public_url` is our URL for players, in case a proxy in
+/// front of us calls us by another name.
 pub fn is_own_page(request: &HeaderMap, target: Option<&Authority>, public_url: Option<&str>) -> bool {
     let elsewhere = request.get(SEC_FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
     let Ok(origin) = only_value(request, &ORIGIN) else { return false };
@@ -197,25 +196,25 @@ pub fn is_own_page(request: &HeaderMap, target: Option<&Authority>, public_url: 
     !elsewhere && (is_own || is_public)
 }
 
-/// Whether a request comes from a browser's page, by what only browsers write and pages cannot take away, or what a
-/// picture, a frame or a link asks for.
+/// True for a request of a browser's page: only browsers write these headers, and pages cannot remove them. Also true
+/// if the request asks for a page or picture.
 pub fn has_browser_headers(request: &HeaderMap) -> bool {
     let fetches = request.keys().any(|name| name.as_str().starts_with("sec-fetch-") || name == SEC_PURPOSE);
     fetches || request.contains_key(ORIGIN) || request.contains_key(REFERER) || asks_for_a_page_or_picture(request)
 }
 
-/// As browsers do. Java's own client names both kinds too, in another way, and is a player.
+/// Reads `Accept` as browsers write it. Java's own client names both kinds in another way, and is a player.
 fn asks_for_a_page_or_picture(request: &HeaderMap) -> bool {
     let accept = request.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
     accept.trim_start().starts_with("image/") || accept.contains("application/xhtml+xml")
 }
 
-/// Of a request without an `Origin` and without `Sec-Fetch-Site`.
+/// True for a page's request that has neither `Origin` nor `Sec-Fetch-Site`.
 fn is_of_another_page(request: &HeaderMap) -> bool {
     !request.contains_key(SEC_FETCH_SITE) && has_browser_headers(request) && !has_own_referer(request)
 }
 
-/// Whether the page came from here. Which hosts are ours is judged by itself.
+/// True if the page came from the host that it calls. Whether that host is ours is checked elsewhere.
 fn has_own_referer(request: &HeaderMap) -> bool {
     let host = request.get(HOST).and_then(|host| host.to_str().ok());
     let page = request.get(REFERER).and_then(|page| page.to_str().ok()?.parse::<Uri>().ok());
@@ -223,7 +222,7 @@ fn has_own_referer(request: &HeaderMap) -> bool {
     at.zip(host).is_some_and(|(at, host)| at.as_str().eq_ignore_ascii_case(host))
 }
 
-/// Which origin it was that is not on the list, for whoever has to add it.
+/// Names the origin that is not on the list, for the person who has to add it.
 pub(super) fn origin_note(request: &HeaderMap) -> String {
     let told: Vec<_> = request.get_all(ORIGIN).iter().cloned().collect();
     let from = if told.is_empty() { referring_origin(request).into_iter().collect() } else { told };

@@ -1,7 +1,7 @@
-//! What the edge counts, for telemetry to read.
+//! The edge's counters, which telemetry reads.
 //!
-//! Plain atomics, shared by all workers and never reset. Every limit of the edge has a counter here
-//! that moves when it bites.
+//! Plain atomics, shared by all workers and never reset. Every limit of the edge has a counter that moves when it
+//! refuses something.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,10 +11,10 @@ use super::request_violation::RequestViolation;
 
 #[derive(Debug, Default)]
 pub struct EdgeCounters {
-    /// Connections taken from the listeners, those closed at once included.
+    /// Connections taken from the listeners, including those closed at once.
     pub accepted: AtomicU64,
     pub(super) address_refusals: [AtomicU64; AddressResource::ALL.len()],
-    /// `accept` failed and was tried again: out of descriptors or memory.
+    /// Failed `accept` calls that were tried again: out of descriptors or memory.
     pub accept_starved: AtomicU64,
     /// Request bodies that were cut off or could not be read.
     pub bodies_broken: AtomicU64,
@@ -24,7 +24,7 @@ pub struct EdgeCounters {
     pub bodies_stalled: AtomicU64,
     /// Requests handed to the handler.
     pub calls: AtomicU64,
-    /// Calls of trusted proxies whose word about the viewer's address could not be read.
+    /// Calls of trusted proxies whose header about the viewer's address could not be read.
     pub forwarded_unreadable: AtomicU64,
     /// Idle connections closed to make room for new ones.
     pub evicted: AtomicU64,
@@ -43,7 +43,7 @@ pub struct EdgeCounters {
     pub refused_connections: AtomicU64,
     /// Calls answered 403: too many were in flight.
     pub refused_calls: AtomicU64,
-    /// Calls whose `Host` is none of ours.
+    /// Calls with a `Host` that is none of ours.
     pub refused_hosts: AtomicU64,
     /// Calls and preflights of pages that are not on the list of origins.
     pub refused_origins: AtomicU64,
@@ -60,7 +60,7 @@ impl EdgeCounters {
         RequestViolation::ALL.into_iter().zip(self.breaches.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
-    /// How often an address was refused more than its share, by what it had wanted more of.
+    /// Refusals because an address had its full share, by resource.
     pub fn address_refusals(&self) -> impl Iterator<Item = (AddressResource, u64)> + '_ {
         let counts = self.address_refusals.iter().map(|count| count.load(Ordering::Relaxed));
         AddressResource::ALL.into_iter().zip(counts)

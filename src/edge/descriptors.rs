@@ -1,17 +1,17 @@
-//! File descriptors: how many connections they allow, and some kept back for when there are none left.
+//! Divides the file descriptors: bounds the connections by them, and keeps some spare.
 //!
-//! A process without descriptors accepts nobody. So players get only as many connections as leave room for
-//! the calls upstream that they cause; and a listener keeps spare descriptors open, which it closes to
-//! accept with them.
+//! A process without descriptors can accept nobody. So players get only as many connections as leave room for the
+//! calls upstream that they cause, and a listener keeps spare descriptors open, which it closes to accept a
+//! connection.
 
 use std::fs::File;
 use std::sync::{Mutex, PoisonError};
 
-/// For whatever the process opens by the way: files of a reload, look-ups of names, webhooks.
+/// Descriptors for other uses: files of a reload, name look-ups, webhooks.
 const DESCRIPTORS_FOR_OTHER_USES: u64 = 8;
 
-/// How many connections of players the limit of open files allows, beside what is open now. Every one
-/// may cause one upstream.
+/// Number of players' connections that the limit of open files allows besides the files open now. Each connection may
+/// cause one upstream.
 pub(super) fn connections_allowed() -> usize {
     let Ok((limit, _hard)) = rlimit::Resource::NOFILE.get() else { return usize::MAX };
     share_of(limit, open_now())
@@ -22,7 +22,7 @@ fn share_of(limit: u64, open: u64) -> usize {
     usize::try_from(left / 2).unwrap_or(usize::MAX).max(1)
 }
 
-/// As the system tells; where it does not, a guess that is rather too high.
+/// Number of open descriptors; a rather high guess if the system does not tell.
 fn open_now() -> u64 {
     const ASSUMED_OPEN_DESCRIPTORS: u64 = 64;
     ["/proc/self/fd", "/dev/fd"]
@@ -31,7 +31,7 @@ fn open_now() -> u64 {
         .map_or(ASSUMED_OPEN_DESCRIPTORS, |list| list.count() as u64)
 }
 
-/// Descriptors that are open for nothing else than to be closed in need.
+/// Descriptors that are open only to be closed when one is needed.
 #[derive(Debug, Default)]
 pub(super) struct SpareDescriptors {
     most: usize,
@@ -45,12 +45,12 @@ impl SpareDescriptors {
         made
     }
 
-    /// Closes one, so that something else can be opened; `false` if there is none left.
+    /// Closes one, so that something else can be opened; false if none is left.
     pub(super) fn release(&self) -> bool {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().is_some()
     }
 
-    /// Opens as many as are missing, as far as there are any.
+    /// Opens the missing ones, as far as descriptors are available.
     pub(super) fn refill(&self) {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         while spare.len() < self.most {

@@ -1,17 +1,17 @@
-//! Says which headers of a reply a page may read (Fetch standard, section 3.3.3).
+//! Lists the headers of a reply that a page may read (Fetch standard, section 3.3.3).
 //!
-//! An upstream's list is kept and ours is put before it: pages read a clock from `Date`, a cache from `Age` and
-//! `CMSD-*`, a reason from a license server's own header. A wildcard is written out, because to a page that calls with
-//! credentials it is a header of that name. Called by `cors`, for each reply to a page.
+//! The upstream's list follows ours: pages read a clock from `Date`, a cache from `Age` and `CMSD-*`, a reason from a
+//! license server's own header. A wildcard is written out, because for a page that calls with credentials it would be
+//! a header of that name. `cors` calls this for each reply to a page.
 
 use std::collections::HashSet;
 
 use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// On every reply to a page.
+/// Our headers that pages may read in every reply.
 pub(super) const OWN_EXPOSED_HEADERS: [&str; 2] = ["x-ssm-error", "x-sidebeat-incident"];
-/// An upstream's list is its own word; the longest that were met have twenty names.
+/// Bounds for an upstream's list. The longest that were met have twenty names.
 const MAX_EXPOSED_NAMES: usize = 64;
 const MAX_EXPOSED_LIST_BYTES: usize = 2048;
 
@@ -37,7 +37,7 @@ pub(super) fn exposed(reply: &HeaderMap) -> HeaderValue {
             list.add(name.as_str());
         }
     }
-    // Names of headers are always fit for a value.
+    // Header names are always valid in a value.
     HeaderValue::try_from(list.text).unwrap_or(HeaderValue::from_static("x-ssm-error, x-sidebeat-incident"))
 }
 
@@ -62,7 +62,7 @@ impl ExposedNames {
     }
 }
 
-/// No page ever reads cookies, and what CORS itself says is ours.
+/// Pages never read cookies, and the CORS headers are ours.
 fn may_be_read(name: &HeaderName) -> bool {
     name != SET_COOKIE && name != "set-cookie2" && !name.as_str().starts_with("access-control-")
 }

@@ -1,23 +1,23 @@
 //! Reads the raw head of each HTTP/1.1 request, beside hyper.
 //!
-//! hyper hides two things that other parsers read differently: it drops Content-Length beside
-//! Transfer-Encoding, and it takes a bare LF for a line end. The [`HeadScanner`] finds them, by the number
-//! of the request on its connection; the service then answers 400 and closes. It need not read chunks:
-//! the reply to a chunked request closes the connection. Fed by `watch`.
+//! hyper hides two things that other parsers read differently: it drops Content-Length beside Transfer-Encoding, and
+//! accepts a bare LF as a line end. The [`HeadScanner`] finds them and tells the number of the request on its
+//! connection; the service then answers 400 and closes. It does not read chunks, because the reply to a chunked
+//! request closes the connection. `watched_stream` feeds it.
 
 use super::request_violation::RequestViolation;
 
-/// As hyper's own buffer: a longer head is refused there.
+/// The same as hyper's buffer, which refuses longer heads.
 const MAX_SCANNED_HEAD_BYTES: usize = super::connection::MAX_REQUEST_HEAD_BUFFER_BYTES;
 
 #[derive(Debug, Default)]
 pub(super) struct HeadScanner {
     state: HeadScanState,
-    /// Requests whose head is complete.
+    /// Number of requests with a complete head.
     requests: u32,
-    /// The part of a line that has come so far.
+    /// The part of a line that has arrived.
     line: Vec<u8>,
-    /// Bytes of this head so far.
+    /// Bytes of this head that have arrived.
     size: usize,
     length: Option<u64>,
     chunked: bool,
@@ -25,7 +25,7 @@ pub(super) struct HeadScanner {
 
 #[derive(Debug, Default, Eq, PartialEq)]
 enum HeadScanState {
-    /// No more requests follow on this connection: the last was chunked, or broken.
+    /// No more requests are read on this connection, because the last one was chunked or broken.
     Blind,
     /// Bytes of the body still to come.
     Body(u64),
@@ -35,7 +35,7 @@ enum HeadScanState {
 }
 
 impl HeadScanner {
-    /// Bytes in order; the answer is the first breach, and the number of its request from 0.
+    /// Reads the next bytes; returns the first violation and its request's number from 0.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Option<(u32, RequestViolation)> {
         while !bytes.is_empty() {
             match self.state {
@@ -54,7 +54,7 @@ impl HeadScanner {
         None
     }
 
-    /// Whether a head has begun, and its end has not come.
+    /// True if a head has begun and not ended.
     pub(super) fn is_mid_head(&self) -> bool {
         match self.state {
             HeadScanState::Blind | HeadScanState::Body(_) => false,
@@ -62,7 +62,7 @@ impl HeadScanner {
         }
     }
 
-    /// Whether bytes of a request may still be on their way.
+    /// True if bytes of a request may still be arriving.
     pub(super) fn is_mid_message(&self) -> bool {
         self.state != HeadScanState::Start || !self.line.is_empty()
     }

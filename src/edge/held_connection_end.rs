@@ -1,8 +1,8 @@
-//! Holds back the end of an HTTP/2 connection for one turn, so that the calls before it are looked at.
+//! Holds back the end of an HTTP/2 connection for one turn, so that the requests before it are read.
 //!
-//! A page that is left sends its last call and closes the connection at once. The `h2` library hands on nothing of what
-//! it has read once it sees the connection's end, and reads nothing more once it cannot write. So the end is seen one
-//! turn later than the bytes before it, and what can be written to nobody is dropped. Called by `conn`.
+//! A closing page sends its last call and closes the connection at once. The `h2` library hands on nothing that it
+//! has read once it sees the connection's end, and reads nothing more once it cannot write. So it sees the end one
+//! turn after the bytes before it, and bytes for a closed peer are dropped. `connection` uses it.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub(super) struct HeldEnd<S> {
-    /// Nobody reads what we write: the peer has closed the connection.
+    /// The peer has closed the connection and reads nothing.
     deserted: bool,
     held: bool,
     stream: S,
@@ -22,8 +22,8 @@ impl<S> HeldEnd<S> {
         Self { deserted: false, held: false, stream }
     }
 
-    /// What was written to a peer that is gone counts as written: reading goes on to what it had said before. Other
-    /// faults, such as a peer that does not read, end the connection.
+    /// Counts bytes for a closed peer as written, so that its earlier bytes are still read. Other faults, such as a
+    /// peer that does not read, end the connection.
     fn written(&mut self, result: io::Result<usize>, all: usize) -> io::Result<usize> {
         match result {
             Err(fault) if is_desertion(&fault) => {
@@ -43,7 +43,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeldEnd<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
-        // An end by our own deadline has nothing before it.
+        // If our own deadline ended the connection, no bytes are before it.
         let is_end = match &read {
             Ok(()) => buffer.filled().len() == before,
             Err(fault) => fault.kind() != ErrorKind::TimedOut,

@@ -1,12 +1,12 @@
-//! Reads the host and port that a request names, in `Host`, `:authority` or an absolute target.
+//! Reads the host and port in `Host`, `:authority` or an absolute target.
 //!
-//! Stricter than a URI (RFC 3986, section 3.2.2), which allows `a,b` for a host: two parsers that read such a value
-//! differently would answer for two hosts. Knows names as DNS and container networks have them, IPv4 addresses, and
-//! IPv6 addresses in brackets. Called by `guard`.
+//! Stricter than a URI (RFC 3986, section 3.2.2), which allows a host such as `a,b`: two parsers that read such a
+//! value differently would answer for two hosts. Accepts the names of DNS and container networks, IPv4 addresses, and
+//! IPv6 addresses in brackets. `request_rules` calls it.
 
 use std::net::Ipv6Addr;
 
-/// DNS names have so many bytes at most, without the dot at their end (RFC 1035, section 2.3.4).
+/// Longest DNS name, without the dot at its end (RFC 1035, section 2.3.4).
 const MAX_HOST_NAME_BYTES: usize = 253;
 const MAX_LABEL_BYTES: usize = 63;
 const MAX_PORT_DIGITS: usize = 5;
@@ -26,7 +26,7 @@ enum HostAddress {
 }
 
 impl NamedHost {
-    /// None: it is no host with an optional port.
+    /// `None` if the text is no host with an optional port.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
         let (address, port) = match text.strip_prefix('[') {
@@ -49,7 +49,7 @@ impl NamedHost {
         Some(Self { address, port })
     }
 
-    /// `default_port`: of the connection, where none is written.
+    /// `default_port` is the connection's, for a host without one.
     pub(super) fn is_same(&self, other: &Self, default_port: u16) -> bool {
         let port = |host: &Self| host.port.unwrap_or(default_port);
         self.address == other.address && port(self) == port(other)
@@ -57,13 +57,13 @@ impl NamedHost {
 }
 
 fn name_of(name: &str) -> Option<String> {
-    // The dot at the end of a name that is complete.
+    // A fully qualified name may end with a dot.
     let labels = name.strip_suffix('.').unwrap_or(name);
     let fits = labels.len() <= MAX_HOST_NAME_BYTES && labels.split('.').all(is_label);
     fits.then(|| name.to_ascii_lowercase())
 }
 
-/// Underscores stand in the names of containers, and `~` is a character of every URI's host.
+/// Underscores occur in names of containers, and `~` is valid in every URI's host.
 fn is_label(label: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~');
     (1..=MAX_LABEL_BYTES).contains(&label.len()) && label.bytes().all(fits)

@@ -1,8 +1,8 @@
-//! Which names players may call us by, where `server.origins` is a list.
+//! Decides by which names players may call us, if `server.origins` is a list.
 //!
-//! A page can let its own name resolve to our address (DNS rebinding), and is then of the same origin as we are: its
-//! GETs carry no `Origin`. But they carry the name in `Host`. An address in `Host` cannot be rebound, and over TLS
-//! the certificate stands against it.
+//! A page can let its own name resolve to our address (DNS rebinding). It then has our origin, and its GETs carry no
+//! `Origin`, but `Host` holds its name. An address in `Host` cannot be rebound, and over TLS the certificate
+//! protects.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ use crate::secret::clean_name;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct HostRules {
-    /// None: any name will do.
+    /// `None` if any name is accepted.
     names: Option<Vec<HostPattern>>,
 }
 
@@ -28,7 +28,8 @@ impl HostRules {
         }
     }
 
-    /// `headers` have one `Host` at most. Without one (HTTP/1.0) no browser asks.
+    /// Decides about a request. `headers` have at most one `Host`. Only HTTP/1.0 may lack one, which no browser
+    /// speaks.
     pub(super) fn admits(&self, headers: &HeaderMap, target: Option<&Authority>, tls: bool) -> bool {
         let Some(names) = self.names.as_ref().filter(|_| !tls) else { return true };
         let host = match (target, headers.get(HOST)) {
@@ -48,7 +49,7 @@ impl HostRules {
     }
 }
 
-/// Which name it was that is none of ours, for whoever has to add it.
+/// Names the unknown host, for the person who has to add it.
 pub(super) fn host_note(parts: &Parts) -> String {
     let written = || parts.headers.get(HOST).map(|host| clean_name(host.as_bytes()));
     let target = parts.uri.authority().map(|target| clean_name(target.as_str().as_bytes()));

@@ -1,7 +1,7 @@
-//! Listening sockets and the loop that takes connections from them.
+//! Listening sockets, and the loop that accepts connections from them.
 //!
-//! Owns one socket per worker and address (`SO_REUSEPORT` lets the kernel spread connections), and
-//! the triage of `accept` errors. Hands each connection to `conn` with a permit, or closes it.
+//! Owns one socket per worker and address (`SO_REUSEPORT` lets the kernel spread connections), and sorts the errors
+//! of `accept`. Hands each connection to `connection` with a permit, or closes it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
@@ -20,15 +20,15 @@ use super::shared::{DrainHold, EdgeShared};
 use super::{ConnectionGuards, Peer};
 
 const LISTEN_BACKLOG_CONNECTIONS: u32 = 1024;
-/// Long enough that a process out of descriptors does not spin, short enough that nobody notices.
+/// Long enough that a process without descriptors does not spin, short enough to go unnoticed.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// One worker's listener, and what its connections begin with.
+/// A worker's listener, and how its connections begin.
 pub(super) struct WorkerSocket {
-    /// As the configuration says it.
+    /// The address as configured.
     pub(super) address: SocketAddr,
     pub(super) listener: StdListener,
-    /// Whether a PROXY protocol header comes first.
+    /// True if each connection begins with a PROXY protocol header.
     pub(super) proxy_protocol: bool,
     pub(super) tls: Option<TlsAcceptor>,
 }
@@ -36,14 +36,14 @@ pub(super) struct WorkerSocket {
 /// Sockets of one listener that are bound already and may hold connections in their backlog.
 #[derive(Debug)]
 pub struct BoundListener {
-    /// As the configuration says it.
+    /// The address as configured.
     pub address: SocketAddr,
     pub sockets: Vec<StdListener>,
     pub tls: bool,
 }
 
-/// For each of `workers` the sockets that it takes connections from. Each socket has somebody, and each worker has
-/// one: a connection in the backlog of a socket that nobody serves would be lost.
+/// Distributes the sockets among `workers`. Every socket gets a worker, because connections in an unserved backlog
+/// would be lost, and every worker gets a socket.
 pub(super) fn share(sockets: Vec<StdListener>, workers: usize) -> io::Result<Vec<Vec<StdListener>>> {
     let workers = workers.max(1);
     let mut shares: Vec<Vec<StdListener>> = (0..workers).map(|_| Vec::new()).collect();
@@ -59,8 +59,8 @@ pub(super) fn share(sockets: Vec<StdListener>, workers: usize) -> io::Result<Vec
     Ok(shares)
 }
 
-/// A socket for each of `workers`, all on one address. Must run inside a runtime; the sockets may
-/// be served on others. Port 0 takes a free port, the same for all.
+/// Binds a socket for each of `workers`, all on one address. Must run inside a runtime; the sockets may be served on
+/// others. Port 0 takes a free port, the same for all.
 pub(super) fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
     let address = probe(address)?;
     (0..workers.max(1))
@@ -73,8 +73,8 @@ pub(super) fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<StdLis
         .collect()
 }
 
-/// Without `SO_REUSEPORT`, so that a second process of the same user, which would silently take half
-/// of our connections, is told that the address is in use.
+/// Binds without `SO_REUSEPORT` first. Otherwise a second process of the same user would silently take half of our
+/// connections.
 fn probe(address: SocketAddr) -> io::Result<SocketAddr> {
     let socket = socket(address)?;
     socket.bind(address)?;
@@ -83,13 +83,13 @@ fn probe(address: SocketAddr) -> io::Result<SocketAddr> {
 
 fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restart must not wait for old connections to leave TIME_WAIT.
+    // A restart must not wait until old connections leave TIME_WAIT.
     socket.set_reuseaddr(true)?;
     Ok(socket)
 }
 
-/// Takes connections until drain begins, and then those that are there already. Returns early only on a fatal error,
-/// which then ends the process through `Tasks::critical`.
+/// Accepts connections until drain begins, and then those that are in the backlog. Returns early only on a fatal
+/// error, which ends the process through `Tasks::critical`.
 pub(super) async fn accept(socket: WorkerSocket, listening: DrainHold, worker: Arc<ConnectionWorker>) {
     let WorkerSocket { address: _, listener, proxy_protocol, tls } = socket;
     let shared = Arc::clone(&worker.shared);
@@ -103,7 +103,7 @@ pub(super) async fn accept(socket: WorkerSocket, listening: DrainHold, worker: A
     }
     take_backlog(listener, &worker, tls.as_ref(), proxy_protocol);
     drop(listening);
-    // The listener is closed by now; an acceptor that ends before the process does is a death.
+    // The listener is closed by now. An acceptor that ended before the process would count as dead.
     shared.tasks.stopped().await;
 }
 
@@ -141,8 +141,8 @@ async fn take_connections(
     }
 }
 
-/// The listener's end would reset what waits in its backlog, perhaps with a request. By the system itself, since the
-/// runtime may not have heard yet of what has come.
+/// Accepts the connections in the backlog, which closing the listener would reset, perhaps with a request. Asks the
+/// system, because the runtime may not know of them yet.
 fn take_backlog(
     listener: TcpListener,
     worker: &Arc<ConnectionWorker>,
@@ -159,7 +159,7 @@ fn take_backlog(
                 }
             }
             Err(fault) if triage(&fault) == AcceptTriage::Continue => {}
-            // Mostly: there are no more.
+            // Mostly the backlog is empty.
             Err(_) => return,
         }
     }
@@ -192,7 +192,7 @@ fn admit(
     if proxy_protocol {
         shared.tasks.spawn(shared.tracker.track_future(async move {
             let mut place = place;
-            // Boxed, so that an idle connection does not carry what reading its header took.
+            // Boxed, so that an idle connection does not carry the state of reading its header.
             let introduced = tokio::select! {
                 introduced = Box::pin(worker.introduce(stream, peer)) => introduced,
                 () = line.evicted() => None,
@@ -223,18 +223,19 @@ fn admit(
 
 #[derive(Debug, Eq, PartialEq)]
 enum AcceptTriage {
-    /// That one connection is gone; the next may be well.
+    /// Only that connection is gone; the next may be good.
     Continue,
-    /// The socket itself is none.
+    /// The socket is invalid.
     Fail,
-    /// Nobody knows; asking again at once might spin.
+    /// The cause is unknown; another call at once might spin.
     Rest,
-    /// The system is out of something; asking again at once would spin.
+    /// The system lacks a resource; another call at once would spin.
     Starve,
 }
 
-/// By number, since the standard library names only some of them; see accept(2). Linux gives out errors of the network
-/// that waited on the new connection, and no list of them is whole: so only what says that the socket is none is fatal.
+/// Sorts by error number, because the standard library names only some; see accept(2). On Linux `accept` also returns
+/// network errors of the new connection, and no list of them is complete, so only errors of the socket itself are
+/// fatal.
 fn triage(fault: &io::Error) -> AcceptTriage {
     const EBADF: i32 = 9;
     const ENOMEM: i32 = 12;

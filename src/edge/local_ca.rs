@@ -1,8 +1,7 @@
-//! A local CA and a leaf, for a checkout or a home gateway that has no certificate yet.
+//! Makes a local CA and a leaf certificate, for a checkout or a home gateway without one.
 //!
-//! Owns the four files and their modes; called by `sidebeat certs init` and, on a first run, by
-//! `run`. Files appear whole: each is written beside its place and renamed. Keeps a CA that exists,
-//! since devices were told to trust it.
+//! Owns the four files and their modes. `sidebeat certs init` calls it, and `run` on a first start. Files appear
+//! whole: each is written under another name and renamed. An existing CA is kept, because devices trust it.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -24,13 +23,13 @@ use super::certificate_expiry;
 use crate::ids;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// A device whose clock is behind must not see a certificate of the future.
+/// Time before now at which validity begins, for devices whose clock is behind.
 const BACKDATING_TIME: Duration = DAY;
 const CA_LIFETIME: Duration = DAY.saturating_mul(3650);
-/// Browsers refuse leaves that live longer than 398 days; backdating included.
+/// Browsers refuse leaves that are valid for more than 398 days, backdating included.
 const LEAF_LIFETIME: Duration = DAY.saturating_mul(396);
 
-/// What `certs init` was asked for.
+/// Arguments of `certs init`.
 #[derive(Clone, Copy, Debug)]
 pub struct CertsRequest<'a> {
     pub directory: &'a Path,
@@ -38,7 +37,7 @@ pub struct CertsRequest<'a> {
     pub names: &'a [String],
     /// Wall time since the Unix epoch.
     pub now: Duration,
-    /// Make a new CA even if there is one; every device must then be told again.
+    /// Makes a new CA even if there is one. Every device must then trust the new one.
     pub renew_authority: bool,
 }
 
@@ -83,8 +82,8 @@ pub fn init(request: &CertsRequest<'_>) -> Result<WrittenFiles, CertsFault> {
     files.make(request.names, request.now, request.renew_authority)
 }
 
-/// For `run` on a fresh checkout: makes the pair if neither file is there, with its CA beside it, and
-/// says what it made; `None` if both are there. One without the other is a fault.
+/// Makes the pair and its CA for `run` on a fresh checkout, if neither file exists, and returns the names of the
+/// files. `None` if both exist; one without the other is a fault.
 pub fn ensure(
     certificate: &Path,
     key: &Path,
@@ -110,10 +109,10 @@ pub fn ensure(
     Ok(Some(written))
 }
 
-/// Whether the pair is there.
+/// True if the pair exists.
 ///
 /// # Errors
-/// One of them is there without the other.
+/// Only one of the files exists.
 pub fn is_there(certificate: &Path, key: &Path) -> Result<bool, CertsFault> {
     both(certificate, key)
 }
@@ -148,7 +147,7 @@ impl CertificateFiles {
     fn make_authority(&self, now: Duration) -> Result<(), CertsFault> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = params(now, CA_LIFETIME);
-        // Two CAs of one name would be mistaken for each other in a device's list.
+        // A device's list would show two CAs of the same name, which could be confused.
         let name = format!("sidebeat local CA {:08x}", ids::random_u64() >> 32);
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -219,7 +218,7 @@ fn expiry(pem: &str) -> Option<Duration> {
     certificate_expiry::not_after(&CertificateDer::from_pem_slice(pem.as_bytes()).ok()?)
 }
 
-/// Without this a leaf would be signed by a key that no device trusts.
+/// True if the key belongs to the certificate. Otherwise no device would trust the leaf.
 fn belongs(authority: &str, key: &KeyPair) -> bool {
     let Ok(certificate) = CertificateDer::from_pem_slice(authority.as_bytes()) else { return false };
     let Ok(private) = PrivateKeyDer::try_from(key.serialize_der()) else { return false };
@@ -230,8 +229,8 @@ fn read(path: &Path) -> Result<String, CertsFault> {
     fs::read_to_string(path).map_err(|why| CertsFault::File { path: path.to_owned(), why })
 }
 
-/// Beside its place first, with its mode from the start: a key is never readable by others, and a
-/// reload never sees half a file.
+/// Writes a file under another name, with its mode from the start, and renames it. So no other user can read a key,
+/// and a reload never sees half a file.
 fn write(path: &Path, text: &[u8], mode: u32) -> Result<(), CertsFault> {
     let aside = path.with_extension(format!("{:016x}.new", ids::random_u64()));
     let written = (|| {

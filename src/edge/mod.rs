@@ -1,7 +1,7 @@
-//! Bytes to typed calls: listeners, TLS, connections, framing, CORS.
+//! Turns bytes into typed calls: listeners, TLS, connections, framing, CORS.
 //!
-//! Owns every socket that players connect to and every deadline on it. Knows no route, no device
-//! and no DRM: what survives its rules goes to a [`Handler`], whose reply it sends.
+//! Owns every socket that players connect to and every deadline on it. Knows no route, device or DRM system. A
+//! request that passes its rules goes to a [`Handler`], whose reply is sent.
 
 mod address_limits;
 pub mod body;
@@ -64,45 +64,44 @@ pub use self::serve::{BoundAddress, Edge, EdgeFault, ReloadableTerms};
 pub use self::serving::Serving;
 pub use self::tls::{CertificateFault, Certificates, CheckedCertificate, read_client_ca};
 
-/// Who is at the other end of a connection.
+/// The other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The viewer's: that of the connection's other end or, where a trusted proxy speaks there, the one for
-    /// which it calls. All that is counted or told by address goes by this one. Never an IPv4-mapped one.
+    /// The viewer's address: the connection's other end or, behind a trusted proxy, the address that the proxy names.
+    /// All limits and logs use this one. Never IPv4-mapped.
     pub address: IpAddr,
-    /// What its address may take, for what the handler itself hands out.
+    /// Limits of the address, for resources that the handler itself hands out.
     pub limits: Arc<AddressLimits>,
     /// SHA-256 of the client's certificate, hex, when one was asked for and verified.
     pub certificate: Option<String>,
     /// The trusted proxy that named `address`, if one did.
     pub proxy: Option<IpAddr>,
-    /// What the handler leaves with the connection.
+    /// Values that the handler leaves with the connection.
     pub ties: ConnectionGuards,
     pub tls: bool,
 }
 
-/// What the paths of pages for viewers have in them. They do nothing by GET and stand in no frame, so any page may lead
-/// there, and whoever reads one comes from anywhere.
+/// Part of the path of every page for viewers. Such a page does nothing by GET and stands in no frame, so any page
+/// may link to it.
 pub const VIEWER_PAGE: &str = "/~refused/";
 
-/// A reply that is there as a whole, which most are.
+/// A reply that is whole in memory, as most are.
 pub type ReplyBody = Full<Bytes>;
 
-/// Boxed, so that an idle connection holds one pointer and not the whole story of a call.
+/// Boxed, so that an idle connection holds only a pointer for its call.
 pub type ReplyFuture = CarriedCall<Response<OutgoingBody>>;
 
 pub trait Handler: Send + Sync + 'static {
-    /// Called for every request that passed the framing rules; OPTIONS is answered before. The
-    /// reply's CORS headers are added by the edge.
+    /// Answers a request that passed the framing rules. OPTIONS was answered before. The edge adds the CORS headers.
     fn call(&self, peer: &Peer, request: Request<RequestBody>) -> ReplyFuture;
 
-    /// What serves this path, by its name in the configuration, for the log line of a call that is refused. Nothing else
-    /// of a path may be written: it can hold what only its player may know.
+    /// Configured name of the route that serves this path, for the log line of a refused call. The path itself is
+    /// never logged, because it may hold a secret.
     fn route_of(&self, _path: &str) -> Option<String> {
         None
     }
 
-    /// The page about the refusal of a call of this path. None: nobody reads pages here.
+    /// Page about the refusal of a call of this path; `None` if no viewer reads pages here.
     fn viewer_page(
         &self,
         _path: &str,

@@ -1,8 +1,7 @@
-//! Replies that no upstream made.
+//! Makes replies that come from no upstream.
 //!
-//! Owns their one shape: RFC 9457 problem details with `error` and `incident` of ours, never cached, and logged once on
-//! its way out with the same incident, so that a caller on the phone can be helped. CORS headers are the
-//! service's to add.
+//! All have one form: RFC 9457 problem details with our members `error` and `incident`. They are never cached, and
+//! the edge logs each once with the same incident, so that support can find it. The service adds the CORS headers.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
@@ -13,45 +12,45 @@ use super::ReplyBody;
 use super::refusal_help::ViewerPage;
 use crate::ids::Incident;
 
-/// Carries the incident where a script may read it.
+/// The incident, in a header that scripts may read.
 pub const INCIDENT: HeaderName = HeaderName::from_static("x-sidebeat-incident");
 
-/// What a client is told, and why, in words that hold nothing of its request.
+/// A refusal's status and reason, in words that hold nothing of the request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct EdgeRefusal {
     pub status: StatusCode,
-    /// Stable, for programs.
+    /// Stable name for programs.
     pub error: &'static str,
-    /// For people.
+    /// Explanation for people.
     pub detail: &'static str,
-    /// Whether an HTTP/1.1 connection ends with this reply.
+    /// True if an HTTP/1.1 connection ends with this reply.
     pub close: bool,
 }
 
-/// Whose call was refused, in the words of the log; goes with the reply to the edge, where the handler knows.
+/// Account and device of a refused call, as the log shows them. The handler attaches them to the reply.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct RefusedCaller {
     pub account: Option<String>,
     pub device: Option<String>,
 }
 
-/// Whether the reply is a [`EdgeRefusal`]'s.
+/// True if the reply is made from an [`EdgeRefusal`].
 pub fn is_refusal<B>(reply: &Response<B>) -> bool {
     reply.extensions().get::<RefusalTrace>().is_some()
 }
 
-/// Goes with the reply to the edge, which knows the address and logs it.
+/// Attached to the reply for the edge, which knows the address and logs it.
 #[derive(Clone, Debug)]
 pub(super) struct RefusalTrace {
     pub(super) error: &'static str,
     pub(super) incident: String,
-    /// For the log alone.
+    /// Detail for the log alone.
     pub(super) note: Option<String>,
     refusal: EdgeRefusal,
 }
 
 impl RefusalTrace {
-    /// The refusal's body, which leads to a page that tells more, in the page's language; `href` is the page's URL.
+    /// The body with a link to a page that tells more, in the page's language; `href` is the page's URL.
     pub(super) fn body(&self, page: &ViewerPage, href: &str) -> Bytes {
         self.refusal.body(&self.incident, page.detail.as_deref(), Some(href), Some(&page.title))
     }
@@ -64,7 +63,7 @@ impl EdgeRefusal {
         reply
     }
 
-    /// The reply, and what is to be logged of it. `href`: a URL where the caller gets on.
+    /// The reply, and its trace for the log. `href` is a URL that helps the caller.
     pub(super) fn traced(self, href: Option<&str>) -> (Response<ReplyBody>, RefusalTrace) {
         let incident = Incident::random();
         let trace = RefusalTrace { error: self.error, incident: incident.to_string(), note: None, refusal: self };
@@ -100,14 +99,14 @@ impl EdgeRefusal {
     }
 }
 
-/// Says in the log line of a refusal what in the request it was for. Must hold no token, key or query.
+/// Adds to a refusal's log line the part of the request that caused it. Must hold no token, key or query.
 pub fn note<B>(reply: &mut Response<B>, note: String) {
     if let Some(trace) = reply.extensions_mut().get_mut::<RefusalTrace>() {
         trace.note = Some(note);
     }
 }
 
-/// A JSON text of our own; never cached.
+/// A JSON reply of our own; never cached.
 pub fn json(status: StatusCode, text: Bytes) -> Response<ReplyBody> {
     let mut reply = empty(status);
     *reply.body_mut() = Full::new(text);
@@ -115,7 +114,7 @@ pub fn json(status: StatusCode, text: Bytes) -> Response<ReplyBody> {
     reply
 }
 
-/// Without a body; never cached.
+/// A reply without a body; never cached.
 pub fn empty(status: StatusCode) -> Response<ReplyBody> {
     let mut reply = Response::new(ReplyBody::default());
     *reply.status_mut() = status;

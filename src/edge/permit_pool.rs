@@ -1,8 +1,7 @@
-//! A bound shared by all workers: connections at once, calls at once, bytes of bodies at once.
+//! A bound shared by all workers: connections, calls, or bytes of bodies.
 //!
-//! Owns one counter; a [`Permit`] gives its place back when dropped, whichever way its holder
-//! ended. Never waits: whoever finds the gate full is turned away at once, since a queue in front
-//! of a full house only adds delay to refusal.
+//! Owns one counter. A [`Permit`] gives its places back when dropped. Nothing ever waits: if the pool is full, the
+//! caller is refused at once, because a queue would only delay the refusal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +12,7 @@ pub(super) struct PermitPool {
     most: AtomicUsize,
 }
 
-/// Places at a gate; mostly one.
+/// Places in a pool; mostly one.
 #[derive(Debug)]
 pub(super) struct Permit {
     gate: Arc<PermitPool>,
@@ -34,7 +33,7 @@ impl PermitPool {
         permit.grow(places).then_some(permit)
     }
 
-    /// Whoever is inside stays inside.
+    /// Changes the bound. Permits already given stay.
     pub(super) fn change(&self, most: usize) {
         self.most.store(most, Ordering::Relaxed);
     }
@@ -43,7 +42,7 @@ impl PermitPool {
         self.inside() <= self.most.load(Ordering::Relaxed)
     }
 
-    /// How many places are free, once more than half of them are taken.
+    /// Number of free places, if more than half of all are taken.
     pub(super) fn scarce(&self) -> Option<usize> {
         let (inside, most) = (self.inside(), self.most.load(Ordering::Relaxed));
         let free = most.saturating_sub(inside);
@@ -56,7 +55,7 @@ impl PermitPool {
 }
 
 impl Permit {
-    /// Takes more places; `false`, and none taken, if there are not so many.
+    /// Takes more places; false, and none taken, if there are not enough.
     pub(super) fn grow(&mut self, places: usize) -> bool {
         let PermitPool { inside, most } = &*self.gate;
         let before = inside.fetch_add(places, Ordering::Relaxed);

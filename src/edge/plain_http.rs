@@ -1,7 +1,7 @@
-//! Plain HTTP on a port that speaks TLS: tells the caller so in its own protocol.
+//! Answers plain HTTP on a TLS port in plain HTTP.
 //!
-//! [`HandshakeStream`] stands between the socket and TLS. It looks at the first byte that comes with what TLS reads anyway, so
-//! a connection that begins as it should costs no call more. Called by `conn`, when a handshake has failed.
+//! [`HandshakeStream`] stands between the socket and TLS. It looks at the first byte of what TLS reads anyway, so it
+//! costs no extra call. `connection` uses it when a handshake has failed.
 
 use std::io;
 use std::pin::Pin;
@@ -17,12 +17,12 @@ use tokio::time::timeout;
 use super::RequestViolation;
 use super::own_replies::{EdgeRefusal, RefusalTrace};
 
-/// For writing the reply, and for reading what the caller still sends: a close with bytes unread would reach it before
-/// the reply.
+/// Time for writing the reply and for reading what the caller still sends. Closing with unread bytes would reset the
+/// connection before the reply arrives.
 const PLAIN_HTTP_LINGER_TIME: Duration = Duration::from_secs(1);
 const MAX_PLAIN_HTTP_LINGER_BYTES: u64 = 64 * 1024;
 
-/// For whoever reads the log.
+/// Advice in the log.
 const ADVICE: &str = "a connection to an HTTPS address begins as plain HTTP does: its URL must begin with https://, or \
                       lead to an address of server.listen-plain";
 
@@ -35,7 +35,7 @@ pub(super) struct HandshakeStream<S> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum PlainProtocol {
     Http,
-    /// TLS, or something that nobody can answer.
+    /// TLS, or something that cannot be answered.
     Other,
     Unknown,
 }
@@ -45,14 +45,14 @@ impl<S> HandshakeStream<S> {
         Self { inner, speaks: PlainProtocol::Unknown }
     }
 
-    /// None: it does not begin as a request does.
+    /// The stream, if it begins like a request.
     pub(super) fn into_http(self) -> Option<S> {
         (self.speaks == PlainProtocol::Http).then_some(self.inner)
     }
 }
 
-/// Says in plain HTTP that TLS is spoken here, and closes. `public_url`: how players reach us, as configured; nothing of
-/// the request is repeated.
+/// Answers in plain HTTP that this port speaks TLS, and closes. `public_url` is the configured URL for players;
+/// nothing of the request is repeated.
 pub(super) async fn refuse<S>(mut stream: S, public_url: Option<&str>) -> RefusalTrace
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -63,7 +63,7 @@ where
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(MAX_PLAIN_HTTP_LINGER_BYTES), &mut tokio::io::sink()).await
     };
-    // A caller that does not listen is none of our business.
+    // A caller that does not listen needs no care.
     let _deaf = timeout(PLAIN_HTTP_LINGER_TIME, farewell).await;
     trace
 }
@@ -77,7 +77,7 @@ async fn reply(public_url: Option<&str>) -> (Vec<u8>, RefusalTrace) {
     };
     let (mut reply, mut trace) = refusal.traced(public_url.filter(|url| url.starts_with("https://")));
     trace.note = Some(ADVICE.to_owned());
-    // A page that has a wrong URL may read why; there is nothing else here.
+    // A page with a wrong URL may read the reason.
     reply.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     let (parts, body) = reply.into_parts();
     let body = body.collect().await.unwrap_or_default().to_bytes();
@@ -109,7 +109,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HandshakeStream<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for HandshakeStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        // The alert of TLS would stand before our reply.
+        // A TLS alert would come before our reply.
         if self.speaks == PlainProtocol::Http {
             return Poll::Ready(Ok(buf.len()));
         }

@@ -1,8 +1,7 @@
-//! The PROXY protocol, versions 1 and 2: a load balancer's own words before a connection's first byte.
+//! Reads the PROXY protocol, versions 1 and 2: a load balancer's header before a connection's first byte.
 //!
-//! Reads one header and not a byte more, so that what follows is the player's. The `ppp` crate
-//! understands it; here are the bounds, and what the header means for us. Called by `conn`, for
-//! listeners that expect one, and only for peers that are trusted.
+//! Reads one header and not a byte more, because the player's bytes follow. The `ppp` crate parses it; this module
+//! bounds it and interprets it. `connection` calls it for listeners that expect a header, and only for trusted peers.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,13 +9,13 @@ use std::net::IpAddr;
 use ppp::{v1, v2};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// The longest line of version 1, with its line end.
+/// Longest line of version 1, including its line end.
 const V1_MAX_BYTES: usize = 107;
-/// The fixed part of version 2.
+/// Length of the fixed part of version 2.
 const V2_HEAD_BYTES: usize = 16;
-/// Addresses and extensions of version 2. Headers that are met have up to some hundred bytes.
+/// Longest addresses and extensions of version 2. Real headers have at most some hundred bytes.
 const V2_MAX_BODY_BYTES: usize = 4096;
-/// Enough to tell the versions apart, and shorter than any header.
+/// Enough bytes to tell the versions apart, and fewer than any header has.
 const SIGNATURE_BYTES: usize = 12;
 /// Version 2 with the command LOCAL: the balancer's own connection, such as a health check.
 const V2_LOCAL: u8 = 0x20;
@@ -33,8 +32,8 @@ pub(super) enum HeaderFault {
     Malformed,
 }
 
-/// The address that the header names; none where the balancer speaks for itself (LOCAL, UNKNOWN), or
-/// its client has no internet address.
+/// The address that the header names. `None` if the balancer speaks for itself (LOCAL, UNKNOWN) or its client has no
+/// internet address.
 pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<IpAddr>, HeaderFault> {
     let mut header = vec![0; SIGNATURE_BYTES];
     stream.read_exact(&mut header).await?;
@@ -47,7 +46,7 @@ pub(super) async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<
     Err(HeaderFault::Absent)
 }
 
-/// Byte by byte, since its end is where its line ends.
+/// Reads byte by byte, because the header ends with its line.
 async fn read_v1<S: AsyncRead + Unpin>(stream: &mut S, mut line: Vec<u8>) -> Result<Option<IpAddr>, HeaderFault> {
     while line.last() != Some(&b'\n') {
         if line.len() == V1_MAX_BYTES {
@@ -75,7 +74,7 @@ async fn read_v2<S: AsyncRead + Unpin>(stream: &mut S, mut header: Vec<u8>) -> R
     header.resize(V2_HEAD_BYTES + body, 0);
     let (_, rest) = header.split_at_mut(V2_HEAD_BYTES);
     stream.read_exact(rest).await?;
-    // Whatever addresses stand beside it mean nothing.
+    // Addresses beside LOCAL mean nothing.
     if command == V2_LOCAL {
         return Ok(None);
     }

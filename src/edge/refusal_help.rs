@@ -1,7 +1,7 @@
-//! Leads the viewer of a refused call to the handler's page about it.
+//! Links the viewer of a refused call to the handler's page about it.
 //!
-//! The edge knows by which name the call came, and the handler where its pages are. A name that we do not answer to is
-//! never written into a reply: then the page is named by its path alone.
+//! The edge knows the host name of the call, and the handler the page's path. A host name that is not ours is never
+//! written into a reply; then the link is the path alone.
 
 use http::header::{ACCEPT_LANGUAGE, CONTENT_LANGUAGE, HOST};
 use http::request::Parts;
@@ -10,24 +10,24 @@ use http::{HeaderValue, Method, Response, Uri};
 use super::own_replies::RefusalTrace;
 use super::{Handler, OutgoingBody};
 
-/// A page that tells a viewer of a refusal.
+/// A page that explains a refusal to a viewer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ViewerPage {
-    /// What happened, in the viewer's language; `None` for the refusal's own words.
+    /// Explanation in the viewer's language; `None` for the refusal's own words.
     pub detail: Option<String>,
     /// Tag of the language of `detail` and `title` (RFC 5646).
     pub language: String,
-    /// Rooted.
+    /// Path of the page, from the root.
     pub path: String,
     pub title: String,
 }
 
-/// What must be known of a request if it is refused.
+/// Facts of a request that its refusal needs.
 pub(super) struct AskedCall {
-    /// Each line of the header.
+    /// All lines of the header.
     accept_language: Vec<HeaderValue>,
     host: Option<HeaderValue>,
-    /// Whether its name for us is one to be repeated: not before it has been looked at.
+    /// True once the host name was found to be ours.
     pub(super) is_addressed: bool,
     pub(super) method: Method,
     tls: bool,
@@ -54,7 +54,7 @@ impl AskedCall {
         reply.headers_mut().extend(language.map(|language| (CONTENT_LANGUAGE, language)));
     }
 
-    /// How its player reaches us.
+    /// URL by which the player reaches us.
     fn base(&self, public_url: Option<&str>) -> Option<String> {
         if let Some(url) = public_url {
             return Some(url.to_owned());

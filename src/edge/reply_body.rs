@@ -1,10 +1,10 @@
 //! The body of a reply: whole in memory, or passed on as it comes.
 //!
-//! A license is whole, and costs no more than its bytes. A segment is read from its server only as fast as the
-//! player reads it from us, and is dropped with the player's connection.
+//! A license is whole and costs only its bytes. A segment is read from its server only as fast as the player reads
+//! it, and is dropped with the player's connection.
 //!
-//! What the connection was given, it may hold for long: over HTTP/2 the last piece waits there for a window that its
-//! peer need not open, when the stream's task is over. So each piece carries the share of its address.
+//! A connection may hold bytes for long: over HTTP/2 the last piece waits there for a window that the peer need not
+//! open, when the stream's task is over. So each piece carries the share of its address.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use super::address_limits::AddressShare;
 use super::connection_state::{BeingTaken, UnansweredRequest};
 use super::stalled_stream::note_frame;
 
-/// A whole reply is handed to the connection in pieces of this size: what its reader does not take stays here,
-/// where it is counted.
+/// A whole reply is handed to the connection in pieces of this size. Bytes that the reader does not take stay here,
+/// where they are counted.
 const PIECE_BYTES: usize = 64 * 1024;
 
 pub enum OutgoingBody {
@@ -29,7 +29,7 @@ pub enum OutgoingBody {
     Whole(Full<Bytes>),
 }
 
-/// The rest of the body does not come; the connection ends so that nobody takes the part for the whole.
+/// The rest of the body is missing. The connection ends, so that no peer takes the part for the whole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the reply was cut")]
 pub struct CutReply;
@@ -39,7 +39,7 @@ impl OutgoingBody {
         Self::Stream(Box::pin(body))
     }
 
-    /// Counts for its address until all of it is sent, or nobody wants the rest. The call of a stream runs so long, too.
+    /// Counts the body for its address until it is sent or no longer wanted. The call of a stream runs as long, too.
     pub(super) fn within(self, running: UnansweredRequest, share: Option<Arc<AddressShare>>) -> Self {
         match (self, share) {
             (Self::Stream(body), share) => Self::Stream(Box::pin(FlowingBody { body, _running: running, share })),
@@ -58,7 +58,7 @@ pub struct CountedBody {
     share: Arc<AddressShare>,
 }
 
-/// Counts for its address until it is written, or dropped unsent.
+/// Counts for its address until it is written or dropped.
 struct CountedPiece {
     data: Bytes,
     _share: Arc<AddressShare>,
@@ -76,7 +76,7 @@ impl AsRef<[u8]> for CountedPiece {
     }
 }
 
-/// A stream whose call counts as running for as long as it flows: its connection is not idle.
+/// A stream whose call counts as running while it flows, so that its connection is not idle.
 struct FlowingBody {
     body: Pin<Box<dyn Body<Data = Bytes, Error = CutReply> + Send>>,
     _running: UnansweredRequest,

@@ -1,9 +1,9 @@
-//! The body of a request on its way in, and the place that its call takes.
+//! Receives the body of a request, and takes the places that its call needs.
 //!
-//! A call takes its place among the calls in flight when its body is complete, not before: whoever sends
-//! half a body holds nobody else up. Its connection makes room for others until then (`line`). Until then it counts as a body on its way, and its bytes count, for
-//! its address and for all. A [`CallPlace`] is shared by the body, which takes, and by the answer, which
-//! gives back.
+//! A call takes its place among the calls in flight only when its body is complete, so that half a body delays
+//! nobody. Until then it counts as an arriving body, its bytes count for its address and for all, and its connection
+//! may have to make room for others (`connection_state`). The body and the answer share a [`CallPlace`]: the body
+//! takes, the answer gives back.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -23,12 +23,12 @@ use super::permit_pool::Permit;
 use super::shared::EdgeShared;
 use crate::task::{CallerPlace, HeldPlace};
 
-/// There is no room for this call.
+/// A call for which there is no room.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallRefusal {
-    /// Its address has as many calls, bodies or bytes under way as it may.
+    /// The address has all the calls, bodies or bytes that it may have.
     AddressFull,
-    /// All addresses together have.
+    /// All addresses together have that many.
     Full,
 }
 
@@ -38,7 +38,7 @@ impl CallRefusal {
             Self::AddressFull => ("too_many_calls", "this address has too many calls under way"),
             Self::Full => ("overloaded", "too many calls are in flight"),
         };
-        // A 5xx would start a storm of retries in players; a 4xx ends the attempt.
+        // A 5xx would make players retry in a storm; a 4xx ends the attempt.
         EdgeRefusal { status: StatusCode::FORBIDDEN, error, detail, close: true }
     }
 }
@@ -51,17 +51,17 @@ pub(super) struct CallPlace {
 
 #[derive(Default)]
 struct HeldPlaces {
-    /// While the body is on its way.
+    /// Held while the body arrives.
     body: Option<AddressShare>,
-    /// While it is waited for.
+    /// Held while the body is waited for.
     receiving: Option<ReceivingBody>,
     body_bytes: Option<(AddressShare, Permit)>,
-    /// From the complete body on.
+    /// Held once the body is complete.
     call: Option<(Arc<AddressShare>, Permit)>,
 }
 
 impl CallPlace {
-    /// For a request whose head is there. One without a body is complete.
+    /// Takes places for a request whose head is there. A request without a body is complete.
     pub(super) fn begin(
         shared: &Arc<EdgeShared>,
         address: IpAddr,
@@ -79,8 +79,8 @@ impl CallPlace {
         Ok(Arc::new(place))
     }
 
-    /// The reply is there. What is given counts the call for its address until the reply is sent, so that
-    /// whoever reads slowly holds up nobody else.
+    /// Gives back the places when the reply is there. The returned share counts the call for its address until the
+    /// reply is sent, so that a slow reader delays nobody else.
     pub(super) fn answered(&self) -> Option<Arc<AddressShare>> {
         let HeldPlaces { body: _, body_bytes: _, call, receiving: _ } = std::mem::take(&mut *self.held());
         call.map(|(share, _permit)| share)
@@ -132,7 +132,7 @@ impl CallPlace {
     }
 }
 
-/// What goes on without the call counts for its address, but not for all: the call itself is over.
+/// Lets detached work count for the address, but not for all, because the call itself is over.
 impl CallerPlace for CallPlace {
     fn hold(&self) -> Option<HeldPlace> {
         let held = self.held();
@@ -141,7 +141,7 @@ impl CallerPlace for CallPlace {
     }
 }
 
-/// What a handler reads; see [`super::body::collect`].
+/// The body that a handler reads; see [`super::body::collect`].
 pub struct RequestBody {
     inner: Incoming,
     place: Arc<CallPlace>,
@@ -153,7 +153,7 @@ impl RequestBody {
     }
 }
 
-/// Whoever does not read it does not wait for it.
+/// A handler that drops the body does not wait for it.
 impl Drop for RequestBody {
     fn drop(&mut self) {
         self.place.held().receiving = None;

@@ -1,8 +1,8 @@
-//! The framing rules above hyper, as pure functions over a parsed request head.
+//! Checks a parsed request head by rules that hyper does not apply, as pure functions.
 //!
-//! Owns what hyper lets through and a proxy must not: a missing or second Host, a second
-//! Transfer-Encoding, a target that contradicts its Host, CONNECT, a GET with a body. What hyper
-//! hides is found by `head`. Called once per request, before anything else looks at it.
+//! hyper accepts what a proxy must not: a missing or second Host, a second Transfer-Encoding, a target that
+//! contradicts its Host, CONNECT, a GET with a body. `head_scanner` finds what hyper hides. Called once per request,
+//! before anything else.
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -13,7 +13,7 @@ use super::host::NamedHost;
 use super::request_violation::RequestViolation;
 use crate::upstream::strip_hop_by_hop;
 
-/// Holds for both protocols; `tls` tells which default port a host may leave out.
+/// Checks a head of either protocol; `tls` tells the default port that a host may leave out.
 pub(super) fn check(parts: &Parts, tls: bool) -> Result<(), RequestViolation> {
     if parts.method == Method::CONNECT {
         return Err(RequestViolation::Connect);
@@ -24,7 +24,7 @@ pub(super) fn check(parts: &Parts, tls: bool) -> Result<(), RequestViolation> {
     check_body(parts)
 }
 
-/// Removes what concerns this connection alone, `Expect` included since hyper has answered it.
+/// Removes headers that concern this connection alone. `Expect` is one, because hyper has answered it.
 pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     headers.remove(EXPECT);
@@ -59,7 +59,7 @@ fn check_host(parts: &Parts, tls: bool) -> Result<(), RequestViolation> {
         (Some(host), None) => {
             let host = parse(host.as_bytes())?;
             let default_port = if tls { 443 } else { 80 };
-            // A target that names no host, or a user beside it, is not what Host names.
+            // A target without a host, or with a user, differs from Host.
             let names_it = |target: &str| {
                 NamedHost::parse(target.as_bytes()).is_some_and(|target| target.is_same(&host, default_port))
             };

@@ -1,7 +1,7 @@
-//! Why a request is refused before anyone looks at what it asks for.
+//! Reasons why a request is refused before its content is looked at.
 //!
-//! Found by `guard` in the parsed head, by `head` in the raw one, by `plain_http` and `watch` in the first byte, and by
-//! hyper itself; told to the client by `service`, and counted by its label.
+//! `request_rules` finds them in the parsed head, `head_scanner` in the raw one, `plain_http` and `watched_stream` in
+//! the first byte, and hyper itself. `service` tells the client, and the counters use the label.
 
 use std::fmt;
 
@@ -51,7 +51,7 @@ impl RequestViolation {
         Self::TlsUnexpected,
     ];
 
-    /// Stable: the `error` of the reply, and a metric label.
+    /// Stable name: the `error` of the reply and a metric label.
     pub const fn label(self) -> &'static str {
         match self {
             Self::BareLineFeed => "bare_line_feed",

@@ -1,4 +1,4 @@
-//! For whom an edge listens. Players and operators have listeners, threads and bounds apart, so that
+//! The callers that an edge serves. Players and operators have separate listeners, threads and bounds, so that
 //! neither takes what the other needs.
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,8 +29,7 @@ impl EdgeRole {
         }
     }
 
-    /// Descriptors that are kept back for accepting. Whether the process lives must be told even when
-    /// players have taken all others.
+    /// Descriptors kept back for accepting. The health check must work even when players have taken all others.
     pub(super) const fn spare_descriptors(self) -> usize {
         match self {
             Self::Operators => 8,
@@ -38,8 +37,8 @@ impl EdgeRole {
         }
     }
 
-    /// How many of so many connections listeners of events may hold for as long as they like. Operators' are counted
-    /// where they are handed out.
+    /// Number of connections, of so many, that event listeners may hold as long as they like. The operators'
+    /// listeners are counted where they are handed out.
     pub(super) fn listeners_among(self, connections: usize) -> usize {
         match self {
             Self::Operators => usize::MAX,

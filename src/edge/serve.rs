@@ -1,7 +1,7 @@
-//! The edge as a whole: bound early, served late, drained, ended.
+//! The edge as a whole: binds early, serves late, drains, ends.
 //!
-//! Owns the worker threads: each has its own current-thread runtime, its own listeners and its own
-//! handler, so that a connection and its upstream pool never cross threads. `app` builds it.
+//! Owns the worker threads. Each has its own current-thread runtime, listeners and handler, so that a connection and
+//! its upstream pool stay on one thread. `app` builds it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,27 +34,27 @@ pub enum EdgeFault {
     Start(io::Error),
 }
 
-/// An address that players can connect to; a port 0 of the configuration is resolved.
+/// An address that players can connect to; a configured port 0 is resolved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BoundAddress {
     pub address: SocketAddr,
     pub tls: bool,
 }
 
-/// Sockets that are bound and hold connections in their backlog; nothing is served yet.
+/// Bound sockets that hold connections in their backlog. Nothing is served yet.
 pub struct Edge {
     bound: Vec<BoundAddress>,
-    /// Listeners that were bound before, until they are listened on.
+    /// Listeners that were bound before and are not used yet.
     given: Vec<BoundListener>,
     certificates: Option<Arc<Certificates>>,
     shared: Arc<EdgeShared>,
-    /// One list per worker, in the order of `bound`.
+    /// Sockets of each worker, in the order of `bound`.
     sockets: Vec<Vec<WorkerSocket>>,
 }
 
 impl Edge {
-    /// Reads the certificates and binds every address, once per worker. Must run inside a runtime,
-    /// of which nothing is kept.
+    /// Reads the certificates and binds every address once per worker. Must run inside a runtime, of which nothing is
+    /// kept.
     pub async fn bind(
         server: &config::ServerSettings,
         tasks: Tasks,
@@ -63,7 +63,7 @@ impl Edge {
         Self::bind_but(server, tasks, counters, Vec::new()).await
     }
 
-    /// As [`Self::bind`], but for what is bound already.
+    /// Like [`Self::bind`], but uses the listeners that are bound already.
     pub async fn bind_but(
         server: &config::ServerSettings,
         tasks: Tasks,
@@ -85,8 +85,8 @@ impl Edge {
         Ok(edge)
     }
 
-    /// Binds the operators' listener: cleartext, one worker, and all that is asked of it, OPTIONS and pages of
-    /// other origins included, is the handler's to judge. Must run inside a runtime.
+    /// Binds the operators' listener: cleartext, with one worker. The handler judges every request, also OPTIONS and
+    /// pages of other origins. Must run inside a runtime.
     pub async fn bind_operators(
         address: SocketAddr,
         limits: &config::ServerLimits,
@@ -112,12 +112,12 @@ impl Edge {
         Self { bound: Vec::new(), certificates: None, given, shared: Arc::new(shared), sockets }
     }
 
-    /// Every address that is bound, TLS first, in the order of the configuration.
+    /// All bound addresses, TLS first, in the order of the configuration.
     pub fn addresses(&self) -> &[BoundAddress] {
         &self.bound
     }
 
-    /// Every socket once more, for a process that listens after this one.
+    /// Copies of all sockets, for a process that listens after this one.
     pub fn copies(&self) -> io::Result<Vec<BoundListener>> {
         let copy = |socket: &WorkerSocket| {
             let sockets = vec![socket.listener.try_clone()?];
@@ -126,12 +126,12 @@ impl Edge {
         self.sockets.iter().flatten().map(copy).collect()
     }
 
-    /// For reload and for the expiry metric; none without a TLS listener.
+    /// Certificates for reload and for the expiry metric; `None` without a TLS listener.
     pub fn certificates(&self) -> Option<Arc<Certificates>> {
         self.certificates.clone()
     }
 
-    /// For reload, also while it serves.
+    /// Terms for a reload, also while the edge serves.
     pub fn terms(&self) -> ReloadableTerms {
         ReloadableTerms(Arc::clone(&self.shared))
     }
@@ -197,7 +197,7 @@ impl Edge {
     }
 }
 
-/// What to do about a socket that cannot be had.
+/// Advice about a socket that cannot be opened.
 fn mends(why: &io::Error, address: SocketAddr) -> String {
     match why.kind() {
         io::ErrorKind::AddrInUse => {
@@ -231,12 +231,12 @@ async fn work(
     finish.cancelled().await;
 }
 
-/// What players are held to, for whoever may change it.
+/// The terms for players that a reload may change.
 #[derive(Clone)]
 pub struct ReloadableTerms(Arc<EdgeShared>);
 
 impl ReloadableTerms {
-    /// Origins and numbers hold for the next call, times for the next connection.
+    /// Changes the terms. Origins and numbers hold from the next call, times from the next connection.
     pub fn change(&self, server: &config::ServerSettings) {
         self.0.cors.store(Arc::new(Cors::of(server)));
         self.0.forwarding.store(Arc::new(ForwardingRules::of(server)));

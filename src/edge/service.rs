@@ -1,7 +1,7 @@
-//! From a parsed request to the handler, and from its reply back to hyper.
+//! Passes a parsed request to the handler, and its reply back to hyper.
 //!
-//! Owns the order of the edge's rules: framing, origin, preflight, calls in flight. Adds the CORS
-//! headers to whatever is answered, and logs what is refused. One [`ConnectionService`] serves one connection.
+//! Applies the edge's rules in order: framing, origin, preflight, calls in flight. Adds the CORS headers to every
+//! reply, and logs refusals. Each [`ConnectionService`] serves one connection.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -47,7 +47,7 @@ impl Service<Request<Incoming>> for ConnectionService {
         let shared = &self.worker.shared;
         let mut caller = shared.cors.load().caller(&parts.headers);
         let for_viewers = parts.method.is_safe() && parts.uri.path().contains(VIEWER_PAGE);
-        // Of our own pages no list says anything.
+        // The list of origins does not concern our own pages.
         if caller == OriginDecision::Refuse {
             let public_url = shared.public_url.load();
             let public_url = public_url.as_ref().map(|url| url.as_str());
@@ -70,13 +70,13 @@ impl Service<Request<Incoming>> for ConnectionService {
         }
         let addressed = shared.cors.load().admits_host(&parts.headers, parts.uri.authority(), self.peer.tls);
         finish.asked.is_addressed = addressed;
-        // A page that is not on the list gets nothing done either: browsers send a simple POST unasked.
+        // A page that is not on the list gets nothing done, because browsers send a simple POST without a preflight.
         let answers_preflights = !self.worker.shared.cors.load().is_left_to_the_handler();
         if (parts.method == Method::OPTIONS && answers_preflights) || finish.caller == OriginDecision::Refuse {
             let finish = ReplyFinish { close: finish.close || !body.is_end_stream(), ..finish };
             return ReplyInProgress::ready(self.preflight(&finish, &parts.headers), finish, running);
         }
-        // A page that is on the list has said so; one that has rebound its name to us says nothing by a GET.
+        // A page on the list has sent its origin. A page that has rebound its name to us sends none with a GET.
         if finish.caller == OriginDecision::Ignore && !addressed && !for_viewers {
             add(&shared.counters.refused_hosts);
             let mut reply = HOST_REFUSED.reply();
@@ -101,7 +101,7 @@ impl Service<Request<Incoming>> for ConnectionService {
 }
 
 impl ConnectionService {
-    /// For whom a trusted proxy calls; none where the peer calls for itself.
+    /// The viewer that a trusted proxy names; `None` if the peer calls for itself.
     fn viewer(&self, headers: &HeaderMap) -> Option<Peer> {
         match self.worker.shared.forwarding.load().read(self.peer.address, headers) {
             ForwardedViewer::Nothing => None,
@@ -139,12 +139,12 @@ impl ConnectionService {
     }
 }
 
-/// A reply on its way: one allocation less than a boxed future around the handler's boxed one.
+/// A reply in progress. Saves an allocation: no boxed future around the handler's boxed one.
 pub(super) struct ReplyInProgress {
     state: Option<ReplyState>,
     finish: ReplyFinish,
     running: Option<UnansweredRequest>,
-    /// Once the reply is there.
+    /// Set once the reply is there.
     share: Option<Arc<AddressShare>>,
 }
 
@@ -153,10 +153,10 @@ enum ReplyState {
     Ready(Response<OutgoingBody>),
 }
 
-/// What is done to a reply before it leaves.
+/// The changes to a reply before it leaves.
 struct ReplyFinish {
     address: AddressKey,
-    /// For the line of a refusal.
+    /// Facts for a refusal's log line.
     asked: AskedCall,
     caller: OriginDecision,
     close: bool,
@@ -202,7 +202,7 @@ impl Future for ReplyInProgress {
 }
 
 impl ReplyFinish {
-    /// `is_last`: the connection ends with it.
+    /// Applies the changes. With `is_last` the connection ends with this reply.
     fn apply(&self, mut reply: Response<OutgoingBody>, is_last: bool) -> Response<OutgoingBody> {
         if let Some(fault) = reply.extensions().get::<body::BodyFault>() {
             self.worker.shared.counters.body(*fault);
@@ -230,7 +230,7 @@ impl ReplyFinish {
     }
 }
 
-/// A method that is none of HTTP's own can be any text.
+/// Names the method for the log. An unknown method could be any text.
 fn known_method(method: &Method) -> &'static str {
     const KNOWN: [&str; 8] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("another")

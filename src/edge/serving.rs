@@ -1,4 +1,4 @@
-//! The workers of an edge while they run, and how they come to their end.
+//! The running workers of an edge, and how they end.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,10 +11,10 @@ use super::shared::EdgeShared;
 #[cfg(doc)]
 use super::shared::MAX_UNUSED_TIME;
 
-/// How often it is looked whether the last one is gone.
+/// Interval of the check whether the last connection or call has ended.
 const WORKERS_GONE_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The workers, running. Dropping it ends them as [`Self::end`] does, without waiting.
+/// The running workers. Dropping it ends them like [`Self::end`], without waiting.
 pub struct Serving {
     pub(super) shared: Arc<EdgeShared>,
     pub(super) threads: Vec<JoinHandle<()>>,
@@ -32,9 +32,9 @@ impl Serving {
         self.shared.calls.inside()
     }
 
-    /// Every reply says from now on that its connection ends with it, connections of HTTP/2 are told to go away, and
-    /// idle ones have a second at most for one more request. Connections are still taken. Waits `period`, or less if
-    /// none is left.
+    /// Announces the end: every reply says that its connection ends with it, HTTP/2 connections get GOAWAY, and idle
+    /// ones have at most a second for one more request. Connections are still accepted. Waits for `period`, or less
+    /// if no connection is left.
     pub async fn announce(&self, period: Duration) {
         self.shared.announce.cancel();
         let gone = async {
@@ -45,8 +45,8 @@ impl Serving {
         let _late = timeout(period, gone).await;
     }
 
-    /// Stops accepting, and waits at most `grace` until every call has its answer, also one that a connection was
-    /// about to bring. Replies may still be on their way; from now on nothing is answered.
+    /// Stops accepting, and waits at most `grace` until every call has its answer, including calls that a connection
+    /// was about to bring. Replies may still be in transit; nothing is answered from now on.
     pub async fn answer(&self, grace: Duration) {
         self.stop();
         let answered = async {
@@ -64,16 +64,16 @@ impl Serving {
         self.shared.tracker.close();
     }
 
-    /// Stops accepting, has every connection answer what is on its way and end, and waits for them at
-    /// most `grace`. Returns how many are left. The workers go on: detached work runs on them.
+    /// Stops accepting, lets every connection answer its requests and end, and waits for that at most `grace`.
+    /// Returns how many are left. The workers go on, because detached work runs on them.
     pub async fn drain(&self, grace: Duration) -> usize {
         self.stop();
         let _ended = timeout(grace, self.shared.tracker.wait()).await;
         self.shared.tracker.len()
     }
 
-    /// Ends the workers' runtimes and whatever still runs on them. Call [`crate::task::Tasks::stop`] before, or
-    /// the workers' end counts as their death.
+    /// Ends the workers' runtimes and all that still runs on them. Call [`crate::task::Tasks::stop`] before, or their
+    /// end counts as a failure.
     pub async fn end(self) {
         drop(self.finish);
         let joined = tokio::task::spawn_blocking(move || self.threads.into_iter().all(|thread| thread.join().is_ok()));

@@ -1,4 +1,4 @@
-//! What all workers of an edge have in common: its bounds, its counters, and what is told of its callers.
+//! State that all workers of an edge share: bounds, counters, and the log limits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,25 +25,25 @@ use crate::config::ServerLimits;
 use crate::task::Tasks;
 use crate::telemetry::LogRateLimiter;
 
-/// So long a connection that is to end may still bring its next request, or its first one; some bring none.
+/// Time in which a connection that must end may still bring a request; some bring none.
 pub(super) const MAX_UNUSED_TIME: Duration = Duration::from_secs(1);
 
-/// Holds up drain for as long as it exists.
+/// Delays drain for as long as it exists.
 pub(super) struct DrainHold {
     _counted: TaskTrackerToken,
     _unanswered: Option<Permit>,
 }
 
-/// What all workers have in common.
+/// State that all workers share.
 pub(super) struct EdgeShared {
-    /// How many connections the limit of open files allows.
+    /// Number of connections that the limit of open files allows.
     allowed_connections: AtomicUsize,
     pub(super) addresses: Arc<AddressLimits>,
-    /// Cancelled when nothing that comes now can be answered any more.
+    /// Cancelled when no new request can be answered any more.
     pub(super) answered: CancellationToken,
-    /// Cancelled when every reply is to say that its connection ends with it.
+    /// Cancelled when every reply must say that its connection ends with it.
     pub(super) announce: CancellationToken,
-    /// Bytes of bodies: on their way, and of calls in flight.
+    /// Bytes of arriving bodies and of calls in flight.
     pub(super) body_memory: Arc<PermitPool>,
     pub(super) calls: Arc<PermitPool>,
     pub(super) connections: Arc<PermitPool>,
@@ -51,9 +51,9 @@ pub(super) struct EdgeShared {
     pub(super) counters: Arc<EdgeCounters>,
     pub(super) forwarding: ArcSwap<ForwardingRules>,
     pub(super) limits: ArcSwap<ServerLimits>,
-    /// Of lines about what peers do wrong.
+    /// Limits the lines about faults of peers.
     pub(super) log_limiter: Arc<LogRateLimiter<AddressKey>>,
-    /// How players reach us, if it is configured.
+    /// The configured URL for players.
     pub(super) public_url: ArcSwapOption<String>,
     pub(super) registry: Arc<ConnectionRegistry>,
     pub(super) role: EdgeRole,
@@ -61,10 +61,10 @@ pub(super) struct EdgeShared {
     /// Cancelled when drain begins.
     pub(super) stop: CancellationToken,
     pub(super) tasks: Tasks,
-    /// Counts the connections, and the sockets that they come from, so that drain can wait for them alone.
+    /// Counts the connections and the listening sockets, so that drain can wait for them alone.
     pub(super) tracker: TaskTracker,
-    /// Calls that have no reply yet, those included whose body is still on its way; and what may bring one:
-    /// connections, and the sockets that they come from.
+    /// Calls without a reply, including those whose body is still arriving, and their possible sources: connections
+    /// and listening sockets.
     pub(super) unanswered: Arc<PermitPool>,
 }
 
@@ -101,7 +101,7 @@ impl EdgeShared {
         }
     }
 
-    /// Numbers hold for the next call or connection, times for the next connection.
+    /// Changes the limits. Numbers hold from the next call or connection, times from the next connection.
     pub(super) fn change(&self, limits: Arc<ServerLimits>) {
         self.addresses.change(&limits);
         self.body_memory.change(limits.body_memory);
@@ -112,7 +112,7 @@ impl EdgeShared {
         self.limits.store(limits);
     }
 
-    /// Once all that the process keeps open is open.
+    /// Bounds the connections by file descriptors. Call it when the process has opened everything that it keeps open.
     pub(super) fn bound_by_descriptors(&self) {
         let (allowed, limits) = (connections_allowed(), self.limits.load_full());
         if allowed < limits.connections {
@@ -125,18 +125,18 @@ impl EdgeShared {
         self.change(limits);
     }
 
-    /// Resolves when a connection that has brought no request since drain began is to be closed.
+    /// Resolves when a connection that has brought no request since drain began must close.
     pub(super) async fn has_no_more_time(&self) {
         self.stop.cancelled().await;
         sleep(MAX_UNUSED_TIME).await;
     }
 
-    /// While a socket is listened on. A connection that is taken from it when drain has begun is waited for too.
+    /// Hold this while listening on a socket. Drain also waits for a connection accepted after it began.
     pub(super) fn listening(&self) -> DrainHold {
         DrainHold { _counted: self.tracker.token(), _unanswered: self.unanswered.enter() }
     }
 
-    /// Whether a line about this address may be written now.
+    /// True if a line about this address may be written now.
     pub(super) fn may_log(&self, kind: &'static str, address: AddressKey) -> bool {
         self.log_limiter.allow(kind, address, Clock.now())
     }

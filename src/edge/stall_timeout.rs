@@ -1,8 +1,8 @@
-//! How long a peer may keep us waiting at either end of a connection.
+//! Bounds how long a peer may stall a connection.
 //!
-//! hyper never times out a peer that is silent before its first HTTP/2 byte, nor one that does not
-//! read our replies. [`StallTimeout`] wraps the byte stream under hyper and bounds both; what lies
-//! between (head, idle time, body) is bounded where it is read.
+//! hyper never times out a peer that is silent before its first HTTP/2 byte, nor one that does not read our replies.
+//! [`StallTimeout`] wraps the byte stream under hyper and bounds both. Head, idle time and body are bounded where
+//! they are read.
 
 use std::io;
 use std::pin::Pin;
@@ -19,19 +19,19 @@ pub(super) struct StallTimeout<S> {
     inner: S,
     counters: Arc<EdgeCounters>,
     first: Option<FirstBytes>,
-    /// Longest time without progress while we have something to send.
+    /// Longest time without progress while there are bytes to send.
     stall: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-/// Boxed, and dropped once the bytes are there: an idle connection does not carry it.
+/// Boxed, and dropped once the bytes are there, so that an idle connection does not carry it.
 struct FirstBytes {
     missing: usize,
     until: Pin<Box<Sleep>>,
 }
 
 impl<S> StallTimeout<S> {
-    /// The first `bytes` must arrive within `first`; a write must progress within `stall`.
+    /// Requires the first `bytes` within `first`, and progress of a write within `stall`.
     pub(super) fn new(inner: S, counters: Arc<EdgeCounters>, bytes: usize, first: Duration, stall: Duration) -> Self {
         let first = FirstBytes { missing: bytes, until: Box::pin(sleep(first)) };
         Self { inner, counters, first: Some(first), stall, stalled: None }

@@ -1,7 +1,7 @@
-//! A reply on an HTTP/2 stream whose window its peer does not open.
+//! Ends an HTTP/2 stream whose window its peer does not open.
 //!
-//! Such a peer may answer pings and go on with other streams for as long as it likes, and nothing of it is seen in the
-//! byte stream below. So each stream has the deadline here that `patience` has for a whole connection.
+//! Such a peer may answer pings and use other streams for as long as it likes, and the byte stream shows nothing. So
+//! each stream has the deadline that `stall_timeout` has for a whole connection.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -14,28 +14,28 @@ use tokio::time::{Sleep, sleep};
 use super::counters::add;
 use super::shared::EdgeShared;
 
-/// What the reply's body gave when it was last asked for a frame.
+/// Result of the last poll of the reply's body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum LastFrame {
-    /// A piece, which now waits until the peer has room for it.
+    /// A piece, which waits until the peer has room for it.
     HandedOver,
-    /// None: the body itself is waited for.
+    /// Nothing: the body itself is waited for.
     NotReady,
-    /// It was not asked.
+    /// The body was not polled.
     Unasked,
 }
 
 thread_local! {
-    /// A stream's task polls its reply's body, and nobody else's, on its own thread.
+    /// A stream's task polls only its own reply's body, on its own thread.
     static LAST_FRAME: Cell<LastFrame> = const { Cell::new(LastFrame::Unasked) };
 }
 
-/// Called by every body when it was asked for a frame.
+/// Notes the result of a poll. Every body calls it.
 pub(super) fn note_frame<T>(frame: &Poll<T>) {
     LAST_FRAME.set(if frame.is_ready() { LastFrame::HandedOver } else { LastFrame::NotReady });
 }
 
-/// Runs a stream to its end, or drops it, which resets it, when a piece of its reply was not wanted for `stall`.
+/// Runs a stream to its end. Drops it, which resets it, if a piece of its reply was not wanted for `stall`.
 pub(super) async fn within_stall_time(stream: impl Future<Output = ()>, stall: Duration, shared: &EdgeShared) {
     let mut stream = pin!(stream);
     let mut until: Option<Pin<Box<Sleep>>> = None;

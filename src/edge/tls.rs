@@ -1,8 +1,7 @@
 //! TLS toward players: the server's configuration and its certificate.
 //!
-//! Owns the certificate that is shown now, which [`Certificates::reload`] replaces without touching a
-//! listener or an open connection, and the optional CA whose client certificates name devices. Reads
-//! files only at start and on reload.
+//! Owns the certificate in use, which [`Certificates::reload`] replaces without touching a listener or an open
+//! connection, and the optional CA whose client certificates name devices. Reads files only at start and on reload.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +23,7 @@ use crate::config;
 
 pub(super) const H2: &[u8] = b"h2";
 
-/// Why a certificate cannot be shown. Says which file and what to do about it.
+/// Reasons why a certificate cannot be used. Each names the file and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateFault {
     #[error("{} holds no PEM certificate (-----BEGIN CERTIFICATE-----); put the leaf first, then its chain", path.display())]
@@ -41,7 +40,7 @@ pub enum CertificateFault {
     Unusable { path: PathBuf, why: String },
 }
 
-/// The certificate shown to players, and where it comes from.
+/// The certificate for players, and its files.
 #[derive(Debug)]
 pub struct Certificates {
     now: ArcSwap<CheckedCertificate>,
@@ -56,7 +55,7 @@ pub struct CheckedCertificate {
     pair: Arc<CertifiedKey>,
 }
 
-/// What an operator can do about a handshake that failed, if that is known.
+/// Advice to the operator about a failed handshake, if there is any.
 pub(super) fn handshake_advice(fault: &io::Error) -> Option<&'static str> {
     use rustls::AlertDescription as Alert;
     match fault.get_ref()?.downcast_ref::<rustls::Error>()? {
@@ -74,7 +73,7 @@ pub(super) fn handshake_advice(fault: &io::Error) -> Option<&'static str> {
 }
 
 impl CertificateFault {
-    /// The file that is to be mended, if it is one.
+    /// The file that must be mended, if it is a file.
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::Empty { path } | Self::Key { path, .. } | Self::Read { path, .. } | Self::Unusable { path, .. } => {
@@ -91,15 +90,15 @@ impl Certificates {
         Ok(Self { now: ArcSwap::from_pointee(CheckedCertificate::read(certificate, key)?) })
     }
 
-    /// Reads and checks both files, then shows the new certificate to whoever connects from now on.
-    /// On a fault the old one stays. The client CA is read once, at start.
+    /// Reads and checks both files, then uses the new certificate for new connections. On a fault the old one stays.
+    /// The client CA is read once, at start.
     pub fn reload(&self) -> Result<(), CertificateFault> {
         let before = self.now.load_full();
         self.show(CheckedCertificate::read(&before.certificate, &before.key)?);
         Ok(())
     }
 
-    /// To whoever connects from now on.
+    /// Uses a certificate for new connections.
     pub fn show(&self, shown: CheckedCertificate) {
         self.now.store(Arc::new(shown));
     }
@@ -135,8 +134,8 @@ impl CheckedCertificate {
     }
 }
 
-/// TLS 1.2 and 1.3, resumption by tickets, HTTP/2 and HTTP/1.1. With a client CA a certificate is
-/// asked for but not demanded; one that is shown and not signed by it ends the handshake.
+/// Builds the configuration: TLS 1.2 and 1.3, resumption by tickets, HTTP/2 and HTTP/1.1. With a client CA, client
+/// certificates are requested but not required; one that the CA has not signed ends the handshake.
 pub(super) fn server_config(
     settings: &config::TlsSettings,
     certificates: Arc<Certificates>,
@@ -166,15 +165,15 @@ pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Named outright: the process-wide default is whatever a dependency chose.
+/// Named explicitly, because the process-wide default may be set by a dependency.
 fn provider() -> CryptoProvider {
     crypto::aws_lc_rs::default_provider()
 }
 
-/// The CA whose client certificates name devices, read as the listener will.
+/// Checks the CA for client certificates as the listener will read it.
 ///
 /// # Errors
-/// It cannot be used.
+/// The file cannot be used.
 pub fn read_client_ca(path: &Path) -> Result<(), CertificateFault> {
     roots(path).map(|_roots| ())
 }

@@ -1,9 +1,8 @@
-//! Whose address a call counts for: the viewer's, as told by proxies that are trusted, or the peer's.
+//! Finds the address that a call counts for: the viewer's, if trusted proxies name it, else the peer's.
 //!
-//! Pure functions over headers. A trusted proxy appends the address that called it, so the list is read
-//! from its right end: trusted addresses are further proxies, and the first other one is the viewer.
-//! What stands left of it may be the viewer's own invention. Where the list cannot be read, the peer
-//! stays who it is.
+//! Pure functions over headers. A trusted proxy appends the address that called it, so the list is read from its
+//! right end: trusted addresses are further proxies, and the first other one is the viewer. Entries left of it may be
+//! the viewer's invention. If the list cannot be read, the peer's address counts.
 
 use std::net::IpAddr;
 
@@ -14,19 +13,19 @@ use crate::config::{ForwardedHeader, ServerSettings, TrustedProxies};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Whom proxies that are trusted are believed to call for.
+/// The trusted proxies, and the header by which they name viewers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ForwardingRules {
     header: ForwardedHeader,
     trusted: TrustedProxies,
 }
 
-/// What the headers of a trusted proxy say.
+/// Content of a trusted proxy's headers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ForwardedViewer {
     /// The peer is no trusted proxy, or names nobody.
     Nothing,
-    /// It names somebody, but not in a way that can be read, or two headers contradict each other.
+    /// A viewer is named unreadably, or two headers contradict each other.
     Unreadable,
     Viewer(IpAddr),
 }
@@ -44,7 +43,7 @@ impl ForwardingRules {
         self.trusted.trusts(address)
     }
 
-    /// Whom the peer at `from` calls for.
+    /// The viewer that the peer at `from` calls for.
     pub(super) fn read(&self, from: IpAddr, headers: &HeaderMap) -> ForwardedViewer {
         if !self.trusted.trusts(from) {
             return ForwardedViewer::Nothing;
@@ -57,14 +56,14 @@ impl ForwardingRules {
             ForwardedHeader::Any => match (by_forwarded(), by_x_forwarded_for()) {
                 (ForwardedViewer::Nothing, told) | (told, ForwardedViewer::Nothing) => told,
                 (one, other) if one == other => one,
-                // A proxy that writes one of them may pass on what the viewer wrote into the other.
+                // A proxy that writes only one of them may pass on the viewer's own text in the other.
                 (_, _) => ForwardedViewer::Unreadable,
             },
         }
     }
 
-    /// From the last line to the first, and within each from right to left. Lines that are farther than the
-    /// viewer are not looked at.
+    /// Walks from the last line to the first, and within each from right to left. Lines beyond the viewer are not
+    /// read.
     fn walk(
         &self,
         headers: &HeaderMap,
@@ -73,7 +72,7 @@ impl ForwardingRules {
     ) -> ForwardedViewer {
         let mut farthest = None;
         for line in headers.get_all(name).iter().rev() {
-            // What a viewer writes in another encoding must not hide the address that the proxy saw.
+            // Text of the viewer in another encoding must not hide the address that the proxy saw.
             let Some(hops) = hops(&String::from_utf8_lossy(line.as_bytes())) else {
                 return ForwardedViewer::Unreadable;
             };
@@ -85,19 +84,19 @@ impl ForwardingRules {
                 }
             }
         }
-        // All of them are trusted: one of them is the viewer itself.
+        // All hops are trusted, so the farthest is the viewer itself.
         farthest.map_or(ForwardedViewer::Nothing, ForwardedViewer::Viewer)
     }
 }
 
-/// The hops of a line of `X-Forwarded-For`; none for one that is no address.
+/// The hops of an `X-Forwarded-For` line; an entry that is no address is `None`.
 fn plain_hops(line: &str) -> Option<Vec<Option<IpAddr>>> {
     let hops = line.split(',').map(str::trim).filter(|hop| !hop.is_empty());
     Some(hops.map(address).collect())
 }
 
-/// The hops of a line of `Forwarded` (RFC 7239 section 4); none for one whose `for` is no address, and
-/// none at all for a line that breaks the grammar: where it breaks, commas cannot be trusted either.
+/// The hops of a `Forwarded` line (RFC 7239 section 4); a hop whose `for` is no address is `None`. Returns `None` if
+/// the line breaks the grammar, because then its commas cannot be trusted either.
 fn forwarded_hops(line: &str) -> Option<Vec<Option<IpAddr>>> {
     let (mut hops, mut hop, mut rest) = (Vec::new(), ForwardedHop::default(), line.trim());
     while !rest.is_empty() {
@@ -122,7 +121,7 @@ fn forwarded_hops(line: &str) -> Option<Vec<Option<IpAddr>>> {
     Some(hops)
 }
 
-/// One element of `Forwarded`.
+/// An element of `Forwarded`.
 #[derive(Default)]
 struct ForwardedHop {
     address: Option<Option<IpAddr>>,
@@ -130,7 +129,7 @@ struct ForwardedHop {
 }
 
 impl ForwardedHop {
-    /// None if the pair cannot stand here.
+    /// Reads a pair; `None` if it cannot stand here.
     fn take(&mut self, name: &str, value: &str) -> Option<()> {
         self.has_pairs = true;
         if name.is_empty() || !name.bytes().all(is_token_byte) {
@@ -140,13 +139,13 @@ impl ForwardedHop {
         (!twice).then_some(())
     }
 
-    /// None for an empty element, which means nothing; an element without `for` is a hop of nobody.
+    /// Ends an element: `None` if it is empty. An element without `for` is a hop without an address.
     fn end(self) -> Option<Option<IpAddr>> {
         self.has_pairs.then(|| self.address.flatten())
     }
 }
 
-/// The value and what follows it.
+/// Splits off a value.
 fn token_or_quoted(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.bytes().position(|byte| !is_token_byte(byte) && !b":[]".contains(&byte)).unwrap_or(text.len());
@@ -164,7 +163,7 @@ fn token_or_quoted(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// RFC 9110 section 5.6.2. Addresses that should have been quoted are read all the same.
+/// Token characters of RFC 9110 section 5.6.2. Addresses that lack their quotes are read all the same.
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -184,7 +183,7 @@ fn address(text: &str) -> Option<IpAddr> {
     bare().or_else(bracketed).or_else(with_port).map(|address| address.to_canonical())
 }
 
-/// A number, or a name that a proxy gives in its place (RFC 7239 section 6.3).
+/// A number, or a name in its place (RFC 7239 section 6.3).
 fn is_port(text: &str) -> bool {
     let is_number = matches!(text.len(), 1..=5) && text.bytes().all(|byte| byte.is_ascii_digit());
     let named = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));

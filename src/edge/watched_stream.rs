@@ -1,7 +1,7 @@
-//! The byte stream under hyper's HTTP/1.1, looked at on its way: what comes in is scanned by `head`.
+//! Watches the byte stream under hyper's HTTP/1.1: `head_scanner` reads what comes in.
 //!
-//! Changes no byte; a peer that begins with TLS gets an alert of TLS, and hyper an end. Closes only when the peer has
-//! had time to read why.
+//! Changes no byte, but answers a peer that begins with TLS with a TLS alert, and ends the stream for hyper. Closes
+//! only when the peer has had time to read the reason.
 
 use std::io;
 use std::pin::Pin;
@@ -17,8 +17,8 @@ use super::counters::{EdgeCounters, add};
 use super::head_scanner::HeadScanner;
 use super::request_violation::RequestViolation;
 
-/// How long, and for how many bytes, a closed connection is read on. Closing with unread bytes makes
-/// the kernel send a reset, which can overtake the reply that said why.
+/// Time and bytes for which a closed connection is read on. Closing with unread bytes makes the kernel send a reset,
+/// which can overtake the reply.
 const CLOSE_LINGER_TIME: Duration = Duration::from_secs(1);
 const MAX_CLOSE_LINGER_BYTES: usize = 256 * 1024;
 
@@ -27,7 +27,7 @@ const HANDSHAKE_RECORD: u8 = 22;
 /// A TLS record of two bytes: the fatal alert `protocol_version`, because no version is spoken here.
 const ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 70];
 
-/// A connection whose incoming bytes are looked at.
+/// A connection whose incoming bytes are watched.
 pub(super) struct WatchedStream<S> {
     counters: Arc<EdgeCounters>,
     inner: S,
@@ -36,17 +36,17 @@ pub(super) struct WatchedStream<S> {
     ended: bool,
     /// Longest time from the first byte of a head to its end.
     head: Duration,
-    /// While a head is on its way.
+    /// Set while a head is arriving.
     head_until: Option<Pin<Box<Sleep>>>,
     linger: Option<LingerClose>,
     tls: TlsHello,
 }
 
-/// Whether the peer begins as TLS does, where plain HTTP is spoken.
+/// Progress of the answer to a peer that begins with TLS on a plain port.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum TlsHello {
     Absent,
-    /// How much of [`ALERT`] is written.
+    /// Number of bytes of [`ALERT`] that are written.
     Begun(u8),
     Unknown,
 }
@@ -57,7 +57,7 @@ struct LingerClose {
 }
 
 impl<S> WatchedStream<S> {
-    /// `cleartext`: no TLS is below.
+    /// `cleartext` is true if no TLS is below.
     pub(super) fn new(
         inner: S,
         line: Arc<ConnectionState>,
@@ -69,7 +69,7 @@ impl<S> WatchedStream<S> {
         Self { counters, inner, line, scanner, ended: false, head, head_until: None, linger: None, tls }
     }
 
-    /// Whether these first bytes are a handshake record of TLS, which no request can begin with.
+    /// True if these first bytes are a TLS handshake record, with which no request can begin.
     fn begins_tls(&mut self, new: &[u8]) -> bool {
         if self.tls == TlsHello::Unknown
             && let Some(first) = new.first()
@@ -79,7 +79,7 @@ impl<S> WatchedStream<S> {
         matches!(self.tls, TlsHello::Begun(_))
     }
 
-    /// hyper has one deadline for the head and for the idle time before it, and the latter is long.
+    /// Times out a slow head. hyper has only one deadline for the head and the long idle time before it.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         if !self.scanner.is_mid_head() {
             return Poll::Pending;
@@ -119,7 +119,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
         let new = buf.filled().get(before..).unwrap_or_default();
         if self.begins_tls(new) {
             self.line.break_at(0, RequestViolation::TlsUnexpected);
-            // To hyper the connection ends before its first request.
+            // For hyper the connection ends before its first request.
             buf.set_filled(before);
             return Poll::Ready(Ok(()));
         }
