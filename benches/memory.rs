@@ -100,12 +100,12 @@ fn text(length: usize, number: u64) -> String {
     format!("{number:0length$}")
 }
 
-fn card(sizes: Sizes, number: u64, policy: &Arc<LivePolicy>, authority: &AuthorityId) -> Arc<SessionContext> {
+fn card(sizes: Sizes, number: u64, policy: &Arc<LivePolicy>, authority: AuthorityId) -> Arc<SessionContext> {
     let name = || Some(text(sizes.name, number));
     let is_large = sizes.name == LARGEST.name;
     Arc::new(SessionContext {
         account: name(),
-        authority: authority.clone(),
+        authority,
         content: name(),
         content_group: name().filter(|_| is_large),
         device_group: name().filter(|_| is_large),
@@ -145,13 +145,13 @@ impl Shell {
         let pump =
             AuthorityDispatcher::new(Arc::new(Head { grants, sizes }), runtime::Handle::current(), tasks.clone());
         let sessions = Sessions::new(Clock, pump, Arc::default());
-        Self { authority: AuthorityId::random(), policy: Arc::new(LivePolicy::new(policy)), sessions, sizes }
+        Self { authority: AuthorityId::of("head-end"), policy: Arc::new(LivePolicy::new(policy)), sessions, sizes }
     }
 
     /// A license call, to which the license server gives what it asks for.
     async fn ask(&self, number: u64, token: u64, key_session: u64) -> (DeviceKey, Option<SessionId>) {
         let key = DeviceKey::new("head-end", "header", &number.to_string());
-        let card = card(self.sizes, number, &self.policy, &self.authority);
+        let card = card(self.sizes, number, &self.policy, self.authority);
         let deadline = Clock.now() + Duration::from_secs(60);
         let call = call(number, token, key_session);
         let session = self.sessions.admit(key, &call, &card, deadline).await.session;

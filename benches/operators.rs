@@ -107,7 +107,7 @@ async fn fill(sessions: &Arc<Sessions>, authorities: &Authorities) -> Outcome<()
         }
         let card = Arc::new(SessionContext {
             account: Some(format!("account-{}", number / 2)),
-            authority: authority.id.clone(),
+            authority: authority.id,
             authority_name: authority.name.clone(),
             content: Some(format!("content-{}", number % 500)),
             dialect: DialectName::Embedded,

@@ -22,7 +22,7 @@ pub(crate) const TOKEN_BYTES: usize = 700;
 pub(crate) fn card(device: String) -> SessionContext {
     SessionContext {
         account: Some("account".into()),
-        authority: AuthorityId::random(),
+        authority: AuthorityId::of("head-end"),
         authority_name: "head-end".into(),
         content: Some("content".into()),
         content_group: None,

@@ -142,7 +142,7 @@ impl Admin {
                 "outage_s": authority.outage(now).map(rows::seconds),
                 "not_asked": spared.map(CallClass::name).collect::<Vec<_>>(),
                 "accounts_waiting": authority.accounts_waiting(now),
-                "on_credit": self.sessions.on_credit(&authority.id),
+                "on_credit": self.sessions.on_credit(authority.id),
             })
         });
         good(&json!({ "authorities": list.collect::<Vec<_>>() }))

@@ -37,7 +37,7 @@ impl Admin {
                 }
             }
             let outage = authority.outage(now).unwrap_or_default();
-            metrics.outage(&authority.name, outage, self.sessions.on_credit(&authority.id));
+            metrics.outage(&authority.name, outage, self.sessions.on_credit(authority.id));
         }
         self.telemetry.metrics.render(|registry| self.register_edge(registry))
     }

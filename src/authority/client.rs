@@ -63,7 +63,7 @@ impl AuthorityClient {
 
     /// Sends the player's own renewal challenge as the session's beat.
     pub async fn renew(&self, card: &SessionContext, grant: &Grant, challenge: &[u8]) -> RenewalAnswer {
-        let Some(authority) = self.authorities.of(&card.authority) else {
+        let Some(authority) = self.authorities.of(card.authority) else {
             return RenewalAnswer::failed(unspeakable("there is no such authority"));
         };
         let context = AskContext::new(self, &authority, AskKind::Renew, card);
@@ -76,7 +76,7 @@ impl AuthorityClient {
         card: &SessionContext,
     ) -> (Result<Verdict, AuthorityFault>, Option<LateGrant>) {
         // Its settings of this moment hold for the whole call.
-        let Some(authority) = self.authorities.of(&card.authority) else {
+        let Some(authority) = self.authorities.of(card.authority) else {
             return (Err(unspeakable("there is no such authority")), None);
         };
         let context = AskContext::new(self, &authority, ask.kind, card);
@@ -165,7 +165,7 @@ impl AskAuthority for AuthorityClient {
     }
 
     fn accepted(&self, grant: &Grant, card: &SessionContext) {
-        let Some(authority) = self.authorities.of(&card.authority) else { return };
+        let Some(authority) = self.authorities.of(card.authority) else { return };
         let kills = PushedKills::of(self.authorities.sessions(), card, grant);
         let Some(ended) = authority.dialect.accepted(grant, kills) else { return };
         self.telemetry.metrics.slots_ended(&card.authority_name, SlotEnd::Replaced, ended);

@@ -84,7 +84,7 @@ impl Authority {
 
     fn speaking(dialect: Box<dyn Dialect>, name: Arc<str>, unit: SessionUnit, signals: &AuthoritySignals) -> Self {
         let reach = dialect.has_breaker().then(|| AuthorityReach::new(Health::new(signals.outage_over.clone())));
-        Self { dialect, id: AuthorityId::random(), name, reach, unit }
+        Self { dialect, id: AuthorityId::of(&name), name, reach, unit }
     }
 
     /// The same authority with new settings; none if they are for another kind.
@@ -92,7 +92,7 @@ impl Authority {
         let dialect = self.dialect.renewed(config.kind, signals)?;
         let same_servers = dialect.endpoints() == self.dialect.endpoints();
         let reach = self.reach.as_ref().map(|reach| reach.renewed(same_servers));
-        Some(Self { dialect, id: self.id.clone(), name: self.name.clone(), reach, unit: config.unit })
+        Some(Self { dialect, id: self.id, name: self.name.clone(), reach, unit: config.unit })
     }
 
     pub fn dialect(&self) -> DialectName {

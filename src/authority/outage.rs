@@ -34,7 +34,7 @@ async fn tell_each(authorities: &Authorities, sessions: &Arc<Sessions>, telemetr
         for looks in 1..=MAX_OUTAGE_POLLS {
             let waiting = authorities.every().into_iter().filter(|authority| is_over(authority));
             let settled =
-                |authority: &Arc<Authority>| looks == MAX_OUTAGE_POLLS || sessions.on_credit(&authority.id) == 0;
+                |authority: &Arc<Authority>| looks == MAX_OUTAGE_POLLS || sessions.on_credit(authority.id) == 0;
             let (settled, owing): (Vec<_>, Vec<_>) = waiting.partition(settled);
             settled.iter().for_each(|authority| tell(authority, telemetry));
             if owing.is_empty() {

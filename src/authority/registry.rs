@@ -1,7 +1,7 @@
 //! Keeps the set of authorities through all reloads.
 //!
 //! Owns which value of an authority is the newest. One that the configuration does not name any more
-//! is kept while a session or a call may refer to it: sessions are still beaten and closed. Read by
+//! is kept until the process ends: its sessions are still beaten and closed. Read by
 //! [`super::AuthorityClient`] and `admin`; changed by `app` alone.
 
 use std::collections::HashMap;
@@ -86,7 +86,7 @@ impl Authorities {
     pub fn recall(&self, sessions: &Sessions) {
         for authority in self.every() {
             let Some(health) = authority.health() else { continue };
-            sessions.unanswered(&authority.id).into_iter().for_each(|(ask, since)| health.recall(ask, since));
+            sessions.unanswered(authority.id).into_iter().for_each(|(ask, since)| health.recall(ask, since));
         }
     }
 
@@ -114,34 +114,32 @@ impl Authorities {
         self.all.load().iter().cloned().collect()
     }
 
-    /// Its newest value. None only if nobody could hold the id any more.
-    pub fn of(&self, id: &AuthorityId) -> Option<Arc<Authority>> {
-        self.all.load().iter().find(|authority| authority.id == *id).cloned()
+    /// Its newest value.
+    pub fn of(&self, id: AuthorityId) -> Option<Arc<Authority>> {
+        self.all.load().iter().find(|authority| authority.id == id).cloned()
     }
 
     pub fn by_name(&self, name: &str) -> Option<Arc<Authority>> {
         self.all.load().iter().find(|authority| &*authority.name == name).cloned()
     }
 
-    /// Takes new settings. Who keeps name and kind keeps what it knows. A name
-    /// that is still in use keeps its kind, and its old settings; these names are given back.
+    /// Takes new settings. An authority that keeps name and kind keeps what it knows. One that comes with another
+    /// kind under its old name keeps its old settings until a restart; these names are given back.
     pub fn renew(&self, configs: Vec<config::AuthoritySettings>) -> Vec<Arc<str>> {
         let before = self.all.load_full();
         let mut kept = Vec::new();
         let current: Vec<_> = configs
             .into_iter()
             .map(|config| match before.iter().find(|authority| *authority.name == *config.name) {
-                Some(old) if !before.is_free(old) => {
-                    old.renewed(config, &self.signals).map(Arc::new).unwrap_or_else(|| {
-                        kept.push(old.name.clone());
-                        old.clone()
-                    })
-                }
-                Some(_) | None => Arc::new(self.fresh(config)),
+                Some(old) => old.renewed(config, &self.signals).map(Arc::new).unwrap_or_else(|| {
+                    kept.push(old.name.clone());
+                    old.clone()
+                }),
+                None => Arc::new(self.fresh(config)),
             })
             .collect();
         let gone = |old: &&Arc<Authority>| current.iter().all(|authority| authority.name != old.name);
-        let retired = before.iter().filter(gone).filter(|old| !before.is_free(old)).cloned().collect();
+        let retired = before.iter().filter(gone).cloned().collect();
         self.all.store(Arc::new(AuthoritySet { current, retired }));
         self.signals.keys_wanted.notify_one();
         kept
@@ -151,12 +149,6 @@ impl Authorities {
 impl AuthoritySet {
     fn iter(&self) -> impl Iterator<Item = &Arc<Authority>> {
         self.current.iter().chain(&self.retired)
-    }
-
-    /// Nobody but this list has it, and nobody can come to have it.
-    fn is_free(&self, authority: &Arc<Authority>) -> bool {
-        let retired = self.retired.iter().any(|retired| Arc::ptr_eq(retired, authority));
-        retired && Arc::strong_count(authority) == 1 && !authority.id.is_held()
     }
 }
 
@@ -192,7 +184,7 @@ mod tests {
         let authorities = Authorities::new(read(&limit(1)));
         let before = authorities.by_name("home").unwrap();
         assert!(authorities.renew(read(&limit(2))).is_empty());
-        let after = authorities.of(&before.id).unwrap();
+        let after = authorities.of(before.id).unwrap();
         assert_eq!((allowed(&before), allowed(&after)), (1, 2), "who has the old value keeps its settings");
         assert_eq!(authorities.current().len(), 1);
     }
@@ -221,44 +213,28 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_gone_stays_while_a_session_holds_it_and_comes_back_as_itself() {
+    fn an_authority_that_is_gone_comes_back_as_itself() {
         let authorities = Authorities::new(read(HOME));
-        let session = authorities.by_name("home").unwrap().id.clone();
+        let session = authorities.by_name("home").unwrap().id;
         for _ in 0..3 {
             authorities.renew(read(""));
-            assert!(authorities.current().is_empty() && authorities.of(&session).is_some());
+            assert!(authorities.current().is_empty() && authorities.of(session).is_some());
         }
         authorities.renew(read(HOME));
         assert_eq!(authorities.by_name("home").unwrap().id, session);
-        authorities.renew(read(""));
-        drop(session);
-        authorities.renew(read(""));
-        assert!(authorities.by_name("home").is_none(), "nobody holds it any more");
+        assert!(authorities.all.load().retired.is_empty());
     }
 
     #[test]
-    fn one_that_a_call_in_flight_still_has_is_kept() {
-        let authorities = Authorities::new(read(HOME));
-        let routes = authorities.current();
-        authorities.renew(read(""));
-        authorities.renew(read(""));
-        let session = routes[0].id.clone();
-        drop(routes);
-        assert!(authorities.of(&session).is_some());
-    }
-
-    #[test]
-    fn a_name_keeps_its_kind_while_it_is_in_use() {
+    fn a_name_keeps_its_kind_until_a_restart() {
         let authorities = Authorities::new(read(HOME));
         assert_eq!(authorities.renew(read(SSM)), ["home".into()]);
-        let home = authorities.by_name("home").unwrap();
-        assert!(home.counter().is_some());
-        authorities.renew(read(""));
-        assert_eq!(authorities.renew(read(SSM)), ["home".into()], "a session has it");
-        drop(home);
-        authorities.renew(read(""));
-        assert!(authorities.renew(read(SSM)).is_empty());
-        assert!(authorities.by_name("home").unwrap().counter().is_none());
+        assert!(authorities.by_name("home").unwrap().counter().is_some());
+        for _ in 0..2 {
+            authorities.renew(read(""));
+        }
+        assert_eq!(authorities.renew(read(SSM)), ["home".into()], "nobody forgets it");
+        assert!(authorities.by_name("home").unwrap().counter().is_some());
     }
 
     fn ssm(authorities: &Authorities) -> Arc<Authority> {

@@ -43,7 +43,7 @@ impl SessionOrigin {
         let SessionAccount { account, by_device: _, content_group, device_group, is_proven: _, network } = self.counted;
         Arc::new(SessionContext {
             account,
-            authority: authority.id.clone(),
+            authority: authority.id,
             authority_name: authority.name.clone(),
             content: self.content,
             content_group,

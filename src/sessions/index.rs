@@ -17,7 +17,7 @@ use crate::session::RetentionClass;
 
 #[derive(Default)]
 pub(super) struct SessionIndex {
-    on_credit: Mutex<HashMap<u64, usize>>,
+    on_credit: Mutex<HashMap<AuthorityId, usize>>,
     places: Mutex<IndexPlaces>,
     /// In the order in which they came to be so; how many of each is known without the lock.
     remembered: Mutex<[BTreeMap<u64, (DeviceKey, SessionId)>; RETENTION_CLASSES]>,
@@ -45,7 +45,7 @@ pub struct OpeningOrder {
 /// A playback's part in the index.
 pub(super) struct IndexedSession {
     /// The authority without whose word it goes on.
-    credit: Option<u64>,
+    credit: Option<AuthorityId>,
     index: Arc<SessionIndex>,
     key: DeviceKey,
     order: OpeningOrder,
@@ -107,9 +107,9 @@ impl SessionIndex {
         count.store(places.len(), Ordering::Relaxed);
     }
 
-    pub(super) fn on_credit(&self, authority: &AuthorityId) -> usize {
+    pub(super) fn on_credit(&self, authority: AuthorityId) -> usize {
         let on_credit = self.on_credit.lock().unwrap_or_else(PoisonError::into_inner);
-        on_credit.get(&authority.number()).copied().unwrap_or_default()
+        on_credit.get(&authority).copied().unwrap_or_default()
     }
 
     pub(super) fn device_of(&self, id: SessionId) -> Option<DeviceKey> {
@@ -137,7 +137,7 @@ impl SessionIndex {
         }
     }
 
-    fn count_credit(&self, authority: u64, change: isize) {
+    fn count_credit(&self, authority: AuthorityId, change: isize) {
         let mut on_credit = self.on_credit.lock().unwrap_or_else(PoisonError::into_inner);
         let count = on_credit.entry(authority).or_default();
         *count = count.saturating_add_signed(change);
@@ -149,7 +149,12 @@ impl SessionIndex {
 
 impl IndexedSession {
     /// As the step left it.
-    pub(super) fn update(&mut self, state: Option<usize>, credit: Option<u64>, remembered: Option<RetentionClass>) {
+    pub(super) fn update(
+        &mut self,
+        state: Option<usize>,
+        credit: Option<AuthorityId>,
+        remembered: Option<RetentionClass>,
+    ) {
         if self.remembered.map(|(kind, _)| kind) != remembered {
             self.forget_end();
             self.remembered = remembered.map(|kind| (kind, self.index.sequence.fetch_add(1, Ordering::Relaxed)));

@@ -90,17 +90,17 @@ impl Sessions {
     }
 
     /// How many playbacks go on without the word of this authority.
-    pub fn on_credit(&self, authority: &AuthorityId) -> usize {
+    pub fn on_credit(&self, authority: AuthorityId) -> usize {
         self.index.on_credit(authority)
     }
 
     /// Since when the calls for which they wait are not answered.
-    pub fn unanswered(&self, authority: &AuthorityId) -> Vec<(AskKind, Instant)> {
+    pub fn unanswered(&self, authority: AuthorityId) -> Vec<(AskKind, Instant)> {
         if self.on_credit(authority) == 0 {
             return Vec::new();
         }
         self.table.collect(|_, playback| {
-            let since = playback.session.on_credit().filter(|_| playback.card.card.authority == *authority)?;
+            let since = playback.session.on_credit().filter(|_| playback.card.card.authority == authority)?;
             Some((playback.session.asks_by(), since))
         })
     }
@@ -158,7 +158,7 @@ impl Sessions {
         for playback in device.playbacks_mut() {
             let state = playback.shares().is_none().then(|| state_place(playback.session.state()));
             let card = &playback.card.card;
-            let credit = playback.session.on_credit().map(|_| card.authority.number());
+            let credit = playback.session.on_credit().map(|_| card.authority);
             let remembered = playback.remembered();
             let opened = u64::try_from(card.opened.as_nanos()).unwrap_or(u64::MAX);
             let order = OpeningOrder { opened, id: playback.id };
@@ -171,23 +171,23 @@ impl Sessions {
     /// nothing else runs.
     pub fn counts_are_exact(&self) -> bool {
         let mut scanned: BTreeMap<_, _> = STATES.map(|state| (state, 0)).into();
-        let mut credits: BTreeMap<u64, (AuthorityId, usize)> = BTreeMap::new();
+        let mut credits: BTreeMap<AuthorityId, usize> = BTreeMap::new();
         let seen = self.table.collect(|_, playback| {
             if playback.shares().is_some() {
                 return None;
             }
-            let authority = playback.card.card.authority.clone();
+            let authority = playback.card.card.authority;
             Some((state_place(playback.session.state()), playback.session.on_credit().map(|_| authority)))
         });
         for (state, credit) in seen {
             *scanned.entry(STATES.get(state).copied().unwrap_or_default()).or_default() += 1;
             if let Some(authority) = credit {
-                credits.entry(authority.number()).or_insert((authority, 0)).1 += 1;
+                *credits.entry(authority).or_default() += 1;
             }
         }
         let listed = self.index.after(None, usize::MAX).len();
         scanned == self.states()
             && listed == scanned.values().sum::<usize>()
-            && credits.values().all(|(authority, count)| self.on_credit(authority) == *count)
+            && credits.into_iter().all(|(authority, count)| self.on_credit(authority) == count)
     }
 }

@@ -75,5 +75,5 @@ pub(super) fn account_name(card: &SessionContext) -> Option<Fingerprint> {
 
 /// A device without an account is its own.
 pub(super) fn account(card: &SessionContext) -> ReleaseAccount {
-    (card.authority.clone(), card.account.clone().unwrap_or_else(|| card.device.clone()))
+    (card.authority, card.account.clone().unwrap_or_else(|| card.device.clone()))
 }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::clock::RecordedSpan;
 use crate::events::PlaybackInfo;
-use crate::ids::{self, SessionId};
+use crate::ids::SessionId;
 use crate::registrations::Registration;
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{AskKind, Policy, Schedule, StreamType};
@@ -40,23 +40,13 @@ impl DeviceKey {
     }
 }
 
-/// Which authority a session is held at: the same through all reloads, for as long as anybody holds it.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct AuthorityId(Arc<u64>);
+/// Which authority a session is held at: the one of a name, through all reloads.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct AuthorityId(u64);
 
 impl AuthorityId {
-    pub fn random() -> Self {
-        Self(Arc::new(ids::random_u64()))
-    }
-
-    /// Tells it from all others.
-    pub(super) fn number(&self) -> u64 {
-        *self.0
-    }
-
-    /// Whether anybody else has it: a card, or a call that may still make one.
-    pub fn is_held(&self) -> bool {
-        Arc::strong_count(&self.0) > 1
+    pub fn of(name: &str) -> Self {
+        Self(Fingerprint::of(name.as_bytes()).0)
     }
 }
 

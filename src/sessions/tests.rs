@@ -114,7 +114,7 @@ impl Stage {
         tasks.spawn(pace(sessions.clone(), tasks.clone()));
         let card = Arc::new(SessionContext {
             account: None,
-            authority: AuthorityId::random(),
+            authority: AuthorityId::of("test"),
             authority_name: "test".into(),
             content: None,
             content_group: None,
@@ -604,7 +604,7 @@ async fn every_state_is_counted_empty_or_not() {
     assert_eq!(waits.await.expect("an admission").answer, CallAnswer::Pass);
     let states = stage.sessions.states();
     assert_eq!(states.get("owing"), Some(&1));
-    assert_eq!((stage.sessions.on_credit(&stage.card.authority), stage.sessions.counts_are_exact()), (1, true));
+    assert_eq!((stage.sessions.on_credit(stage.card.authority), stage.sessions.counts_are_exact()), (1, true));
     assert_eq!(states.into_keys().collect::<Vec<_>>(), names);
 }
 

@@ -328,7 +328,7 @@ impl Life {
         let account = device.parse::<usize>().expect("a device of ours") % 2;
         Arc::new(SessionContext {
             account: Some(account.to_string()),
-            authority: self.home.id.clone(),
+            authority: self.home.id,
             authority_name: self.home.name.clone(),
             content: None,
             content_group: None,

@@ -122,7 +122,7 @@ impl Names {
     fn card(&self, device: usize, content: String, opened: Duration) -> Arc<SessionContext> {
         Arc::new(SessionContext {
             account: Some((device / 2).to_string()),
-            authority: self.id.clone(),
+            authority: self.id,
             authority_name: self.authority.clone(),
             content: Some(content),
             content_group: None,
@@ -211,7 +211,7 @@ impl World {
             names: Arc::new(Names {
                 authority: "head-end".into(),
                 devices,
-                id: AuthorityId::random(),
+                id: AuthorityId::of("head-end"),
                 policy: Arc::new(LivePolicy::new(Policy::clone(&policy))),
                 route: "/".into(),
             }),

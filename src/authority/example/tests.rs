@@ -95,7 +95,7 @@ impl Stage {
         assert_eq!(pace, (1.0, Policy::default().grace), "an authority without peculiarities");
         let card = Arc::new(SessionContext {
             account: None,
-            authority: authority.id.clone(),
+            authority: authority.id,
             authority_name: authority.name.clone(),
             content: None,
             content_group: None,
