@@ -1,8 +1,8 @@
-//! The time as an authority tells it, by the `Date` of its replies.
+//! The time by an authority's clock, learned from the `Date` of its replies.
 //!
-//! Tokens are judged in the time of those who sign and check them. What was heard is carried on by
-//! the monotonic clock, with what the machine slept, so that a device clock that is wrong, or set right
-//! meanwhile, changes nothing. Reads no clock; taught by the client, asked by the gateway.
+//! Tokens are judged in the time of the services that sign and check them. The monotonic clock, which counts sleep
+//! too, carries the last date on, so a wrong device clock or its correction changes nothing. Reads no clock; the
+//! client teaches it, the gateway asks it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,10 +13,9 @@ use crate::clock::BoottimeInstant;
 /// From 2020 to 2100, in seconds since the epoch: another date is a mistake.
 const PLAUSIBLE_DATES: std::ops::Range<Duration> =
     Duration::from_secs(1_577_836_800)..Duration::from_secs(4_102_444_800);
-/// How long a date is carried on. A wrong one must not keep all later calls, which could correct it,
-/// from being made.
+/// Time for which a date is carried on. A wrong one must not prevent all later calls, which could correct it.
 const MAX_DATE_AGE: Duration = Duration::from_secs(600);
-/// A device clock that is further off is worth a word.
+/// A device clock that is further off is warned of.
 const MAX_UNWARNED_OFFSET: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
@@ -36,12 +35,13 @@ struct HeardDate {
 pub(super) struct ClockOffset {
     /// Seconds that the authority is ahead of the device.
     pub(super) offset: f64,
-    /// Off too far, for the first time.
+    /// True if the offset is too large, for the first time.
     pub(super) warn: bool,
 }
 
 impl AuthorityClock {
-    /// The newest date wins; an implausible one is ignored. `date` and `wall` since the epoch.
+    /// Learns a date and returns the offset. The newest date counts; an implausible one is ignored. `date` and `wall`
+    /// are since the epoch.
     pub(super) fn learn(&self, now: BoottimeInstant, wall: Duration, date: Duration) -> Option<ClockOffset> {
         if !PLAUSIBLE_DATES.contains(&date) {
             return None;
@@ -52,7 +52,7 @@ impl AuthorityClock {
         Some(ClockOffset { offset: date.as_secs_f64() - wall.as_secs_f64(), warn })
     }
 
-    /// The authority's time since the epoch; none when nothing was heard lately.
+    /// The authority's time since the epoch; `None` if no date was heard lately.
     pub(super) fn read(&self, now: BoottimeInstant) -> Option<Duration> {
         let heard = (*self.heard.lock().unwrap_or_else(PoisonError::into_inner))?;
         let since = now.since(heard.at);

@@ -1,10 +1,10 @@
-//! Tells whether an authority is worth asking: spares players the wait for one that does not answer.
+//! A circuit breaker: spares players the wait for an authority that does not answer.
 //!
-//! Closed, every call goes. [`OutageEvidence`] of an outage opens it; then calls fail at once, but for one probe at a time:
-//! less and less often, though never after more than [`CircuitBreaker::MAX_SPARED_CALLS`] calls that were not made. One answer,
-//! whatever it says, closes it. Error answers are no reason to cut a caller that has not met one itself: whoever provokes
-//! them, by however many addresses, costs nobody else a call. Pure: time is an argument. `health` holds one for the calls that players wait for, and
-//! one for ours.
+//! Closed, every call goes. [`OutageEvidence`] of an outage opens it. Then calls fail at once, except for one probe
+//! at a time, less and less often, but at the latest after [`CircuitBreaker::MAX_SPARED_CALLS`] spared calls. Any
+//! answer closes it. Error answers never stop a caller that has met none itself, so a caller that provokes them, from
+//! any number of addresses, costs no other caller a call. Pure: time is an argument. `health` holds one breaker for
+//! the calls that players wait for, and one for the others.
 
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,9 @@ use super::outage_evidence::{CallEvidence, CallerKey, OutageEvidence, OutageKind
 #[derive(Debug)]
 pub(super) struct CircuitBreaker {
     evidence: OutageEvidence,
-    /// When the failures began that no answer has followed yet.
+    /// Begin of the failures that no answer has followed yet.
     first: Option<Instant>,
-    /// Between two probes.
+    /// Longest pause between two probes.
     longest: Duration,
     open: Option<OpenBreaker>,
 }
@@ -24,15 +24,15 @@ pub(super) struct CircuitBreaker {
 struct OpenBreaker {
     outage: OutageKind,
     pause: Duration,
-    /// The one under way, and when it set out.
+    /// The probe under way: the time when it set out.
     probe: Option<Instant>,
-    /// When the next one may set out.
+    /// Time at which the next probe may set out.
     next: Instant,
-    /// Calls that were not made since the last one set out.
+    /// Calls spared since the last one set out.
     spared: u32,
 }
 
-/// How a call that may be made came by it.
+/// The kind of a permitted call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum CallPermit {
     Probe,
@@ -41,7 +41,7 @@ pub(super) enum CallPermit {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum BreakerChange {
-    /// After faults since then; `open`: there were enough of them to open it.
+    /// The faults since then are over. `open` is true if they had opened the breaker.
     Closed {
         since: Instant,
         open: bool,
@@ -50,20 +50,20 @@ pub(super) enum BreakerChange {
 }
 
 impl CircuitBreaker {
-    /// More calls in a row than this are not cut, whatever was thought of the authority.
+    /// At most this many calls in a row are spared.
     pub(super) const MAX_SPARED_CALLS: u32 = 20;
-    /// After which the first probe may set out; doubled with each that is lost.
+    /// Pause before the first probe; doubled with each that fails.
     const MIN_PROBE_PAUSE: Duration = Duration::from_secs(1);
-    /// A probe of which nothing is heard for so long is lost; calls are given up sooner.
+    /// A probe without a result for so long is lost. Calls are given up sooner.
     const MAX_PROBE_WAIT: Duration = Duration::from_secs(30);
 
-    /// Probes at least this often.
+    /// Makes a breaker that probes at least this often.
     pub(super) fn new(longest: Duration) -> Self {
         Self { evidence: OutageEvidence::default(), first: None, longest, open: None }
     }
 
     /// # Errors
-    /// The call is not to be made, because the authority is out in this way.
+    /// The call must not be made, because the authority has an outage of this kind.
     pub(super) fn leave(&mut self, now: Instant, caller: CallerKey) -> Result<CallPermit, OutageKind> {
         let Some(open) = &mut self.open else { return Ok(CallPermit::Usual) };
         if open.outage == OutageKind::Errors && !self.evidence.fails(now, caller.address) {
@@ -78,7 +78,7 @@ impl CircuitBreaker {
         Ok(CallPermit::Probe)
     }
 
-    /// `elsewhere`: other calls to the same authority are answered.
+    /// Notes the result of a call. `elsewhere` is true if other calls to the same authority are answered.
     pub(super) fn tell(
         &mut self,
         now: Instant,
@@ -92,7 +92,7 @@ impl CircuitBreaker {
             CallEvidence::Answered => {
                 let (first, open) = (self.first.take(), self.open.take().is_some());
                 if open {
-                    // What was learned before has been settled.
+                    // Earlier evidence is settled by the answer.
                     self.evidence.clear();
                     self.evidence.add(now, caller, told);
                 }
@@ -108,7 +108,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// True if anybody was answered lately, if only that the authority cannot answer.
+    /// True if any caller was answered lately, even with an error.
     pub(super) fn has_answers(&self, now: Instant) -> bool {
         self.evidence.has_answers(now)
     }
@@ -117,7 +117,7 @@ impl CircuitBreaker {
         self.evidence.has_answers_since(since)
     }
 
-    /// Others are answered though a call was not: it is out for some, at most.
+    /// Others are answered though one call was not, so at most some callers meet the outage.
     pub(super) fn hear(&mut self, now: Instant) {
         self.evidence.hear(now);
         if let Some(open) = &mut self.open {
@@ -125,19 +125,20 @@ impl CircuitBreaker {
         }
     }
 
-    /// The other half of the authority answers: worth a try at once.
+    /// The authority answers calls of the other class, so a probe is made at once.
     pub(super) fn encourage(&mut self, now: Instant) {
         if let Some(open) = &mut self.open {
             open.next = open.next.min(now);
         }
     }
 
-    /// No answer has come since then.
+    /// An earlier process has had no answer since then.
     pub(super) fn recall(&mut self, since: Instant) {
         self.first = Some(self.first.map_or(since, |first| first.min(since)));
     }
 
-    /// The same after a reload, which may have mended what kept it open: worth a try at once, as at its beginning.
+    /// The breaker after a reload. The reload may have mended the cause, so a probe is made at once, as at the
+    /// beginning.
     pub(super) fn renewed(&self, now: Instant) -> Self {
         let again = |OpenBreaker { outage, .. }: &OpenBreaker| OpenBreaker {
             outage: *outage,
@@ -154,7 +155,7 @@ impl CircuitBreaker {
         self.open.is_some()
     }
 
-    /// When the faults began that no answer has followed yet.
+    /// Begin of the faults that no answer has followed yet.
     pub(super) fn since(&self) -> Option<Instant> {
         self.first
     }
@@ -169,7 +170,7 @@ impl CircuitBreaker {
         self.first.get_or_insert(now);
         let outage = self.evidence.outage(now, elsewhere);
         if let Some(open) = &mut self.open {
-            // An error is an answer.
+            // An error answer is an answer.
             let answered = (told == CallEvidence::Failed).then_some(OutageKind::Errors);
             open.outage = outage.or(answered).unwrap_or(open.outage);
             self.pause(now, leave, 2);
@@ -187,7 +188,7 @@ impl CircuitBreaker {
         })
     }
 
-    /// A probe came to nothing; those that set out before it opened say nothing new.
+    /// A probe failed: waits longer for the next. Calls that set out before the breaker opened change nothing.
     fn pause(&mut self, now: Instant, leave: CallPermit, times: u32) {
         if let (Some(open), CallPermit::Probe) = (&mut self.open, leave) {
             open.pause = (open.pause * times).min(self.longest);

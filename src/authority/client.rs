@@ -1,4 +1,4 @@
-//! The I/O for every dialect: one call out, one verdict or fault back, counted and timed.
+//! The I/O for every dialect: sends a call, reads one verdict or fault, counts and times it.
 
 mod context;
 mod fault;
@@ -22,10 +22,10 @@ use crate::sessions::{AskAuthority, LateGrant, OpenFuture, SessionContext, Verdi
 use crate::telemetry::{SlotEnd, Telemetry};
 use crate::upstream::{CallHold, ConnectionPool, UpstreamCall, UpstreamReply};
 
-/// Replies of authorities are small; a token is below 4 KiB and a license below 20.
+/// Replies are small: a token is below 4 KiB, a license below 20 KiB.
 const MAX_REPLY_BYTES: usize = 64 * 1024;
 
-/// The way to all authorities. There is one per runtime, because connections belong to theirs.
+/// Speaks with all authorities. Each runtime has one, because connections belong to their runtime.
 #[derive(Clone)]
 pub struct AuthorityClient {
     authorities: Arc<Authorities>,
@@ -56,7 +56,7 @@ impl AuthorityClient {
         self.authorities.serve(sessions);
     }
 
-    /// The newest of this name.
+    /// The newest authority of this name.
     pub fn named(&self, name: &str) -> Option<Arc<Authority>> {
         self.authorities.by_name(name)
     }
@@ -75,7 +75,7 @@ impl AuthorityClient {
         ask: &AuthorityAsk,
         card: &SessionContext,
     ) -> (Result<Verdict, AuthorityFault>, Option<LateGrant>) {
-        // Its settings of this moment hold for the whole call.
+        // The authority's current settings hold for the whole call.
         let Some(authority) = self.authorities.of(card.authority) else {
             return (Err(unspeakable("there is no such authority")), None);
         };
@@ -94,7 +94,8 @@ impl AuthorityClient {
         self.pool.send_held(call, hold).await.outcome.map_err(|fault| infrastructure(&fault, endpoint))
     }
 
-    /// A player waits for opens and renewals: while the authority cannot be reached, they are held for `timeout`.
+    /// Builds a call. Players wait for opens and renewals, so these are held for `timeout` while the authority cannot
+    /// be reached.
     fn call<'r>(
         &self,
         request: AuthorityRequest<'r>,
@@ -132,7 +133,7 @@ impl AuthorityClient {
             fault.reason.retry_after = reply.retry_after();
             fault
         });
-        // A fault may have been answered by something on the way, which may have another time.
+        // A fault may have been answered by a server in between, whose clock may differ.
         if let (Ok(_), Some(date)) = (&result, sent_at(reply.headers)) {
             self.learn(authority, card, date);
         }

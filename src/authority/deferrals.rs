@@ -1,18 +1,18 @@
-//! Accounts that an authority has asked to wait (429): their opens are not made until then.
+//! Remembers accounts that an authority has told to wait (429); until then their opens are not made.
 //!
-//! Apart from the breaker: what one account provokes holds up nobody else. Bounded; pure: time is an argument.
+//! Separate from the breaker, because one account must not hold up the others. Bounded; pure: time is an argument.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::secret::Fingerprint;
 
-/// Accounts that wait at a time. One that comes on top is asked for as ever, and told to wait by the authority itself.
+/// Accounts that wait at a time. A further one is asked for as usual, and the authority itself tells it to wait.
 const MAX_ACCOUNTS: usize = 10_000;
-/// Without a word of the authority: doubled from the first to the last.
+/// Waits if the authority names none: doubled from the first to the last.
 const MIN_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(30);
-/// With one, at most.
+/// Longest wait that an authority may name.
 const MAX_ASKED_WAIT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Default)]
@@ -25,13 +25,13 @@ struct AccountDeferral {
 }
 
 impl AccountDeferrals {
-    /// For how long this account is to wait still.
+    /// Time that this account must still wait.
     pub(super) fn wait(&self, now: Instant, account: Fingerprint) -> Option<Duration> {
         let until = self.0.get(&account)?.until;
         until.checked_duration_since(now).filter(|wait| !wait.is_zero())
     }
 
-    /// Makes the account wait, perhaps for that long. True if it did not wait already.
+    /// Makes the account wait, for the time that the authority asked for, if any. True if it did not wait already.
     pub(super) fn defer(&mut self, now: Instant, account: Fingerprint, asked: Option<Duration>) -> bool {
         let before = self.0.get(&account).copied();
         if before.is_none() && self.0.len() >= MAX_ACCOUNTS {
@@ -47,7 +47,7 @@ impl AccountDeferrals {
         before.is_none_or(|before| before.until <= now)
     }
 
-    /// The account was answered: it waits no more.
+    /// Notes that the account was answered, so it need not wait.
     pub(super) fn settle(&mut self, account: Fingerprint) {
         self.0.remove(&account);
     }

@@ -1,9 +1,9 @@
-//! How one authority speaks, and what the proxy has to know of it: a trait, implemented once in the file of each.
+//! How an authority speaks, and what the proxy must know of it: a trait with one implementation per kind.
 //!
-//! Most authorities are asked by one request for each call: they implement [`Dialect::request`] and
-//! [`Dialect::read`], which are pure, and the client does the rest. Where a call is more than one exchange, or none, a
-//! dialect implements [`Dialect::perform`]. Everything else has a default, which is that of an authority without
-//! peculiarities. How a new one is written: `docs/authorities.md`.
+//! Most dialects need one request for each call. They implement [`Dialect::request`] and [`Dialect::read`], which are
+//! pure, and the client does the rest. A dialect whose call is several exchanges, or none, implements
+//! [`Dialect::perform`]. Everything else has a default for an authority without peculiarities. `docs/authorities.md`
+//! tells how to write a new one.
 
 use std::fmt;
 use std::pin::Pin;
@@ -25,11 +25,11 @@ use crate::store::DialectName;
 use crate::token::TokenListing;
 
 pub(super) trait Dialect: fmt::Debug + Send + Sync {
-    /// The name under which sessions are written down: a token of another dialect is none of this one's.
+    /// The name that stands in session records. A token of another dialect means nothing to this one.
     fn name(&self) -> DialectName;
 
-    /// The dialect with other settings, and with whatever it has learned that still holds. `None` if the settings are
-    /// those of another kind.
+    /// The dialect with other settings; keeps learned facts that still hold. `None` if the settings are for another
+    /// kind.
     fn renewed(&self, config: AuthorityKind, signals: &AuthoritySignals) -> Option<Box<dyn Dialect>>;
 
     /// The name that the vendor's player SDK has for a failed call.
@@ -64,31 +64,31 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
         Box::pin(async { RenewalAnswer::failed(unspeakable("this authority takes no renewals")) })
     }
 
-    /// A session's player has got something to play by. Told once a process, under the device's lock: it must neither
-    /// wait nor push. An authority that pushes kills is listened to from now on, and each kill goes by `kills`. Returns how
-    /// many other sessions ended for this one, if that is known.
+    /// A session's player has got a license or media. Called once per process and session, under the device's lock,
+    /// so it must neither wait nor push. A dialect with pushed kills listens from now on and sends them by `kills`.
+    /// Returns how many other sessions ended for this one, if known.
     fn accepted(&self, grant: &Grant, kills: PushedKills) -> Option<usize> {
         let (_grant, _kills) = (grant, kills);
         None
     }
 
-    /// An open that no session can come of, and that holds nothing a caller has written. Where an authority gives
-    /// [credit](Self::on_unreachable), it shows whether an open without an answer is an outage.
+    /// An open that can begin no session and holds nothing from a caller. If the authority gives
+    /// [credit](Self::on_unreachable), it shows whether an unanswered open is an outage.
     fn knock(&self) -> Option<AuthorityRequest<'_>> {
         None
     }
 
-    /// How long one request of a call may take.
+    /// Longest time of one request.
     fn timeout(&self) -> Duration {
         Duration::from_secs(2)
     }
 
-    /// The servers that are asked: what was learned of their clock holds as long as these are the same.
+    /// The servers of this authority. The learned clock offset holds as long as these stay the same.
     fn endpoints(&self) -> Vec<&EndpointUrl> {
         Vec::new()
     }
 
-    /// Whether the authority's failures are counted over all sessions: they open a breaker, and are an outage.
+    /// True if failures of all sessions count together: they open a breaker and are an outage.
     fn has_breaker(&self) -> bool {
         true
     }
@@ -100,24 +100,24 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
         (1.0, Policy::default().grace)
     }
 
-    /// For how long playbacks go on without the authority's word.
+    /// Time for which playbacks go on while the authority is unreachable.
     fn on_unreachable(&self) -> OnUnreachable {
         OnUnreachable::default()
     }
 
-    /// The route's policy with what the authority asks for.
+    /// The route's policy, adapted to the authority.
     fn refine(&self, policy: Policy) -> Policy {
         policy
     }
 
-    /// Whether a Widevine renewal goes to the authority, and counts as a beat.
+    /// True if a Widevine renewal goes to the authority and counts as a beat.
     fn renews(&self) -> bool {
         false
     }
 
     // The tokens.
 
-    /// Whether an open needs the player's content token.
+    /// True if an open needs the player's content token.
     fn needs_token(&self) -> bool {
         true
     }
@@ -127,7 +127,7 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
         TokenListing::Alone
     }
 
-    /// The error code by which the authority's players know that a content token has expired.
+    /// The error code that tells the authority's players of an expired content token.
     fn expired_code(&self) -> Option<i64> {
         None
     }
@@ -144,7 +144,7 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
-    /// The reason of a kill that a license server's refusal tells of the session of the call.
+    /// The reason of a kill, if this reply of a license server tells of one.
     fn killed_by_license_server(&self, system: DrmSystem, status: StatusCode, body: &[u8]) -> Option<Reason> {
         let (_system, _status, _body) = (system, status, body);
         None
@@ -158,14 +158,13 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
         (&PLAIN, &[])
     }
 
-    /// The moments that the clock will bring to the playback of this authorization; `now` and `wall` are the same
-    /// moment.
+    /// The future events of the playback that this authorization names; `now` and `wall` are the same moment.
     fn schedule(&self, block: &AuthorizationBlock, now: Instant, wall: Duration) -> Option<Schedule> {
         let (_block, _now, _wall) = (block, now, wall);
         None
     }
 
-    /// The embedded authority, if it is that one.
+    /// The embedded authority, if this is one.
     fn embedded(&self) -> Option<&EmbeddedAuthority> {
         None
     }
@@ -174,7 +173,7 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
 /// A call as its dialect has prepared it.
 #[derive(Debug)]
 pub(super) enum PreparedCall<'a> {
-    /// Nobody need be asked.
+    /// The verdict is clear without a call.
     Decide(Result<Verdict, AuthorityFault>),
     Send(AuthorityRequest<'a>),
 }

@@ -1,7 +1,7 @@
-//! The embedded authority behind the same face as the others: a ledger and its limits.
+//! The embedded authority: a ledger of sessions and its limits, used like any other authority.
 //!
-//! Turns a card into a claim, and what the ledger says into verdicts. Called by [`super::AuthorityClient`] for
-//! sessions, by `gateway` to see a kill between two beats, and by `admin` (`slots`).
+//! Turns a session's context into a claim, and the ledger's answers into verdicts. [`super::AuthorityClient`] calls
+//! it for sessions, `gateway` to see a kill between two beats, and `admin` for its slots.
 
 mod dialect;
 mod ledger_guard;
@@ -32,13 +32,13 @@ pub struct EmbeddedAuthority {
     verifier: Option<TokenVerifier>,
 }
 
-/// The state that all values of one embedded authority share, whatever their limits.
+/// State that all values of one embedded authority share, whatever their limits.
 struct LedgerState {
     keeping: OnceLock<LedgerStore>,
     ledger: Mutex<SlotLedger>,
 }
 
-/// Sessions that one process counts at most.
+/// Sessions counted at once.
 const MAX_SESSIONS: usize = 1_000_000;
 
 impl EmbeddedAuthority {
@@ -48,7 +48,7 @@ impl EmbeddedAuthority {
         Self { config, shelf: Arc::new(LedgerState { keeping: OnceLock::new(), ledger }), verifier }
     }
 
-    /// Other limits over the same ledger: what is taken stays taken.
+    /// The same ledger with other limits. Taken slots stay taken.
     fn renewed_with(&self, config: EmbeddedSettings, signals: &AuthoritySignals) -> Self {
         let renew = |keys| TokenVerifier::renewed(self.verifier.as_ref(), keys, &signals.keys_wanted);
         let verifier = config.token_keys.clone().map(renew);
@@ -59,13 +59,13 @@ impl EmbeddedAuthority {
         self.verifier.as_ref()
     }
 
-    /// Whom it counts and how.
+    /// The settings of the limits.
     pub fn config(&self) -> &EmbeddedSettings {
         &self.config
     }
 
-    /// Provisional, until its player has got something to play by: nobody else's session ends before. `beside`: a
-    /// session of the same device, that one of the two may be a preload of.
+    /// Opens a provisional session: it ends no other session before its player has got a license or media. `beside`
+    /// is a session of the same device, if one of the two may be a preload.
     pub(super) fn open(&self, now: Instant, card: &SessionContext, beside: Option<&Grant>) -> Verdict {
         let Some(account) = card.account.as_deref() else {
             return rejected("the call names no account");
@@ -96,7 +96,7 @@ impl EmbeddedAuthority {
         }
     }
 
-    /// Its player has got something to play by. Returns how many other sessions ended for it.
+    /// Confirms a session whose player has got a license or media. Returns how many other sessions ended for it.
     pub(super) fn confirm(&self, grant: &Grant) -> usize {
         let Some(slot) = slot(grant) else { return 0 };
         let mut ledger = self.ledger();
@@ -125,7 +125,7 @@ impl EmbeddedAuthority {
         }
     }
 
-    /// Why the session was ended, if its next beat would find it so.
+    /// The reason of a kill that the session's next beat would meet.
     pub(super) fn killed(&self, grant: &Grant) -> Option<Reason> {
         match self.ledger().lost(slot(grant)?)? {
             SlotLoss::Killed(cause) => Some(killed(cause)),
@@ -140,9 +140,9 @@ impl EmbeddedAuthority {
         Verdict::Closed
     }
 
-    /// From now on its places are written down in `store`. Takes back what an earlier process left;
-    /// of the held ones those that a session still knows, by its token. It goes on at the interval that it was
-    /// given, also where today's is shorter. Returns how many are held.
+    /// Writes slots to `store` from now on, and takes back those of an earlier process: of the held ones only those
+    /// that a session still knows by its token. A session keeps the interval that it was given, even if today's is
+    /// shorter. Returns how many are held.
     pub(super) fn keep(&self, keeping: LedgerStore, records: &[SlotRecord], claimed: &HashMap<u64, Duration>) -> usize {
         let moment = Clock.moment();
         let mut ledger = self.shelf.ledger.lock().unwrap_or_else(PoisonError::into_inner);
@@ -207,8 +207,7 @@ fn rejected(why: &str) -> Verdict {
     Verdict::Denied(Denial::Rejected, Reason::new(403, None, why))
 }
 
-/// The place that a session of an earlier process holds, if its authority was an embedded one, and how often it
-/// beats.
+/// The slot and interval of an earlier process's session, if its authority was an embedded one.
 pub fn claim(session: &SessionRecord) -> Option<(u64, Duration)> {
     let grant = session.playback.session.grant.as_ref()?;
     Some((number(&grant.token)?, grant.interval.into()))
@@ -218,7 +217,7 @@ fn slot(grant: &Grant) -> Option<SlotNumber> {
     number(&grant.token).map(SlotNumber)
 }
 
-/// Its tokens are the numbers of the places.
+/// The slot number in a token of this authority.
 fn number(token: &Secret) -> Option<u64> {
     token.expose().parse().ok()
 }

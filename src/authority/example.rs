@@ -1,7 +1,7 @@
-//! The dialect that shows how one is written, by the steps of `docs/authorities.md`. Tests alone have it.
+//! An example dialect that follows the steps of `docs/authorities.md`. Only tests use it.
 //!
-//! Its wire resembles that of authorities with a public one: an open is answered by the `Location` of the session, the
-//! interval is the time to `Expires`, and 410 says whether a device took the place.
+//! Its wire resembles that of authorities with a public one: an open returns the session in `Location`, the interval
+//! is the time to `Expires`, and 410 tells whether a device took the slot.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(super) struct ExampleDialect {
     settings: Box<ExampleSettings>,
 }
 
-/// The ways to the sessions that play, by which kills are pushed.
+/// Senders of pushed kills for the running sessions.
 type ExampleKillSenders = Arc<Mutex<Vec<PushedKills>>>;
 
 impl ExampleDialect {
@@ -60,7 +60,7 @@ impl Dialect for ExampleDialect {
         request.map_or_else(|| PreparedCall::Decide(Err(unspeakable("the call cannot be written"))), PreparedCall::Send)
     }
 
-    /// The table of the replies. What stands in no row is a fault, and never a kill.
+    /// The table of the replies. A reply in no row is a fault, and never a kill.
     fn read(&self, reply: &AuthorityReply<'_>) -> Result<Verdict, AuthorityFault> {
         let reason = || Reason::new(reply.status.as_u16(), None, reply.status.canonical_reason().unwrap_or_default());
         let malformed = || AuthorityFault { kind: FaultKind::Malformed, reason: reason() };
@@ -75,7 +75,7 @@ impl Dialect for ExampleDialect {
             }
             (AskKind::Close, 202 | 404 | 410) => Ok(Verdict::Closed),
             (AskKind::Open, 409) => Ok(Verdict::Denied(Denial::Limit, reason())),
-            // Another session began, and the policy lets the newest win.
+            // Another session began, and the newest wins.
             (AskKind::Beat | AskKind::Renew, 409) => Ok(Verdict::Killed(reason())),
             (AskKind::Beat | AskKind::Renew, 410) => Ok(match terminator(reply.body) {
                 Some(device) => Verdict::Killed(reason().taken_by(&device)),
@@ -86,7 +86,7 @@ impl Dialect for ExampleDialect {
         }
     }
 
-    /// One that holds a connection for each session would begin to listen here.
+    /// A dialect that holds a connection for each session would begin to listen here.
     fn accepted(&self, _grant: &Grant, kills: PushedKills) -> Option<usize> {
         self.kills.lock().unwrap_or_else(PoisonError::into_inner).push(kills);
         None

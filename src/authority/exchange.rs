@@ -1,4 +1,4 @@
-//! One exchange with an authority: the request as it goes out, and the reply as it came back.
+//! An exchange with an authority: the request as it goes out, and the reply as it came back.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ pub(super) struct AuthorityRequest<'a> {
     pub(super) endpoint: &'a EndpointUrl,
     pub(super) headers: HeaderMap,
     pub(super) method: Method,
-    /// In place of the endpoint's own path and query.
+    /// Replaces the endpoint's own path and query.
     pub(super) path: Option<String>,
 }
 
@@ -25,14 +25,14 @@ pub(super) struct AuthorityReply<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) kind: AskKind,
     pub(super) status: StatusCode,
-    /// Since the epoch, in the authority's time: its tokens are judged by that.
+    /// The authority's time since the epoch, by which its tokens are judged.
     pub(super) time: Duration,
 }
 
-/// Ids of sessions are shorter.
+/// Ids of sessions are shorter in practice.
 const MAX_ID_BYTES: usize = 512;
 
-/// No `Retry-After` asks for a call sooner than this.
+/// An earlier `Retry-After` counts as this.
 const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The moment that a header names, since the epoch.
@@ -44,21 +44,21 @@ fn parse_date(text: &str) -> Option<Duration> {
     httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()
 }
 
-/// When the reply was made, by its sender's clock (`Date`).
+/// The time at which the sender made the reply (`Date`).
 pub(super) fn sent_at(headers: &HeaderMap) -> Option<Duration> {
     date(headers, &DATE)
 }
 
 impl AuthorityReply<'_> {
-    /// For how long what was granted is good: from the reply's own time to its `Expires`.
+    /// Validity of a grant: from the reply's own time to its `Expires`.
     #[cfg_attr(not(test), expect(dead_code, reason = "no authority of today says its interval so; the example does"))]
     pub(super) fn expires_in(&self) -> Option<Duration> {
         let left = date(self.headers, &EXPIRES)?.checked_sub(self.time)?;
         Some(left).filter(|left| !left.is_zero())
     }
 
-    /// The id of what was created: the last segment of `Location`, which may be a URL, a path or the bare id. `None` if
-    /// it could not stand in the path of the next call.
+    /// The id of a created session: the last segment of `Location`, which may be a URL, a path or the bare id. `None`
+    /// if it could not stand in the path of the next call.
     #[cfg_attr(not(test), expect(dead_code, reason = "no authority of today says its session so; the example does"))]
     pub(super) fn location(&self) -> Option<&str> {
         let id = self.headers.get(LOCATION)?.to_str().ok()?.rsplit('/').next()?;
@@ -67,8 +67,8 @@ impl AuthorityReply<'_> {
         Some(id).filter(|_| is_id)
     }
 
-    /// For how long the service wants to be left alone: `Retry-After` in seconds, or as a date (RFC 9110, section
-    /// 10.2.3), which is one of its own time.
+    /// The pause that the service asks for: `Retry-After` in seconds, or as a date in its own time (RFC 9110, section
+    /// 10.2.3).
     pub(super) fn retry_after(&self) -> Option<Duration> {
         let after = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         let seconds = after.parse().ok().map(Duration::from_secs);

@@ -1,8 +1,8 @@
-//! FirstLight Heartbeat and Stream Concurrency as pure functions: asks to bytes.
+//! Builds the calls of FirstLight Heartbeat and Stream Concurrency, as pure functions.
 //!
-//! The contract `firstlight-hb/1`, with its facts and their sources: `docs/authorities.md`. A beat is a
-//! POST with the latest heartbeat token in its body; the second service counts the device itself, by PUT
-//! and DELETE. What replies mean is in `reply`.
+//! The contract is `firstlight-hb/1`; `docs/authorities.md` has its facts and their sources. A beat is a POST with
+//! the latest heartbeat token in its body. The second service counts the device, by PUT and DELETE. `reply` reads the
+//! replies.
 
 mod calls;
 mod dialect;
@@ -22,14 +22,14 @@ use crate::registrations::{AuthorizationBlock, Registration};
 use crate::secret::Secret;
 use crate::session::{PlayerFacts, PlayingState};
 
-/// Bounds of an interval, whoever names it.
+/// Bounds of every interval, from the authorization or the configuration.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The characters that may stand in a path segment as they are.
 const PLAIN_IN_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Where in its life a beat stands.
+/// Position of a beat in its session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum BeatPhase {
     Start,
@@ -62,7 +62,7 @@ impl HeartbeatSubject<'_> {
 }
 
 impl FirstLightSettings {
-    /// None if something of it cannot stand in a header.
+    /// The heartbeat call; `None` if a part of it cannot stand in a header.
     pub(super) fn beat(
         &self,
         who: HeartbeatSubject<'_>,
@@ -94,7 +94,7 @@ impl FirstLightSettings {
         if self.track_viewers_count {
             put("trackViewersCount", true.into());
         }
-        // Bookmarks are for what can be resumed.
+        // Bookmarks are only for content that can be resumed.
         let bookmark = told.playhead.filter(|_| self.record_bookmark && block.live != Some(true));
         if let Some(playhead) = bookmark {
             put("offset", u64::try_from(playhead.as_millis()).unwrap_or(u64::MAX).into());
@@ -107,7 +107,7 @@ impl FirstLightSettings {
         Value::Object(body).to_string().into()
     }
 
-    /// Takes or keeps the device's place; none where there is no such service.
+    /// Takes or keeps the device's slot; `None` without a concurrency service.
     pub(super) fn put(&self, who: HeartbeatSubject<'_>, uuid: &str) -> Option<AuthorityRequest<'_>> {
         let HeartbeatSubject { block, token, .. } = who;
         let names = &self.names;
@@ -119,7 +119,7 @@ impl FirstLightSettings {
         self.stream(who, Method::PUT, body.to_string().into(), uuid)
     }
 
-    /// Gives the device's place back; none where there is no such service.
+    /// Gives the device's slot back; `None` without a concurrency service.
     pub(super) fn delete(&self, who: HeartbeatSubject<'_>, uuid: &str) -> Option<AuthorityRequest<'_>> {
         self.stream(who, Method::DELETE, Bytes::new(), uuid)
     }
@@ -153,7 +153,7 @@ impl FirstLightSettings {
         Some(headers)
     }
 
-    /// From one beat to the next, if the authorization says, else as configured.
+    /// Interval between beats: the authorization's, else the configured one.
     pub(super) fn interval(&self, block: &AuthorizationBlock) -> Duration {
         bounded(block.interval.unwrap_or(self.interval))
     }
@@ -169,7 +169,7 @@ impl BeatPhase {
     }
 }
 
-/// A playback that nobody reports of is one that plays.
+/// The state to report. A playback without reports counts as playing.
 fn state(phase: BeatPhase, playing: Option<PlayingState>) -> &'static str {
     match (phase, playing) {
         (_, Some(PlayingState::Done)) => "FINISHED",

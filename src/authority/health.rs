@@ -1,9 +1,9 @@
-//! The way to one authority: its breakers, its outage, and what the outage cost.
+//! The health of the way to one authority: its breakers, its outage, and the accounts that must wait.
 //!
-//! The calls that players wait for (opens, renewals) and the others (beats, closes) have a breaker each:
-//! operators put the calls behind different gateways, and one that is down must not cost the others. A
-//! half that answers has the other one tried again. Accounts that are told to wait (429) wait by themselves, and only with opens. Asked by the
-//! client around every call.
+//! The calls that players wait for (opens, renewals) and the others (beats, closes) have a breaker each, because
+//! operators put them behind different gateways, and one that is down must not affect the others. When calls of one
+//! class are answered, the other class is tried again. An account that is told to wait (429) waits alone, and only
+//! with opens. The client asks around every call.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ pub(super) struct Health {
     ways: Mutex<BreakerPair>,
 }
 
-/// For whom a call is made.
+/// The caller that a call is made for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallOrigin {
     account: Fingerprint,
@@ -34,30 +34,31 @@ pub(super) struct CallOrigin {
 impl CallOrigin {
     pub(super) fn of(card: &SessionContext) -> Self {
         let device = Fingerprint::of_parts(&[card.rung.as_bytes(), card.device.as_bytes()]);
-        // Any caller can name any account: what one provokes is not to hold up the account's other callers.
+        // Any caller can name any account. Mixed with the network, one caller's wait does not hold up the account
+        // elsewhere.
         let account = card.account.as_ref().map_or(device, |account| Fingerprint::of(account.as_bytes()));
         let account = Fingerprint::of_parts(&[&account.0.to_be_bytes(), &card.network.0.to_be_bytes()]);
         Self { account, caller: CallerKey { address: card.network.0, device: device.0 } }
     }
 }
 
-/// The changes that a call brought.
+/// Changes that a call caused.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct HealthChanges {
-    /// A breaker opened (true) or closed.
+    /// True if a breaker opened, false if one closed.
     pub(super) breaker: Option<bool>,
-    /// For how long the account has to wait from now on, which did not wait before.
+    /// Time that the account must wait from now on, if it did not wait before.
     pub(super) deferred: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct BreakerPair {
     deferrals: AccountDeferrals,
-    /// Beats and closes.
+    /// Breaker of beats and closes.
     ours: CircuitBreaker,
-    /// The outage that is over and was not told yet.
+    /// An outage that is over and was not reported yet.
     past: Option<PastOutage>,
-    /// Opens and renewals.
+    /// Breaker of opens and renewals.
     players: CircuitBreaker,
 }
 
@@ -65,18 +66,18 @@ struct BreakerPair {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct PastOutage {
     pub(super) lasted: Duration,
-    /// A breaker was open in it.
+    /// True if a breaker was open in it.
     pub(super) open: bool,
 }
 
-/// A probe costs one player the wait; one that is not made, where no beats are, leaves them refused though the
-/// authority is back.
+/// A probe makes one player wait. Without probes, and without beats, players would stay refused after the authority
+/// has returned.
 const MAX_PLAYERS_PROBE_PAUSE: Duration = Duration::from_secs(10);
-/// Nobody waits for a beat, and one that is not made is lost: asked as often as a lost one is sent again, an
-/// authority that is back is found so while the others still have tries left.
+/// No player waits for a beat, and a spared beat is lost. Probes come as often as a lost beat is repeated, so that a
+/// returned authority is noticed while the other sessions still have tries left.
 const MAX_OWN_PROBE_PAUSE: Duration = Duration::from_secs(3);
 
-/// Which calls a breaker stands before.
+/// Classes of calls, each with a breaker of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallClass {
     Ours,
@@ -102,14 +103,14 @@ impl CallClass {
 }
 
 impl Health {
-    /// `over` rings when an outage is over.
+    /// `over` is notified when an outage ends.
     pub(super) fn new(over: Arc<Notify>) -> Self {
         let (ours, players) = (CircuitBreaker::new(MAX_OWN_PROBE_PAUSE), CircuitBreaker::new(MAX_PLAYERS_PROBE_PAUSE));
         let ways = BreakerPair { deferrals: AccountDeferrals::default(), ours, past: None, players };
         Self { over, ways: Mutex::new(ways) }
     }
 
-    /// For the calls after a reload; those before it tell the old one, and hold up nothing.
+    /// The state for calls after a reload. Earlier calls report to the old one and hold up nothing.
     pub(super) fn renewed(&self, now: Instant) -> Self {
         let BreakerPair { deferrals, ours, past, players } = &*self.ways();
         let (ours, players) = (ours.renewed(now), players.renewed(now));
@@ -118,7 +119,7 @@ impl Health {
     }
 
     /// # Errors
-    /// The call is not to be made: none like it was answered lately, or this account has to wait.
+    /// The call must not be made: no call of its class was answered lately, or this account must wait.
     pub(super) fn leave(&self, now: Instant, ask: AskKind, of: CallOrigin) -> Result<CallPermit, AuthorityFault> {
         let deferred = self.ways().deferrals.wait(now, of.account);
         if let Some(wait) = deferred.filter(|_| ask == AskKind::Open) {
@@ -129,7 +130,7 @@ impl Health {
             });
         }
         self.ways().breaker(CallClass::of(ask)).leave(now, of.caller).map_err(|outage| match outage {
-            // As it answered those who asked: no credit comes of that.
+            // As it has answered the calls that were made, so no credit follows.
             OutageKind::Errors => AuthorityFault {
                 kind: FaultKind::Refused,
                 reason: Reason::new(503, None, "not asked: it has answered with errors lately"),
@@ -176,13 +177,13 @@ impl Health {
         HealthChanges { breaker, deferred }
     }
 
-    /// An open was left unanswered, and others are answered.
+    /// An open was left unanswered, but others are answered.
     pub(super) fn hear(&self, now: Instant) {
         self.ways().players.hear(now);
     }
 
-    /// True if an open or a renewal was answered since then. Beats are not asked: they may have a gateway of their
-    /// own, and their answers would take every credit from those whose setup is down.
+    /// True if an open or a renewal was answered since then. Beats do not count: they may have a gateway of their
+    /// own, and their answers would take the credit from playbacks whose setup is down.
     pub(super) fn has_answers_since(&self, since: Instant) -> bool {
         self.ways().players.has_answers_since(since)
     }
@@ -202,13 +203,12 @@ impl Health {
         }
     }
 
-    /// How many accounts have to wait.
+    /// Number of accounts that must wait.
     pub(super) fn waiting(&self, now: Instant) -> usize {
         self.ways().deferrals.waiting(now)
     }
 
-    /// Such calls have not been answered since then, as an earlier process knew: an answer to the first one is the
-    /// end of an outage.
+    /// Notes that an earlier process has had no answer to such calls since then. The first answer ends the outage.
     pub(super) fn recall(&self, ask: AskKind, since: Instant) {
         self.ways().breaker(CallClass::of(ask)).recall(since);
     }
@@ -217,20 +217,20 @@ impl Health {
         self.ways().breaker(calls).is_open()
     }
 
-    /// For how long no call has been answered, while a breaker is open.
+    /// Duration of the outage: time without an answer while a breaker is open.
     pub(super) fn outage(&self, now: Instant) -> Option<Duration> {
         let mut ways = self.ways();
         let open = CallClass::ALL.into_iter().any(|calls| ways.breaker(calls).is_open());
         ways.since().filter(|_| open).map(|since| now.saturating_duration_since(since))
     }
 
-    /// True if an outage is over that was not told yet.
+    /// True if an outage has ended and was not reported yet.
     pub(super) fn has_past(&self) -> bool {
         let ways = self.ways();
         ways.since().is_none() && ways.past.is_some()
     }
 
-    /// The outage that is over, once.
+    /// The outage that has ended; returned once.
     pub(super) fn past(&self) -> Option<PastOutage> {
         let mut ways = self.ways();
         if ways.since().is_some() { None } else { ways.past.take() }
@@ -254,7 +254,7 @@ impl BreakerPair {
     }
 }
 
-/// A denial or a kill was said by somebody. An error answer below 500 is about the call or its caller.
+/// Evidence of a result. Denials and kills are answers. An error answer below 500 concerns the call or its caller.
 fn told(result: &Result<Verdict, AuthorityFault>) -> CallEvidence {
     let fault = match result {
         Ok(_) => return CallEvidence::Answered,
@@ -262,13 +262,13 @@ fn told(result: &Result<Verdict, AuthorityFault>) -> CallEvidence {
     };
     match fault.kind {
         FaultKind::Busy => CallEvidence::Unasked,
-        // What we could not even say has no status.
+        // A call that could not be made has no status.
         FaultKind::Malformed if fault.reason.code == 0 => CallEvidence::Unasked,
         FaultKind::Malformed => CallEvidence::Nothing,
         FaultKind::Lost | FaultKind::Timeout => CallEvidence::Silent,
         FaultKind::Refused if fault.reason.code >= 500 => CallEvidence::Failed,
         FaultKind::Refused => CallEvidence::Nothing,
-        // It gives a connection up, and takes calls on the next one.
+        // The server gives up one connection, but accepts calls on the next.
         FaultKind::Unreachable if is_turned_away(fault) => CallEvidence::Nothing,
         FaultKind::Unreachable => CallEvidence::Unreached,
     }

@@ -1,11 +1,10 @@
-//! The embedded authority: a ledger of who plays what, and how many may.
+//! The ledger of the embedded authority: which accounts and devices play what, and how many may.
 //!
-//! Owns admission (limits per account, per device, and per device or content group of an account;
-//! what happens at a limit; places reserved for a device), liveness (a session whose beats stop is
-//! gone after interval and grace) and kills. Pure: no I/O and no clock, `now` is always given. The
-//! proxy uses it as an authority without a network; the head-end simulator serves it over a
-//! vendor's wire. Memory is bounded: so many live sessions, so many remembered ends, names of at
-//! most [`MAX_LEDGER_NAME_BYTES`] bytes.
+//! Owns admission (limits per account, per device, and per device or content group of an account; the reaction at a
+//! limit; slots reserved for a device), liveness (a session without beats ends after interval and grace) and kills.
+//! Pure: no I/O, no clock, `now` is always an argument. The proxy uses it as an authority without a network; the
+//! head-end simulator serves it over a vendor's wire. Memory is bounded: sessions, remembered ends, and names of at
+//! most [`MAX_LEDGER_NAME_BYTES`].
 
 mod admit;
 mod beside;
@@ -35,35 +34,35 @@ use slot_index::SlotIndex;
 pub use slot_session::SlotRow;
 use slot_session::{LiveSlot, SlotPlaces};
 
-/// Ends that are remembered at most: enough to tell each of a burst of lost beats why.
+/// Remembered ends: enough to give a burst of beats their reasons.
 const MAX_ENDED_SLOTS: usize = 65_536;
 
-/// The number of a granted session. Opaque; never used twice by one ledger.
+/// The number of a granted session. Opaque; a ledger never uses one twice.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SlotNumber(pub u64);
 
-/// Accounts and devices to their live sessions; a call costs the logarithm of how many there are.
+/// Maps accounts and devices to their live sessions. The cost of a call is logarithmic in their number.
 pub struct SlotLedger {
     accounts: SlotIndex,
     capacity: usize,
-    /// Slots that changed, if anybody wants to know.
+    /// Changed slots, if they are tracked.
     changed: Option<Vec<SlotNumber>>,
     devices: SlotIndex,
-    /// When to look at a session again: one valid entry each, never later than its deadline, because
-    /// a beat moves `LiveSlot::until` alone.
+    /// Times to look at a session again: one valid entry each, never later than its deadline, because a beat moves
+    /// only `LiveSlot::until`.
     due: BinaryHeap<Reverse<(Instant, SlotNumber)>>,
     /// Device and content groups, each within its account.
     groups: SlotIndex,
     next: u64,
     past: EndedSlots,
     reserved: HashMap<SlotNumber, SlotReservation>,
-    /// Slots count up, so this is the order of their opening.
+    /// Slots count up, so the order is that of their opening.
     sessions: BTreeMap<SlotNumber, LiveSlot>,
 }
 
 impl SlotLedger {
-    /// Holds at most `capacity` sessions and remembers as many ends, at most 65 536. Slots count up
-    /// from `first`: a random one keeps slots of an earlier run from naming another session.
+    /// Holds at most `capacity` sessions and as many remembered ends, at most 65 536. Slots count up from `first`; a
+    /// random one keeps slots of an earlier run from naming another session.
     pub fn new(capacity: usize, first: u64) -> Self {
         Self {
             accounts: SlotIndex::default(),
@@ -80,8 +79,8 @@ impl SlotLedger {
         }
     }
 
-    /// Grants a session if every limit allows one more, or makes room for it where the limits say so.
-    /// A device that opens twice holds two. What was ended is given too, oldest first.
+    /// Grants a session if every limit allows one more, or makes room if the limits say so. A device that opens twice
+    /// holds two. Also returns the sessions that ended for it, oldest first.
     pub fn open(
         &mut self,
         now: Instant,
@@ -93,8 +92,8 @@ impl SlotLedger {
         Ok((slot, ended))
     }
 
-    /// As [`Self::open`], for a slot that an earlier run granted: counts it again after a restart.
-    /// A slot that lives already stays as it is.
+    /// Like [`Self::open`], for a slot of an earlier run: counts it again after a restart. A live slot stays as it
+    /// is.
     pub fn adopt(
         &mut self,
         now: Instant,
@@ -118,7 +117,7 @@ impl SlotLedger {
         Ok(victims)
     }
 
-    /// As [`Self::admit`], by the claim's reservation if it has one, which is then used up.
+    /// Like [`Self::admit`], using up the claim's reservation if it has one.
     fn admit_reserved(
         &mut self,
         claim: &LedgerClaim<'_>,
@@ -179,17 +178,17 @@ impl SlotLedger {
         Ok(())
     }
 
-    /// Ends a session at its own wish. False if it was not live.
+    /// Ends a session at its own request. False if it was not live.
     pub fn close(&mut self, slot: SlotNumber) -> bool {
         self.end(slot, SlotEnding::Close, None).is_some()
     }
 
-    /// Ends one session against its will. False if it was not live.
+    /// Ends a session against its will. False if it was not live.
     pub fn kill(&mut self, slot: SlotNumber) -> bool {
         self.end(slot, SlotEnding::Kill(KillCause::Order), None).is_some()
     }
 
-    /// Why a session is gone; none while it lives.
+    /// The reason why a session is gone; `None` while it lives.
     pub fn lost(&self, slot: SlotNumber) -> Option<SlotLoss> {
         (!self.sessions.contains_key(&slot)).then(|| self.past.why(slot))
     }
@@ -200,13 +199,14 @@ impl SlotLedger {
         slots.into_iter().filter(|&slot| self.kill(slot)).count()
     }
 
-    /// Kills every session of a device, of whatever account; returns how many there were.
+    /// Kills every session of a device, in any account; returns how many there were.
     pub fn kill_device(&mut self, device: &str) -> usize {
         let slots = self.devices.slots(device);
         slots.into_iter().filter(|&slot| self.kill(slot)).count()
     }
 
-    /// Ends what missed its beats, and returns how many; lets reservations lapse. Costs only what is due.
+    /// Ends sessions that missed their beats and returns how many; lets reservations lapse. Costs only the entries
+    /// that are due.
     pub fn sweep(&mut self, now: Instant) -> usize {
         self.past.tell(now);
         let mut expired = 0;
@@ -232,7 +232,7 @@ impl SlotLedger {
         expired
     }
 
-    /// No session expires and no reservation lapses before this; nothing to sweep earlier. Never if nothing is live.
+    /// The earliest time at which a session can expire or a reservation lapse; `None` if nothing is live.
     pub fn due(&self) -> Option<Instant> {
         self.due.peek().map(|Reverse((at, _))| *at)
     }
@@ -242,7 +242,7 @@ impl SlotLedger {
         self.list_after(None)
     }
 
-    /// The sessions that were opened after that one, live or not.
+    /// The live sessions that were opened after that slot, which may be gone.
     pub fn list_after(&self, after: Option<SlotNumber>) -> impl Iterator<Item = SlotRow<'_>> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.sessions.range((from, Bound::Unbounded)).map(|(slot, session)| session.row(*slot))
@@ -257,7 +257,7 @@ impl SlotLedger {
         self.past.newest_first()
     }
 
-    /// How many sessions ever ended, remembered or not.
+    /// Number of sessions that ever ended, remembered or not.
     pub fn ended_total(&self) -> u64 {
         self.past.total()
     }
@@ -270,7 +270,7 @@ impl SlotLedger {
         self.sessions.is_empty()
     }
 
-    /// Takes a session out of the books; its places are for the caller to give away.
+    /// Removes a session; the caller passes its places on.
     fn end(&mut self, slot: SlotNumber, end: SlotEnding, at: Option<Instant>) -> Option<SlotPlaces> {
         let session = self.sessions.remove(&slot)?;
         self.free(&session.places, slot);
@@ -299,8 +299,8 @@ impl SlotLedger {
         self.due.push(Reverse((at, slot)));
     }
 
-    /// Sessions that open and close faster than they would expire leave entries behind; drops
-    /// them before they outnumber the live ones.
+    /// Removes outdated entries before they outnumber the live ones. Sessions that close before they would expire
+    /// leave them behind.
     fn compact(&mut self) {
         const SLACK: usize = 1024;
         let (sessions, reserved) = (&self.sessions, &self.reserved);

@@ -1,9 +1,9 @@
-//! The authorities, which grant, confirm and kill sessions, and the one client that speaks with all of them.
+//! The authorities, which grant, confirm and kill sessions, and the client for all of them.
 //!
-//! How each speaks stands in a file of its own, as a `Dialect`; [`AuthorityClient`] does the I/O for every dialect:
-//! deadline, fault, breaker, metrics. The embedded authority answers without a network, over its [`ledger`]. Called
-//! by the pump of `sessions` for opens, beats and closes, and by `gateway` for a player's renewal. The meaning of a
-//! verdict for a session is the core's business.
+//! Each kind has a file with its `Dialect`; [`AuthorityClient`] does the I/O for all: deadlines, faults, breakers,
+//! metrics. The embedded authority answers without a network, from its [`ledger`]. The dispatcher of `sessions` calls
+//! it for opens, beats and closes, and `gateway` for a player's renewal. The core decides what a verdict means for a
+//! session.
 
 mod authority_clock;
 mod breaker;
@@ -55,8 +55,7 @@ use crate::session::{AskKind, Grant, Policy, Reason, Schedule};
 use crate::sessions::AuthorityId;
 use crate::store::{DialectName, SessionContextRecord, SlotRecord, Store};
 
-/// One authority with its settings. Its knowledge and its counts are shared with the values of the same
-/// authority that a reload makes after this one.
+/// An authority with its settings. A reload makes a new value, which shares the knowledge and counts of this one.
 #[derive(Debug)]
 pub struct Authority {
     dialect: Box<dyn Dialect>,
@@ -66,7 +65,7 @@ pub struct Authority {
     pub unit: SessionUnit,
 }
 
-/// The dialect of each kind of authority: a new kind has its line here.
+/// The dialect of each kind of authority. Add a line here for a new kind.
 fn dialect_of(kind: AuthorityKind, signals: &AuthoritySignals) -> Box<dyn Dialect> {
     match kind {
         AuthorityKind::Embedded(config) => Box::new(EmbeddedAuthority::new(*config, signals)),
@@ -87,7 +86,7 @@ impl Authority {
         Self { dialect, id: AuthorityId::of(&name), name, reach, unit }
     }
 
-    /// The same authority with new settings; none if they are for another kind.
+    /// The same authority with new settings; `None` if they are for another kind.
     fn renewed(&self, config: config::AuthoritySettings, signals: &AuthoritySignals) -> Option<Self> {
         let dialect = self.dialect.renewed(config.kind, signals)?;
         let same_servers = dialect.endpoints() == self.dialect.endpoints();
@@ -99,54 +98,52 @@ impl Authority {
         self.dialect.name()
     }
 
-    /// True if this session of an earlier process is held there: one of another kind that had the name could do
-    /// nothing with its token, and is none of its business.
+    /// True if this authority holds that session of an earlier process. An authority of another kind with the same
+    /// name could do nothing with its token.
     pub fn keeps(&self, session: &SessionContextRecord) -> bool {
         session.authority == self.name && session.dialect.is_none_or(|dialect| dialect == self.dialect())
     }
 
-    /// The embedded authority, if it is that one: it can be looked into.
+    /// The embedded authority, if this is one; its slots can be inspected.
     pub fn counter(&self) -> Option<&EmbeddedAuthority> {
         self.dialect.embedded()
     }
 
-    /// The names of the fields of an authorization, and the caller's headers that go with every call.
+    /// The configured names of an authorization's fields, and the caller's headers that go with every call.
     pub fn authorization(&self) -> (&FieldNames, &[HeaderName]) {
         self.dialect.authorization()
     }
 
-    /// The route's policy with what this authority asks for.
+    /// The route's policy, adapted to this authority.
     pub fn refine(&self, policy: Policy) -> Policy {
         self.dialect.refine(policy)
     }
 
-    /// True if blackouts end its playbacks here, false if they are told alone.
+    /// True if blackouts end playbacks here, false if they are only reported.
     pub fn enforces_blackouts(&self) -> bool {
         self.refine(Policy::default()).stop_on_blackout
     }
 
-    /// The moments that the clock will bring to the playback of this authorization; `now` and `wall` are the same
-    /// moment.
+    /// The future events of the playback that this authorization names; `now` and `wall` are the same moment.
     pub fn schedule(&self, block: &AuthorizationBlock, now: Instant, wall: Duration) -> Option<Schedule> {
         self.dialect.schedule(block, now, wall)
     }
 
-    /// Lets an embedded authority write its places down in `store`, after taking back `records`. A held
-    /// place that none of the `claimed` tokens names is free: its open was never answered; the others live by the
-    /// interval beside their token. Returns how many are held; none for other authorities, which count for
-    /// themselves.
+    /// Makes an embedded authority write its slots to `store`, after it has taken back `records`. A held slot that no
+    /// `claimed` token names is free, because its open was never answered; the others keep the claimed interval.
+    /// Returns how many are held; `None` for other authorities, which count for themselves.
     fn keep(&self, store: &Arc<dyn Store>, records: &[SlotRecord], claimed: &HashMap<u64, Duration>) -> Option<usize> {
         let keeping = LedgerStore { authority: self.name.clone(), store: store.clone() };
         Some(self.counter()?.keep(keeping, records, claimed))
     }
 
-    /// Why the session has ended, where that is known without asking over a network: its player need
-    /// not wait for the next beat to be told.
+    /// The reason why the session has ended, if that is known without a network. Its player then need not wait for
+    /// the next beat.
     pub fn killed(&self, grant: &Grant) -> Option<Reason> {
         self.counter()?.killed(grant)
     }
 
-    /// The reason of a kill that a license server's refusal tells of the session of the call.
+    /// The reason of a kill, if this reply of a license server tells of one.
     pub fn killed_by_license_server(&self, system: DrmSystem, status: StatusCode, body: &[u8]) -> Option<Reason> {
         self.dialect.killed_by_license_server(system, status, body)
     }
@@ -161,8 +158,9 @@ impl Authority {
         self.counter().is_some()
     }
 
-    /// The time since the epoch by which its tokens are judged here; none while it has not told lately. The earlier of its
-    /// and our clock, as either may be wrong: it judges itself where only one says expired. One of our own has ours alone.
+    /// Time since the epoch by which tokens are judged here; `None` if the authority's is not known. It is the
+    /// earlier of the authority's and our clock, because either may be wrong; if only one says expired, the authority
+    /// judges. An embedded authority uses our clock alone.
     pub fn time(&self, clock: Clock) -> Option<Duration> {
         if self.counter().is_some() {
             return Some(clock.wall());
@@ -171,12 +169,12 @@ impl Authority {
         heard.map(|time| time.min(clock.wall()))
     }
 
-    /// The error code by which its players know that a content token has expired.
+    /// The error code that tells its players of an expired content token.
     pub fn expired_code(&self) -> Option<i64> {
         self.dialect.expired_code()
     }
 
-    /// True if a Widevine renewal goes to the authority, and counts as a beat.
+    /// True if a Widevine renewal goes to the authority and counts as a beat.
     pub fn renews(&self) -> bool {
         self.dialect.renews()
     }
@@ -195,12 +193,12 @@ impl Authority {
         self.reach.as_ref().map(|reach| &*reach.health)
     }
 
-    /// For how long playbacks go on without its word.
+    /// Time for which playbacks go on while it is unreachable.
     pub fn on_unreachable(&self) -> OnUnreachable {
         self.dialect.on_unreachable()
     }
 
-    /// True if silence toward an open may let its playback begin.
+    /// True if an unanswered open may begin a playback on credit.
     fn gives_credit(&self) -> bool {
         let new = self.on_unreachable().new;
         !(new.live.is_zero() && new.vod.is_zero())

@@ -1,8 +1,8 @@
-//! NAGRA SSM v1 as pure functions: asks to bytes, bytes to verdicts.
+//! Builds the calls of NAGRA SSM v1 and reads its replies, as pure functions.
 //!
-//! Facts and their sources: `docs/authorities.md`. Tokens travel in `nv-authorizations` without a
-//! scheme word: the content token at setup, the latest session token alone ever after. Any reply
-//! with a non-empty `sessionToken` replaces the token.
+//! `docs/authorities.md` has the facts and their sources. `nv-authorizations` carries the token without a scheme: at
+//! setup the content token, then only the latest session token. Any reply with a non-empty `sessionToken` replaces
+//! the token.
 
 mod dialect;
 mod renewal;
@@ -50,12 +50,12 @@ impl NagraSsmSettings {
         self.call(endpoint, &grant.token, body.to_string().as_bytes())
     }
 
-    /// An open that no session can come of: it has no token.
+    /// An open that can begin no session, because it has no token.
     pub(super) fn knock(&self) -> AuthorityRequest<'_> {
         self.bare(&self.setup, b"{}")
     }
 
-    /// None if the token cannot stand in a header.
+    /// A call with a token; `None` if the token cannot stand in a header.
     fn call<'a>(&'a self, endpoint: &'a EndpointUrl, token: &Secret, body: &[u8]) -> Option<AuthorityRequest<'a>> {
         let mut wire = self.bare(endpoint, body);
         wire.headers.insert(self.authorization.clone(), header_value(token.expose())?);
@@ -75,7 +75,8 @@ impl NagraSsmSettings {
 
     /// The header of a license call: the configured mix of content and session token.
     pub fn license_value(&self, content: &Secret, grant: &Grant) -> Option<HeaderValue> {
-        // The template's own places alone: a content token is the player's, and may spell a place itself.
+        // Only the template's own placeholders are replaced: a content token is the player's, and may contain one
+        // itself.
         let pieces = self.license_authorization.split("{session}");
         let pieces: Vec<_> = pieces.map(|piece| piece.replace("{content}", content.expose())).collect();
         header_value(&pieces.join(grant.token.expose()))
@@ -114,14 +115,14 @@ impl NagraSsmSettings {
     }
 }
 
-/// Marked, so that no debug output shows it. None if the text cannot stand in a header.
+/// A value marked as sensitive, so that no debug output shows it. `None` if the text cannot stand in a header.
 pub(super) fn header_value(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
-/// The verdict on an open that has no content token to ask with.
+/// The verdict on an open without a content token.
 pub(super) fn tokenless() -> Verdict {
     Verdict::Denied(Denial::Token, Reason::new(0, None, "there is no content token"))
 }
@@ -133,8 +134,8 @@ pub(super) fn license(body: &[u8]) -> Option<Vec<u8>> {
     crate::drm::configured_wrapping::base64_decode(license.as_str().or_else(|| license.get(0)?.as_str())?.as_bytes())
 }
 
-/// PlayReady shows no renewals to the authority: its license server says of a session that was killed what the authority
-/// says at a renewal.
+/// Reads a kill from the reply of a PlayReady license server. Such renewals do not reach the authority; the license
+/// server answers for a killed session as the authority would.
 pub(super) fn killed_by_license_server(status: StatusCode, body: &[u8]) -> Option<Reason> {
     if status != StatusCode::INTERNAL_SERVER_ERROR {
         return None;
@@ -144,9 +145,9 @@ pub(super) fn killed_by_license_server(status: StatusCode, body: &[u8]) -> Optio
     killed.then(|| Reason { killed_on: Some(AskKind::Renew), ..said.reason(status) })
 }
 
-/// The table. The explicit word for a kill is (404, 3002) on an open and (500, 6002) on a renewal. On the
-/// calls of a running session (404, 3002) says that nothing is known of the token: killed, expired, or replaced
-/// by an answer that was lost, which the core tells. What stands in no row is a fault, and never a kill.
+/// The table of replies. A kill is (404, 3002) on an open and (500, 6002) on a renewal. On the calls of a running
+/// session (404, 3002) means that the token is unknown: killed, expired, or replaced by a lost answer; the core tells
+/// which. A reply in no row is a fault, and never a kill.
 fn classify(ask: AskKind, status: StatusCode, code: Option<i64>, reason: Reason) -> Result<Verdict, AuthorityFault> {
     let refused = |reason| Err(AuthorityFault { kind: FaultKind::Refused, reason });
     match (ask, status.as_u16(), code) {
@@ -190,7 +191,7 @@ struct SsmReply {
 }
 
 impl SsmReply {
-    /// Empty and non-JSON bodies say nothing.
+    /// Reads a body; an empty or non-JSON one has no fields.
     fn read(body: &[u8]) -> Self {
         const REPLY_FIELDS: [&str; 4] = ["errorCode", "heartBeat", "license", "sessionToken"];
         let value: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
@@ -211,18 +212,18 @@ impl SsmReply {
             error_code: number("errorCode").map(|code| code as i64),
             interval: number("heartBeat").filter(|s| (0.001..=86_400.0).contains(s)).map(Duration::from_secs_f64),
             message: text("message").to_owned(),
-            // What cannot stand in the header of the next call is no token.
+            // A text that cannot stand in a header is no token.
             token: Some(text("sessionToken"))
                 .filter(|token| !token.is_empty() && header_value(token).is_some())
                 .map(Secret::new),
         }
     }
 
-    /// A captive portal and a CDN answer 200 to everything. That says nothing of the session: the answer is lost.
+    /// False for a reply of a captive portal or CDN, which answers 200 to everything. The true answer is then lost.
     fn is_of_a_session_service(&self, ask: AskKind) -> bool {
         match (ask, self.body) {
             (_, SsmReplyBody::Known) => true,
-            // A teardown has nothing to tell, so its reply may hold anything but a page.
+            // The reply to a teardown carries nothing, so it may hold anything but a page.
             (AskKind::Close, SsmReplyBody::Empty | SsmReplyBody::Unknown) => true,
             (AskKind::Close, SsmReplyBody::Page)
             | (

@@ -1,7 +1,7 @@
-//! After an outage: what was played without the authority's word, told in one line.
+//! Logs after an outage how much was played without the authority's word.
 //!
-//! Sessions reconcile by themselves, each at its own time. This task only waits until none is on credit
-//! any more, so that the sum is whole. Run by `app` for the life of the process.
+//! Each session reconciles at its own time. This task waits until none is on credit any more, so that the sum is
+//! complete. `app` runs it for the life of the process.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 
-/// Looks this often, and this many times at most: what is on credit then counts for the next outage.
+/// Interval and number of the checks. Playbacks still on credit then count for the next outage.
 const OUTAGE_POLL_INTERVAL: Duration = Duration::from_millis(500);
 const MAX_OUTAGE_POLLS: usize = 180;
 
@@ -46,17 +46,17 @@ async fn tell_each(authorities: &Authorities, sessions: &Arc<Sessions>, telemetr
 }
 
 impl Authority {
-    /// For how long it has not answered, when that is an outage.
+    /// Time without an answer, if that is an outage.
     pub fn outage(&self, now: Instant) -> Option<Duration> {
         self.health()?.outage(now)
     }
 
-    /// How many accounts it has told to wait (429), and they do.
+    /// Number of accounts that it has told to wait (429).
     pub fn accounts_waiting(&self, now: Instant) -> usize {
         self.health().map_or(0, |health| health.waiting(now))
     }
 
-    /// True if such calls are not made, because none was answered lately; `None` if the authority needs no network.
+    /// True if such calls are spared because none was answered lately; `None` if the authority needs no network.
     pub fn spares(&self, calls: CallClass) -> Option<bool> {
         Some(self.health()?.is_open(calls))
     }

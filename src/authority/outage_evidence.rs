@@ -1,60 +1,60 @@
-//! The results of the last calls to an authority, and what they say about the authority itself.
+//! Keeps the results of the last calls to an authority, and judges its health by them.
 //!
-//! A caller can provoke an error answer, and perhaps a silence, by what it sends, and can call itself any number of
-//! devices. So those count by the addresses that met them: each counts once, by its newest call. Nobody can provoke that
-//! an authority cannot be reached at all. Pure: time is an argument. Bounded in time and in number.
+//! A caller can provoke error answers, and perhaps silence, by its requests, and can claim any number of devices. So
+//! these results count by address: each counts once, by its newest call. No caller can make an authority unreachable.
+//! Pure: time is an argument. Bounded in time and in number.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-/// How far back calls count, in time and in number.
+/// Time and number of calls that count.
 pub(super) const EVIDENCE_WINDOW: Duration = Duration::from_secs(30);
 const MAX_CALLS: usize = 256;
-/// For how long it is no silence that some get no answer, since others were known to get one.
+/// Time for which a missing answer is no silence, because others were known to get answers.
 const ANSWER_FRESH: Duration = Duration::from_secs(5);
-/// So many failed calls, and so many callers that met them, are the least that speak of the authority.
+/// Least number of failed calls, and of callers that met them, that speak about the authority.
 pub(super) const MIN_FAILURES: usize = 5;
 pub(super) const MIN_CALLERS: usize = 3;
 
-/// For whom a call is made: fingerprints.
+/// The caller of a call, as fingerprints.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct CallerKey {
-    /// The viewer's network address. What is not known, as of a session of an earlier process, is one address.
+    /// The viewer's network. All unknown ones, as of sessions of an earlier process, count as one.
     pub(super) address: u64,
     pub(super) device: u64,
 }
 
-/// What one call shows about the authority.
+/// Facts that one call shows about the authority.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum CallEvidence {
-    /// Somebody answered, with whatever decision.
+    /// The authority answered, with any decision.
     Answered,
     /// The authority answered that it cannot answer (5xx).
     Failed,
-    /// A reply that makes no sense, or a caller that is to wait (429).
+    /// A reply that makes no sense, or that tells the caller to wait (429).
     Nothing,
     /// The call was sent, and no answer came.
     Silent,
-    /// Our own trouble: the call was not made, and tells nothing.
+    /// The call was not made, for a reason of our own, and proves nothing.
     Unasked,
-    /// Nothing of the call reached it.
+    /// No part of the call reached it.
     Unreached,
 }
 
-/// How an authority is out.
+/// Kinds of outages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum OutageKind {
-    /// The authority answers with errors. A caller can provoke those, by as many addresses as it has.
+    /// The authority answers with errors. A caller can provoke these, from all addresses that it has.
     Errors,
-    /// Nothing answers.
+    /// No call is answered.
     Silence,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct OutageEvidence {
-    /// Oldest first.
+    /// The last calls, oldest first.
     calls: VecDeque<SeenCall>,
-    /// When it was last known to answer others while a call got nothing.
+    /// The last time when it answered others though a call got nothing.
     heard: Option<Instant>,
 }
 
@@ -80,7 +80,7 @@ impl CallEvidence {
         }
     }
 
-    /// Nothing came back of it.
+    /// True if no answer came.
     fn is_silence(self) -> bool {
         match self {
             Self::Silent | Self::Unreached => true,
@@ -114,12 +114,12 @@ impl OutageEvidence {
             || self.heard.is_some_and(|heard| heard >= since)
     }
 
-    /// True if anybody was answered, if only that the authority cannot answer.
+    /// True if any caller was answered, even with an error.
     pub(super) fn has_answers(&self, now: Instant) -> bool {
         self.recent(now).any(|seen| seen.told.is_answer())
     }
 
-    /// Tells whether the authority is out for everybody. `elsewhere`: other calls to it are answered.
+    /// Tells whether the authority is out for all callers. `elsewhere` is true if other calls to it are answered.
     pub(super) fn outage(&self, now: Instant, elsewhere: bool) -> Option<OutageKind> {
         let heard = self.heard.is_some_and(|heard| now.saturating_duration_since(heard) < ANSWER_FRESH);
         let silent = self.is_met_by_many(now, CallEvidence::is_silence) || (!elsewhere && self.is_silence(now));
@@ -134,14 +134,14 @@ impl OutageEvidence {
         self.recent(now).filter(|seen| seen.caller.address == address).last().is_some_and(|seen| seen.told.is_failure())
     }
 
-    /// Half of the calls and more cannot even be sent.
+    /// True if at least half of the calls could not even be sent.
     fn is_unreached(&self, now: Instant) -> bool {
         let unreached = self.recent(now).filter(|seen| seen.told == CallEvidence::Unreached).count();
         unreached >= MIN_FAILURES && unreached * 2 >= self.recent(now).count()
     }
 
-    /// More than half of the addresses met such a failure last; and since anybody was answered, several of them, with
-    /// several devices, met several.
+    /// True if more than half of the addresses last met such a failure, and if since the last answer enough calls
+    /// failed, from enough addresses and devices.
     fn is_met_by_many(&self, now: Instant, fails: fn(CallEvidence) -> bool) -> bool {
         let newest: HashMap<u64, CallEvidence> =
             self.recent(now).map(|seen| (seen.caller.address, seen.told)).collect();
@@ -157,7 +157,7 @@ impl OutageEvidence {
             && failures.len() >= MIN_FAILURES
     }
 
-    /// Nobody gets any answer: one household may be all that there is.
+    /// True if no call is answered. A single household may be all that there is, so only its devices are counted.
     fn is_silence(&self, now: Instant) -> bool {
         let calls: Vec<_> = self.recent(now).collect();
         let devices: HashSet<u64> = calls.iter().map(|seen| seen.caller.device).collect();

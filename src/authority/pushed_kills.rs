@@ -1,4 +1,4 @@
-//! Kills that an authority pushes, over a connection that its dialect keeps, and not as the answer to a call.
+//! Delivers kills that an authority pushes over a connection of its dialect, instead of in an answer.
 
 use std::sync::Weak;
 
@@ -6,8 +6,8 @@ use crate::secret::Fingerprint;
 use crate::session::{Grant, Reason};
 use crate::sessions::{DeviceKey, SessionContext, Sessions};
 
-/// The way by which a dialect delivers a kill of one session. It may outlive the session: nothing happens then, nor when
-/// the session has another token by now.
+/// Delivers a kill of one session. It may outlive the session: then, or if the session has another token, a kill does
+/// nothing.
 #[derive(Clone, Debug)]
 pub(super) struct PushedKills {
     key: DeviceKey,
@@ -21,7 +21,7 @@ impl PushedKills {
         Self { key, sessions, token: grant.token.fingerprint() }
     }
 
-    /// False if there is no such session any more.
+    /// Delivers a kill; false if the session is gone.
     #[cfg_attr(not(test), expect(dead_code, reason = "no authority of today pushes; the example does"))]
     pub(super) fn push(&self, reason: &Reason) -> bool {
         self.sessions.upgrade().is_some_and(|sessions| sessions.kill_pushed(self.key, self.token, reason))

@@ -1,6 +1,6 @@
-//! What is known of the way to an authority, whatever it speaks: whether it answers, and its clock.
+//! Facts about the way to an authority that no dialect knows: whether it answers, and its clock.
 //!
-//! Written and read by the client around every call.
+//! The client writes and reads them around every call.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use crate::clock::Clock;
 pub(super) struct AuthorityReach {
     pub(super) clock: Arc<AuthorityClock>,
     pub(super) health: Arc<Health>,
-    /// When a call of our own last came back, and what it found; held while one is under way.
+    /// Time and finding of our last own call; locked while one is under way.
     pub(super) knocked: Mutex<Option<(Instant, OtherCalls)>>,
 }
 
@@ -25,7 +25,7 @@ impl AuthorityReach {
         Self { clock: Arc::default(), health: Arc::new(health), knocked: Mutex::default() }
     }
 
-    /// After a reload. The time was learned of the servers that it was heard from.
+    /// The state after a reload. The clock is kept only if the servers stay the same.
     pub(super) fn renewed(&self, same_servers: bool) -> Self {
         let clock = if same_servers { self.clock.clone() } else { Arc::default() };
         Self { clock, health: Arc::new(self.health.renewed(Clock.now())), knocked: Mutex::default() }

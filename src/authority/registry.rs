@@ -1,8 +1,8 @@
 //! Keeps the set of authorities through all reloads.
 //!
-//! Owns which value of an authority is the newest. One that the configuration does not name any more
-//! is kept until the process ends: its sessions are still beaten and closed. Read by
-//! [`super::AuthorityClient`] and `admin`; changed by `app` alone.
+//! Owns the newest value of each authority. An authority that was removed from the configuration is kept until
+//! the process ends, so that its sessions are still beaten and closed. [`super::AuthorityClient`] and `admin` read it;
+//! only `app` changes it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
@@ -19,25 +19,25 @@ use crate::store::{SessionRecord, SlotRecord, Store};
 #[derive(Debug)]
 pub struct Authorities {
     all: ArcSwap<AuthoritySet>,
-    /// Whose sessions they grant: kills that they push go there.
+    /// The sessions, which get pushed kills.
     sessions: OnceLock<Weak<Sessions>>,
     pub(super) signals: AuthoritySignals,
-    /// Where embedded ones write their places down.
+    /// The store for the slots of embedded authorities.
     store: OnceLock<Arc<dyn Store>>,
 }
 
 /// Signals of authorities to the tasks that work for all of them.
 #[derive(Clone, Debug, Default)]
 pub struct AuthoritySignals {
-    /// Keys of content tokens are to be fetched.
+    /// Keys of content tokens must be fetched.
     pub(super) keys_wanted: Arc<Notify>,
-    /// An outage of one of them is over.
+    /// An outage of an authority is over.
     pub(super) outage_over: Arc<Notify>,
 }
 
 #[derive(Debug)]
 struct AuthoritySet {
-    /// In the order of the configuration.
+    /// The authorities of the configuration, in its order.
     current: Vec<Arc<Authority>>,
     retired: Vec<Arc<Authority>>,
 }
@@ -54,7 +54,7 @@ impl Authorities {
         })
     }
 
-    /// These and no others.
+    /// Exactly these authorities.
     #[cfg(test)]
     pub(super) fn with(current: Vec<Authority>) -> Arc<Self> {
         let authorities = Self::new(Vec::new());
@@ -63,9 +63,8 @@ impl Authorities {
         authorities
     }
 
-    /// From now on embedded ones write their places down in `store`, and those that come later too. They take
-    /// back what an earlier process left, of the held ones those that its sessions hold, each for as long as its
-    /// session beats. Returns how many are held.
+    /// Makes embedded authorities write their slots to `store`, now and after reloads. They take back the slots of an
+    /// earlier process that its sessions hold, each with its session's interval. Returns how many are held.
     pub fn keep_in(&self, store: &Arc<dyn Store>, slots: &[SlotRecord], sessions: &[SessionRecord]) -> usize {
         let _once = self.store.set(store.clone());
         let claimed =
@@ -82,7 +81,7 @@ impl Authorities {
         self.sessions.get().cloned().unwrap_or_default()
     }
 
-    /// Playbacks that were on credit in an earlier process still are: each outage goes on.
+    /// Continues each outage in which playbacks of an earlier process were on credit.
     pub fn recall(&self, sessions: &Sessions) {
         for authority in self.every() {
             let Some(health) = authority.health() else { continue };
@@ -90,7 +89,8 @@ impl Authorities {
         }
     }
 
-    /// Embedded ones end the sessions of those who may not play any more. Gives how many, where there were some.
+    /// Makes embedded authorities end the sessions of denied accounts and devices. Returns the authorities that ended
+    /// any, with how many.
     pub fn turn_out(&self) -> Vec<(Arc<str>, usize)> {
         let ended = |one: Arc<Authority>| Some((one.name.clone(), one.counter()?.turn_out()));
         self.current().into_iter().filter_map(ended).filter(|(_, ended)| *ended > 0).collect()
@@ -109,12 +109,12 @@ impl Authorities {
         self.all.load().current.clone()
     }
 
-    /// All authorities, also those that the configuration does not name any more.
+    /// All authorities, including those removed from the configuration.
     pub(super) fn every(&self) -> Vec<Arc<Authority>> {
         self.all.load().iter().cloned().collect()
     }
 
-    /// Its newest value.
+    /// The newest value of an authority.
     pub fn of(&self, id: AuthorityId) -> Option<Arc<Authority>> {
         self.all.load().iter().find(|authority| authority.id == id).cloned()
     }
@@ -123,8 +123,8 @@ impl Authorities {
         self.all.load().iter().find(|authority| &*authority.name == name).cloned()
     }
 
-    /// Takes new settings. An authority that keeps name and kind keeps what it knows. One that comes with another
-    /// kind under its old name keeps its old settings until a restart; these names are given back.
+    /// Takes new settings. An authority that keeps name and kind keeps what it knows. If a name gets
+    /// another kind, its old settings stay until a restart, and the name is returned.
     pub fn renew(&self, configs: Vec<config::AuthoritySettings>) -> Vec<Arc<str>> {
         let before = self.all.load_full();
         let mut kept = Vec::new();

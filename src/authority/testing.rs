@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::{self, AuthorityKind, EmbeddedSettings, FirstLightSettings, NagraSsmSettings};
 
-/// The authority `a` with these lines, which say its kind.
+/// The authority `a` with these lines, which give its kind.
 pub(super) fn settings(lines: &str) -> Vec<config::AuthoritySettings> {
     let text = format!(
         "[[authority]]\nname = \"a\"\n{lines}\n[[route]]\npath = \"/l\"\nlicense-server = \"https://l.example/\"\n"

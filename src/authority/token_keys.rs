@@ -1,8 +1,8 @@
-//! The keys of an embedded authority's content tokens while the proxy runs: those of files, and those of a URL.
+//! The keys for an embedded authority's content tokens, from files and from a URL.
 //!
-//! One task fetches key sets: at the start, at an interval, and when a call brings a token of a key that is not
-//! known, which is limited in rate, because anybody can name such a key. What was fetched holds until newer keys
-//! come: a fetch that fails takes nothing away. Calls wait for a fetch that is under way, but not for long.
+//! One task fetches key sets: at the start, at an interval, and when a call brings a token with an unknown key. The
+//! latter is limited in rate, because any caller can name such a key. Fetched keys stay until newer ones come; a
+//! failed fetch removes nothing. Calls wait a short time for a fetch under way.
 
 mod fetch;
 
@@ -18,9 +18,9 @@ use crate::clock::Clock;
 use crate::config::TokenKeySettings;
 use crate::token::{TokenClaims, TokenFault, TokenKeySet, TokenListing};
 
-/// Between two fetches that calls ask for.
+/// Time between two fetches that calls ask for.
 const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(5);
-/// After a fetch that failed: from the first to the longest pause, each time doubled.
+/// Pauses after failed fetches: doubled from the first to the longest.
 const MIN_RETRY_PAUSE: Duration = Duration::from_secs(1);
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(60);
 
@@ -34,20 +34,20 @@ pub(super) struct TokenVerifier {
 #[derive(Debug)]
 struct FetchedKeys {
     attempts: Mutex<FetchAttempts>,
-    /// How many fetches have ended.
+    /// Number of fetches that have ended.
     ended: watch::Sender<u64>,
     keys: ArcSwap<TokenKeySet>,
-    /// Rings for the task that fetches.
+    /// Wakes the task that fetches.
     wanted: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
 struct FetchAttempts {
-    /// When a call asked for one last.
+    /// Time at which a call last asked for a fetch.
     demanded: Option<Instant>,
-    /// None: at once.
+    /// Time of the next fetch; `None` for at once.
     due: Option<Instant>,
-    /// In line, by now.
+    /// Failures in a row.
     failures: u32,
     under_way: bool,
 }
@@ -58,7 +58,7 @@ impl TokenVerifier {
         Self { config, fetched }
     }
 
-    /// As `config` says from now on. Keys of another URL are not taken over.
+    /// The verifier with a new configuration. Keys of another URL are dropped.
     pub(super) fn renewed(before: Option<&Self>, config: TokenKeySettings, wanted: &Arc<Notify>) -> Self {
         let endpoint =
             |config: &TokenKeySettings| config.url.as_ref().map(|url| (url.endpoint.clone(), url.ca.clone()));
@@ -73,7 +73,7 @@ impl TokenVerifier {
         let Some(fetched) = &self.fetched else { return rules.verify(&[own], token, wall) };
         let fetched = fetched.keys.load();
         rules.verify(&[own, &fetched], token, wall).map_err(|fault| match fault {
-            // Of a key set that was never seen nobody can say what is not in it.
+            // Without any key set, an unknown key cannot be told from a missing one.
             TokenFault::Algorithm | TokenFault::UnknownKey if fetched.is_empty() => TokenFault::NoKeys,
             fault => fault,
         })
@@ -89,7 +89,7 @@ impl FetchedKeys {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the keys fetched. False if they just were, so that there is nothing to wait for.
+    /// Asks for a fetch. False if one was made just now, so that waiting is useless.
     fn want(&self, now: Instant) -> bool {
         let mut attempts = self.attempts();
         if attempts.under_way || attempts.due.is_none() {
@@ -105,7 +105,7 @@ impl FetchedKeys {
         true
     }
 
-    /// True if a fetch is due; it is under way from now on.
+    /// True if a fetch is due; marks it as under way.
     fn begin(&self, now: Instant) -> bool {
         let mut attempts = self.attempts();
         let begins = !attempts.under_way && attempts.due.is_none_or(|due| due <= now);
@@ -120,7 +120,7 @@ impl FetchedKeys {
         attempts.due.filter(|_| !attempts.under_way)
     }
 
-    /// Keys that could not be fetched leave those that there are.
+    /// Ends a fetch. If it failed, the old keys stay.
     fn end(&self, now: Instant, refresh: Duration, fetched: Option<TokenKeySet>) {
         let mut attempts = self.attempts();
         attempts.under_way = false;
@@ -148,12 +148,12 @@ impl Authority {
         self.counter()?.verifier()
     }
 
-    /// True if a content token proves something here; else it is believed.
+    /// True if content tokens are verified here; else they are believed.
     pub fn verifies_tokens(&self) -> bool {
         self.verifier().is_some()
     }
 
-    /// How far clocks may be apart for its tokens; none if that is not its to say.
+    /// Allowed clock difference for its tokens; `None` if it verifies none.
     pub fn token_leeway(&self) -> Option<Duration> {
         Some(self.verifier()?.config.rules.leeway)
     }
@@ -163,11 +163,11 @@ impl Authority {
         self.dialect.token_listing()
     }
 
-    /// The claims of a content token, proven where this authority has keys. None if there are none to read, which is
-    /// a fault only where they must be proven.
+    /// The claims of a content token, proven if this authority has keys. `None` if the token has none, which is a
+    /// fault only if they must be proven.
     ///
     /// # Errors
-    /// Why it proves nothing.
+    /// The token proves nothing.
     pub fn claims(&self, token: &str, wall: Duration) -> Result<Option<TokenClaims>, TokenFault> {
         match self.verifier() {
             Some(verifier) => verifier.verify(token, wall).map(Some),
@@ -176,7 +176,7 @@ impl Authority {
         }
     }
 
-    /// Has its keys fetched, if that was not done just now, and waits for them for so long.
+    /// Has its keys fetched, unless that was done just now, and waits for them at most `wait`.
     pub async fn fetch_token_keys(&self, clock: Clock, wait: Duration) {
         let Some(fetched) = self.verifier().and_then(|verifier| verifier.fetched.as_ref()) else { return };
         let mut ended = fetched.ended.subscribe();
@@ -186,7 +186,7 @@ impl Authority {
         }
     }
 
-    /// True if the last fetch of its keys went wrong, so that a key that is not known may be good all the same.
+    /// True if the last fetch of its keys failed, so that an unknown key may be valid.
     pub fn misses_token_keys(&self) -> bool {
         let fetched = self.verifier().and_then(|verifier| verifier.fetched.as_ref());
         fetched.is_some_and(|fetched| {

@@ -1,7 +1,7 @@
-//! A call of the core under way: for whom, since when, and everything that surrounds its requests.
+//! A call of the core under way, with everything that surrounds its requests.
 //!
-//! A dialect says what to send and what the reply means; the breaker, the limit on time, the clock, the counters and
-//! the answers that come late are the same for all, and stand here.
+//! A dialect decides what to send and what the reply means. Breaker, time limit, clock, counters and late answers are
+//! the same for all dialects, and are here.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,8 +38,8 @@ impl<'a> AskContext<'a> {
         self.began
     }
 
-    /// Makes a call by one request, as the dialect prepares it, and reads the reply. An open whose answer is late also
-    /// gives what that brings.
+    /// Makes a call by one request, as the dialect prepares it, and reads the reply. An open whose answer is late
+    /// also returns its future grant.
     pub(in crate::authority) async fn exchange(
         self,
         ask: &AuthorityAsk,
@@ -80,8 +80,8 @@ impl<'a> AskContext<'a> {
         (result, None)
     }
 
-    /// Sends one request of the call. While the authority cannot be reached, opens and renewals are held for `timeout`:
-    /// a player waits for them.
+    /// Sends one request of the call. Players wait for opens and renewals, so these are held for `timeout` while the
+    /// authority cannot be reached.
     pub(in crate::authority) async fn send(
         &self,
         request: AuthorityRequest<'_>,
@@ -98,7 +98,8 @@ impl<'a> AskContext<'a> {
         self.client.read(self.authority, self.kind, self.card, reply)
     }
 
-    /// Leave to make the call. One that is not made is counted apart: nobody failed to answer it.
+    /// Asks the breaker for leave to make the call. A spared call has a counter of its own, because it was not left
+    /// unanswered.
     pub(in crate::authority) fn permit(&self) -> Result<CallPermit, AuthorityFault> {
         let Some(health) = self.authority.health() else { return Ok(CallPermit::Usual) };
         let metrics = &self.client.telemetry.metrics;
@@ -107,7 +108,7 @@ impl<'a> AskContext<'a> {
             .inspect_err(|_| metrics.authority_call_spared(&self.card.authority_name, self.kind))
     }
 
-    /// Tells the breaker what became of the call.
+    /// Tells the breaker the result of the call.
     pub(in crate::authority) fn tell(&self, permit: CallPermit, result: &Result<Verdict, AuthorityFault>) {
         let Some(health) = self.authority.health() else { return };
         let changes = health.tell(self.client.clock.now(), self.kind, permit, CallOrigin::of(self.card), result);

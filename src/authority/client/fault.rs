@@ -1,4 +1,4 @@
-//! Why a call brought no verdict, in words that name the endpoint.
+//! Explains why a call brought no verdict, in words that name the endpoint.
 
 use http::StatusCode;
 
@@ -6,25 +6,25 @@ use crate::config::EndpointUrl;
 use crate::session::{AuthorityFault, FaultKind, Reason, Verdict};
 use crate::upstream;
 
-/// The authority is there, and said that it has not processed the call.
+/// The authority answers this to a call that it has not processed.
 const TURNED_AWAY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
 pub(in crate::authority) fn is_turned_away(fault: &AuthorityFault) -> bool {
     fault.kind == FaultKind::Unreachable && fault.reason.code == TURNED_AWAY.as_u16()
 }
 
-/// The documentation prints two paths: a 404 without a code means the path, not the session.
+/// True for a 404 without a code: it concerns the path, not the session. The documentation prints two paths.
 pub(in crate::authority) fn is_no_path(result: &Result<Verdict, AuthorityFault>) -> bool {
     let Err(AuthorityFault { kind, reason }) = result else { return false };
     *kind == FaultKind::Malformed && reason.code == 404 && reason.error_code.is_none()
 }
 
-/// Something that we cannot even ask: a mistake in the configuration or in the player's token.
+/// A call that cannot even be made: the configuration or the player's token is wrong.
 pub(in crate::authority) fn unspeakable(message: &str) -> AuthorityFault {
     AuthorityFault { kind: FaultKind::Malformed, reason: Reason::new(0, None, message) }
 }
 
-/// A 404 without a code is nearly always that of a wrong path.
+/// Adds advice to a 404 without a code, which nearly always means a wrong path.
 pub(super) fn with_path(reason: Reason, endpoint: &EndpointUrl) -> Reason {
     if reason.code != 404 || reason.error_code.is_some() {
         return reason;
@@ -60,7 +60,7 @@ pub(super) fn infrastructure(fault: &upstream::UpstreamFault, endpoint: &Endpoin
         | upstream::UpstreamFault::Tls(_)
         | upstream::UpstreamFault::TooLarge => StatusCode::BAD_GATEWAY,
     };
-    // The fault's text is scrubbed already, and the host is the configuration's.
+    // The fault's text is scrubbed already, and the configuration names the host.
     let message = format!("{}: {fault}", endpoint.host_and_port()).into();
     AuthorityFault { kind, reason: Reason { message, ..Reason::new(status.as_u16(), None, "") } }
 }

@@ -1,4 +1,4 @@
-//! Opens whose answer comes late: what it brings is told to whoever gives it back.
+//! Reads answers to opens that come after their call was given up, so that their grants can be given back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use crate::session::{AskKind, AuthorityFault, Verdict};
 use crate::sessions::{LateGrant, SessionContext};
 use crate::upstream::{LateReply, UpstreamReply};
 
-/// For so long an answer is waited for after its call was given up. About as long as an authority holds a session of
-/// which it hears nothing: one that is later brings nothing that would be worth giving back.
+/// Time for which a late answer is awaited. An authority holds a silent session about as long, so a later grant need
+/// not be given back.
 const MAX_LATE_WAIT: Duration = Duration::from_secs(60);
 
 impl AuthorityClient {
@@ -30,7 +30,7 @@ impl AuthorityClient {
         (held.outcome.map_err(|fault| infrastructure(&fault, endpoint)), late)
     }
 
-    /// Resolves to the grant that the late reply to this open brings.
+    /// Resolves to the grant in the late reply to this open.
     pub(super) fn late_grant(&self, late: LateReply, authority: Arc<Authority>, card: &SessionContext) -> LateGrant {
         let (client, card) = (self.clone(), card.without_token());
         Box::pin(async move {

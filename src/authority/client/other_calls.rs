@@ -1,10 +1,10 @@
-//! Finds out whether an authority that leaves an open unanswered answers at all.
+//! Finds out whether an authority that leaves an open unanswered answers other calls.
 //!
-//! A caller can provoke silence by what it sends, where something in front of the authority ends such calls or lets
-//! them hang, and a playback that begins on credit is counted by nobody. So a call of our own goes the same way, with
-//! nothing in it that a caller has written: an open without a token. Whatever is answered to that, or to another open or
-//! a renewal meanwhile, is an answer; what is answered to beats says nothing of a setup behind a gateway of its own. One
-//! at a time, for whoever waits for it, and only where an authority gives credit.
+//! A caller may provoke silence by its request, if a server in between drops such calls, and a playback that begins
+//! on credit is counted nowhere. So a call of our own goes the same way, with nothing in it that a caller has
+//! written: an open without a token. An answer to that, or meanwhile to another open or a renewal, shows that the
+//! authority answers. An answer to a beat does not count, because the setup may have a gateway of its own. At most
+//! one such call runs at a time, only while a caller waits for it, and only if the authority gives credit.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -20,23 +20,23 @@ use crate::upstream::{self, LateReply, UpstreamCall, UpstreamReply};
 
 type AnsweredOpen = (Result<Verdict, AuthorityFault>, Option<LateReply>);
 
-/// For so long a finding holds.
+/// Time for which a finding holds.
 const FINDING_KEPT: Duration = Duration::from_secs(1);
 
-/// The answers to others than the caller whose open was left unanswered.
+/// The authority's behaviour toward other callers than the one whose open was left unanswered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::authority) enum OtherCalls {
     Answered,
-    /// Nobody is known to be.
+    /// No other caller is known to be answered.
     Silent,
-    /// Our own call could not be made: no credit comes of that, and nothing is learned of the authority.
+    /// Our own call could not be made. That gives no credit, and teaches nothing about the authority.
     Unknown,
 }
 
 impl OtherCalls {
     fn of(sent: &Result<UpstreamReply, upstream::UpstreamFault>) -> Self {
         match sent {
-            // What makes no sense came from somebody.
+            // Some server has sent even a reply that makes no sense.
             Ok(_) | Err(upstream::UpstreamFault::Malformed | upstream::UpstreamFault::TooLarge) => Self::Answered,
             Err(upstream::UpstreamFault::Busy) => Self::Unknown,
             Err(
@@ -50,10 +50,10 @@ impl OtherCalls {
         }
     }
 
-    /// An open that was left unanswered, as it counts beside what is known of others.
+    /// Judges an unanswered open by the answers to others.
     pub(super) fn judge(self, fault: AuthorityFault) -> AuthorityFault {
         let why = match self {
-            // What only this call met is no outage.
+            // A silence that only this call met is no outage.
             Self::Answered => "other calls are answered",
             Self::Silent => return fault,
             Self::Unknown => "whether others are answered is not known",
@@ -64,8 +64,8 @@ impl OtherCalls {
 }
 
 impl AuthorityClient {
-    /// Makes the call, and where it is left unanswered by an authority that gives credit, also tells whether the
-    /// authority answers others. One that takes long is not waited for longer: the other one sets out beside it.
+    /// Makes the call. If an authority that gives credit leaves it unanswered, also tells whether the authority
+    /// answers others. If the call takes long, the other one starts beside it.
     pub(super) async fn knock_beside(
         &self,
         authority: &Authority,

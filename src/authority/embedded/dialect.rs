@@ -1,4 +1,4 @@
-//! The embedded authority as a dialect: it is asked without a wire, and answers at once.
+//! The embedded authority as a dialect: it answers at once, without a network.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ impl Dialect for EmbeddedAuthority {
         Some(self.confirm(grant))
     }
 
-    /// It needs no network.
+    /// False, because no network is needed.
     fn has_breaker(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! The embedded authority's ledger under its lock; whatever changed in it is handed to the store when it is let go.
+//! Locks the embedded authority's ledger; when the guard is dropped, changed slots go to the store.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, MutexGuard};
@@ -7,7 +7,7 @@ use super::super::ledger::SlotLedger;
 use crate::clock::Clock;
 use crate::store::{RecordKey, Store, StoredRecord};
 
-/// Where an embedded authority writes its places down, and under which name.
+/// The store for an embedded authority's slots, and the authority's name in it.
 #[derive(Debug)]
 pub(in crate::authority) struct LedgerStore {
     pub(in crate::authority) authority: Arc<str>,

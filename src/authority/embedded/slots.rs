@@ -1,14 +1,14 @@
-//! The places of an embedded authority as an operator sees and frees them.
+//! Shows an embedded authority's slots to operators and viewers, and frees them.
 
 use std::time::{Duration, Instant};
 
 use super::super::ledger::{SlotNumber, SlotRow};
 use super::EmbeddedAuthority;
 
-/// A place that is moved is kept for its new device for this long.
+/// Time for which a moved slot is kept for its new device.
 pub const MOVED_SLOT_KEPT: Duration = Duration::from_secs(60);
 
-/// A place that is taken.
+/// A slot that a session holds.
 #[derive(Clone, Debug)]
 pub struct HeldSlot {
     pub account: String,
@@ -17,19 +17,19 @@ pub struct HeldSlot {
     pub content_group: Option<String>,
     pub device: String,
     pub device_group: Option<String>,
-    /// Since it was opened or last beaten.
+    /// Time since the opening or the last beat.
     pub last_good: Duration,
-    /// Since it was opened.
+    /// Time since the opening.
     pub age: Duration,
     pub slot: SlotNumber,
 }
 
-/// A place that is kept for a device.
+/// A slot that is kept for a device.
 #[derive(Clone, Debug)]
 pub struct KeptSlot {
     pub account: String,
     pub device: String,
-    /// How much longer.
+    /// Remaining time.
     pub rest: Duration,
 }
 
@@ -50,7 +50,7 @@ impl HeldSlot {
 }
 
 impl EmbeddedAuthority {
-    /// So many of the taken places that were opened after `after`, oldest first. The books are locked meanwhile.
+    /// At most so many held slots that were opened after `after`, oldest first. The ledger is locked meanwhile.
     pub fn held_after(&self, now: Instant, after: Option<SlotNumber>, most: usize) -> Vec<HeldSlot> {
         let mut ledger = self.ledger();
         ledger.sweep(now);
@@ -58,7 +58,7 @@ impl EmbeddedAuthority {
         held.collect()
     }
 
-    /// The places of one account, oldest first.
+    /// The slots that an account holds, oldest first.
     pub fn held_by(&self, now: Instant, account: &str, most: usize) -> Vec<HeldSlot> {
         let mut ledger = self.ledger();
         ledger.sweep(now);
@@ -67,7 +67,7 @@ impl EmbeddedAuthority {
         held
     }
 
-    /// The places that are kept for somebody: as many as operators have moved in the last minute.
+    /// The slots kept for a device: those that were moved in the last minute.
     pub fn kept(&self, now: Instant) -> Vec<KeptSlot> {
         let mut ledger = self.ledger();
         ledger.sweep(now);
@@ -79,28 +79,28 @@ impl EmbeddedAuthority {
         kept.collect()
     }
 
-    /// Takes the places of those who may not play any more, by the lists as they are now. Returns how many.
+    /// Ends the sessions of accounts and devices that the current lists deny. Returns how many.
     pub(in crate::authority) fn turn_out(&self) -> usize {
         let unwelcome = |account: &str, device: &str| self.unwelcome(account, device).is_some();
         if self.admits_all() { 0 } else { self.ledger().turn_out(unwelcome) }
     }
 
-    /// False if nobody holds this place.
+    /// Ends the session that holds a slot. False if none does.
     pub fn end(&self, now: Instant, slot: SlotNumber) -> bool {
         let mut ledger = self.ledger();
         ledger.sweep(now);
         ledger.kill(slot)
     }
 
-    /// As [`Self::move_to`], if the place is one of this account.
+    /// Like [`Self::move_to`], if the slot belongs to this account.
     pub fn move_within(&self, now: Instant, account: &str, slot: SlotNumber, device: &str) -> bool {
         let mut ledger = self.ledger();
         ledger.sweep(now);
         ledger.row(slot).is_some_and(|row| row.account == account) && ledger.move_to(now, slot, device, MOVED_SLOT_KEPT)
     }
 
-    /// Ends who holds the place, and keeps it [`MOVED_SLOT_KEPT`] long for this device of the same account.
-    /// False if nobody holds it.
+    /// Ends the session that holds the slot, and keeps the slot for [`MOVED_SLOT_KEPT`] for this device of the same
+    /// account. False if no session holds it.
     pub fn move_to(&self, now: Instant, slot: SlotNumber, device: &str) -> bool {
         self.ledger().move_to(now, slot, device, MOVED_SLOT_KEPT)
     }

@@ -1,8 +1,8 @@
-//! Makes an ask of the core by the calls that FirstLight's two services want for it, in order.
+//! Makes the core's asks by calls to FirstLight's two services, in order.
 //!
-//! Open: the device's place by PUT, then a first beat. Beat: PUT, then the beat. Close: a last beat,
-//! then DELETE. A refusal ends the row, and what was taken in it is given back. The second service
-//! may be unreachable while beats succeed: that is not counted.
+//! Open: PUT takes the device's slot, then a first beat. Beat: PUT, then the beat. Close: a last beat, then DELETE. A
+//! refusal ends the sequence, and what it took is given back. While beats succeed, an unreachable concurrency service
+//! is no failure.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::config::FirstLightSettings;
 use crate::ids;
 use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Denial, Grant, Reason, Verdict};
 
-/// Time in which a place is given back, after the ask itself.
+/// Time for giving back a slot after the ask itself.
 const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An ask under way.
@@ -66,7 +66,7 @@ impl HeartbeatCall<'_> {
             ReplyClass::Concurrency(reason) => Verdict::Denied(Denial::Limit, reason),
             ReplyClass::Denied(reason) => Verdict::Denied(Denial::Rejected, reason),
             ReplyClass::Ended(reason) => Verdict::Killed(reason),
-            // The authorization's own token: spent, or never good. The app has to ask for another one.
+            // The authorization's own token is used up or was never valid. The app must ask for another.
             ReplyClass::Unknown(reason) => Verdict::Denied(Denial::Token, reason),
             ReplyClass::Auth(fault) | ReplyClass::Infrastructure(fault) => {
                 Verdict::Unconfirmed(grant(interval, token), fault)
@@ -92,23 +92,23 @@ impl HeartbeatCall<'_> {
         }
     }
 
-    /// PUT, then the beat. What was taken for a playback that does not begin is given back here; the core closes what
-    /// has begun.
+    /// Makes the PUT, then the beat. The slot of a playback that does not begin is given back here; the core closes
+    /// sessions that have begun.
     async fn confirm(&self, phase: BeatPhase) -> ReplyClass {
         let (class, counted) = self.ask_both(phase).await;
         if phase == BeatPhase::Start && counted && begins_nothing(&class) {
             let until = self.context.client.clock.now() + GIVE_BACK_TIMEOUT;
             if let Some(Err(_)) = self.give_back(until).await {
-                // A place that is not given back runs out by itself.
+                // A slot that is not given back expires by itself.
                 let _best_effort = self.give_back(until).await;
             }
         }
         class
     }
 
-    /// Also whether the device may be counted from now on: a PUT that is turned down takes nothing.
+    /// Makes both calls. Also returns whether the device may be counted now: a refused PUT takes nothing.
     async fn ask_both(&self, phase: BeatPhase) -> (ReplyClass, bool) {
-        // The beat needs its share of the time.
+        // The beat needs its half of the time.
         let half = self.context.client.clock.now() + self.config.timeout / 2;
         if let Some(class) = self.call_until(half, |uuid| self.config.put(self.who, uuid)).await {
             match class {
@@ -136,7 +136,7 @@ impl HeartbeatCall<'_> {
         (class.unwrap_or_else(|| ReplyClass::Infrastructure(unspeakable("the call cannot be written"))), true)
     }
 
-    /// The last beat is best effort where a DELETE follows: that one frees the place.
+    /// Makes the last beat and the DELETE. The beat is best effort if a DELETE follows, which frees the slot.
     async fn close(&self) -> Result<Verdict, AuthorityFault> {
         let sequence = self.ask.ticket.0;
         let half = self.context.client.clock.now() + self.config.timeout / 2;
@@ -150,7 +150,7 @@ impl HeartbeatCall<'_> {
         }
     }
 
-    /// DELETE; gone already is as good. None where there is no such service.
+    /// Makes the DELETE. A slot that is gone already is as good. `None` without a concurrency service.
     async fn give_back(&self, deadline: Instant) -> Option<Result<(), AuthorityFault>> {
         let class = self.call_until(deadline, |uuid| self.config.delete(self.who, uuid)).await?;
         Some(match class {
@@ -165,7 +165,7 @@ impl HeartbeatCall<'_> {
         })
     }
 
-    /// Credentials are the player's: after a 401 all that we can do is ask once more.
+    /// Makes a call. The credentials are the player's, so after a 401 nothing helps but one more try.
     async fn call_until<'w>(
         &'w self,
         deadline: Instant,
@@ -185,7 +185,7 @@ impl HeartbeatCall<'_> {
         }
     }
 
-    /// A caller can provoke such lines by what stands in its authorization.
+    /// Bounds lines that a caller can provoke by its authorization.
     fn may_write(&self, kind: &'static str) -> bool {
         self.context.client.telemetry.may_write_about(kind, &self.context.card.authority_name)
     }
@@ -196,7 +196,7 @@ impl HeartbeatCall<'_> {
         match self.context.send(wire, left).await {
             Ok(reply) => {
                 if reply.status == StatusCode::BAD_REQUEST && self.may_write("calls not understood") {
-                    // Ours or the configuration's, and no outage that passes.
+                    // Our calls or the configuration are wrong, so waiting does not help.
                     tracing::error!("the service cannot read our calls: check fields, paths and headers");
                 }
                 let retry_after = self.context.reply(&reply).retry_after();
@@ -213,7 +213,7 @@ impl HeartbeatCall<'_> {
     }
 }
 
-/// True if a first beat that is answered so begins no session here.
+/// True if a first beat with this answer begins no session here.
 fn begins_nothing(class: &ReplyClass) -> bool {
     match class {
         ReplyClass::Blackout(_)

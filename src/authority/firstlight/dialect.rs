@@ -1,4 +1,4 @@
-//! FirstLight as a dialect: what it asks of the proxy, and that each of its calls is several.
+//! FirstLight as a dialect: its rules, and that each ask is several calls.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ impl Dialect for FirstLightSettings {
         Some(config)
     }
 
-    /// The vendor publishes no names of events for failed calls.
+    /// Our own names, because the vendor publishes none.
     fn error_name(&self) -> fn(AskKind) -> &'static str {
         |ask| match ask {
             AskKind::Beat => "heartbeat-error",
@@ -41,7 +41,7 @@ impl Dialect for FirstLightSettings {
         })
     }
 
-    /// Its failures are counted by session: each of its calls is made.
+    /// False: failures are counted per session, and every call is made.
     fn has_breaker(&self) -> bool {
         false
     }
@@ -64,7 +64,7 @@ impl Dialect for FirstLightSettings {
         (&self.names, &self.pass_headers)
     }
 
-    /// A playback that is known to be on demand has none.
+    /// `None` for a playback that is known to be on demand.
     fn schedule(&self, block: &AuthorizationBlock, now: Instant, wall: Duration) -> Option<Schedule> {
         if block.live == Some(false) {
             return None;

@@ -1,4 +1,4 @@
-//! The meaning of the two services' replies: one table, the first row that fits.
+//! Reads the two services' replies by one table, whose first fitting row counts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,30 +12,30 @@ use crate::registrations::{AuthorizationBlock, AuthorizationFields};
 use crate::secret::Secret;
 use crate::session::{AuthorityFault, Blackout, FaultKind, Reason};
 
-/// A token is below 8 KiB.
+/// Tokens are below 8 KiB.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 const MAX_WORD_BYTES: usize = 256;
 
-/// A row of the table; of a good beat, what it brought.
+/// A row of the table; a good beat carries its news.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::authority) enum ReplyClass {
-    /// 401: the credentials are not good any more.
+    /// 401: the credentials are no longer valid.
     Auth(AuthorityFault),
     Blackout(Reason),
     Concurrency(Reason),
     Denied(Reason),
     Ended(Reason),
     Good(Box<HeartbeatNews>),
-    /// The way there, or the service itself, failed. What stands in no row is here, too.
+    /// The way there or the service itself failed. A reply in no row counts here, too.
     Infrastructure(AuthorityFault),
-    /// No more beats; the playback may go on.
+    /// No more beats are wanted; the playback may go on.
     Stop,
-    /// 404, 410: the token is not known, or not any more. Ended, or replaced by an answer that was lost.
+    /// 404 or 410: the token is unknown. It has ended, or a lost answer replaced it.
     Unknown(Reason),
 }
 
 impl ReplyClass {
-    /// Why it was refused or failed.
+    /// The reason of a refusal or failure.
     pub(in crate::authority) fn reason(&self) -> Option<&Reason> {
         match self {
             Self::Auth(fault) | Self::Infrastructure(fault) => Some(&fault.reason),
@@ -49,20 +49,20 @@ impl ReplyClass {
     }
 }
 
-/// The news of a good beat, which apply from the next one on.
+/// News in a good beat, which apply from the next one on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::authority) struct HeartbeatNews {
     pub(in crate::authority) interval: Option<Duration>,
     pub(in crate::authority) live_end: Option<Duration>,
     pub(in crate::authority) live_start: Option<Duration>,
     pub(in crate::authority) token: Option<Secret>,
-    /// Of the 360-degree view.
+    /// Times of the 360-degree view.
     pub(in crate::authority) view_end: Option<Duration>,
     pub(in crate::authority) view_start: Option<Duration>,
 }
 
 impl HeartbeatNews {
-    /// The authorization with the programme's new times, if they are others.
+    /// The authorization with the programme's new times, if these differ.
     pub(in crate::authority) fn moved(&self, block: &AuthorizationBlock) -> Option<AuthorizationBlock> {
         let moved = AuthorizationBlock {
             live_360_end: self.view_end.or(block.live_360_end),
@@ -110,14 +110,14 @@ impl FirstLightSettings {
             (401, _) => ReplyClass::Auth(AuthorityFault { kind: FaultKind::Refused, reason: reason() }),
             (403, _) => ReplyClass::Denied(reason()),
             (408 | 429 | 500..=599, _) => fault(FaultKind::Refused, reason()),
-            // 400 is a mistake of ours, or of the configuration; the others stand in no row.
+            // 400 is a mistake of ours or of the configuration; the others are in no row.
             (_, _) => fault(FaultKind::Malformed, reason()),
         }
     }
 }
 
-/// An object with none of the service's fields is somebody else's, such as a captive portal's. One without any field says
-/// as much as no body, which is good.
+/// False for an object with none of the service's fields, such as a captive portal's. An empty object is as good as
+/// no body.
 fn is_of_the_service(reply: &Value, names: &FieldNames) -> bool {
     let known = |of: &Value| FieldNames::ALL.iter().any(|name| of.get(names.of(name)).is_some());
     reply.as_object().is_some_and(serde_json::Map::is_empty) || known(reply)
@@ -127,7 +127,7 @@ fn fault(kind: FaultKind, reason: Reason) -> ReplyClass {
     ReplyClass::Infrastructure(AuthorityFault { kind, reason })
 }
 
-/// The meaning of a `heartbeatAction`; one that nobody knows is no leave to go on.
+/// Meaning of a `heartbeatAction`. An unknown one does not allow the playback to go on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum HeartbeatAction {
     Abort,
@@ -150,7 +150,7 @@ struct HeartbeatReply<'a> {
 
 impl<'a> HeartbeatReply<'a> {
     fn of(config: &'a FirstLightSettings, value: &'a Value) -> Self {
-        /// Of the errors.
+        /// Errors that are read.
         const MAX_ERRORS: usize = 16;
         let names = &config.names;
         let header = value.get(names.of("header")).unwrap_or(&Value::Null);
@@ -196,9 +196,9 @@ impl<'a> HeartbeatReply<'a> {
         }
     }
 
-    /// When one of the `streamTimelineEvents` comes.
+    /// Time of one of the `streamTimelineEvents`.
     fn event(&self, fields: &AuthorizationFields<'_>, kind: &str) -> Option<Duration> {
-        /// Of the events.
+        /// Events that are read.
         const MAX_EVENTS: usize = 64;
         let events = fields.get("streamTimelineEvents").and_then(Value::as_array);
         let mut events = events

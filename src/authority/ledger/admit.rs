@@ -1,15 +1,15 @@
 //! Decides whether a session may be granted, and which others would have to end for it.
 //!
-//! Looks only; [`super::SlotLedger::open`] acts.
+//! Changes nothing; [`super::SlotLedger::open`] acts.
 
 use super::claim::GroupKind;
 use super::limit::{OnLimit, SlotHolder};
 use super::{LedgerClaim, LimitReached, SlotLedger, SlotLimits, SlotNumber};
 
 impl SlotLedger {
-    /// The sessions to end so that every limit allows one more: none unless `limits` say so. The
-    /// narrow limits come first, because what ends for them counts for the account too.
-    /// `beside`: the session whose places the new one shares.
+    /// The sessions to end so that every limit allows one more; none unless `limits` allow that. Narrow limits come
+    /// first, because their victims count for the account too. `beside` is the session whose places the new one
+    /// shares.
     pub(super) fn admit(
         &self,
         claim: &LedgerClaim<'_>,
@@ -50,7 +50,7 @@ impl SlotLedger {
         }
     }
 
-    /// Adds to `victims` the oldest of those who hold a place, until there is room for so many more.
+    /// Adds to `victims` the oldest holders of a place, until there is room for so many more.
     fn make_room(
         &self,
         (more, mut held): (usize, Vec<SlotNumber>),

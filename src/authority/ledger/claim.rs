@@ -1,4 +1,4 @@
-//! Whom a session is counted for.
+//! The names that a session is counted under.
 
 use super::limit::MAX_LEDGER_NAME_BYTES;
 
@@ -7,27 +7,27 @@ use super::limit::MAX_LEDGER_NAME_BYTES;
 pub struct LedgerClaim<'a> {
     pub account: &'a str,
     pub content: &'a str,
-    /// Counted within the account; in none if absent.
+    /// Group within the account, if any.
     pub content_group: Option<&'a str>,
     pub device: &'a str,
-    /// Counted within the account; in none if absent.
+    /// Group within the account, if any.
     pub device_group: Option<&'a str>,
 }
 
-/// Which of an account's groups.
+/// The kinds of groups within an account.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum GroupKind {
     Content,
     Device,
 }
 
-/// The group by its name in the index.
+/// The group in a name of the index.
 pub(super) fn group_of(name: &str) -> &str {
     let read = || {
         let (length, rest) = name.get(1..)?.split_once(':')?;
         rest.get(..length.parse().ok()?)
     };
-    // A journal's may be of any form.
+    // A name from a journal may have any form.
     read().unwrap_or(name)
 }
 
@@ -37,7 +37,7 @@ impl LedgerClaim<'_> {
         names.into_iter().flatten().all(|name| name.len() <= MAX_LEDGER_NAME_BYTES)
     }
 
-    /// The name of the claim's group in the index; no two accounts or kinds of group share one.
+    /// The name of the claim's group in the index; unique for account and kind.
     pub(super) fn group(&self, of: GroupKind) -> Option<String> {
         let (kind, group) = match of {
             GroupKind::Content => ('c', self.content_group?),

@@ -1,10 +1,10 @@
-//! Ends the sessions of accounts and devices that may not play any more, though they were admitted.
+//! Ends the sessions of accounts and devices that were admitted but are denied now.
 
 use super::{KillCause, SlotEnding, SlotLedger, SlotNumber};
 
 impl SlotLedger {
-    /// Ends every session of an account and device that are unwelcome by now, and keeps no place for them. Returns
-    /// how many sessions.
+    /// Ends every session whose account or device is denied now, and releases slots kept for it. Returns how many
+    /// sessions ended.
     pub fn turn_out(&mut self, unwelcome: impl Fn(&str, &str) -> bool) -> usize {
         let kept = self.reserved.iter().filter(|(_, kept)| unwelcome(&kept.places.account, &kept.device));
         let kept: Vec<SlotNumber> = kept.map(|(slot, _)| *slot).collect();

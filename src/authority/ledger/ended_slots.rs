@@ -1,4 +1,4 @@
-//! The ends that are remembered: the newest ones, as many as the ledger has places.
+//! Remembers the newest ends, as many as the ledger has slots.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::SlotNumber;
 
-/// Why a session was ended against its will; shown to its player.
+/// The cause of a kill; shown to the player.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum KillCause {
     #[error("this account or device may not play any more")]
@@ -21,7 +21,7 @@ pub enum KillCause {
     Replace,
 }
 
-/// How a session ended.
+/// The ways in which sessions end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SlotEnding {
     Close,
@@ -32,7 +32,7 @@ pub enum SlotEnding {
 #[derive(Clone, Debug)]
 pub struct EndedSlot {
     pub account: Arc<str>,
-    /// An expiry's own deadline; for the other ends, the last time that the ledger was told.
+    /// For an expiry its deadline; for other ends the ledger's last known time.
     pub at: Instant,
     pub beats: u64,
     pub content: Arc<str>,
@@ -42,14 +42,14 @@ pub struct EndedSlot {
     pub slot: SlotNumber,
 }
 
-/// Why a beat was refused.
+/// The reason why a beat was refused.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum SlotLoss {
     #[error("the session missed its beats")]
     Expired,
     #[error("{0}")]
     Killed(KillCause),
-    /// Never granted, closed at its own wish, or ended too long ago.
+    /// Never granted, closed at its own request, or ended too long ago.
     #[error("the session is not known")]
     Unknown,
 }
@@ -71,7 +71,7 @@ impl EndedSlots {
         self.latest = self.latest.max(Some(now));
     }
 
-    /// Gives the one that had to be forgotten for it.
+    /// Returns the end that was forgotten for it.
     pub(super) fn add(&mut self, ended: EndedSlot) -> Option<SlotNumber> {
         self.total += 1;
         self.ends.insert(ended.slot, ended.end);

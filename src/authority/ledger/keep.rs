@@ -1,7 +1,7 @@
-//! The ledger across a restart: what changed since it was last asked, and what an earlier run left.
+//! Carries the ledger over a restart: tracks changes, and restores slots of an earlier run.
 //!
-//! Beats are not told: whoever is taken back has a whole lifetime to beat again. What stays are the
-//! places that are held or kept, and the sessions that were killed, whose players may not know yet.
+//! Beats are not recorded, because a restored session has a whole lifetime for its next one. Recorded are held and
+//! kept slots, and killed sessions, whose players may not know yet.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::clock::ClockMoment;
 use crate::store::{SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord};
 
 impl SlotLedger {
-    /// From now on remembers which slots changed, for [`Self::take_changed`].
+    /// Tracks changed slots from now on, for [`Self::take_changed`].
     pub fn track(&mut self) {
         self.changed.get_or_insert_default();
     }
 
-    /// The slots that changed since the last time; one may be there twice.
+    /// The slots that changed since the last call; one may occur twice.
     pub fn take_changed(&mut self) -> Vec<SlotNumber> {
         self.changed.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -28,7 +28,7 @@ impl SlotLedger {
         }
     }
 
-    /// The record of a slot for after a restart; `None` if nothing has to be known of it.
+    /// The record of a slot for after a restart; `None` if nothing must be remembered.
     pub fn record(&self, slot: SlotNumber, authority: &std::sync::Arc<str>, at: &ClockMoment) -> Option<SlotRecord> {
         let held = self.sessions.get(&slot).map(|session| SlotHeld {
             account: (&*session.places.account).into(),
@@ -60,8 +60,8 @@ impl SlotLedger {
         (record.ended.is_some() || record.held.is_some() || record.kept.is_some()).then_some(record)
     }
 
-    /// Takes a slot of an earlier run back, whatever the limits are now: they hold for those to come.
-    /// `lifetime`: from one beat to the next.
+    /// Restores a slot of an earlier run, whatever the limits are now; they hold for new sessions. `lifetime` is the
+    /// time from one beat to the next.
     pub fn restore(&mut self, record: &SlotRecord, lifetime: Duration, at: &ClockMoment) {
         let slot = SlotNumber(record.slot);
         self.next = self.next.max(slot.0.wrapping_add(1));
@@ -93,7 +93,7 @@ impl SlotLedger {
                 beside: None,
                 content: (&*held.content).into(),
                 device: self.devices.add(&held.device, slot),
-                // Nobody knows any more what became of the call: whoever gave way, or would have, stays as it is.
+                // The call's outcome is lost, so the sessions that gave way, or would have, stay as they are.
                 is_provisional: false,
                 kept: None,
                 last: at.now,

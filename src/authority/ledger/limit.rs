@@ -1,4 +1,4 @@
-//! The limits of sessions, and the refusal of one that would go beyond them.
+//! The limits of sessions, and the refusal of a session beyond them.
 
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,9 @@ pub(super) const MAX_LIFETIME: Duration = Duration::from_secs(400 * 24 * 60 * 60
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SlotLimits {
-    /// How much later than `interval` a beat may come.
+    /// Time after `interval` in which a beat may still come.
     pub grace: Duration,
-    /// How often a session must beat.
+    /// Time between two beats.
     pub interval: Duration,
     pub on_limit: OnLimit,
     /// Live sessions of one account.
@@ -31,13 +31,13 @@ pub struct SlotLimits {
 }
 
 impl SlotLimits {
-    /// How long a session lives from one beat to the next.
+    /// Lifetime of a session after each beat.
     pub(super) fn lifetime(&self) -> Duration {
         self.interval.saturating_add(self.grace).min(MAX_LIFETIME)
     }
 }
 
-/// Which limit refused a session, and who holds the places (at most sixteen are named).
+/// The limit that refused a session, and the holders of its places (at most sixteen).
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum LimitReached {
     #[error("the account holds all of its {allowed} sessions")]
@@ -54,7 +54,7 @@ pub enum LimitReached {
     Name,
 }
 
-/// The holder of a place that another one asked for.
+/// The holder of a place that another session needed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SlotHolder {
     pub content: String,
@@ -63,7 +63,7 @@ pub struct SlotHolder {
 }
 
 impl SlotHolder {
-    /// A refusal names at most this many.
+    /// At most this many holders are named in a refusal.
     pub(super) const MAX_HOLDERS_SHOWN: usize = 16;
 
     pub(super) fn of(row: SlotRow<'_>) -> Self {

@@ -1,7 +1,7 @@
-//! Provisional sessions: granted, but not confirmed by whoever can tell a true call from a forged one.
+//! Provisional sessions: granted, but not confirmed yet by the license or media that shows a true call.
 //!
-//! A provisional session holds its places like any other, so that two who come at once are not both granted the last
-//! one; but nobody gives way to it. [`SlotLedger::confirm`] ends whom the limits then have too many. One that is closed
+//! A provisional session holds its places like any other, so that two at once do not both get the last one; but no
+//! session gives way to it. [`SlotLedger::confirm`] ends the sessions beyond the limits. A session that is closed
 //! instead leaves everything as it was.
 
 use std::time::Instant;
@@ -11,8 +11,8 @@ use super::reserve::SlotReservation;
 use super::{KillCause, LedgerClaim, LimitReached, OnLimit, SlotEnding, SlotLedger, SlotLimits, SlotNumber};
 
 impl SlotLedger {
-    /// As [`SlotLedger::open`], but provisional: nobody is ended yet. It shares the places of `beside`, if that is a session of
-    /// the same device: one of the two is a preload.
+    /// Like [`SlotLedger::open`], but provisional: no session ends yet. It shares the places of `beside`, if that is
+    /// a session of the same device: one of the two is a preload.
     pub fn reserve(
         &mut self,
         now: Instant,
@@ -42,7 +42,7 @@ impl SlotLedger {
         Ok(slot)
     }
 
-    /// The session is no longer provisional. Gives the sessions that ended for it, oldest first.
+    /// Confirms a provisional session. Returns the sessions that ended for it, oldest first.
     pub fn confirm(&mut self, slot: SlotNumber, limits: &SlotLimits) -> Vec<SlotNumber> {
         let Some(session) = self.sessions.get_mut(&slot).filter(|session| session.is_provisional) else {
             return Vec::new();
@@ -69,7 +69,7 @@ impl SlotLedger {
         victims
     }
 
-    /// Adds the oldest that give way to `newest`, of those who hold a place for good.
+    /// Adds the oldest confirmed sessions that must give way to `newest`.
     fn add_surplus(&self, mut held: Vec<SlotNumber>, allowed: u32, newest: SlotNumber, victims: &mut Vec<SlotNumber>) {
         held = self.counted(held);
         let is_provisional = |slot: &SlotNumber| self.sessions.get(slot).is_some_and(|session| session.is_provisional);

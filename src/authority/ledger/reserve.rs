@@ -1,7 +1,7 @@
-//! Places that are kept for one device: what an operator, or a viewer of the account, moves there from another one.
+//! Slots reserved for a device, which an operator or a viewer has moved there from another one.
 //!
-//! A reservation holds the places of the session whose slot it took over, until its device opens,
-//! which uses it up, or until it lapses. It is no session: it is not listed, beaten or ended.
+//! A reservation holds the places of the ended session whose slot it took over. It ends when its device opens a
+//! session, or when it lapses. It is no session: it is not listed, beaten or ended.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use super::{KillCause, SlotEnding, SlotLedger, SlotNumber, SlotRow};
 pub struct ReservedSlot<'a> {
     pub account: &'a str,
     pub device: &'a str,
-    /// Lapses after this.
+    /// Time at which it lapses.
     pub until: Instant,
 }
 
@@ -25,8 +25,8 @@ pub(super) struct SlotReservation {
 }
 
 impl SlotLedger {
-    /// Ends a session and keeps its places for `device` of the same account, for as long as `keep`. A
-    /// device has one reservation at most: another one of it lapses. False if the slot was not live.
+    /// Ends a session and keeps its places for `device` of the same account for the time `keep`. A device has at most
+    /// one reservation; an earlier one lapses. False if the slot was not live.
     pub fn move_to(&mut self, now: Instant, slot: SlotNumber, device: &str, keep: Duration) -> bool {
         self.sweep(now);
         let Some(account) = self.sessions.get(&slot).map(|session| Arc::clone(&session.places.account)) else {
@@ -44,7 +44,7 @@ impl SlotLedger {
         true
     }
 
-    /// The reservations that have not lapsed by the last time that the ledger was told, in no order.
+    /// The reservations that had not lapsed at the ledger's last known time, in no order.
     pub fn reserved(&self) -> impl Iterator<Item = ReservedSlot<'_>> {
         self.reserved.values().map(|reservation| ReservedSlot {
             account: &reservation.places.account,
@@ -53,7 +53,7 @@ impl SlotLedger {
         })
     }
 
-    /// Of one account, in no order.
+    /// The live sessions of an account, in no order.
     pub fn of_account(&self, account: &str) -> impl Iterator<Item = SlotRow<'_>> {
         self.accounts.all(account).filter_map(|slot| self.row(slot))
     }

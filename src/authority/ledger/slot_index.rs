@@ -1,4 +1,4 @@
-//! Names to the live slots that they hold; a name without slots is forgotten.
+//! Maps names to the live slots that they hold, and forgets names without slots.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::SlotNumber;
 pub(super) struct SlotIndex(HashMap<Arc<str>, HashSet<SlotNumber>>);
 
 impl SlotIndex {
-    /// Returns the name as it is shared by all its slots.
+    /// Adds a slot; returns the name as all its slots share it.
     pub(super) fn add(&mut self, name: &str, slot: SlotNumber) -> Arc<str> {
         let name = self.0.get_key_value(name).map_or_else(|| name.into(), |(known, _)| Arc::clone(known));
         self.0.entry(Arc::clone(&name)).or_default().insert(slot);

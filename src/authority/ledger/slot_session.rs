@@ -1,4 +1,4 @@
-//! A live session of the ledger, inside and as it is shown.
+//! A live session of the ledger: its state, and the row that shows it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,38 +10,38 @@ use super::{SlotNumber, claim};
 #[derive(Clone, Copy, Debug)]
 pub struct SlotRow<'a> {
     pub account: &'a str,
-    /// Beats confirmed since it was opened; the opening is none.
+    /// Confirmed beats; the opening does not count.
     pub beats: u64,
     pub content: &'a str,
     pub content_group: Option<&'a str>,
     pub device: &'a str,
     pub device_group: Option<&'a str>,
-    /// When it was opened or last beaten.
+    /// Time of the opening or the last beat.
     pub last: Instant,
     pub opened: Instant,
     pub slot: SlotNumber,
-    /// A beat later than this finds the session expired.
+    /// Time after which a beat finds the session expired.
     pub until: Instant,
 }
 
-/// The names under which a session, or a reservation after it, is counted.
+/// Names under which a session or a reservation is counted.
 pub(super) struct SlotPlaces {
     pub(super) account: Arc<str>,
-    /// As [`super::claim::GroupKind`] names them.
+    /// One entry per [`super::claim::GroupKind`].
     pub(super) groups: [Option<Arc<str>>; 2],
 }
 
 pub(super) struct LiveSlot {
-    /// The instant of its valid entry in `SlotLedger::due`.
+    /// Time of its valid entry in `SlotLedger::due`.
     pub(super) armed: Instant,
     pub(super) beats: u64,
-    /// Shares the places of this one for as long as that lives: one of the two is a preload.
+    /// The session whose places it shares while that lives: one of the two is a preload.
     pub(super) beside: Option<SlotNumber>,
     pub(super) content: Arc<str>,
     pub(super) device: Arc<str>,
-    /// Asked for, and not confirmed yet: nobody has had to give way to it.
+    /// Requested, but not confirmed yet, so no session has had to give way.
     pub(super) is_provisional: bool,
-    /// The reservation that it uses, for as long as it is provisional.
+    /// The reservation that it uses while it is provisional.
     pub(super) kept: Option<Box<(SlotNumber, SlotReservation)>>,
     pub(super) last: Instant,
     pub(super) lifetime: Duration,

@@ -1,4 +1,4 @@
-//! NAGRA SSM as a dialect: its calls, its rules, and what was learned of one head-end.
+//! NAGRA SSM as a dialect: its calls, its rules, and facts learned of one head-end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl SsmDialect {
         Self { config, renewal_path: Arc::default() }
     }
 
-    /// The renewal path holds for the places that it was learned of.
+    /// The same head-end with other settings. The learned renewal path holds while the configured paths stay.
     pub(super) fn renewed_with(&self, config: Box<NagraSsmSettings>) -> Self {
         let (old, new) = (&self.config, &config);
         let same_paths = (&new.renewal, &new.renewal_other) == (&old.renewal, &old.renewal_other);
@@ -49,7 +49,7 @@ impl Dialect for SsmDialect {
         Some(Box::new(self.renewed_with(config)))
     }
 
-    /// The names of the vendor's player SDK.
+    /// Names in the vendor's player SDK.
     fn error_name(&self) -> fn(AskKind) -> &'static str {
         |ask| match ask {
             AskKind::Beat => "ssmheartbeaterror",

@@ -1,4 +1,5 @@
-//! A player's renewal at SSM, which takes it for a beat, and where it goes: the documented and the observed path differ.
+//! Sends a player's renewal to SSM, which counts it as a beat, and learns its path: the documented and the observed
+//! one differ.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,14 +10,14 @@ use crate::session::{Grant, Verdict};
 
 #[derive(Debug, Default)]
 pub(super) struct LearnedRenewalPath {
-    /// The one in use has given an answer of the session service.
+    /// The path in use has brought an answer of the session service.
     has_worked: AtomicBool,
-    /// The other one has answered.
+    /// The other path has answered.
     use_other: AtomicBool,
 }
 
 impl SsmDialect {
-    /// The path where renewals go, and the one to try when that is not found.
+    /// The path for renewals, and the one to try if that is not found.
     fn renewal_paths(&self) -> (&EndpointUrl, Option<&EndpointUrl>) {
         match &self.config.renewal_other {
             Some(other) if self.renewal_path.use_other.load(Ordering::Relaxed) => (other, Some(&self.config.renewal)),
@@ -24,8 +25,7 @@ impl SsmDialect {
         }
     }
 
-    /// Renewals go there from now on. Said by name: of two that find out at once, the second must not
-    /// turn back what the first has turned.
+    /// Uses this path from now on. Taking it by name keeps two calls that find out at once from undoing each other.
     fn keep_renewal_path(&self, endpoint: &EndpointUrl) {
         self.renewal_path.use_other.store(!std::ptr::eq(endpoint, &self.config.renewal), Ordering::Relaxed);
     }
@@ -45,8 +45,8 @@ impl SsmDialect {
         if let Some(other) = other.filter(|_| is_no_path(&renewal.result)) {
             let elsewhere = self.renew_at(other, context, grant, challenge).await;
             let has_worked = self.renewal_path.has_worked.load(Ordering::Relaxed);
-            // A path that has worked may have replaced the token, whatever stood before it answered: that no session
-            // is known by the old one elsewhere says nothing then.
+            // A path that has worked may have replaced the token. Then an unknown session at the other path proves
+            // nothing.
             if matches!(elsewhere.result, Ok(Verdict::Alive { .. })) || !has_worked {
                 renewal = elsewhere;
                 if !is_no_path(&renewal.result) {

@@ -1,4 +1,4 @@
-//! Fetches the key sets of all authorities, each when it is due: one GET by our own client.
+//! Fetches the key sets of all authorities when each is due, by a GET of our own client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::upstream::{self, ConnectionPool, UpstreamCall};
 
 const MAX_JWKS_BYTES: usize = 64 * 1024;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// When nothing is due.
+/// Longest sleep if nothing is due.
 const MAX_IDLE: Duration = Duration::from_hours(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ enum FetchFault {
     Upstream(#[from] upstream::UpstreamFault),
 }
 
-/// Fetches key sets as long as the process runs. `pool` is that of the runtime on which this is called.
+/// Fetches key sets as long as the process runs. `pool` belongs to the runtime that calls this.
 pub fn fetch_token_keys(
     authorities: &Arc<Authorities>,
     pool: ConnectionPool,
