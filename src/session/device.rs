@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant};
 
+use self::device_step::DeviceStep;
 pub use self::limit_reached::PlaceTurn;
 use self::matching::{CallMatch, place};
 use self::zap_debounce::ZapsByCaller;
@@ -19,7 +20,7 @@ use super::playback::{Playback, PlaybackStart};
 use super::player_call::{CallKind, PlayerCall};
 use super::policy::Policy;
 use super::state::{SessionClosure, SessionState};
-use super::step::{resume, step};
+use super::step::{self, resume};
 use super::verdict::AuthorityFault;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
@@ -74,7 +75,7 @@ impl<C> Device<C> {
         let index = match place {
             CallMatch::At(index) => index,
             CallMatch::Expired => return (None, CallAnswer::Refuse(SessionRefusal::Expired)),
-            CallMatch::Fresh => match self.begin_by_unit(now, call, policy, start, out) {
+            CallMatch::Fresh => match self.begin_by_unit(call, start, &mut DeviceStep { now, policy, out }) {
                 Some(index) => index,
                 None => {
                     return (
@@ -149,16 +150,17 @@ impl<C> Device<C> {
         policy: &Policy,
         out: &mut DeviceEffects,
     ) -> Option<CallAnswer> {
+        let step = &mut DeviceStep { now, policy, out };
         let id = self.addressee(id, &input);
         let was_killed = self.is_killed(id);
-        let answer = self.deliver_by_role(id, now, input, policy, out);
-        self.settle_shared(id, now, policy, out);
+        let answer = self.deliver_by_role(id, input, step);
+        self.settle_shared(id, step);
         if !was_killed {
-            self.kill_alike(id, now, policy, out);
+            self.kill_alike(id, step);
         }
-        self.settle_contests(now, policy, out);
-        self.pass_over(now, policy, out);
-        self.start_held(now, policy, out);
+        self.settle_contests(step);
+        self.pass_over(step);
+        self.start_held(step);
         answer
     }
 
@@ -243,7 +245,7 @@ impl<C> Device<C> {
         // Most devices have one: room for more would be most of what a restart takes.
         self.playbacks.reserve_exact(1);
         self.playbacks.push(playback);
-        self.end_surplus(now, policy, out);
+        self.end_surplus(&mut DeviceStep { now, policy, out });
     }
 
     #[cfg(test)]
@@ -271,26 +273,20 @@ impl<C> Device<C> {
         self.playbacks.is_empty()
     }
 
-    fn step(
-        &mut self,
-        id: SessionId,
-        now: Instant,
-        input: Input,
-        policy: &Policy,
-        out: &mut DeviceEffects,
-    ) -> Option<CallAnswer> {
+    fn step(&mut self, id: SessionId, input: Input, step: &mut DeviceStep<'_>) -> Option<CallAnswer> {
         let playback = self.playback_mut(id)?;
         if let Input::Slept(by) = input {
-            playback.leases.slept(now, by);
+            playback.leases.slept(step.now, by);
         }
-        let shared = playback.is_device_session().then(|| policy.of_device_session());
-        let Effects { answer, list } = step(&mut playback.session, now, input, shared.as_ref().unwrap_or(policy));
+        let shared = playback.is_device_session().then(|| step.policy.of_device_session());
+        let Effects { answer, list } =
+            step::step(&mut playback.session, step.now, input, shared.as_ref().unwrap_or(step.policy));
         let forget = list.contains(&Effect::Forget);
         let opens = |effect: &Effect| matches!(effect, Effect::Ask(ask) if ask.kind == AskKind::Open);
-        let beside = list.iter().any(opens).then(|| self.beside(id, policy)).flatten();
+        let beside = list.iter().any(opens).then(|| self.beside(id, step.policy)).flatten();
         let beside = beside.and_then(|p| p.session.grant().cloned());
-        out.extend(list.into_iter().map(|effect| (id, effect.beside(beside.as_ref()))));
-        if forget && !is_owed_an_effect(id, out) {
+        step.out.extend(list.into_iter().map(|effect| (id, effect.beside(beside.as_ref()))));
+        if forget && !is_owed_an_effect(id, step.out) {
             self.playbacks.retain(|playback| playback.id != id);
         }
         answer

@@ -9,6 +9,7 @@ use super::super::open_turn::OpenTurn;
 use super::super::playback::{Playback, PlaybackStart};
 use super::super::player_call::{CallKind, PlayerCall};
 use super::super::policy::Policy;
+use super::device_step::DeviceStep;
 use super::{Device, DeviceEffects, is_owed_an_effect};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
@@ -30,18 +31,12 @@ impl<C> Device<C> {
     }
 
     /// One more begins. Where the device has its places, it waits for as long as is returned.
-    pub(super) fn make_room(
-        &mut self,
-        caller: Option<Fingerprint>,
-        now: Instant,
-        policy: &Policy,
-        out: &mut DeviceEffects,
-    ) -> Duration {
-        if !self.is_full(policy) {
+    pub(super) fn make_room(&mut self, caller: Option<Fingerprint>, step: &mut DeviceStep<'_>) -> Duration {
+        if !self.is_full(step.policy) {
             return Duration::ZERO;
         }
-        let hold = self.zaps.next(caller, now, policy);
-        if policy.opens_beside {
+        let hold = self.zaps.next(caller, step.now, step.policy);
+        if step.policy.opens_beside {
             let held = || self.alone().filter(|p| p.session.is_held());
             // Of the address that has most of them: nobody takes another's.
             let of_caller = |address| held().filter(|p| p.caller == address).count() + usize::from(address == caller);
@@ -51,14 +46,14 @@ impl<C> Device<C> {
             // Many addresses with one each take nobody's place: the bound is then that of a device's playbacks.
             let may_leave = |p: &&Playback<C>| of_caller(p.caller) > 1;
             if let Some(id) = left.filter(may_leave).filter(|_| held().count() >= MAX_WAITING_PLAYBACKS).map(|p| p.id) {
-                self.step(id, now, Input::End(EndReason::Abandoned), policy, out);
+                self.step(id, Input::End(EndReason::Abandoned), step);
             }
             return hold;
         }
         let active: Vec<_> = self.alone().filter(|p| p.session.is_active()).map(|p| p.id).collect();
-        let surplus = (active.len() + 1).saturating_sub(policy.sessions_per_device);
+        let surplus = (active.len() + 1).saturating_sub(step.policy.sessions_per_device);
         for id in active.into_iter().take(surplus) {
-            self.step(id, now, Input::End(EndReason::Zapped), policy, out);
+            self.step(id, Input::End(EndReason::Zapped), step);
         }
         hold
     }
@@ -73,26 +68,26 @@ impl<C> Device<C> {
     /// Something that was called for later has reached its player. Where that plays beside another one, what waits is
     /// asked whether anybody waits for it still: who has zapped on does not. Where that has taken the only place, what
     /// waits has lost its turn.
-    pub(super) fn pass_over(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+    pub(super) fn pass_over(&mut self, step: &mut DeviceStep<'_>) {
         let playing = || self.alone().filter(|p| p.plays_on());
-        if playing().count() < policy.sessions_per_device {
+        if playing().count() < step.policy.sessions_per_device {
             return;
         }
         // Among the calls of one address: what another one called for passes over nobody.
         let is_served = |p: &Playback<C>, held: &Playback<C>| p.session.is_served() && p.caller == held.caller;
         let is_later = |held: &Playback<C>| playing().any(|p| is_served(p, held) && p.wish > held.wish);
-        let has_room = playing().count() > policy.sessions_per_device;
+        let has_room = playing().count() > step.policy.sessions_per_device;
         let passed = self.alone().filter(|p| p.session.is_held() && is_later(p));
         for (id, returns) in passed.map(|p| (p.id, p.session.returns)).collect::<Vec<_>>() {
             match self.playback_mut(id) {
-                Some(_) if returns => drop(self.step(id, now, Input::GiveWay, policy, out)),
+                Some(_) if returns => drop(self.step(id, Input::GiveWay, step)),
                 Some(playback) if has_room => {
                     if playback.turn == OpenTurn::Coming {
                         playback.turn = OpenTurn::Passed;
-                        out.push((id, Effect::Wake));
+                        step.out.push((id, Effect::Wake));
                     }
                 }
-                _ => drop(self.step(id, now, Input::End(EndReason::Zapped), policy, out)),
+                _ => drop(self.step(id, Input::End(EndReason::Zapped), step)),
             }
         }
     }
@@ -106,17 +101,17 @@ impl<C> Device<C> {
     /// One whose authority was gone for a while may come back beside its successor, and gives way: it was not
     /// confirmed since that one began. Others that play beside each other go on, whatever the limit is by now. Where
     /// one may be a preload, what they show decides.
-    pub(super) fn end_surplus(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
-        if policy.opens_beside {
+    pub(super) fn end_surplus(&mut self, step: &mut DeviceStep<'_>) {
+        if step.policy.opens_beside {
             return;
         }
         let active = self.alone().filter(|p| p.session.is_active()).count();
         let Some(began) = self.alone().next_back().map(|newest| newest.began) else { return };
         let old = |p: &&Playback<C>| p.session.is_active() && p.session.last_good() < began;
-        let surplus = active.saturating_sub(policy.sessions_per_device);
+        let surplus = active.saturating_sub(step.policy.sessions_per_device);
         let gone: Vec<_> = self.alone().filter(old).take(surplus).map(|p| p.id).collect();
         for id in gone {
-            self.step(id, now, Input::GiveWay, policy, out);
+            self.step(id, Input::GiveWay, step);
         }
     }
 
@@ -164,19 +159,20 @@ impl<C> Device<C> {
     /// Lets held playbacks go, oldest first, while the device has places left. Where it has none, and gives none back, one
     /// at a time is opened beside those that play and one that may be a preload: the one that was called for last, and the
     /// others only if that came to nothing.
-    pub(super) fn start_held(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+    pub(super) fn start_held(&mut self, step: &mut DeviceStep<'_>) {
         loop {
             let taken = self.alone().filter(|p| p.session.takes_place()).count();
-            let places = policy.sessions_per_device;
-            let beside = policy.opens_beside && !self.alone().any(|p| p.session.is_asking() || p.session.gives_back());
-            let is_ready = |p: &&Playback<C>| now >= p.session.not_before && p.turn != OpenTurn::Passed;
+            let places = step.policy.sessions_per_device;
+            let beside =
+                step.policy.opens_beside && !self.alone().any(|p| p.session.is_asking() || p.session.gives_back());
+            let is_ready = |p: &&Playback<C>| step.now >= p.session.not_before && p.turn != OpenTurn::Passed;
             let held = self.alone().filter(|p| p.session.is_held()).filter(is_ready);
             let later = |than: &Playback<C>| {
                 let held = self.alone().filter(|p| p.session.is_held() && p.caller == than.caller);
                 held.filter(|p| p.wish > than.wish).count()
             };
             let may_start = |p: &&Playback<C>| {
-                let is_next = taken <= places + 1 && beside && !self.waits_for_another(p, now);
+                let is_next = taken <= places + 1 && beside && !self.waits_for_another(p, step.now);
                 is_next || taken + later(p) < places
             };
             // Between addresses whoever has waited longer is first, and the same one not twice in a row.
@@ -184,40 +180,33 @@ impl<C> Device<C> {
             let of_another = ready.iter().find(|(_, caller)| *caller != self.last_turn);
             let Some((id, caller)) = of_another.or(ready.first()).copied() else { return };
             self.last_turn = caller;
-            self.step(id, now, Input::Start, policy, out);
+            self.step(id, Input::Start, step);
         }
     }
 
     /// Adds a playback, which waits where the device zaps fast.
-    pub(super) fn begin(
-        &mut self,
-        now: Instant,
-        call: &PlayerCall,
-        policy: &Policy,
-        start: PlaybackStart<C>,
-        out: &mut DeviceEffects,
-    ) -> usize {
-        let hold = self.make_room(start.caller, now, policy, out);
+    pub(super) fn begin(&mut self, call: &PlayerCall, start: PlaybackStart<C>, step: &mut DeviceStep<'_>) -> usize {
+        let hold = self.make_room(start.caller, step);
         self.wishes = self.wishes.saturating_add(1);
         let same = |p: &Playback<C>| p.is_of(call) || p.plays(call.content);
         let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));
         let before = self.playbacks.iter().rfind(|p| same(p)).map(|p| p.session.life);
         let follower = self.begun_behind(call);
         // What is over and given back makes room for its successor at once.
-        self.forget_all(|p| p.is_spent() && same(p), out);
-        self.forget_surplus(out);
-        let mut playback = Playback::begin(start, now, call, policy);
+        self.forget_all(|p| p.is_spent() && same(p), step.out);
+        self.forget_surplus(step.out);
+        let mut playback = Playback::begin(start, step.now, call, step.policy);
         let beside = call.content_token.filter(|token| call.token != Some(*token));
-        playback.session.hold_until(now + hold);
+        playback.session.hold_until(step.now + hold);
         playback.session.credit_spent = spent;
-        playback.session.life = before.map_or(playback.session.life, |life| life.successor(now));
+        playback.session.life = before.map_or(playback.session.life, |life| life.successor(step.now));
         playback.wish = self.wishes;
         let index =
             follower.and_then(|id| self.playbacks.iter().position(|p| p.id == id)).unwrap_or(self.playbacks.len());
         let id = playback.id;
         self.playbacks.insert(index, playback);
         beside.into_iter().for_each(|token| self.learn_token(id, token));
-        self.start_held(now, policy, out);
+        self.start_held(step);
         self.playbacks.iter().position(|p| p.id == id).unwrap_or(index)
     }
 

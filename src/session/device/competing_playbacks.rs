@@ -13,7 +13,8 @@ use super::super::preload_or_zap::{
     CONTEST_POLL_INTERVAL, ContestOutcome, MAX_UNDECIDED_WAIT, NewerPlayback, OlderPlayback, QUIET_PLAYBACK_TIME, judge,
 };
 use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState};
-use super::{Device, DeviceEffects};
+use super::Device;
+use super::device_step::DeviceStep;
 use crate::ids::SessionId;
 
 impl<C> Playback<C> {
@@ -91,16 +92,16 @@ impl<C> Device<C> {
     }
 
     /// Looks at what has changed: who comes back, and who is over.
-    pub(super) fn settle_contests(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+    pub(super) fn settle_contests(&mut self, step: &mut DeviceStep<'_>) {
         if self.playbacks.len() < 2 {
-            return self.take_back_wanted(now, policy, out);
+            return self.take_back_wanted(step);
         }
-        self.return_for_nothing(now, policy, out);
-        self.take_back_wanted(now, policy, out);
-        self.end_what_is_known_to_be_over(now, policy, out);
-        self.give_preloads_up(now, policy, out);
-        let Some((older, newer)) = self.contest(policy) else { return };
-        match judge(now, &self.as_older(older, policy), &self.as_newer(newer)) {
+        self.return_for_nothing(step);
+        self.take_back_wanted(step);
+        self.end_what_is_known_to_be_over(step);
+        self.give_preloads_up(step);
+        let Some((older, newer)) = self.contest(step.policy) else { return };
+        match judge(step.now, &self.as_older(older, step.policy), &self.as_newer(newer)) {
             ContestOutcome::GoOn(look) => {
                 let newer = newer.id;
                 if let (Some(look), Some(newer)) = (look, self.playback_mut(newer)) {
@@ -109,15 +110,15 @@ impl<C> Device<C> {
             }
             ContestOutcome::NewerGivesWay => {
                 let (newer, older) = (newer.id, older.id);
-                self.presume_over(newer, older, now, policy, out);
+                self.presume_over(newer, older, step);
             }
             ContestOutcome::OlderGivesWay => {
                 let (newer, older) = (newer.id, older.id);
-                self.presume_over(older, newer, now, policy, out);
+                self.presume_over(older, newer, step);
             }
             ContestOutcome::OlderIsOver | ContestOutcome::TwoViewers => {
                 let older = older.id;
-                self.step(older, now, Input::End(EndReason::Zapped), policy, out);
+                self.step(older, Input::End(EndReason::Zapped), step);
             }
         }
     }
@@ -159,33 +160,28 @@ impl<C> Device<C> {
         self.playbacks.iter().any(|p| p.session.life.streams)
     }
 
-    fn presume_over(&mut self, id: SessionId, to: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+    fn presume_over(&mut self, id: SessionId, to: SessionId, step: &mut DeviceStep<'_>) {
         match self.playback_mut(id) {
-            Some(playback) if playback.is_awaited(now) => playback.session.look_at(now + CONTEST_POLL_INTERVAL),
-            Some(_) | None => self.give_way(id, to, now, policy, out),
+            Some(playback) if playback.is_awaited(step.now) => {
+                playback.session.look_at(step.now + CONTEST_POLL_INTERVAL)
+            }
+            Some(_) | None => self.give_way(id, to, step),
         }
     }
 
-    pub(super) fn give_way(
-        &mut self,
-        id: SessionId,
-        to: SessionId,
-        now: Instant,
-        policy: &Policy,
-        out: &mut DeviceEffects,
-    ) {
+    pub(super) fn give_way(&mut self, id: SessionId, to: SessionId, step: &mut DeviceStep<'_>) {
         let Some(playback) = self.playback_mut(id) else { return };
         playback.gave_way_to = Some(to);
-        self.step(id, now, Input::GiveWay, policy, out);
+        self.step(id, Input::GiveWay, step);
     }
 
     /// What it gave way to came to nothing. Where there is no place for it either, it is not asked for again and again.
-    fn return_for_nothing(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+    fn return_for_nothing(&mut self, step: &mut DeviceStep<'_>) {
         let nothing = |to: SessionId| self.playbacks.iter().any(|p| p.id == to && p.came_to_nothing());
         let back = self.playbacks.iter().filter(|p| p.session.gives_way() && p.gave_way_to.is_some_and(nothing));
         for id in back.map(|p| p.id).collect::<Vec<_>>() {
             self.playback_mut(id).into_iter().for_each(|playback| playback.gave_way_to = None);
-            self.take_back(id, now, policy, out);
+            self.take_back(id, step);
         }
     }
 
@@ -200,27 +196,27 @@ impl<C> Device<C> {
         Some(to)
     }
 
-    fn take_back_wanted(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
-        let away = self.playbacks.iter().filter(|p| p.session.gives_way() && self.is_wanted_back(p, now));
+    fn take_back_wanted(&mut self, step: &mut DeviceStep<'_>) {
+        let away = self.playbacks.iter().filter(|p| p.session.gives_way() && self.is_wanted_back(p, step.now));
         let waits = |p: &Playback<C>| {
             let to = self.waits_for(p);
-            self.playbacks.iter().any(|r| Some(r.id) == to && r.is_undecided(now))
+            self.playbacks.iter().any(|r| Some(r.id) == to && r.is_undecided(step.now))
         };
         for (id, waits) in away.map(|p| (p.id, waits(p))).collect::<Vec<_>>() {
             if waits {
-                self.playback_mut(id).into_iter().for_each(|p| p.session.look_at(now + CONTEST_POLL_INTERVAL));
+                self.playback_mut(id).into_iter().for_each(|p| p.session.look_at(step.now + CONTEST_POLL_INTERVAL));
             } else {
-                self.take_back(id, now, policy, out);
+                self.take_back(id, step);
             }
         }
     }
 
-    fn take_back(&mut self, id: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+    fn take_back(&mut self, id: SessionId, step: &mut DeviceStep<'_>) {
         let wish = self.wishes;
         if let Some(playback) = self.playback_mut(id) {
             playback.wish = wish;
         }
-        self.step(id, now, Input::TakeBack, policy, out);
+        self.step(id, Input::TakeBack, step);
     }
 
     /// The beginning of a preload is fetched until some moments after it gave way. Whatever its media showed then says
@@ -241,26 +237,26 @@ impl<C> Device<C> {
     }
 
     /// What the player itself says is no presumption. It says nothing of who has shown himself since.
-    fn end_what_is_known_to_be_over(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+    fn end_what_is_known_to_be_over(&mut self, step: &mut DeviceStep<'_>) {
         let plays = |p: &&Playback<C>| p.is_alone() && p.plays_on() && p.session.is_served() && p.session.life.plays;
         let Some(at) = self.playbacks.iter().rposition(|p| plays(&p)) else { return };
         let Some((id, said)) = self.playbacks.get(at).map(|p| (p.id, p.session.life.said)) else { return };
-        let one_place = policy.sessions_per_device == 1;
+        let one_place = step.policy.sessions_per_device == 1;
         let over = self.playbacks.iter().take(at).filter(|p| {
             let life = &p.session.life;
             p.session.gives_way() && !life.preloads && life.said <= said && Some(life.last) <= said
         });
         let over = over.filter(|p| one_place || self.waits_for(p) == Some(id)).map(|p| p.id);
         for id in over.collect::<Vec<_>>() {
-            self.step(id, now, Input::End(EndReason::Zapped), policy, out);
+            self.step(id, Input::End(EndReason::Zapped), step);
         }
     }
 
     /// One is kept beside what plays: of those that came later, the one that was called for last, or called back, and that
     /// showed itself last. Another one gives way, or what is over beside it.
-    fn give_preloads_up(&mut self, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+    fn give_preloads_up(&mut self, step: &mut DeviceStep<'_>) {
         let playing = self.playing();
-        let spares = || playing.iter().copied().skip(policy.sessions_per_device);
+        let spares = || playing.iter().copied().skip(step.policy.sessions_per_device);
         let waits = self.alone().rfind(|p| p.session.is_held() || p.session.is_asking());
         let served = spares().filter(|p| p.session.is_served()).max_by_key(|p| (p.wish, p.session.life.last));
         let surplus: Vec<_> = spares()
@@ -272,11 +268,14 @@ impl<C> Device<C> {
                 let is_preload = |older: &&Playback<C>| older.session.life.preloads && !p.session.life.preloads;
                 let streams =
                     |older: &Playback<C>| p.session.life.streams_on() && older.session.life.last < p.session.life.last;
-                let is_over = |older: &&Playback<C>| match judge(now, &self.as_older(older, policy), &self.as_newer(p))
-                {
-                    ContestOutcome::OlderGivesWay | ContestOutcome::OlderIsOver | ContestOutcome::TwoViewers => true,
-                    ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay => streams(older),
-                };
+                let is_over =
+                    |older: &&Playback<C>| match judge(step.now, &self.as_older(older, step.policy), &self.as_newer(p))
+                    {
+                        ContestOutcome::OlderGivesWay | ContestOutcome::OlderIsOver | ContestOutcome::TwoViewers => {
+                            true
+                        }
+                        ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay => streams(older),
+                    };
                 Some(
                     older
                         .filter(|older| is_preload(older) || is_over(older))
@@ -285,7 +284,7 @@ impl<C> Device<C> {
             })
             .collect();
         for (id, to) in surplus {
-            self.presume_over(id, to, now, policy, out);
+            self.presume_over(id, to, step);
         }
     }
 }

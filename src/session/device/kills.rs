@@ -3,15 +3,13 @@
 //! A kill is meant for the viewer, and its name is the content token. So it holds for every playback of the device with
 //! one of the killed one's tokens: for its successor, where it had ended before the order came.
 
-use std::time::Instant;
-
 use super::super::input::Input;
 use super::super::playback::Playback;
 use super::super::player_call::CallNames;
-use super::super::policy::Policy;
 use super::super::state::SessionState;
 use super::super::verdict::Reason;
-use super::{Device, DeviceEffects};
+use super::Device;
+use super::device_step::DeviceStep;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 
@@ -85,13 +83,13 @@ impl<C> Device<C> {
 
     /// This one was killed just now: so are those that go on by a token of it. Where its place went to another device
     /// alone, they are left to the authority.
-    pub(super) fn kill_alike(&mut self, id: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+    pub(super) fn kill_alike(&mut self, id: SessionId, step: &mut DeviceStep<'_>) {
         let Some(killed) = self.playbacks.iter().find(|p| p.id == id) else { return };
         let Some(by) = killed.session.killed_by().filter(|by| by.follows_token()).cloned() else { return };
         for other in self.alike(id) {
             if self.playbacks.iter().any(|p| p.id == other && !p.is_over()) {
-                self.step(other, now, Input::Kill(by.clone()), policy, out);
-                self.settle_shared(other, now, policy, out);
+                self.step(other, Input::Kill(by.clone()), step);
+                self.settle_shared(other, step);
             }
         }
     }

@@ -12,6 +12,7 @@ use super::super::policy::Policy;
 use super::super::preload_or_zap::{ContestOutcome, NewerPlayback, judge};
 use super::super::state::Session;
 use super::competing_playbacks::most_silent;
+use super::device_step::DeviceStep;
 use super::{Device, DeviceEffects};
 use crate::ids::SessionId;
 
@@ -49,6 +50,7 @@ impl<C> Device<C> {
         policy: &Policy,
         out: &mut DeviceEffects,
     ) -> PlaceTurn {
+        let step = &mut DeviceStep { now, policy, out };
         let Some(asks) = self.alone().find(|p| p.id == id) else { return PlaceTurn::Nobody };
         if !asks.session.is_active() || asks.session.is_held() {
             return PlaceTurn::Nobody;
@@ -67,11 +69,11 @@ impl<C> Device<C> {
         match claim {
             PlaceClaim::Holds if is_awaited => return PlaceTurn::Later,
             PlaceClaim::Holds => {
-                self.give_way(rival, id, now, policy, out);
+                self.give_way(rival, id, step);
                 return PlaceTurn::Given;
             }
-            PlaceClaim::Lapses => self.give_way(id, rival, now, policy, out),
-            PlaceClaim::Void => drop(self.step(id, now, Input::End(EndReason::Zapped), policy, out)),
+            PlaceClaim::Lapses => self.give_way(id, rival, step),
+            PlaceClaim::Void => drop(self.step(id, Input::End(EndReason::Zapped), step)),
             PlaceClaim::Waits => {}
         }
         PlaceTurn::Nobody

@@ -18,6 +18,7 @@ use super::super::role::Role;
 use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
 use super::super::verdict::{KillSource, Verdict};
 use super::competing_playbacks::most_silent;
+use super::device_step::DeviceStep;
 use super::{Device, DeviceEffects};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
@@ -30,52 +31,49 @@ impl<C> Device<C> {
     /// Adds a playback with a session of its own, or one that shares its device's. None where there is no room.
     pub(super) fn begin_by_unit(
         &mut self,
-        now: Instant,
         call: &PlayerCall,
-        policy: &Policy,
         mut start: impl FnMut() -> Option<PlaybackStart<C>>,
-        out: &mut DeviceEffects,
+        step: &mut DeviceStep<'_>,
     ) -> Option<usize> {
-        if self.is_unsettled(policy) {
+        if self.is_unsettled(step.policy) {
             return None;
         }
         let begun = start()?;
-        if !policy.shares_session {
-            return Some(self.begin(now, call, policy, begun, out));
+        if !step.policy.shares_session {
+            return Some(self.begin(call, begun, step));
         }
         let same = |p: &Playback<C>| p.is_of(call) || p.plays(call.content);
         let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));
         let shared = |p: &&Playback<C>| p.is_device_session() && p.session.is_active() && p.account == begun.account;
         let session = match self.playbacks.iter().find(shared).map(|p| p.id) {
             Some(session) => session,
-            None => self.begin_session(now, call, policy, start()?, (begun.id, spent)),
+            None => self.begin_session(call, start()?, (begun.id, spent), step),
         };
-        self.end_most_silent(session, false, now, policy, out);
-        self.forget_all(|p| p.is_spent() && same(p), out);
-        self.forget_surplus(out);
+        self.end_most_silent(session, false, step);
+        self.forget_all(|p| p.is_spent() && same(p), step.out);
+        self.forget_surplus(step.out);
         let seed = begun.seed;
-        let mut playback = Playback::begin(begun, now, call, policy);
+        let mut playback = Playback::begin(begun, step.now, call, step.policy);
         playback.role = Role::Sharing(session);
-        playback.session = Session::sharing(now, seed, policy);
+        playback.session = Session::sharing(step.now, seed, step.policy);
         let beside = call.content_token.filter(|token| call.token != Some(*token));
         let id = playback.id;
         self.playbacks.push(playback);
         beside.into_iter().for_each(|token| self.learn_token(id, token));
-        self.start_shared(session, now, policy, out);
+        self.start_shared(session, step);
         Some(self.playbacks.len() - 1)
     }
 
     /// `first`: the playback that it is opened by. `spent`: one of the same had its credit.
     fn begin_session(
         &mut self,
-        now: Instant,
         call: &PlayerCall,
-        policy: &Policy,
         start: PlaybackStart<C>,
         (first, spent): (SessionId, bool),
+        step: &DeviceStep<'_>,
     ) -> SessionId {
         let id = start.id;
-        let mut playback = Playback::begin_device_session(start, now, call, policy, first);
+        let mut playback = Playback::begin_device_session(start, step.now, call, step.policy, first);
         playback.session.credit_spent = spent;
         self.playbacks.push(playback);
         id
@@ -93,20 +91,13 @@ impl<C> Device<C> {
 
     /// `served`: of those whose players have got something. A call that nobody has accepted yet, and that may be
     /// anybody's, ends only others like it.
-    fn end_most_silent(
-        &mut self,
-        session: SessionId,
-        served: bool,
-        now: Instant,
-        policy: &Policy,
-        out: &mut DeviceEffects,
-    ) {
+    fn end_most_silent(&mut self, session: SessionId, served: bool, step: &mut DeviceStep<'_>) {
         let active = || self.sharing(session).filter(|p| p.session.is_active());
         let alike = || active().filter(|p| p.session.is_served() == served);
         let is_full = if served { alike().count() > MAX_SHARING } else { active().count() >= MAX_SHARING };
         let surplus = most_silent(alike()).filter(|_| is_full).map(|p| p.id);
         if let Some(id) = surplus {
-            self.step(id, now, Input::End(EndReason::Zapped), policy, out);
+            self.step(id, Input::End(EndReason::Zapped), step);
         }
     }
 
@@ -114,16 +105,14 @@ impl<C> Device<C> {
     pub(super) fn deliver_by_role(
         &mut self,
         id: SessionId,
-        now: Instant,
         input: Input,
-        policy: &Policy,
-        out: &mut DeviceEffects,
+        step: &mut DeviceStep<'_>,
     ) -> Option<CallAnswer> {
         let (role, active) = self.playbacks.iter().find(|p| p.id == id).map(|p| (p.role, p.session.is_active()))?;
         match (role, input) {
             (Role::Sharing(session), input @ (Input::Again(_) | Input::Call(_))) if active => {
-                self.step(id, now, input.clone(), policy, out);
-                let answer = self.step(session, now, input, policy, out);
+                self.step(id, input.clone(), step);
+                let answer = self.step(session, input, step);
                 if matches!(answer, Some(CallAnswer::Renew(..))) {
                     self.playback_mut(session).into_iter().for_each(|playback| playback.renewed_by = Some(id));
                 }
@@ -133,51 +122,43 @@ impl<C> Device<C> {
                 let renewed =
                     ask == AskKind::Renew && matches!(result, Ok(Verdict::Alive { .. } | Verdict::Granted(_)));
                 if renewed {
-                    self.step(id, now, Input::Served(LicenseFeedback::Renews { every: None }), policy, out);
-                    self.step(id, now, Input::Used, policy, out);
+                    self.step(id, Input::Served(LicenseFeedback::Renews { every: None }), step);
+                    self.step(id, Input::Used, step);
                 }
-                self.step(session, now, Input::Answered(ticket, ask, result), policy, out)
+                self.step(session, Input::Answered(ticket, ask, result), step)
             }
             (Role::Sharing(session), Input::Kill(by)) if self.playbacks.iter().any(|p| p.id == session) => {
-                self.step(session, now, Input::Kill(by), policy, out)
+                self.step(session, Input::Kill(by), step)
             }
-            (Role::Sharing(session), Input::Forgive) => self.forgive(session, now, policy, out),
-            (Role::DeviceSession { .. }, Input::Forgive) => self.forgive(id, now, policy, out),
-            (Role::Alone | Role::DeviceSession { .. } | Role::Sharing(_), input) => {
-                self.step(id, now, input, policy, out)
-            }
+            (Role::Sharing(session), Input::Forgive) => self.forgive(session, step),
+            (Role::DeviceSession { .. }, Input::Forgive) => self.forgive(id, step),
+            (Role::Alone | Role::DeviceSession { .. } | Role::Sharing(_), input) => self.step(id, input, step),
         }
     }
 
-    fn forgive(
-        &mut self,
-        session: SessionId,
-        now: Instant,
-        policy: &Policy,
-        out: &mut DeviceEffects,
-    ) -> Option<CallAnswer> {
+    fn forgive(&mut self, session: SessionId, step: &mut DeviceStep<'_>) -> Option<CallAnswer> {
         let killed: Vec<_> = self.sharing(session).filter(|p| p.session.is_killed()).map(|p| p.id).collect();
         for id in killed {
-            self.step(id, now, Input::Forgive, policy, out);
+            self.step(id, Input::Forgive, step);
         }
-        self.step(session, now, Input::Forgive, policy, out)
+        self.step(session, Input::Forgive, step)
     }
 
     /// After something happened to this playback, or to this session.
-    pub(super) fn settle_shared(&mut self, id: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+    pub(super) fn settle_shared(&mut self, id: SessionId, step: &mut DeviceStep<'_>) {
         let sessions = self.playbacks.iter().filter(|p| p.is_device_session()).map(|p| p.id);
         for session in sessions.collect::<Vec<_>>() {
-            self.try_another_token(session, now, policy, out);
-            self.start_shared(session, now, policy, out);
+            self.try_another_token(session, step);
+            self.start_shared(session, step);
             let by = self.playbacks.iter().find(|p| p.id == session).and_then(|p| p.session.killed_by());
             let is_ordered = by.is_some_and(|by| by.killed_by == KillSource::Operator);
             let follows = |p: &&Playback<C>| p.session.is_active() || (is_ordered && p.is_over());
             for one in self.sharing(session).filter(follows).map(|p| p.id).collect::<Vec<_>>() {
-                self.follow(one, session, now, policy, out);
+                self.follow(one, session, step);
             }
-            self.end_most_silent(session, true, now, policy, out);
-            self.gather(session, now);
-            self.end_with_the_last(session, id, now, policy, out);
+            self.end_most_silent(session, true, step);
+            self.gather(session, step.now);
+            self.end_with_the_last(session, id, step);
         }
     }
 
@@ -187,36 +168,36 @@ impl<C> Device<C> {
         let is_known = |session| self.playbacks.iter().any(|p| p.id == session);
         let lost = |p: &&Playback<C>| p.shares().is_some_and(|session| !is_known(session)) && p.session.is_active();
         for (id, policy) in self.playbacks.iter().filter(lost).map(|p| (p.id, policy(&p.card))).collect::<Vec<_>>() {
-            self.step(id, now, Input::End(EndReason::Orphaned), &policy, out);
+            self.step(id, Input::End(EndReason::Orphaned), &mut DeviceStep { now, policy: &policy, out });
         }
         let shared = self.playbacks.iter().find(|p| p.is_device_session()).map(|p| (p.id, policy(&p.card)));
         if let Some((session, policy)) = shared {
-            self.settle_shared(session, now, &policy, out);
+            self.settle_shared(session, &mut DeviceStep { now, policy: &policy, out });
         }
     }
 
     /// When its account has no other session to give back at this device.
-    fn start_shared(&mut self, session: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+    fn start_shared(&mut self, session: SessionId, step: &mut DeviceStep<'_>) {
         let Some(held) = self.playbacks.iter().find(|p| p.id == session && p.session.is_held()) else { return };
         let mut others = self.playbacks.iter().filter(|p| p.is_device_session() && p.account == held.account);
         if !others.any(|p| p.session.takes_place()) {
-            self.step(session, now, Input::Start, policy, out);
+            self.step(session, Input::Start, step);
         }
     }
 
-    fn follow(&mut self, id: SessionId, session: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+    fn follow(&mut self, id: SessionId, session: SessionId, step: &mut DeviceStep<'_>) {
         let at = |id| self.playbacks.iter().position(|p| p.id == id);
         let (Some(at), Some(of)) = (at(id), at(session)) else { return };
         let mut fx = Effects::default();
         let Ok([one, session]) = self.playbacks.get_disjoint_mut([at, of]) else { return };
-        let policy = Policy { kill_memory: one.kill_memory, ..policy.clone() };
-        one.session.follow(&session.session, now, &policy, &mut fx);
-        out.extend(fx.list.into_iter().map(|effect| (id, effect)));
+        let policy = Policy { kill_memory: one.kill_memory, ..step.policy.clone() };
+        one.session.follow(&session.session, step.now, &policy, &mut fx);
+        step.out.extend(fx.list.into_iter().map(|effect| (id, effect)));
     }
 
     /// The content token by which the session was to be opened is no good: whoever waits with another one is not to
     /// be refused for that.
-    fn try_another_token(&mut self, session: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) {
+    fn try_another_token(&mut self, session: SessionId, step: &mut DeviceStep<'_>) {
         let Some(playback) = self.playbacks.iter().find(|p| p.id == session) else { return };
         let SessionState::Closed { why: SessionClosure::Denied(denial, _), .. } = playback.session.state() else {
             return;
@@ -227,10 +208,10 @@ impl<C> Device<C> {
         let Some((next, token)) = self.sharing(session).find(other).map(|p| (p.id, p.first_token())) else { return };
         let alike = self.sharing(session).filter(|p| p.session.is_active() && (p.id == by || p.first_token() == used));
         for id in alike.map(|p| p.id).collect::<Vec<_>>() {
-            self.follow(id, session, now, policy, out);
+            self.follow(id, session, step);
         }
         if let Some(playback) = self.playback_mut(session) {
-            playback.session.open_anew(now, policy);
+            playback.session.open_anew(step.now, step.policy);
             playback.opened_by(next, token);
         }
     }
@@ -272,14 +253,7 @@ impl<C> Device<C> {
     }
 
     /// `last`: what happened just now happened to this one.
-    fn end_with_the_last(
-        &mut self,
-        session: SessionId,
-        last: SessionId,
-        now: Instant,
-        policy: &Policy,
-        out: &mut DeviceEffects,
-    ) {
+    fn end_with_the_last(&mut self, session: SessionId, last: SessionId, step: &mut DeviceStep<'_>) {
         let is_over = |p: &Playback<C>| !p.session.is_active();
         let alive = self.playbacks.iter().any(|p| p.id == session && !is_over(p));
         if !alive || !self.sharing(session).all(is_over) {
@@ -297,6 +271,6 @@ impl<C> Device<C> {
         };
         let said = self.sharing(session).find(|p| p.id == last).and_then(why);
         let why = said.or_else(|| self.sharing(session).rev().find_map(why)).unwrap_or(EndReason::Orphaned);
-        self.step(session, now, Input::End(why), policy, out);
+        self.step(session, Input::End(why), step);
     }
 }

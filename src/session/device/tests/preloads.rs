@@ -829,12 +829,14 @@ fn what_gave_way_to_one_that_gave_way_itself_comes_back_for_nothing_that_was_not
     }
     let policy = stage.policy.clone();
     let mut out = DeviceEffects::new();
-    stage.device.give_way(SessionId(2), SessionId(1), stage.now, &policy, &mut out);
+    let step = &mut DeviceStep { now: stage.now, policy: &policy, out: &mut out };
+    stage.device.give_way(SessionId(2), SessionId(1), step);
     stage.take(out);
     stage.settle();
     stage.call(LICENSE.with(3).under(300));
     let mut out = DeviceEffects::new();
-    stage.device.give_way(SessionId(1), SessionId(3), stage.now, &policy, &mut out);
+    let step = &mut DeviceStep { now: stage.now, policy: &policy, out: &mut out };
+    stage.device.give_way(SessionId(1), SessionId(3), step);
     stage.take(out);
     stage.told.clear();
     while let Some(at) = stage.flying.iter().position(|(id, _)| *id == SessionId(1)) {
