@@ -2,6 +2,7 @@
 
 use super::table_reader::TableReader;
 use super::words::pair;
+use crate::drm::configured_wrapping::BodyWrapping;
 
 /// Wrappings of bodies on either side of the proxy. A body stays untouched where both sides are equal.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -10,16 +11,6 @@ pub struct BodyWrappings {
     pub player_request: BodyWrapping,
     pub server_reply: BodyWrapping,
     pub server_request: BodyWrapping,
-}
-
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum BodyWrapping {
-    Base64,
-    /// `form:FIELD`
-    Form(String),
-    /// `json:FIELD`
-    Json(String),
-    Raw,
 }
 
 /// A missing key takes the wrapping of the other side, so that one word describes a head-end that wraps.

@@ -5,12 +5,11 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::authority::{GRACE_RANGE, INTERVAL_RANGE, KindSettings};
 use super::table_reader::TableReader;
 use super::token_keys::token_keys;
 use super::{AccountSource, EndpointUrl, IdentitySource, SessionControlMode, TokenKeySettings, identity_source};
+use crate::authority::ledger::OnLimit;
 
 /// The account of everybody where nothing else is configured: one household.
 pub const HOUSEHOLD_ACCOUNT: &str = "home";
@@ -48,15 +47,6 @@ impl KindSettings for EmbeddedSettings {
     fn session_control(&self) -> SessionControlMode {
         SessionControlMode::Always
     }
-}
-
-/// The session that gives way when a limit of the account or of one of its groups is reached.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnLimit {
-    DenyNewest,
-    /// The oldest session that counts for the limit ends.
-    EndOldest,
 }
 
 /// The limits of one kind of group within an account: how many sessions each group may have at once.

@@ -9,6 +9,7 @@ use super::route::{CommonRouteFields, RouteContext, RouteKind, strip_cmcd};
 use super::table_reader::TableReader;
 use super::units::show_duration;
 use super::{AuthorityKind, BodyWrappings, EndpointUrl, RefusalSettings, RouteSettings};
+use crate::session::Enforcement;
 
 /// The fields of a `[[route]]` that only those of kind `license` have.
 #[derive(Debug)]
@@ -21,15 +22,6 @@ pub struct LicenseRouteSettings {
     /// Treatment of license calls in which no DRM message is recognised.
     pub unrecognised: UnrecognisedCalls,
     pub wrapping: BodyWrappings,
-}
-
-/// The party that keeps the session alive at the authority.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Enforcement {
-    /// By the Widevine license policy; every other DRM is beaten by us.
-    Auto,
-    Heartbeat,
-    Renewal,
 }
 
 /// The rule by which a license call asks for a session.

@@ -51,9 +51,8 @@ mod tests;
 pub use self::admin::AdminSettings;
 pub use self::authority::{AuthorityKind, AuthoritySettings, KindSettings, SessionUnit};
 pub use self::authorize_route::AuthorizeRouteSettings;
-pub use self::body::{BodyWrapping, BodyWrappings};
-pub use self::embedded::{EmbeddedSettings, GroupLimits, HOUSEHOLD_ACCOUNT, NamePattern, OnLimit};
-pub use self::endings::EndingRules;
+pub use self::body::BodyWrappings;
+pub use self::embedded::{EmbeddedSettings, GroupLimits, HOUSEHOLD_ACCOUNT, NamePattern};
 pub use self::endpoint::EndpointUrl;
 #[cfg(test)]
 pub use self::example::ExampleSettings;
@@ -62,13 +61,12 @@ pub use self::firstlight::{ErrorCodePattern, FieldNames, FirstLightSettings, Str
 pub use self::header_template::{HeaderPlaceholder, HeaderTemplate};
 pub use self::host_pattern::HostPattern;
 pub use self::identity_source::{AccountSource, IdentitySource, TokenSource};
-pub use self::license_route::{Enforcement, LicenseRouteSettings, SessionControlMode, UnrecognisedCalls};
+pub use self::license_route::{LicenseRouteSettings, SessionControlMode, UnrecognisedCalls};
 pub use self::limits::ServerLimits;
 pub use self::load::{keys, load, parse};
 pub use self::log::{LogFormat, LogSettings};
 pub use self::media_route::MediaRouteSettings;
 pub use self::nagra_ssm::NagraSsmSettings;
-pub use self::on_unreachable::{OnUnreachable, OutageBudget};
 pub use self::refusal::{RefusalProfile, RefusalProfiles, RefusalSettings};
 pub use self::route::{RetriedCalls, RetrySettings, RouteKind, RouteSettings};
 pub use self::server::{AllowedOrigins, ServerSettings, TlsSettings};
@@ -78,6 +76,9 @@ pub use self::token_keys::{JwksUrl, TokenKeySettings};
 pub use self::trusted_proxies::{ForwardedHeader, TrustedProxies};
 pub use self::viewer_header::ViewerHeader;
 pub use self::webhook::WebhookSettings;
+pub use crate::authority::ledger::OnLimit;
+pub use crate::drm::configured_wrapping::BodyWrapping;
+pub use crate::session::{EndingRules, Enforcement, OnUnreachable, OutageBudget};
 
 #[derive(Debug)]
 pub struct Config {

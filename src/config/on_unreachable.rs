@@ -5,29 +5,7 @@ use std::time::Duration;
 
 use super::table_reader::TableReader;
 use super::units;
-
-/// The budgets of one authority. All zero: an outage refuses.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct OnUnreachable {
-    /// Without a grant, from the failed open on.
-    pub new: OutageBudget,
-    /// With the last grant, from the moment at which the authority must have let it expire.
-    pub running: OutageBudget,
-}
-
-/// Time for which playbacks go on; zero refuses them.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct OutageBudget {
-    pub live: Duration,
-    pub vod: Duration,
-}
-
-impl OutageBudget {
-    /// The budget of a playback that does not say whether it is live.
-    pub fn shorter(&self) -> Duration {
-        self.live.min(self.vod)
-    }
-}
+use crate::session::{OnUnreachable, OutageBudget};
 
 const MAX_BUDGET: Duration = Duration::from_hours(24);
 

@@ -14,7 +14,17 @@ use thiserror::Error;
 
 use super::form;
 use super::json::{JsonContainer, JsonScanner, JsonToken};
-use crate::config::BodyWrapping;
+
+/// One wrapping of a body, as `[route.body]` names it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum BodyWrapping {
+    Base64,
+    /// `form:FIELD`
+    Form(String),
+    /// `json:FIELD`
+    Json(String),
+    Raw,
+}
 
 /// What the route says a body is and the body is not. Says nothing of the body itself.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]

@@ -218,8 +218,8 @@ impl ReportHistory {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::config::EndingRules;
     use crate::secret::Secret;
+    use crate::session::EndingRules;
     use crate::session::{
         AskKind, CallKind, Effect, EndReason, Grant, Input, Policy, Session, SessionState, Verdict, step,
     };

@@ -6,7 +6,7 @@ use super::end_reason::EndReason;
 use super::player_report::StreamType;
 use super::program_schedule::Schedule;
 use super::verdict::{KillSource, Reason};
-use crate::config::{EndingRules, Enforcement, OnUnreachable};
+use crate::session::{EndingRules, Enforcement, OnUnreachable};
 
 #[derive(Clone, Debug)]
 pub struct Policy {

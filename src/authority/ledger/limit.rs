@@ -2,10 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::SlotRow;
-pub use crate::config::OnLimit;
+
+/// The session that gives way when a limit of the account or of one of its groups is reached.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnLimit {
+    DenyNewest,
+    /// The oldest session that counts for the limit ends.
+    EndOldest,
+}
 
 /// The longest account, device or content name, in bytes; keeps the ledger's memory bounded.
 pub const MAX_LEDGER_NAME_BYTES: usize = 512;

@@ -9,13 +9,13 @@ use std::time::Duration;
 use super::super::end_reason::EndReason;
 use super::*;
 use crate::clock::{Clock, ClockMoment};
-use crate::config::{OnUnreachable, OutageBudget};
 use crate::secret::Secret;
 use crate::session::playback::{MAX_KEY_SESSION_NAMES, SAME_TITLE_KEY_WINDOW};
 use crate::session::{
     AskKind, AuthorityAsk, AuthorityFault, Blackout, CallKind, Denial, FaultKind, Grant, KillSource, LicenseFeedback,
     OpenAbility, PlaybackRecord, PlayerReport, PlayingState, Reason, StreamType, Ticket, Verdict,
 };
+use crate::session::{OnUnreachable, OutageBudget};
 
 const CERTIFICATE: PlayerCall = call(CallKind::Certificate);
 const LICENSE: PlayerCall = call(CallKind::License);

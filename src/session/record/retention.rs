@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{CoreSessionRecord, GrantRecord, StateRecord};
-use crate::config::EndingRules;
+use crate::session::EndingRules;
 
 /// Nobody knows any more what grace the authority gives: more than any would.
 const MAX_ASSUMED_GRACE: Duration = Duration::from_secs(3600);

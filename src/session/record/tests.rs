@@ -11,13 +11,13 @@ use super::super::program_schedule;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::*;
 use crate::clock::{Clock, RecordedSpan};
-use crate::config::{OnUnreachable, OutageBudget};
 use crate::secret::Secret;
 use crate::session::{
     AuthorityFault, CallAnswer, CallKind, Device, DeviceEffects, Effect, FarewellSignal, FaultKind, Grant, Input,
     LicenseFeedback, MediaFetch, OpenAbility, PlaybackStart, PlayerCall, PlayerReport, PlayingState, Reason,
     SessionEvent, SessionRefusal, Ticket, Verdict, resume,
 };
+use crate::session::{OnUnreachable, OutageBudget};
 
 const SECOND: Duration = Duration::from_secs(1);
 

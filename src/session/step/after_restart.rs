@@ -7,7 +7,7 @@ use super::super::policy::Policy;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::deadlines::spread;
 use super::reopen::MAX_OVERTAKEN_CALL_TIME;
-use crate::config::OnUnreachable;
+use crate::session::OnUnreachable;
 
 /// Beats that fell due meanwhile are made up for within this time, or within the interval.
 const BEAT_CATCH_UP_TIME: Duration = Duration::from_secs(5);

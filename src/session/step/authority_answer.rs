@@ -10,8 +10,8 @@ use super::super::state::{CallInFlight, Session, SessionClosure, SessionState, T
 use super::super::verdict::{AuthorityFault, FaultKind, Reason, Verdict};
 use super::deadlines::bounded;
 use super::reopen::SessionLoss;
-use crate::config::Enforcement;
 use crate::secret::Secret;
+use crate::session::Enforcement;
 
 impl Session {
     pub(super) fn answered(

@@ -8,7 +8,7 @@ use super::super::policy::Policy;
 use super::super::state::{BeatSource, CallInFlight, Session, SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, Reason, Verdict};
 use super::authority_answer::unexpected;
-use crate::config::Enforcement;
+use crate::session::Enforcement;
 
 impl Session {
     pub(super) fn opened(

@@ -10,7 +10,7 @@ use super::super::player_report::{MediaFetch, PlayerReport, PlayingState, Report
 use super::super::policy::Policy;
 use super::super::state::{BeatSource, Session, SessionState};
 use super::deadlines::bounded;
-use crate::config::Enforcement;
+use crate::session::Enforcement;
 
 impl Session {
     pub(super) fn media(

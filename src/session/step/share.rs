@@ -7,7 +7,7 @@ use super::super::grant::Ticket;
 use super::super::life_signs::LifeSigns;
 use super::super::policy::Policy;
 use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
-use crate::config::Enforcement;
+use crate::session::Enforcement;
 
 impl Session {
     /// As [`Self::new`], for a playback that shares its device's session. It waits until that one is open; whether it

@@ -12,13 +12,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock;
-use crate::config::{EndingRules, Enforcement, OnUnreachable, OutageBudget};
 use crate::secret::Secret;
 use crate::session::KillSource;
 use crate::session::{
     AuthorityFault, Denial, FaultKind, Grant, LicenseFeedback, MediaFetch, PlayerReport, PlayingState, StreamType,
     Verdict,
 };
+use crate::session::{EndingRules, Enforcement, OnUnreachable, OutageBudget};
 
 const INTERVAL: Duration = secs(30);
 

@@ -13,7 +13,7 @@ use super::super::player_report::StreamType;
 use super::super::policy::Policy;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::super::verdict::AuthorityFault;
-use crate::config::{OnUnreachable, OutageBudget};
+use crate::session::{OnUnreachable, OutageBudget};
 
 /// Between two tries of an open that is owed: doubled from the first to the last.
 const UNCONFIRMED_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{EndingRules, Enforcement};
 use crate::session::device::shared_session::MAX_SHARING;
 use crate::session::{BeatSource, Effect, MediaFetch, Role, SessionEvent};
+use crate::session::{EndingRules, Enforcement};
 
 const SECOND: Duration = Duration::from_secs(1);
 
