@@ -1,39 +1,11 @@
 //! Identifiers: sessions and incidents. Random, so that one tells nothing about another.
 
 use std::fmt;
-use std::sync::Arc;
 
-use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 
-/// Names one session for as long as this process or its store knows it.
-#[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct SessionId(pub u64);
-
-impl SessionId {
-    /// The first eight digits: enough to find a session in a log.
-    pub fn short(self) -> impl fmt::Display {
-        struct ShortId(u64);
-        impl fmt::Display for ShortId {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:08x}", self.0 >> 32)
-            }
-        }
-        ShortId(self.0)
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
+pub use crate::random::{RandomSource, random_u64, uuid};
+pub use crate::session_id::SessionId;
 
 /// Names one registered playback in URLs that players get. Whoever knows it may use the playback, so
 /// it cannot be guessed, and no log shows it.
@@ -122,41 +94,6 @@ impl fmt::Display for Incident {
             fmt::Write::write_char(f, INCIDENT_ALPHABET.get(digit as usize).copied().unwrap_or('0'))
         })
     }
-}
-
-/// Where the numbers come from: the system, or a simulation that must run the same way twice.
-#[derive(Clone, Default)]
-pub enum RandomSource {
-    Given(Arc<dyn Fn() -> u64 + Send + Sync>),
-    #[default]
-    System,
-}
-
-impl RandomSource {
-    pub fn draw(&self) -> u64 {
-        match self {
-            Self::Given(next) => next(),
-            Self::System => random_u64(),
-        }
-    }
-}
-
-/// A random UUID (RFC 9562, version 4).
-pub fn uuid() -> String {
-    let (high, low) = (random_u64(), random_u64());
-    let high = high & !0xf000 | 0x4000;
-    let low = low & (u64::MAX >> 2) | 1 << 63;
-    let (node, sequence) = (low & 0xffff_ffff_ffff, low >> 48);
-    format!("{:08x}-{:04x}-{:04x}-{sequence:04x}-{node:012x}", high >> 32, high >> 16 & 0xffff, high & 0xffff)
-}
-
-pub fn random_u64() -> u64 {
-    let mut bytes = [0; 8];
-    // The only failure is a system without a random source, where TLS could not start either.
-    if rand::fill(&mut bytes).is_err() {
-        return 0;
-    }
-    u64::from_be_bytes(bytes)
 }
 
 #[cfg(test)]

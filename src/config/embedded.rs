@@ -9,7 +9,7 @@ use super::authority::{GRACE_RANGE, INTERVAL_RANGE, KindSettings};
 use super::table_reader::TableReader;
 use super::token_keys::token_keys;
 use super::{AccountSource, EndpointUrl, IdentitySource, SessionControlMode, TokenKeySettings, identity_source};
-use crate::authority::ledger::OnLimit;
+use crate::ledger::OnLimit;
 
 /// The account of everybody where nothing else is configured: one household.
 pub const HOUSEHOLD_ACCOUNT: &str = "home";

@@ -12,7 +12,6 @@ mod body;
 mod document;
 mod embedded;
 mod endings;
-mod endpoint;
 mod environment;
 #[cfg(test)]
 mod example;
@@ -53,7 +52,6 @@ pub use self::authority::{AuthorityKind, AuthoritySettings, KindSettings, Sessio
 pub use self::authorize_route::AuthorizeRouteSettings;
 pub use self::body::BodyWrappings;
 pub use self::embedded::{EmbeddedSettings, GroupLimits, HOUSEHOLD_ACCOUNT, NamePattern};
-pub use self::endpoint::EndpointUrl;
 #[cfg(test)]
 pub use self::example::ExampleSettings;
 pub use self::fault::{ConfigFault, ConfigFaults, KeyPlace, NamedFiles};
@@ -76,8 +74,9 @@ pub use self::token_keys::{JwksUrl, TokenKeySettings};
 pub use self::trusted_proxies::{ForwardedHeader, TrustedProxies};
 pub use self::viewer_header::ViewerHeader;
 pub use self::webhook::WebhookSettings;
-pub use crate::authority::ledger::OnLimit;
 pub use crate::drm::configured_wrapping::BodyWrapping;
+pub use crate::endpoint::EndpointUrl;
+pub use crate::ledger::OnLimit;
 pub use crate::session::{EndingRules, Enforcement, OnUnreachable, OutageBudget};
 
 #[derive(Debug)]

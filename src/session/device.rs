@@ -22,8 +22,8 @@ use super::policy::Policy;
 use super::state::{SessionClosure, SessionState};
 use super::step::{self, resume};
 use super::verdict::AuthorityFault;
-use crate::ids::SessionId;
 use crate::secret::Fingerprint;
+use crate::session_id::SessionId;
 
 mod accept;
 mod addressee;

@@ -70,7 +70,7 @@ impl FromIterator<(Fingerprint, Option<Instant>)> for Leases {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
+    use crate::time::testing::Clock;
 
     const MINUTE: Duration = Duration::from_secs(60);
 

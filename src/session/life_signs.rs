@@ -131,7 +131,7 @@ impl LifeSigns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
+    use crate::time::testing::Clock;
 
     const SECOND: Duration = Duration::from_secs(1);
     const ROUND: Duration = Duration::from_secs(100);

@@ -8,6 +8,7 @@ mod confirmation;
 mod device;
 mod effect;
 mod end_reason;
+mod event_words;
 mod grant;
 mod grant_release;
 mod held_grant;

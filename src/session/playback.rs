@@ -18,8 +18,8 @@ use super::role::Role;
 use super::shared_playback::SharedPlayback;
 use super::state::{BeatSource, Session, SessionState};
 use super::verdict::Reason;
-use crate::ids::SessionId;
 use crate::secret::Fingerprint;
+use crate::session_id::SessionId;
 
 /// Audio, video, several qualities, and their successors after a seek.
 pub(super) const MAX_KEY_SESSION_NAMES: usize = 16;

@@ -217,12 +217,12 @@ impl ReportHistory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
     use crate::secret::Secret;
     use crate::session::EndingRules;
     use crate::session::{
         AskKind, CallKind, Effect, EndReason, Grant, Input, Policy, Session, SessionState, Verdict, step,
     };
+    use crate::time::testing::Clock;
 
     /// A live session and the time it became so.
     fn live(policy: &Policy) -> (Session, Instant) {

@@ -114,8 +114,8 @@ pub(super) fn judge(now: Instant, older: &OlderPlayback, newer: &NewerPlayback) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
     use crate::session::{PlayerReport, PlayingState};
+    use crate::time::testing::Clock;
 
     const SECOND: Duration = Duration::from_secs(1);
 

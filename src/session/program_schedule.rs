@@ -133,7 +133,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
+    use crate::time::testing::Clock;
 
     const fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)

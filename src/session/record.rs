@@ -27,9 +27,9 @@ use super::policy::Policy;
 use super::role::Role;
 use super::shared_playback::SharedPlayback;
 use super::state::DeliveryState;
-use crate::clock::{ClockMoment, EpochTime};
-use crate::ids::SessionId;
 use crate::secret::Fingerprint;
+use crate::session_id::SessionId;
+use crate::time::{ClockMoment, EpochTime};
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PlaybackRecord {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::state::Session;
-use crate::ids::SessionId;
+use crate::session_id::SessionId;
 
 /// What of its device's sessions a playback is.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

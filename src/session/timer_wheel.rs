@@ -75,7 +75,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::clock::Clock;
+    use crate::time::testing::Clock;
 
     proptest! {
         /// Against a sorted map: nothing comes early, nothing is lost, nothing is later than a tick.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grant::{AskKind, Grant};
 use super::program_schedule::Schedule;
-use crate::config::EndpointUrl;
+use crate::endpoint::EndpointUrl;
 use crate::secret::Secret;
 
 /// The authority's decision. It was reached and it meant what it said.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::registration_store::RegistrationRecord;
 use crate::clock::{EpochTime, RecordedSpan};
 use crate::ids::{PlaybackId, SessionId};
+pub use crate::ledger::{SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord};
 use crate::registrations::AuthorizationBlock;
 use crate::secret::Secret;
 use crate::session::{PlaybackRecord, SessionEvent, expose, hide, is_default};
@@ -110,58 +111,6 @@ pub struct TimelineRecord {
     pub beats: u32,
     #[serde(rename = "e", alias = "entries")]
     pub entries: Vec<(EpochTime, SessionEvent)>,
-}
-
-/// One place of an embedded authority: held, kept for a device, or taken away.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct SlotRecord {
-    pub authority: Arc<str>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended: Option<SlotEnded>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held: Option<SlotHeld>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kept: Option<SlotKept>,
-    pub slot: u64,
-}
-
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct SlotHeld {
-    pub account: String,
-    pub beats: u64,
-    pub content: String,
-    pub device: String,
-    /// The names of its groups in the ledger's index.
-    pub groups: [Option<String>; 2],
-    pub opened: EpochTime,
-}
-
-/// Its player may not have been told yet.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct SlotEnded {
-    pub account: String,
-    pub at: EpochTime,
-    pub beats: u64,
-    pub cause: SlotCause,
-    pub content: String,
-    pub device: String,
-    pub opened: EpochTime,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum SlotCause {
-    Deny,
-    Move,
-    Order,
-    Replace,
-}
-
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct SlotKept {
-    pub account: String,
-    pub device: String,
-    pub groups: [Option<String>; 2],
-    pub until: EpochTime,
 }
 
 impl StoredRecord {

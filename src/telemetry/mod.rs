@@ -4,7 +4,6 @@
 //! authorities, names from our own tables; never a device, account or session. Nothing secret comes
 //! here: events carry scrubbed reasons only.
 
-mod event_words;
 mod labels;
 mod log;
 mod log_rate;

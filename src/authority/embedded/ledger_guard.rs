@@ -3,8 +3,8 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, MutexGuard};
 
-use super::super::ledger::SlotLedger;
 use crate::clock::Clock;
+use crate::ledger::SlotLedger;
 use crate::store::{RecordKey, Store, StoredRecord};
 
 /// The store for an embedded authority's slots, and the authority's name in it.

@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::ledger::{SlotNumber, SlotRow};
 use super::EmbeddedAuthority;
-
-/// Time for which a moved slot is kept for its new device.
-pub const MOVED_SLOT_KEPT: Duration = Duration::from_secs(60);
+pub use crate::ledger::MOVED_SLOT_KEPT;
+use crate::ledger::{SlotNumber, SlotRow};
 
 /// A slot that a session holds.
 #[derive(Clone, Debug)]

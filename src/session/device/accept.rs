@@ -5,8 +5,8 @@
 use super::super::playback::Playback;
 use super::super::player_call::{CallKind, PlayerCall};
 use super::Device;
-use crate::ids::SessionId;
 use crate::secret::Fingerprint;
+use crate::session_id::SessionId;
 
 impl<C> Device<C> {
     /// The license server gave a license to this call of the playback.

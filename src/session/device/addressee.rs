@@ -3,7 +3,7 @@
 use super::super::grant::AskKind;
 use super::super::input::Input;
 use super::Device;
-use crate::ids::SessionId;
+use crate::session_id::SessionId;
 
 impl<C> Device<C> {
     /// The answer to a renewal is its session's. Who called for it may have been stopped meanwhile, and have made room

@@ -11,8 +11,8 @@ use super::super::player_call::{CallKind, PlayerCall};
 use super::super::policy::Policy;
 use super::device_step::DeviceStep;
 use super::{Device, DeviceEffects, is_owed_an_effect};
-use crate::ids::SessionId;
 use crate::secret::Fingerprint;
+use crate::session_id::SessionId;
 
 /// Ended playbacks whose left-over calls are still known; a device that has more asks without sense.
 pub(super) const MAX_ENDED_PLAYBACKS_REMEMBERED: usize = 32;

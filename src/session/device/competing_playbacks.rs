@@ -15,7 +15,7 @@ use super::super::preload_or_zap::{
 use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState};
 use super::Device;
 use super::device_step::DeviceStep;
-use crate::ids::SessionId;
+use crate::session_id::SessionId;
 
 impl<C> Playback<C> {
     /// It has its place, or plays on credit.

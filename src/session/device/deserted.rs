@@ -6,7 +6,7 @@ use super::super::end_reason::EndReason;
 use super::super::input::Input;
 use super::super::policy::Policy;
 use super::{Device, DeviceEffects};
-use crate::ids::SessionId;
+use crate::session_id::SessionId;
 
 impl<C> Device<C> {
     /// Nobody waits for it any more: it gives up its turn, unless its open has set out, which is seen through. False where

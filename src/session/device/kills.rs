@@ -10,8 +10,8 @@ use super::super::state::SessionState;
 use super::super::verdict::Reason;
 use super::Device;
 use super::device_step::DeviceStep;
-use crate::ids::SessionId;
 use crate::secret::Fingerprint;
+use crate::session_id::SessionId;
 
 impl<C> Playback<C> {
     /// Whether this token is its own: no other playback of the device learns it. One that is over for good leaves its

@@ -14,7 +14,7 @@ use super::super::state::Session;
 use super::competing_playbacks::most_silent;
 use super::device_step::DeviceStep;
 use super::{Device, DeviceEffects};
-use crate::ids::SessionId;
+use crate::session_id::SessionId;
 
 /// What one has of a place that another one of its device holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

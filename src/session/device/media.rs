@@ -9,7 +9,7 @@ use super::super::playback::Playback;
 use super::super::player_call::MediaNames;
 use super::super::verdict::Reason;
 use super::Device;
-use crate::ids::SessionId;
+use crate::session_id::SessionId;
 
 impl<C> Device<C> {
     /// The newest playback of this path. Where that is over, or there is none: the one of the same content token, if that

@@ -20,8 +20,8 @@ use super::super::verdict::{KillSource, Verdict};
 use super::competing_playbacks::most_silent;
 use super::device_step::DeviceStep;
 use super::{Device, DeviceEffects};
-use crate::ids::SessionId;
 use crate::secret::Fingerprint;
+use crate::session_id::SessionId;
 
 /// Playbacks that share one session. One more ends the one of which nothing was heard for longest, once its player has
 /// got something: apps that change the title without a word leave theirs behind.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::super::policy::Policy;
 use super::Device;
-use crate::ids::SessionId;
+use crate::session_id::SessionId;
 
 impl<C> Device<C> {
     /// The one that is preloaded, as far as anybody knows: its place is another device's if that needs it.

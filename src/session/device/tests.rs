@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::super::end_reason::EndReason;
 use super::*;
-use crate::clock::{Clock, ClockMoment};
 use crate::secret::Secret;
 use crate::session::playback::{MAX_KEY_SESSION_NAMES, SAME_TITLE_KEY_WINDOW};
 use crate::session::{
@@ -16,6 +15,8 @@ use crate::session::{
     OpenAbility, PlaybackRecord, PlayerReport, PlayingState, Reason, StreamType, Ticket, Verdict,
 };
 use crate::session::{OnUnreachable, OutageBudget};
+use crate::time::ClockMoment;
+use crate::time::testing::Clock;
 
 const CERTIFICATE: PlayerCall = call(CallKind::Certificate);
 const LICENSE: PlayerCall = call(CallKind::License);

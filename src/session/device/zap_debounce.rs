@@ -53,7 +53,7 @@ impl ZapDebounce {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
+    use crate::time::testing::Clock;
 
     #[test]
     fn the_first_zap_goes_at_once_and_fast_ones_wait_longer_and_longer() {

@@ -171,7 +171,7 @@ fn rest<C>(playback: &Playback<C>) -> u64 {
 mod tests {
     use super::super::super::player_report::PlayerReport;
     use super::*;
-    use crate::clock::Clock;
+    use crate::time::testing::Clock;
 
     fn stamp_of_nothing() -> WrittenStamp {
         WrittenStamp {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::super::grant::Grant;
 use super::super::step::bounded;
 use super::serde_helpers::{expose, hide};
-use crate::clock::RecordedSpan;
 use crate::secret::Secret;
+use crate::time::RecordedSpan;
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct GrantRecord {

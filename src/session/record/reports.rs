@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::player_report::{PlayingState, ReportHistory};
 use super::serde_helpers::is_default;
-use crate::clock::{ClockMoment, EpochTime, RecordedSpan};
+use crate::time::{ClockMoment, EpochTime, RecordedSpan};
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ReportsRecord {

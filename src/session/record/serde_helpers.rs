@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serializer};
 
-use crate::clock::RecordedSpan;
 use crate::secret::Secret;
+use crate::time::RecordedSpan;
 
 /// A field that says nothing is left out.
 pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {

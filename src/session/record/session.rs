@@ -15,7 +15,7 @@ use super::grant::GrantRecord;
 use super::reports::ReportsRecord;
 use super::serde_helpers::{self, is_default};
 use super::state::StateRecord;
-use crate::clock::{ClockMoment, EpochTime, RecordedSpan};
+use crate::time::{ClockMoment, EpochTime, RecordedSpan};
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct CoreSessionRecord {

@@ -8,7 +8,7 @@ use super::super::end_reason::EndReason;
 use super::super::state::{SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, Denial, Reason};
 use super::serde_helpers::is_default;
-use crate::clock::{ClockMoment, EpochTime};
+use crate::time::{ClockMoment, EpochTime};
 
 /// A state that holds a grant, may hold one, or must not be forgotten: all but a held open.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -10,7 +10,6 @@ use super::super::player_report::StreamType;
 use super::super::program_schedule;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::*;
-use crate::clock::{Clock, RecordedSpan};
 use crate::secret::Secret;
 use crate::session::{
     AuthorityFault, CallAnswer, CallKind, Device, DeviceEffects, Effect, FarewellSignal, FaultKind, Grant, Input,
@@ -18,6 +17,8 @@ use crate::session::{
     SessionEvent, SessionRefusal, Ticket, Verdict, resume,
 };
 use crate::session::{OnUnreachable, OutageBudget};
+use crate::time::RecordedSpan;
+use crate::time::testing::Clock;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -706,15 +707,6 @@ fn what_leads_past_us_is_known_after_a_restart() {
         }
         assert_eq!(is_active(&next), leads_past);
     }
-}
-
-/// A version that does not know a name takes the whole file for damaged.
-#[test]
-fn a_new_name_of_an_ending_needs_a_new_format() {
-    const KNOWN: &str = "Abandoned Drained Expired GaveWay LicenseExpired Longest Lost MediaSilent Orphaned Programme Quit Released \
-                         RenewalsOverdue Silent Stopped Unused Zapped";
-    let names = EndReason::ALL.map(|end| serde_json::to_value(end).unwrap().as_str().unwrap().to_owned());
-    assert_eq!((names.join(" ").as_str(), crate::store::JOURNAL_FORMAT_VERSION), (KNOWN, 5));
 }
 
 /// A denial is remembered for seconds; an hour more would be a viewer who cannot play.

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::session::KillSource;
 use crate::session::{
@@ -19,6 +18,7 @@ use crate::session::{
     Verdict,
 };
 use crate::session::{EndingRules, Enforcement, OnUnreachable, OutageBudget};
+use crate::time::testing::Clock;
 
 const INTERVAL: Duration = secs(30);
 

@@ -152,3 +152,12 @@ fn two_records_with_the_tokens_of_a_head_end_share_a_page() {
     let size = encode(&record).len();
     assert!(size <= 2034, "{size}");
 }
+
+/// A version that does not know a name takes the whole file for damaged.
+#[test]
+fn a_new_name_of_an_ending_needs_a_new_format() {
+    const KNOWN: &str = "Abandoned Drained Expired GaveWay LicenseExpired Longest Lost MediaSilent Orphaned Programme Quit Released \
+                         RenewalsOverdue Silent Stopped Unused Zapped";
+    let names = EndReason::ALL.map(|end| serde_json::to_value(end).unwrap().as_str().unwrap().to_owned());
+    assert_eq!((names.join(" ").as_str(), crate::store::JOURNAL_FORMAT_VERSION), (KNOWN, 5));
+}

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::reserve::SlotReservation;
 use super::slot_session::{LiveSlot, SlotPlaces};
 use super::{EndedSlot, KillCause, SlotEnding, SlotLedger, SlotLoss, SlotNumber};
-use crate::clock::ClockMoment;
-use crate::store::{SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord};
+use super::{SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord};
+use crate::time::ClockMoment;
 
 impl SlotLedger {
     /// Tracks changed slots from now on, for [`Self::take_changed`].
@@ -80,7 +80,7 @@ impl SlotLedger {
         }
         if let Some(kept) = &record.kept {
             let places = self.places(&kept.account, &kept.groups, slot);
-            let until = at.instant_of(kept.until).min(at.now + crate::authority::MOVED_SLOT_KEPT);
+            let until = at.instant_of(kept.until).min(at.now + super::MOVED_SLOT_KEPT);
             self.reserved.insert(slot, SlotReservation { device: (&*kept.device).into(), places, until });
             self.arm(until, slot);
         } else if let Some(held) = record.held.as_ref().filter(|_| !self.sessions.contains_key(&slot)) {

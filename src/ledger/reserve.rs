@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use super::slot_session::SlotPlaces;
 use super::{KillCause, SlotEnding, SlotLedger, SlotNumber, SlotRow};
 
+/// Time for which a moved slot is kept for its new device.
+pub const MOVED_SLOT_KEPT: Duration = Duration::from_secs(60);
+
 /// A reservation as [`SlotLedger::reserved`] shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct ReservedSlot<'a> {

@@ -1,6 +1,6 @@
 //! What the core's events are called, and what is said of them.
 
-use crate::session::{AskKind, Reason, SessionEvent};
+use super::{AskKind, Reason, SessionEvent};
 
 impl SessionEvent {
     /// As logs, metrics and timelines call it.

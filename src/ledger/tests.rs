@@ -258,10 +258,10 @@ mod model;
 
 /// Everything that a ledger tells of its changes, written down as its owner does.
 #[derive(Default)]
-struct Written(std::collections::BTreeMap<u64, crate::store::SlotRecord>);
+struct Written(std::collections::BTreeMap<u64, super::SlotRecord>);
 
 impl Written {
-    fn follow(&mut self, ledger: &mut SlotLedger, at: &crate::clock::ClockMoment) {
+    fn follow(&mut self, ledger: &mut SlotLedger, at: &crate::time::ClockMoment) {
         for slot in ledger.take_changed() {
             match ledger.record(slot, &"own".into(), at) {
                 Some(record) => drop(self.0.insert(slot.0, record)),
@@ -273,7 +273,7 @@ impl Written {
 
 #[test]
 fn places_and_kills_outlive_a_restart() {
-    let mut at = crate::clock::Clock.moment();
+    let mut at = crate::time::testing::Clock.moment();
     let limits = SlotLimits {
         grace: Duration::from_secs(10),
         interval: Duration::from_secs(30),
