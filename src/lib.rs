@@ -9,37 +9,29 @@
 //! bottom.
 //! `docs/design.md` gives the reasons.
 
+pub use sidebeat_core::{cmcd, drm, eme, endpoint, ledger, manifest, secret, session, session_id, time};
+
 pub mod admin;
 pub mod app;
 pub mod args;
 pub mod authority;
 pub mod clock;
-pub mod cmcd;
 pub mod command;
 pub mod config;
 pub mod demo;
-pub mod drm;
 pub mod edge;
-pub mod eme;
-pub mod endpoint;
 pub mod events;
 pub mod gateway;
 pub mod headend;
 pub mod ids;
-pub mod ledger;
-pub mod manifest;
 pub mod random;
 pub mod registrations;
-pub mod secret;
-pub mod session;
-pub mod session_id;
 pub mod sessions;
 pub mod store;
 pub mod task;
 pub mod telemetry;
 #[cfg(test)]
 mod tests;
-pub mod time;
 pub mod token;
 pub mod upstream;
 pub mod webhooks;

@@ -65,7 +65,7 @@ fn date(body: &[u8], at: usize) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const LEASE60: &[u8] = include_bytes!("../../tests/vectors/drm/pr_xmr_lease60.bin");
+    const LEASE60: &[u8] = include_bytes!("../../../../tests/vectors/drm/pr_xmr_lease60.bin");
 
     #[test]
     fn dates_and_key_id_are_found_inside_containers() {

@@ -9,7 +9,7 @@ use super::uris::marked;
 use super::{OWN, SITE, edited, plan};
 use crate::manifest::{DEFAULT_MAX_MANIFEST_BYTES, EditPlan, ManifestFormat, Purpose, read};
 
-const PAGE: &str = include_str!("../../../docs/media.md");
+const PAGE: &str = include_str!("../../../../../docs/media.md");
 
 /// One place of a URI, and what becomes of it in the page's own words.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
