@@ -10,12 +10,12 @@
 //! `docs/design.md` gives the reasons.
 
 pub use sidebeat_core::{cmcd, drm, eme, endpoint, ledger, manifest, secret, session, session_id, time};
+pub use sidebeat_system::{clock, random, task};
 
 pub mod admin;
 pub mod app;
 pub mod args;
 pub mod authority;
-pub mod clock;
 pub mod command;
 pub mod config;
 pub mod demo;
@@ -24,11 +24,9 @@ pub mod events;
 pub mod gateway;
 pub mod headend;
 pub mod ids;
-pub mod random;
 pub mod registrations;
 pub mod sessions;
 pub mod store;
-pub mod task;
 pub mod telemetry;
 #[cfg(test)]
 mod tests;

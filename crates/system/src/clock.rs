@@ -9,7 +9,7 @@ use std::ops::Add;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-pub use crate::time::{ClockMoment, EpochTime, RecordedSpan};
+pub use sidebeat_core::time::{ClockMoment, EpochTime, RecordedSpan};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clock {
