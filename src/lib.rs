@@ -10,6 +10,8 @@
 //! `docs/design.md` gives the reasons.
 
 pub use sidebeat_core::{cmcd, drm, eme, endpoint, ledger, manifest, secret, session, session_id, time};
+#[cfg(feature = "simulator")]
+pub use sidebeat_simulator as headend;
 pub use sidebeat_system::{clock, random, task};
 
 pub mod admin;
@@ -18,11 +20,11 @@ pub mod args;
 pub mod authority;
 pub mod command;
 pub mod config;
+#[cfg(feature = "simulator")]
 pub mod demo;
 pub mod edge;
 pub mod events;
 pub mod gateway;
-pub mod headend;
 pub mod ids;
 pub mod registrations;
 pub mod sessions;

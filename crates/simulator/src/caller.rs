@@ -6,7 +6,7 @@ use super::call::HeadendCall;
 use super::endpoint::HeadendEndpoint;
 use super::firstlight;
 use super::state::HeadendState;
-use crate::authority::ledger::SlotNumber;
+use sidebeat_core::ledger::SlotNumber;
 
 /// How far back the caller of an ended session is looked for.
 const MAX_ENDED_SESSIONS_SEARCHED: usize = 1_000;

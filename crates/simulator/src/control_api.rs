@@ -12,8 +12,8 @@ use super::answer::ServiceAnswer;
 use super::shared::HeadendShared;
 use super::state::{CallMoment, HeadendState, end_name};
 use super::token::{ContentToken, SessionControl, session_name};
-use crate::authority::ledger::{EndedSlot, SlotNumber, SlotRow};
-use crate::ids::random_u64;
+use sidebeat_core::ledger::{EndedSlot, SlotNumber, SlotRow};
+use sidebeat_system::random::random_u64;
 
 /// Ended sessions that the books show.
 const MAX_ENDED_SESSIONS_SHOWN: usize = 1_000;

@@ -14,7 +14,7 @@ use super::body::SimBody;
 use super::channel;
 use super::options::EmbeddedFile;
 use super::range::{ByteSpan, RangeWanted, wanted};
-use crate::clock::Clock;
+use sidebeat_system::clock::Clock;
 
 pub(super) struct ContentFiles {
     pub(super) clock: Clock,

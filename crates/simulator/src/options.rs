@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::settings::Settings;
-use crate::secret::Secret;
+use sidebeat_core::secret::Secret;
 
 /// A key that ClearKey licenses give away. `Debug` shows its id alone.
 #[derive(Clone, Copy, Eq, PartialEq)]

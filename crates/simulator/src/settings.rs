@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::authority::ledger::OnLimit;
+use sidebeat_core::ledger::OnLimit;
 
 /// What `POST /sim/settings` can change. A change counts for sessions opened after it.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

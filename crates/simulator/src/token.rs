@@ -7,9 +7,9 @@ use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 
 use super::jwt::{self, InvalidToken};
-use crate::authority::ledger::SlotNumber;
-use crate::ids::random_u64;
-use crate::secret::Secret;
+use sidebeat_core::ledger::SlotNumber;
+use sidebeat_core::secret::Secret;
+use sidebeat_system::random::random_u64;
 
 /// A comma list longer than this is not read to its end.
 const MAX_TOKENS_READ: usize = 8;

@@ -15,8 +15,8 @@ use super::options::ClearKey;
 use super::settings::{Settings, StaleToken};
 use super::ssm;
 use super::token::{ContentToken, Issuer, SessionToken, session_name};
-use crate::authority::ledger::{LedgerClaim, LimitReached, SlotEnding, SlotLedger, SlotLimits, SlotLoss, SlotNumber};
-use crate::ids::random_u64;
+use sidebeat_core::ledger::{LedgerClaim, LimitReached, SlotEnding, SlotLedger, SlotLimits, SlotLoss, SlotNumber};
+use sidebeat_system::random::random_u64;
 
 /// Live sessions at most.
 const MAX_LIVE_SESSIONS: usize = 1_000_000;

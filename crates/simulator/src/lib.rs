@@ -55,8 +55,8 @@ pub use self::settings::{
 use self::shared::HeadendShared;
 use self::state::HeadendState;
 use self::token::Issuer;
-use crate::clock::Clock;
-use crate::task::Tasks;
+use sidebeat_system::clock::Clock;
+use sidebeat_system::task::Tasks;
 
 /// Where a bound head-end listens.
 #[derive(Clone, Copy, Debug)]

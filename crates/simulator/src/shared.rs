@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 use super::content::ContentFiles;
 use super::state::{CallMoment, HeadendState};
-use crate::clock::Clock;
-use crate::task::Tasks;
+use sidebeat_system::clock::Clock;
+use sidebeat_system::task::Tasks;
 
 pub(super) struct HeadendShared {
     pub(super) content: ContentFiles,

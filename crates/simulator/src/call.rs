@@ -20,7 +20,7 @@ use super::shared::HeadendShared;
 use super::state::{CallMoment, HeadendState};
 use super::token::{PresentedTokens, session_name};
 use super::{firstlight, license, ssm};
-use crate::authority::ledger::SlotNumber;
+use sidebeat_core::ledger::SlotNumber;
 
 const AUTHORIZATIONS: &str = "nv-authorizations";
 

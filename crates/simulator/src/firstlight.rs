@@ -15,8 +15,8 @@ use super::call::HeadendCall;
 use super::endpoint::HeadendEndpoint;
 use super::settings::LightSettings;
 use super::state::{CallMoment, HeadendState};
-use crate::authority::ledger::{LedgerClaim, LimitReached, SlotLimits, SlotLoss, SlotNumber};
-use crate::ids::{random_u64, uuid};
+use sidebeat_core::ledger::{LedgerClaim, LimitReached, SlotLimits, SlotLoss, SlotNumber};
+use sidebeat_system::random::{random_u64, uuid};
 
 /// Tokens that are known at most; with one more all are forgotten.
 const MAX_PLAYS: usize = 100_000;

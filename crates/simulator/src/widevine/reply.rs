@@ -3,13 +3,13 @@
 //! Ids and policy are real, signatures and keys are filler.
 
 use super::RequestedLicense;
-use crate::headend::filler::fill;
-use crate::headend::protobuf_writer::{bytes, put_bytes, put_varint, varint};
-use crate::headend::settings::WidevinePolicy;
-use crate::ids::random_u64;
+use crate::filler::fill;
+use crate::protobuf_writer::{bytes, put_bytes, put_varint, varint};
+use crate::settings::WidevinePolicy;
+use sidebeat_system::random::random_u64;
 
 /// The signed message that answers. `wall` in seconds since the Unix epoch.
-pub(in crate::headend) fn reply(asked: &RequestedLicense<'_>, policy: WidevinePolicy, wall: u64) -> Vec<u8> {
+pub(crate) fn reply(asked: &RequestedLicense<'_>, policy: WidevinePolicy, wall: u64) -> Vec<u8> {
     match asked {
         RequestedLicense::Certificate => certificate(wall),
         RequestedLicense::New { key_id, request_id } => {

@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::SimBody;
-use crate::authority::ledger::SlotNumber;
+use sidebeat_core::ledger::SlotNumber;
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const OCTETS: &str = "application/octet-stream";
