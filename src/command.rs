@@ -13,8 +13,10 @@ use crate::app::{self, App, InheritedSockets, Launcher, Predecessor, Signals};
 use crate::args::{self, Command};
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigFaults, EndpointUrl, LogFormat, LogSettings, StoreKind};
+#[cfg(feature = "simulator")]
 use crate::demo;
 use crate::edge::local_ca;
+#[cfg(feature = "simulator")]
 use crate::headend::{Options, SimulatedHeadend};
 use crate::secret::Secret;
 use crate::store;
@@ -45,8 +47,14 @@ pub fn run(command: Command) -> ExitCode {
             say(&format!("{}: good{count}\n{}", config.display(), checked.warnings));
             ExitCode::SUCCESS
         }),
+        #[cfg(feature = "simulator")]
         Command::Demo { check } => on_runtime(demo(check)),
+        #[cfg(feature = "simulator")]
         Command::Headend(options) => on_runtime(headend(options)),
+        #[cfg(not(feature = "simulator"))]
+        Command::Demo { .. } | Command::Headend(_) => {
+            complain("this build has no simulator: build it with the feature \"simulator\", which is on by default")
+        }
         Command::Help => {
             say(args::HELP);
             ExitCode::SUCCESS
@@ -142,6 +150,7 @@ fn raise_descriptor_limit() {
     }
 }
 
+#[cfg(feature = "simulator")]
 async fn headend(args: args::HeadendArgs) -> ExitCode {
     start_plain_log("warn");
     let (tasks, _deaths) = Tasks::new();
@@ -173,6 +182,7 @@ async fn headend(args: args::HeadendArgs) -> ExitCode {
 }
 
 /// Resolves on SIGTERM; never if signals cannot be heard.
+#[cfg(feature = "simulator")]
 async fn terminated() {
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => drop(terminate.recv().await),
@@ -180,6 +190,7 @@ async fn terminated() {
     }
 }
 
+#[cfg(feature = "simulator")]
 async fn demo(check: bool) -> ExitCode {
     start_plain_log(if check { "error" } else { "info" });
     let ended = if check { Box::pin(demo::check(say)).await } else { Box::pin(demo::show(say)).await };
@@ -189,6 +200,7 @@ async fn demo(check: bool) -> ExitCode {
     }
 }
 
+#[cfg(feature = "simulator")]
 fn start_plain_log(filter: &str) {
     telemetry::start_log(&LogSettings { hashed_identities: false, filter: filter.to_owned(), format: LogFormat::Text });
 }

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use sidebeat::headend::{EmbeddedFile, HeadendTls, Options, SimulatedHeadend};
 use sidebeat::task::{DeadTasks, Tasks};
+use sidebeat_simulator::{EmbeddedFile, HeadendTls, Options, SimulatedHeadend};
 
 use web::{Cut, Reply};
 

@@ -28,8 +28,8 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
-use sidebeat::headend::{Options, SimulatedHeadend};
 use sidebeat::task::{DeadTasks, Tasks};
+use sidebeat_simulator::{Options, SimulatedHeadend};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 

@@ -123,7 +123,7 @@ async fn a_paused_player_keeps_its_session() {
 
 #[tokio::test]
 async fn a_player_that_keeps_its_keys_keeps_its_session() {
-    let lasting = |settings: &mut sidebeat::headend::Settings| {
+    let lasting = |settings: &mut sidebeat_simulator::Settings| {
         (settings.widevine.can_renew, settings.widevine.duration) = (false, 0);
     };
     let stage = route("widevine", AT_ONCE).authority("grace = \"0s\"").settings(lasting).heartbeat(0.3).start().await;
@@ -137,7 +137,7 @@ async fn a_player_that_keeps_its_keys_keeps_its_session() {
 
 #[tokio::test]
 async fn a_player_that_never_calls_again_is_over_when_its_license_has_run_out() {
-    let short = |settings: &mut sidebeat::headend::Settings| {
+    let short = |settings: &mut sidebeat_simulator::Settings| {
         (settings.widevine.can_renew, settings.widevine.duration) = (false, 1);
     };
     let stage = route("widevine", "").authority("grace = \"0s\"").settings(short).start().await;

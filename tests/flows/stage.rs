@@ -10,8 +10,8 @@ use http::Method;
 use serde_json::Value;
 use sidebeat::app::{App, AppFault, ConfigReloader};
 use sidebeat::config;
-use sidebeat::headend::{Options, Settings, SimulatedHeadend};
 use sidebeat::task::{DeadTasks, Tasks};
+use sidebeat_simulator::{Options, Settings, SimulatedHeadend};
 use tokio::sync::oneshot;
 
 use crate::headend::FarSide;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Method;
-use sidebeat::headend::{Options, Settings, SimulatedHeadend};
 use sidebeat::task::Tasks;
+use sidebeat_simulator::{Options, Settings, SimulatedHeadend};
 use tokio::task::JoinSet;
 
 use crate::headend::FarSide;

@@ -6,8 +6,8 @@ use std::process::Output;
 
 use http::{Method, Request};
 use serde_json::Value;
-use sidebeat::headend::{Options, SimulatedHeadend};
 use sidebeat::task::{DeadTasks, Tasks};
+use sidebeat_simulator::{Options, SimulatedHeadend};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::headend::FarSide;
