@@ -31,7 +31,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 if [ ${#files[@]} -eq 0 ]; then
-  for layer in session gateway authority edge store; do files+=("src/$layer/**/*.rs"); done
+  for layer in gateway authority edge store; do files+=("src/$layer/**/*.rs"); done
+  files+=("crates/core/src/session/**/*.rs")
 fi
 
 cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants
@@ -48,18 +49,18 @@ fi
 
 chosen=(--exclude '**/tests.rs' --exclude '**/tests/**')
 for file in "${files[@]}"; do chosen+=(--file "$file"); done
-total=$(cargo mutants --list "${chosen[@]}" | wc -l)
+total=$(cargo mutants --workspace --list "${chosen[@]}" | wc -l)
 [ "$total" -gt 0 ] || { echo "no changes can be made in ${files[*]}" >&2; exit 2; }
 shards=$((total > count ? total / count : 1))
 shard=$((seed % shards))
 # N.name and N.diff for each: a line that begins with a file, a line and a column is a name.
-cargo mutants --list --diff "${chosen[@]}" --shard "$shard/$shards" --sharding round-robin |
-  awk -v folder="$log" '/^src\/[^ ]+:[0-9]+:[0-9]+: / { n++; print > (folder "/" n ".name"); next } { print > (folder "/" n ".diff") }'
+cargo mutants --workspace --list --diff "${chosen[@]}" --shard "$shard/$shards" --sharding round-robin |
+  awk -v folder="$log" '/^(src|crates)\/[^ ]+:[0-9]+:[0-9]+: / { n++; print > (folder "/" n ".name"); next } { print > (folder "/" n ".diff") }'
 tried=$(find "$log" -name '*.name' | wc -l)
 echo "$total changes, $tried of them are tried; the same again: --count $count --seed $seed"
 
 # As good as dead: a change that makes tests run for ever.
-tests() { timeout 1200 "${CARGO:-cargo}" test "$@" </dev/null >>"$run" 2>&1; }
+tests() { timeout 1200 "${CARGO:-cargo}" test --workspace "$@" </dev/null >>"$run" 2>&1; }
 second() { local target targets=(); for target in $then; do targets+=(--test "$target"); done; tests --lib "${targets[@]}"; }
 
 run=$log/unchanged
@@ -74,7 +75,7 @@ first_pass=0 second_pass=0 unviable=0 survivors=()
 for ((n = 1; n <= tried; n++)); do
   name=$(cat "$log/$n.name") run=$log/$n.run
   changed=${name%%:*}
-  layer=$(cut -d/ -f2 <<<"$changed")
+  layer=${changed##*src/} layer=${layer%%/*}
   cp "$changed" "$log/original"
   file=$changed
   patch --quiet "$changed" "$log/$n.diff"

@@ -98,7 +98,7 @@ install_packages() { # FLAG PACKAGES...
 
 refuse() { (cd tests/players && npm ci --no-audit --no-fund && node --test choice.test.mjs report.test.mjs && node refusals.mjs); }
 play() { (cd tests/players && node run.mjs); }
-document() { RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps; }
+document() { RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps; }
 
 # Every test target but the simulation: real sockets, the built binary, the guards over code and documents.
 integrate() {
@@ -113,9 +113,10 @@ integrate() {
 }
 
 step 'tools' tools
-step 'formatting' cargo fmt --check
-step 'lints' cargo clippy --all-targets -- -D warnings
-step 'unit and property tests' cargo test --lib --bins
+step 'formatting' cargo fmt --all --check
+step 'lints' cargo clippy --workspace --all-targets -- -D warnings
+step 'a binary without the simulator' cargo check --no-default-features
+step 'unit and property tests' cargo test --workspace --lib --bins
 step 'simulation' cargo test --test simulation
 if [ "$nginx" = yes ]; then
   step 'packages for the integration tests' install_nginx

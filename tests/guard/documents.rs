@@ -7,7 +7,7 @@ use std::path::Path;
 use sidebeat::config;
 
 use crate::layers::LAYERS;
-use crate::source::{files, read, root};
+use crate::source::{code, files, read, root};
 
 fn documents() -> Vec<String> {
     let mut documents = vec!["README.md".to_owned()];
@@ -73,7 +73,7 @@ fn the_design_shows_the_layers() {
 
 #[test]
 fn the_design_names_tests_that_exist() {
-    let tests: BTreeSet<String> = files("src", ".rs")
+    let tests: BTreeSet<String> = code()
         .iter()
         .chain(&files("tests", ".rs"))
         .flat_map(|path| {

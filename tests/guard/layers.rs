@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use crate::source::{files, read, sources};
+use crate::source::{code, files, read, sources};
 
 /// From the top to the bottom: a module uses modules of lower rows only, never its own row's.
 /// `docs/design.md` shows the same rows.
@@ -212,7 +212,7 @@ fn long_files_are_listed() {
 #[test]
 fn nothing_prints_past_the_log() {
     let words = ["print", "eprint", "println", "eprintln", "dbg"].map(|word| format!("{word}!("));
-    for path in files("src", ".rs") {
+    for path in code() {
         let text = read(&path);
         for word in &words {
             assert!(!text.contains(word), "{path} holds {word}");
@@ -222,7 +222,7 @@ fn nothing_prints_past_the_log() {
 
 #[test]
 fn whatever_is_ignored_says_why() {
-    for path in files("src", ".rs").into_iter().chain(files("tests", ".rs")) {
+    for path in code().into_iter().chain(files("tests", ".rs")) {
         let bare = concat!("#[", "ignore]");
         assert!(!read(&path).contains(bare), "{path}: write the reason behind the attribute");
     }
@@ -230,7 +230,7 @@ fn whatever_is_ignored_says_why() {
 
 #[test]
 fn every_module_has_a_head() {
-    for path in files("src", ".rs") {
+    for path in code() {
         let text = read(&path);
         let stub = text.lines().count() <= 3 || path.split(['/', '.']).any(|part| part == "tests");
         assert!(stub || text.starts_with("//! "), "{path} does not begin with what it is");

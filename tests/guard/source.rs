@@ -43,16 +43,27 @@ pub(crate) fn files(folder: &str, ending: &str) -> Vec<String> {
     found
 }
 
-/// All of `src/` but its test modules.
+/// Every source file of the workspace, without tests of their own folder.
+pub(crate) fn code() -> Vec<String> {
+    let crates = files("crates", ".rs").into_iter().filter(|path| path.contains("/src/"));
+    files("src", ".rs").into_iter().chain(crates).collect()
+}
+
+/// All of the code but its test modules.
 pub(crate) fn sources() -> Vec<Source> {
     let is_test = |path: &String| path.split(['/', '.']).any(|part| part == "tests");
-    files("src", ".rs").into_iter().filter(|path| !is_test(path)).map(Source::of).collect()
+    code().into_iter().filter(|path| !is_test(path)).map(Source::of).collect()
 }
 
 impl Source {
     fn of(path: String) -> Self {
         let text = without_tests(&read(&path));
-        let mut module: Vec<String> = path.split('/').skip(1).map(|part| part.trim_end_matches(".rs").into()).collect();
+        let mut module: Vec<String> = path
+            .split('/')
+            .skip_while(|part| *part != "src")
+            .skip(1)
+            .map(|part| part.trim_end_matches(".rs").into())
+            .collect();
         module.pop_if(|name| name == "mod");
         let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         Self { code: code.join("\n"), lines: text.lines().count(), module, path }

@@ -103,7 +103,7 @@ fn refusals() -> BTreeSet<String> {
         RequestViolation::ALL.iter().map(|breach| breach.label().to_owned()).collect(),
         names("src/gateway/refusal.rs", &["fn by_refusal("], ""),
         names("src/gateway/refusal.rs", &["fn denied("], ""),
-        names("src/session/verdict.rs", &["impl FaultKind", "fn name("], "authority_"),
+        names("crates/core/src/session/verdict.rs", &["impl FaultKind", "fn name("], "authority_"),
         names("src/upstream/fault.rs", &["impl UpstreamFault ", "fn name("], "license_server_"),
         names("src/gateway/license/upstream.rs", &["impl LicenseServerFailure", "fn name("], "license_server_"),
         names("src/gateway/license/redirect.rs", &["impl RedirectFault", "fn name("], "license_server_"),
