@@ -1,26 +1,22 @@
-//! What each command does, down to its exit code. The only file that writes to standard output.
+//! Carries out each command, down to its exit code. Nothing else writes to standard output.
+
+#[cfg(feature = "simulator")]
+mod simulator;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{self, AdminCommand};
 use crate::app::{self, App, InheritedSockets, Launcher, Predecessor, Signals};
 use crate::args::{self, Command};
 use crate::clock::Clock;
-use crate::config::{self, Config, ConfigFaults, EndpointUrl, LogFormat, LogSettings, StoreKind};
-#[cfg(feature = "simulator")]
-use crate::demo;
+use crate::config::{self, Config, ConfigFaults, EndpointUrl, StoreKind};
 use crate::edge::local_ca;
-#[cfg(feature = "simulator")]
-use crate::headend::{Options, SimulatedHeadend};
 use crate::secret::Secret;
 use crate::store;
-use crate::task::Tasks;
 use crate::telemetry;
 
 /// A part that must not die did; sysexits' EX_SOFTWARE.
@@ -48,9 +44,9 @@ pub fn run(command: Command) -> ExitCode {
             ExitCode::SUCCESS
         }),
         #[cfg(feature = "simulator")]
-        Command::Demo { check } => on_runtime(demo(check)),
+        Command::Demo { check } => on_runtime(simulator::demo(check)),
         #[cfg(feature = "simulator")]
-        Command::Headend(options) => on_runtime(headend(options)),
+        Command::Headend(options) => on_runtime(simulator::headend(options)),
         #[cfg(not(feature = "simulator"))]
         Command::Demo { .. } | Command::Headend(_) => {
             complain("this build has no simulator: build it with the feature \"simulator\", which is on by default")
@@ -148,61 +144,6 @@ fn raise_descriptor_limit() {
         Ok(limit) => tracing::info!(limit, "open files"),
         Err(fault) => tracing::warn!(%fault, "the limit of open files could not be raised"),
     }
-}
-
-#[cfg(feature = "simulator")]
-async fn headend(args: args::HeadendArgs) -> ExitCode {
-    start_plain_log("warn");
-    let (tasks, _deaths) = Tasks::new();
-    let mut options = Options::new(args.listen);
-    options.content = args.content;
-    options.tenant = args.tenant;
-    options.settings.heartbeat = args.heartbeat;
-    options.settings.limit = args.limit;
-    let tenant = options.tenant.clone();
-    match SimulatedHeadend::bind(options, tasks.clone()).await {
-        Ok((bound, serve)) => {
-            let base = format!("http://{}", bound.address);
-            say(&format!(
-                "head-end at {base}\n  session service  {base}/{tenant}/ssm\n  \
-                 license servers  {base}/{tenant}/{{wvls,prls,fpls,ckls}}/contentlicenseservice/v1/licenses\n  \
-                 a content token  {base}/sim/token?account=a&device=d&content=c\n  books            {base}/sim/books\n"
-            ));
-            tokio::select! {
-                () = serve => {}
-                _interrupt = tokio::signal::ctrl_c() => {}
-                () = terminated() => {}
-            }
-            tasks.stop();
-            tasks.drain(Duration::from_secs(1)).await;
-            ExitCode::SUCCESS
-        }
-        Err(fault) => complain(&fault.to_string()),
-    }
-}
-
-/// Resolves on SIGTERM; never if signals cannot be heard.
-#[cfg(feature = "simulator")]
-async fn terminated() {
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => drop(terminate.recv().await),
-        Err(_) => std::future::pending().await,
-    }
-}
-
-#[cfg(feature = "simulator")]
-async fn demo(check: bool) -> ExitCode {
-    start_plain_log(if check { "error" } else { "info" });
-    let ended = if check { Box::pin(demo::check(say)).await } else { Box::pin(demo::show(say)).await };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => complain(&fault.to_string()),
-    }
-}
-
-#[cfg(feature = "simulator")]
-fn start_plain_log(filter: &str) {
-    telemetry::start_log(&LogSettings { hashed_identities: false, filter: filter.to_owned(), format: LogFormat::Text });
 }
 
 fn certs_init(directory: &Path, force: bool, mut names: Vec<String>) -> ExitCode {

@@ -1,6 +1,8 @@
 //! Times as plain values: a moment on both clocks, and how times are written down. Reads no clock.
 
 mod span;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::time::{Duration, Instant};
 
@@ -56,27 +58,5 @@ impl From<EpochTime> for Duration {
 impl<'de> Deserialize<'de> for EpochTime {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         RecordedSpan::deserialize(from).map(|RecordedSpan(nanos)| Self(nanos))
-    }
-}
-
-/// The clock of the pure modules' own tests, which begin somewhere and go on by themselves.
-#[cfg(test)]
-pub(crate) mod testing {
-    use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-    use super::ClockMoment;
-
-    pub(crate) struct Clock;
-
-    #[expect(clippy::disallowed_methods, reason = "a base instant for given times")]
-    impl Clock {
-        pub(crate) fn now(&self) -> Instant {
-            Instant::now()
-        }
-
-        pub(crate) fn moment(&self) -> ClockMoment {
-            let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-            ClockMoment { now: Instant::now(), wall }
-        }
     }
 }

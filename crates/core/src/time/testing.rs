@@ -1,0 +1,19 @@
+//! The clock of the core's own tests, which begin somewhere and go on by themselves.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::ClockMoment;
+
+pub(crate) struct Clock;
+
+#[expect(clippy::disallowed_methods, reason = "a base instant for given times")]
+impl Clock {
+    pub(crate) fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    pub(crate) fn moment(&self) -> ClockMoment {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        ClockMoment { now: Instant::now(), wall }
+    }
+}
