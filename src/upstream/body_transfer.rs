@@ -1,7 +1,7 @@
-//! A reply's body on its way through: read as fast as it is asked for, with a bound on every wait.
+//! Passes a reply's body on as fast as it is read, with a bound on every wait.
 //!
-//! Owns the connection that it comes on, and gives it back to the pool only when the body ended as it should.
-//! Dropped before, it closes an HTTP/1.1 connection and resets an HTTP/2 stream: the server sends no more.
+//! Owns the connection, and gives it back to the pool only when the body ended properly. If it is dropped before, it
+//! closes an HTTP/1.1 connection or resets an HTTP/2 stream, so that the server stops sending.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use super::progress::Progress;
 use super::reply::{self, OpenedReply};
 use super::{CallPhase, UpstreamCall, UpstreamFault};
 
-/// A reply whose head is there. Hop-by-hop headers are gone.
+/// A reply whose head is there, without hop-by-hop headers.
 pub struct Streamed {
     pub body: Transfer,
     pub headers: HeaderMap,
@@ -30,23 +30,23 @@ pub struct Streamed {
 
 pub struct Transfer {
     body: Incoming,
-    /// The server must not pause for as long as this; at worst it is noticed after twice the time.
+    /// Longest pause of the server; noticed after at most twice the time.
     idle: Duration,
     patience: Pin<Box<Sleep>>,
     place: OriginPlace,
     pool: ConnectionPool,
-    /// Something came since the patience was last measured.
+    /// True if bytes came since the pause was last measured.
     progressed: bool,
     reuse: ConnectionReuse,
     wire: Option<Wire>,
 }
 
 impl ConnectionPool {
-    /// Sends one request and gives its reply as soon as its head is there. The call's deadline is for
-    /// the head; the body may take as long as it likes, but never pause for longer than `idle`.
+    /// Sends a request and returns the reply as soon as its head is there. The call's deadline bounds the head; the
+    /// body may take any time, but never pause for longer than `idle`.
     ///
     /// # Errors
-    /// One [`UpstreamFault`] per way in which no head came.
+    /// An [`UpstreamFault`] for each way in which no head came.
     pub async fn stream(&self, call: UpstreamCall<'_>, idle: Duration) -> Result<Streamed, UpstreamFault> {
         let now = self.now();
         let progress = Progress::default();
@@ -76,7 +76,7 @@ impl Transfer {
         transfer
     }
 
-    /// Gives the connection back: nothing of this body is left on it.
+    /// Gives the connection back; nothing of this body is left on it.
     fn settle(&mut self) {
         if let (Some(Wire::Http1(sender)), ConnectionReuse::Possible) = (self.wire.take(), self.reuse) {
             self.pool.give_back(self.place.origin(), sender);
@@ -110,9 +110,9 @@ impl Body for Transfer {
             };
             let frame = frame.map_err(|error| UpstreamFault::of(&error))?;
             self.progressed = true;
-            // Trailers carry nothing for a player.
+            // Trailers are ignored.
             if frame.is_data() {
-                // Whoever knows the length does not ask again; of chunks, only the end tells.
+                // A body of known length is not polled again at its end; a chunked one is.
                 if self.body.is_end_stream() {
                     self.settle();
                 }

@@ -1,7 +1,7 @@
-//! Opening: from a host and port to a TCP stream, and to TLS on top of it.
+//! Opens connections: from a host and port to a TCP stream, and to TLS on top of it.
 //!
-//! Owns the time that each step may take, whatever the call would allow. Tries every address that
-//! the name has. Called once per connection, so nothing here is hot.
+//! Bounds the time of each step, whatever the call would allow, and tries every address of the name. Called once per
+//! connection.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -19,10 +19,10 @@ use super::{CallPhase, UpstreamFault};
 use crate::secret::scrub;
 
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// All addresses together.
+/// Time for all addresses together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// One address that swallows packets must not eat the time of the next, unless there are so many
-/// that a far server could not answer in its share.
+/// An unresponsive address must not use up the time of the next, unless there are so many that a distant server could
+/// not answer in its share.
 const MIN_TIME_PER_ADDRESS: Duration = Duration::from_millis(250);
 const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -34,12 +34,12 @@ pub(super) async fn tcp(host: &str, port: u16) -> Result<TcpStream, UpstreamFaul
         Err(_) => resolve(host, port).await?,
     };
     let stream = timeout(CONNECT_TIMEOUT, first(&addresses)).await.map_err(|_| CONNECT_TIMED_OUT)??;
-    // Small frames of HTTP/2 would wait for acknowledgements. A refusal costs speed alone.
+    // Small HTTP/2 frames would wait for acknowledgements. A failure only costs speed.
     let _refused = stream.set_nodelay(true);
     Ok(stream)
 }
 
-/// The peer's version of HTTP is in the stream's ALPN result.
+/// Opens TLS. The stream's ALPN result tells the peer's HTTP version.
 pub(super) async fn tls(
     stream: TcpStream,
     host: &str,
@@ -55,7 +55,7 @@ pub(super) async fn tls(
         .map_err(|error| disagreement(&error))
 }
 
-/// What the two sides could not agree on. A connection that only ended says nothing about trust.
+/// The fault of a TLS handshake. A connection that just ended says nothing about trust.
 fn disagreement(error: &io::Error) -> UpstreamFault {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(inner) => UpstreamFault::Tls(in_words(inner)),
@@ -63,7 +63,7 @@ fn disagreement(error: &io::Error) -> UpstreamFault {
     }
 }
 
-/// The usual mistakes, with what mends them; else what rustls says.
+/// Usual mistakes with their remedies; else rustls' own words.
 fn in_words(error: &rustls::Error) -> String {
     use rustls::CertificateError as Certificate;
     use rustls::Error;
@@ -98,7 +98,7 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, UpstreamFault
     if addresses.is_empty() { Err(UpstreamFault::Resolve) } else { Ok(addresses) }
 }
 
-/// The first address that answers, in order; else the fault of the last.
+/// Connects to the first address that answers; else returns the last fault.
 async fn first(addresses: &[SocketAddr]) -> Result<TcpStream, UpstreamFault> {
     let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let share = (CONNECT_TIMEOUT / count).max(MIN_TIME_PER_ADDRESS);

@@ -1,7 +1,6 @@
-//! One open connection, in either version of HTTP, as the sender of requests.
+//! An open connection, in either version of HTTP, to which requests are sent.
 //!
-//! Owns the settings of hyper's connections and the task that drives each. Knows nothing of
-//! origins or of keeping.
+//! Owns the settings of hyper's connections and the task that drives each. Knows nothing of origins or of the pool.
 
 use std::error::Error;
 use std::future::Future;
@@ -21,24 +20,24 @@ use super::UpstreamFault;
 use super::request::UpstreamRequest;
 use crate::task::Tasks;
 
-/// How much HTTP/1.1 reads ahead of what is consumed.
+/// Bytes that HTTP/1.1 reads ahead.
 const MAX_READ_BUFFER_BYTES: usize = 64 * 1024;
-/// Head of a reply.
+/// Largest head of a reply.
 const MAX_REPLY_HEAD_BYTES: u32 = 32 * 1024;
-/// CDNs that debug themselves send more than the 100 that hyper allows unless told.
+/// CDNs with debug headers send more than the 100 that hyper allows by default.
 const MAX_REPLY_HEADERS: usize = 256;
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// Streams before the server has said how many it takes: more of them could be refused.
+/// Streams before the server has announced its limit. More of them could be refused.
 const MAX_STREAMS_BEFORE_SETTINGS: usize = 8;
-/// With streams open and nothing heard, a ping after this; idle connections are left in peace.
+/// With open streams and no traffic, a ping is sent after this time. Idle connections get none.
 const PING_AFTER: Duration = Duration::from_secs(5);
 const PONG_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) enum Wire {
-    /// Whoever holds it has the connection alone; dropped in mid-use, the connection closes.
+    /// Its holder has the connection alone. If it is dropped while in use, the connection closes.
     Http1(http1::SendRequest<Full<Bytes>>),
-    /// One of many senders into the same connection, which the number names.
+    /// A sender of a shared connection, which the number identifies.
     Http2(http2::SendRequest<Full<Bytes>>, u64),
 }
 
@@ -52,12 +51,11 @@ impl Wire {
             .max_buf_size(MAX_READ_BUFFER_BYTES)
             .max_header_size(MAX_REPLY_HEAD_BYTES as usize)
             .max_headers(MAX_REPLY_HEADERS)
-            // Whoever passes a reply on takes the space off before a colon, and folded lines apart (RFC 9112, sections
-            // 5.1 and 5.2).
+            // A proxy removes the space before a colon and unfolds lines (RFC 9112, sections 5.1 and 5.2).
             .allow_spaces_after_header_name_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true);
         let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(|e| UpstreamFault::of(&e))?;
-        // A connection's error reaches whoever waits for a reply on it; an idle one has none.
+        // A connection's error reaches the call that waits for a reply; an idle connection has none.
         tasks.spawn(async move { drop(connection.await) });
         Ok(Self::Http1(sender))
     }
@@ -81,12 +79,12 @@ impl Wire {
         Ok(Self::Http2(sender, CONNECTIONS.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Sends, and waits for the head of the reply. Informational replies (1xx) are skipped.
+    /// Sends a request and waits for the head of the reply. Skips informational replies (1xx).
     pub(super) async fn send(&mut self, request: UpstreamRequest) -> Result<Response<Incoming>, UnansweredCall> {
         match self {
             Self::Http1(sender) => sender.try_send_request(request).await.map_err(UnansweredCall::of_http1),
             Self::Http2(sender, _) => {
-                // hyper does not give back what it has handed to a stream, whatever becomes of that.
+                // hyper does not return a request that it has handed to a stream.
                 let spare = Box::new(request.clone());
                 sender.try_send_request(request).await.map_err(|error| UnansweredCall::of_http2(error, spare))
             }
@@ -96,15 +94,15 @@ impl Wire {
 
 /// A request that brought no reply.
 pub(super) struct UnansweredCall {
-    /// One that was certainly not processed, where there is a request to be sent elsewhere: [`UpstreamFault::Refused`] if the
-    /// server said so.
+    /// The fault; if the request was certainly not processed, it says so: [`UpstreamFault::Refused`] if the server
+    /// has declared it.
     pub(super) fault: UpstreamFault,
-    /// To be sent elsewhere; none if that is not certain.
+    /// The request, to be sent elsewhere; `None` if it may have been processed.
     pub(super) unprocessed: Option<Box<UpstreamRequest>>,
 }
 
 impl UnansweredCall {
-    /// hyper gives back a request that it has not begun to write.
+    /// hyper returns a request that it has not begun to write.
     fn of_http1(mut error: TrySendError<UpstreamRequest>) -> Self {
         match error.take_message() {
             Some(request) => Self::unwritten(Box::new(request)),
@@ -113,8 +111,8 @@ impl UnansweredCall {
     }
 
     fn of_http2(mut error: TrySendError<UpstreamRequest>, spare: Box<UpstreamRequest>) -> Self {
-        // When its connection goes away, hyper drops the one request that waits for a free stream: with a `user`
-        // error, and before any of its body is written.
+        // When a connection goes away, hyper drops the one request that waits for a free stream, with a `user` error
+        // and before any of its body is written.
         let waited = error.error().is_user() && !spare.body().is_end_stream();
         match error.take_message() {
             Some(request) => Self::unwritten(Box::new(request)),
@@ -124,14 +122,14 @@ impl UnansweredCall {
         }
     }
 
-    /// Its connection was gone by then.
+    /// The connection was gone before the request was written.
     fn unwritten(request: Box<UpstreamRequest>) -> Self {
         Self { fault: UpstreamFault::UNWRITTEN, unprocessed: Some(request) }
     }
 }
 
-/// The server said that this stream was not processed: REFUSED_STREAM, or a GOAWAY whose last stream is below it
-/// (RFC 9113, 8.7 and 6.8). h2 gives a GOAWAY to such streams alone; those that it covers wait for their replies.
+/// True if the server declared this stream unprocessed: REFUSED_STREAM, or a GOAWAY whose last stream is below it
+/// (RFC 9113, 8.7 and 6.8). h2 reports a GOAWAY only to such streams; those that it covers wait for their replies.
 fn is_turned_away(error: &hyper::Error) -> bool {
     let mut source = error.source();
     while let Some(cause) = source {
@@ -144,7 +142,7 @@ fn is_turned_away(error: &hyper::Error) -> bool {
     false
 }
 
-/// Lets hyper's own tasks be counted like all others.
+/// Counts hyper's own tasks like all others.
 #[derive(Clone)]
 struct HyperExecutor(Tasks);
 

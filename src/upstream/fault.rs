@@ -1,6 +1,6 @@
-//! Why a call brought no reply. The server's own error statuses are replies, not faults.
+//! Reasons why a call brought no reply. A server's own error statuses are replies, not faults.
 //!
-//! Texts hold no header, body, path or query; names are for metrics and refusals.
+//! The texts hold no header, body, path or query. The names are for metrics and refusals.
 
 use std::error::Error;
 use std::{fmt, io};
@@ -13,7 +13,7 @@ pub enum UpstreamFault {
     Connect(io::ErrorKind),
     #[error("the reply is not valid HTTP")]
     Malformed,
-    /// It is certain that the server did not process the request.
+    /// The server certainly did not process the request.
     #[error("the server turned the request away unprocessed")]
     Refused,
     #[error("the connection ended before the whole reply had come")]
@@ -29,7 +29,7 @@ pub enum UpstreamFault {
     TooLarge,
 }
 
-/// How far a call had come.
+/// Phases of a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallPhase {
     /// The head of the reply is there.
@@ -41,7 +41,7 @@ pub enum CallPhase {
 }
 
 impl UpstreamFault {
-    /// For metric labels and JSON bodies.
+    /// Name for metric labels and JSON bodies.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Busy => "busy",
@@ -56,8 +56,8 @@ impl UpstreamFault {
         }
     }
 
-    /// Whether it is certain that the server has not processed the request: nothing of it was sent, or the server
-    /// said so. False says that nobody knows.
+    /// True if the server certainly has not processed the request, because nothing of it was sent or the server said
+    /// so. False if that is unknown.
     pub fn was_not_processed(&self) -> bool {
         match self {
             Self::Busy | Self::Connect(_) | Self::Refused | Self::Resolve | Self::Tls(_) => true,
@@ -67,15 +67,15 @@ impl UpstreamFault {
         }
     }
 
-    /// Its connection was gone before any of it was written.
+    /// The connection was gone before any of the request was written.
     pub(super) const UNWRITTEN: Self = Self::Connect(io::ErrorKind::NotConnected);
 
-    /// There was a connection, and the server gave it up before it took the call.
+    /// True if there was a connection, and the server gave it up before it took the call.
     pub(super) fn is_not_taken(&self) -> bool {
         *self == Self::Refused || *self == Self::UNWRITTEN
     }
 
-    /// What went wrong on an open connection.
+    /// The fault of an open connection.
     pub(super) fn of(error: &hyper::Error) -> Self {
         if error.is_parse_too_large() {
             return Self::TooLarge;
@@ -84,7 +84,7 @@ impl UpstreamFault {
     }
 }
 
-/// Bodies and HTTP/2 frames report their violations as the source of a general error.
+/// Finds a protocol violation. Bodies and HTTP/2 frames report it as the source of a general error.
 fn breaks_protocol(error: &hyper::Error) -> bool {
     let mut source = error.source();
     while let Some(cause) = source {

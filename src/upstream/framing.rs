@@ -1,29 +1,29 @@
-//! What RFC 9112 asks of whoever passes a reply on, and hyper leaves to its caller.
+//! Applies the rules of RFC 9112 for proxies that hyper leaves to its caller.
 //!
-//! hyper finds the end of a body; here a head is brought into the one form that all readers understand alike, or refused.
-//! Called once per reply, before anybody looks at its headers.
+//! hyper finds the end of a body. This module rewrites a reply's head so that all readers understand it alike, or
+//! refuses it. Called once per reply, before anything reads its headers.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::UpstreamFault;
 
-/// Whether the connection may carry another call.
+/// Decides whether the connection may carry another call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ConnectionReuse {
-    /// Its framing was doubtful: what follows on it might be another reply, or a part of this one.
+    /// The framing was doubtful: the next bytes might be another reply, or a part of this one.
     Never,
     Possible,
 }
 
 /// # Errors
-/// Two readers could take the reply for different ones.
+/// Two readers could understand the reply differently.
 pub(super) fn mend(status: StatusCode, headers: &mut HeaderMap) -> Result<ConnectionReuse, UpstreamFault> {
     let length = length(headers)?;
     let is_chunked = is_chunked(headers)?;
     headers.remove(CONTENT_LENGTH);
-    // Neither belongs to a reply that has no body by its status (RFC 9110, section 8.6; RFC 9112, section 6.1). hyper
-    // reads none, so that what the server sends after it would be taken for the next reply.
+    // A reply without a body by its status has neither header (RFC 9110, section 8.6; RFC 9112, section 6.1). hyper
+    // reads no body, so bytes that the server sends would be taken for the next reply.
     if status == StatusCode::NO_CONTENT {
         return Ok(if is_chunked || length.is_some_and(|length| length > 0) {
             ConnectionReuse::Never
@@ -32,7 +32,7 @@ pub(super) fn mend(status: StatusCode, headers: &mut HeaderMap) -> Result<Connec
         });
     }
     match length {
-        // Transfer-Encoding was followed, and the length is a lie (RFC 9112, section 6.3).
+        // Transfer-Encoding counts, so the length is wrong (RFC 9112, section 6.3).
         Some(_) if is_chunked => Ok(ConnectionReuse::Never),
         Some(length) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -42,7 +42,7 @@ pub(super) fn mend(status: StatusCode, headers: &mut HeaderMap) -> Result<Connec
     }
 }
 
-/// One value, however often it is said (RFC 9110, section 8.6).
+/// The length; a repeated one must be the same (RFC 9110, section 8.6).
 fn length(headers: &HeaderMap) -> Result<Option<u64>, UpstreamFault> {
     let mut found = None;
     let values = headers.get_all(CONTENT_LENGTH).iter();
@@ -59,7 +59,7 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, UpstreamFault> {
     Ok(found)
 }
 
-/// No other coding was asked for, and none is undone here (RFC 9112, section 7.4).
+/// True for `chunked`. No other coding was requested, and none is undone here (RFC 9112, section 7.4).
 fn is_chunked(headers: &HeaderMap) -> Result<bool, UpstreamFault> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {

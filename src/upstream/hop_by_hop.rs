@@ -1,13 +1,13 @@
-//! Hop-by-hop headers: what belongs to one connection and must not go further.
+//! Removes hop-by-hop headers, which concern one connection and must not go further.
 //!
-//! Owns the list (RFC 9110, 7.6.1) and the rule that every name in every `Connection` header goes
-//! too. Used on requests and on replies, and by the edge on what players send.
+//! Owns the list (RFC 9110, 7.6.1) and the rule that every name in a `Connection` header goes too. Used for requests
+//! and replies, also by the edge for players.
 
 use std::collections::HashSet;
 
 use http::header::{CONNECTION, HOST, HeaderMap, HeaderName};
 
-/// `Host` is never dropped, whatever `Connection` says of it.
+/// `Host` always stays, even if `Connection` names it.
 pub fn strip(headers: &mut HeaderMap) {
     if !headers.keys().any(is_hop_by_hop) {
         return;
@@ -21,8 +21,8 @@ pub fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// Each once, however often a peer writes it. The usual `keep-alive` and `close` name no header, so nothing is allocated
-/// for them.
+/// The names in all `Connection` headers, each once. The usual `keep-alive` and `close` name no header, so nothing is
+/// allocated for them.
 fn named_by_connection(headers: &HeaderMap) -> HashSet<HeaderName> {
     let values = headers.get_all(CONNECTION).iter();
     let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);

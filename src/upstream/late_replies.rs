@@ -1,7 +1,7 @@
-//! Replies that come after their caller has given up: some bring what must be given back.
+//! Waits for replies after their callers have given up, because some must be undone.
 //!
-//! Only a request that was sent is waited for; one that has not found a connection by its deadline is never sent. The
-//! waiting is bounded in time and in number, because each keeps a connection.
+//! Only a request that was sent is waited for; one without a connection at its deadline is never sent. The wait is
+//! bounded in time and in number, because each keeps a connection.
 
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
@@ -14,30 +14,30 @@ use super::progress::Progress;
 use super::retry::{CallHold, HeldOutcome};
 use super::{ConnectionPool, UpstreamCall, UpstreamFault, UpstreamReply};
 
-/// Late replies that one runtime waits for. A quarter of the calls that may be under way to one server: the others
-/// stay for those whose callers wait.
+/// Late replies that a runtime waits for: a quarter of the calls under way to one server, so that the rest stays for
+/// waiting callers.
 pub(super) const MAX_LATE: usize = if cfg!(test) { 8 } else { 256 };
 
-/// The reply to a call that was given up, if it comes after all. Dropped, it is waited for no more.
+/// The late reply to a call that was given up. Dropping it ends the wait.
 pub struct LateReply(oneshot::Receiver<UpstreamReply>);
 
 impl LateReply {
-    /// Nothing where none has come in time.
+    /// The reply; `None` if none came in time.
     pub async fn reply(self) -> Option<UpstreamReply> {
         self.0.await.ok()
     }
 }
 
 impl ConnectionPool {
-    /// As [`ConnectionPool::send_held`]. Where the request was sent and its reply did not come in time, that is waited for
-    /// `patience` longer.
+    /// Like [`ConnectionPool::send_held`]. If the request was sent and the reply did not come in time, it is awaited
+    /// for `patience` longer.
     pub async fn send_held_patiently(
         &self,
         call: UpstreamCall<'_>,
         hold: CallHold<'_>,
         patience: Duration,
     ) -> (HeldOutcome<UpstreamReply>, Option<LateReply>) {
-        // Set by the last attempt alone: what was sent is not asked again.
+        // Only the last attempt can set it, because a sent request is not repeated.
         let late = Mutex::new(None);
         let send = |call| async {
             let (outcome, reply) = self.send_patiently(call, patience).await;
@@ -48,7 +48,7 @@ impl ConnectionPool {
         (held, late.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// In a task of its own from the start: what was sent must not be lost with its caller's waiting.
+    /// Sends in a task of its own from the start, so that a sent request is not lost when its caller gives up.
     async fn send_patiently(
         &self,
         call: UpstreamCall<'_>,
@@ -86,7 +86,7 @@ impl ConnectionPool {
                 () = pool.tasks().stopped() => {}
             }
         });
-        // A task ends without a word only with its runtime.
+        // Only the end of its runtime ends the task without a result.
         told.await.unwrap_or((Err(UpstreamFault::Reset), None))
     }
 }

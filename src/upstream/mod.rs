@@ -1,9 +1,9 @@
-//! Outgoing HTTP, for the license servers and the authorities alike.
+//! Outgoing HTTP, for license servers, origins and authorities.
 //!
-//! Owns the connections to them: a [`ConnectionPool`] per runtime sends one fresh [`UpstreamCall`] at a time and
-//! collects its [`UpstreamReply`] within a deadline and a size. Never passes a player's request through,
-//! follows no redirect, decodes no body, and repeats nothing that may have been processed (but what is idempotent).
-//! Called by `authority` and `gateway`; what a status means is theirs to say.
+//! Owns the connections to them. Each runtime has a [`ConnectionPool`] that sends a fresh [`UpstreamCall`] and
+//! collects its [`UpstreamReply`] within a deadline and a size. It never passes a player's request through, follows
+//! no redirect, decodes no body, and repeats only idempotent requests and those that were certainly not processed.
+//! `authority` and `gateway` call it and interpret the status.
 
 mod body_transfer;
 mod connect;
@@ -38,12 +38,12 @@ pub use self::retry::{CallHold, HeldOutcome};
 pub use self::trust::{Pins, Trust, TrustFault};
 use crate::config::EndpointUrl;
 
-/// One request. `Host` comes from the endpoint and `Content-Length` from the body, whatever
-/// `headers` says; hop-by-hop headers in it are dropped.
+/// A request. `Host` comes from the endpoint and `Content-Length` from the body, whatever `headers` says. Hop-by-hop
+/// headers are dropped.
 #[derive(Clone)]
 pub struct UpstreamCall<'a> {
     pub body: Bytes,
-    /// For everything: opening a connection, sending, and the reply's last byte.
+    /// Covers everything: opening a connection, sending, and the last byte of the reply.
     pub deadline: Instant,
     /// Names the server; its path and query are not used.
     pub endpoint: &'a EndpointUrl,
@@ -54,7 +54,7 @@ pub struct UpstreamCall<'a> {
     pub reply_max: usize,
 }
 
-/// A whole reply, without hop-by-hop headers. The body is as the server encoded it.
+/// A whole reply, without hop-by-hop headers. The body keeps the server's encoding.
 pub struct UpstreamReply {
     pub body: Bytes,
     pub headers: HeaderMap,

@@ -1,7 +1,7 @@
-//! One server as the pool sees it: where it is, whom we trust to be it, what is kept open to it.
+//! A server as the pool knows it: its address, the trust in it, and its open connections.
 //!
-//! Owns the idle HTTP/1.1 connections (last in, first out), the one HTTP/2 connection, and the
-//! count of calls under way. Its lock is held for a push or a pop, never over an await.
+//! Owns the idle HTTP/1.1 connections (last in, first out), the one HTTP/2 connection, and the count of calls under
+//! way. Its lock is held for a push or a pop, never over an await.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ use crate::config::EndpointUrl;
 use crate::task::Tasks;
 
 const MAX_IDLE_CONNECTIONS: usize = 64;
-/// Shorter than what servers and address translators usually allow.
+/// Shorter than the usual limits of servers and address translators.
 const MAX_CONNECTION_IDLE_TIME: Duration = Duration::from_secs(60);
 
 pub(super) struct Origin {
@@ -37,10 +37,11 @@ pub(super) struct Origin {
 #[derive(Default)]
 struct ConnectionStock {
     flight: Option<OpeningWaiters>,
-    /// Oldest first, all for less than [`MAX_CONNECTION_IDLE_TIME`] when last looked at.
+    /// Oldest first; all younger than [`MAX_CONNECTION_IDLE_TIME`] at the last look.
     idle: VecDeque<IdleConnection>,
     shared: Option<SharedConnection>,
-    /// By the last handshake: connections carry one call at a time, so calls may open their own.
+    /// True if the last handshake chose HTTP/1.1. Its connections carry one call at a time, so calls may open their
+    /// own.
     speaks_http1: bool,
 }
 
@@ -50,25 +51,25 @@ struct IdleConnection {
 }
 
 struct SharedConnection {
-    /// Which connection it is.
+    /// Number of the connection.
     number: u64,
     sender: http2::SendRequest<Full<Bytes>>,
     used: Instant,
 }
 
-/// What to do for a connection to an origin that may speak HTTP/2.
+/// How to get a connection to an origin that may speak HTTP/2.
 pub(super) enum ConnectionBoarding {
-    /// Open it, as the one who does, and then [`Origin::land`].
+    /// Open the connection, as the only one who does, then call [`Origin::land`].
     Open,
     Ride(Wire),
     Wait(OpeningWaiters),
 }
 
-/// Counts one call while it lasts.
+/// Counts one call while it exists.
 pub(super) struct OriginPlace(Arc<Origin>);
 
 impl Origin {
-    /// Fails only for a host that fits into no `Host` header.
+    /// Fails only if the host cannot stand in a `Host` header.
     pub(super) fn new(endpoint: &EndpointUrl, tls: Option<Arc<ClientConfig>>) -> Result<Self, UpstreamFault> {
         let host = HeaderValue::from_str(endpoint.authority()).map_err(|_| UpstreamFault::Resolve)?;
         let authority: Authority = endpoint.authority().parse().map_err(|_| UpstreamFault::Resolve)?;
@@ -82,12 +83,12 @@ impl Origin {
         })
     }
 
-    /// Scheme, host and port as they are written.
+    /// True for the same scheme, host and port, as written.
     pub(super) fn is_at(&self, endpoint: &EndpointUrl) -> bool {
         self.tls.is_some() == endpoint.tls() && self.endpoint.authority() == endpoint.authority()
     }
 
-    /// False when something else is trusted there by now.
+    /// False if other roots are trusted there now.
     pub(super) fn trusts(&self, tls: Option<&Arc<ClientConfig>>) -> bool {
         self.tls.as_ref().map(Arc::as_ptr) == tls.map(Arc::as_ptr)
     }
@@ -97,12 +98,12 @@ impl Origin {
         if self.calls.fetch_add(1, Ordering::Relaxed) >= calls_max { Err(UpstreamFault::Busy) } else { Ok(place) }
     }
 
-    /// A connection that was kept and still lives, as far as can be known.
+    /// A kept connection that is still open, as far as known.
     pub(super) fn reuse(&self, now: Instant) -> Option<Wire> {
         self.stock().take(now)
     }
 
-    /// As [`Self::reuse`], but one that no other call shares.
+    /// Like [`Self::reuse`], but a connection that no other call shares.
     pub(super) fn reuse_alone(&self, now: Instant) -> Option<Wire> {
         self.stock().take_idle(now)
     }
@@ -117,7 +118,8 @@ impl Origin {
         }
     }
 
-    /// The server takes no more on this connection: the next calls open another, those under way stay on it.
+    /// Retires a connection on which the server takes no more calls. The next calls open another; those under way
+    /// stay.
     pub(super) fn retire(&self, wire: &Wire) {
         if let Wire::Http2(_, number) = wire {
             self.stock().shared.take_if(|shared| shared.number == *number);
@@ -132,7 +134,7 @@ impl Origin {
         stock.idle.push_back(IdleConnection { sender, since: now });
     }
 
-    /// Asks for a connection without opening one that another call is already opening.
+    /// Gets a connection without opening one that another call is already opening.
     pub(super) fn board(&self, now: Instant, landing: impl FnOnce() -> OpeningWaiters) -> ConnectionBoarding {
         let mut stock = self.stock();
         if let Some(wire) = stock.take(now) {
@@ -147,7 +149,7 @@ impl Origin {
         }
     }
 
-    /// Ends the flight that [`Self::board`] began; before its outcome is told.
+    /// Ends the opening that [`Self::board`] began; called before its outcome is reported.
     pub(super) fn land(&self) {
         self.stock().flight = None;
     }
@@ -162,8 +164,8 @@ impl Origin {
         if http2 { Wire::http2(stream, tasks).await } else { Wire::http1(stream, tasks).await }
     }
 
-    /// Over HTTP/1.1, where a server answers a head that is too large for it; else over an HTTP/2 connection that nobody
-    /// else gets.
+    /// Opens a connection for one call alone: HTTP/1.1, where a server answers a head that is too large for it, else
+    /// an HTTP/2 connection that is not shared.
     pub(super) async fn connect_alone(&self, tasks: &Tasks) -> Result<Wire, UpstreamFault> {
         let Some(config) = &self.tls else { return self.connect(tasks).await };
         let mut http1 = ClientConfig::clone(config);
@@ -177,7 +179,7 @@ impl Origin {
         }
     }
 
-    /// Drops what was not used for `rest`. Returns whether nothing is left and no call under way.
+    /// Drops connections that were not used for `rest`. True if none is left and no call is under way.
     pub(super) fn sweep(&self, now: Instant, rest: Duration) -> bool {
         let calls = self.calls.load(Ordering::Relaxed);
         let mut stock = self.stock();
@@ -193,7 +195,7 @@ impl Origin {
     }
 
     fn stock(&self) -> MutexGuard<'_, ConnectionStock> {
-        // Every change is one push, pop or store, so that a panic elsewhere leaves nothing half done.
+        // Every change is a single push, pop or store, so a panic elsewhere leaves nothing half done.
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

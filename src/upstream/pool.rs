@@ -1,10 +1,10 @@
-//! The pool: finds or opens a connection for a call, sends it once, keeps what can be kept.
+//! The connection pool: finds or opens a connection for a call, sends the call, keeps reusable connections.
 //!
-//! One per runtime: its connections' tasks run where its calls run. Owns the one timer of a call, and the rule about
-//! sending again: on another connection, and only what the server has certainly not processed. That is a request of
-//! which no byte was written, or whose HTTP/2 stream the server turned away. A request of an idempotent method, which
-//! POST is not, also goes once more when a kept connection ended before its reply (RFC 9110, 9.2.2). A
-//! dropped call drops its HTTP/1.1 connection, or resets its HTTP/2 stream.
+//! Each runtime has one, because connections' tasks run where its calls run. Owns the timer of a call, and the rule
+//! for sending again: only on another connection, and only a request that the server has certainly not processed,
+//! because no byte of it was written or the server turned its HTTP/2 stream away. An idempotent request (not POST) is
+//! also sent once more if a kept connection ended before its reply (RFC 9110, 9.2.2). Dropping a call drops its
+//! HTTP/1.1 connection or resets its HTTP/2 stream.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,16 +29,16 @@ use crate::clock::Clock;
 use crate::config::EndpointUrl;
 use crate::task::Tasks;
 
-/// Calls under way to one origin, from one runtime. Beyond it, calls are shed.
+/// Calls under way to one origin, from one runtime. Further calls are refused.
 const MAX_CALLS_PER_ORIGIN: usize = 1024;
-/// How often one request goes out: first on a kept connection that has died, then on one that the server gives up
-/// just then, and on a new one.
+/// Attempts of one request: on a kept connection that has died, on one that the server just gives up, and on a new
+/// one.
 const MAX_SENDS: u32 = 3;
-/// Origins come from the configuration and from redirects; beyond this, quiet ones are forgotten.
+/// Origins come from the configuration and from redirects. Beyond this number unused ones are forgotten.
 const MAX_ORIGINS: usize = 64;
-/// How long a used connection has to become ready for the next call.
+/// Time in which a used connection must become ready for the next call.
 const REUSE_READY_TIMEOUT: Duration = Duration::from_secs(1);
-/// While stopping: how long a connection may stay unused, so that draining need not wait for it.
+/// Longest unused time of a connection while stopping, so that draining need not wait for it.
 const MAX_UNUSED_TIME_AT_DRAIN: Duration = Duration::from_millis(250);
 
 #[derive(Clone)]
@@ -47,9 +47,9 @@ pub struct ConnectionPool(Arc<PoolInner>);
 struct PoolInner {
     calls_max: usize,
     clock: Clock,
-    /// Nothing is kept any more.
+    /// True once no connections are kept any more.
     closed: AtomicBool,
-    /// Places of replies that are waited for though their callers have given up.
+    /// Permits for replies that are awaited though their callers have given up.
     late: Arc<Semaphore>,
     origins: Mutex<Vec<Arc<Origin>>>,
     tasks: Tasks,
@@ -78,10 +78,10 @@ impl ConnectionPool {
     /// Sends one request and collects its reply.
     ///
     /// # Errors
-    /// One [`UpstreamFault`] per way in which no whole reply came within the call's bounds.
+    /// An [`UpstreamFault`] for each way in which no whole reply came within the call's bounds.
     ///
     /// # Cancel safety
-    /// The call is given up where it stands; what the server has seen of it stays seen.
+    /// The call is given up at once. A part that the server has seen stays seen.
     pub async fn send(&self, call: UpstreamCall<'_>) -> Result<UpstreamReply, UpstreamFault> {
         let now = self.0.clock.now();
         let progress = Progress::default();
@@ -111,7 +111,7 @@ impl ConnectionPool {
         Ok(reply)
     }
 
-    /// Up to the head of the reply.
+    /// Makes the call up to the head of the reply.
     pub(super) async fn ask(
         &self,
         call: UpstreamCall<'_>,
@@ -144,7 +144,7 @@ impl ConnectionPool {
                     progress.enter(CallPhase::Connect);
                     *request
                 }
-                // It may have been processed: no later failure may say that it was not.
+                // The request may have been processed, so no later failure may say that it was not.
                 (None, Some(request)) if fault == UpstreamFault::Reset => {
                     lost = Some(fault);
                     *request
@@ -174,15 +174,15 @@ impl ConnectionPool {
         self.0.give_back(origin, sender);
     }
 
-    /// A new connection, or the HTTP/2 one that just came about; `alone`: one that no other call shares. Boxed, so that
-    /// a call on a kept connection does not carry the room for a handshake.
+    /// Opens a connection, or uses the HTTP/2 one that was just opened; with `alone` one that no other call shares.
+    /// Boxed, so that a call on a kept connection does not carry the state of a handshake.
     async fn open(&self, origin: &Arc<Origin>, now: Instant, alone: bool) -> Result<Wire, UpstreamFault> {
         self.0.watch_for_stop();
         Box::pin(async {
             if alone {
                 return origin.connect_alone(&self.0.tasks).await;
             }
-            // Once nothing is kept, nothing that one call opens can carry another.
+            // If no connections are kept, none can be shared.
             if origin.speaks_http1() || self.0.closed.load(Ordering::Relaxed) {
                 return self.0.connect(origin).await;
             }
@@ -195,7 +195,7 @@ impl ConnectionPool {
                 }
                 ConnectionBoarding::Wait(landing) => landing.outcome().await?,
             }
-            // With HTTP/1.1 the one connection goes to whoever comes first.
+            // An HTTP/1.1 connection goes to the first of the waiting calls.
             match origin.reuse(now) {
                 Some(wire) => Ok(wire),
                 None => self.0.connect(origin).await,
@@ -212,7 +212,7 @@ impl PoolInner {
         if let Some(at) = origins.iter().position(|origin| origin.is_at(endpoint)) {
             match origins.get(at) {
                 Some(origin) if origin.trusts(tls.as_ref()) => return Ok(Arc::clone(origin)),
-                // Its calls finish; its connections go with the last of them.
+                // Calls of a displaced origin finish, and its connections go with the last of them.
                 Some(_) | None => drop(origins.swap_remove(at)),
             }
         }
@@ -233,7 +233,7 @@ impl PoolInner {
         Ok(wire)
     }
 
-    /// Detached: a call that gives up must not take the connection from those who wait with it.
+    /// Opens in a detached task, so that a call that gives up does not take the connection from waiting calls.
     fn take_off(self: &Arc<Self>, origin: Arc<Origin>, flight: OpeningFlight) {
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
@@ -256,7 +256,7 @@ impl PoolInner {
         if sender.is_ready() {
             return origin.put_back(sender, self.clock.now());
         }
-        // Mostly a connection whose task has yet to see the end of the body.
+        // Mostly the connection's task has yet to see the end of the body.
         let (inner, origin) = (Arc::clone(self), Arc::clone(origin));
         self.tasks.spawn(async move { inner.settle(&origin, sender).await });
     }
@@ -269,8 +269,7 @@ impl PoolInner {
         }
     }
 
-    /// Once connections exist, somebody must drop them when the process stops: draining waits for
-    /// their tasks.
+    /// Watches for the stop of the process once connections exist, because draining waits for their tasks.
     fn watch_for_stop(self: &Arc<Self>) {
         if !self.watched.swap(true, Ordering::Relaxed) {
             let (inner, tasks) = (Arc::downgrade(self), self.tasks.clone());
@@ -283,8 +282,8 @@ impl PoolInner {
         }
     }
 
-    /// Returns whether everything is closed. Calls that end a session while the process stops
-    /// still find their connections kept.
+    /// Closes unused connections; true if all are closed. Calls that end sessions during the stop still find kept
+    /// ones.
     fn close_unused(&self) -> bool {
         let now = self.clock.now();
         let origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);

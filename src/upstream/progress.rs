@@ -1,4 +1,4 @@
-//! How far a call has come, for whoever gives it up.
+//! Tracks how far a call has come, for the fault if it is given up.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -1,7 +1,6 @@
-//! The reply: collected whole, under a size, and cleaned of what belongs to the connection.
+//! Collects a reply, bounded in size and without the headers of its connection.
 //!
-//! Owns the cap on bodies; the deadline is the caller's. Keeps `Content-Encoding` and
-//! `Content-Type`, decodes nothing.
+//! The caller has the deadline. Keeps `Content-Encoding` and `Content-Type`, decodes nothing.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode};
@@ -11,7 +10,7 @@ use hyper::body::{Body, Incoming};
 use super::framing::{self, ConnectionReuse};
 use super::{UpstreamFault, UpstreamReply, hop_by_hop};
 
-/// The head of a reply, and its body still to be read.
+/// The head of a reply, and its unread body.
 pub(super) struct OpenedReply {
     pub(super) body: Incoming,
     pub(super) headers: HeaderMap,
@@ -19,7 +18,7 @@ pub(super) struct OpenedReply {
     pub(super) status: StatusCode,
 }
 
-/// A body that says how long it is, and too long, is not read at all.
+/// Collects a reply. A body that announces a larger length is not read.
 pub(super) async fn collect(
     response: Response<Incoming>,
     max: usize,
@@ -31,7 +30,7 @@ pub(super) async fn collect(
 
 pub(super) fn open(response: Response<Incoming>) -> Result<OpenedReply, UpstreamFault> {
     let (mut head, body) = response.into_parts();
-    // We never ask for an upgrade.
+    // Upgrades are never requested.
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(UpstreamFault::Malformed);
     }
@@ -45,7 +44,7 @@ async fn whole(mut body: Incoming, max: usize) -> Result<Bytes, UpstreamFault> {
     if expected > max {
         return Err(UpstreamFault::TooLarge);
     }
-    // Most replies are one chunk, which is passed on without a copy.
+    // Most replies are one chunk, which is not copied.
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while !body.is_end_stream() {

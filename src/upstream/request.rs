@@ -1,7 +1,6 @@
-//! The fresh request: built from a call, never taken over from a player.
+//! Builds the fresh request from a call; nothing is taken from a player's request.
 //!
-//! Owns which headers beside the caller's are sent (`Host`, `Content-Length`, nothing else) and how
-//! the target is written on either version of HTTP.
+//! Adds `Host` and `Content-Length` to the caller's headers, and writes the target for either version of HTTP.
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST};
@@ -12,15 +11,15 @@ use http_body_util::Full;
 use super::connection::Wire;
 use super::hop_by_hop;
 
-/// Larger than what common servers take of one field (nginx before 1.19.7: 4 KiB), or of a whole head.
+/// Larger heads and fields are refused by common servers (nginx before 1.19.7 takes fields up to 4 KiB).
 const MAX_REQUEST_FIELD_BYTES: usize = 4 * 1024;
 const MAX_REQUEST_HEAD_BYTES: usize = 16 * 1024;
-/// What HTTP/2 counts for a field beside its name and value (RFC 9113, 6.5.2).
+/// Bytes that HTTP/2 counts per field besides name and value (RFC 9113, 6.5.2).
 const HTTP2_FIELD_OVERHEAD_BYTES: usize = 32;
 
 pub(super) type UpstreamRequest = Request<Full<Bytes>>;
 
-/// What a request says about where it goes.
+/// The target of a request.
 pub(super) struct RequestTarget {
     pub(super) authority: Authority,
     pub(super) host: HeaderValue,
@@ -41,8 +40,8 @@ pub(super) fn fresh(method: Method, path: PathAndQuery, mut headers: HeaderMap, 
     request
 }
 
-/// Whether a server may end the connection for the size of the request's head, and with it what others have on that: a
-/// caller decides how long its tokens are.
+/// True if the head is so large that a server may end the connection, with all calls on it. A caller decides the
+/// length of its tokens.
 pub(super) fn has_large_head(request: &UpstreamRequest) -> bool {
     let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
     let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
@@ -52,7 +51,7 @@ pub(super) fn has_large_head(request: &UpstreamRequest) -> bool {
     longest > MAX_REQUEST_FIELD_BYTES || whole > MAX_REQUEST_HEAD_BYTES
 }
 
-/// Writes the target for this connection; again, when a request goes over to another one.
+/// Writes the target for this connection; again if a request moves to another one.
 pub(super) fn aim(request: &mut UpstreamRequest, target: &RequestTarget, wire: &Wire) {
     match wire {
         Wire::Http1(_) => {
@@ -67,7 +66,7 @@ pub(super) fn aim(request: &mut UpstreamRequest, target: &RequestTarget, wire: &
             let mut parts = request.uri().clone().into_parts();
             parts.scheme = Some(Scheme::HTTPS);
             parts.authority = Some(target.authority.clone());
-            // All three parts are there, so this cannot fail; if it did, the call would, by h2.
+            // All three parts are there, so this cannot fail; if it did, h2 would fail the call.
             if let Ok(uri) = Uri::from_parts(parts) {
                 *request.uri_mut() = uri;
             }

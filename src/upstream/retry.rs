@@ -1,8 +1,8 @@
-//! Holds a call whose server cannot be reached just now: asks again, with growing pauses, until its time is up.
+//! Holds a call whose server cannot be reached: retries it with growing pauses until its time is up.
 //!
-//! Only what the server has certainly not processed is asked again, or, where the caller says that it may be, what
-//! something in front of the server answered with 502, 503 or 504. The pauses are scattered, so that a server that is
-//! back does not meet everybody at once. Owns no timer of its own: dropped, it asks no more.
+//! Only requests that the server has certainly not processed are repeated and, if the caller allows it, those that a
+//! proxy in front of the server answered with 502, 503 or 504. The pauses have jitter, so that a returning server
+//! does not meet all calls at once. Needs no timer: a dropped call stops.
 
 use std::time::{Duration, Instant};
 
@@ -12,39 +12,39 @@ use tokio::time::sleep;
 use super::{CallPhase, ConnectionPool, Streamed, UpstreamCall, UpstreamFault, UpstreamReply};
 use crate::ids::random_u64;
 
-/// Between two attempts: from the first to the longest, each time doubled.
+/// Pauses between attempts: doubled from the first to the longest.
 const MIN_CALL_RETRY_PAUSE: Duration = Duration::from_millis(100);
 const MAX_CALL_RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// A server that gives its connections up after some requests takes them on the next ones.
+/// A server that gives up connections after some requests accepts calls on the next ones.
 const TURNED_AWAY_PAUSE: Duration = Duration::from_millis(250);
-/// An attempt that would have less time than this is not made.
+/// An attempt that would have less time is not made.
 const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(250);
 
-/// For how long a call is held, and what for.
+/// Bounds and reasons for holding a call.
 #[derive(Clone, Copy)]
 pub struct CallHold<'a> {
     /// Longest time of one attempt.
     pub attempt: Duration,
-    /// Told when a server that cannot be reached is first waited for.
+    /// Called when the wait for an unreachable server begins.
     pub begins: Option<&'a (dyn Fn(&UpstreamFault) + Sync)>,
-    /// A reply of 502, 503 or 504 is asked again, too.
+    /// Also retry after a reply of 502, 503 or 504.
     pub gateway_errors: bool,
-    /// Also while no connection comes about. Where one came about, and did not take the call, it is asked again in any
-    /// case: the server is there.
+    /// Also retry if no connection can be opened. If one was opened but did not take the call, the retry happens in
+    /// any case, because the server is there.
     pub unreachable: bool,
-    /// The caller has its reply by then.
+    /// The caller must have its reply by then.
     pub until: Instant,
 }
 
-/// How a call that was held ended, and how often it was made again.
+/// Outcome of a held call, and the number of its retries.
 pub struct HeldOutcome<T> {
     pub again: u32,
     pub outcome: Result<T, UpstreamFault>,
 }
 
 impl UpstreamFault {
-    /// Nothing of the request was processed, and a moment later it may be: the server is restarted, or its name is
-    /// looked up anew. Trust does not come by waiting, and our own limit is there to shed calls.
+    /// True if nothing was processed and a retry may succeed soon: the server restarts, or its name is resolved
+    /// again. Waiting mends neither missing trust nor our own limit.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Refused | Self::Resolve | Self::Slow { phase: CallPhase::Connect } => true,
@@ -59,12 +59,12 @@ impl UpstreamFault {
 }
 
 impl ConnectionPool {
-    /// As [`ConnectionPool::send`], but held. The deadline of `call` is not looked at.
+    /// Like [`ConnectionPool::send`], but held. Ignores the deadline of `call`.
     pub async fn send_held(&self, call: UpstreamCall<'_>, hold: CallHold<'_>) -> HeldOutcome<UpstreamReply> {
         self.hold(call, hold, |call| self.send(call), |reply| reply.status).await
     }
 
-    /// As [`ConnectionPool::stream`], but held. The deadline of `call` is not looked at.
+    /// Like [`ConnectionPool::stream`], but held. Ignores the deadline of `call`.
     pub async fn stream_held(
         &self,
         call: UpstreamCall<'_>,
@@ -108,7 +108,7 @@ fn is_gateway_error(status: StatusCode) -> bool {
     matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
 }
 
-/// Between half of it and all of it.
+/// A random pause between half of it and all of it.
 fn pause(again: u32, longest: Duration, random: u64) -> Duration {
     let whole = MIN_CALL_RETRY_PAUSE.saturating_mul(1 << again.min(10)).min(longest);
     let share = (random >> 40) as f64 / f64::from(1 << 24);

@@ -1,7 +1,7 @@
-//! Opening once for many: how the calls that wait for the same connection learn its outcome.
+//! Opens a connection once for many calls, and tells all of them its outcome.
 //!
-//! An origin that may speak HTTP/2 is connected to by one attempt at a time, detached from the call
-//! that began it. Everyone who waits gets the same fault when it fails, instead of trying in turn.
+//! Only one attempt at a time connects to an origin that may speak HTTP/2, detached from the call that began it. If
+//! it fails, all waiting calls get its fault instead of trying in turn.
 
 use std::io;
 
@@ -11,10 +11,10 @@ use super::UpstreamFault;
 
 type OpeningOutcome = Option<Result<(), UpstreamFault>>;
 
-/// Where the attempt reports.
+/// Reports the attempt's outcome.
 pub(super) struct OpeningFlight(watch::Sender<OpeningOutcome>);
 
-/// Where the calls wait.
+/// Waits for the attempt's outcome.
 #[derive(Clone)]
 pub(super) struct OpeningWaiters(watch::Receiver<OpeningOutcome>);
 
@@ -30,7 +30,7 @@ impl OpeningFlight {
 }
 
 impl OpeningWaiters {
-    /// False for an attempt that is over, or whose task is gone without a word.
+    /// False if the attempt is over, or its task ended without an outcome.
     pub(super) fn is_awaited(&self) -> bool {
         self.0.has_changed().is_ok()
     }

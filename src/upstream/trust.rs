@@ -1,7 +1,7 @@
-//! Whom we believe to be the server: the public roots, or a CA file for named endpoints.
+//! Decides which servers are trusted: by the public roots, or by a CA file for named endpoints.
 //!
-//! Owns the TLS client configurations, so that all runtimes share their session caches. Cloned into
-//! every pool; a reload changes it for all of them.
+//! Owns the TLS client configurations, so that all runtimes share their session caches. Cloned into every pool; a
+//! reload changes it for all.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::config::EndpointUrl;
 #[derive(Clone)]
 pub struct Trust(Arc<ArcSwap<Pins>>);
 
-/// All that is trusted, read and ready to hold.
+/// All that is trusted, read and checked.
 #[derive(Clone)]
 pub struct Pins {
     pinned: Vec<Pinned>,
@@ -26,7 +26,7 @@ pub struct Pins {
 #[derive(Clone)]
 struct Pinned {
     ca: PathBuf,
-    /// What the file held.
+    /// Content of the file.
     certificates: Arc<[CertificateDer<'static>]>,
     config: Arc<ClientConfig>,
     host: String,
@@ -46,16 +46,16 @@ pub enum TrustFault {
 }
 
 impl Trust {
-    /// The roots that browsers trust, as compiled in.
+    /// Trusts the roots that browsers trust, as compiled in.
     pub fn public() -> Result<Self, TrustFault> {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let pins = Pins { pinned: Vec::new(), public: Arc::new(config(roots)?) };
         Ok(Self(Arc::new(ArcSwap::from_pointee(pins))))
     }
 
-    /// Reads the CA files of all endpoints that are called from now on, each with its file or none.
-    /// A server that is not among them keeps its pin: calls that have begun, and sessions that go on,
-    /// still need it. Nothing holds before [`Self::take`].
+    /// Reads the CA files of all endpoints that are called from now on, each with its file or none. A server that is
+    /// not among them keeps its pin, because earlier calls and running sessions need it. The result has no effect
+    /// before [`Self::take`].
     pub fn prepare<'a>(
         &self,
         named: impl IntoIterator<Item = (&'a EndpointUrl, Option<&'a Path>)>,
@@ -74,8 +74,7 @@ impl Trust {
         Ok(pins)
     }
 
-    /// Holds for every connection that is opened from now on. Those to servers for which something
-    /// else is trusted now are not used for new calls.
+    /// Uses these pins for every new connection. Existing connections whose trust has changed get no new calls.
     pub fn take(&self, pins: Pins) {
         self.0.store(Arc::new(pins));
     }
@@ -87,9 +86,8 @@ impl Trust {
 }
 
 impl Pins {
-    /// Every connection to the endpoint's host and port trusts this CA file in place of the public
-    /// roots, whatever the path: one server shows one certificate. A file that holds what it held
-    /// `before` keeps its connections.
+    /// Pins a CA file for the endpoint's host and port in place of the public roots, for every path, because a server
+    /// has one certificate. A file whose content is the same as `before` keeps its connections.
     fn pin(&mut self, endpoint: &EndpointUrl, ca: &Path, before: &Self) -> Result<(), TrustFault> {
         let (host, port) = (endpoint.host().to_owned(), endpoint.port());
         if let Some(known) = self.pinned_for(endpoint) {
