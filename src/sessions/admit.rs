@@ -1,4 +1,4 @@
-//! A player's call, from its arrival to the core's answer: it waits while its session is being opened or beaten.
+//! Takes a player's call to the core and waits for the answer while its session is being opened or beaten.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::ids::SessionId;
 use crate::session::{AuthorityFault, CallAnswer, EndReason, FaultKind, PlayerCall, Reason, SessionRefusal};
 
 impl Sessions {
-    /// Delivers a player's call and waits, until `deadline`, while its session is being opened or its
-    /// token replaced. What is under way goes on when the caller is dropped.
+    /// Delivers a player's call and waits, until `deadline`, while its session is being opened or its token replaced.
+    /// The open or beat goes on if the caller is dropped.
     pub async fn admit(
         self: &Arc<Self>,
         key: DeviceKey,
@@ -22,8 +22,8 @@ impl Sessions {
         self.admit_waiting(key, call, card, None, deadline, std::future::pending()).await
     }
 
-    /// As [`Self::admit`], for a call whose caller may go: `gone` resolves when nobody waits for the reply any more. Then a
-    /// playback that waits for its turn, and that no other call waits for, gives the turn up.
+    /// Like [`Self::admit`], for a call whose caller may go: `gone` resolves when nobody waits for the reply any
+    /// more. If a playback waits for its turn and no other call waits for it, it then gives the turn up.
     pub async fn admit_while_wanted(
         self: &Arc<Self>,
         key: DeviceKey,
@@ -35,7 +35,7 @@ impl Sessions {
         self.admit_waiting(key, call, card, None, deadline, gone).await
     }
 
-    /// As [`Self::admit`], for a call that was with this session already.
+    /// Like [`Self::admit`], for a call that already belonged to this session.
     pub async fn admit_again(
         self: &Arc<Self>,
         key: DeviceKey,
@@ -74,7 +74,7 @@ impl Sessions {
                     if waiting.take().is_some_and(WaitingCall::leave) {
                         return Admission { answer: CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Abandoned)), ..admission };
                     }
-                    // What has changed meanwhile is asked for at once.
+                    // A change that came meanwhile is asked about at once.
                     true
                 }
             };
@@ -95,8 +95,8 @@ impl Sessions {
     }
 }
 
-/// One call that waits for the core's answer. Dropped with the last one of a playback that waits for its turn, also with
-/// its caller, it gives the turn up.
+/// A call that waits for the core's answer. When the last one of a playback that waits for its turn is dropped, the
+/// playback gives the turn up.
 struct WaitingCall<'a> {
     id: SessionId,
     key: DeviceKey,

@@ -1,4 +1,4 @@
-//! License calls at the license server, for sessions whose place is provisional until one of them is accepted.
+//! Counts license calls at the license server, for sessions whose slot is provisional until one of them is accepted.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use crate::ids::SessionId;
 use crate::session::{EndReason, Input};
 use crate::store::DialectName;
 
-/// One license call at the license server. Dropped with the last one of a session whose player has got nothing, it
-/// gives the session's place back at once, however the call ended.
+/// A license call at the license server. When the last one of a session is dropped and its player has got nothing,
+/// the session gives its slot back at once, however the call ended.
 pub struct CallGuard {
     id: SessionId,
     key: DeviceKey,
@@ -17,7 +17,7 @@ pub struct CallGuard {
 }
 
 impl Sessions {
-    /// None where the authority has decided for good, and for a playback that was registered: somebody vouched for it,
+    /// Counts a call. `None` if the authority's decision is final, and for a registered playback: it was vouched for,
     /// and its media may flow though its license is declined.
     pub fn guard_call(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<CallGuard> {
         self.table.with(key, |seat| {

@@ -1,35 +1,36 @@
-//! Which devices have a connection: the last one's end is told to the device's playbacks.
+//! Counts the connections of each device, and tells its playbacks when the last one ends.
 //!
-//! A tie stands for one connection that serves one device. The gateway leaves it with the connection.
+//! The gateway leaves a [`ConnectionGuard`] with each connection that serves the device.
 
 use std::sync::Arc;
 
 use super::Sessions;
 use super::session_context::DeviceKey;
 
-/// One connection of a device, until it is dropped.
+/// Counts one connection of a device until it is dropped.
 pub struct ConnectionGuard {
     key: DeviceKey,
-    /// Its end is our doing, and no evidence.
+    /// True if we ended the connection, which is no evidence.
     ours: bool,
     sessions: Arc<Sessions>,
 }
 
 impl ConnectionGuard {
-    /// The connection ends from our side: its device is not told.
+    /// Uncounts a connection that we ended; the device's playbacks are not told.
     pub fn let_go(mut self) {
         self.ours = true;
     }
 }
 
 impl Sessions {
-    /// A connection begins to serve this device.
+    /// Counts a connection that begins to serve this device.
     pub fn tie(self: &Arc<Self>, key: DeviceKey) -> ConnectionGuard {
         self.count(key, true, |connections| *connections += 1);
         ConnectionGuard { key, ours: false, sessions: Arc::clone(self) }
     }
 
-    /// `tells`: whether the first and the last one are news to the device. Under the device's lock, so that an end and a beginning cannot overtake each other.
+    /// Changes the count. With `tells` the playbacks are told of the first connection and of the end of the last.
+    /// Done under the device's lock, so that an end and a beginning cannot overtake each other.
     fn count(self: &Arc<Self>, key: DeviceKey, tells: bool, change: impl FnOnce(&mut usize)) {
         self.with_seat(key, |seat, out| {
             let before = seat.connections;

@@ -1,7 +1,7 @@
-//! What became of license calls that have no session, for whoever asks about a device or an account later.
+//! Keeps notes of license calls without a session, for questions about a device or an account.
 //!
-//! Sessions have timelines of their own. Bounded as a whole and for each device, so that one that asks without end
-//! takes nobody else's place. Written by `gateway` as often as a log line may be, read by `admin`.
+//! Sessions have timelines of their own. Bounded as a whole and per device, so that a device that asks without end
+//! displaces no other. `gateway` writes a note as often as a log line is allowed, `admin` reads them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,14 +16,14 @@ pub struct DeviceNote {
     /// Wall time since the epoch.
     pub at: Duration,
     pub device: Option<String>,
-    /// Why, in words.
+    /// The reason in words.
     pub reason: String,
     pub route: String,
-    /// What became of the call: `passed`, `declined` or `refused`.
+    /// Outcome of the call: `passed`, `declined` or `refused`.
     pub what: &'static str,
 }
 
-/// Oldest first.
+/// Notes of all devices, oldest first.
 #[derive(Debug, Default)]
 pub struct DeviceNotes(Mutex<VecDeque<DeviceNote>>);
 
@@ -42,7 +42,7 @@ impl DeviceNotes {
         notes.push_back(note);
     }
 
-    /// Those of a device, of an account, or of both where both are named; all without either.
+    /// The notes of a device, of an account, or of both if both are given; all notes without either.
     pub fn find(&self, device: Option<&str>, account: Option<&str>) -> Vec<DeviceNote> {
         let fits = |wanted: Option<&str>, found: &Option<String>| wanted.is_none() || found.as_deref() == wanted;
         let notes = self.notes();

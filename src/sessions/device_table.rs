@@ -1,5 +1,5 @@
-//! The table of devices, behind closures: no guard leaves this file, so none can be held over an
-//! await, and a closure touches one device only.
+//! The table of devices. It is reached only by closures, so that no lock is held over an await, and a closure touches
+//! only one device.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,41 +19,41 @@ use crate::session::{Device, Playback, WheelSlot, WrittenStamp};
 use crate::store::{ChangeMark, SessionContextRecord};
 use crate::task::HeldPlace;
 
-/// What the shell keeps with every playback.
+/// The shell's part of a playback.
 #[derive(Debug)]
 pub(super) struct SessionEntry {
-    /// The authority knows that its player has got something to play by.
+    /// The authority was told that the player has got a license or media.
     pub(super) accepted: bool,
-    /// License calls of it that are at the license server, where its place is provisional until one is accepted.
+    /// Calls of this session at the license server, while its slot is provisional.
     pub(super) calls_in_flight: usize,
     /// Calls of players that wait for the core's answer.
     pub(super) calls_waiting: usize,
     pub(super) card: Arc<SessionContext>,
-    /// While its place is on its way back.
+    /// Held while its slot is being given back.
     pub(super) closing: Option<PendingRelease>,
-    /// Its part in the operators' views, once a step has seen it.
+    /// Its entry in the operators' views, once a step has seen it.
     pub(super) indexed: Option<IndexedSession>,
-    /// Its content tokens where calls look for them, while it goes on.
+    /// Its content tokens in the index of running playbacks.
     pub(super) indexed_tokens: Option<IndexedTokens>,
-    /// Whether its operator was warned of what its licenses say of renewals.
+    /// The operator was warned of its licenses' renewal policy.
     pub(super) escapes_told: bool,
     pub(super) mirror: Mirror,
-    /// The content token whose playback the card is of, for a session that several share.
+    /// Content token of the playback whose context is used, for a shared session.
     pub(super) opened_by: Option<Fingerprint>,
-    /// The card as it is written down, once it was.
+    /// The context as it was last written to the store.
     pub(super) record: Option<Arc<SessionContextRecord>>,
-    /// The deadline that stands on the wheel, and where.
+    /// The deadline on the wheel, and its slot there.
     pub(super) slotted: Option<(Instant, WheelSlot)>,
-    /// While it is a preload that holds a place.
+    /// Held while it is a preload with a slot.
     pub(super) spare: Option<SparePlace>,
-    /// That of the call for which it is to be opened, until the open sets out.
+    /// The caller's place, held until the open sets out.
     pub(super) place: Option<HeldPlace>,
-    /// What the store has of it, if anything.
+    /// Stamp of its record in the store, if there is one.
     pub(super) stamp: Option<WrittenStamp>,
     pub(super) timeline: Timeline,
-    /// Its content tokens stand among those that were killed.
+    /// Its content tokens are in the index of killed ones.
     pub(super) tokens_killed: bool,
-    /// Where its newest record stands among all changes, if this process handed one over.
+    /// Position of its newest record among all changes, if this process has written one.
     pub(super) written: Option<ChangeMark>,
 }
 
@@ -84,7 +84,7 @@ impl SessionEntry {
 
 #[derive(Default)]
 pub(super) struct DeviceEntry {
-    /// Those that serve the device now.
+    /// Connections that serve the device now.
     pub(super) connections: usize,
     pub(super) device: Device<SessionEntry>,
     pub(super) wake: Arc<Notify>,
@@ -102,8 +102,8 @@ pub(super) struct DeviceTable {
 }
 
 impl DeviceTable {
-    /// Runs `act` on the device, which appears when it is first called for and goes with its last
-    /// playback and connection.
+    /// Runs `act` on the device. A device appears when it is first asked for, and goes with its last playback and
+    /// connection.
     pub(super) fn with<R>(&self, key: DeviceKey, act: impl FnOnce(&mut DeviceEntry) -> R) -> R {
         let mut seat = self.seats.entry(key).or_default();
         let result = act(seat.value_mut());
@@ -115,12 +115,12 @@ impl DeviceTable {
         result
     }
 
-    /// Looks at one device, if it is there, and changes nothing.
+    /// Reads one device, if it exists.
     pub(super) fn look<R>(&self, key: DeviceKey, look: impl FnOnce(&Device<SessionEntry>) -> R) -> Option<R> {
         self.seats.get(&key).map(|seat| look(&seat.device))
     }
 
-    /// Looks at every playback. Takes about 40 ms a million: for operators, never for a call.
+    /// Reads every playback. Takes about 40 ms per million, so it is for operators, never for a call.
     pub(super) fn collect<R>(&self, look: impl Fn(DeviceKey, &Playback<SessionEntry>) -> Option<R>) -> Vec<R> {
         let mut found = Vec::new();
         for seat in &self.seats {

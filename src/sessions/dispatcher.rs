@@ -1,8 +1,8 @@
 //! Makes the calls to authorities that the core asks for, each in a task of its own.
 //!
-//! The tasks run on the control runtime, whoever caused them: a player that hangs up ends nothing.
-//! At most one is under way per session, which the core sees to, and at most [`AuthorityDispatcher::MAX_AUTHORITY_CALLS`] for all. An open that waits
-//! for a place to come back is not under way: the close that it waits for has to set out.
+//! The tasks run on the control runtime, so a player that hangs up ends nothing. The core has at most one under way
+//! per session; at most [`AuthorityDispatcher::MAX_AUTHORITY_CALLS`] are under way in all. An open that waits for a
+//! slot to come back does not count, because the close that it waits for must set out.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,37 +24,37 @@ use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Device, FaultKind, G
 use crate::store::DialectName;
 use crate::task::{HeldPlace, Tasks};
 
-/// A call to an authority that is to be made.
+/// A call to an authority that must be made.
 #[derive(Debug)]
 pub struct DispatchedAsk {
     pub ask: AuthorityAsk,
     pub card: Arc<SessionContext>,
     pub id: SessionId,
     pub key: DeviceKey,
-    /// Of the player's call for which an open is made: the player may hang up, the open goes on.
+    /// Place of the player's call that caused an open. The player may hang up; the open goes on.
     pub place: Option<HeldPlace>,
 }
 
 pub type VerdictFuture<'a> = Pin<Box<dyn Future<Output = Result<Verdict, AuthorityFault>> + Send + 'a>>;
 
-/// An open's verdict; and where its answer may come yet, what that grants.
+/// An open's verdict, and a late grant if its answer may still come.
 pub type OpenFuture<'a> =
     Pin<Box<dyn Future<Output = (Result<Verdict, AuthorityFault>, Option<LateGrant>)> + Send + 'a>>;
 
-/// Resolves when the answer has come, or is waited for no more.
+/// Resolves when the answer has come or is no longer awaited.
 pub type LateGrant = Pin<Box<dyn Future<Output = Option<Grant>> + Send>>;
 
-/// Who speaks with the authorities. Every call ends within the authority's time limit.
+/// Speaks with the authorities. Every call ends within the authority's time limit.
 pub trait AskAuthority: Send + Sync + 'static {
     fn ask<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> VerdictFuture<'a>;
 
-    /// As [`Self::ask`], for an open.
+    /// Like [`Self::ask`], for an open.
     fn open<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> OpenFuture<'a> {
         Box::pin(async move { (self.ask(ask, card).await, None) })
     }
 
-    /// The session's player has got something to play by: a license, or media. Told once a process, under the device's
-    /// lock: it must neither wait nor call back.
+    /// The session's player has got a license or media. Called once per process and session, under the device's lock,
+    /// so it must neither wait nor call back.
     fn accepted(&self, _grant: &Grant, _card: &SessionContext) {}
 }
 
@@ -64,19 +64,19 @@ pub struct AuthorityDispatcher {
     control: Handle,
     pub(super) patience: Duration,
     pub(super) permits: Arc<Semaphore>,
-    /// Places of closes that no session looks after.
+    /// Permits for closes that belong to no session.
     pub(super) strays: Arc<Semaphore>,
     tasks: Tasks,
     under_way: TaskTracker,
 }
 
 impl AuthorityDispatcher {
-    /// More would only queue at the authority; 1,024 in 20 ms each is 50,000 beats a second.
+    /// More calls would only queue at the authority; 1,024 calls of 20 ms are 50,000 beats per second.
     pub const MAX_AUTHORITY_CALLS: usize = 1024;
 
-    /// A call that has not set out after this long counts as failed. With the authority's own time limit
-    /// it must stay below [`crate::session::Policy::lane_patience`]: the core has then given the call up,
-    /// and a late beat would overlap with its successor.
+    /// A call that has not set out after this time has failed. Together with the authority's own time limit it must
+    /// stay below [`crate::session::Policy::lane_patience`]. Otherwise the core has given the call up, and a late
+    /// beat could overlap with its successor.
     pub const MAX_DISPATCH_WAIT: Duration = Duration::from_secs(5);
 
     pub fn new(asker: Arc<dyn AskAuthority>, control: Handle, tasks: Tasks) -> Self {
@@ -94,7 +94,7 @@ impl AuthorityDispatcher {
 
     pub(super) fn run(&self, sessions: Arc<Sessions>, asking: DispatchedAsk) {
         let (closings, strays) = (self.closings.clone(), self.strays());
-        // No session holds one for what is given straight back.
+        // No session holds a pending release for a grant that is given straight back.
         let closing = is_stray(&asking.ask).then(|| closings.begin(&asking.card));
         let known = sessions.known(&asking);
         let latest = sessions.clock.now() + MAX_OPEN_RETRY_AGE;
@@ -102,11 +102,11 @@ impl AuthorityDispatcher {
             let DispatchedAsk { ask, card, id, key, place } = asking;
             let asked = sessions.perform(&ask, &card, (key, id), latest, place.as_ref());
             let result = if ask.kind == AskKind::Close {
-                // A restart that did not know of it would take what it finds for a kill.
+                // If a restart did not know of the close, it would take its result for a kill.
                 known.await;
                 asked.await
             } else {
-                // An open is written down while it travels: nobody acts on its answer before.
+                // An open is written while it travels, and done before its answer is used.
                 tokio::join!(asked, known).0
             };
             if let Some(closing) = closing {
@@ -118,7 +118,7 @@ impl AuthorityDispatcher {
             };
             let known = sessions.answered(key, id, ask.ticket, ask.kind, result);
             if let Some(grant) = late.filter(|_| !known) {
-                // Whoever asked for it is forgotten: nobody else could give it back.
+                // The session is forgotten, so its grant is given back here.
                 let closing = closings.begin(&card);
                 sessions.pump.give_back(AuthorityAsk::giving_back(grant, ask.told), card, closing).await;
             }
@@ -126,11 +126,11 @@ impl AuthorityDispatcher {
         self.tasks.spawn_on(&self.control, self.under_way.track_future(work));
     }
 
-    /// Tells the authority whose sessions' players have got something to play by.
+    /// Tells the authority of sessions whose players have got a license or media.
     pub(super) fn mark_accepted(&self, device: &mut Device<SessionEntry>) {
         for playback in device.playbacks_mut().filter(|playback| playback.session.is_served()) {
             if playback.session.grant().is_none() {
-                // The next one is another place.
+                // The next grant is another slot.
                 playback.card.accepted = false;
             }
             if let (false, Some(grant)) = (playback.card.accepted, playback.session.grant()) {
@@ -140,12 +140,12 @@ impl AuthorityDispatcher {
         }
     }
 
-    /// Under the device's lock, so that an open that is sent after a session has ended knows of it. What its
-    /// own device waits for is not given back: the next ones of that device take it.
+    /// Marks slots that are being given back. Done under the device's lock, so that an open that is sent after a
+    /// session has ended knows of it. A slot that the own device waits for does not count: its next session takes it.
     pub(super) fn mark_closing(&self, device: &mut Device<SessionEntry>) {
         let asks = device.playbacks().iter().any(|playback| playback.session.is_asking());
         let held = device.playbacks().iter().filter(|playback| playback.session.is_held());
-        // One that is being opened may need the place itself.
+        // A session that is being opened may need the slot itself.
         let mut awaited = if asks { 0 } else { held.count() };
         for playback in device.playbacks_mut() {
             let gives_back = playback.session.gives_back();
@@ -163,7 +163,7 @@ impl AuthorityDispatcher {
         &self.closings
     }
 
-    /// A task on the control runtime that [`Self::idle`] waits for.
+    /// Runs a task on the control runtime; [`Self::idle`] waits for it.
     pub(super) fn track(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn_on(&self.control, self.under_way.track_future(work));
     }
@@ -179,13 +179,13 @@ impl AuthorityDispatcher {
         }
     }
 
-    /// Resolves at a moment at which no call is under way; the next one may set out right after.
+    /// Resolves when no call is under way. Another may set out right after.
     pub(super) async fn idle(&self) {
         self.under_way.close();
         self.under_way.wait().await;
     }
 
-    /// Makes the close of what no session holds, however long it waits to set out, and has it tried again if it is lost.
+    /// Makes the close of a grant without a session, however long it must wait, and retries it if it is lost.
     pub(super) async fn give_back(&self, close: AuthorityAsk, card: Arc<SessionContext>, closing: PendingRelease) {
         let result = {
             let _permit = self.permits.acquire().await;
@@ -194,19 +194,19 @@ impl AuthorityDispatcher {
         self.strays().look_after(close, card, closing, &result);
     }
 
-    /// A place among the calls that are under way. None where there is none in time, or not before `latest`.
+    /// A permit for a call. `None` if there is none in time, or not before `latest`.
     pub(super) async fn set_out(&self, latest: Option<Duration>) -> Option<SemaphorePermit<'_>> {
         let patience = latest.map_or(self.patience, |left| left.min(self.patience));
         tokio::time::timeout(patience, self.permits.acquire()).await.ok()?.ok()
     }
 
-    /// Resolves when another call could start at once.
+    /// Resolves when another call could set out at once.
     pub(super) async fn ready(&self) {
         let _permit = self.permits.acquire().await;
     }
 }
 
-/// Its place may be free again within the call: an embedded authority lets it go when the license server declines.
+/// True if the slot may become free within the call: an embedded authority frees it when the license server declines.
 fn is_provisional(playback: &Playback<SessionEntry>) -> bool {
     let session = &playback.session;
     let holds = session.is_active() && session.grant().is_some();

@@ -1,6 +1,6 @@
-//! What a playback's player shows of itself: licenses that last, releases, stops, reports, messages.
+//! Takes evidence about players: licenses, releases, stops, reports, messages.
 //!
-//! Called by `gateway`. What it means for the session is the core's to say.
+//! `gateway` calls it. The core decides what it means for the session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::session::{
 };
 
 impl Sessions {
-    /// The player was given a license: what it says of renewals, and how long it lasts, none where that is
-    /// unknown or for ever.
+    /// The player got a license. `served` tells of its renewals, `lasts` how long it is valid; `None` if unknown or
+    /// perpetual.
     pub fn licensed(
         self: &Arc<Self>,
         key: DeviceKey,
@@ -35,12 +35,13 @@ impl Sessions {
         });
     }
 
-    /// The license server gave a license to this call, or the origin its media: what the call names is the playback's.
+    /// The license server gave a license to this call, or the origin media, so the names in the call belong to the
+    /// playback.
     pub fn accept(self: &Arc<Self>, key: DeviceKey, id: SessionId, call: &PlayerCall) {
         self.with(key, |device, _| device.accept(id, call));
     }
 
-    /// As [`Self::accept`], of a call that the authority alone has looked at.
+    /// Like [`Self::accept`], for a call that only the authority has seen.
     pub fn accept_renewal(self: &Arc<Self>, key: DeviceKey, id: SessionId, call: &PlayerCall) {
         self.with(key, |device, _| device.accept_renewal(id, call));
     }
@@ -53,8 +54,8 @@ impl Sessions {
         }
     }
 
-    /// Ends the playback of this content token, or without one all of the device's that began without one, where stop
-    /// calls are believed. Returns how many.
+    /// Ends the playback of this content token or, without one, all playbacks of the device that began without one.
+    /// Does nothing where stop calls are not believed. Returns how many ended.
     pub fn stop(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> usize {
         let playing = self.playing(key, token).into_iter();
         playing.filter(|id| self.leave(key, *id, token, FarewellSignal::Stop)).count()
@@ -76,9 +77,8 @@ impl Sessions {
         })
     }
 
-    /// What a player tells about itself: about the playback of this content token, or about its only
-    /// one. A report that fits several shows no more than life, and of each: else one of them would
-    /// fall silent when another begins.
+    /// A player's report, about the playback of this content token or about the device's only one. If several fit, it
+    /// counts only as a sign of life for each; otherwise one would fall silent when another begins.
     pub fn report(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>, report: PlayerReport) {
         let playing = self.playing(key, token);
         let report = match (playing.len(), report.playing) {
@@ -112,17 +112,17 @@ impl Sessions {
         }
     }
 
-    /// Somebody other than the player knows what this playback is of.
+    /// Notes the playback's stream type, told by another source than the player.
     pub fn streams(self: &Arc<Self>, key: DeviceKey, id: SessionId, stream: StreamType) -> bool {
         self.deliver(key, id, Input::Streams(stream))
     }
 
-    /// The content token that opened it.
+    /// The content token that opened the session.
     pub fn content_token(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Secret> {
         self.table.with(key, |DeviceEntry { device, .. }| device.playback_mut(id)?.card.card.token.clone())
     }
 
-    /// What is known of the newest playback of this token.
+    /// Context of the newest playback of this token.
     pub fn card(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<Arc<SessionContext>> {
         let card = |device: &Device<SessionEntry>| {
             let newest = device.playbacks().iter().rev().find(|playback| playback.has_token(token))?;
@@ -131,7 +131,7 @@ impl Sessions {
         self.table.look(key, card).flatten()
     }
 
-    /// Whom the newest playback of this token is counted for.
+    /// Account of the newest playback of this token.
     pub fn account(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<String> {
         let account = |device: &Device<SessionEntry>| {
             let newest = device.playbacks().iter().rev().find(|playback| playback.has_token(token))?;
@@ -140,7 +140,7 @@ impl Sessions {
         self.table.look(key, account).flatten()
     }
 
-    /// What became of one of its license calls, for its timeline.
+    /// Notes the outcome of a license call in the timeline.
     pub fn note_call(self: &Arc<Self>, key: DeviceKey, id: SessionId, what: String) {
         self.table.with(key, |DeviceEntry { device, .. }| {
             if let Some(playback) = device.playback_mut(id) {
@@ -149,7 +149,8 @@ impl Sessions {
         });
     }
 
-    /// Whether the operator is to be warned of its licenses: once, and only while the player's renewals are its beats.
+    /// True if the operator must be warned of the session's licenses: once, and only while the player's renewals are
+    /// its beats.
     pub fn warns_of_escapes(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> bool {
         self.table.with(key, |DeviceEntry { device, .. }| {
             let Some(playback) = device.playback_mut(id) else { return false };
@@ -159,7 +160,7 @@ impl Sessions {
         })
     }
 
-    /// A message of one of its key sessions was seen: `look` tells the mirror, at this wall time.
+    /// Shows a message of a key session to the mirror, with the wall time.
     pub fn see(
         self: &Arc<Self>,
         key: DeviceKey,

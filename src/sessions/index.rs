@@ -1,8 +1,8 @@
-//! Which sessions there are, in the order of their opening, and how many are in which state.
+//! Lists all sessions in the order of their opening, and counts them by state.
 //!
-//! Kept up with every step, so that operators' views cost the sessions nothing: a scrape reads counters, and
-//! a list reads one page. Each playback holds an [`IndexedSession`], whose drop takes it out again, whichever
-//! way it was forgotten. No lock of a device is taken under the index's own.
+//! Updated with every step, so that operators' views cost the sessions nothing: a scrape reads counters, and a list
+//! reads one page. Each playback holds an [`IndexedSession`], which removes its entry when dropped. No device's lock
+//! is taken under the index's own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -19,7 +19,7 @@ use crate::session::RetentionClass;
 pub(super) struct SessionIndex {
     on_credit: Mutex<HashMap<AuthorityId, usize>>,
     places: Mutex<IndexPlaces>,
-    /// In the order in which they came to be so; how many of each is known without the lock.
+    /// Sessions that are over, in the order of their end. Their number is known without the lock.
     remembered: Mutex<[BTreeMap<u64, (DeviceKey, SessionId)>; RETENTION_CLASSES]>,
     remembered_counts: [AtomicUsize; RETENTION_CLASSES],
     sequence: AtomicU64,
@@ -34,7 +34,7 @@ struct IndexPlaces {
     by_opening: BTreeSet<OpeningOrder>,
 }
 
-/// Where a session stands in the list: oldest first.
+/// Position of a session in the list, oldest first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct OpeningOrder {
     /// Nanoseconds of wall time since the epoch.
@@ -42,21 +42,21 @@ pub struct OpeningOrder {
     pub id: SessionId,
 }
 
-/// A playback's part in the index.
+/// A playback's entry in the index.
 pub(super) struct IndexedSession {
-    /// The authority without whose word it goes on.
+    /// The authority, if the session goes on without its word.
     credit: Option<AuthorityId>,
     index: Arc<SessionIndex>,
     key: DeviceKey,
     order: OpeningOrder,
-    /// As what it is remembered, and since when.
+    /// Retention class and position, once the session is over.
     remembered: Option<(RetentionClass, u64)>,
-    /// None: it shares another one's session, and is neither listed nor counted.
+    /// `None` if it shares another playback's session, and so is neither listed nor counted.
     state: Option<usize>,
 }
 
 impl SessionIndex {
-    /// `state`: its place in [`STATES`]; none for a playback that shares another one's session.
+    /// Adds a playback. `state` is its index in [`STATES`]; `None` if it shares another one's session.
     pub(super) fn insert(
         self: &Arc<Self>,
         key: DeviceKey,
@@ -73,18 +73,18 @@ impl SessionIndex {
         IndexedSession { credit: None, index: self.clone(), key, order, remembered: None, state }
     }
 
-    /// Of each state, in the order of [`STATES`].
+    /// Number of sessions in each state, in the order of [`STATES`].
     pub(super) fn states(&self) -> [usize; STATES.len()] {
         std::array::from_fn(|state| self.states.get(state).map_or(0, |count| count.load(Ordering::Relaxed)))
     }
 
-    /// Those that are not over.
+    /// Number of sessions that are not over.
     pub(super) fn active(&self) -> usize {
         let over = |name: &str| matches!(name, "closed" | "killed");
         STATES.into_iter().zip(self.states()).filter(|(name, _)| !over(name)).map(|(_, count)| count).sum()
     }
 
-    /// The oldest of what is remembered beyond its bound.
+    /// The oldest remembered session beyond its bound.
     pub(super) fn surplus(&self) -> Option<(RetentionClass, DeviceKey, SessionId)> {
         let count = |kind| self.remembered_counts.get(kind as usize).map_or(0, |count| count.load(Ordering::Relaxed));
         let kind = RetentionClass::ALL.into_iter().find(|kind| count(*kind) > most(*kind))?;
@@ -116,13 +116,13 @@ impl SessionIndex {
         self.places.lock().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).copied()
     }
 
-    /// The first two whose ids are in this range: enough to tell whether there is exactly one.
+    /// The first two sessions with ids in this range: enough to tell whether there is exactly one.
     pub(super) fn first_two(&self, from: SessionId, to: SessionId) -> Vec<(DeviceKey, SessionId)> {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.by_id.range(from..=to).take(2).map(|(id, key)| (*key, *id)).collect()
     }
 
-    /// So many of those that were opened after `after`.
+    /// At most `most` sessions that were opened after `after`.
     pub(super) fn after(&self, after: Option<OpeningOrder>, most: usize) -> Vec<(OpeningOrder, DeviceKey)> {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -132,7 +132,7 @@ impl SessionIndex {
 
     fn count(&self, state: Option<usize>, change: isize) {
         if let Some(count) = state.and_then(|state| self.states.get(state)) {
-            // Wraps back: what is taken was added before.
+            // A negative change wraps; what is subtracted was added before.
             count.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
         }
     }
@@ -148,7 +148,7 @@ impl SessionIndex {
 }
 
 impl IndexedSession {
-    /// As the step left it.
+    /// Updates the entry after a step.
     pub(super) fn update(
         &mut self,
         state: Option<usize>,

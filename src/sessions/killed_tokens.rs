@@ -1,9 +1,8 @@
-//! Which content tokens belong to killed playbacks, of whatever device.
+//! Indexes the content tokens of killed playbacks, across devices.
 //!
-//! A device remembers its own kills; this index finds the kill when the token of a killed playback comes with
-//! another device. It holds names alone: whether the kill is still remembered, the playback itself says. An entry
-//! goes with its playback, so the index is as large as the kills that the table remembers. Locked after a device,
-//! and never while another one is looked at.
+//! A device remembers its own kills. This index finds a kill when its token comes with another device. It holds only
+//! names; the playback itself knows whether its kill still holds. An entry goes with its playback, so the index is as
+//! large as the number of remembered kills. Locked after a device, and never while another one is read.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -32,7 +31,7 @@ struct KilledNames {
 }
 
 impl KilledTokens {
-    /// These are the tokens of a playback that was killed.
+    /// Adds the tokens of a killed playback.
     pub(super) fn add(
         &self,
         authority: &str,
@@ -51,7 +50,7 @@ impl KilledTokens {
         }
     }
 
-    /// The playback is forgotten, or its kill was taken back.
+    /// Removes a playback that is forgotten or whose kill was taken back.
     pub(super) fn remove(&self, id: SessionId) {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner).of_session.contains_key(&id);
         if known {
@@ -59,7 +58,7 @@ impl KilledTokens {
         }
     }
 
-    /// The killed playbacks of this token.
+    /// Killed playbacks of this token.
     pub(super) fn of(&self, authority: &str, token: Fingerprint) -> Vec<(DeviceKey, SessionId)> {
         let killed = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if killed.of_token.is_empty() {

@@ -1,5 +1,4 @@
-//! Kills as calls meet them: which calls they refuse beside those of the killed playback, and how an operator takes
-//! one back.
+//! Applies kills: refuses calls besides those of the killed playback, and takes a kill back for an operator.
 
 use std::sync::Arc;
 
@@ -10,8 +9,7 @@ use crate::secret::Fingerprint;
 use crate::session::{CallNames, Device, EndReason, Input, Reason, Session};
 
 impl Sessions {
-    /// Why a call that belongs to no session is refused, if a kill says so. `key`: the caller's device, if anything
-    /// names it.
+    /// The reason of a kill that refuses a call without a session. `key` is the caller's device, if known.
     pub fn killed(self: &Arc<Self>, authority: &str, key: Option<DeviceKey>, names: &CallNames) -> Option<Reason> {
         let elsewhere = self.killed_elsewhere(authority, key, names);
         let Some(key) = key else { return elsewhere };
@@ -20,8 +18,8 @@ impl Sessions {
         killed.or(elsewhere.filter(|_| !plays))
     }
 
-    /// Why the playback of one of these tokens was killed at another device. A playback of this device that had the
-    /// token before goes on by itself: see [`Device::plays_by`].
+    /// The reason why the playback of one of these tokens was killed at another device. A playback of this device
+    /// that had the token before goes on: see [`Device::plays_by`].
     pub(super) fn killed_elsewhere(
         self: &Arc<Self>,
         authority: &str,
@@ -33,8 +31,8 @@ impl Sessions {
         others.find_map(|(holder, id)| self.killed_by(holder, id))
     }
 
-    /// An operator kills this session, and with it whatever else of its device plays by a token of it. Returns those
-    /// others; none where it is forgotten, and nothing is killed.
+    /// Kills this session for an operator, with all playbacks of its device that share a token. Returns those others;
+    /// `None` if the session is forgotten and nothing is killed.
     pub fn kill(self: &Arc<Self>, key: DeviceKey, id: SessionId, by: Reason) -> Option<Vec<SessionId>> {
         self.notice_sleep();
         self.with(key, |device, out| {
@@ -47,7 +45,7 @@ impl Sessions {
         })
     }
 
-    /// Delivers a kill that the authority pushed to the session of the device that has this token. False where there is
+    /// Delivers a kill that the authority pushed for the device's session with this grant token. False if there is
     /// none.
     pub fn kill_pushed(self: &Arc<Self>, key: DeviceKey, token: Fingerprint, reason: &Reason) -> bool {
         self.notice_sleep();
@@ -63,7 +61,7 @@ impl Sessions {
         })
     }
 
-    /// An operator gives its place back. False where it was over before; none where it is forgotten.
+    /// Ends this session for an operator. False if it was over before; `None` if it is forgotten.
     pub fn teardown(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<bool> {
         self.notice_sleep();
         self.with(key, |device, out| {
@@ -74,8 +72,7 @@ impl Sessions {
         })
     }
 
-    /// Why a call of this session is refused though it was answered otherwise: it, or a token that the call brings, was
-    /// killed meanwhile.
+    /// The reason to refuse a call of this session after all: it, or a token of the call, was killed meanwhile.
     pub fn killed_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, names: &CallNames) -> Option<Reason> {
         let killed = |device: &Device<SessionEntry>| {
             let killed = device.playback(id).and_then(|playback| playback.session.killed_by());
@@ -84,7 +81,7 @@ impl Sessions {
         self.table.look(key, killed)?
     }
 
-    /// Takes a kill back, of all that it reached. False when there was none.
+    /// Takes a kill back, for all playbacks that it reached. False if there was none.
     pub fn forgive(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> bool {
         let killed = self.killed_by(key, id).is_some();
         if killed {
@@ -98,7 +95,7 @@ impl Sessions {
             for id in killed {
                 self.deliver(key, id, Input::Forgive);
             }
-            // The time of all that shared the kill is over: nothing is left to remember.
+            // The memory of all kills that shared the token has expired.
             let forgiven = self.table.look(key, |device| {
                 let killed = device.playbacks().iter().filter(|playback| playback.session.is_killed());
                 killed.map(|playback| playback.id).collect::<Vec<_>>()
@@ -110,7 +107,7 @@ impl Sessions {
         killed
     }
 
-    /// Keeps the index as the device is after this step.
+    /// Updates the index after a step of the device.
     pub(super) fn mark_killed(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         for playback in device.playbacks_mut() {
             let follows = playback.session.killed_by().is_some_and(Reason::follows_token);

@@ -1,8 +1,8 @@
-//! What an open brings after it was given up: nobody has it, so it is given straight back.
+//! Gives back the grant of an open that was given up.
 //!
-//! Without that its place would be taken until the authority lets it expire. Of an answer that never comes nobody can
-//! give anything back where a close needs the session's own token, which that answer would have told. Where the token is
-//! the authorization's own (FirstLight), an open without an answer is a session, and is closed as one.
+//! Otherwise its slot would be taken until the authority lets it expire. If the answer never comes, it cannot be
+//! given back where a close needs the session's own token. Where the token is the authorization's own (FirstLight),
+//! an open without an answer is a session and is closed like one.
 
 use std::sync::Arc;
 
@@ -13,8 +13,9 @@ use crate::session::{AuthorityAsk, PlayerFacts};
 use crate::task::HeldPlace;
 
 impl Sessions {
-    /// `place`: of the call for which it was opened. An open of the same account that meets the limit meanwhile waits for the place. The end of the process waits for
-    /// it as for any call.
+    /// Waits for the late grant and closes it. `place` is that of the call that caused the open. An open of the same
+    /// account that meets the limit meanwhile waits for the slot. The end of the process waits for this as for any
+    /// call.
     pub(super) fn give_late_grant_back(
         self: &Arc<Self>,
         late: LateGrant,

@@ -1,6 +1,6 @@
-//! Whether the media of a playback may flow, and who is told when it may no longer.
+//! Decides whether the media of a playback may flow, and wakes transfers when that changes.
 //!
-//! Asked for every manifest and segment of a media route, so it looks at one device alone.
+//! Called for every manifest and segment of a media route, so it looks at one device only.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,30 +14,30 @@ use crate::session::{Input, MediaFetch, MediaNames, Playback, PlayerReport, Sess
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum MediaFlow {
-    /// No session is known by this token: none was opened yet, or it is forgotten.
+    /// No session has this token: none was opened, or it is forgotten.
     Absent,
-    /// It may flow.
+    /// The media may flow.
     Goes,
-    /// It may not. With a kill comes its time.
+    /// The playback is over. A kill also has its time.
     Over(SessionRefusal, Option<Instant>),
 }
 
-/// What a request for media tells.
+/// Facts about a request for media.
 #[derive(Clone, Copy, Debug)]
 pub struct Fetched {
     pub media: MediaFetch,
-    /// What the player said of itself with it.
+    /// The player's own report in the request.
     pub report: Option<PlayerReport>,
 }
 
 impl Sessions {
-    /// Whether the media of these names may flow.
+    /// Decides whether the media with these names may flow.
     pub fn flow(self: &Arc<Self>, key: DeviceKey, names: impl Into<MediaNames>) -> MediaFlow {
         let names = names.into();
         self.table.look(key, |device| device.playback_of_media(&names).map(flow)).flatten().unwrap_or(MediaFlow::Absent)
     }
 
-    /// The player asks for media of this playback, which proves its life if it may have it.
+    /// Notes that the player asks for media of this playback. That proves its life, if it may have them.
     pub fn fetched(self: &Arc<Self>, key: DeviceKey, names: impl Into<MediaNames>, fetched: Fetched) -> MediaFlow {
         let names = names.into();
         self.notice_sleep();
@@ -56,8 +56,7 @@ impl Sessions {
         })
     }
 
-    /// The player of this playback got something to play by that is no license. Said of every part of its media, so
-    /// what is known already costs a look.
+    /// Notes that the player of this playback got media. Called for every part, so a known fact costs only a look.
     pub fn used(self: &Arc<Self>, key: DeviceKey, names: impl Into<MediaNames>) {
         let names = names.into();
         let unused = self.table.with(key, |DeviceEntry { device, .. }| {
@@ -66,12 +65,12 @@ impl Sessions {
         let _known = unused.is_some_and(|id| self.deliver(key, id, Input::Used));
     }
 
-    /// Resolves when something has changed for this device, which may be that the playback is over. None:
-    /// nothing is known of it.
+    /// Resolves when something has changed for this device, such as the end of the playback. `None` if the playback
+    /// is not known.
     pub fn change(self: &Arc<Self>, key: DeviceKey, names: impl Into<MediaNames>) -> Option<OwnedNotified> {
         let names = names.into();
         self.with_seat(key, |DeviceEntry { device, wake, .. }, _| {
-            // Made under the lock under which every wake happens, so that none is missed from now on.
+            // Made under the lock under which every wake happens, so that none is missed.
             device.playback_of_media(&names).map(|_| wake.clone().notified_owned())
         })
     }
@@ -85,7 +84,7 @@ impl From<&Registration> for MediaNames {
 
 fn flow(playback: &Playback<SessionEntry>) -> MediaFlow {
     match playback.session.state() {
-        // That it is over is presumed: whoever goes on with it takes it back.
+        // The end is only presumed: a player that goes on takes it back.
         _ if playback.session.gives_way() => MediaFlow::Goes,
         SessionState::Closed { why, .. } => {
             why.refusal().map_or(MediaFlow::Goes, |refusal| MediaFlow::Over(refusal, None))

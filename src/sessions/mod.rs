@@ -1,8 +1,8 @@
 //! The shell around the core: keeps the sessions, carries out their effects, wakes them in time.
 //!
-//! Owns the table, the wheel and the calls to authorities that are under way. Decides nothing about
-//! a session: every decision is a step of `session`. Called by `gateway` for players, by `admin` for
-//! operators, and by its own pacer. No lock is held over an await: the table is behind closures.
+//! Owns the table, the wheel and the calls to authorities. Every decision about a session is a step of `session`.
+//! `gateway` calls it for players, `admin` for operators, and its own timer for deadlines. No lock is held over an
+//! await, because the table is reached by closures.
 
 mod admit;
 mod call_guard;
@@ -73,16 +73,16 @@ pub struct Sessions {
     alarm: Notify,
     chance: RandomSource,
     clock: Clock,
-    /// Of calls without a session.
+    /// Notes of calls without a session.
     pub device_notes: DeviceNotes,
     index: Arc<SessionIndex>,
     killed_tokens: KilledTokens,
-    /// Playbacks that are not over.
+    /// Bound of playbacks that are not over.
     max_active: AtomicUsize,
     pump: AuthorityDispatcher,
     sleep: SleepDetector,
     spares: SparePlaces,
-    /// None: sessions end with the process.
+    /// `None` if sessions end with the process.
     store: Option<Arc<dyn Store>>,
     table: DeviceTable,
     telemetry: Arc<Telemetry>,
@@ -90,7 +90,7 @@ pub struct Sessions {
     wheel: Mutex<Wheel<(DeviceKey, SessionId)>>,
 }
 
-/// Where a call ended up.
+/// Answer to a call, and its session.
 #[derive(Debug)]
 pub struct Admission {
     pub answer: CallAnswer,
@@ -102,7 +102,7 @@ impl Sessions {
         Self::with_store(clock, pump, telemetry, None)
     }
 
-    /// As [`Self::new`]; with a store, what it must know survives. See [`Self::restore`].
+    /// Like [`Self::new`]. With a store, sessions survive a restart: see [`Self::restore`].
     pub fn with_store(
         clock: Clock,
         pump: AuthorityDispatcher,
@@ -112,7 +112,7 @@ impl Sessions {
         Self::with_chance(RandomSource::System, clock, pump, telemetry, store)
     }
 
-    /// As [`Self::with_store`]; ids and the spread of beats are drawn from `chance`.
+    /// Like [`Self::with_store`]; ids and the jitter of beats come from `chance`.
     pub fn with_chance(
         chance: RandomSource,
         clock: Clock,
@@ -145,7 +145,7 @@ impl Sessions {
         })
     }
 
-    /// One asking of a call; the second half resolves when it may ask again.
+    /// Asks the core once. The second value resolves when the call may ask again.
     fn call(
         self: &Arc<Self>,
         key: DeviceKey,
@@ -179,8 +179,8 @@ impl Sessions {
             if let Some(playback) = session.and_then(|id| device.playback_mut(id))
                 && playback.session.returns()
             {
-                // Opened again, by the newest token that is known; one that may be anybody's stands in for one that has
-                // run out alone.
+                // A new session uses the newest known token. Another token may replace it only if it has expired,
+                // because it may be another caller's.
                 let (network, token) = (card.network, card.token.clone());
                 let is_its_own = call.token.is_some_and(|token| playback.answers_to(token));
                 if token.is_some() && (is_its_own || playback.card.card.has_expired_token(self.clock.wall())) {
@@ -189,7 +189,7 @@ impl Sessions {
                 }
             }
             if let Some(playback) = session.and_then(|id| device.playback_mut(id)).filter(|p| p.session.waits()) {
-                // The open that it waits for sets out later, when this call may be gone.
+                // The open may set out when this call is gone, so the session keeps the caller's place.
                 playback.card.place = playback.card.place.take().or_else(HeldPlace::of_caller);
             }
             // Made under the lock under which every wake happens, so that none is missed.
@@ -198,7 +198,8 @@ impl Sessions {
         })
     }
 
-    /// False when the playback is forgotten, and this is no renewal's answer that its device's session waits for.
+    /// Delivers an input. False if the playback is forgotten, unless its device's shared session awaits this
+    /// renewal's answer.
     pub fn deliver(self: &Arc<Self>, key: DeviceKey, id: SessionId, input: Input) -> bool {
         self.notice_sleep();
         self.tell(key, id, input)
@@ -214,7 +215,7 @@ impl Sessions {
         })
     }
 
-    /// A call of a player that stays with this session, whatever became of it. None if it is forgotten.
+    /// Decides a call against this session even if it has ended. `None` if it is forgotten.
     pub fn call_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, kind: CallKind) -> Option<CallAnswer> {
         self.with(key, |device, out| {
             let card = device.playback_mut(id)?.card.card.clone();
@@ -222,7 +223,7 @@ impl Sessions {
         })
     }
 
-    /// The grant of a playback that goes on, or of the session that it shares, whatever call is under way. None too if
+    /// Grant of a running playback, or of the session that it shares, even while a call is under way. `None` also if
     /// it is forgotten.
     pub fn last_grant(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Grant> {
         let grant = |device: &Device<SessionEntry>| {
@@ -244,18 +245,17 @@ impl Sessions {
         self.deliver(key, id, Input::Answered(ticket, ask, result))
     }
 
-    /// Why this session was killed, if it was.
+    /// The reason of this session's kill, if it was killed.
     pub fn killed_by(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Reason> {
         self.table.look(key, |device| device.playback(id)?.session.killed_by().cloned())?
     }
 
-    /// Whether who brings this token may speak for that playback, or for one that shares that session. False when it is
-    /// forgotten.
+    /// True if this token may speak for that playback, or for one that shares its session. False if it is forgotten.
     pub fn answers_to(self: &Arc<Self>, key: DeviceKey, id: SessionId, token: Fingerprint) -> bool {
         self.table.look(key, |device| device.answers_to(id, token)).unwrap_or_default()
     }
 
-    /// Whether who brings this token may speak for a playback that goes on.
+    /// True if this token may speak for a running playback.
     pub fn plays_with(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> bool {
         !self.playing(key, Some(token)).is_empty()
     }
@@ -266,7 +266,7 @@ impl Sessions {
 
     fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {
         let fits = |playback: &&Playback<SessionEntry>| match token {
-            // It may be taken back: what is said of it by name counts.
+            // Its end may be taken back, so a call that names it counts.
             Some(_) => playback.session.is_active() || playback.session.gives_way(),
             None => playback.session.is_active(),
         };

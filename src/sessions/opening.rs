@@ -1,4 +1,4 @@
-//! An open, from its first call until the authority has a place for it, or nobody gives one up.
+//! Makes an open: from its first call until the authority has a slot for it, or no session gives one up.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,26 +10,26 @@ use crate::ids::SessionId;
 use crate::session::{AskKind, AuthorityAsk, AuthorityFault, PlaceTurn, Verdict};
 use crate::task::HeldPlace;
 
-/// Of the six seconds of a license call, what the open may spend on waiting for places to come back.
+/// Part of a license call's six seconds that an open may wait for slots to come back.
 const MAX_PLACE_RELEASE_WAIT: Duration = Duration::from_secs(2);
 
-/// Whoever has a place that is to be given up may wait for a call of its player. Looked at again after this.
+/// Pause before looking again: a session that must give its slot up may have to wait for a call of its player.
 const PLACE_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// And so often where nobody is known who may give way.
+/// Number of looks while no session is known that may give way.
 const MAX_PLACE_POLLS: u32 = 10;
 
-/// So many places are waited for on behalf of one open: somebody else may be faster at the first ones.
+/// Slots that one open waits for, because another open may take the first ones.
 const MAX_PLACES_AWAITED: u32 = 4;
 
-/// Later than this after it was asked for, an open is not made a second time: no license call waits so
-/// long, and with an authority's longest time limit (7 s) it would outlast the core's patience.
+/// An open is not repeated later than this after it was asked for. No license call waits so long, and with an
+/// authority's longest time limit (7 s) it would outlast the core's patience.
 pub(super) const MAX_OPEN_RETRY_AGE: Duration = Duration::from_secs(7);
 
 impl Sessions {
-    /// One call; and an open that met the limit, or a session of its name, is made once more when a place has been given
-    /// back: one of the same account that was on its way back, or one that is given up for it; and some times more where
-    /// somebody else got that place. Not after `latest`.
+    /// Makes one call. An open that met the limit, or a session of its name, is repeated when a slot of the same
+    /// account has come back or was given up for it, and again if another open took that slot, but not after
+    /// `latest`.
     pub(super) async fn perform(
         self: &Arc<Self>,
         ask: &AuthorityAsk,
@@ -51,8 +51,8 @@ impl Sessions {
         let (mut given, mut looks, mut may_wait) = (0, MAX_PLACE_POLLS, true);
         while let Ok(Verdict::Denied(denial, _)) = &result
             && denial.may_pass()
+            // After `latest` the open is not repeated, so no session gives up a slot for it.
             && self.clock.now() < latest
-            // Nobody gives up a place that is not asked for.
             && given < MAX_PLACES_AWAITED
         {
             let waits_for = before.take().or_else(|| closings.of(card)).filter(|_| std::mem::take(&mut may_wait));
@@ -63,7 +63,7 @@ impl Sessions {
                     tokio::time::sleep(PLACE_POLL_INTERVAL).await;
                     continue;
                 }
-                // Who was faster may be a preload, which is known when its answer is there.
+                // The session that was faster may be a preload, which is known when its answer is there.
                 PlaceTurn::Nobody if given > 0 && looks > 0 => {
                     looks -= 1;
                     tokio::time::sleep(PLACE_POLL_INTERVAL).await;
@@ -72,7 +72,7 @@ impl Sessions {
                 PlaceTurn::Nobody => break,
             }
             let Some(settled) = waits_for.or_else(|| closings.of(card)) else { continue };
-            // A close that takes longer is in trouble, and the player will not wait for it either.
+            // A close that takes longer is in trouble, and the player will not wait for it.
             let _settled = tokio::time::timeout(MAX_PLACE_RELEASE_WAIT, settled.wait()).await;
             let left = latest.saturating_duration_since(self.clock.now());
             if left.is_zero() {

@@ -1,7 +1,7 @@
-//! Strays: grants that no session has, because an open that was given up was granted after all.
+//! Retries the closes of grants without a session: an open that was given up was granted after all.
 //!
-//! Nobody else knows of them. So their closes are tried again here, while the authority cannot be reached and
-//! may still hold them. Used by the pump; the end of the process waits for the first try alone.
+//! No session knows of them. So their closes are retried here while the authority cannot be reached and may still
+//! hold them. The dispatcher uses it; the end of the process waits for the first try only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use super::session_context::SessionContext;
 use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Ticket, Verdict};
 use crate::task::Tasks;
 
-/// Between two tries: doubled from the first to the last.
+/// Pauses between two tries: doubled from the first to the last.
 const ORPHAN_CLOSE_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
-/// No authority is believed to hold a silent session for longer.
+/// No authority is expected to hold a silent session for longer.
 const MAX_ORPHAN_CLOSE_TIME: Duration = Duration::from_secs(3600);
 
-/// Closes that are tried again at a time; beyond it, an authority lets its own expire.
+/// Closes that are retried at a time. Beyond it, the authority must let its session expire.
 pub(super) const MAX_ORPHANED_GRANTS: usize = 4_096;
 
 #[derive(Clone)]
@@ -32,13 +32,14 @@ pub(super) struct OrphanedGrants {
     pub(super) tasks: Tasks,
 }
 
-/// Whether this ask gives back what no session has.
+/// True if this ask gives back a grant without a session.
 pub(super) fn is_stray(ask: &AuthorityAsk) -> bool {
     ask.kind == AskKind::Close && ask.ticket == Ticket(0)
 }
 
 impl OrphanedGrants {
-    /// `result`: of the close's first try. As with a session's, an open waits for the second one and no longer.
+    /// Retries a close if its first try, `result`, was lost. An open waits for the second try and no longer, as with
+    /// a session's close.
     pub(super) fn look_after(
         &self,
         ask: AuthorityAsk,
@@ -50,10 +51,10 @@ impl OrphanedGrants {
             return;
         }
         let Ok(place) = self.places.clone().try_acquire_owned() else {
-            // The authority lets it expire, as after a longer outage.
+            // The authority lets the session expire, as after a longer outage.
             return;
         };
-        // Giving back needs no content token.
+        // Closing needs no content token.
         let card = Arc::new(card.without_token());
         let (strays, held) = (self.clone(), ask.grant.as_ref().map(|grant| grant.interval).unwrap_or_default());
         let left = held.saturating_add(card.policy().grace).min(MAX_ORPHAN_CLOSE_TIME);

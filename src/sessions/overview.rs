@@ -1,4 +1,4 @@
-//! All playbacks at a glance, for operators: counters and pages, never on the way of a call.
+//! Counters and pages of all playbacks for operators; never used by a call.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -10,11 +10,11 @@ use super::{AuthorityId, DeviceKey, SessionView, Sessions};
 use crate::ids::SessionId;
 use crate::session::{AskKind, Device, Playback};
 
-/// Digits of an id that are enough, where they fit one session alone.
+/// Least number of digits that may name a session.
 const MIN_ID_DIGITS: usize = 4;
-/// Sessions that are taken from the index at once, which is locked meanwhile.
+/// Sessions taken from the index at once, while it is locked.
 const SESSIONS_PER_LOCK: usize = 256;
-/// Sessions that a page looks at, whether they fit its filters or not.
+/// Sessions that a page examines, whether they fit its filters or not.
 const MAX_SESSIONS_EXAMINED: usize = 100_000;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -25,21 +25,21 @@ pub enum FindFault {
     Unknown,
 }
 
-/// Which sessions a page is to hold; what is `None` is not asked for.
+/// Filters of a page; a `None` does not filter.
 #[derive(Clone, Debug, Default)]
 pub struct SessionQuery {
     pub account: Option<String>,
-    /// Only those that were opened later.
+    /// Only sessions that were opened later.
     pub after: Option<OpeningOrder>,
     pub device: Option<String>,
     pub limit: usize,
     pub state: Option<&'static str>,
 }
 
-/// Oldest first. With filters it may hold fewer than were asked for, or none, though more follow.
+/// A page, oldest first. With filters it may hold fewer sessions than requested, or none, though more follow.
 #[derive(Debug)]
 pub struct SessionPage {
-    /// Where the next page begins; `None` at the end.
+    /// Begin of the next page; `None` at the end.
     pub next: Option<OpeningOrder>,
     pub rows: Vec<SessionView>,
 }
@@ -56,13 +56,13 @@ impl SessionQuery {
 }
 
 impl Sessions {
-    /// The name of a state, if it is one.
+    /// The static name of a state; `None` if it is unknown.
     pub fn state_named(name: &str) -> Option<&'static str> {
         STATES.into_iter().find(|state| *state == name)
     }
 
-    /// The playback whose id begins with these digits; an error says why there is not exactly one. Fewer than
-    /// `MIN_ID_DIGITS` name nobody: a slip would hit whoever is the only one.
+    /// The playback whose id begins with these digits; an error if there is not exactly one. Fewer than
+    /// `MIN_ID_DIGITS` find nothing, because a slip could hit the only session.
     pub fn find(&self, prefix: &str) -> Result<(DeviceKey, SessionId), FindFault> {
         const DIGITS: usize = 16;
         let is_plain = prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -84,17 +84,17 @@ impl Sessions {
         self.look_at(self.index.device_of(id)?, id, |_| true)
     }
 
-    /// How many sessions are in each state, 0 included: one that empties is to be seen empty. Counters alone.
+    /// Number of sessions in each state, including states without any. Reads only counters.
     pub fn states(&self) -> BTreeMap<&'static str, usize> {
         STATES.into_iter().zip(self.index.states()).collect()
     }
 
-    /// How many playbacks go on without the word of this authority.
+    /// Number of playbacks that go on without this authority's word.
     pub fn on_credit(&self, authority: AuthorityId) -> usize {
         self.index.on_credit(authority)
     }
 
-    /// Since when the calls for which they wait are not answered.
+    /// Kinds and times of the unanswered calls for which they wait.
     pub fn unanswered(&self, authority: AuthorityId) -> Vec<(AskKind, Instant)> {
         if self.on_credit(authority) == 0 {
             return Vec::new();
@@ -105,8 +105,8 @@ impl Sessions {
         })
     }
 
-    /// One page; holds no device longer than to copy its row. Of many sessions it takes a while: not for a thread that
-    /// serves.
+    /// Reads one page. Holds a device only while copying its row. With many sessions it takes a while, so do not call
+    /// it on a serving thread.
     pub fn page(&self, query: &SessionQuery) -> SessionPage {
         let (mut next, mut rows, mut looked_at) = (query.after, Vec::new(), 0);
         loop {
@@ -126,7 +126,7 @@ impl Sessions {
         }
     }
 
-    /// All of them, for tests: as long as there are sessions.
+    /// All sessions, for tests. Takes time in proportion to their number.
     pub fn list(&self) -> Vec<SessionView> {
         let all = self.index.after(None, usize::MAX);
         all.into_iter().filter_map(|(order, key)| self.look_at(key, order.id, |_| true)).collect()
@@ -141,7 +141,7 @@ impl Sessions {
         let (now, wall) = (self.clock.now(), self.clock.wall());
         self.table.look(key, |device| {
             let asked = device.playbacks().iter().find(|playback| playback.id == id)?;
-            // One that shares a session is shown as a part of that one.
+            // A playback that shares a session is shown as a part of that session.
             let of = |session| device.playbacks().iter().find(|playback| playback.id == session);
             let playback = asked.shares().and_then(of).unwrap_or(asked);
             let shares = device.playbacks().iter().filter(|other| other.shares() == Some(playback.id));
@@ -153,7 +153,7 @@ impl Sessions {
         })?
     }
 
-    /// Brings the index up to what a step has left.
+    /// Updates the index after a step.
     pub(super) fn reindex(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         for playback in device.playbacks_mut() {
             let state = playback.shares().is_none().then(|| state_place(playback.session.state()));
@@ -167,8 +167,8 @@ impl Sessions {
         }
     }
 
-    /// Whether the running counters say what a look at every session says; for tests and simulations, while
-    /// nothing else runs.
+    /// True if the running counters agree with a count of all sessions. For tests and simulations, while nothing else
+    /// runs.
     pub fn counts_are_exact(&self) -> bool {
         let mut scanned: BTreeMap<_, _> = STATES.map(|state| (state, 0)).into();
         let mut credits: BTreeMap<AuthorityId, usize> = BTreeMap::new();

@@ -1,9 +1,9 @@
-//! Places that are being given back, by account: who is told "limit reached" may only have to wait for one.
+//! Counts slots that are being given back, by account: after "limit reached" an open may only have to wait for one.
 //!
-//! A household that stops one stream and starts another is not over its limit, but the two calls can
-//! overtake each other. A place is on its way back from the moment at which its session ends, though a
-//! beat may have to be answered first or a lost close be tried again: so each closing session holds one
-//! of these. Owned by the pump; the authority stays the only one who counts.
+//! A household that stops one stream and starts another is within its limit, but the two calls can overtake each
+//! other. A slot counts from the end of its session, though a beat may have to be answered first or a lost close
+//! retried; each closing session holds a [`PendingRelease`]. The dispatcher owns them; only the authority counts
+//! sessions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,19 +18,19 @@ type ReleaseAccount = (AuthorityId, String);
 
 #[derive(Default)]
 pub(super) struct PendingReleases {
-    /// How many each account has, and what is cancelled with the last one. Who waits is woken in the order
-    /// of waiting.
+    /// Number of releases per account, and the token that is cancelled with the last one. Waiting opens are woken in
+    /// the order of their waiting.
     under_way: Arc<Mutex<HashMap<ReleaseAccount, (usize, CancellationToken)>>>,
 }
 
-/// A place on its way back, until this is dropped.
+/// A slot that is being given back, until this is dropped.
 #[derive(Debug)]
 pub(super) struct PendingRelease {
     account: ReleaseAccount,
     of: Arc<Mutex<HashMap<ReleaseAccount, (usize, CancellationToken)>>>,
 }
 
-/// Resolves when the account gives nothing back any more.
+/// Resolves when the account gives no slot back any more.
 pub(super) struct ReleasesSettled(CancellationToken);
 
 impl ReleasesSettled {
@@ -40,7 +40,7 @@ impl ReleasesSettled {
 }
 
 impl PendingReleases {
-    /// To be held while a place of this card's account is on its way back.
+    /// Counts a slot of this context's account until the result is dropped.
     pub(super) fn begin(&self, card: &SessionContext) -> PendingRelease {
         let account = account(card);
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,7 +48,7 @@ impl PendingReleases {
         PendingRelease { account, of: self.under_way.clone() }
     }
 
-    /// None if the account gives nothing back.
+    /// `None` if the account gives no slot back.
     pub(super) fn of(&self, card: &SessionContext) -> Option<ReleasesSettled> {
         let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.get(&account(card)).map(|(_, settled)| ReleasesSettled(settled.clone()))
@@ -68,12 +68,12 @@ impl Drop for PendingRelease {
     }
 }
 
-/// By what the accounts of a device's playbacks are told from each other.
+/// Tells the accounts of a device's playbacks apart.
 pub(super) fn account_name(card: &SessionContext) -> Option<Fingerprint> {
     card.account.as_ref().map(|account| Fingerprint::of(account.as_bytes()))
 }
 
-/// A device without an account is its own.
+/// A device without an account counts as one.
 pub(super) fn account(card: &SessionContext) -> ReleaseAccount {
     (card.authority, card.account.clone().unwrap_or_else(|| card.device.clone()))
 }

@@ -1,9 +1,9 @@
-//! What outlives the process: hands changed sessions to the store, and takes them back after a restart.
+//! Writes changed sessions to the store, and restores them after a restart.
 //!
-//! A record is made under the device's lock, where its step was, and only when something changed that
-//! has to be known. Policy and dialect are taken anew from the configuration. A new field of the card
-//! that must survive needs one in `store::CardRecord`, in [`SessionContext::record`], and where the card is built
-//! anew ([`RestoreHome`]'s maker in `app`).
+//! A record is made under the device's lock, in the step that changed something that must survive. Policy and dialect
+//! come from the configuration again. A new field of the context that must survive needs one in
+//! `store::SessionContextRecord`, in [`SessionContext::record`], and where the context is rebuilt ([`RestoreHome`]'s
+//! maker in `gateway`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,45 +20,45 @@ use crate::session::{
 };
 use crate::store::{ChangeMark, RecordKey, SessionContextRecord, SessionRecord, StoredRecord, TimelineRecord};
 
-/// Where a restored session belongs in today's configuration.
+/// Home of a restored session in today's configuration.
 #[derive(Debug)]
 pub enum RestoreHome {
-    /// Its authority is gone, or another kind has its name: nobody can be told anything.
+    /// The authority is no longer configured, or has another kind, so the session cannot be closed there.
     Gone,
-    /// Route and authority are as they were.
+    /// Route and authority still exist.
     Here(Arc<SessionContext>),
-    /// Its route is gone, or leads to another authority: it is given back.
+    /// The route is gone or has another authority, so the session is given back.
     Leaving(Arc<SessionContext>),
 }
 
-/// What became of the sessions of an earlier process.
+/// Results of restoring the sessions of an earlier process.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RestoreResult {
-    /// On their way back to the authority.
+    /// Sessions that are being given back to the authority.
     pub closing: usize,
-    /// Not over, and their authority is not configured any more; it must have let them expire.
+    /// Sessions whose authority is not configured and must have let them expire.
     pub dropped: usize,
     pub killed: usize,
-    /// Opens that were under way: nobody knows what they brought.
+    /// Opens that were under way, with unknown results.
     pub orphaned: usize,
-    /// Over, and known for their left-over calls.
+    /// Sessions that are over, kept to answer late calls.
     pub remembered: usize,
     pub resumed: usize,
-    /// Not over, and kept as they are until their authority is configured again, or has let them expire.
+    /// Sessions that are kept until their authority is configured again or has let them expire.
     pub stranded: usize,
 }
 
-/// A disk that takes longer is in trouble: the call goes on without it.
+/// A disk that takes longer is in trouble, and the call goes on without it.
 const RECORD_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Sessions {
-    /// What happens now would not be known after a restart.
+    /// True if changes would not survive a restart now.
     pub fn is_store_degraded(&self) -> bool {
         self.store.as_ref().is_some_and(|store| store.is_degraded())
     }
 
-    /// For a call to the authority that must be known after a crash: an open, because of what it may
-    /// bring, and a close, because it must be made again. Counted from now, not from the first poll.
+    /// Waits until a call to the authority is on disk: an open because of its possible grant, a close because it must
+    /// be repeated. Counts from now, not from the first poll.
     pub(super) fn known(&self, asking: &DispatchedAsk) -> impl Future<Output = ()> + Send + use<> {
         let wait = match (asking.ask.kind, &self.store) {
             (AskKind::Close | AskKind::Open, Some(store)) => Some(store.durable()),
@@ -67,8 +67,8 @@ impl Sessions {
         in_time(wait)
     }
 
-    /// Resolves when what is now known of this session is safe. A player that has a license, or knows where its
-    /// media are, plays: no crash may lose its session. Asked for before the license is, it costs nothing.
+    /// Resolves when the session's present state is on disk. A player with a license or with the path of its media
+    /// plays, so no crash may lose its session. If this is called before the license is asked for, it costs no time.
     pub fn written(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> impl Future<Output = ()> + Send + use<> {
         let wait = self.store.as_ref().and_then(|store| {
             let mark = self.table.with(key, |seat| newest_mark(&seat.device, id))?;
@@ -77,12 +77,12 @@ impl Sessions {
         in_time(wait)
     }
 
-    /// Resolves when all that has happened until now is safe.
+    /// Resolves when all changes until now are on disk.
     pub fn durable(&self) -> impl Future<Output = ()> + Send + use<> {
         in_time(self.store.as_ref().map(|store| store.durable()))
     }
 
-    /// Hands over what changed in this step.
+    /// Writes the sessions that this step has changed.
     pub(super) fn keep(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         let Some(store) = &self.store else { return };
         let mut moment = None;
@@ -107,7 +107,7 @@ impl Sessions {
         }
     }
 
-    /// Before the end of the process: where players are by now, which is not written as often as they say it.
+    /// Writes the players' playheads at the end of the process. They are not written as often as they are reported.
     pub(super) fn keep_playheads(&self) {
         let moved = |key, playback: &Playback<SessionEntry>| {
             let newer = WrittenStamp::of(playback)?;
@@ -124,7 +124,7 @@ impl Sessions {
         }
     }
 
-    /// A playback that is forgotten leaves nothing behind.
+    /// Removes a forgotten playback's record.
     pub(super) fn forget(&self, id: SessionId) {
         self.killed_tokens.remove(id);
         if let Some(store) = &self.store {
@@ -132,8 +132,8 @@ impl Sessions {
         }
     }
 
-    /// Takes back what an earlier process left, before anything is served: sessions go on with their
-    /// newest token, closes are sent again. `home` finds each its place in the configuration.
+    /// Restores the sessions of an earlier process before anything is served: they go on with their newest token, and
+    /// closes are sent again. `home` finds each its place in the configuration.
     pub fn restore(
         self: &Arc<Self>,
         mut records: Vec<SessionRecord>,
@@ -172,8 +172,8 @@ impl Sessions {
         restored
     }
 
-    /// Nobody can give it back today. By its record somebody can at a later start, if the name of its authority
-    /// was a mistake. What is over holds nothing, and is only remembered.
+    /// Keeps the record of a session that cannot be given back today, because a later start may correct its
+    /// authority's name. A session that is over holds nothing.
     fn strand(&self, record: &SessionRecord, wall: Duration, restored: &mut RestoreResult) {
         let session = &record.playback.session;
         let holds = session.grant.is_some();
@@ -204,14 +204,14 @@ impl Sessions {
     ) {
         let policy = card.policy();
         let mut kept = SessionEntry::new(card);
-        // One of an older version says less: it is made anew when it is written.
+        // A record of an older version says less, so it is rewritten.
         kept.record = record.card.dialect.is_some().then(|| record.card.clone());
         kept.timeline = Timeline::restore(&record.timeline);
         let mut playback = record.playback.restore(kept, moment, &policy);
         playback.account = pending_releases::account_name(&playback.card.card);
         let orphan = record.playback.session.is_orphan();
-        // What goes on as it was written is not written again: that would be the whole journal. An open that
-        // nobody knows of any more is not to be lost twice.
+        // Unchanged sessions are not rewritten, which would rewrite the whole journal. An orphaned open is, so that
+        // it is not restored twice.
         playback.card.stamp = WrittenStamp::of(&playback).filter(|_| !orphan);
         device.resume(playback, moment.now, orphan, &policy, out);
         if let (Some(playback), Some(store)) = (device.playback_mut(record.playback.id), &self.store)
@@ -235,7 +235,7 @@ impl RestoreResult {
         } += 1;
     }
 
-    /// Each with its name in metrics.
+    /// The counts with their names in metrics.
     pub fn counts(&self) -> [(&'static str, usize); 7] {
         let Self { closing, dropped, killed, orphaned, remembered, resumed, stranded } = *self;
         [
@@ -250,7 +250,7 @@ impl RestoreResult {
     }
 }
 
-/// Of the playback and of the session that it shares.
+/// The newest mark of the playback and of the session that it shares.
 fn newest_mark(device: &Device<SessionEntry>, id: SessionId) -> Option<ChangeMark> {
     let of = |id| device.playbacks().iter().find(|playback| playback.id == id);
     let playback = of(id)?;
@@ -268,7 +268,7 @@ impl Timeline {
     fn record(&self) -> TimelineRecord {
         let core = |entry: &TimelineEntry| match &entry.what {
             TimelineEvent::Core(event) => Some((entry.at.into(), event.clone())),
-            // The mirror begins anew.
+            // The mirror begins anew, and calls are not kept.
             TimelineEvent::Call(_) | TimelineEvent::Eme(_) => None,
         };
         TimelineRecord { beats: self.beats(), entries: self.entries().filter_map(core).collect() }

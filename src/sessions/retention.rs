@@ -1,7 +1,7 @@
-//! What is kept of sessions, and how many: a session that is over leaves fingerprints and names behind, no token.
+//! Bounds the memory of sessions that are over: they leave fingerprints and names, but no token.
 //!
-//! Playbacks that are over are remembered for a while, so that whoever still asks gets the same answer. Each
-//! device has a bound of its own (`session`); here is the one for all. The oldest goes first, and is counted.
+//! They are remembered for a while, so that late calls get the same answer. Each device has a bound of its own
+//! (`session`); this is the bound for all. The oldest goes first, and is counted.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,14 +11,14 @@ use super::device_table::SessionEntry;
 use super::session_context::SessionContext;
 use crate::session::{Device, RetentionClass};
 
-/// Playbacks that ended or were refused; and, apart from them, those that were killed.
+/// Remembered playbacks that ended or were refused. The same number holds for killed ones.
 pub const MAX_ENDED_SESSIONS_REMEMBERED: usize = if cfg!(test) { 512 } else { 262_144 };
-/// Those that were killed because their place went to another device: a household does that by itself.
+/// Remembered playbacks that were killed because another device took their slot, as a household does by itself.
 pub const MAX_REPLACED_SESSIONS_REMEMBERED: usize = if cfg!(test) { 256 } else { 65_536 };
-/// Steps are many: each needs to look at a few only.
+/// Each step needs to examine only a few, because there are many steps.
 const MAX_REMEMBERED_EXAMINED_PER_STEP: usize = 4;
 
-/// How many of a kind are remembered.
+/// Bound of a retention class.
 pub(super) const fn most(kind: RetentionClass) -> usize {
     match kind {
         RetentionClass::Ended | RetentionClass::Killed => MAX_ENDED_SESSIONS_REMEMBERED,
@@ -26,7 +26,7 @@ pub(super) const fn most(kind: RetentionClass) -> usize {
     }
 }
 
-/// Of a playback that is over nobody needs the token any more.
+/// Drops the content tokens of playbacks that no longer need them.
 pub(super) fn drop_tokens(device: &mut Device<SessionEntry>) {
     for playback in device.playbacks_mut() {
         if playback.card.card.token.is_some() && !playback.session.may_need_token() {
@@ -43,7 +43,7 @@ impl SessionContext {
 }
 
 impl Sessions {
-    /// How many playbacks may go on at a time; those that do stay.
+    /// Changes the bound of running playbacks. Those that run stay.
     pub fn bound(&self, max_active: usize) {
         self.max_active.store(max_active, Ordering::Relaxed);
     }
@@ -52,7 +52,7 @@ impl Sessions {
         self.index.active() < self.max_active.load(Ordering::Relaxed)
     }
 
-    /// Forgets the oldest of what is remembered beyond its bound. No device's lock is held.
+    /// Forgets the oldest sessions beyond their bound. Call it without a device's lock.
     pub(super) fn displace_surplus(self: &Arc<Self>) {
         for _ in 0..MAX_REMEMBERED_EXAMINED_PER_STEP {
             let Some((kind, key, id)) = self.index.surplus() else { return };

@@ -1,4 +1,4 @@
-//! What is known about a playback beside its state: who plays what, where, under which policy.
+//! The context of a playback, besides its state: account, device, content, route, policy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,28 +19,28 @@ use crate::token::TokenClaims;
 pub struct DeviceKey(pub(super) u64);
 
 impl DeviceKey {
-    /// `rung` of the identity ladder said so. What we see ourselves stands apart from what callers say
-    /// of themselves, or a header with a neighbour's address would make one the neighbour. All that is
-    /// said is one: a beacon can name its device in the query alone.
+    /// Makes a key. `rung` is the identity source that named the device. Facts that we see ourselves are kept apart
+    /// from the caller's own words; otherwise a header with a neighbour's address would make the caller that
+    /// neighbour. All words of callers are one kind, because a beacon can name its device only in the query.
     pub fn new(authority: &str, rung: &str, device: &str) -> Self {
         let kind = if matches!(rung, "mtls" | "peer") { rung } else { "said" };
         Self(Fingerprint::of_parts(&[authority.as_bytes(), kind.as_bytes(), device.as_bytes()]).0)
     }
 
-    /// A name for it where nobody knows devices.
+    /// A number for the device, where devices are not known.
     pub fn number(self) -> u64 {
         self.0
     }
 }
 
 impl DeviceKey {
-    /// Whether a notice of this device number is of this device.
+    /// True if a notice with this device number belongs to this device.
     pub fn is(self, number: u64) -> bool {
         self.0 == number
     }
 }
 
-/// Which authority a session is held at: the one of a name, through all reloads.
+/// Identifies the authority that holds a session, by its name, through all reloads.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct AuthorityId(u64);
 
@@ -50,7 +50,7 @@ impl AuthorityId {
     }
 }
 
-/// The policy of a route as it stands: a reload changes it under the sessions that run by it.
+/// The current policy of a route. A reload changes it under the running sessions.
 #[derive(Debug)]
 pub struct LivePolicy(ArcSwap<Policy>);
 
@@ -59,7 +59,7 @@ impl LivePolicy {
         Self(ArcSwap::from_pointee(policy))
     }
 
-    /// Holds from the next step of every session on.
+    /// Sets a new policy, which holds from the next step of every session.
     pub fn change(&self, policy: Policy) {
         self.0.store(Arc::new(policy));
     }
@@ -71,45 +71,45 @@ impl LivePolicy {
 
 #[derive(Clone, Debug)]
 pub struct SessionContext {
-    /// Whom the authority counts, if anything says.
+    /// The account that the authority counts, if known.
     pub account: Option<String>,
     pub authority: AuthorityId,
     pub authority_name: Arc<str>,
-    /// What is played, if anything names it.
+    /// The content's name, if known.
     pub content: Option<String>,
-    /// The content's and the device's kind, where an embedded authority counts them.
+    /// Kinds of the content and the device, where an embedded authority counts them.
     pub content_group: Option<String>,
-    /// As the identity ladder found it.
+    /// The device's name from its identity source.
     pub device: String,
     pub device_group: Option<String>,
-    /// The authority's.
+    /// The authority's dialect.
     pub dialect: DialectName,
-    /// What the authority's player SDK calls a failed call.
+    /// Names of failed calls in the authority's player SDK.
     pub error_name: fn(AskKind) -> &'static str,
-    /// In place of the policy's own, where its content token tells, or there is none.
+    /// Replaces the policy's value if the content token tells one, or if there is no token.
     pub kill_memory: Option<Duration>,
-    /// The viewer's network address: failures that one caller provokes are told from those that many meet. Not kept
-    /// across a restart.
+    /// The viewer's network, by which failures that one caller provokes are told from those that many meet. Lost in a
+    /// restart.
     pub network: Fingerprint,
     /// Wall time since the epoch.
     pub opened: Duration,
     pub policy: Arc<LivePolicy>,
-    /// What was registered of it before it began.
+    /// The registration of the playback, if there is one.
     pub registration: Option<Arc<Registration>>,
     /// Path of the route that opened it.
     pub route: Arc<str>,
-    /// Which rung of the identity ladder answered.
+    /// The identity source that named the device.
     pub rung: &'static str,
-    /// What the clock will bring, where that was registered.
+    /// Future events of the playback, if it was registered with them.
     pub schedule: Option<Schedule>,
-    /// What it plays, where that was registered.
+    /// The registered stream type.
     pub stream: Option<StreamType>,
-    /// The content token that opens it.
+    /// The content token that opens the session.
     pub token: Option<Secret>,
 }
 
 impl SessionContext {
-    /// What holds for the session now.
+    /// The policy that holds for the session now.
     pub fn policy(&self) -> Policy {
         let policy = self.policy.now();
         let (kill_memory, operator_kill_memory) = (self.kill_memory.unwrap_or(policy.kill_memory), policy.kill_memory);
@@ -122,13 +122,13 @@ impl SessionContext {
         }
     }
 
-    /// Whether it opens its session with nothing that could still be good.
+    /// True if the session would be opened with no token or an expired one.
     pub(super) fn has_expired_token(&self, wall: Duration) -> bool {
         let claims = |token: &Secret| TokenClaims::peek(token.expose());
         self.token.as_ref().is_none_or(|token| claims(token).is_some_and(|it| it.expired_for(wall).is_some()))
     }
 
-    /// Whose event it is, for who is told of it.
+    /// Names the playback for observers of its events.
     pub(super) fn playback(&self, key: DeviceKey, session: SessionId, token: Option<Fingerprint>) -> PlaybackInfo<'_> {
         PlaybackInfo {
             account: self.account.as_deref(),
@@ -143,7 +143,7 @@ impl SessionContext {
             token,
         }
     }
-    /// As it is written down.
+    /// The context as a record for the store.
     pub(super) fn record(&self) -> Arc<SessionContextRecord> {
         let SessionContext {
             account,

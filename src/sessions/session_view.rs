@@ -1,4 +1,4 @@
-//! One session as an operator sees it: what the admin listener lists and counts.
+//! A session as operators see it: the row that the admin listener lists.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,31 +15,31 @@ pub struct SessionView {
     pub age: Duration,
     pub beats: u32,
     pub card: Arc<SessionContext>,
-    /// Since the last connection of its player ended.
+    /// Time since the player's last connection ended.
     pub connections_gone: Option<Duration>,
     pub id: SessionId,
     pub interval: Option<Duration>,
     pub key_sessions: usize,
-    /// Since the authority last confirmed it; none before it first did.
+    /// Time since the authority last confirmed the session; `None` before the first time.
     pub last_good: Option<Duration>,
     /// Its key sessions as the wire shows them.
     pub mirror: Mirror,
-    /// Until our next beat; none while the player's renewals are the beats.
+    /// Time until our next beat; `None` while the player's renewals are the beats.
     pub next_beat: Option<Duration>,
-    /// For how long it has played without the authority's word.
+    /// Time that it has played without the authority's word.
     pub on_credit: Option<Duration>,
     /// Wall time since the epoch.
     pub opened: Duration,
-    /// Who keeps it alive: `timer` or `renewals`.
+    /// The source of its beats: `timer` or `renewals`.
     pub paced_by: &'static str,
-    /// Those that share the session, oldest first, where its authority counts devices.
+    /// Playbacks that share the session, oldest first, where the authority counts devices.
     pub playbacks: Vec<SessionView>,
-    /// What the player last said of itself, if it reports.
+    /// The player's last reported state, if it reports.
     pub player: Option<&'static str>,
-    /// Whether anything has reached its player that it can play by.
+    /// True if the player has got a license or media.
     pub served: bool,
     pub state: &'static str,
-    /// `live` or `vod`, if anybody says.
+    /// `live` or `vod`, if known.
     pub stream: Option<&'static str>,
     pub timeline: Timeline,
 }
@@ -95,7 +95,7 @@ fn playing_name(playing: PlayingState) -> &'static str {
     }
 }
 
-/// Every state by its name; [`state_place`] tells which one a session is in.
+/// All states by name; [`state_place`] gives a session's index.
 pub(super) const STATES: [&str; 8] = ["closed", "closing", "failing", "killed", "live", "opening", "owing", "waiting"];
 
 pub(super) fn state_place(state: &SessionState) -> usize {

@@ -1,5 +1,4 @@
-//! The card of a session that several playbacks of a device share, and the caller for whom it is opened: those of the
-//! playback by whose content token that is done.
+//! Gives a shared session the context and the caller of the playback whose content token opens it.
 
 use std::sync::Arc;
 
@@ -9,7 +8,8 @@ use crate::ids::SessionId;
 use crate::session::{Device, Playback, Role};
 use crate::task::HeldPlace;
 
-/// Before the effects of a step are carried out: an open goes by the newest content token that was accepted.
+/// Updates the contexts of shared sessions before the effects of a step: an open uses the newest accepted content
+/// token.
 pub(super) fn share_cards(device: &mut Device<SessionEntry>) {
     let newest = |session: &Playback<SessionEntry>| {
         let Role::DeviceSession { by } = session.role else { return None };
@@ -20,15 +20,15 @@ pub(super) fn share_cards(device: &mut Device<SessionEntry>) {
     let news: Vec<_> = device.playbacks().iter().filter_map(newest).collect();
     for (session, token, of) in news {
         let Some(playback) = device.playback_mut(session) else { continue };
-        // It stays where it is in the list of all sessions.
+        // The session keeps its position in the list of all sessions.
         let opened = playback.card.card.opened;
         playback.card.card = Arc::new(SessionContext { opened, ..SessionContext::clone(&of) });
         (playback.card.record, playback.card.opened_by) = (None, token);
     }
 }
 
-/// The place of the caller for whom this session is opened, if it had to wait: no player calls a shared one itself, so
-/// those that share it have one.
+/// Takes the place of the caller that this session is opened for. No player calls a shared session itself, so the
+/// playbacks that share it hold the places.
 pub(super) fn take_place(device: &mut Device<SessionEntry>, id: SessionId) -> Option<HeldPlace> {
     let opened_by = match device.playback(id)?.role {
         Role::DeviceSession { by } => by,

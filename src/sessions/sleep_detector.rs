@@ -1,8 +1,7 @@
 //! Notices that the machine slept, and tells every session before anything else happens to it.
 //!
-//! Monotonic time stands still in suspension, so that no timer fires by it: the pacer looks now and then,
-//! and every call and answer looks first. Else the head-end's word of a session that it let expire
-//! meanwhile would be taken for a kill.
+//! Monotonic time and its timers stand still in suspension. So the timer task looks now and then, and every call and
+//! answer looks first. Otherwise a session that the head-end let expire meanwhile would look killed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,15 +10,15 @@ use std::time::Duration;
 use super::Sessions;
 use crate::session::Input;
 
-/// How often the pacer looks, whether or not anything is due.
+/// Interval at which the timer task looks, even if no deadline is due.
 pub(super) const SLEEP_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Shorter sleep does no harm, and may be the clocks' own.
+/// A shorter sleep is harmless, and may only be a difference of the clocks.
 const MIN_NOTICED_SLEEP: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct SleepDetector {
-    /// Milliseconds of suspension that all sessions know of.
+    /// Suspension in milliseconds that all sessions know of.
     known: AtomicU64,
     telling: Mutex<()>,
 }
@@ -36,7 +35,8 @@ impl SleepDetector {
 }
 
 impl Sessions {
-    /// Must not be called under a device's lock. Who comes while others are told waits for the end of it.
+    /// Tells all sessions of a sleep. Must not be called under a device's lock. Concurrent callers wait until all are
+    /// told.
     pub(super) fn notice_sleep(self: &Arc<Self>) {
         if self.sleep.since(self.clock.suspended()).is_none() {
             return;
@@ -45,7 +45,7 @@ impl Sessions {
         let suspended = self.clock.suspended();
         let Some(slept) = self.sleep.since(suspended) else { return };
         let mut all = self.table.collect(|key, playback| Some((key, playback.id)));
-        // The table's own order is another one in every process.
+        // The table's own order differs in every process.
         all.sort();
         tracing::info!(slept_s = slept.as_secs_f64(), sessions = all.len(), "the machine slept");
         for (key, id) in all {

@@ -1,6 +1,7 @@
-//! Places that preloads hold beside what plays, by account: another device's open that meets the limit gets one.
+//! Indexes slots that preloads hold, by account. An open of another device that meets the limit gets one.
 //!
-//! Kept up under each device's lock: a playback that is a spare holds a [`SparePlace`], whose drop takes it out.
+//! Updated under each device's lock. A playback that is a spare holds a [`SparePlace`], which removes its entry when
+//! dropped.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +13,10 @@ use crate::ids::SessionId;
 use crate::session::{Denial, Device, Input, PlaceTurn};
 use crate::store::DialectName;
 
-/// An account at an authority, as [`super::pending_releases`] has it.
+/// An account at an authority, as in [`super::pending_releases`].
 type SpareAccount = (AuthorityId, String);
 
-/// Whose it is, and whether its place can be had: one that is being opened has none yet.
+/// A preload, and whether its slot exists already: a session that is being opened has none yet.
 type SpareHolder = (DeviceKey, SessionId, bool);
 
 type SpareMap = HashMap<SpareAccount, Vec<SpareHolder>>;
@@ -23,7 +24,7 @@ type SpareMap = HashMap<SpareAccount, Vec<SpareHolder>>;
 #[derive(Default)]
 pub(super) struct SparePlaces(Arc<Mutex<SpareMap>>);
 
-/// A preload that holds a place, until this is dropped.
+/// A preload with a slot, until this is dropped.
 #[derive(Debug)]
 pub(super) struct SparePlace {
     account: SpareAccount,
@@ -39,7 +40,7 @@ impl SparePlaces {
         SparePlace { account, of: self.0.clone(), whose }
     }
 
-    /// The oldest of the account, of another device than this: one whose place can be had, if there is one.
+    /// The account's oldest preload of another device, preferably one whose slot exists.
     fn of_another(&self, card: &SessionContext, key: DeviceKey) -> Option<SpareHolder> {
         let spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let others =
@@ -61,7 +62,7 @@ impl Drop for SparePlace {
 }
 
 impl Sessions {
-    /// Keeps the spares as the device is after this step.
+    /// Updates the spares after a step of the device.
     pub(super) fn mark_spares(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         let newest = device.playbacks().last().filter(|_| device.playbacks().len() > 1);
         let policy = newest.map(|newest| newest.card.card.policy());
@@ -77,14 +78,14 @@ impl Sessions {
         }
     }
 
-    /// The authority has no place for this open: somebody who may give way does.
+    /// Makes another session give way to this open, for which the authority has no slot.
     pub(super) fn make_room(
         self: &Arc<Self>,
         (key, id): (DeviceKey, SessionId),
         card: &SessionContext,
         denial: Denial,
     ) -> PlaceTurn {
-        // An embedded authority proves nothing of a token, and counts a device's preload with what it plays.
+        // An embedded authority does not prove the token, and counts a device's preload as one with its playback.
         if card.dialect == DialectName::Embedded {
             return PlaceTurn::Nobody;
         }

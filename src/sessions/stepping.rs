@@ -1,4 +1,4 @@
-//! One step of a device under its lock, and what follows from it: effects, records, indexes, the wheel.
+//! Runs a step of a device under its lock, then its consequences: effects, records, indexes, the wheel.
 
 use std::sync::{Arc, PoisonError};
 
@@ -31,7 +31,7 @@ impl Sessions {
         result
     }
 
-    /// Runs one device's step under its lock, then carries the effects out.
+    /// Runs a device's step under its lock, then carries out the effects.
     pub(super) fn step_seat<R>(
         self: &Arc<Self>,
         key: DeviceKey,
@@ -72,7 +72,7 @@ impl Sessions {
         jobs: &mut Vec<DispatchedAsk>,
     ) {
         let Some(playback) = device.playback_mut(id) else {
-            // Forgotten in this very step, by itself or to make room; its calls may still wait.
+            // A playback that this step forgot may still have waiting calls.
             if let Effect::Displace(kind) = effect {
                 self.telemetry.metrics.session_displaced(kind.name());
             }
@@ -105,7 +105,7 @@ impl Sessions {
         }
     }
 
-    /// Puts every playback whose deadline moved to an earlier time on the wheel anew.
+    /// Puts playbacks on the wheel again if their deadline is earlier now.
     fn schedule(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         let due: Vec<_> = device.playbacks().iter().map(|p| (p.id, p.session.deadline(), p.card.slotted)).collect();
         for (id, deadline, slotted) in due {
@@ -122,15 +122,16 @@ impl Sessions {
     }
 }
 
-/// What has set out holds its caller's place itself; what is over needs none.
+/// Drops callers' places that are not needed: an open that has set out holds its own, and a session that is over
+/// needs none.
 fn drop_places(device: &mut Device<SessionEntry>) {
     for playback in device.playbacks_mut().filter(|playback| !playback.session.waits()) {
         playback.card.place = None;
     }
 }
 
-/// Whether another line tells what this event does: the refusal of the player's call, which names its incident; or the
-/// end of the session that follows from it in the same step. What settles credit comes without a call.
+/// True if another line reports this event: the refusal of the player's call, with its incident, or the end of the
+/// session in the same step. The settling of credit has no call, so its event is reported.
 fn is_told_elsewhere(out: &DeviceEffects, at: usize) -> bool {
     let Some((id, Effect::Note(event))) = out.get(at) else { return false };
     let mut beside = out.iter().filter(|(of, _)| of == id).filter_map(|(_, effect)| match effect {

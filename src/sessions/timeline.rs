@@ -1,4 +1,4 @@
-//! The story of one playback, for the person on the phone: its last events with their times.
+//! The timeline of a playback: its last events with their times, for support.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,10 +13,10 @@ pub struct TimelineEntry {
     pub what: TimelineEvent,
 }
 
-/// What happened to the session, or to one of its key sessions.
+/// An event of the session or of one of its key sessions.
 #[derive(Clone, Debug)]
 pub enum TimelineEvent {
-    /// What became of a license call, in words.
+    /// Outcome of a license call, in words.
     Call(String),
     Core(SessionEvent),
     Eme(eme::EmeEvent),
@@ -31,7 +31,7 @@ impl TimelineEvent {
         }
     }
 
-    /// For a person.
+    /// The event in words for a person.
     pub fn describe(&self, error_name: fn(AskKind) -> &'static str) -> String {
         match self {
             Self::Call(what) => what.clone(),
@@ -51,7 +51,7 @@ pub struct Timeline {
 impl Timeline {
     const MAX_TIMELINE_ENTRIES: usize = 32;
 
-    /// Of an earlier process.
+    /// Timeline of a session of an earlier process.
     pub(super) fn with_beats(beats: u32) -> Self {
         Self { beats, confirmed: beats > 0, entries: VecDeque::new() }
     }
@@ -69,7 +69,7 @@ impl Timeline {
         self.push(TimelineEntry { at, what: TimelineEvent::Eme(happening) });
     }
 
-    /// A player that asks again and again leaves one entry, with its newest time.
+    /// Adds a call. Repeated equal calls leave one entry, with the newest time.
     pub(super) fn add_call(&mut self, at: Duration, what: String) {
         if matches!(self.entries.back(), Some(TimelineEntry { what: TimelineEvent::Call(last), .. }) if *last == what) {
             self.entries.pop_back();
@@ -84,12 +84,12 @@ impl Timeline {
         self.entries.push_back(entry);
     }
 
-    /// Whether the authority ever said yes.
+    /// True if the authority ever confirmed the session.
     pub(super) fn confirmed(&self) -> bool {
         self.confirmed
     }
 
-    /// Good beats and renewals so far.
+    /// Number of good beats and renewals.
     pub fn beats(&self) -> u32 {
         self.beats
     }

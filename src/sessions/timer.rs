@@ -1,4 +1,4 @@
-//! Wakes sessions when their deadline has come: one task, one wheel, for all of them.
+//! Wakes sessions at their deadlines: one task and one wheel for all.
 
 use std::sync::{Arc, PoisonError};
 
@@ -9,13 +9,12 @@ use crate::ids::SessionId;
 use crate::session::{Input, WheelSlot};
 use crate::task::Tasks;
 
-/// Runs until the process stops. Sleeps until the next occupied tick, or until an earlier one appears, and
-/// never for long.
-/// When the pump is full it waits: what is due stays due and is counted as late.
+/// Runs until the process stops. Sleeps until the next occupied tick or an earlier new one, and never for long. If
+/// the dispatcher is full, it waits: due sessions stay due and are counted as late.
 pub async fn pace(sessions: Arc<Sessions>, tasks: Tasks) {
     while !tasks.is_stopping() {
         let next = sessions.wheel.lock().unwrap_or_else(PoisonError::into_inner).next_due();
-        // Suspension stops timers too: who only sleeps until the next deadline learns of it late.
+        // Suspension stops timers too, so sleeping until the next deadline would notice it late.
         let look = sessions.clock.now() + SLEEP_POLL_INTERVAL;
         let sleep = tokio::time::sleep_until(next.map_or(look, |next| next.min(look)).into());
         tokio::select! {
@@ -41,7 +40,7 @@ impl Sessions {
         }
     }
 
-    /// An entry of the wheel came up: due, moved to later, or stale.
+    /// Handles an entry of the wheel: it is due, was moved to later, or is outdated.
     fn come_up(self: &Arc<Self>, key: DeviceKey, id: SessionId, slot: WheelSlot) {
         self.with(key, |device, out| {
             let now = self.clock.now();

@@ -1,8 +1,8 @@
-//! Which device plays by a content token, for those who name the token alone.
+//! Finds the device that plays with a content token, for callers that name only the token.
 //!
-//! A beacon of a page can set no header, so it may name another device than its license call did. Its token is the
-//! proof: this index finds the playbacks that go on by it. An entry goes with its playback, so the index is as large as
-//! the sessions are many. Locked after a device, and never while one is looked at.
+//! A page's beacon cannot set headers, so it may name another device than its license call did. Its token is the
+//! proof: this index finds the running playbacks with it. An entry goes with its playback, so the index is as large
+//! as the number of sessions. Locked after a device, and never while one is read.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,13 +14,13 @@ use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 use crate::session::Device;
 
-/// Playbacks of one token that a call looks at; with more of them nobody is the only one.
+/// Playbacks of one token that are examined. With more of them none is the only one.
 const MAX_HOLDERS: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct TokenIndex(Mutex<BTreeSet<(TokenName, DeviceKey, SessionId)>>);
 
-/// The tokens of a playback that stand in the index.
+/// The tokens of a playback in the index.
 #[derive(Debug)]
 pub(super) struct IndexedTokens {
     id: SessionId,
@@ -30,7 +30,7 @@ pub(super) struct IndexedTokens {
 }
 
 impl TokenIndex {
-    /// The devices of this token's playbacks; none where there are more than [`MAX_HOLDERS`].
+    /// Devices with playbacks of this token; none if there are more than [`MAX_HOLDERS`].
     pub(super) fn devices(&self, authority: &str, token: Fingerprint) -> Vec<DeviceKey> {
         let name = TokenName::of(authority, token);
         let holders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +55,7 @@ impl IndexedTokens {
         Self { id, index, key, tokens: Vec::new() }
     }
 
-    /// Said after every step, and mostly nothing new.
+    /// Updates the entry after a step; mostly nothing has changed.
     fn update(&mut self, authority: &str, tokens: impl Iterator<Item = Fingerprint> + Clone) {
         if tokens.clone().eq(self.tokens.iter().map(|(token, _)| *token)) {
             return;
@@ -80,9 +80,8 @@ impl Drop for IndexedTokens {
 }
 
 impl Sessions {
-    /// Whose playback is meant by who brings this content token: that of the device that the caller names, if it plays
-    /// by the token; else that of the only device that does. None where nobody plays by it, or several others do: which
-    /// of them is meant, the token alone does not say.
+    /// The device that a caller with this content token means: the named one if it plays with the token, else the
+    /// only device that does. `None` if none or several do, because the token alone cannot tell them apart.
     pub fn device_of_token(
         self: &Arc<Self>,
         authority: &str,
@@ -97,7 +96,7 @@ impl Sessions {
         devices.next().filter(|_| devices.next().is_none())
     }
 
-    /// Keeps the index as the device is after this step.
+    /// Updates the index after a step of the device.
     pub(super) fn index_tokens(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         for playback in device.playbacks_mut().filter(|playback| !playback.is_device_session()) {
             let mut indexed = playback.card.indexed_tokens.take();
