@@ -50,9 +50,13 @@ fn every_link_leads_somewhere() {
 pub(crate) fn column(document: &str, heading: &str, column: usize) -> Vec<String> {
     let text = read(document);
     let (_, rest) = text.split_once(heading).unwrap_or_else(|| panic!("{document} has no {heading:?}"));
-    let section = rest.split("\n## ").next().unwrap();
-    let rows: Vec<_> = section.lines().collect();
-    let is_head = |at: usize| rows.get(at + 1).is_some_and(|next| next.starts_with("|-"));
+    cells(rest.split("\n## ").next().unwrap(), column)
+}
+
+/// The names in backticks in a column of all table rows of a text.
+pub(crate) fn cells(text: &str, column: usize) -> Vec<String> {
+    let rows: Vec<_> = text.lines().collect();
+    let is_head = |at: usize| rows.get(at + 1).is_some_and(|next| next.starts_with("|-") || next.starts_with("| -"));
     let rows =
         rows.iter().enumerate().filter(|(at, line)| line.starts_with('|') && !is_head(*at)).map(|(_, line)| line);
     rows.filter_map(|row| row.split('|').nth(column + 1))

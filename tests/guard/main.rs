@@ -8,6 +8,8 @@ mod documents;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod source;
 #[cfg(test)]
 mod words;

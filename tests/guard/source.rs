@@ -93,7 +93,7 @@ pub(crate) fn source(path: &str) -> Source {
     Source::of(path.to_owned())
 }
 
-fn without_tests(text: &str) -> String {
+pub(crate) fn without_tests(text: &str) -> String {
     let text = text.replace("#[cfg(test)]\nmod tests;\n", "");
     text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned()
 }
