@@ -182,8 +182,4 @@ impl Effects {
         let full = self.list.try_push(effect).is_err();
         debug_assert!(!full, "one step has at most {} effects", Self::MAX_EFFECTS_PER_STEP);
     }
-
-    pub(super) fn note(&mut self, event: SessionEvent) {
-        self.push(Effect::Note(event));
-    }
 }

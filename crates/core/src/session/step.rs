@@ -5,10 +5,11 @@
 
 use std::time::{Duration, Instant};
 
+use self::context::Step;
 pub(super) use self::deadlines::bounded;
 use self::deadlines::spread;
 pub(super) use self::give_way::GiveWayState;
-use super::effect::{AuthorityAsk, CallAnswer, Effect, Effects, SessionEvent, SessionRefusal};
+use super::effect::{AuthorityAsk, CallAnswer, Effects, SessionEvent, SessionRefusal};
 use super::end_reason::EndReason;
 use super::grant::{AskKind, Ticket};
 use super::input::Input;
@@ -35,37 +36,37 @@ pub use self::after_restart::resume;
 
 /// Total: no input in any state panics, and none but a new playback brings a killed session back.
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
-    let mut fx = Effects::default();
+    let mut step = Step::new(now, policy);
     match input {
-        Input::Again(kind) => fx.answer = Some(session.call(now, kind, policy)),
+        Input::Again(kind) => step.answer(session.call(now, kind, policy)),
         Input::Alone => session.alone = session.alone.or(Some(now)),
-        Input::Answered(ticket, ask, result) => session.answered(now, ticket, ask, result, policy, &mut fx),
+        Input::Answered(ticket, ask, result) => session.answered(ticket, ask, result, &mut step),
         Input::Back => session.alone = None,
         Input::Call(kind) => {
             session.alone = None;
-            fx.answer = Some(session.call(now, kind, policy));
+            step.answer(session.call(now, kind, policy));
         }
-        Input::End(why) => session.end(now, why, policy, &mut fx),
-        Input::Forgive => session.forgive(now, &mut fx),
-        Input::GiveWay => session.give_way(now, policy, &mut fx),
-        Input::Kill(reason) => session.kill(now, reason, policy, &mut fx),
+        Input::End(why) => session.end(why, &mut step),
+        Input::Forgive => session.forgive(&mut step),
+        Input::GiveWay => session.give_way(&mut step),
+        Input::Kill(reason) => session.kill(reason, &mut step),
         Input::Licensed(until) => session.licensed(until),
         Input::Media(media) => session.media(now, media, policy),
-        Input::PushedKill { reason, token } => session.pushed_kill(now, token, reason, policy, &mut fx),
-        Input::Report(report) => session.report(now, report, policy, &mut fx),
-        Input::Served(served) => session.served(now, served, policy, &mut fx),
+        Input::PushedKill { reason, token } => session.pushed_kill(token, reason, &mut step),
+        Input::Report(report) => session.report(report, &mut step),
+        Input::Served(served) => session.served(served, &mut step),
         Input::Slept(by) => session.slept(now, by, policy),
         Input::Start => session.start(now),
         Input::Streams(stream) => session.stream = Some(stream),
-        Input::TakeBack => session.take_back(now, policy, &mut fx),
-        Input::Tick => session.tick(now, policy, &mut fx),
+        Input::TakeBack => session.take_back(&mut step),
+        Input::Tick => session.tick(&mut step),
         Input::Unserved => session.unserved(),
         Input::Used => session.use_it(),
     }
-    session.settle(now, policy, &mut fx);
-    session.account(now, policy, &mut fx);
+    session.settle(&mut step);
+    session.account(&mut step);
     session.check_invariants();
-    fx
+    step.into_effects()
 }
 
 impl Session {
@@ -120,30 +121,30 @@ impl Session {
         }
     }
 
-    fn end(&mut self, now: Instant, why: EndReason, policy: &Policy, fx: &mut Effects) {
+    fn end(&mut self, why: EndReason, step: &mut Step<'_>) {
         match self.state {
             SessionState::Opening { .. } | SessionState::Owing { .. } if self.lane.is_none() => {
-                self.close(now, SessionClosure::Ended(why), policy, fx);
+                self.close(SessionClosure::Ended(why), step);
             }
             SessionState::Failing { .. }
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
             | SessionState::Owing { .. } => {
-                self.enter(SessionState::Closing { next: now, tries: 0, why });
-                fx.push(Effect::Wake);
+                self.enter(SessionState::Closing { next: step.now, tries: 0, why });
+                step.wake();
             }
             SessionState::Closing { .. } | SessionState::Killed { .. } if self.lingers && why == EndReason::Drained => {
-                self.close_now(now)
+                self.close_now(step.now)
             }
-            // What was presumed is known now, and its player does not take it back any more.
+            // What was presumed is known step.now, and its player does not take it back any more.
             SessionState::Closing { next, tries, why: EndReason::GaveWay } => {
                 self.away = None;
                 self.enter(SessionState::Closing { next, tries, why });
             }
             SessionState::Closed { why: SessionClosure::Ended(EndReason::GaveWay), .. } => {
-                let until = now + self.memory_of(why, policy);
+                let until = step.now + self.memory_of(why, step.policy);
                 self.enter(SessionState::Closed { until, why: SessionClosure::Ended(why) });
-                fx.push(Effect::Wake);
+                step.wake();
             }
             SessionState::Closed { .. } | SessionState::Closing { .. } | SessionState::Killed { .. } => {}
         }
@@ -162,41 +163,41 @@ impl Session {
         }
     }
 
-    fn tick(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
-        self.give_up_lane(now, policy, fx);
+    fn tick(&mut self, step: &mut Step<'_>) {
+        self.give_up_lane(step);
         match self.state {
             SessionState::Closed { until, .. } | SessionState::Killed { until, .. } => {
-                if now >= until && self.grant.is_none() && self.lane.is_none() {
-                    fx.push(Effect::Forget);
+                if step.now >= until && self.grant.is_none() && self.lane.is_none() {
+                    step.forget();
                 }
             }
             SessionState::Closing { .. } => {}
             SessionState::Opening { since, .. } => {
-                if self.lane.is_none() && now >= since + policy.lane_patience {
-                    self.close(now, SessionClosure::Ended(EndReason::Abandoned), policy, fx);
+                if self.lane.is_none() && step.now >= since + step.policy.lane_patience {
+                    self.close(SessionClosure::Ended(EndReason::Abandoned), step);
                 }
             }
-            SessionState::Failing { .. } | SessionState::Live { .. } => self.tick_granted(now, policy, fx),
-            SessionState::Owing { .. } => self.tick_owing(now, policy, fx),
+            SessionState::Failing { .. } | SessionState::Live { .. } => self.tick_granted(step),
+            SessionState::Owing { .. } => self.tick_owing(step),
         }
     }
 
-    fn tick_granted(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+    fn tick_granted(&mut self, step: &mut Step<'_>) {
         if self.lane.is_some() {
             return;
         }
-        let over = self.ends(policy).into_iter().find(|(_, at)| at.is_some_and(|at| now >= at));
+        let over = self.ends(step.policy).into_iter().find(|(_, at)| at.is_some_and(|at| step.now >= at));
         match over {
-            Some((EndReason::Lost, _)) => self.lose(now, policy, fx),
-            Some((why, _)) => self.end(now, why, policy, fx),
-            None => self.reach(now, policy, fx),
+            Some((EndReason::Lost, _)) => self.lose(step),
+            Some((why, _)) => self.end(why, step),
+            None => self.reach(step),
         }
     }
 
     /// A call whose answer was lost on our side must not hold the session for ever.
-    fn give_up_lane(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+    fn give_up_lane(&mut self, step: &mut Step<'_>) {
         let Some(lane) = self.lane else { return };
-        if now < lane.since + policy.lane_patience {
+        if step.now < lane.since + step.policy.lane_patience {
             return;
         }
         let fault = AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "the call was given up") };
@@ -206,43 +207,41 @@ impl Session {
             }
             self.given_up.push(lane.ticket);
         }
-        self.answered(now, lane.ticket, lane.ask, Err(fault), policy, fx);
+        self.answered(lane.ticket, lane.ask, Err(fault), step);
     }
 
     /// Decides the next call to the authority and the next deadline.
-    fn settle(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+    fn settle(&mut self, step: &mut Step<'_>) {
         if self.lane.is_none() {
-            self.next_ask(now, policy, fx);
+            self.next_ask(step);
         }
         self.deadline = Some(match self.lane {
-            Some(lane) => lane.since + policy.lane_patience,
-            None => self.next_deadline(now, policy),
+            Some(lane) => lane.since + step.policy.lane_patience,
+            None => self.next_deadline(step.now, step.policy),
         });
     }
 
-    fn next_ask(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+    fn next_ask(&mut self, step: &mut Step<'_>) {
         match self.state {
-            SessionState::Opening { held: false, .. } => self.ask(now, AskKind::Open, fx),
-            SessionState::Owing { next, .. } if now >= next => self.ask(now, AskKind::Open, fx),
-            SessionState::Live { beat } if self.beats_itself() && now >= beat && !self.rests(policy) => {
-                let late = now - (beat - spread(self.seed, self.generation));
+            SessionState::Opening { held: false, .. } => self.ask(AskKind::Open, step),
+            SessionState::Owing { next, .. } if step.now >= next => self.ask(AskKind::Open, step),
+            SessionState::Live { beat } if self.beats_itself() && step.now >= beat && !self.rests(step.policy) => {
+                let late = step.now - (beat - spread(self.seed, self.generation));
                 if late > Policy::MAX_BEAT_LATENESS {
-                    fx.note(SessionEvent::BeatLate(late));
+                    step.note(SessionEvent::BeatLate(late));
                 }
-                self.ask(now, AskKind::Beat, fx);
+                self.ask(AskKind::Beat, step);
             }
-            SessionState::Failing { retry, .. } if self.beats == BeatSource::Timer && now >= retry => {
-                self.ask(now, AskKind::Beat, fx);
+            SessionState::Failing { retry, .. } if self.beats == BeatSource::Timer && step.now >= retry => {
+                self.ask(AskKind::Beat, step);
             }
-            SessionState::Closing { why, .. } if self.grant.is_none() => {
-                self.close(now, SessionClosure::Ended(why), policy, fx)
-            }
-            SessionState::Closing { next, .. } if now >= next => self.ask(now, AskKind::Close, fx),
+            SessionState::Closing { why, .. } if self.grant.is_none() => self.close(SessionClosure::Ended(why), step),
+            SessionState::Closing { next, .. } if step.now >= next => self.ask(AskKind::Close, step),
             // Killed here and not by the authority: the grant is still ours to give back.
             SessionState::Killed { .. }
-                if self.grant.is_some() && self.lost_close.is_none_or(|(next, _)| now >= next) =>
+                if self.grant.is_some() && self.lost_close.is_none_or(|(next, _)| step.now >= next) =>
             {
-                self.ask(now, AskKind::Close, fx);
+                self.ask(AskKind::Close, step);
             }
             SessionState::Closed { .. }
             | SessionState::Closing { .. }
@@ -254,15 +253,9 @@ impl Session {
         }
     }
 
-    fn ask(&mut self, now: Instant, kind: AskKind, fx: &mut Effects) {
-        let ticket = self.occupy(now, kind);
-        fx.push(Effect::Ask(AuthorityAsk {
-            beside: None,
-            grant: self.grant.clone(),
-            kind,
-            ticket,
-            told: self.told(now),
-        }));
+    fn ask(&mut self, kind: AskKind, step: &mut Step<'_>) {
+        let ticket = self.occupy(step.now, kind);
+        step.ask(AuthorityAsk { beside: None, grant: self.grant.clone(), kind, ticket, told: self.told(step.now) });
     }
 
     fn occupy(&mut self, now: Instant, ask: AskKind) -> Ticket {
@@ -273,31 +266,31 @@ impl Session {
         ticket
     }
 
-    fn close(&mut self, now: Instant, why: SessionClosure, policy: &Policy, fx: &mut Effects) {
+    fn close(&mut self, why: SessionClosure, step: &mut Step<'_>) {
         if std::mem::take(&mut self.returns)
             && let Some(refusal) = Self::is_for_now(&why)
         {
-            return self.stay_away(now, refusal, policy, fx);
+            return self.stay_away(refusal, step);
         }
         let memory = match &why {
             // It has played: whoever has that token stays refused, as after a kill.
-            SessionClosure::Denied(..) if self.credit.is_some() => policy.kill_memory,
-            SessionClosure::Denied(..) => policy.denial_memory,
-            SessionClosure::Ended(end) => self.memory_of(*end, policy),
-            SessionClosure::Unmanaged => policy.end_memory,
-            SessionClosure::Spent { .. } => policy.kill_memory,
-            SessionClosure::Unreachable(_) => policy.refusal_memory(),
+            SessionClosure::Denied(..) if self.credit.is_some() => step.policy.kill_memory,
+            SessionClosure::Denied(..) => step.policy.denial_memory,
+            SessionClosure::Ended(end) => self.memory_of(*end, step.policy),
+            SessionClosure::Unmanaged => step.policy.end_memory,
+            SessionClosure::Spent { .. } => step.policy.kill_memory,
+            SessionClosure::Unreachable(_) => step.policy.refusal_memory(),
         };
         match &why {
-            SessionClosure::Denied(denial, reason) => fx.note(SessionEvent::Refused(*denial, reason.clone())),
-            SessionClosure::Ended(end) if self.shares.is_some() => fx.note(SessionEvent::Left(*end)),
-            SessionClosure::Ended(end) => fx.note(SessionEvent::Closed(*end)),
-            SessionClosure::Unmanaged => fx.note(SessionEvent::Unmanaged),
+            SessionClosure::Denied(denial, reason) => step.note(SessionEvent::Refused(*denial, reason.clone())),
+            SessionClosure::Ended(end) if self.shares.is_some() => step.note(SessionEvent::Left(*end)),
+            SessionClosure::Ended(end) => step.note(SessionEvent::Closed(*end)),
+            SessionClosure::Unmanaged => step.note(SessionEvent::Unmanaged),
             // Noted as the failed call that it was, or as the loss of what was running.
             SessionClosure::Spent { .. } | SessionClosure::Unreachable(_) => {}
         }
-        self.enter(SessionState::Closed { until: now + memory, why });
-        fx.push(Effect::Wake);
+        self.enter(SessionState::Closed { until: step.now + memory, why });
+        step.wake();
     }
 }
 

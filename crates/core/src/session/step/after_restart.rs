@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::super::effect::{Effects, SessionEvent};
 use super::super::policy::Policy;
 use super::super::state::{Session, SessionClosure, SessionState};
+use super::context::Step;
 use super::deadlines::spread;
 use super::reopen::MAX_OVERTAKEN_CALL_TIME;
 use crate::session::OnUnreachable;
@@ -18,10 +19,10 @@ const CLOSE_CATCH_UP_TIME: Duration = Duration::from_secs(1);
 /// Wherever the wall clock went, no session is lost before a beat was tried: it is live until
 /// then. Nobody was there to hear the player, so its silence begins anew.
 pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy) -> Effects {
-    let mut fx = Effects::default();
+    let mut step = Step::new(now, policy);
     if session.shares.is_some() {
-        session.resume_sharing(now, policy, &mut fx);
-        return fx;
+        session.resume_sharing(&mut step);
+        return step.into_effects();
     }
     if session.last_good > now {
         // The clock was set back: nobody knows for how long nobody was there, and what the authority let
@@ -34,21 +35,21 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
     let catch_up = share(session.interval().unwrap_or_default().min(BEAT_CATCH_UP_TIME));
     let closing = share(CLOSE_CATCH_UP_TIME);
     match session.state {
-        _ if orphan => fx.note(SessionEvent::Orphaned),
+        _ if orphan => step.note(SessionEvent::Orphaned),
         SessionState::Closed { .. } => {}
         SessionState::Closing { .. }
         | SessionState::Failing { .. }
         | SessionState::Killed { .. }
         | SessionState::Live { .. }
         | SessionState::Opening { .. }
-        | SessionState::Owing { .. } => fx.note(SessionEvent::Resumed),
+        | SessionState::Owing { .. } => step.note(SessionEvent::Resumed),
     }
     // Nobody knows what was under way when the process died, nor whether its last answers were written.
     session.token_in_doubt |= session.grant.is_some();
     session.overtaken_until = session.grant.as_ref().map(|_| now + MAX_OVERTAKEN_CALL_TIME);
     session.may_have_got_it();
     match session.state {
-        SessionState::Closed { why: SessionClosure::Ended(why), .. } if orphan => fx.note(SessionEvent::Closed(why)),
+        SessionState::Closed { why: SessionClosure::Ended(why), .. } if orphan => step.note(SessionEvent::Closed(why)),
         SessionState::Closed { ref why, until } => {
             let (until, why) = session.remembered(now, until, why, policy);
             session.state = SessionState::Closed { until, why };
@@ -62,7 +63,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             session.reopens_until = session.reopens_until.zip(held).map(|(until, held)| until.min(now + held));
             let since = session.credit_since(now, since, ran, policy);
             if !session.is_reopening(now) {
-                session.take_credit(since, ran, &mut fx);
+                session.take_credit(since, ran, &mut step);
             }
             session.state = SessionState::Owing { next: now + catch_up.max(closing), ran, since, tries };
         }
@@ -72,7 +73,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         SessionState::Failing { missed, .. } => match session.goes_on_credit(now, policy) {
             Some(since) => {
                 let since = session.credit_since(now, since, true, policy);
-                session.take_credit(since, true, &mut fx);
+                session.take_credit(since, true, &mut step);
                 session.heard(now);
                 // Nothing is lost before another chance, wherever the budget went meanwhile.
                 session.spared = Some(now + session.allowed_silence(policy));
@@ -92,14 +93,14 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             // Later than that it would not be late, but expired: then it was the clock that went on, or nobody was
             // there to beat.
             if late > Policy::MAX_BEAT_LATENESS && late <= session.allowed_silence(policy) {
-                fx.note(SessionEvent::BeatLate(late));
+                step.note(SessionEvent::BeatLate(late));
             }
             session.go_on(now, if due > now { due } else { now + catch_up });
         }
     }
-    session.settle(now, policy, &mut fx);
+    session.settle(&mut step);
     session.check_invariants();
-    fx
+    step.into_effects()
 }
 
 impl Session {

@@ -1,1 +1,51 @@
 //! What one step of a session goes by, and what it wants done.
+
+use std::time::Instant;
+
+use super::super::effect::{AuthorityAsk, CallAnswer, Effect, Effects, PlayerFacts, SessionEvent};
+use super::super::grant::Grant;
+use super::super::policy::Policy;
+
+/// Of one session, from one input to its effects.
+#[derive(Debug)]
+pub(super) struct Step<'a> {
+    pub(super) now: Instant,
+    pub(super) policy: &'a Policy,
+    effects: Effects,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn new(now: Instant, policy: &'a Policy) -> Self {
+        Self { now, policy, effects: Effects::default() }
+    }
+
+    /// What the call that was delivered is told.
+    pub(super) fn answer(&mut self, answer: CallAnswer) {
+        self.effects.answer = Some(answer);
+    }
+
+    pub(super) fn ask(&mut self, ask: AuthorityAsk) {
+        self.effects.push(Effect::Ask(ask));
+    }
+
+    pub(super) fn note(&mut self, event: SessionEvent) {
+        self.effects.push(Effect::Note(event));
+    }
+
+    pub(super) fn wake(&mut self) {
+        self.effects.push(Effect::Wake);
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.effects.push(Effect::Forget);
+    }
+
+    /// By itself, and not as the session's own call: no session has this grant any more.
+    pub(super) fn give_back(&mut self, grant: Grant, told: PlayerFacts) {
+        self.ask(AuthorityAsk::giving_back(grant, told));
+    }
+
+    pub(super) fn into_effects(self) -> Effects {
+        self.effects
+    }
+}

@@ -5,14 +5,14 @@
 
 use std::time::Instant;
 
-use super::super::effect::{CallAnswer, Effect, Effects, SessionEvent, SessionRefusal};
+use super::super::effect::{CallAnswer, PlayerFacts, SessionEvent, SessionRefusal};
 use super::super::end_reason::EndReason;
 use super::super::grant::AskKind;
 use super::super::life_signs::LifeSigns;
 use super::super::player_call::CallKind;
 use super::super::policy::Policy;
 use super::super::state::{Session, SessionClosure, SessionState};
-use super::authority_answer::give_back;
+use super::context::Step;
 
 /// What a session needs to go on after it gave way.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ pub(in crate::session) struct GiveWayState {
 
 impl Session {
     /// Another playback of the device is presumed to be the one that plays.
-    pub(super) fn give_way(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+    pub(super) fn give_way(&mut self, step: &mut Step<'_>) {
         if !self.is_active() {
             return;
         }
@@ -42,10 +42,10 @@ impl Session {
         // One that owes its open would come back with its credit made new.
         self.credit_spent |= matches!(self.state, SessionState::Owing { .. });
         self.life = self.life.anew(self.life.last);
-        self.gave_way = Some(now);
-        self.end(now, EndReason::GaveWay, policy, fx);
+        self.gave_way = Some(step.now);
+        self.end(EndReason::GaveWay, step);
         if matches!(self.state, SessionState::Closing { .. }) && (beat.is_some() || opening) {
-            self.away = Some(GiveWayState { beat, since: now });
+            self.away = Some(GiveWayState { beat, since: step.now });
         }
     }
 
@@ -57,9 +57,9 @@ impl Session {
     }
 
     /// What it was, if its close is not sent; else opened again, when its turn comes.
-    pub(super) fn take_back(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
-        if self.may_return(now, policy) {
-            return self.come_back(now, fx);
+    pub(super) fn take_back(&mut self, step: &mut Step<'_>) {
+        if self.may_return(step.now, step.policy) {
+            return self.come_back(step);
         }
         if !self.gives_way() {
             return;
@@ -67,33 +67,33 @@ impl Session {
         if matches!(self.state, SessionState::Closing { tries: 1.., .. }) && self.lane.is_none() {
             // Its close is lost, and goes on by itself.
             if let Some(grant) = self.grant.take() {
-                give_back(grant, fx);
+                step.give_back(grant, PlayerFacts::default());
             }
-            self.close(now, SessionClosure::Ended(EndReason::GaveWay), policy, fx);
+            self.close(SessionClosure::Ended(EndReason::GaveWay), step);
         }
         if !matches!(self.state, SessionState::Closed { .. }) {
             return;
         }
         (self.away, self.good_until, self.lingers, self.token_in_doubt) = (None, None, false, false);
         self.returns = true;
-        self.enter(SessionState::Opening { held: true, since: now });
-        fx.note(SessionEvent::Returned);
-        fx.push(Effect::Wake);
+        self.enter(SessionState::Opening { held: true, since: step.now });
+        step.note(SessionEvent::Returned);
+        step.wake();
     }
 
-    fn come_back(&mut self, now: Instant, fx: &mut Effects) {
+    fn come_back(&mut self, step: &mut Step<'_>) {
         let opening = self.lane.filter(|lane| lane.ask == AskKind::Open);
         let next = match (opening, self.away.and_then(|away| away.beat)) {
             (Some(lane), _) => SessionState::Opening { held: false, since: lane.since },
             (None, Some(beat)) => SessionState::Live { beat },
             (None, None) => return,
         };
-        self.heard(now);
+        self.heard(step.now);
         self.enter(next);
         let calls = self.life.calls;
-        (self.away, self.life) = (None, LifeSigns { calls, ..self.life.anew(now) });
-        fx.note(SessionEvent::Returned);
-        fx.push(Effect::Wake);
+        (self.away, self.life) = (None, LifeSigns { calls, ..self.life.anew(step.now) });
+        step.note(SessionEvent::Returned);
+        step.wake();
     }
 
     /// A call of its player, who wants it back; perhaps one that waited for what gave way meanwhile.
@@ -141,21 +141,16 @@ impl Session {
     }
 
     /// It was to be opened again, and cannot be now: it is over as it was. Its player may ask once more in a moment.
-    pub(super) fn stay_away(
-        &mut self,
-        now: Instant,
-        refusal: Option<SessionRefusal>,
-        policy: &Policy,
-        fx: &mut Effects,
-    ) {
+    pub(super) fn stay_away(&mut self, refusal: Option<SessionRefusal>, step: &mut Step<'_>) {
         self.returns = false;
         let calls = self.life.calls;
-        self.refused_back = refusal.map(|refusal| (now + policy.denial_memory, Some(refusal).filter(|_| calls)));
+        self.refused_back =
+            refusal.map(|refusal| (step.now + step.policy.denial_memory, Some(refusal).filter(|_| calls)));
         self.life = self.life.anew(self.life.last);
         self.enter(SessionState::Closed {
-            until: now + Policy::MAX_GIVEN_WAY_TIME,
+            until: step.now + Policy::MAX_GIVEN_WAY_TIME,
             why: SessionClosure::Ended(EndReason::GaveWay),
         });
-        fx.push(Effect::Wake);
+        step.wake();
     }
 }

@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::effect::{Effects, SessionEvent};
+use super::super::effect::SessionEvent;
 use super::super::end_reason::EndReason;
 use super::super::input::LicenseFeedback;
 use super::super::player_report::{MediaFetch, PlayerReport, PlayingState, ReportHistory};
 use super::super::policy::Policy;
 use super::super::state::{BeatSource, Session, SessionState};
+use super::context::Step;
 use super::deadlines::bounded;
 use crate::session::Enforcement;
 
@@ -36,35 +37,38 @@ impl Session {
         }
     }
 
-    pub(super) fn report(&mut self, now: Instant, report: PlayerReport, policy: &Policy, fx: &mut Effects) {
+    pub(super) fn report(&mut self, report: PlayerReport, step: &mut Step<'_>) {
         self.alone = None;
-        self.life.reported(now, &report);
+        self.life.reported(step.now, &report);
         match self.state {
             SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Owing { .. } => {
-                self.stream = policy.stream.or(report.stream).or(self.stream);
+                self.stream = step.policy.stream.or(report.stream).or(self.stream);
                 let before = self.playing();
-                let reports =
-                    self.reports.map_or_else(|| ReportHistory::first(now, report), |known| known.next(now, report));
+                let reports = self
+                    .reports
+                    .map_or_else(|| ReportHistory::first(step.now, report), |known| known.next(step.now, report));
                 self.reports = Some(reports);
-                if before == Some(PlayingState::Paused) && !policy.beat_while_paused {
-                    self.end_rest(now);
+                if before == Some(PlayingState::Paused) && !step.policy.beat_while_paused {
+                    self.end_rest(step.now);
                 }
                 if before.is_some_and(|before| !before.is_under_way()) && reports.playing.is_under_way() {
-                    self.resume(now, policy);
+                    self.resume(step.now, step.policy);
                 }
                 if report.playing == PlayingState::Plays && !report.starts {
                     self.use_it();
                 }
                 match reports.playing {
-                    PlayingState::Quit if policy.endings.quit => self.end(now, EndReason::Quit, policy, fx),
-                    PlayingState::Done | PlayingState::Fails if reports.is_last_word(before) => self.last_sign = now,
+                    PlayingState::Quit if step.policy.endings.quit => self.end(EndReason::Quit, step),
+                    PlayingState::Done | PlayingState::Fails if reports.is_last_word(before) => {
+                        self.last_sign = step.now
+                    }
                     PlayingState::Done | PlayingState::Fails | PlayingState::Quit => {}
                     PlayingState::Buffers
                     | PlayingState::Paused
                     | PlayingState::Plays
                     | PlayingState::Seeks
                     | PlayingState::Unsaid => {
-                        self.last_sign = now;
+                        self.last_sign = step.now;
                     }
                 }
             }
@@ -107,24 +111,24 @@ impl Session {
 
     /// One moment of the programme that has come. An end that had passed before the playback began is
     /// no reason to stop it: it shows what was.
-    pub(super) fn reach(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
-        let Some((moment, running)) = self.schedule.take(now) else { return };
-        fx.note(SessionEvent::Reached(moment));
-        if running && policy.stop_on_end && moment.ends_programme() {
-            self.end(now, EndReason::Programme, policy, fx);
+    pub(super) fn reach(&mut self, step: &mut Step<'_>) {
+        let Some((moment, running)) = self.schedule.take(step.now) else { return };
+        step.note(SessionEvent::Reached(moment));
+        if running && step.policy.stop_on_end && moment.ends_programme() {
+            self.end(EndReason::Programme, step);
         }
     }
 
-    pub(super) fn served(&mut self, now: Instant, served: LicenseFeedback, policy: &Policy, fx: &mut Effects) {
+    pub(super) fn served(&mut self, served: LicenseFeedback, step: &mut Step<'_>) {
         match self.state {
             SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Owing { .. } => {
-                self.heard(now);
-                match (policy.enforcement, served) {
+                self.heard(step.now);
+                match (step.policy.enforcement, served) {
                     // Whatever the route demands: without renewals nobody but we can keep the session.
                     (_, LicenseFeedback::NeverRenews) | (Enforcement::Auto, LicenseFeedback::Stays) => {
                         self.beats = BeatSource::Timer
                     }
-                    (Enforcement::Auto, LicenseFeedback::Renews { every }) => self.carry(every, policy, fx),
+                    (Enforcement::Auto, LicenseFeedback::Renews { every }) => self.carry(every, step),
                     (Enforcement::Auto, LicenseFeedback::Plain)
                     | (
                         Enforcement::Heartbeat | Enforcement::Renewal,
@@ -161,14 +165,14 @@ impl Session {
     }
 
     /// From now on the player's renewals are the beats.
-    pub(super) fn carry(&mut self, every: Option<Duration>, policy: &Policy, fx: &mut Effects) {
-        if !policy.renews {
+    pub(super) fn carry(&mut self, every: Option<Duration>, step: &mut Step<'_>) {
+        if !step.policy.renews {
             return;
         }
         let known = match self.beats {
             BeatSource::Renewals { every } => every,
             BeatSource::Timer => {
-                fx.note(SessionEvent::RenewalsCarry);
+                step.note(SessionEvent::RenewalsCarry);
                 None
             }
         };

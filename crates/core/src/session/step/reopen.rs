@@ -7,12 +7,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::effect::{AuthorityAsk, Effect, Effects, SessionEvent};
+use super::super::effect::SessionEvent;
 use super::super::end_reason::EndReason;
 use super::super::grant::{AskKind, Ticket};
 use super::super::policy::Policy;
 use super::super::state::{CallInFlight, Session, SessionClosure, SessionState, TokenReplacement};
 use super::super::verdict::{AuthorityFault, Denial, Reason, Verdict};
+use super::context::Step;
 use super::deadlines::bounded;
 use crate::secret::Secret;
 
@@ -93,59 +94,51 @@ impl Session {
     }
 
     /// The authority does not hold the session any more, or not by this token.
-    pub(super) fn beaten_off(
-        &mut self,
-        now: Instant,
-        ask: AskKind,
-        loss: SessionLoss,
-        reason: Reason,
-        policy: &Policy,
-        fx: &mut Effects,
-    ) {
-        let (silent, allowed) = (self.silent_for(now), self.allowed_silence(policy));
+    pub(super) fn beaten_off(&mut self, ask: AskKind, loss: SessionLoss, reason: Reason, step: &mut Step<'_>) {
+        let (silent, allowed) = (self.silent_for(step.now), self.allowed_silence(step.policy));
         self.token_in_doubt &= loss != SessionLoss::Killed;
         let in_doubt = self.token_in_doubt;
         let killed = loss == SessionLoss::Killed || (loss == SessionLoss::Unknown && !in_doubt && silent <= allowed);
         if killed && self.gives_way() {
             // Else its player would take it back.
-            self.grant = self.grant.take().filter(|_| policy.counts_ended);
-            return self.kill_by_authority(now, reason, policy, fx);
+            self.grant = self.grant.take().filter(|_| step.policy.counts_ended);
+            return self.kill_by_authority(reason, step);
         }
         if !self.is_active() {
             // Its close is on its way, and is worth sending where the place is counted until then.
-            if !policy.counts_ended {
-                self.give_up_grant(fx);
+            if !step.policy.counts_ended {
+                self.give_up_grant(step);
             }
             return;
         }
-        fx.note(SessionEvent::Failed(ask, reason.clone()));
+        step.note(SessionEvent::Failed(ask, reason.clone()));
         if killed {
-            self.grant = self.grant.take().filter(|_| policy.counts_ended);
-            return self.kill_by_authority(now, reason, policy, fx);
+            self.grant = self.grant.take().filter(|_| step.policy.counts_ended);
+            return self.kill_by_authority(reason, step);
         }
-        let lost = self.grant.clone().filter(|_| policy.counts_ended);
-        self.give_up_grant(fx);
+        let lost = self.grant.clone().filter(|_| step.policy.counts_ended);
+        self.give_up_grant(step);
         match self.credit {
-            Some(since) => self.owe_again(now, since),
+            Some(since) => self.owe_again(step.now, since),
             // Whatever takes the place each time, it is not there for this device.
             None if loss == SessionLoss::LetGo && self.reopened_silently => {
-                let told = self.told(now);
-                lost.into_iter().for_each(|grant| fx.push(Effect::Ask(AuthorityAsk::giving_back(grant, told))));
-                self.close(now, SessionClosure::Denied(Denial::Limit, reason), policy, fx);
+                let told = self.told(step.now);
+                lost.into_iter().for_each(|grant| step.give_back(grant, told));
+                self.close(SessionClosure::Denied(Denial::Limit, reason), step);
             }
             None if loss == SessionLoss::LetGo => {
                 // Of a token that is not the newest it was said of another session, which may hold the place yet.
                 self.reopened_silently = !in_doubt;
-                let told = self.told(now);
-                lost.into_iter().for_each(|grant| fx.push(Effect::Ask(AuthorityAsk::giving_back(grant, told))));
-                self.reopen(now, allowed, fx);
+                let told = self.told(step.now);
+                lost.into_iter().for_each(|grant| step.give_back(grant, told));
+                self.reopen(allowed, step);
             }
             // One that renews is there. Of another nobody knows, after so long.
-            None if ask == AskKind::Renew || (in_doubt && silent <= allowed) => self.reopen(now, allowed, fx),
+            None if ask == AskKind::Renew || (in_doubt && silent <= allowed) => self.reopen(allowed, step),
             None => {
-                let told = self.told(now);
-                lost.into_iter().for_each(|grant| fx.push(Effect::Ask(AuthorityAsk::giving_back(grant, told))));
-                self.close(now, SessionClosure::Ended(EndReason::Expired), policy, fx);
+                let told = self.told(step.now);
+                lost.into_iter().for_each(|grant| step.give_back(grant, told));
+                self.close(SessionClosure::Ended(EndReason::Expired), step);
             }
         }
     }
@@ -156,10 +149,10 @@ impl Session {
     }
 
     /// Opens another session in place of the one that was lost. That one may hold its place for `held` yet.
-    fn reopen(&mut self, now: Instant, held: Duration, fx: &mut Effects) {
-        fx.note(SessionEvent::Reopening);
-        self.reopens_until = Some(now + held);
-        self.enter(SessionState::Owing { next: now, ran: true, since: now, tries: 0 });
+    fn reopen(&mut self, held: Duration, step: &mut Step<'_>) {
+        step.note(SessionEvent::Reopening);
+        self.reopens_until = Some(step.now + held);
+        self.enter(SessionState::Owing { next: step.now, ran: true, since: step.now, tries: 0 });
     }
 
     /// Its place is taken, perhaps by the lost one.
@@ -176,11 +169,11 @@ impl Session {
     }
 
     /// It cannot be given back: if its token was not the newest one, the authority holds it until it expires.
-    pub(super) fn give_up_grant(&mut self, fx: &mut Effects) {
+    pub(super) fn give_up_grant(&mut self, step: &mut Step<'_>) {
         self.last_interval = self.interval().or(self.last_interval);
         self.grant = None;
         if std::mem::take(&mut self.token_in_doubt) {
-            fx.note(SessionEvent::LeftOpen);
+            step.note(SessionEvent::LeftOpen);
         }
     }
 }

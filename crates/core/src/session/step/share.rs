@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::effect::{Effect, Effects, SessionEvent};
+use super::super::effect::{Effects, SessionEvent};
 use super::super::grant::Ticket;
 use super::super::life_signs::LifeSigns;
 use super::super::policy::Policy;
 use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
+use super::context::Step;
 use crate::session::Enforcement;
 
 impl Session {
@@ -26,6 +27,12 @@ impl Session {
     /// Goes where its device's session went. `policy` may be that of another playback's route, so what it may end by
     /// from now on is looked up at its next tick, which comes at once.
     pub(in crate::session) fn follow(&mut self, session: &Self, now: Instant, policy: &Policy, fx: &mut Effects) {
+        let mut step = Step::new(now, policy);
+        self.follow_to(session, &mut step);
+        *fx = step.into_effects();
+    }
+
+    fn follow_to(&mut self, session: &Self, step: &mut Step<'_>) {
         let next = match &session.state {
             SessionState::Opening { .. } => return,
             SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Owing { .. } => {
@@ -33,32 +40,33 @@ impl Session {
                 if !matches!(self.state, SessionState::Opening { .. }) {
                     return;
                 }
-                self.join(now, fx);
-                SessionState::Live { beat: now }
+                self.join(step);
+                SessionState::Live { beat: step.now }
             }
             SessionState::Closed { until, why } => SessionState::Closed { until: *until, why: why.clone() },
-            SessionState::Closing { why, .. } => {
-                SessionState::Closed { until: now + self.memory_of(*why, policy), why: SessionClosure::Ended(*why) }
-            }
+            SessionState::Closing { why, .. } => SessionState::Closed {
+                until: step.now + self.memory_of(*why, step.policy),
+                why: SessionClosure::Ended(*why),
+            },
             SessionState::Killed { by, since, until } => {
-                let until = (*until).max(now + policy.memory_of_kill(by));
+                let until = (*until).max(step.now + step.policy.memory_of_kill(by));
                 SessionState::Killed { by: by.clone(), since: *since, until }
             }
         };
         self.enter(next);
-        fx.push(Effect::Wake);
-        self.settle(now, policy, fx);
+        step.wake();
+        self.settle(step);
         if self.is_active() {
-            self.look_at(now);
+            self.look_at(step.now);
         }
         self.check_invariants();
     }
 
-    fn join(&mut self, now: Instant, fx: &mut Effects) {
-        fx.note(SessionEvent::Joined);
-        self.life = LifeSigns::new(now);
-        self.last_good = now;
-        self.heard(now);
+    fn join(&mut self, step: &mut Step<'_>) {
+        step.note(SessionEvent::Joined);
+        self.life = LifeSigns::new(step.now);
+        self.last_good = step.now;
+        self.heard(step.now);
     }
 
     /// The authority would not have the content token by which it was to be opened; another one is tried.
@@ -69,25 +77,25 @@ impl Session {
     }
 
     /// After a restart.
-    pub(super) fn resume_sharing(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+    pub(super) fn resume_sharing(&mut self, step: &mut Step<'_>) {
         self.may_have_got_it();
-        self.last_good = self.last_good.min(now);
+        self.last_good = self.last_good.min(step.now);
         match &self.state {
             SessionState::Closed { until, why } => {
-                let (until, why) = self.remembered(now, *until, why, policy);
+                let (until, why) = self.remembered(step.now, *until, why, step.policy);
                 self.state = SessionState::Closed { until, why };
             }
             SessionState::Killed { by, since, until } => {
-                let (by, until) = (by.clone(), (*until).min(now + policy.memory_of_kill(by)));
-                self.state = SessionState::Killed { by, since: (*since).min(now), until };
+                let (by, until) = (by.clone(), (*until).min(step.now + step.policy.memory_of_kill(by)));
+                self.state = SessionState::Killed { by, since: (*since).min(step.now), until };
             }
-            SessionState::Live { .. } => self.go_on(now, now),
+            SessionState::Live { .. } => self.go_on(step.now, step.now),
             SessionState::Closing { .. }
             | SessionState::Failing { .. }
             | SessionState::Opening { .. }
             | SessionState::Owing { .. } => {}
         }
-        self.settle(now, policy, fx);
+        self.settle(step);
         self.check_invariants();
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::super::effect::Effect;
 use super::*;
 use crate::secret::Secret;
 use crate::session::KillSource;

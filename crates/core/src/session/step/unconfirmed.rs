@@ -6,13 +6,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::effect::{CallAnswer, Effects, SessionEvent};
+use super::super::effect::{CallAnswer, SessionEvent};
 use super::super::end_reason::EndReason;
 use super::super::player_call::CallKind;
 use super::super::player_report::StreamType;
 use super::super::policy::Policy;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::super::verdict::AuthorityFault;
+use super::context::Step;
 use crate::session::{OnUnreachable, OutageBudget};
 
 /// Between two tries of an open that is owed: doubled from the first to the last.
@@ -20,7 +21,7 @@ const UNCONFIRMED_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duratio
 
 impl Session {
     /// The open failed, which is `since` when nobody could say.
-    pub(super) fn owe(&mut self, now: Instant, fault: AuthorityFault, policy: &Policy, fx: &mut Effects) {
+    pub(super) fn owe(&mut self, fault: AuthorityFault, step: &mut Step<'_>) {
         let (ran, since, tries) = match self.state {
             SessionState::Owing { ran, since, tries, .. } => (ran, since, tries.saturating_add(1)),
             SessionState::Closed { .. }
@@ -28,15 +29,16 @@ impl Session {
             | SessionState::Failing { .. }
             | SessionState::Killed { .. }
             | SessionState::Live { .. }
-            | SessionState::Opening { .. } => (false, now, 0),
+            | SessionState::Opening { .. } => (false, step.now, 0),
         };
-        let until = self.owes_until(policy).unwrap_or_else(|| now + self.allowed(&policy.on_unreachable.new));
+        let until =
+            self.owes_until(step.policy).unwrap_or_else(|| step.now + self.allowed(&step.policy.on_unreachable.new));
         // An answer that decides nothing gives no credit, and takes none away.
         let owing = matches!(self.state, SessionState::Owing { .. });
-        if !(owing || fault.kind.is_unanswered()) || self.credit_spent || until <= now {
-            return self.close_unreachable(now, fault, policy, fx);
+        if !(owing || fault.kind.is_unanswered()) || self.credit_spent || until <= step.now {
+            return self.close_unreachable(fault, step);
         }
-        self.enter(SessionState::Owing { next: self.next_open(now, tries), ran, since, tries });
+        self.enter(SessionState::Owing { next: self.next_open(step.now, tries), ran, since, tries });
     }
 
     /// When an open that is owed is tried again: less and less often, and never all at once when the authority is back,
@@ -56,41 +58,39 @@ impl Session {
 
     /// Nobody gave word for as long as this policy allows. The authority has let it expire by its own rule: there
     /// is nothing left to give back.
-    pub(super) fn lose(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+    pub(super) fn lose(&mut self, step: &mut Step<'_>) {
         self.grant = None;
-        if self.credit_from(policy).is_some() {
-            self.close_unreachable(now, AuthorityFault::spent(), policy, fx);
+        if self.credit_from(step.policy).is_some() {
+            self.close_unreachable(AuthorityFault::spent(), step);
         } else {
-            self.close(now, SessionClosure::Ended(EndReason::Lost), policy, fx);
+            self.close(SessionClosure::Ended(EndReason::Lost), step);
         }
     }
 
-    fn close_unreachable(&mut self, now: Instant, fault: AuthorityFault, policy: &Policy, fx: &mut Effects) {
+    fn close_unreachable(&mut self, fault: AuthorityFault, step: &mut Step<'_>) {
         let ran = matches!(self.state, SessionState::Failing { .. } | SessionState::Owing { ran: true, .. });
         if ran {
-            fx.note(SessionEvent::Closed(EndReason::Lost));
+            step.note(SessionEvent::Closed(EndReason::Lost));
         }
         let spent = ran || self.credit_spent || self.credit.is_some();
-        let again = now + policy.refusal_memory();
+        let again = step.now + step.policy.refusal_memory();
         self.close(
-            now,
             if spent { SessionClosure::Spent { again, fault } } else { SessionClosure::Unreachable(fault) },
-            policy,
-            fx,
+            step,
         );
     }
 
-    pub(super) fn tick_owing(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+    pub(super) fn tick_owing(&mut self, step: &mut Step<'_>) {
         if self.lane.is_some() {
             return;
         }
-        let over = |(_, at): &(EndReason, Option<Instant>)| at.is_some_and(|at| now >= at);
-        if let Some((why, _)) = self.ends(policy).into_iter().find(over) {
-            self.end(now, why, policy, fx);
-        } else if self.budget_ends(policy).is_some_and(|at| now >= at) {
-            self.close_unreachable(now, AuthorityFault::spent(), policy, fx);
+        let over = |(_, at): &(EndReason, Option<Instant>)| at.is_some_and(|at| step.now >= at);
+        if let Some((why, _)) = self.ends(step.policy).into_iter().find(over) {
+            self.end(why, step);
+        } else if self.budget_ends(step.policy).is_some_and(|at| step.now >= at) {
+            self.close_unreachable(AuthorityFault::spent(), step);
         } else {
-            self.reach(now, policy, fx);
+            self.reach(step);
         }
     }
 
@@ -224,16 +224,16 @@ impl Session {
     }
 
     /// Keeps account of credit: notes when it is taken, and when it is settled and how long it lasted.
-    pub(super) fn account(&mut self, now: Instant, policy: &Policy, fx: &mut Effects) {
+    pub(super) fn account(&mut self, step: &mut Step<'_>) {
         if !matches!(self.state, SessionState::Owing { .. }) {
             self.reopens_until = None;
         }
         match (&self.state, self.credit) {
-            (SessionState::Owing { .. }, None) if self.is_reopening(now) => {}
-            (SessionState::Owing { ran, since, .. }, None) => self.take_credit(*since, *ran, fx),
+            (SessionState::Owing { .. }, None) if self.is_reopening(step.now) => {}
+            (SessionState::Owing { ran, since, .. }, None) => self.take_credit(*since, *ran, step),
             (SessionState::Failing { .. }, None) => {
-                if let Some(from) = self.credit_from(policy).filter(|from| now >= *from) {
-                    self.take_credit(from, true, fx);
+                if let Some(from) = self.credit_from(step.policy).filter(|from| step.now >= *from) {
+                    self.take_credit(from, true, step);
                 }
             }
             (
@@ -245,7 +245,7 @@ impl Session {
                 Some(since),
             ) => {
                 self.credit = None;
-                fx.note(SessionEvent::Settled(now.saturating_duration_since(since)));
+                step.note(SessionEvent::Settled(step.now.saturating_duration_since(since)));
             }
             (SessionState::Failing { .. } | SessionState::Owing { .. }, Some(_))
             | (
@@ -260,9 +260,9 @@ impl Session {
     }
 
     /// Noted by every process that has it: each counts for itself, and the one in which it is settled tells.
-    pub(super) fn take_credit(&mut self, since: Instant, running: bool, fx: &mut Effects) {
+    pub(super) fn take_credit(&mut self, since: Instant, running: bool, step: &mut Step<'_>) {
         self.credit = Some(since);
-        fx.note(SessionEvent::OnCredit { running });
+        step.note(SessionEvent::OnCredit { running });
     }
 
     /// Anywhere between nothing and `most`, evenly among sessions; the same for the same session and
