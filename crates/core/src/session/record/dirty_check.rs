@@ -144,11 +144,15 @@ fn rest<C>(playback: &Playback<C>) -> u64 {
     for lease in leases.as_slice() {
         (lease.key_session, lease.ends).hash(&mut sum);
     }
-    let Session { again, credit, credit_spent, good_until, life, lingers, reopens_until, reports, shares, .. } =
-        session;
-    (again, credit, credit_spent, good_until, lingers, reopens_until, shares).hash(&mut sum);
-    (life.preloads, life.streams).hash(&mut sum);
-    reports.map(|reports| (reports.slowed, reports.until)).hash(&mut sum);
+    session.again.hash(&mut sum);
+    session.credit.hash(&mut sum);
+    session.credit_spent.hash(&mut sum);
+    session.good_until.hash(&mut sum);
+    session.lingers.hash(&mut sum);
+    session.reopens_until.hash(&mut sum);
+    session.shares.hash(&mut sum);
+    (session.life.preloads, session.life.streams).hash(&mut sum);
+    session.reports.map(|reports| (reports.slowed, reports.until)).hash(&mut sum);
     match &session.state {
         SessionState::Closed { until, why } => {
             (until, discriminant(why)).hash(&mut sum);

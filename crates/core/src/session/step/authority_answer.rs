@@ -141,9 +141,11 @@ impl Session {
 
     fn confirm(&mut self, lane: &CallInFlight, step: &mut Step<'_>) {
         let ask = lane.ask;
-        (self.failing_until, self.reopened_silently) = (None, false);
+        self.failing_until = None;
+        self.reopened_silently = false;
         // What was asked before the machine slept was answered before, too.
-        (self.last_good, self.slept) = (step.now, lane.slept);
+        self.last_good = step.now;
+        self.slept = lane.slept;
         self.took = step.now.saturating_duration_since(lane.since);
         match self.state {
             SessionState::Failing { missed, .. } => step.note(SessionEvent::Recovered(missed)),

@@ -74,7 +74,10 @@ impl Session {
         if !matches!(self.state, SessionState::Closed { .. }) {
             return;
         }
-        (self.away, self.good_until, self.lingers, self.token_in_doubt) = (None, None, false, false);
+        self.away = None;
+        self.good_until = None;
+        self.lingers = false;
+        self.token_in_doubt = false;
         self.returns = true;
         self.enter(SessionState::Opening { held: true, since: step.now });
         step.note(SessionEvent::Returned);
@@ -91,7 +94,8 @@ impl Session {
         self.heard(step.now);
         self.enter(next);
         let calls = self.life.calls;
-        (self.away, self.life) = (None, LifeSigns { calls, ..self.life.anew(step.now) });
+        self.away = None;
+        self.life = LifeSigns { calls, ..self.life.anew(step.now) };
         step.note(SessionEvent::Returned);
         step.wake();
     }

@@ -15,7 +15,8 @@ impl Session {
             // The player left, or an operator killed it, while the authority was deciding.
             SessionState::Closing { .. } | SessionState::Killed { .. } => {
                 if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
-                    (self.credit_spent, self.token_in_doubt) = (false, false);
+                    self.credit_spent = false;
+                    self.token_in_doubt = false;
                     self.hold(step.now, grant);
                 }
             }
@@ -74,11 +75,14 @@ impl Session {
     fn granted(&mut self, lane: &CallInFlight, grant: Grant, step: &mut Step<'_>) {
         // What its player has shown since it gave way counts on.
         self.life = if self.returns { self.life } else { self.life.anew(self.life.last) };
-        (self.refused_back, self.returns) = (None, false);
+        self.refused_back = None;
+        self.returns = false;
         step.note(SessionEvent::Opened { interval: grant.interval });
         self.hold(step.now, grant);
         self.token_in_doubt = false;
-        (self.credit_spent, self.last_good, self.slept) = (false, step.now, lane.slept);
+        self.credit_spent = false;
+        self.last_good = step.now;
+        self.slept = lane.slept;
         self.took = step.now.saturating_duration_since(lane.since);
         // An open that is owed is no sign of its player: nobody waits for it.
         if matches!(self.state, SessionState::Opening { .. }) {

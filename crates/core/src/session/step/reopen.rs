@@ -85,7 +85,8 @@ impl Session {
         grant.token = token;
         grant.lifetime = lifetime;
         self.good_until = lifetime.map(|lifetime| now + bounded(lifetime));
-        (self.last_answered, self.untold) = (ticket, TokenReplacement::Never);
+        self.last_answered = ticket;
+        self.untold = TokenReplacement::Never;
         if let Some(lane) = &mut self.lane {
             lane.outdated = true;
         }
