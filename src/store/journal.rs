@@ -1,8 +1,8 @@
-//! A store in one file (redb): what is durable there outlives the process and the machine's power.
+//! A store in one file (redb). Durable records survive the process and a power failure.
 //!
-//! One thread writes, a group of changes in one transaction. While it is calm, who waits has it written
-//! at once; under load all that comes within [`MIN_TRANSACTION_SPACING`] goes along. A file that cannot be written is said once
-//! and counted, and tried again: the changes wait, and playing goes on from memory.
+//! One thread writes groups of changes, each in one transaction. While there is little to do, awaited changes are
+//! written at once; under load all changes within [`MIN_TRANSACTION_SPACING`] are grouped. A file that cannot be
+//! written is logged once, counted, and tried again; meanwhile the changes wait, and playing goes on from memory.
 
 mod file;
 mod overlay;
@@ -20,12 +20,12 @@ use super::record::RecordKey;
 use super::{Loaded, PendingChanges, Store};
 use crate::telemetry::Telemetry;
 
-/// So long lies between the beginnings of two transactions: each costs some 0.3 ms, whatever it writes.
-/// An open waits for its record while it travels, which takes most of them longer.
+/// Time between the beginnings of two transactions. Each costs about 0.3 ms. An open waits for its record while it
+/// travels, and mostly travels longer.
 const MIN_TRANSACTION_SPACING: Duration = Duration::from_millis(10);
-/// What nobody waits for gathers so long, after that.
+/// Additional time in which changes gather if nothing waits for them.
 const WRITE_GATHERING_TIME: Duration = Duration::from_millis(2);
-/// A file that could not be written is tried again after this.
+/// Pause before a failed write is tried again.
 const WRITE_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -36,19 +36,19 @@ pub struct RecordJournal {
     telemetry: Arc<Telemetry>,
 }
 
-/// Writes the journal, until [`RecordJournal::end`]; to be run on a thread of its own.
+/// Writes the journal until [`RecordJournal::end`]. Run it on a thread of its own.
 #[derive(Debug)]
 pub struct Writer {
-    /// None after a failure, until it can be opened again.
+    /// `None` after a failure, until the file can be opened again.
     database: Option<Database>,
     journal: Arc<RecordJournal>,
 }
 
 impl RecordJournal {
-    /// Opens the journal, or makes one where there is none. Blocks: only before anything is served.
+    /// Opens the journal, or makes one if there is none. Blocks, so call it before anything is served.
     ///
     /// # Errors
-    /// The file is something else, damaged, of a newer version, or in use. It is then untouched.
+    /// The file is something else, damaged, of a newer version, or in use. It stays untouched.
     pub fn open(path: &Path, telemetry: Arc<Telemetry>) -> Result<(Arc<Self>, Writer), JournalFault> {
         let (database, loaded) = file::open(path)?;
         let loaded = Mutex::new(loaded);
@@ -56,7 +56,7 @@ impl RecordJournal {
         Ok((journal.clone(), Writer { database: Some(database), journal }))
     }
 
-    /// The writer writes what there is, and ends.
+    /// Lets the writer write the remaining changes and end.
     pub fn end(&self) {
         self.pending.end();
     }
@@ -76,7 +76,7 @@ impl Writer {
     pub fn run(mut self) {
         let pending = self.journal.pending.clone();
         while let Some((changes, mark)) = pending.take_next(MIN_TRANSACTION_SPACING, WRITE_GATHERING_TIME) {
-            // What could not be written before is tried once more at the end.
+            // Changes that failed before are tried once more at the end.
             let last = pending.has_ended();
             match self.write(&changes) {
                 Ok(()) => {
@@ -102,7 +102,7 @@ impl Writer {
             None => file::reopen(&self.journal.path).map_err(boxed)?,
         };
         commit(&database, changes)?;
-        // One that failed stays closed: the library does not go on after a lost write.
+        // A failed database stays closed, because redb does not go on after a lost write.
         self.database = Some(database);
         Ok(())
     }
@@ -125,14 +125,14 @@ impl Writer {
 
 fn commit(database: &Database, changes: &ChangeSet) -> Result<(), Box<redb::Error>> {
     let mut writing = database.begin_write().map_err(boxed)?;
-    // Damage is then told from a commit that a crash cut off, and never taken for one.
+    // With two-phase commits, damage can be told from a commit that a crash cut off.
     writing.set_two_phase_commit(true);
     {
         let mut registrations = writing.open_table(REGISTRATIONS_TABLE).map_err(boxed)?;
         let mut sessions = writing.open_table(SESSIONS_TABLE).map_err(boxed)?;
         let mut slots = writing.open_table(SLOTS_TABLE).map_err(boxed)?;
         for (key, record) in changes {
-            // A record of ours can always be written as JSON; one that could not would be gone.
+            // A record of ours can always be written as JSON.
             let bytes = record.as_ref().and_then(|record| record.encode().ok());
             match (key, bytes) {
                 (RecordKey::Registration(id), Some(bytes)) => {

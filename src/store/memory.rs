@@ -1,7 +1,7 @@
-//! A store that dies with the process: for tests, simulations and measurements.
+//! A store that ends with the process, for tests, simulations and measurements.
 //!
-//! [`Memory::manual`] writes nothing until it is told to, so that a crash can come at any moment
-//! between a change and its writing: [`Memory::crash`] gives the store that the next process finds.
+//! [`Memory::manual`] writes only when told, so that a crash can come between a change and its writing.
+//! [`Memory::crash`] returns the store that the next process finds.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,13 +11,13 @@ use super::{Loaded, PendingChanges, Store};
 
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// As bytes, as a file would hold them.
+    /// Records as bytes, as in a file.
     kept: Mutex<BTreeMap<RecordKey, Vec<u8>>>,
     pending: Arc<PendingChanges>,
 }
 
 impl Memory {
-    /// Nothing is durable before [`Self::commit`]; who waits for it waits.
+    /// Makes a store in which nothing is durable before [`Self::commit`].
     pub fn manual() -> Arc<Self> {
         Arc::default()
     }
@@ -38,14 +38,14 @@ impl Memory {
         count
     }
 
-    /// What another process would find now: all that was committed, and nothing that was not. Whoever
-    /// still writes to this one writes into the void.
+    /// The store that another process would find now: exactly the committed changes. Later writes to this one do not
+    /// reach it.
     pub fn crash(&self) -> Arc<Self> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Arc::new(Self { kept: Mutex::new(kept), pending: Arc::default() })
     }
 
-    /// Commits once every `pace`, for ever.
+    /// Commits at every `pace`, forever.
     pub async fn commit_always(self: Arc<Self>, pace: std::time::Duration) {
         loop {
             self.commit();
@@ -53,7 +53,7 @@ impl Memory {
         }
     }
 
-    /// How many records are durable.
+    /// Number of durable records.
     pub fn len(&self) -> usize {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
@@ -71,7 +71,7 @@ impl Store for Memory {
     fn load(&self) -> Loaded {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut loaded = Loaded::default();
-        // What this very store encoded can be decoded.
+        // Bytes that this store encoded can be decoded.
         kept.iter()
             .filter_map(|(key, bytes)| StoredRecord::decode(key, bytes).ok())
             .for_each(|record| loaded.add(record));

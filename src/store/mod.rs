@@ -1,9 +1,9 @@
-//! What outlives the process: the newest record of every session, of every registered playback, and of every
-//! place of an embedded authority.
+//! Keeps the state that survives the process: the newest record of every session, registered playback and slot of an
+//! embedded authority.
 //!
-//! A change is handed over under a lock and costs next to nothing: it waits in a [`PendingChanges`] map, where
-//! the last one of a key wins. Whoever must not go on before it is safe waits for its [`ChangeMark`]. Knows
-//! plain records, and nothing of what they mean. Used by `sessions` and `authority`, built by `app`.
+//! A change is handed over under a lock and costs almost nothing: it waits in a [`PendingChanges`] map, where the
+//! last change of a key wins. To wait until it is durable, use its [`ChangeMark`]. Knows plain records, not their
+//! meaning. `sessions` and `authority` use it, `app` builds it.
 
 mod journal;
 mod memory;
@@ -23,13 +23,12 @@ pub use self::record::{
 };
 pub use self::registration_store::{RegistrationRecord, RegistrationStore};
 
-/// Version of what the records say. A journal with a higher one is not read; one with a lower one is, and
-/// is marked with this one before anything is written to it. Format 1 had long names in its records;
-/// 2 knew fewer endings; 3 knew nothing of tokens in doubt; 4 knew
-/// nobody who gives way.
+/// Version of the records' content. A journal with a higher version is refused. One with a lower version is read, and
+/// marked with this one before anything is written to it. Format 1 had long names in its records; 2 knew fewer
+/// endings; 3 no tokens in doubt; 4 no session that gives way.
 pub const JOURNAL_FORMAT_VERSION: u32 = 5;
 
-/// Everything that was written, in no order.
+/// All records, in no order.
 #[derive(Debug, Default)]
 pub struct Loaded {
     pub registrations: Vec<RegistrationRecord>,
@@ -37,18 +36,18 @@ pub struct Loaded {
     pub slots: Vec<SlotRecord>,
 }
 
-/// Keeps records. Changes that are not durable yet may be lost with the process, but never out of
-/// order: what is there after a crash is what was there at one moment.
+/// Keeps records. Changes that are not durable may be lost with the process, but never out of order: after a crash
+/// the records are as they were at one moment.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Where changes wait to be written.
+    /// The changes that wait to be written.
     fn pending(&self) -> &Arc<PendingChanges>;
 
-    /// What an earlier process left. Gives it once; blocks: only before anything is served.
+    /// Returns the records of an earlier process, once. Blocks, so call it before anything is served.
     fn load(&self) -> Loaded;
 }
 
 impl dyn Store {
-    /// Keeps this record in place of an older one with its key.
+    /// Replaces the record of this key.
     pub fn put(&self, record: StoredRecord) {
         self.pending().add(record.key(), Some(record));
     }
@@ -57,23 +56,23 @@ impl dyn Store {
         self.pending().add(key, None);
     }
 
-    /// Resolves when everything that was handed over before this call is durable, or is known not to
-    /// become so for now: playing goes on from memory then.
+    /// Resolves when all changes before this call are durable, or are known not to become so for now. Playing then
+    /// goes on from memory.
     pub fn durable(&self) -> impl Future<Output = ()> + Send + use<> {
         self.pending().durable()
     }
 
-    /// What was handed over until now.
+    /// Marks all changes until now.
     pub fn mark(&self) -> ChangeMark {
         self.pending().mark()
     }
 
-    /// As `durable`, of everything up to this mark. The writer hears of it now.
+    /// Like `durable`, up to this mark. Wakes the writer at once.
     pub fn durable_up_to(&self, mark: ChangeMark) -> impl Future<Output = ()> + Send + use<> {
         self.pending().durable_up_to(mark)
     }
 
-    /// Changes cannot be written at present.
+    /// True if changes cannot be written at present.
     pub fn is_degraded(&self) -> bool {
         self.pending().is_degraded()
     }

@@ -1,7 +1,7 @@
-//! Changes on their way to the store: one per key, the last one wins, taken in groups.
+//! Changes that wait for the store: one per key, the last one wins, taken in groups.
 //!
-//! Players' calls add under their device's lock, one writer takes. A [`ChangeMark`] counts the changes; who
-//! waits for one wakes the writer at once, everything else may gather for a while.
+//! Players' calls add changes under their device's lock; one writer takes them. A [`ChangeMark`] counts the changes.
+//! Waiting for one wakes the writer at once; other changes may gather for a while.
 
 use std::collections::HashMap;
 use std::mem;
@@ -14,15 +14,15 @@ use tokio::sync::oneshot;
 use super::record::{RecordKey, StoredRecord};
 use crate::clock::Clock;
 
-/// How many changes there were when it was taken.
+/// The number of changes at a moment.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct ChangeMark(u64);
 
-/// The newest change of each key; none means that the record goes.
+/// The newest change of each key; `None` removes the record.
 pub(super) type ChangeSet = HashMap<RecordKey, Option<StoredRecord>>;
 
-/// Changes that wait for a disk that cannot be written. What is kept is bounded elsewhere; what is forgotten meanwhile
-/// is not, so beyond this it stays in the file, where the next start finds it as it was last written.
+/// Changes that wait while the disk cannot be written. New records are bounded elsewhere, removals are not. A removal
+/// beyond this bound is dropped, so that the next start finds the record as last written.
 const MAX_PENDING_CHANGES: usize = if cfg!(test) { 1_000 } else { 1_000_000 };
 
 #[derive(Debug, Default)]
@@ -39,11 +39,11 @@ struct PendingState {
     ended: bool,
     /// The changes that are durable, or given up for now.
     settled: ChangeMark,
-    /// When the writer took changes last.
+    /// Time at which the writer last took changes.
     taken: Option<Instant>,
-    /// Who waits for which mark, woken in this order.
+    /// The marks that are waited for, woken in this order.
     waiting: Vec<(ChangeMark, oneshot::Sender<()>)>,
-    /// Somebody waits for this.
+    /// The highest mark that is waited for.
     wanted: ChangeMark,
 }
 
@@ -67,18 +67,19 @@ impl PendingChanges {
         self.state().added
     }
 
-    /// What `durable` of the store says. The mark is taken now, not when it is first polled.
+    /// See `durable` of the store. The mark is taken now, not at the first poll.
     pub fn durable(&self) -> impl Future<Output = ()> + Send + use<> {
         self.durable_up_to(self.mark())
     }
 
-    /// As [`Self::durable`], of everything up to this mark. The writer hears of it now.
+    /// Like [`Self::durable`], up to this mark. Wakes the writer at once.
     pub fn durable_up_to(&self, mark: ChangeMark) -> impl Future<Output = ()> + Send + use<> {
         let mut state = self.state();
         let waits = (state.settled < mark && !self.is_degraded()).then(oneshot::channel).map(|(tell, told)| {
             state.wanted = state.wanted.max(mark);
             if state.waiting.len() == state.waiting.capacity() {
-                // Before it grows: a disk that hangs is waited for by every call, for a while.
+                // Every call waits a while for a disk that hangs, so abandoned waits are removed before the list
+                // grows.
                 state.waiting.retain(|(_, tell)| !tell.is_closed());
             }
             state.waiting.push((mark, tell));
@@ -88,7 +89,7 @@ impl PendingChanges {
         drop(state);
         async move {
             if let Some(told) = waits {
-                // A writer that is gone writes nothing any more.
+                // A writer that has ended writes nothing any more.
                 let _gone = told.await;
             }
         }
@@ -106,7 +107,7 @@ impl PendingChanges {
         self.len() == 0
     }
 
-    /// No change will come any more: the writer takes what there is and ends.
+    /// Lets the writer take the remaining changes and end.
     pub fn end(&self) {
         self.state().ended = true;
         self.stir.notify_all();
@@ -118,8 +119,8 @@ impl PendingChanges {
         (mem::take(&mut state.changes), state.added)
     }
 
-    /// As [`Self::take`], but so far apart from the last time; then at once if somebody waits, and when
-    /// changes have gathered if nobody does. None at the end.
+    /// Like [`Self::take`], but at least `apart` after the last time. Then returns at once if a mark is waited for,
+    /// else when changes have gathered. `None` at the end.
     pub(super) fn take_next(&self, apart: Duration, gathers: Duration) -> Option<(ChangeSet, ChangeMark)> {
         let state = self.state();
         let idle = |state: &mut PendingState| state.changes.is_empty() && !state.ended;
@@ -137,7 +138,7 @@ impl PendingChanges {
         (!changes.is_empty()).then_some((changes, state.added))
     }
 
-    /// Waits so long before the next try, but not beyond the end.
+    /// Waits for a time before the next try, but not beyond the end.
     pub(super) fn rest(&self, time: Duration) {
         let calm = |state: &mut PendingState| !state.ended;
         drop(self.stir.wait_timeout_while(self.state(), time, calm));
@@ -147,7 +148,7 @@ impl PendingChanges {
         self.state().ended
     }
 
-    /// These changes could not be written: they wait again, behind newer ones of the same keys.
+    /// Returns changes that could not be written. Newer changes of the same keys win.
     pub(super) fn give_back(&self, changes: ChangeSet) {
         let mut state = self.state();
         for (key, record) in changes {
@@ -155,7 +156,7 @@ impl PendingChanges {
         }
     }
 
-    /// Everything up to this mark is as safe as it will be for now.
+    /// Notes that all changes up to this mark are as safe as possible for now.
     pub(super) fn settle(&self, mark: ChangeMark, degraded: bool) {
         self.degraded.store(degraded, Ordering::Release);
         let mut state = self.state();

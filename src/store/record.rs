@@ -1,9 +1,9 @@
-//! What is written down: plain data, each with the key under which the newest one stands.
+//! The records of the store: plain data, each with its key.
 //!
-//! Made by `sessions` and by the embedded authority. A new field needs `#[serde(default)]`, so that a
-//! journal of an older version stays readable; what an older version could not understand needs a new
-//! [`super::JOURNAL_FORMAT_VERSION`]. Two records of ordinary sessions share a page of the file: so what stands in every one has
-//! a short name, and its name of format 1 as an alias.
+//! `sessions` and the embedded authority make them. A new field needs `#[serde(default)]`, so that journals of older
+//! versions stay readable. A change that older versions could not understand needs a new
+//! [`super::JOURNAL_FORMAT_VERSION`]. Two records of ordinary sessions share a page of the file, so fields of every
+//! record have short names, with the name of format 1 as alias.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::session::{PlaybackRecord, SessionEvent, expose, hide, is_default};
 pub enum RecordKey {
     Registration(PlaybackId),
     Session(SessionId),
-    /// A place of the embedded authority of this name.
+    /// A slot of the embedded authority of this name.
     Slot(Arc<str>, u64),
 }
 
@@ -32,7 +32,7 @@ pub enum StoredRecord {
     Slot(Box<SlotRecord>),
 }
 
-/// One playback with what the shell knows of it.
+/// A playback with the shell's facts about it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SessionRecord {
     #[serde(rename = "c", alias = "card")]
@@ -46,15 +46,15 @@ pub struct SessionRecord {
     pub timeline: TimelineRecord,
 }
 
-/// The card without what the configuration says anew: policy by route, dialect by authority.
+/// The session's context without the parts that come from the configuration: policy by route, dialect by authority.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SessionContextRecord {
     #[serde(rename = "ac", alias = "account", default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// By name.
+    /// The authority's name.
     #[serde(rename = "au", alias = "authority")]
     pub authority: Arc<str>,
-    /// What it was authorized by, without its token.
+    /// The authorization, without its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<AuthorizationBlock>,
     #[serde(rename = "c", alias = "content", default, skip_serializing_if = "Option::is_none")]
@@ -65,17 +65,17 @@ pub struct SessionContextRecord {
     pub device: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_group: Option<String>,
-    /// Older versions did not say.
+    /// Missing in records of older versions.
     #[serde(rename = "di", default, skip_serializing_if = "Option::is_none")]
     pub dialect: Option<DialectName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_memory: Option<RecordedSpan>,
     #[serde(rename = "o", alias = "opened")]
     pub opened: EpochTime,
-    /// What was registered of it before it began.
+    /// The playback's registration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration: Option<PlaybackId>,
-    /// By path.
+    /// The route's path.
     #[serde(rename = "r", alias = "route")]
     pub route: Arc<str>,
     #[serde(rename = "ru", alias = "rung")]
@@ -91,7 +91,7 @@ pub struct SessionContextRecord {
     pub token: Option<Secret>,
 }
 
-/// Which kind of authority a session's token is of: no other kind is asked about it.
+/// The kind of authority that a session's token belongs to. No other kind is asked about it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum DialectName {
     #[serde(rename = "e")]

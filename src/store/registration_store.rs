@@ -1,7 +1,7 @@
-//! Registered playbacks, as they are written down: whoever was authorized before a restart plays after it.
+//! Stores registered playbacks, so that a playback authorized before a restart works after it.
 //!
-//! Holds what never leaves the process otherwise, the true URLs and the caller's own headers: nothing of a
-//! record is shown.
+//! A record holds the true URLs and the caller's headers, which otherwise never leave the process, so nothing of it
+//! is ever shown.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::secret::{Fingerprint, Secret};
 
 #[derive(Clone, Deserialize, Serialize)]
 pub struct RegistrationRecord {
-    /// By name.
+    /// The authority's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     authority: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,7 +36,7 @@ pub struct RegistrationRecord {
     license_url: Option<EndpointUrl>,
     route: Arc<str>,
     pub rung: String,
-    /// The block's: before the first call to the authority nothing else has it.
+    /// The block's token. Before the first call to the authority only the block has it.
     #[serde(
         default,
         deserialize_with = "hide_some",
@@ -44,7 +44,7 @@ pub struct RegistrationRecord {
         skip_serializing_if = "Option::is_none"
     )]
     token: Option<Secret>,
-    /// When it was made, or moved to the younger ones.
+    /// Time at which it was made, or moved to the young generation.
     pub used: EpochTime,
 }
 
@@ -85,7 +85,7 @@ impl RegistrationRecord {
         }
     }
 
-    /// `rung`: the name of the record's own, as the identity ladder has it.
+    /// `rung` is the static name of the record's identity source.
     pub fn restore(self, rung: &'static str) -> Registration {
         let Self {
             authority,
@@ -121,7 +121,7 @@ impl RegistrationRecord {
     }
 }
 
-/// The store, for registrations.
+/// The archive of registrations, in the store.
 #[derive(Debug)]
 pub struct RegistrationStore {
     pub clock: Clock,

@@ -1,4 +1,4 @@
-//! The journal's file: made, looked at, opened. Never overwritten, whatever it is.
+//! Makes, checks and opens the journal's file. A file is never overwritten, whatever it is.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -19,12 +19,12 @@ pub(super) const REGISTRATIONS_TABLE: TableDefinition<'static, [u8; 16], &[u8]> 
 pub(super) const SESSIONS_TABLE: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("sessions");
 pub(super) const SLOTS_TABLE: TableDefinition<'static, (&str, u64), &[u8]> = TableDefinition::new("slots");
 
-/// Every redb file begins so.
+/// First bytes of every redb file.
 const REDB_MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
-/// Sessions are read once: a large cache would only hold memory.
+/// Records are read once, so a large cache would only use memory.
 const JOURNAL_CACHE_BYTES: usize = 8 << 20;
 
-/// Why a journal is not used. Its file is as it was.
+/// Reasons not to use a journal. Its file stays as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalFault {
     #[error("store.file: {0} is in use by another process: two proxies cannot share a journal")]
@@ -49,10 +49,10 @@ pub enum JournalFault {
     Torn(PathBuf, String),
 }
 
-/// What can be said of the file without opening it: a missing one is good where there is a folder for it.
+/// Checks the file without opening it as a journal. A missing one is fine if its folder exists.
 ///
 /// # Errors
-/// It is something else, cannot be read, or has no folder.
+/// The file is something else, cannot be read, or has no folder.
 pub fn check(path: &Path) -> Result<(), JournalFault> {
     let io = |error| JournalFault::Io(path.to_owned(), error);
     let file = match File::open(path) {
@@ -73,7 +73,7 @@ fn check_folder(path: &Path) -> Result<(), JournalFault> {
     if folder.is_dir() { Ok(()) } else { Err(JournalFault::NoFolder(folder.to_owned())) }
 }
 
-/// Makes the file if there is none, looks at it, and only then opens it to write.
+/// Makes the file if there is none, checks it, and only then opens it for writing.
 pub(super) fn open(path: &Path) -> Result<(Database, Loaded), JournalFault> {
     check(path)?;
     if !path.exists() {
@@ -89,7 +89,7 @@ pub(super) fn open(path: &Path) -> Result<(Database, Loaded), JournalFault> {
     Ok((database, loaded))
 }
 
-/// For as long as the file is open. redb locks a file that it opens itself in the same way.
+/// Locks the file while it is open. redb locks files that it opens itself in the same way.
 fn lock(path: &Path) -> Result<File, JournalFault> {
     let io = |error| JournalFault::Io(path.to_owned(), error);
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
@@ -100,7 +100,7 @@ fn lock(path: &Path) -> Result<File, JournalFault> {
     }
 }
 
-/// From now on an older sidebeat refuses the file: it could not read what will be written.
+/// Marks the file with the current format, so that an older sidebeat, which could not read it, refuses it.
 fn mark(database: &Database) -> io::Result<()> {
     let mut writing = database.begin_write().map_err(io::Error::other)?;
     writing.set_two_phase_commit(true);
@@ -112,14 +112,14 @@ fn mark(database: &Database) -> io::Result<()> {
     writing.commit().map_err(io::Error::other)
 }
 
-/// Opens a file that was found good and could not be written since.
+/// Opens a file again that was good and could not be written since.
 pub(super) fn reopen(path: &Path) -> Result<Database, DatabaseError> {
     Builder::new().set_cache_size(JOURNAL_CACHE_BYTES).open(path)
 }
 
-/// Checks and reads all of the file, through an overlay: nothing of it changes.
+/// Checks and reads the whole file through an overlay, so that nothing in it changes.
 fn inspect(path: &Path, overlay: Overlay) -> Result<(Database, Loaded, u32), JournalFault> {
-    // A file that was cut off may meet an assertion of the library; that is a damage like any other.
+    // A truncated file may fail an assertion in redb, which is damage like any other.
     let read = catch_unwind(AssertUnwindSafe(|| read(path, overlay)));
     read.unwrap_or_else(|_| Err(torn(path, "it cannot be read")))
 }
@@ -147,7 +147,7 @@ fn load(path: &Path, database: &Database) -> Result<(Loaded, u32), JournalFault>
     };
     let mut loaded = Loaded::default();
     let decode = |key: RecordKey, bytes: &[u8]| {
-        // Not the decoder's own words: they could show what stands in the record.
+        // The decoder's message could show the record's content.
         StoredRecord::decode(&key, bytes).map_err(|_| torn(&"a record cannot be read"))
     };
     let sessions = reading.open_table(SESSIONS_TABLE).map_err(|error| torn(&error))?;
@@ -168,14 +168,14 @@ fn load(path: &Path, database: &Database) -> Result<(Loaded, u32), JournalFault>
                 loaded.add(decode(RecordKey::Registration(id.value().into()), bytes.value())?);
             }
         }
-        // An older version knew none.
+        // An older version had no such table.
         Err(TableError::TableDoesNotExist(_)) => {}
         Err(error) => return Err(torn(&error)),
     }
     Ok((loaded, format))
 }
 
-/// Under another name first: a journal is there whole or not at all.
+/// Makes the file under another name first, so that a journal is complete or absent.
 fn create(path: &Path) -> io::Result<()> {
     let fresh = path.with_extension(format!("{:x}.new", random_u64()));
     let made = fill(&fresh).and_then(|()| place(&fresh, path));
@@ -197,8 +197,8 @@ fn fill(fresh: &Path) -> io::Result<()> {
     writing.commit().map_err(io::Error::other)
 }
 
-/// A link never takes the place of a file that another process made meanwhile; some file systems know
-/// no links.
+/// Puts the file at its place. A hard link never replaces a file that another process made meanwhile; some file
+/// systems have none.
 fn place(fresh: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(fresh, path) {
         Ok(()) => {}

@@ -1,7 +1,7 @@
-//! A file that is looked at before it is touched: until it is found good, what would be written to it stays in memory.
+//! An overlay over a file: until the file is found good, writes stay in memory.
 //!
-//! redb repairs a file that its process left in a hurry while it opens it. Whether the file is ours
-//! and whole must be known before that; once it is, the same open database goes on with the file itself.
+//! redb repairs an unclean file while it opens it. Before that, the file must be known to be ours and whole. Then the
+//! same open database goes on with the file itself.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -20,31 +20,31 @@ pub(super) struct Overlay(Arc<SharedOverlay>);
 #[derive(Debug)]
 struct SharedOverlay {
     file: File,
-    /// None: everything goes to the file.
+    /// `None` once everything goes to the file.
     held: Mutex<Option<OverlayPages>>,
 }
 
-/// What the database would have made of the file so far.
+/// The file as the database has changed it.
 #[derive(Debug)]
 struct OverlayPages {
-    /// Of the file; what lies behind is in pages or zero.
+    /// Length of the file. Bytes beyond it are in pages or zero.
     in_file: u64,
     len: u64,
     pages: BTreeMap<u64, Box<[u8; OVERLAY_PAGE_BYTES]>>,
 }
 
 impl Overlay {
-    /// Nothing of the file changes before [`Self::let_through`].
+    /// Nothing in the file changes before [`Self::let_through`].
     pub(super) fn new(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
         let held = OverlayPages { in_file: len, len, pages: BTreeMap::new() };
         Ok(Self(Arc::new(SharedOverlay { file, held: Mutex::new(Some(held)) })))
     }
 
-    /// The file was found good: it becomes what the database has made of it, and from now on goes along.
+    /// Writes the held pages to the file, and from now on all others.
     ///
     /// # Errors
-    /// It cannot be written. What is in it then is as whole as after a crash.
+    /// The file cannot be written. It is then as whole as after a crash.
     pub(super) fn let_through(&self) -> io::Result<()> {
         let mut held = self.held();
         let Some(OverlayPages { in_file, len, pages }) = held.take() else { return Ok(()) };
@@ -145,12 +145,12 @@ impl OverlayPages {
 #[derive(Debug, Eq, PartialEq)]
 enum FileStep<'a> {
     Sync,
-    /// These bytes, from this one of the file on.
+    /// Writes these bytes from this position on.
     Write(&'a [u8], u64),
 }
 
-/// In which order held pages come into a file of this length. The head says which of the rest counts: it comes last,
-/// when the rest is safe.
+/// The order in which held pages are written. The head decides which pages are valid, so it comes last, when the
+/// others are safe.
 fn file_steps(pages: &BTreeMap<u64, Box<[u8; OVERLAY_PAGE_BYTES]>>, len: u64) -> impl Iterator<Item = FileStep<'_>> {
     let steps = pages.iter().rev().flat_map(move |(page, bytes)| {
         let start = page * OVERLAY_PAGE_BYTES as u64;
@@ -161,7 +161,7 @@ fn file_steps(pages: &BTreeMap<u64, Box<[u8; OVERLAY_PAGE_BYTES]>>, len: u64) ->
     steps.chain([FileStep::Sync])
 }
 
-/// A page as it stands in the file; zero behind its end.
+/// A page of the file; zero beyond its end.
 fn page_of(file: &File, in_file: u64, page: u64) -> io::Result<Box<[u8; OVERLAY_PAGE_BYTES]>> {
     let mut bytes = Box::new([0; OVERLAY_PAGE_BYTES]);
     let start = page * OVERLAY_PAGE_BYTES as u64;
@@ -172,7 +172,7 @@ fn page_of(file: &File, in_file: u64, page: u64) -> io::Result<Box<[u8; OVERLAY_
     Ok(bytes)
 }
 
-/// What a page has of these bytes, both at their places in the file.
+/// Copies the part of a page that lies in this range of the file.
 fn lay_over(start: u64, page: &[u8; OVERLAY_PAGE_BYTES], offset: u64, out: &mut [u8]) {
     let from = start.max(offset);
     let to = (start + OVERLAY_PAGE_BYTES as u64).min(offset + out.len() as u64);
