@@ -1,5 +1,5 @@
-//! What the lines of a metric are told apart by. Bounded: names from tables of ours and from the
-//! configuration, never of a device, an account or a session.
+//! Labels of the metrics. Bounded: names from our tables and from the configuration, never of a device, an account or
+//! a session.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ pub(super) struct AuthorizedLabels {
     pub(super) route: String,
 }
 
-/// One player's call, as counted.
+/// Labels of a player's call.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct CallLabels {
     pub drm: &'static str,
@@ -63,7 +63,7 @@ pub struct CallLabels {
     pub route: Arc<str>,
 }
 
-/// One request on a media route, as counted.
+/// Labels of a request on a media route.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct MediaLabels {
     /// `manifest`, `segment` or `other`.
@@ -78,10 +78,10 @@ pub(super) struct RouteLabel {
     pub(super) route: Arc<str>,
 }
 
-/// How a player's call ended; the names stand in metrics and logs.
+/// Outcome of a player's call; the names stand in metrics and logs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PlayerCallOutcome {
-    /// The license server said no, in its own words.
+    /// The license server refused in its own words.
     Declined,
     /// The license server could not be used.
     Failed,
@@ -103,18 +103,18 @@ impl PlayerCallOutcome {
     }
 }
 
-/// Why a session of an embedded authority ended against its will.
+/// Reasons why a session of an embedded authority ended against its will.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SlotEnd {
-    /// By the lists of who may play, which have changed.
+    /// The account or device is denied now.
     Denied,
-    /// By an operator.
+    /// An operator ended it.
     Ended,
-    /// By an operator, for another device.
+    /// An operator moved it to another device.
     Moved,
-    /// At a limit, by `on-limit = "end-oldest"`.
+    /// The oldest session gave way at a limit with `on-limit = "end-oldest"`.
     Replaced,
-    /// By a viewer of the account, for another device.
+    /// A viewer of the account ended it for another device.
     Viewer,
 }
 
@@ -179,15 +179,15 @@ pub(super) struct BuildLabel {
     pub(super) version: &'static str,
 }
 
-/// What became of an event that a webhook was to be told.
+/// Result of delivering an event to a webhook.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WebhookDelivery {
     Delivered,
-    /// After several tries.
+    /// Several tries failed.
     GivenUp,
-    /// Dropped before it was tried: the service is too slow.
+    /// Dropped before a try, because the service is too slow.
     Missed,
-    /// The service will not have it.
+    /// The service rejects it.
     Rejected,
 }
 

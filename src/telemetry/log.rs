@@ -1,4 +1,4 @@
-//! The log: structured, to standard error, as text for people or JSON for machines.
+//! The log: structured lines to standard error, as text for people or JSON for machines.
 
 use std::sync::OnceLock;
 
@@ -10,11 +10,10 @@ use crate::config::{LogFormat, LogSettings};
 
 type LevelChange = Box<dyn Fn(EnvFilter) + Send + Sync>;
 
-/// The log of the process is one, like the process.
+/// The process has one log.
 static CHANGE: OnceLock<LevelChange> = OnceLock::new();
 
-/// Starts logging for the whole process; a second call changes nothing. A filter that cannot be read
-/// becomes `info`.
+/// Starts logging for the whole process; a second call changes nothing. An unreadable filter counts as `info`.
 pub fn start(log: &LogSettings) {
     let lines = fmt().with_env_filter(filter(log)).with_writer(std::io::stderr).with_target(false);
     match log.format {
@@ -36,7 +35,7 @@ pub fn start(log: &LogSettings) {
     }
 }
 
-/// Takes the filter of a new configuration; the format stays. Without a log of ours, nothing.
+/// Applies the filter of a new configuration; the format stays. Does nothing if our log was not started.
 pub fn change(log: &LogSettings) {
     if let Some(change) = CHANGE.get() {
         change(filter(log));
@@ -44,7 +43,7 @@ pub fn change(log: &LogSettings) {
 }
 
 fn keep(change: LevelChange) {
-    // Only the one that started the log comes here.
+    // Only the call that started the log comes here.
     let _kept = CHANGE.set(change);
 }
 
@@ -52,8 +51,8 @@ fn filter(log: &LogSettings) -> EnvFilter {
     EnvFilter::try_new(ours(&log.filter)).unwrap_or_else(|_| EnvFilter::new(ours("info")))
 }
 
-/// A level without a part is meant for our own lines. Dependencies log errors alone unless they are named:
-/// a peer's odd frames make h2 write lines longer than the frames.
+/// Reads a level without a target as that of our own lines. Dependencies log only errors unless they are named,
+/// because a peer's odd frames make h2 write lines longer than the frames.
 fn ours(filter: &str) -> String {
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
     let is_level = |part: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part));

@@ -1,9 +1,9 @@
-//! Limits how many log lines one source can cause, and counts the lines that were left out.
+//! Limits the log lines that one source can cause, and counts the suppressed ones.
 //!
-//! A *source* is whoever provokes a line: an address, a device, an account. A *kind* is the line's
-//! reason, from a table of ours. The first lines of a kind are written for each source; the rest are
-//! counted, and [`tell_suppressed`] writes one line about them. Time is an argument. The map is bounded,
-//! and so is the number of lines of all sources together: a caller with many addresses fills no disk.
+//! A *source* is an address, a device or an account that provokes lines. A *kind* is the line's reason, from a table
+//! of ours. The first lines of a kind are written for each source; the rest are counted, and [`tell_suppressed`]
+//! writes one line about them. Time is an argument. The map and the lines of all sources together are bounded, so
+//! that a caller with many addresses fills no disk.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -14,25 +14,25 @@ use std::time::{Duration, Instant};
 use crate::clock::Clock;
 use crate::task::Tasks;
 
-/// After this time a source may cause lines again.
+/// Time after which a source may cause lines again.
 pub const LOG_WINDOW: Duration = Duration::from_secs(10);
-/// Lines of one kind that one source causes in a window. A player that retries a refusal comes up to 27
-/// times in three seconds, so its first tries are all there.
+/// Lines of one kind that a source causes in a window. A player that retries a refusal comes up to 27 times in three
+/// seconds, so its first tries are all logged.
 const MAX_LINES_PER_SOURCE: u32 = 20;
-/// Bounds for what all sources cause together.
+/// Bounds for all sources together.
 #[derive(Clone, Copy, Debug)]
 pub struct LogBounds {
-    /// Lines of one group in a window: a caller can take many names, but few addresses.
+    /// Lines of one group in a window. A caller can take many names, but few addresses.
     max_lines_per_group: u32,
     max_lines_per_window: u32,
-    /// Sources, and groups, that are told apart. What a source beyond them causes is counted, and not written.
+    /// Number of sources, and of groups, that are told apart. Lines of further sources are counted, not written.
     max_sources: usize,
 }
 
 impl LogBounds {
-    /// For lines about what callers do wrong.
+    /// Bounds for lines about callers' mistakes.
     pub const CALLERS: Self = Self { max_lines_per_group: 200, max_lines_per_window: 1_000, max_sources: 4_096 };
-    /// For lines about what happens to sessions: a service of a million opens a thousand in a second.
+    /// Bounds for lines about sessions. A service with a million sessions opens a thousand per second.
     pub const SESSIONS: Self = Self { max_lines_per_group: 2_000, max_lines_per_window: 20_000, max_sources: 65_536 };
 }
 
@@ -46,7 +46,7 @@ pub struct LogRateLimiter<S> {
 struct LogWindows<S> {
     by_group: HashMap<u64, LogWindow>,
     by_source: HashMap<(&'static str, S), LogWindow>,
-    /// Lines of sources that found no place in the map.
+    /// Lines of sources without a place in the map.
     others: LogWindow,
     total: LogWindow,
 }
@@ -55,19 +55,19 @@ struct LogWindows<S> {
 struct LogWindow {
     began: Option<Instant>,
     suppressed: u64,
-    /// When the first of the suppressed lines would have been written.
+    /// Time of the first suppressed line.
     suppressed_since: Option<Instant>,
     written: u32,
 }
 
-/// Lines that were left out since the last time that somebody asked.
+/// Lines that were suppressed since the last report.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SuppressedLines<S> {
     pub kind: &'static str,
     pub lines: u64,
-    /// From the first of them until now.
+    /// Time from the first of them until now.
     pub over: Duration,
-    /// `None`: of many sources.
+    /// `None` for lines of many sources.
     pub source: Option<S>,
 }
 
@@ -86,14 +86,14 @@ impl<S> LogRateLimiter<S> {
 }
 
 impl<S: Clone + Eq + Hash> LogRateLimiter<S> {
-    /// Whether a line of this kind about this source is to be written now; otherwise it is counted.
+    /// True if a line of this kind about this source may be written now; otherwise it is counted.
     pub fn allow(&self, kind: &'static str, source: S, now: Instant) -> bool {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         windows.allow(self.bounds, (kind, source), now)
     }
 
-    /// As [`Self::allow`], for a source that the caller may name as it likes: sources of one group together have a
-    /// bound of their own, so that one caller takes neither the lines nor the places of all others.
+    /// Like [`Self::allow`], for a source that the caller may name as it likes. The sources of a group have a bound
+    /// of their own, so that one caller takes neither the lines nor the places of all others.
     pub fn allow_in_group(&self, kind: &'static str, source: S, group: u64, now: Instant) -> bool {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         let LogWindows { by_group, others, .. } = &mut *windows;
@@ -109,7 +109,7 @@ impl<S: Clone + Eq + Hash> LogRateLimiter<S> {
         written
     }
 
-    /// What was left out since the last call. Forgets sources that are quiet again.
+    /// The lines suppressed since the last call. Forgets sources that are quiet again.
     pub fn take_suppressed(&self, now: Instant) -> Vec<SuppressedLines<S>> {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         let mut told = Vec::new();
@@ -172,8 +172,8 @@ impl LogWindow {
     }
 }
 
-/// Until the process stops: one line per window for each source whose lines were left out. The lines
-/// about them count toward nothing, and there are at most as many as sources that are told apart.
+/// Writes one line per window for each source with suppressed lines, until the process stops. These lines are not
+/// limited; there are at most as many as sources.
 pub async fn tell_suppressed<S>(limiter: Arc<LogRateLimiter<S>>, clock: Clock, tasks: Tasks)
 where
     S: Clone + Display + Eq + Hash,
@@ -184,7 +184,7 @@ where
             () = tasks.stopped() => return,
         }
         let mut told = limiter.take_suppressed(clock.now());
-        // The loudest are told by name, the others in one line.
+        // The loudest sources are named, the others share a line.
         told.sort_by_key(|lines| std::cmp::Reverse(lines.lines));
         let rest = told.split_off(told.len().min(MAX_SUMMARIES));
         for SuppressedLines { kind, lines, over, source } in told {
@@ -198,7 +198,7 @@ where
     }
 }
 
-/// Lines about suppressed lines, each time.
+/// Lines about suppressed lines per window.
 const MAX_SUMMARIES: usize = 20;
 
 #[cfg(test)]

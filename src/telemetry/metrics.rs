@@ -167,12 +167,12 @@ impl Metrics {
         }
     }
 
-    /// An open that had met the limit while a place of its account was being given back.
+    /// Counts an open that met the limit while a slot of its account was being given back.
     pub fn open_asked_again(&self, authority: &Arc<str>, result: &'static str) {
         self.opens_asked_again.get_or_create(&AuthorityResult { authority: authority.clone(), result }).inc();
     }
 
-    /// As it is now; zero for no outage.
+    /// Sets the present outage; zero for none.
     pub fn outage(&self, authority: &Arc<str>, outage: Duration, on_credit: usize) {
         let label = AuthorityLabel { authority: authority.clone() };
         self.authority_outage.get_or_create(&label).set(outage.as_secs_f64());
@@ -185,7 +185,7 @@ impl Metrics {
         self.authority_clock_offset.get_or_create(&label).set(offset);
     }
 
-    /// One transaction of the journal.
+    /// Counts a transaction of the journal.
     pub fn journal_written(&self, records: usize) {
         self.journal_commits.inc();
         self.journal_records.inc_by(records as u64);
@@ -197,22 +197,22 @@ impl Metrics {
         self.journal_degraded.set(1);
     }
 
-    /// What was remembered of a playback that is over gave way to others; `kind` comes from a table of ours.
+    /// Counts a session that is over and was forgotten for others; `kind` comes from a table of ours.
     pub fn session_displaced(&self, kind: &'static str) {
         self.sessions_displaced.get_or_create(&StateLabel { state: kind }).inc();
     }
 
-    /// So many playbacks that were registered gave way to others of their network.
+    /// Counts registrations that were dropped for others of their network.
     pub fn registrations_displaced(&self, count: usize) {
         self.registrations_displaced.inc_by(count as u64);
     }
 
-    /// Sessions found in the journal at the start, by what became of them.
+    /// Counts the sessions found in the journal at the start, by result.
     pub fn sessions_restored(&self, result: &'static str, count: usize) {
         self.sessions_restored.get_or_create(&RestoredLabel { result }).inc_by(count as u64);
     }
 
-    /// An authorize call; `outcome` comes from a table of ours.
+    /// Counts an authorize call; `outcome` comes from a table of ours.
     pub fn authorization(&self, route: &str, outcome: &'static str) {
         self.authorizations.get_or_create(&AuthorizedLabels { outcome, route: route.to_owned() }).inc();
     }
@@ -226,22 +226,22 @@ impl Metrics {
         self.media_requests.get_or_create(labels).inc();
     }
 
-    /// The counter of what a route's segments brought; kept by whoever adds to it often.
+    /// The counter of a route's media bytes; keep it if you add to it often.
     pub fn media_bytes(&self, route: &Arc<str>) -> Counter {
         self.media_bytes.get_or_create(&RouteLabel { route: route.clone() }).clone()
     }
 
-    /// A manifest that was not edited, or whose URIs could not all be.
+    /// Counts a manifest that was not edited, or not completely.
     pub fn manifest_unfit(&self, route: &str, fault: &'static str) {
         self.manifests_unfit.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
     }
 
-    /// From a kill until the last of the stream.
+    /// Observes the time from a kill to the last byte of the stream.
     pub fn kill_effective(&self, took: Duration) {
         self.kill_effective.observe(took.as_secs_f64());
     }
 
-    /// `cause` comes from a table of ours, never from the far side.
+    /// Counts a refusal; `cause` comes from a table of ours, never from the far side.
     pub fn refusal(&self, cause: &str, profile: &'static str) {
         self.refusals.get_or_create(&CauseLabels { cause: cause.to_owned(), profile }).inc();
     }
@@ -266,7 +266,7 @@ impl Metrics {
         self.webhooks.get_or_create(&delivered).inc_by(times);
     }
 
-    /// Since the epoch: this configuration holds.
+    /// Sets the time, since the epoch, at which this configuration was loaded.
     pub fn configuration_loaded(&self, at: Duration) {
         self.configuration_loaded.set(at.as_secs_f64());
     }
@@ -276,7 +276,7 @@ impl Metrics {
         self.reloads.get_or_create(&ReloadLabel { result: if good { "good" } else { "failed" } }).inc();
     }
 
-    /// Seconds since the epoch.
+    /// Sets the expiry in seconds since the epoch.
     pub fn certificate_not_after(&self, at: u64) {
         self.certificate_not_after.set(at as f64);
     }

@@ -1,8 +1,8 @@
-//! What sidebeat tells about itself: logs and metrics.
+//! Logs and metrics.
 //!
-//! One place turns an event of the core into a log line, a counter, and a notice for who listens. Labels are bounded: routes,
-//! authorities, names from our own tables; never a device, account or session. Nothing secret comes
-//! here: events carry scrubbed reasons only.
+//! One place turns an event of the core into a log line, a counter, and a notice for listeners. Labels are bounded:
+//! routes, authorities, names from our own tables; never a device, account or session. No secret comes here, because
+//! events carry only scrubbed reasons.
 
 mod labels;
 mod log;
@@ -30,13 +30,13 @@ use crate::task::Tasks;
 
 #[derive(Debug)]
 pub struct Telemetry {
-    /// Lines about calls, for each device and address.
+    /// Limits lines about calls, per device and address.
     pub call_lines: Arc<LogRateLimiter<String>>,
     debts: AuthorityDebts,
     pub events: Arc<EventHub>,
     hashed_identities: AtomicBool,
     pub metrics: Metrics,
-    /// Lines about sessions, likewise: whoever opens and stops them without end fills no disk.
+    /// Limits lines about sessions, so that endless opens and stops fill no disk.
     pub session_lines: Arc<LogRateLimiter<String>>,
 }
 
@@ -54,19 +54,19 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
-    /// Until the process stops: what lines were left out.
+    /// Reports suppressed lines until the process stops.
     pub fn tell_suppressed_lines(&self, clock: Clock, tasks: &Tasks) {
         for lines in [&self.call_lines, &self.session_lines] {
             tasks.spawn(tell_suppressed(lines.clone(), clock, tasks.clone()));
         }
     }
 
-    /// Whether log lines show devices and accounts as hashes, from now on.
+    /// Sets whether log lines show devices and accounts as hashes.
     pub fn hash_identities(&self, hashed: bool) {
         self.hashed_identities.store(hashed, Ordering::Relaxed);
     }
 
-    /// A device or an account as the log shows it: without controls, and hashed where the configuration says so.
+    /// A device or an account as the log shows it: without control characters, and hashed if configured.
     pub fn shown(&self, name: &str) -> String {
         if self.hashed_identities.load(Ordering::Relaxed) {
             return format!("{:016x}", Fingerprint::of(name.as_bytes()).0);
@@ -74,7 +74,7 @@ impl Telemetry {
         name.chars().filter(|c| !c.is_control()).collect()
     }
 
-    /// What somebody else says of a device or an account, as the log shows it: their names are hidden in it as well.
+    /// A text of the far side as the log shows it; names of the device and account are hidden in it, too.
     pub fn said<'a>(&self, text: &'a str, names: [Option<&str>; 2]) -> Cow<'a, str> {
         let mut said = Cow::Borrowed(text);
         if self.hashed_identities.load(Ordering::Relaxed) {
@@ -85,8 +85,8 @@ impl Telemetry {
         said
     }
 
-    /// Writes one event of a session to the log and the counters, and tells who listens.
-    /// `at`: wall time since the epoch. `told`: another line says the same with more, so that this one is for debugging.
+    /// Writes an event of a session to the log and the counters, and publishes it. `at` is wall time since the epoch.
+    /// `told` is true if another line says more, so that this one is only for debugging.
     pub fn note(&self, of: &PlaybackInfo<'_>, event: &SessionEvent, at: Duration, told: bool) {
         self.metrics.event(of, event);
         self.debts.event(of.authority, event);
@@ -168,7 +168,7 @@ impl Telemetry {
         }
     }
 
-    /// Calls to the authority are not made from now on (`open`), or are again.
+    /// Reports that calls to the authority are spared from now on (`open`), or made again.
     pub fn breaker(&self, authority: &Arc<str>, calls: &'static str, open: bool) {
         if open {
             warn!(authority = &**authority, calls, "the authority does not answer: it is asked now and then only");
@@ -177,17 +177,18 @@ impl Telemetry {
         }
     }
 
-    /// Whether a line of this kind about a call may be written now; else it is counted. `network`: the caller's address.
+    /// True if a line of this kind about a call may be written now; otherwise it is counted. `network` is the
+    /// caller's.
     pub fn may_write(&self, kind: &'static str, device: &str, network: Fingerprint) -> bool {
         self.call_lines.allow_in_group(kind, self.shown(device), network.0, Clock.now())
     }
 
-    /// As [`Self::may_write`], about a route, an authority or another name of the configuration.
+    /// Like [`Self::may_write`], about a route, an authority or another configured name.
     pub fn may_write_about(&self, kind: &'static str, name: &str) -> bool {
         self.call_lines.allow(kind, name.to_owned(), Clock.now())
     }
 
-    /// Opens of one more account are not made for so long.
+    /// Reports that the opens of an account must wait.
     pub fn account_deferred(&self, authority: &Arc<str>, wait: Duration) {
         self.metrics.account_deferred(authority);
         if !self.may_write_about("account told to wait", authority) {
@@ -196,8 +197,8 @@ impl Telemetry {
         info!(authority = &**authority, wait_s = wait.as_secs_f64(), "the authority told an account to wait");
     }
 
-    /// The authority answers again, and no playback is on credit any more. A fault or two that nobody was
-    /// given credit for are not worth a line.
+    /// Reports that the authority answers again and no playback is on credit. A few faults without credit get no
+    /// line.
     pub fn outage_over(&self, authority: &Arc<str>, lasted: Duration, open: bool) {
         let UnconfirmedDebt { owed, running, new } = self.debts.take(authority);
         if open || running + new > 0 {
@@ -213,13 +214,13 @@ impl Telemetry {
         }
     }
 
-    /// An authority has newly fetched keys, so many.
+    /// Reports newly fetched keys of an authority.
     pub fn token_keys_fetched(&self, authority: &Arc<str>, keys: usize) {
         self.metrics.token_keys_fetched(authority, Some(keys));
         info!(authority = &**authority, keys, "token keys fetched");
     }
 
-    /// It goes on with as many as it has.
+    /// Reports a failed fetch. The authority keeps `keys` old ones.
     pub fn token_keys_not_fetched(&self, authority: &Arc<str>, fault: &str, keys: usize) {
         self.metrics.token_keys_fetched(authority, None);
         if keys == 0 {
@@ -232,7 +233,7 @@ impl Telemetry {
         }
     }
 
-    /// `offset`: seconds that the authority's clock is ahead of ours.
+    /// `offset` is the time in seconds that the authority's clock is ahead of ours.
     pub fn clock_offset(&self, authority: &Arc<str>, offset: f64, warn: bool) {
         self.metrics.clock_offset(authority, offset);
         if warn {

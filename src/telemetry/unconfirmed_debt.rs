@@ -1,6 +1,6 @@
-//! What playbacks owe an authority: how many went on without its word, and for how long.
+//! Sums up the playbacks that went on without an authority's word, and for how long.
 //!
-//! Summed from the events of sessions until an outage is over and the sum is told.
+//! The sum grows from events of sessions until the outage is over and the sum is reported.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ pub(super) struct AuthorityDebts(Mutex<HashMap<Arc<str>, UnconfirmedDebt>>);
 pub(super) struct UnconfirmedDebt {
     /// Playbacks that began without a session.
     pub(super) new: u64,
-    /// By those that have settled.
+    /// Time of the playbacks that have settled.
     pub(super) owed: Duration,
     /// Playbacks that went on with their last grant.
     pub(super) running: u64,
@@ -56,7 +56,7 @@ impl AuthorityDebts {
         debt.running += running;
     }
 
-    /// From now on it is nothing.
+    /// Returns the sum and resets it.
     pub(super) fn take(&self, authority: &Arc<str>) -> UnconfirmedDebt {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(authority).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Counts calls to authorities: their results, those that are not made, and why.
+//! Counts calls to authorities: their results, and those that were spared.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,19 +21,19 @@ impl Metrics {
         self.authority_seconds.get_or_create(&AuthorityTime { authority, call }).observe(took.as_secs_f64());
     }
 
-    /// A call that was not made, because none was answered lately.
+    /// Counts a call that was spared because none was answered lately.
     pub fn authority_call_spared(&self, authority: &Arc<str>, ask: AskKind) {
         let call = AuthorityTime { authority: authority.clone(), call: ask_name(ask) };
         self.authority_calls_spared.get_or_create(&call).inc();
     }
 
-    /// Whether such calls are made, or only now and then.
+    /// Sets whether such calls are made, or only probes.
     pub fn breaker(&self, authority: &Arc<str>, calls: &'static str, open: bool) {
         let label = AuthorityCalls { authority: authority.clone(), calls };
         self.authority_breaker_open.get_or_create(&label).set(i64::from(open));
     }
 
-    /// A fetch of the keys of content tokens, and how many there are now; none if it failed.
+    /// Counts a fetch of token keys and sets their number; `keys` is `None` if it failed.
     pub(in crate::telemetry) fn token_keys_fetched(&self, authority: &Arc<str>, keys: Option<usize>) {
         let result = if keys.is_some() { "good" } else { "failed" };
         self.token_key_fetches.get_or_create(&AuthorityResult { authority: authority.clone(), result }).inc();
@@ -43,7 +43,7 @@ impl Metrics {
         }
     }
 
-    /// An open was granted after it had been given up.
+    /// Counts an open that was granted after it had been given up.
     pub fn late_grant(&self, authority: &Arc<str>) {
         self.authority_late_grants.get_or_create(&AuthorityLabel { authority: authority.clone() }).inc();
     }

@@ -1,6 +1,6 @@
 //! The page of `/metrics`: every metric with its name and help, in OpenMetrics format.
 //!
-//! `docs/operations.md` names them all.
+//! `docs/operations.md` lists them all.
 
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::family::Family;
@@ -11,13 +11,13 @@ use super::Metrics;
 use crate::telemetry::labels::BuildLabel;
 
 impl Metrics {
-    /// The text of `/metrics` in OpenMetrics format; `more` adds what others count.
+    /// The text of `/metrics` in OpenMetrics format; `more` registers further counters.
     pub fn render(&self, more: impl FnOnce(&mut Registry)) -> String {
         let mut registry = Registry::with_prefix("sidebeat");
         self.register(&mut registry);
         more(&mut registry);
         let mut page = String::new();
-        // Writing into a String cannot fail; a page that breaks off would be seen as such.
+        // Writing into a String cannot fail.
         let _written = text::encode(&mut page, &registry);
         page
     }

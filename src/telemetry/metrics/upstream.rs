@@ -1,10 +1,10 @@
-//! Counts calls to license servers and origins: those that failed, were made again, or need not be made.
+//! Counts calls to license servers and origins: failures, retries, and calls that were saved.
 
 use super::super::labels::{RouteFault, RouteResult, SavingLabels};
 use super::Metrics;
 
 impl Metrics {
-    /// A call to an upstream that need not be made.
+    /// Counts a call to an upstream that was not necessary.
     pub fn upstream_call_saved(&self, route: &str, reason: &'static str) {
         self.upstream_calls_saved.get_or_create(&SavingLabels { reason, route: route.to_owned() }).inc();
     }
@@ -13,7 +13,7 @@ impl Metrics {
         self.upstream_faults.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
     }
 
-    /// A call was made again so often, and was answered at last, or not.
+    /// Counts the retries of a call, by whether it was answered at last.
     pub fn upstream_retries(&self, route: &str, times: u32, answered: bool) {
         let result = if answered { "answered" } else { "failed" };
         let label = RouteResult { result, route: route.to_owned() };
