@@ -1,4 +1,4 @@
-//! Who may use the admin listener.
+//! Decides who may use the admin listener.
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -8,11 +8,10 @@ use crate::edge::only_value;
 use crate::secret::Secret;
 
 pub(super) struct AdminGate {
-    /// The listener can be reached from other machines.
+    /// True if other machines can reach the listener.
     exposed: bool,
     origins: Vec<String>,
-    /// Only requests that were addressed to a loopback name come in; a page that rebinds its own
-    /// name to our address does not.
+    /// True to accept only requests to a loopback name. This refuses a page that rebinds its own name to our address.
     loopback: bool,
     token: Option<Secret>,
 }
@@ -28,15 +27,15 @@ impl AdminGate {
         }
     }
 
-    /// The gate of a new configuration for a listener that stays where it is. One that others can reach
-    /// is never left without a token: then the old token stays.
+    /// The gate for a new configuration of the same listener. A listener that others can reach is never left without
+    /// a token: then the old one stays, which the second value tells.
     pub(super) fn renewed(&self, config: &config::AdminSettings) -> (Self, bool) {
         let keep = self.exposed && config.token.is_none();
         let token = if keep { self.token.clone() } else { config.token.clone() };
         (Self { exposed: self.exposed, loopback: self.loopback, origins: config.origins.clone(), token }, keep)
     }
 
-    /// The refusal's status and reason, or nothing.
+    /// Checks a request; the error is the refusal's status and reason.
     pub(super) fn check(&self, headers: &HeaderMap, health: bool) -> Result<(), (StatusCode, &'static str)> {
         for name in [HOST, ORIGIN, AUTHORIZATION] {
             if only_value(headers, &name).is_err() {
@@ -68,7 +67,7 @@ impl AdminGate {
     }
 }
 
-/// Our own page, on our own port.
+/// True for our own page on our own port.
 fn own(origin: &str, headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     origin.strip_prefix("http://").is_some_and(|authority| Some(authority) == host)

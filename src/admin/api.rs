@@ -1,4 +1,4 @@
-//! The paths of the admin listener.
+//! Routes requests of the admin listener to their answers.
 
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, VARY};
@@ -16,7 +16,7 @@ use crate::ids::SessionId;
 use crate::session::{Blackout, KillSource, Reason};
 use crate::sessions::{DeviceKey, FindFault};
 
-/// The page that shows the API to a person.
+/// The page that shows the API to people.
 pub(super) const ADMIN_PAGE_HTML: &str = include_str!("page.html");
 
 impl Admin {
@@ -25,7 +25,7 @@ impl Admin {
         let path = request.uri.path();
         let health = matches!(path, "/livez" | "/readyz" | "/");
         let gate = self.gate.load_full();
-        // A path that names nobody must not be read as one that names whoever is there.
+        // A path with an empty name must not be read as a shorter path, which means more.
         let nameless = path.split('/').skip(1).any(str::is_empty) && path != "/";
         let mut response = match gate.check(&request.headers, health) {
             Ok(()) if request.method == Method::GET && path == "/v1/events" => self.events(peer, &request.headers),
@@ -45,7 +45,7 @@ impl Admin {
             Err((status, detail)) => fault(status, detail).map(OutgoingBody::Whole),
         };
         if !request.method.is_safe() {
-            // What an operator is told is done outlives a crash.
+            // A change that an operator is told of must survive a crash.
             self.sessions.durable().await;
         }
         headers::protect(response.headers_mut());
@@ -59,7 +59,7 @@ impl Admin {
         response
     }
 
-    /// Everything that happens, until the caller leaves.
+    /// Streams all events until the caller leaves.
     fn events(&self, peer: &Peer, headers: &HeaderMap) -> Response<OutgoingBody> {
         let full = || fault(StatusCode::SERVICE_UNAVAILABLE, &ListenersFull.to_string()).map(OutgoingBody::Whole);
         let Some(share) = peer.limits.take(peer.address, AddressResource::EventListeners, 1) else { return full() };
@@ -122,7 +122,8 @@ impl Admin {
         }
     }
 
-    /// License calls without a session: `device=…`, `account=…`, or all that are still known.
+    /// Lists license calls without a session: of a device (`device=…`), of an account (`account=…`), or all that are
+    /// remembered.
     fn list_calls(&self, query: Option<&str>) -> Response<ReplyBody> {
         let value = |name: &str| {
             let value = query?.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))?.1;
@@ -156,7 +157,8 @@ impl Admin {
         good(&json!({ "id": id.to_string(), "done": "forgiven" }))
     }
 
-    /// It may have ended since the operator looked, so the answer names whatever else the kill has reached.
+    /// Kills a session. It may have ended since the operator looked, so the answer names all others that the kill has
+    /// reached.
     fn kill(&self, key: DeviceKey, id: SessionId, by: Reason, done: &str) -> Response<ReplyBody> {
         tracing::info!(session = %id.short(), "an operator asked: {done}");
         match self.sessions.kill(key, id, by) {
@@ -179,7 +181,7 @@ impl Admin {
     }
 }
 
-/// `url=…`: what is shown in place of the content; without it nothing is.
+/// Reads `url=…`, the slate to show in place of the content. Without it nothing is shown.
 fn slate(query: Option<&str>) -> Result<Reason, &'static str> {
     let url = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("url=")));
     let url = match url.map(|url| percent_decode_str(url).decode_utf8_lossy()) {

@@ -1,4 +1,4 @@
-//! `sidebeat sessions`, `slots` and `configuration`: the admin API for people at a terminal.
+//! `sidebeat sessions`, `slots` and `configuration`: use the admin API from a terminal.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -19,7 +19,7 @@ use crate::upstream::{ConnectionPool, Trust, UpstreamCall};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AdminCommand {
     Configuration,
-    /// A slot of an embedded authority.
+    /// Ends the session in a slot of an embedded authority.
     EndSlot {
         authority: String,
         id: String,
@@ -39,7 +39,7 @@ pub enum AdminCommand {
     Teardown(String),
 }
 
-/// Carries the order out at the admin listener and gives what to print; an error is for the user.
+/// Carries the order out at the admin listener and returns the text to print; the error is for the user.
 pub async fn order(
     admin: &EndpointUrl,
     token: Option<&Secret>,
@@ -92,7 +92,7 @@ pub async fn order(
     })
 }
 
-/// Page after page. What else there is stands in the first one.
+/// Reads all pages into one list. Other fields come from the first page.
 async fn all_pages(admin: &EndpointUrl, token: Option<&Secret>, path: &str, list: &str) -> Result<Value, String> {
     let mut whole = call(admin, token, Method::GET, &format!("{path}?limit={MAX_PAGE_SESSIONS}"), Bytes::new()).await?;
     while let Some(next) = whole["next"].as_str() {
@@ -141,7 +141,7 @@ async fn call(
     if reply.status.is_success() { Ok(value) } else { Err(field(&value, "detail")) }
 }
 
-/// Digits of an id only: what else a user types has no business in a path.
+/// Accepts only an id's digits, so that no other input gets into a path.
 fn plain(id: &str) -> Result<&str, String> {
     let good = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     if good { Ok(id) } else { Err(format!("{id:?} is no id; list shows them")) }
@@ -287,7 +287,7 @@ fn configuration(value: &Value) -> String {
     text
 }
 
-/// What the API says, fit for a terminal: no control characters.
+/// A field as text for a terminal, without control characters.
 fn field(value: &Value, key: &str) -> String {
     plain_text(&value[key])
 }

@@ -1,4 +1,4 @@
-//! `/v1/configuration`: which configuration holds since when, and whether the last reload failed.
+//! `/v1/configuration`: the time since which the configuration holds, and whether the last reload failed.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::config;
 /// Times are wall time since the epoch.
 #[derive(Debug)]
 pub(super) struct Configuration {
-    /// When a reload failed since, and every fault it had.
+    /// Time and faults of the last reload, if it failed.
     failed: Option<(Duration, Vec<String>)>,
     loaded: Duration,
     needs_restart: Vec<String>,
-    /// What is allowed, and hardly meant.
+    /// Settings that are allowed but unlikely to be meant.
     warnings: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ impl Configuration {
 }
 
 impl Admin {
-    /// A reload was taken, but for these keys. What is kept here for safety is added to them.
+    /// Notes a successful reload, except for these keys. Adds keys that stay for safety, and returns all.
     pub fn reloaded(&self, config: &config::AdminSettings, mut needs_restart: Vec<String>) -> Vec<String> {
         let (gate, token_kept) = self.gate.load().renewed(config);
         self.gate.store(gate.into());
@@ -39,12 +39,12 @@ impl Admin {
         needs_restart
     }
 
-    /// What of the configuration that holds now is hardly meant.
+    /// Replaces the warnings about the current configuration.
     pub fn warn_of(&self, warnings: Vec<String>) {
         self.configuration.lock().unwrap_or_else(PoisonError::into_inner).warnings = warnings;
     }
 
-    /// A reload failed, for these reasons.
+    /// Notes a failed reload with its reasons.
     pub fn not_reloaded(&self, faults: Vec<String>) {
         let failed = Some((self.clock.wall(), faults));
         self.configuration.lock().unwrap_or_else(PoisonError::into_inner).failed = failed;

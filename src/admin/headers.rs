@@ -1,6 +1,6 @@
-//! What the admin listener tells browsers about every reply.
+//! Sets the security headers of every reply of the admin listener.
 //!
-//! The page acts with a click, so no other page may frame it, and nothing but its own script runs in it.
+//! The page acts on a click, so no other page may frame it, and only its own script runs in it.
 
 use std::sync::LazyLock;
 
@@ -14,7 +14,7 @@ use super::api::ADMIN_PAGE_HTML;
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// The page's one style and one script, by their hashes; its own calls; and nothing else.
+/// Allows the page's one style and one script, by their hashes, and its own calls; nothing else.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let policy = format!(
         "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; base-uri 'none'; form-action 'none'; \
@@ -27,14 +27,14 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
 
 pub(super) fn protect(reply: &mut HeaderMap) {
     reply.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
-    // For browsers that do not know frame-ancestors.
+    // For browsers without support for frame-ancestors.
     reply.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     reply.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     reply.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }
 
-/// What stands in the page's one element of this name, as a source expression (CSP level 3, section 2.3.1).
+/// The content of the page's only element of this name, as a source expression (CSP level 3, section 2.3.1).
 fn source(page: &str, element: &str) -> String {
     let (begin, end) = (format!("<{element}>"), format!("</{element}>"));
     let inner = page.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end)).map(|(inner, _)| inner);

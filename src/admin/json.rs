@@ -1,4 +1,4 @@
-//! Sessions as JSON. Ages and waits are seconds, times are seconds since the epoch.
+//! Writes sessions as JSON. Ages and waits are in seconds, times in seconds since the epoch.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::drm::KeyId;
 use crate::eme::{ClosedReason, KeySession};
 use crate::sessions::{DeviceNote, SessionView};
 
-/// One line of the list.
+/// A row of the list.
 pub(super) fn row(row: &SessionView) -> Value {
     let card = &row.card;
     json!({
@@ -44,7 +44,7 @@ pub(super) fn device_note(note: &DeviceNote) -> Value {
     })
 }
 
-/// One session with its story.
+/// A session with its timeline and key sessions.
 pub(super) fn whole(of: &SessionView) -> Value {
     let entries = of.timeline.entries().map(|entry| {
         json!({
@@ -60,7 +60,7 @@ pub(super) fn whole(of: &SessionView) -> Value {
     value
 }
 
-/// One of those that share a session.
+/// A playback that shares a session.
 fn playback(of: &SessionView) -> Value {
     let mut value = row(of);
     value["eme"] = eme(of);
@@ -71,7 +71,7 @@ fn eme(of: &SessionView) -> Value {
     of.mirror.key_sessions().iter().map(|session| key_session(session, of.opened + of.age)).collect()
 }
 
-/// A `MediaKeySession` as the wire shows it, in the words of the EME specification.
+/// A `MediaKeySession` as the wire shows it, in the terms of the EME specification.
 fn key_session(of: &KeySession, wall: Duration) -> Value {
     let hex = |id: KeyId| format!("{:032x}", u128::from_be_bytes(id));
     let statuses: Map<_, _> = of.keys(wall).map(|(id, status)| (hex(id), json!(status.name()))).collect();

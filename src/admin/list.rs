@@ -34,7 +34,7 @@ impl Admin {
         .await
     }
 
-    /// What grows with the sessions is made on another thread: a probe of this listener waits for no list.
+    /// Makes a long list on another thread, so that no probe waits for it.
     pub(super) async fn list(
         &self,
         make: impl FnOnce() -> Response<ReplyBody> + Send + 'static,
@@ -65,7 +65,7 @@ pub(super) fn limit(text: Cow<'_, str>) -> Option<usize> {
     text.parse().ok().filter(|limit| (1..=MAX_PAGE_SESSIONS).contains(limit))
 }
 
-/// Opaque to callers.
+/// Position of the next page; opaque to callers.
 fn cursor(order: OpeningOrder) -> String {
     format!("{:016x}{:016x}", order.opened, order.id.0)
 }

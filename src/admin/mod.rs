@@ -1,8 +1,8 @@
 //! The operators' side: health, metrics, the sessions API and its page, on a listener of its own.
 //!
-//! Never on the players' port. Shows no token, key or body. A page from elsewhere cannot use it: a
-//! request with a foreign `Origin`, or with a `Host` that is not this listener's (DNS rebinding), is
-//! refused. Called by operators, by Prometheus, by `sidebeat sessions` and `sidebeat slots`.
+//! Never on the players' port. Shows no token, key or body. Pages of other origins cannot use it: a request with a
+//! foreign `Origin`, or with a `Host` that is not this listener's (DNS rebinding), is refused. Operators, Prometheus,
+//! `sidebeat sessions` and `sidebeat slots` call it.
 
 mod access;
 mod api;
@@ -43,11 +43,11 @@ pub struct Admin {
     configuration: Mutex<Configuration>,
     pub edge: Arc<EdgeCounters>,
     gate: ArcSwap<AdminGate>,
-    /// What the operators' own listener counts.
+    /// Counters of the operators' own listener.
     pub own: Arc<EdgeCounters>,
-    /// How players reach us, if the configuration says.
+    /// URL for players, if configured.
     pub public_url: Option<Arc<str>>,
-    /// Listening, configured, and not on the way down.
+    /// True while players are served and the process is not stopping.
     pub ready: AtomicBool,
     registrations: Arc<Registrations>,
     sessions: Arc<Sessions>,
@@ -89,8 +89,7 @@ impl Admin {
     }
 }
 
-/// Bounds toward operators. They are few, and their tools may misbehave like any others: a probe must be
-/// answered whatever else is open here.
+/// Bounds toward operators. They are few, but their tools may misbehave, and a probe must always be answered.
 fn limits() -> config::ServerLimits {
     const MAX_ADMIN_CONNECTIONS: usize = 64;
     const BODY_MEMORY_BYTES: usize = 4 << 20;
@@ -102,7 +101,7 @@ fn limits() -> config::ServerLimits {
         body_memory_per_address: BODY_MEMORY_BYTES,
         call: Duration::from_secs(10),
         connections: MAX_ADMIN_CONNECTIONS,
-        // Operators mostly come from one address: the loopback one, or a proxy's. Idle ones make room.
+        // Operators mostly share an address: the loopback one or a proxy's. Idle connections make room.
         connections_per_address: usize::MAX,
         drain: Duration::from_secs(2),
         event_listeners_per_address: MAX_OPERATOR_LISTENERS,
@@ -112,17 +111,18 @@ fn limits() -> config::ServerLimits {
         idle: Duration::from_secs(30),
         in_flight: MAX_ADMIN_CONNECTIONS,
         in_flight_per_address: MAX_ADMIN_CONNECTIONS,
-        // Streams of events go on for as long as somebody listens.
+        // Event streams last as long as their listeners.
         lifetime: UNLIMITED_CONNECTION_LIFE,
         new_connections_per_address: 1_000,
         sessions: usize::MAX,
     }
 }
 
-/// `bound`: the socket, if it is bound already. Binds now, so that a taken port is known before anything is served.
+/// Binds the address, so that a taken port is known before anything is served. `bound` is its socket, if it is bound
+/// already.
 ///
 /// # Errors
-/// The address is taken, or is none of this machine's.
+/// The address is taken, or not one of this machine.
 pub async fn bind(
     address: SocketAddr,
     tasks: Tasks,
@@ -132,7 +132,7 @@ pub async fn bind(
     Edge::bind_operators(address, &limits(), tasks, counters, bound.into_iter().collect()).await
 }
 
-/// Serves on a thread of its own: what operators ask for takes no time from those who beat.
+/// Serves on a thread of its own, so that operators take no time from sessions.
 ///
 /// # Errors
 /// The system has no thread left.
@@ -145,7 +145,7 @@ struct AdminHandler(Arc<Admin>);
 impl Handler for AdminHandler {
     fn call(&self, peer: &Peer, request: Request<RequestBody>) -> ReplyFuture {
         let (admin, peer) = (self.0.clone(), peer.clone());
-        // An order counts though whoever gave it does not wait for the answer.
+        // An order counts even if its sender does not wait for the answer.
         ReplyFuture::new(self.0.tasks.clone(), |_| async move { admin.answer(&peer, request).await })
     }
 }

@@ -1,5 +1,5 @@
-//! `POST /v1/playbacks`: an app's own server registers a playback that it has authorized, and hands out
-//! the URLs that it gets back. What an authorize route does, for those who will not have one.
+//! `POST /v1/playbacks`: an app's server registers a playback that it has authorized, and gets the URLs for the
+//! player. It replaces an authorize route.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,17 +17,17 @@ use crate::registrations::{AuthorizationBlock, Registration, RewriteTargets};
 
 const MAX_REGISTRATION_BODY_BYTES: usize = 256 * 1024;
 const REGISTRATION_BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest name of a device, as everywhere.
+/// Longest name of a device, as for all callers.
 const MAX_DEVICE_NAME_BYTES: usize = 256;
 
-/// What the body says.
+/// The request's body.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RegistrationOrder {
     authority: String,
-    /// The reply of the authorization service.
+    /// Reply of the authorization service.
     authorization: Value,
-    /// How this player reaches us; else `server.public-url`.
+    /// URL by which this player reaches us; else `server.public-url`.
     base: Option<String>,
     device: String,
     /// Headers for every call to the authority.
@@ -49,7 +49,7 @@ impl Admin {
         let bytes = body::collect(incoming, MAX_REGISTRATION_BODY_BYTES, REGISTRATION_BODY_TIMEOUT)
             .await
             .map_err(|fault| fault.to_string())?;
-        // The parser's words could repeat a token.
+        // The parser's message could repeat a token.
         let order: RegistrationOrder =
             serde_json::from_slice(&bytes).map_err(|_| "see docs/operations.md for the body")?;
         let authority = self.authorities.by_name(&order.authority).ok_or("no authority has this name")?;

@@ -1,7 +1,7 @@
-//! `GET /v1/authorities/NAME/slots`: who holds the places of an embedded authority, page by page, oldest first.
+//! `GET /v1/authorities/NAME/slots`: lists the held slots of an embedded authority page by page, oldest first.
 //!
-//! The books are locked for a few places at a time, so that a long list holds up neither beats nor opens. It is made on
-//! another thread, and holds up no probe.
+//! The ledger is locked for a few slots at a time, so that a long list delays neither beats nor opens. It is made on
+//! another thread, so that it delays no probe.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +20,9 @@ use crate::authority::{Authority, EmbeddedAuthority, HeldSlot, KeptSlot};
 use crate::clock::Clock;
 use crate::edge::ReplyBody;
 
-/// Places that are looked at under one lock of the books.
+/// Slots that are read under one lock of the ledger.
 const SLOTS_PER_LOCK: usize = 256;
-/// Places that a page looks at, whether they fit its filters or not.
+/// Slots that a page examines, whether they fit its filters or not.
 const MAX_SLOTS_EXAMINED: usize = 100_000;
 
 #[derive(Debug)]
@@ -60,7 +60,7 @@ fn page(counter: &EmbeddedAuthority, query: &SlotQuery, clock: Clock) -> Value {
     page
 }
 
-/// And where the next page begins.
+/// The rows of a page, and the begin of the next one.
 fn page_of_slots(counter: &EmbeddedAuthority, query: &SlotQuery, clock: Clock) -> (Vec<Value>, Option<SlotNumber>) {
     let (mut next, mut rows, mut looked_at) = (query.after, Vec::new(), 0);
     let wall = clock.wall();

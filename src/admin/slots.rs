@@ -1,5 +1,5 @@
-//! `/v1/authorities/NAME/slots`: the places of an embedded authority, listed by `slot_list`; ends one, or moves it
-//! to another device. The session behind a place meets its end at its next beat or license call.
+//! `/v1/authorities/NAME/slots`: lists the slots of an embedded authority (in `slot_list`), ends one, or moves it to
+//! another device. The session in the slot learns of its end at its next beat or license call.
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -13,12 +13,12 @@ use crate::authority::{Authority, EmbeddedAuthority, MOVED_SLOT_KEPT};
 use crate::edge::{ReplyBody, RequestBody, body};
 use crate::telemetry::SlotEnd;
 
-/// `{"device": "…"}`
+/// Largest body: `{"device": "…"}`.
 const MAX_SLOT_BODY_BYTES: usize = 4096;
 const SLOT_BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl Admin {
-    /// `path` is what follows `/v1/authorities`.
+    /// `path` follows `/v1/authorities`.
     pub(super) async fn slots(
         &self,
         method: &Method,
@@ -67,7 +67,7 @@ impl Admin {
     }
 }
 
-/// Sixteen hexadecimal digits; leading zeros may be missing.
+/// Reads an id of up to sixteen hexadecimal digits; leading zeros may be missing.
 pub(super) fn slot(id: &str) -> Option<SlotNumber> {
     let digits = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     u64::from_str_radix(id, 16).ok().filter(|_| digits).map(SlotNumber)
