@@ -1,4 +1,4 @@
-//! Hands notices on to whoever listens, and remembers the last ones for who comes back.
+//! Passes notices to all listeners, and remembers the last ones for listeners that come back.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
@@ -11,31 +11,31 @@ use tokio_util::sync::CancellationToken;
 use super::notice::{Notice, PlaybackInfo};
 use crate::session::SessionEvent;
 
-/// Notices that wait for one listener at most; the oldest are missed then.
+/// Notices that wait for one listener. Beyond that it misses the oldest.
 const MAX_NOTICES_PER_LISTENER: usize = 1024;
-/// Notices that are kept for listeners that come back.
+/// Notices that are remembered for listeners that come back.
 const MAX_NOTICES_REMEMBERED: usize = 256;
 
 #[derive(Debug)]
 pub struct EventHub {
-    /// Streams end, so that the process can.
+    /// Cancelled to end all streams, so that the process can end.
     pub(super) ending: CancellationToken,
     past: Mutex<VecDeque<Arc<Notice>>>,
     sender: broadcast::Sender<Arc<Notice>>,
-    /// How many there are, of operators and of players.
+    /// Number of streams, of operators and of players.
     pub(super) operator_streams: Arc<AtomicUsize>,
     pub(super) streams: Arc<AtomicUsize>,
 }
 
-/// What a listener hears next.
+/// The next thing that a listener hears.
 #[derive(Clone, Debug)]
 pub enum HeardNext {
-    /// It was too slow: so many are lost to it.
+    /// The listener was too slow and has missed so many notices.
     Missed(u64),
     Notice(Arc<Notice>),
 }
 
-/// Hears every notice from its beginning on.
+/// Hears every notice from its creation on.
 #[derive(Debug)]
 pub struct Listener {
     past: VecDeque<Arc<Notice>>,
@@ -59,7 +59,7 @@ impl EventHub {
     pub fn publish(&self, playback: &PlaybackInfo<'_>, event: &SessionEvent, at: Duration) {
         let Some(mut notice) = Notice::of(playback, event, at) else { return };
         let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
-        // Microseconds since the epoch, so that numbers rise over a restart too.
+        // Microseconds since the epoch, so that numbers rise over a restart, too.
         let last = past.back().map_or(0, |notice| notice.number);
         notice.number = (at.as_micros() as u64).max(last + 1);
         let notice = Arc::new(notice);
@@ -67,16 +67,17 @@ impl EventHub {
             past.pop_front();
         }
         past.push_back(notice.clone());
-        // Nobody listens: that is no fault. Sent under the lock, so that the order is one for all.
+        // Without a listener this fails, which is fine. Sent under the lock, so that all listeners see the same
+        // order.
         let _listeners = self.sender.send(notice);
     }
 
-    /// Ends every stream, now and later; webhooks still hear what the end of the process brings.
+    /// Ends every stream, now and in future. Webhooks still hear the events of the end.
     pub fn end_streams(&self) {
         self.ending.cancel();
     }
 
-    /// From now on; or from after the notice with the number `after` on, as far as it is remembered.
+    /// Listens from now on, or after the notice with number `after`, as far as notices are remembered.
     pub fn listen(&self, after: Option<u64>) -> Listener {
         let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
         let receiver = self.sender.subscribe();
@@ -89,7 +90,7 @@ impl EventHub {
 }
 
 impl Listener {
-    /// None when there will be no more.
+    /// The next notice; `None` if there will be no more.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
@@ -104,7 +105,7 @@ impl Listener {
         }
     }
 
-    /// What is there already.
+    /// The next notice, if it is there already.
     pub fn try_next(&mut self) -> Option<HeardNext> {
         if let Some(notice) = self.past.pop_front() {
             return Some(HeardNext::Notice(notice));

@@ -1,8 +1,8 @@
-//! What happens to playbacks, as others may hear it: one type of event, one place to listen.
+//! Events of playbacks for listeners outside the core: one type of event, one place to listen.
 //!
-//! Owns what a [`Notice`] says and the [`EventHub`] that hands notices on: to apps and operators that
-//! listen, and to webhooks. Bounded: a listener that is too slow misses the oldest and is told how
-//! many. Knows no socket. Fed by `telemetry` with the core's events; beats are none of them.
+//! A [`Notice`] is an event as listeners get it. The [`EventHub`] passes notices to listening apps and operators and
+//! to webhooks. Bounded: a listener that is too slow misses the oldest, and is told how many. Knows no socket.
+//! `telemetry` feeds it with the core's events, except beats.
 
 mod hub;
 mod notice;

@@ -1,4 +1,4 @@
-//! One notice: what happened to which playback, and how it is written.
+//! An event of a playback as listeners get it, and its JSON forms.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,26 +9,26 @@ use crate::ids::SessionId;
 use crate::secret::Fingerprint;
 use crate::session::{AskKind, Reason, SessionEvent};
 
-/// Whose event it is. Borrowed, because most events are no notices.
+/// The playback of an event. Borrowed, because most events are no notices.
 #[derive(Clone, Copy, Debug)]
 pub struct PlaybackInfo<'a> {
     pub account: Option<&'a str>,
     pub authority: &'a Arc<str>,
     pub content: Option<&'a str>,
     pub device: &'a str,
-    /// What the authority's player SDK calls a failed call.
+    /// Names of failed calls in the authority's player SDK.
     pub error_name: fn(AskKind) -> &'static str,
-    /// The device at its authority.
+    /// The device's key at its authority.
     pub key: u64,
-    /// The viewer's address, as far as it is known: for the number of log lines alone.
+    /// The viewer's network, used only to limit log lines.
     pub network: Fingerprint,
     pub route: &'a Arc<str>,
     pub session: SessionId,
-    /// The content token that began it.
+    /// The content token that began the playback.
     pub token: Option<Fingerprint>,
 }
 
-/// Holds no token and no key: everything in it may be shown to who may hear of this playback.
+/// Holds no token and no key, so all of it may be shown to listeners of this playback.
 #[derive(Clone, Debug)]
 pub struct Notice {
     pub account: Option<String>,
@@ -37,20 +37,20 @@ pub struct Notice {
     pub authority: Arc<str>,
     pub content: Option<String>,
     pub device: String,
-    /// The device at its authority; for scoping, never written.
+    /// The device's key at its authority; selects listeners, never shown.
     pub key: u64,
     pub name: &'static str,
     /// Rises from notice to notice, also over a restart.
     pub number: u64,
     pub route: Arc<str>,
     pub session: SessionId,
-    /// For scoping, never written.
+    /// Selects listeners; never shown.
     pub token: Option<Fingerprint>,
     detail: Value,
 }
 
 impl Notice {
-    /// None for what nobody outside needs to hear of.
+    /// `None` for events that concern no listener.
     pub(super) fn of(playback: &PlaybackInfo<'_>, event: &SessionEvent, at: Duration) -> Option<Self> {
         let (name, detail) = told(playback, event)?;
         Some(Self {
@@ -69,7 +69,7 @@ impl Notice {
         })
     }
 
-    /// For operators and webhooks.
+    /// All fields, for operators and webhooks.
     pub fn whole(&self) -> Value {
         let mut value = self.scoped();
         value["account"] = json!(self.account);
@@ -79,7 +79,7 @@ impl Notice {
         value
     }
 
-    /// For the app whose playback it is: it knows its device and account itself.
+    /// The fields for the playback's own app, which knows its device and account.
     pub fn scoped(&self) -> Value {
         json!({
             "event": self.name,
@@ -91,7 +91,7 @@ impl Notice {
         })
     }
 
-    /// As a server-sent event (HTML standard, section 9.2). JSON text has no line breaks.
+    /// A server-sent event (HTML standard, section 9.2). JSON text has no line breaks.
     pub fn sse(&self, data: &Value) -> String {
         format!("id: {}\nevent: {}\ndata: {data}\n\n", self.number, self.name)
     }
@@ -108,7 +108,7 @@ fn told(playback: &PlaybackInfo<'_>, event: &SessionEvent) -> Option<(&'static s
         SessionEvent::Left(end) => ("playback.left", json!({ "reason": end.name() })),
         SessionEvent::Opened { interval } => ("session.opened", json!({ "interval_s": interval.as_secs_f64() })),
         SessionEvent::OnCredit { running } => ("session.on_credit", json!({ "running": running })),
-        // Under the vendor's names, as apps of its player SDK know them.
+        // Named as in the vendor's player SDK, which apps know.
         SessionEvent::Reached(moment) => (moment.name(), json!({})),
         SessionEvent::Recovered(missed) => ("session.recovered", json!({ "lost_beats": missed })),
         SessionEvent::Refused(_, why) => ("session.refused", reason(why)),

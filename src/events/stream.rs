@@ -1,4 +1,4 @@
-//! Server-sent events (HTML standard, section 9.2): notices as a body that does not end by itself.
+//! Streams notices as server-sent events (HTML standard, section 9.2), in a body that does not end by itself.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,18 +16,18 @@ use serde_json::Value;
 
 use super::{EventHub, HeardNext, Listener, Notice};
 
-/// Sent when nothing happens, so that whoever stands between does not take the connection for dead.
+/// Sent when there are no events, so that proxies do not take the connection for dead.
 const EVENT_STREAM_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-/// A browser that lost us comes back after this, milliseconds.
+/// A browser that lost the connection comes back after this time, in milliseconds.
 const RETRY: &str = "retry: 2000\n\n";
-/// Streams at once of all players together, and of operators. Apart, so that neither takes the other's.
+/// Streams at once of all players together, and of operators. Separate, so that neither uses up the other's.
 pub const MAX_PLAYER_LISTENERS: usize = 1_000;
 pub const MAX_OPERATOR_LISTENERS: usize = 32;
-/// Events that wait for one stream beside those that wait in the hub.
+/// Events that wait for one stream, besides those in the hub.
 const MAX_EVENTS_PER_STREAM: usize = 4;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// For whom a stream is.
+/// Listeners of a stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum EventAudience {
     Operators,
@@ -43,12 +43,12 @@ impl EventAudience {
     }
 }
 
-/// As many may listen already as may at all.
+/// There are as many streams already as allowed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("too many listen to events already")]
 pub struct ListenersFull;
 
-/// A place among the streams, until it is dropped.
+/// A place among the streams, held until dropped.
 struct ListenerPlace(Arc<AtomicUsize>);
 
 impl Drop for ListenerPlace {
@@ -57,13 +57,13 @@ impl Drop for ListenerPlace {
     }
 }
 
-/// One stream: its reply, and the work that fills it, to be spawned.
+/// A stream: its reply, and the future that feeds it, which must be spawned.
 pub struct NoticeStream<F, S> {
     pub feed: F,
     pub reply: Response<ListenerBody<S>>,
 }
 
-/// Gives its place back as soon as its connection is gone, which the feed learns only when it writes.
+/// Frees its place as soon as its connection is gone, which the feed notices only when it writes.
 pub struct ListenerBody<S> {
     channel: Channel<Bytes>,
     _place: ListenerPlace,
@@ -80,11 +80,11 @@ impl<S: Unpin> Body for ListenerBody<S> {
 }
 
 impl EventHub {
-    /// Streams what `write` makes of each notice; none is skipped. `request` may say where the listener left off.
-    /// `share` is dropped with its connection.
+    /// Streams the JSON that `write` makes of each notice; `None` skips it. `request` may tell where the listener
+    /// left off. `share` is dropped with the connection.
     ///
     /// # Errors
-    /// The audience has as many streams as it may already.
+    /// The audience has all its streams.
     pub fn stream<W, S>(
         self: &Arc<Self>,
         audience: EventAudience,
@@ -114,7 +114,7 @@ impl EventHub {
     }
 }
 
-/// Ends with its reader, or when streams are to end.
+/// Ends with its reader, or when all streams end.
 async fn feed<W>(hub: Arc<EventHub>, mut listener: Listener, mut sender: Sender<Bytes>, write: W)
 where
     W: Fn(&Notice) -> Option<Value>,
@@ -132,8 +132,8 @@ where
         chunk = tokio::select! {
             biased;
             () = hub.ending.cancelled() => return,
-            // Counted from what was sent, not from what was heard: only a write finds a reader gone, and
-            // what happens to others is written to nobody.
+            // Counted from the last write, not from the last notice, because only a write finds that the reader is
+            // gone, and notices of other playbacks are not written.
             () = &mut quiet => Some(": quiet\n\n".to_owned()),
             heard = listener.next() => match heard {
                 Some(HeardNext::Notice(notice)) => write(&notice).map(|value| notice.sse(&value)),

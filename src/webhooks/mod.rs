@@ -1,9 +1,9 @@
-//! Webhooks: notices posted to somebody's service, signed, tried again, bounded.
+//! Webhooks: post notices to a service, signed, retried and bounded.
 //!
-//! One task per webhook listens at the hub and posts one notice after the other, so that they arrive
-//! in order. A service that is down costs the oldest notices and never a playback: what waits is
-//! bounded by the hub, and what is missed is counted. Signed as the Standard Webhooks specification
-//! says (<https://www.standardwebhooks.com>). Started by `app`.
+//! Each webhook has a task that listens at the hub and posts one notice after the other, so that they arrive in
+//! order. A service that is down misses the oldest notices, and never affects a playback: waiting notices are bounded
+//! by the hub, and missed ones are counted. Signed as in the Standard Webhooks specification
+//! (<https://www.standardwebhooks.com>). `app` starts the tasks.
 
 mod signing;
 
@@ -22,9 +22,9 @@ use crate::task::Tasks;
 use crate::telemetry::{Telemetry, WebhookDelivery};
 use crate::upstream::{ConnectionPool, UpstreamCall};
 
-/// Waits before the second, third … try.
+/// Pauses before the second, third … try.
 const DELIVERY_RETRY_PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25)];
-/// Replies are not read for what they say.
+/// The content of replies is ignored.
 const MAX_WEBHOOK_REPLY_BYTES: usize = 64 * 1024;
 
 pub struct Courier {
@@ -35,13 +35,13 @@ pub struct Courier {
     webhook: WebhookSettings,
 }
 
-/// What came of one try.
+/// Result of one try.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum DeliveryTry {
     Delivered,
-    /// It was understood and is not wanted: another try would end the same.
+    /// The service understood the notice and rejects it, so another try would end the same.
     Rejected,
-    /// Perhaps later.
+    /// Another try may succeed.
     Unanswered,
 }
 
@@ -56,7 +56,7 @@ impl Courier {
         Self { clock, pool, tasks, telemetry, webhook }
     }
 
-    /// Runs until the process stops, and then posts what is left once.
+    /// Runs until the process stops, then posts the remaining notices once.
     pub async fn run(self, mut listener: Listener) {
         let mut down = false;
         loop {
@@ -85,7 +85,7 @@ impl Courier {
         }
     }
 
-    /// False if it did not get there. A service that is down is tried once a notice, until it answers.
+    /// Delivers a notice; false if that failed. While the service is down, each notice is tried once.
     async fn deliver(&self, notice: &Notice, down: bool) -> bool {
         let body = Bytes::from(notice.whole().to_string());
         let mut waits = DELIVERY_RETRY_PAUSES.iter().filter(|_| !down && !self.tasks.is_stopping());

@@ -1,4 +1,4 @@
-//! The signature of one delivery.
+//! Signs a delivery.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
