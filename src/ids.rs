@@ -1,4 +1,4 @@
-//! Identifiers: sessions and incidents. Random, so that one tells nothing about another.
+//! Ids of playbacks and incidents. They are random, so that one reveals nothing about another.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 pub use crate::random::{RandomSource, random_u64, uuid};
 pub use crate::session_id::SessionId;
 
-/// Names one registered playback in URLs that players get. Whoever knows it may use the playback, so
-/// it cannot be guessed, and no log shows it.
+/// Names a registered playback in players' URLs. Knowing it is enough to use the playback, so it cannot be guessed
+/// and is never logged.
 #[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(from = "[u8; 16]", into = "[u8; 16]")]
 pub struct PlaybackId(u128);
@@ -30,13 +30,12 @@ impl PlaybackId {
         Self(u128::from(random_u64()) << 64 | u128::from(random_u64()))
     }
 
-    /// What stands between a route's path and the rest: `/~` and 32 hexadecimal digits.
+    /// The path segment with the id: `/~` and 32 hexadecimal digits.
     pub fn segment(self) -> String {
         format!("/~{:032x}", self.0)
     }
 
-    /// The id at the beginning of what follows a route's path, and what follows it: empty or beginning
-    /// with `/`.
+    /// Splits off the id at the beginning of a path below a route. The rest is empty or begins with `/`.
     pub fn strip(rest: &str) -> Option<(Self, &str)> {
         let (digits, rest) = rest.strip_prefix("/~")?.split_at_checked(32)?;
         let plain = digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -57,12 +56,12 @@ impl fmt::Debug for PlaybackId {
     }
 }
 
-/// Names one refusal, in the viewer's error and in our log, so that a caller on the phone can be
-/// helped. Eight characters without the ones that are mistaken for each other.
+/// Names one refusal, in the viewer's error and in our log, so that support can find it. Eight characters that are
+/// not mistaken for each other.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Incident(pub u64);
 
-/// Letters that nobody takes for another when it is read over the phone (Crockford's base 32).
+/// Characters that are told apart over the phone (Crockford's base 32).
 const INCIDENT_ALPHABET: [char; 32] = [
     '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'J', 'K', 'M', 'N', 'P',
     'Q', 'R', 'S', 'T', 'V', 'W', 'X', 'Y', 'Z',
@@ -70,12 +69,12 @@ const INCIDENT_ALPHABET: [char; 32] = [
 const INCIDENT_CHARS: usize = 8;
 
 impl Incident {
-    /// As many bits as are shown, so that what is read is what was drawn.
+    /// Has only as many bits as are shown, so that the text holds all of them.
     pub fn random() -> Self {
         Self(random_u64() & ((1 << (5 * INCIDENT_CHARS)) - 1))
     }
 
-    /// As it is shown, and no other way.
+    /// Accepts exactly the shown form.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != INCIDENT_CHARS {
             return None;

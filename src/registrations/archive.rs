@@ -1,4 +1,4 @@
-//! Registrations across a restart: handed on when they are made or used again, and taken back at the start.
+//! Keeps registrations across a restart: archives them when they are made or used, and restores them at the start.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,22 +6,22 @@ use std::time::{Duration, Instant};
 use super::{Registration, Registrations};
 use crate::ids::PlaybackId;
 
-/// Where registrations are written down. Called under a lock: must cost next to nothing.
+/// Writes registrations down. Called under a lock, so it must cost almost nothing.
 pub trait Archive: Send + Sync {
     fn forget(&self, id: PlaybackId);
 
-    /// It is used now.
+    /// Archives a registration that is used now.
     fn keep(&self, registration: &Registration);
 }
 
 impl Registrations {
-    /// What is registered outlives the process.
+    /// Makes registrations that survive the process.
     pub fn kept_in(archive: Box<dyn Archive>) -> Self {
         Self { archive: Some(archive), ..Self::default() }
     }
 
-    /// Takes back what an earlier process left, each with the time since it was written as used. Unused, it may
-    /// live for half a life more than without the restart. Returns how many there are.
+    /// Restores registrations, each with the time since its recorded use. An unused one may live up to half a
+    /// lifetime longer than without the restart. Returns how many there are.
     pub fn restore(&self, now: Instant, found: impl IntoIterator<Item = (Registration, Duration)>) -> usize {
         let (mut known, gone): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|(_, unused)| *unused < Self::MAX_UNUSED_REGISTRATION_TIME);

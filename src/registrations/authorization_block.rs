@@ -1,8 +1,8 @@
-//! The authorization block: what the app's own authorization service said about one playback.
+//! The authorization block: the statements of the app's authorization service about one playback.
 //!
-//! Fields and their meaning: `docs/authorities.md`. They stand at the top of the reply or in its
-//! `data`. Read liberally, because nesting and types are not published; what makes no sense is as if
-//! it were not there, except where that would allow more.
+//! `docs/authorities.md` lists the fields. They stand at the top of the reply or in its `data`. They are read
+//! liberally, because nesting and types are not published; a value that makes no sense counts as missing, except
+//! where that would allow more.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::config::{EndpointUrl, FieldNames};
 use crate::secret::Secret;
 use crate::session::{Blackout, Reason, StreamType};
 
-/// Longest text that is a name.
+/// Longest name.
 const MAX_BLOCK_NAME_BYTES: usize = 256;
-/// Longest URL: a slate's is remembered with its kill.
+/// Longest URL. A slate's URL is remembered with its kill.
 const MAX_BLOCK_URL_BYTES: usize = 8 * 1024;
 /// Longest token.
 const MAX_BLOCK_TOKEN_BYTES: usize = 8 * 1024;
@@ -24,7 +24,7 @@ const MAX_BLOCK_TOKEN_BYTES: usize = 8 * 1024;
 /// Kinds of live events.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum LiveEvent {
-    /// May last longer than planned: it ends with its post slate.
+    /// The event may last longer than planned, and ends with its post slate.
     Overflow,
     Regular,
 }
@@ -35,21 +35,21 @@ pub struct AuthorizationBlock {
     pub blackout: Option<Blackout>,
     pub catalog_type: Option<String>,
     pub content_id: Option<String>,
-    /// Whether it is live, if the block says.
+    /// Live or not, if the block tells.
     pub live: Option<bool>,
-    /// Of the 360-degree view; times since the epoch.
+    /// End of the 360-degree view. All times are since the epoch.
     pub live_360_end: Option<Duration>,
     pub live_360_start: Option<Duration>,
-    /// Of the programme or event.
+    /// End of the programme or event.
     pub live_end: Option<Duration>,
     pub live_event: LiveEvent,
     pub live_start: Option<Duration>,
-    /// `heartbeatFreq`, if it says one.
+    /// `heartbeatFreq`, if present.
     pub interval: Option<Duration>,
     /// The content that a secondary camera angle belongs to.
     pub primary_content_id: Option<String>,
-    /// `heartbeatToken`; none also where `heartbeatFlag` is not true: then nothing is beaten.
-    /// Never written down: the grant has the newest.
+    /// `heartbeatToken`; `None` also if `heartbeatFlag` is not true, because then there are no beats. Never written
+    /// down: the grant has the newest.
     #[serde(skip)]
     pub token: Option<Secret>,
 }
@@ -63,19 +63,19 @@ impl AuthorizationBlock {
         names + slate + self.token.as_ref().map_or(0, |token| token.expose().len())
     }
 
-    /// Why nothing of it may be shown, where it is blacked out from the start.
+    /// The reason why nothing of it may be shown, if it is blacked out from the start.
     pub fn blackout_reason(&self) -> Option<Reason> {
         let blackout = self.blackout.as_ref()?;
         let reason = Reason::new(0, None, &format!("blackoutAction {}", blackout.action));
         Some(Reason { blackout: Some(blackout.clone().into()), ..reason })
     }
 
-    /// What it is of, in the words of the core.
+    /// The stream type for the core.
     pub fn stream(&self) -> Option<StreamType> {
         self.live.map(|live| if live { StreamType::Live } else { StreamType::Vod })
     }
 
-    /// None for what is no JSON object.
+    /// Reads a reply; `None` if it is no JSON object.
     pub fn read(reply: &Value, names: &FieldNames) -> Option<Self> {
         let fields = AuthorizationFields::of(reply, names)?;
         let flag = fields.get("heartbeatFlag").is_some_and(is_true);
@@ -100,7 +100,7 @@ impl AuthorizationBlock {
     }
 }
 
-/// The fields of a reply, by the contract's names, at its top or in its `data`.
+/// Fields of a reply by the contract's names, at its top or in its `data`.
 pub struct AuthorizationFields<'a> {
     data: Option<&'a Value>,
     names: &'a FieldNames,
@@ -108,19 +108,19 @@ pub struct AuthorizationFields<'a> {
 }
 
 impl<'a> AuthorizationFields<'a> {
-    /// None for what is no JSON object.
+    /// `None` if the reply is no JSON object.
     pub fn of(reply: &'a Value, names: &'a FieldNames) -> Option<Self> {
         reply.is_object().then(|| Self { data: reply.get(names.of("data")), names, top: reply })
     }
 
-    /// A field that is there and not null.
+    /// A field that exists and is not null.
     pub fn get(&self, name: &str) -> Option<&'a Value> {
         let name = self.names.of(name);
         let places = [self.data.and_then(|data| data.get(name)), self.top.get(name)];
         places.into_iter().flatten().find(|value| !value.is_null())
     }
 
-    /// Text, or a number written out; not empty, at most `longest` bytes, without control characters.
+    /// A field as text; numbers are converted. Not empty, at most `longest` bytes, without control characters.
     pub fn text(&self, name: &str, longest: usize) -> Option<String> {
         let text = match self.get(name)? {
             Value::String(text) => text.clone(),
@@ -135,14 +135,14 @@ impl<'a> AuthorizationFields<'a> {
         moment(self.get(name)?)
     }
 
-    /// `heartbeatFreq`, or `heartbeatFrequencyMs` as one platform calls it: milliseconds.
+    /// `heartbeatFreq` or, as one platform calls it, `heartbeatFrequencyMs`; in milliseconds.
     pub fn interval(&self) -> Option<Duration> {
         let value = self.get("heartbeatFreq").or_else(|| self.get("heartbeatFrequencyMs"))?;
         let milliseconds = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
         (1.0..1e12).contains(&milliseconds).then(|| Duration::from_secs_f64(milliseconds / 1000.0))
     }
 
-    /// Missing means `ALLOW`; what is not known means `DENY`.
+    /// A missing field means `ALLOW`, an unknown value `DENY`.
     pub fn blackout(&self) -> Option<Blackout> {
         let action = match self.get("blackoutAction")? {
             Value::String(text) if text.eq_ignore_ascii_case("ALLOW") => return None,
@@ -156,7 +156,7 @@ impl<'a> AuthorizationFields<'a> {
         EndpointUrl::parse(self.get(name)?.as_str().filter(|url| url.len() <= MAX_BLOCK_URL_BYTES)?).ok()
     }
 
-    /// `contentTypeId` says it; else the kind of catalogue entry does.
+    /// `contentTypeId`, else the kind of the catalogue entry.
     fn live(&self) -> Option<bool> {
         match self.text("contentTypeId", MAX_BLOCK_NAME_BYTES).map(|kind| kind.to_ascii_lowercase()).as_deref() {
             Some("live") => return Some(true),
@@ -168,7 +168,7 @@ impl<'a> AuthorizationFields<'a> {
             "movie" | "tvepisode" | "webepisode" | "shortvideo" | "trailer" | "sporthighlight" | "sportclip" => {
                 Some(false)
             }
-            // Shows and events are either.
+            // Shows and events may be either.
             _ => None,
         }
     }

@@ -1,20 +1,20 @@
-//! Tells whether a reply of an authorization service that is passed on untouched may lead a player past us.
+//! Tells whether a reply of an authorization service that would pass untouched could lead a player past us.
 //!
-//! The block stands at the top of the reply or in its `data`. What stands elsewhere, or in what is no JSON to us, may
-//! be readable to the app: apps parse leniently. So such a reply passes only if nothing in it can be a stream's URL
-//! or take one away.
+//! The block stands at the top of the reply or in its `data`. Apps parse leniently, so they may also read fields
+//! elsewhere, or text that is no JSON to us. Such a reply passes only if nothing in it can be a stream's URL or a
+//! blackout.
 
 use serde_json::Value;
 
 use super::AuthorizationFields;
 use crate::config::FieldNames;
 
-/// By which the app finds what is ours to exchange or to refuse.
+/// Fields that must be exchanged or refused here.
 const FIELDS: [&str; 3] = ["blackoutAction", "contentUrl", "licenseUrl"];
-/// What a stream's URL has, without the escapes and the case in which it is written.
+/// Marks of a stream's URL, without escapes and in lower case.
 const MARKS: [&str; 6] = ["://", "%3a%2f%2f", ".m3u8", ".mpd", ".ism", ".isml"];
 
-/// Why the reply must not be passed on; none where it may.
+/// The reason why the reply must not be passed on; `None` if it may.
 pub fn unread(reply: Option<&Value>, body: &[u8], names: &FieldNames) -> Option<&'static str> {
     const NO_JSON: &str = "a reply that is no JSON, with what may be a URL in it";
     const ELSEWHERE: &str = "a reply that has an authorization neither at its top nor in its data";
@@ -25,7 +25,7 @@ pub fn unread(reply: Option<&Value>, body: &[u8], names: &FieldNames) -> Option<
 }
 
 fn may_hold_a_url(body: &[u8], names: &FieldNames) -> bool {
-    // Escapes of slashes, and every second byte of UTF-16.
+    // Removes escapes of slashes, and every second byte of UTF-16.
     let text: Vec<u8> = body.iter().copied().filter(|byte| !matches!(byte, b'\\' | 0)).collect();
     let text = String::from_utf8_lossy(&text).to_ascii_lowercase();
     let has = |word: &str| text.contains(&word.to_ascii_lowercase());
@@ -34,12 +34,12 @@ fn may_hold_a_url(body: &[u8], names: &FieldNames) -> bool {
         || text.contains("u002f")
 }
 
-/// A field where nobody here looks for it, though none stands where it should.
+/// True if a field stands only where it is not looked for.
 fn is_elsewhere(reply: &Value, names: &FieldNames) -> bool {
     let fields = AuthorizationFields::of(reply, names);
     let is_said = |field: &&str| fields.as_ref().is_some_and(|fields| fields.get(field).is_some());
     let unsaid: Vec<_> = FIELDS.into_iter().filter(|field| !is_said(field)).map(|field| names.of(field)).collect();
-    // URLs of further places are exchanged by the route's own paths; a blackout is looked for in these two alone.
+    // Configured paths exchange URLs in further places, but a blackout is only looked for in these two.
     let is_read = unsaid.len() < FIELDS.len();
     let missed: Vec<_> =
         if is_read { unsaid.into_iter().filter(|name| *name == names.of(FIELDS[0])).collect() } else { unsaid };

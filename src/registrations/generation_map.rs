@@ -1,7 +1,8 @@
-//! What is known by the ids of playbacks, and forgotten when nobody uses it.
+//! A map by playback ids that forgets unused entries.
 //!
-//! Two generations: what is used moves to the young one, and the old one goes when the young one is full or half
-//! of [`Registrations::MAX_UNUSED_REGISTRATION_TIME`] has passed. Bounded by [`Registrations::MAX_REGISTRATIONS`], and by [`Registrations::MAX_REGISTRATIONS_BYTES`].
+//! There are two generations. A used entry moves to the young one. The old one is dropped when the young one is full,
+//! or when half of [`Registrations::MAX_UNUSED_REGISTRATION_TIME`] has passed. Bounded by
+//! [`Registrations::MAX_REGISTRATIONS`] and [`Registrations::MAX_REGISTRATIONS_BYTES`].
 
 use std::collections::HashMap;
 use std::mem;
@@ -11,9 +12,9 @@ use std::time::Instant;
 use super::Registrations;
 use crate::ids::PlaybackId;
 
-/// Something of which many are kept.
+/// A value whose memory is counted.
 pub trait HeapBytes {
-    /// Memory beyond its own size that is not counted elsewhere, about.
+    /// Approximate memory beyond its own size that is not counted elsewhere.
     fn heap_bytes(&self) -> usize;
 }
 
@@ -27,7 +28,7 @@ pub struct GenerationMap<V> {
 
 #[derive(Debug)]
 struct KeptValue<V> {
-    /// Looked for since it was kept, or since [`GenerationMap::take_use`].
+    /// Looked up since it was inserted, or since [`GenerationMap::take_use`].
     is_used: bool,
     value: Arc<V>,
 }
@@ -48,12 +49,12 @@ impl<V: HeapBytes> GenerationMap<V> {
         self.young.insert(id, kept);
     }
 
-    /// As one that was not used for half a life.
+    /// Inserts an entry as if it was unused for half a lifetime.
     pub(super) fn insert_old(&mut self, id: PlaybackId, value: Arc<V>) {
         self.old.insert(id, KeptValue { is_used: false, value });
     }
 
-    /// Looking counts as use. Says, too, whether it was old until now.
+    /// Looks an entry up, which counts as use. Also tells whether it was old until now.
     pub fn find(&mut self, id: PlaybackId) -> Option<(Arc<V>, bool)> {
         let aged = self.old.remove(&id);
         let was_old = aged.is_some();
@@ -65,7 +66,7 @@ impl<V: HeapBytes> GenerationMap<V> {
         Some((kept.value.clone(), was_old))
     }
 
-    /// Whether somebody looked for it since this was asked last.
+    /// True if the entry was looked up since the last call.
     pub(super) fn take_use(&mut self, id: PlaybackId) -> bool {
         let kept = self.young.get_mut(&id).or_else(|| self.old.get_mut(&id));
         kept.is_some_and(|kept| mem::take(&mut kept.is_used))
@@ -92,7 +93,7 @@ impl<V: HeapBytes> GenerationMap<V> {
         self.len() == 0
     }
 
-    /// To be called before anything else at this time. Gives what is forgotten with it.
+    /// Drops a generation if it is time, and returns its ids. Call it before any other operation.
     pub fn turn(&mut self, now: Instant) -> impl Iterator<Item = PlaybackId> + use<V> {
         let began = *self.began.get_or_insert(now);
         let age = now.saturating_duration_since(began);
@@ -104,7 +105,7 @@ impl<V: HeapBytes> GenerationMap<V> {
             gone = mem::replace(&mut self.old, mem::take(&mut self.young));
         }
         if age >= Registrations::MAX_UNUSED_REGISTRATION_TIME {
-            // Nobody looked for a whole life.
+            // No entry was looked up for a whole lifetime.
             gone.extend(self.old.drain());
         }
         gone.into_keys()

@@ -1,9 +1,9 @@
-//! What is known of a playback before its first license call: registered by an authorize route, by the
-//! admin API, or by a media route that meets a first manifest.
+//! Facts about playbacks before their first license call. An authorize route, the admin API, or a media route with a
+//! first manifest registers them.
 //!
-//! Owns the way from the unguessable id in a URL to the device, the true upstream URLs and the
-//! authorization, which never leave this process. Decides nothing: whether a playback may go on is
-//! its session's business, found by [`Registration::token`]. Bounded; what is not used is forgotten.
+//! Maps the unguessable id in a URL to the device, the true upstream URLs and the authorization, which never leave
+//! this process. Whether a playback may go on is decided by its session, found by [`Registration::token`]. Bounded;
+//! unused registrations are forgotten.
 
 mod archive;
 mod authorization_block;
@@ -29,23 +29,23 @@ use crate::config::EndpointUrl;
 use crate::ids::PlaybackId;
 use crate::secret::Fingerprint;
 
-/// One playback that may begin.
+/// A playback that may begin.
 pub struct Registration {
-    /// By name; none where nobody grants.
+    /// Name of the authority; `None` without one.
     pub authority: Option<Arc<str>>,
-    /// What the authorization said; none where a media route registered.
+    /// The authorization; `None` if a media route registered the playback.
     pub block: Option<AuthorizationBlock>,
-    /// Which a media route met with the first manifest, where a license call opens the session: that of the same token
-    /// is the playback's.
+    /// The content token that a media route met with the first manifest. If a license call opens the session, the one
+    /// with this token belongs to the playback.
     pub content_token: Option<Fingerprint>,
-    /// Where the content really is; the slate's URL where the content is blacked out.
+    /// The content's true URL, or the slate's if the content is blacked out.
     pub content_url: Option<EndpointUrl>,
-    /// Whom it is counted for, and which rung of the identity ladder told.
+    /// Device that the playback is counted for; `rung` is the identity source that named it.
     pub device: String,
-    /// The caller's own headers that go with every call to the authority.
+    /// The caller's headers that go with every call to the authority.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub id: PlaybackId,
-    /// Where licenses really come from; none for the license route's own server.
+    /// True URL of the license server; `None` for the license route's own.
     pub license_url: Option<EndpointUrl>,
     /// Path of the route that registered it.
     pub route: Arc<str>,
@@ -53,8 +53,7 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// The content token's fingerprint by which its session is known: `Call::token`,
-    /// `Sessions::killed`, `Sessions::stop`.
+    /// The fingerprint by which its session is known in place of a content token.
     pub fn token(&self) -> Fingerprint {
         Fingerprint::of(&self.id.bytes())
     }
@@ -80,7 +79,7 @@ impl fmt::Debug for Registration {
 /// All registrations of this process.
 #[derive(Default)]
 pub struct Registrations {
-    /// None: they end with the process.
+    /// `None` if registrations end with the process.
     archive: Option<Box<dyn Archive>>,
     generations: Mutex<GenerationMap<Registration>>,
     /// Locked before the generations.
@@ -88,18 +87,20 @@ pub struct Registrations {
 }
 
 impl Registrations {
-    /// Unused for this long, one is forgotten; for half of it, it is certainly kept, unless there are
+    /// A registration is forgotten if unused for this long. For half of it, it is certainly kept, unless there are
     /// more than [`Self::MAX_REGISTRATIONS`].
     pub const MAX_UNUSED_REGISTRATION_TIME: Duration = Duration::from_secs(24 * 3600);
     pub const MAX_REGISTRATIONS: usize = 100_000;
-    /// Of tokens, headers and URLs, about; an ordinary one has two KiB.
+    /// Approximate bytes of tokens, headers and URLs; an ordinary registration has two KiB.
     pub const MAX_REGISTRATIONS_BYTES: usize = 512 << 20;
 
-    /// One network may have more, but for an eighth, only while there are few of all: then its own oldest ones go.
+    /// Registrations per network. It may have more only while there are few in all; then its own oldest are dropped.
+    /// An excess of an eighth is allowed.
     pub const MAX_REGISTRATIONS_PER_NETWORK: usize = Self::MAX_REGISTRATIONS / 16;
     const MAX_REGISTRATIONS_WITHOUT_SHARES: usize = Self::MAX_REGISTRATIONS / 4;
 
-    /// For a caller of this network, which anybody may be. Gives the playbacks that are forgotten for it.
+    /// Registers for a caller of this network, which may be any caller. Returns the playbacks that are forgotten for
+    /// it.
     pub fn insert_of(&self, now: Instant, network: Fingerprint, registration: Registration) -> Vec<PlaybackId> {
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         let id = self.insert(now, registration).id;
@@ -117,7 +118,7 @@ impl Registrations {
         })
     }
 
-    /// Gives it back, as the way to its id.
+    /// Registers and returns the registration.
     pub fn insert(&self, now: Instant, registration: Registration) -> Arc<Registration> {
         let registration = Arc::new(registration);
         self.with(now, |generations| {
@@ -127,7 +128,7 @@ impl Registrations {
         registration
     }
 
-    /// Looking counts as use.
+    /// Looks a registration up, which counts as use.
     pub fn find(&self, now: Instant, id: PlaybackId) -> Option<Arc<Registration>> {
         self.with(now, |generations| {
             let (found, was_old) = generations.find(id)?;
@@ -136,7 +137,7 @@ impl Registrations {
         })
     }
 
-    /// The playback whose id stands at the beginning of what follows a route's path, and the rest.
+    /// The playback whose id begins the path below a route, and the rest of the path.
     pub fn below<'a>(&self, now: Instant, rest: &'a str) -> Option<(Arc<Registration>, &'a str)> {
         let (id, rest) = PlaybackId::strip(rest)?;
         Some((self.find(now, id)?, rest))

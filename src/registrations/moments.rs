@@ -1,16 +1,16 @@
-//! Moments as authorization services write them: ISO 8601, or seconds or milliseconds since the epoch.
+//! Reads times as authorization services write them: ISO 8601, or seconds or milliseconds since the epoch.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// From here on a number means milliseconds: as seconds it would be the year 33658.
+/// A number from here on is in milliseconds; in seconds it would be the year 33658.
 const MIN_MILLISECONDS_VALUE: f64 = 1e12;
 
-/// Beyond it nobody means a moment (the year 9999).
+/// Larger values are no times (the year 9999).
 const MAX_EPOCH_SECONDS: f64 = 253_402_300_800.0;
 
-/// Since the epoch. None for what is no moment, or before the epoch.
+/// Time since the epoch; `None` if the value is no time, or before the epoch.
 pub(super) fn moment(value: &Value) -> Option<Duration> {
     match value {
         Value::Number(number) => since_epoch(number.as_f64()?),
@@ -27,7 +27,7 @@ fn since_epoch(number: f64) -> Option<Duration> {
         .filter(|moment| !moment.is_zero())
 }
 
-/// `2026-01-01T19:00:00Z`, with or without fraction and offset; without one it is UTC.
+/// Reads `2026-01-01T19:00:00Z`, with or without fraction and offset; UTC without an offset.
 fn iso(text: &str) -> Option<Duration> {
     let (date, time) = text.trim().split_once(['T', 't', ' '])?;
     let mut date = date.splitn(3, '-').map(digits);
@@ -55,7 +55,7 @@ fn since_epoch_of(seconds: i64, fraction: f64) -> Option<Duration> {
     Some(Duration::from_secs(u64::try_from(seconds).ok()?) + Duration::try_from_secs_f64(fraction).ok()?)
 }
 
-/// Seconds east of UTC.
+/// Offset in seconds east of UTC.
 fn shift(offset: &str) -> Option<i64> {
     let (sign, rest) = match offset.as_bytes().first() {
         None | Some(b'Z' | b'z') => return Some(0),

@@ -1,4 +1,4 @@
-//! Which playbacks came from which network, so that none can push those of all others out.
+//! Notes which playbacks came from which network, so that no network displaces those of all others.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,14 +8,14 @@ use crate::secret::Fingerprint;
 
 #[derive(Debug, Default)]
 pub(super) struct NetworkShares {
-    /// Of each network, the oldest first. Some may be forgotten by now.
+    /// Ids of each network, oldest first. Some may be forgotten already.
     ids: HashMap<Fingerprint, VecDeque<PlaybackId>>,
     total: usize,
 }
 
 impl NetworkShares {
     const MAX_IDS: usize = 2 * Registrations::MAX_REGISTRATIONS;
-    /// So many more before all of a network's are looked through, which then costs little for each.
+    /// A network is searched only when it has this many too many, so the cost per registration is small.
     pub(super) const NETWORK_SHARE_SLACK: usize = Registrations::MAX_REGISTRATIONS_PER_NETWORK / 8;
 
     pub(super) fn note(&mut self, network: Fingerprint, id: PlaybackId, is_known: impl Fn(PlaybackId) -> bool) {
@@ -30,7 +30,7 @@ impl NetworkShares {
         self.total += 1;
     }
 
-    /// Takes from a network what it has beyond its share, the oldest first; whatever was used lately gets another turn.
+    /// Removes a network's playbacks beyond its share, oldest first. A recently used one gets another turn.
     pub(super) fn displace(
         &mut self,
         network: Fingerprint,

@@ -1,4 +1,4 @@
-//! An authorization as the player gets it: its URLs lead through us, the true ones stay here.
+//! Rewrites an authorization for the player: its URLs lead to us, and the true ones stay here.
 
 use serde_json::Value;
 
@@ -7,27 +7,26 @@ use crate::config::{EndpointUrl, FieldNames};
 use crate::ids::PlaybackId;
 use crate::session::Blackout;
 
-/// Longest last step of a content URL that is kept, for players that go by its ending.
+/// Longest last segment of a content URL that is kept for players that go by its ending.
 const MAX_KEPT_LAST_SEGMENT_BYTES: usize = 128;
 
-/// Below a playback's id: wherever its content is.
+/// Path of the content below a playback's id.
 pub const CONTENT: &str = "/~c/";
 
-/// Refuses as blackout whatever is asked for there. Blacked-out content leads here where no route of ours has a path
-/// for it.
+/// Path below which every request is refused as a blackout. Blacked-out content leads here if no route can take it.
 pub const BLACKOUT_PATH: &str = "/~blackout";
 
-/// Where the URLs of an authorization lead from now on.
+/// Targets for the URLs of an authorization.
 #[derive(Clone, Copy, Debug)]
 pub struct RewriteTargets<'a> {
-    /// How players reach us, without a slash at its end.
+    /// URL by which players reach us, without a slash at its end.
     pub base: &'a str,
-    /// More places of the content's URL, dots between names.
+    /// Further places of the content's URL, as names joined by dots.
     pub content_paths: &'a [String],
-    /// Whether blackouts are refused here, or told alone.
+    /// True if blackouts are refused here, false if they are only reported.
     pub enforces_blackouts: bool,
     pub license_paths: &'a [String],
-    /// Paths of our routes; none leaves that URL as it is.
+    /// Paths of our routes; `None` leaves that URL unchanged.
     pub license_route: Option<&'a str>,
     pub media_route: Option<&'a str>,
     pub names: &'a FieldNames,
@@ -36,16 +35,16 @@ pub struct RewriteTargets<'a> {
 /// The true URLs that were taken out.
 #[derive(Debug, Default)]
 pub struct TakenUrls {
-    /// The slate's where the content is blacked out.
+    /// The slate's URL if the content is blacked out.
     pub content_url: Option<EndpointUrl>,
-    /// Whether any URL of the reply is one of ours now.
+    /// True if any URL of the reply is ours now.
     pub leads_here: bool,
     pub license_url: Option<EndpointUrl>,
 }
 
 impl RewriteTargets<'_> {
-    /// Blacked-out content leads to its slate through the media route. Without a slate that can be shown there, it
-    /// leads to a path of ours that refuses, and its license always does.
+    /// Rewrites a reply. Blacked-out content leads to its slate through the media route. Without a slate that can be
+    /// shown there, it leads to a path of ours that refuses; its license always does.
     pub fn rewrite(&self, reply: &mut Value, block: &AuthorizationBlock, id: PlaybackId) -> TakenUrls {
         match &block.blackout {
             Some(blackout) if self.enforces_blackouts => self.black_out(reply, blackout, id),
@@ -62,7 +61,7 @@ impl RewriteTargets<'_> {
         TakenUrls { leads_here: content_url.is_some() || license_url.is_some(), content_url, license_url }
     }
 
-    /// Whatever stands in a place of a URL leads past us, however it is written.
+    /// Replaces every text at the place of a URL, because in any spelling it could lead past us.
     fn black_out(&self, reply: &mut Value, blackout: &Blackout, id: PlaybackId) -> TakenUrls {
         let slate = blackout.url.clone().filter(|_| self.media_route.is_some());
         let nowhere = || format!("{}{BLACKOUT_PATH}", self.base);
@@ -80,11 +79,11 @@ impl RewriteTargets<'_> {
         TakenUrls { content_url: slate, leads_here: contents || licenses, license_url: None }
     }
 
-    /// The app is told of the blackout, and decides.
+    /// Exchanges the URL of the slate; the app is told of the blackout and decides.
     fn show_slate(&self, reply: &mut Value, blackout: &Blackout, id: PlaybackId) -> TakenUrls {
         let Some((slate, route)) = blackout.url.as_ref().zip(self.media_route) else { return TakenUrls::default() };
         let ours = self.content_url(route, id, Some(slate));
-        // Places may name different URLs, and the app may take any.
+        // The places may hold different URLs, and the app may take any.
         let shown = replace_all(reply, &self.contents(), &|_| ours.clone());
         TakenUrls { content_url: Some(slate.clone()).filter(|_| shown), leads_here: shown, license_url: None }
     }
@@ -94,7 +93,7 @@ impl RewriteTargets<'_> {
         format!("{}{}{}", self.base, route.trim_end_matches('/'), id.segment())
     }
 
-    /// Ends as the true URL does, for players that go by its ending.
+    /// Ends like the true URL, for players that go by its ending.
     fn content_url(&self, route: &str, id: PlaybackId, theirs: Option<&EndpointUrl>) -> String {
         let step = theirs
             .and_then(|url| url.path().rsplit('/').next())
@@ -110,7 +109,7 @@ impl RewriteTargets<'_> {
         self.places("licenseUrl", self.license_paths)
     }
 
-    /// The places of a URL: configured ones, then `data`, then the top.
+    /// Places of a URL: the configured ones, then `data`, then the top.
     fn places(&self, name: &str, more: &[String]) -> Vec<Vec<String>> {
         let (name, data) = (self.names.of(name).to_owned(), self.names.of("data").to_owned());
         let more = more.iter().map(|path| path.split('.').map(str::to_owned).collect());
@@ -118,7 +117,7 @@ impl RewriteTargets<'_> {
     }
 }
 
-/// Puts `ours` in every place that holds the first URL found; gives that URL.
+/// Puts `ours` in every place that holds the first URL found, and returns that URL.
 fn exchange(
     reply: &mut Value,
     places: &[Vec<String>],
@@ -147,7 +146,7 @@ fn at<'a>(value: &'a mut Value, place: &[String]) -> Option<&'a mut Value> {
     })
 }
 
-/// Puts `ours` in the place of every text that stands in any of these places; says whether there was one.
+/// Replaces every text in these places by `ours`; false if there was none.
 fn replace_all(reply: &mut Value, places: &[Vec<String>], ours: &impl Fn(&str) -> String) -> bool {
     let mut replaced = false;
     for place in places {
@@ -156,7 +155,7 @@ fn replace_all(reply: &mut Value, places: &[Vec<String>], ours: &impl Fn(&str) -
     replaced
 }
 
-/// An app may be given a list of URLs, or URLs by format.
+/// A place may hold a list of URLs, or URLs by format.
 fn replace_texts(value: &mut Value, ours: &impl Fn(&str) -> String) -> bool {
     let mut replaced = false;
     match value {
