@@ -1,8 +1,8 @@
-//! What a JWT says about itself, and whether a key signed it.
+//! Reads the claims of a JWT, and proves its signature.
 //!
-//! A head-end verifies its own tokens; sidebeat then only needs their hints (content, account, expiry, whether
-//! session control applies), which [`TokenClaims::peek`] reads without a key: they decide nothing about who is
-//! allowed something. An embedded authority with keys of its own proves them first: [`TokenRules::verify`].
+//! A head-end verifies its own tokens. sidebeat then needs only hints (content, account, expiry, whether session
+//! control applies), which [`TokenClaims::peek`] reads without a key; they grant nothing. An embedded authority with
+//! keys proves tokens first: [`TokenRules::verify`].
 
 mod key;
 mod token_list;
@@ -16,27 +16,27 @@ pub use self::key::{JwksSource, KeyFault, TokenKeySet};
 pub use self::token_list::{TokenListing, asks_for_session, known_print, other_prints, shows_encrypted};
 pub use self::verify::{TokenFault, TokenRules};
 
-/// Claims of a token. Proven only where they come from [`TokenRules::verify`].
+/// Claims of a token. Only [`TokenRules::verify`] proves them.
 #[derive(Clone)]
 pub struct TokenClaims(Value);
 
 impl TokenClaims {
-    /// Longer ones are not read; content tokens met are below 4 KiB.
+    /// Longer tokens are not read; real content tokens are below 4 KiB.
     const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
-    /// Reads the JWT of a comma list that counts as the content token, with or without `Bearer`: the first that names
-    /// content, because key tokens may stand beside it; else the first; one of the device only where there is no other.
-    /// None where there is no JWT.
+    /// Reads the content token of a comma list, with or without `Bearer`: the first JWT that names content, because
+    /// key tokens may stand beside it; else the first; a device's token only if there is no other. `None` without a
+    /// JWT.
     pub fn peek(token: &str) -> Option<Self> {
         token_list::content_token(token).map(|(_, claims)| claims)
     }
 
-    /// A device authentication token: it opens sessions as a content token does, but stands for no playback.
+    /// True for a device authentication token, which opens sessions like a content token but stands for no playback.
     pub fn is_of_device(&self) -> bool {
         self.claim("typ").and_then(Value::as_str) == Some("DevAuthN")
     }
 
-    /// By the token's own word; its head-end may think otherwise.
+    /// True if the token asks for a session. Its head-end may decide otherwise.
     pub fn wants_session(&self) -> bool {
         let control = ["contentRights.0.sessionControl", "sessionControl"].iter().find_map(|at| self.claim(at));
         control.is_some_and(|control| control.get("sessionControlEnabled") != Some(&Value::Bool(false)))
@@ -51,7 +51,7 @@ impl TokenClaims {
         claims.is_object().then_some(Self(claims))
     }
 
-    /// A claim by its path, dots between names and array positions (`contentRights.0.contentId`).
+    /// A claim by its path: names and array positions joined by dots (`contentRights.0.contentId`).
     pub fn claim(&self, path: &str) -> Option<&Value> {
         path.split('.').try_fold(&self.0, |value, name| match value {
             Value::Array(items) => items.get(name.parse::<usize>().ok()?),
@@ -60,7 +60,7 @@ impl TokenClaims {
         })
     }
 
-    /// A claim as text; numbers and booleans are written out.
+    /// A claim as text; numbers and booleans are converted.
     pub fn text(&self, path: &str) -> Option<String> {
         match self.claim(path)? {
             Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
@@ -70,17 +70,17 @@ impl TokenClaims {
         }
     }
 
-    /// A claim in whole seconds; numeric strings count.
+    /// A claim in seconds; numeric strings count.
     pub fn seconds(&self, path: &str) -> Option<Duration> {
         self.text(path)?.parse::<f64>().ok().filter(|s| (0.0..1e12).contains(s)).map(Duration::from_secs_f64)
     }
 
-    /// How long the token is still good at `wall` (time since the epoch); None if it does not say.
+    /// Remaining validity at `wall` (time since the epoch); `None` if the token does not tell.
     pub fn remaining(&self, wall: Duration) -> Option<Duration> {
         self.seconds("exp").map(|exp| exp.saturating_sub(wall))
     }
 
-    /// How long ago the token expired, at `wall`; None if it has not, or does not say.
+    /// Time since the expiry at `wall`; `None` if the token has not expired or does not tell.
     pub fn expired_for(&self, wall: Duration) -> Option<Duration> {
         wall.checked_sub(self.seconds("exp")?)
     }

@@ -1,7 +1,7 @@
-//! The keys that sign content tokens: a shared secret, public keys in PEM form, or a JWKS (RFC 7517).
+//! The keys for content tokens: a shared secret, public keys in PEM form, or a JWKS (RFC 7517).
 //!
-//! Each key knows the one algorithm that it verifies, so that no token chooses how it is looked at: a public key
-//! is never the secret of an HMAC. Everything is checked when it is read; the faults say what to give instead.
+//! Each key verifies one algorithm only, so that no token chooses how it is verified: a public key never serves as an
+//! HMAC secret. Everything is checked when it is read; each fault names the remedy.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
@@ -14,21 +14,21 @@ use serde::Deserialize;
 use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
-/// RFC 7518 section 3.2: a key of the size of the hash output or larger.
+/// RFC 7518 section 3.2: the key must have at least the size of the hash output.
 const MIN_SECRET_BYTES: usize = 32;
-/// One issuer has two or three; some list ten.
+/// An issuer has two or three keys; some list ten.
 const MAX_KEYS: usize = 32;
 
-/// Where a JWKS came from.
+/// Source of a JWKS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum JwksSource {
-    /// The operator's own: it may hold shared secrets.
+    /// The operator's own file, which may hold shared secrets.
     File,
-    /// A shared secret that is handed out by a URL is none.
+    /// A URL, whose shared secrets are ignored, because a published secret is none.
     Url,
 }
 
-/// Why something cannot serve as keys, and what would. Shows nothing of it.
+/// Reasons why something cannot serve as keys, with the remedy. Shows no key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum KeyFault {
     #[error(
@@ -67,12 +67,12 @@ pub enum KeyFault {
 #[derive(Clone)]
 pub(super) struct TokenKey {
     pub(super) algorithm: Algorithm,
-    /// Its `kid`; a key without one may have signed tokens of any.
+    /// Its `kid`. A key without one may have signed any token.
     pub(super) id: Option<String>,
     pub(super) key: DecodingKey,
 }
 
-/// Keys, any of which may have signed a token.
+/// Keys of which any may have signed a token.
 #[derive(Clone, Default)]
 pub struct TokenKeySet(pub(super) Vec<TokenKey>);
 
@@ -85,24 +85,24 @@ impl TokenKeySet {
         self.0.len()
     }
 
-    /// Both, at most as many as one may have.
+    /// Joins two sets, up to the size of one.
     ///
     /// # Errors
-    /// Together they are too many.
+    /// Together they have too many keys.
     pub fn and(mut self, Self(more): Self) -> Result<Self, KeyFault> {
         self.0.extend(more);
         if self.0.len() > MAX_KEYS { Err(KeyFault::Many) } else { Ok(self) }
     }
 
-    /// The secret that issuer and verifier share (HS256).
+    /// A secret shared by issuer and verifier (HS256).
     ///
     /// # Errors
-    /// It is no secret, or one that can be guessed.
+    /// The text is no secret, or can be guessed.
     pub fn of_secret(secret: &[u8]) -> Result<Self, KeyFault> {
         if secret.is_empty() {
             return Err(KeyFault::Empty);
         }
-        // Who takes a public key for a secret lets everybody sign.
+        // If a public key served as secret, everybody could sign.
         if secret.windows(11).any(|window| window == b"-----BEGIN ") {
             return Err(KeyFault::PemAsSecret);
         }
@@ -110,10 +110,10 @@ impl TokenKeySet {
         Ok(Self(vec![TokenKey { algorithm: Algorithm::HS256, id: None, key }]))
     }
 
-    /// Public keys in PEM form, as many as there are in the text.
+    /// Public keys in PEM form, all that the text holds.
     ///
     /// # Errors
-    /// One of them cannot be used, or there is none.
+    /// A key cannot be used, or there is none.
     pub fn of_pem(text: &str) -> Result<Self, KeyFault> {
         if text.trim().is_empty() {
             return Err(KeyFault::Empty);
@@ -133,10 +133,10 @@ impl TokenKeySet {
         blocks.into_iter().map(public_key).collect::<Result<_, _>>().map(Self)
     }
 
-    /// A key set. Keys for other purposes or algorithms in it are left out.
+    /// A key set. Keys for other purposes or algorithms are left out.
     ///
     /// # Errors
-    /// It is none, holds too many or a private one, or none that can be used.
+    /// The text is no key set, has too many keys, a private key, or no usable key.
     pub fn of_jwks(json: &[u8], source: JwksSource) -> Result<Self, KeyFault> {
         if json.trim_ascii().is_empty() {
             return Err(KeyFault::Empty);
@@ -151,7 +151,7 @@ impl TokenKeySet {
         }
         let mut usable = Vec::new();
         for key in keys {
-            // What cannot be read is of a kind that is not known here.
+            // An unreadable key is of an unknown kind.
             let Ok(mut jwk) = Jwk::deserialize(key) else { continue };
             let secret = match &mut jwk.algorithm {
                 AlgorithmParameters::OctetKey(octets) => Some(Zeroizing::new(std::mem::take(&mut octets.value))),
@@ -175,7 +175,7 @@ impl std::fmt::Debug for TokenKeySet {
     }
 }
 
-/// A text that may hold a secret, in parts; none of them stays in memory.
+/// JSON that may hold a secret; all of its texts are wiped when dropped.
 struct WipedJson(Value);
 
 impl Drop for WipedJson {
@@ -193,13 +193,13 @@ fn wipe(value: &mut Value) {
     }
 }
 
-/// RFC 7518 sections 6.2.2 and 6.3.2.
+/// True for a key with private parts (RFC 7518 sections 6.2.2 and 6.3.2).
 fn is_private(jwk: &Value) -> bool {
     ["d", "p", "q", "dp", "dq", "qi", "oth"].iter().any(|name| jwk.get(name).is_some())
 }
 
-/// None for a key that signs no tokens, or not in a way that is known here.
-/// `secret`: of a shared one its bytes in base64url, taken out of it.
+/// Reads a key; `None` if it does not sign tokens in a known way. `secret` holds the bytes of a shared secret in
+/// base64url, taken out of it.
 fn of_jwk(jwk: &Jwk, secret: Option<Zeroizing<String>>, source: JwksSource) -> Result<Option<TokenKey>, KeyFault> {
     let common = &jwk.common;
     let algorithm = match &jwk.algorithm {
@@ -228,7 +228,7 @@ fn of_jwk(jwk: &Jwk, secret: Option<Zeroizing<String>>, source: JwksSource) -> R
         },
     };
     let id = common.key_id.clone();
-    // One that is too small or torn must not stand in the way of the others.
+    // A key that is too small or broken does not spoil the others.
     Ok(is_sound(algorithm, &key).then_some(TokenKey { algorithm, id, key }))
 }
 
@@ -239,7 +239,7 @@ fn hmac_key(secret: &[u8]) -> Result<DecodingKey, KeyFault> {
     DecodingKey::from_secret(secret).map_err(|_| KeyFault::Empty)
 }
 
-/// Of the first block of the text.
+/// The key in the first block of the text.
 fn public_key(text: &str) -> Result<TokenKey, KeyFault> {
     let pem = text.as_bytes();
     let (algorithm, key) = match (DecodingKey::from_rsa_pem(pem), DecodingKey::from_ec_pem(pem)) {
@@ -251,7 +251,7 @@ fn public_key(text: &str) -> Result<TokenKey, KeyFault> {
     if is_sound(algorithm, &key) { Ok(TokenKey { algorithm, id: None, key }) } else { Err(KeyFault::Kind) }
 }
 
-/// Whether signatures can be verified by it: its size, its curve, and that its numbers are a key.
+/// True if the key can verify signatures: its size, its curve, and its numbers are valid.
 fn is_sound(algorithm: Algorithm, key: &DecodingKey) -> bool {
     const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
     match (algorithm, key.kind()) {

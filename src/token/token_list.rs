@@ -1,7 +1,7 @@
-//! Several tokens in one text: which of them is the content token, and by what each is known again.
+//! Finds the content token among several tokens in a text, and identifies each token.
 //!
-//! Players send comma lists, and anybody can put a token of their own beside a good one. So no choice among them may
-//! be of use to who makes the list: where two could be the content token, nobody can say which one the head-end or the
+//! Players send comma lists, and any caller can put its own token beside a good one. So no choice among them may
+//! serve the author of the list. If two could be the content token, it is unknown which one the head-end or the
 //! license server takes, and the call is refused ([`TokenListing::is_ambiguous`]).
 
 use base64::Engine;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::TokenClaims;
 use crate::secret::Fingerprint;
 
-/// Tokens in one list; with more of them nobody can say which counts. Three are met.
+/// Tokens in a list. With more of them it cannot be told which counts; real lists have three.
 const MAX_LISTED: usize = 32;
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -22,17 +22,17 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What may stand beside the content token in a list.
+/// The tokens that may stand beside the content token in a list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TokenListing {
-    /// No other JWT but that of the device: the app's own tokens say nothing by which they are told from a forged one.
+    /// Only the device's JWT. Other tokens of the app cannot be told from forged ones.
     Alone,
-    /// Key tokens, and whatever else names no content: the content token always does.
+    /// Key tokens and any others that name no content; the content token always does.
     NamingContent,
 }
 
 impl TokenListing {
-    /// Whether more than one of the list could be the content token, or there are too many to say.
+    /// True if several tokens of the list could be the content token, or if there are too many.
     pub fn is_ambiguous(self, text: &str) -> bool {
         let Some((first, claims)) = content_token(text) else { return pieces(text).nth(MAX_LISTED).is_some() };
         let rank = match self {
@@ -46,7 +46,7 @@ impl TokenListing {
     }
 }
 
-/// How likely a JWT is the content token.
+/// Likelihood that a JWT is the content token.
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 enum Rank {
     OfDevice,
@@ -66,7 +66,7 @@ impl Rank {
     }
 }
 
-/// See [`TokenClaims::peek`]. With the text of the JWT.
+/// See [`TokenClaims::peek`]. Also returns the JWT's text.
 pub(super) fn content_token(text: &str) -> Option<(&str, TokenClaims)> {
     let mut found: Option<(&str, TokenClaims)> = None;
     for (token, claims) in readable(text) {
@@ -77,19 +77,18 @@ pub(super) fn content_token(text: &str) -> Option<(&str, TokenClaims)> {
     found
 }
 
-/// The JWTs of the list that are none of a device.
+/// The JWTs of the list, except a device's.
 pub(super) fn rivals(text: &str) -> impl Iterator<Item = &str> {
     readable(text).filter(|(_, claims)| !claims.is_of_device()).map(|(token, _)| token)
 }
 
-/// By what a content token is known again, however it is written and whatever stands around it (empty places of a
-/// list, encrypted tokens that prove nothing).
+/// Identifies a content token in any spelling and context (empty list entries, encrypted tokens that prove nothing).
 ///
-/// Of a JWT that is what its text stands for, decoded: decoders take base64 in many spellings (unused bits, the other
-/// alphabet, junk between the digits, text behind the padding), and whoever can spell it in another way still has the
-/// same token, for the same playback. Nor does the other signature count that everybody can make of one by ECDSA, whose
-/// second half is then another. A forged signature makes another token: it proves nothing, and its sender must not be
-/// taken for who has the good one.
+/// A JWT is identified by its decoded text, because decoders accept base64 in many spellings (unused bits, the other
+/// alphabet, junk between the digits, text behind the padding), and another spelling is still the same token. Of an
+/// ECDSA signature only the first half counts, because everybody can make a second valid one with another second
+/// half. A forged signature makes another token: it proves nothing, and its sender must not pass for the holder of
+/// the good one.
 pub fn known_print(text: &str) -> Fingerprint {
     if let Some((jwt, _)) = content_token(text) {
         return print_of(jwt);
@@ -101,15 +100,14 @@ pub fn known_print(text: &str) -> Fingerprint {
     }
 }
 
-/// By what the other tokens of a list are known. A killed one of them may be the one that the server takes.
+/// Identifies the other tokens of a list. The server may take one of them that was killed.
 pub fn other_prints(text: &str) -> impl Iterator<Item = Fingerprint> {
     let known = known_print(text);
     pieces(text).take(MAX_LISTED).map(print_of).filter(move |print| *print != known)
 }
 
-/// Whether any token of the list asks for a session, as one does that nobody can read. Anybody can put a token beside it
-/// that wants none, and the head-end or the license server takes which it likes. That of a device says nothing of
-/// what it plays.
+/// True if any token of the list asks for a session; an unreadable one does. Any caller can add a token that wants
+/// none, and the head-end or license server may take either. A device's token does not count.
 pub fn asks_for_session(text: &str) -> bool {
     pieces(text).any(|token| match TokenClaims::read(token) {
         Some(claims) => !claims.is_of_device() && claims.wants_session(),
@@ -117,7 +115,7 @@ pub fn asks_for_session(text: &str) -> bool {
     })
 }
 
-/// Whether there is an encrypted token in a text that need not hold tokens at all.
+/// True if a text, which need not hold tokens, contains an encrypted token.
 pub fn shows_encrypted(text: &str) -> bool {
     let is_header = |part: &str| serde_json::from_slice::<Value>(&decoded(part)).is_ok_and(|value| value.is_object());
     pieces(text).filter(|token| is_encrypted(token)).any(|token| token.split('.').next().is_some_and(is_header))
@@ -133,23 +131,23 @@ fn print_of(token: &str) -> Fingerprint {
     }
 }
 
-/// What of a signature nobody can change without the key.
+/// The part of a signature that cannot be changed without the key.
 fn firm_part(signature: &[u8]) -> &[u8] {
-    /// Of the curves P-256, P-384 and P-521 (RFC 7518, section 3.4).
+    /// Lengths for the curves P-256, P-384 and P-521 (RFC 7518, section 3.4).
     const ECDSA_SIGNATURE_BYTES: [usize; 3] = [64, 96, 132];
     let is_ecdsa = ECDSA_SIGNATURE_BYTES.contains(&signature.len());
     let end = if is_ecdsa { signature.len() / 2 } else { signature.len() };
     signature.get(..end).unwrap_or(signature)
 }
 
-/// Header, payload and signature of a compact JWS (RFC 7515, section 3.1), as the most lenient decoder takes them.
+/// Header, payload and signature of a compact JWS (RFC 7515, section 3.1), as the most lenient decoder reads them.
 pub(super) fn decoded_parts(token: &str) -> Option<[Vec<u8>; 3]> {
     let mut parts = token.split('.');
     let (header, payload, signature) = (parts.next()?, parts.next()?, parts.next()?);
     parts.next().is_none().then(|| [header, payload, signature].map(decoded))
 }
 
-/// In either alphabet, without what belongs to none, up to the padding.
+/// Decodes either alphabet up to the padding, and skips other characters.
 fn decoded(text: &str) -> Vec<u8> {
     let standard = text.bytes().take_while(|byte| *byte != b'=').filter_map(|byte| match byte {
         b'-' => Some(b'+'),
@@ -168,18 +166,18 @@ fn readable(text: &str) -> impl Iterator<Item = (&str, TokenClaims)> {
     listed(text).filter_map(|token| Some((token, TokenClaims::read(token)?)))
 }
 
-/// What looks like a token; JSON and prose have commas too.
+/// Entries that look like tokens; JSON and prose have commas, too.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let is_token = |token: &str| token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._~+/=-".contains(&byte));
     listed(text).filter(move |token| !token.is_empty() && is_token(token))
 }
 
-/// Without `Bearer`.
+/// All entries, without `Bearer`.
 fn listed(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).map(|token| token.strip_prefix("Bearer ").unwrap_or(token))
 }
 
-/// A compact JWE (RFC 7516, section 3.1).
+/// True for a compact JWE (RFC 7516, section 3.1).
 fn is_encrypted(token: &str) -> bool {
     token.matches('.').count() == 4
 }

@@ -1,7 +1,7 @@
-//! Whether a content token is one of the issuer's: signed by a key that is known, for us, and already valid.
+//! Verifies a content token: signed by a known key, meant for us, and already valid.
 //!
-//! That it has expired is no fault here: what runs goes on with an expired token, and that such a token opens
-//! nothing is the gateway's rule. Pure: the time is given.
+//! An expired token is no fault here: a running playback goes on with it, and the gateway refuses to open a session
+//! with it. Pure: the time is an argument.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,23 +13,23 @@ use serde_json::Value;
 use super::key::TokenKey;
 use super::{TokenClaims, TokenKeySet, token_list};
 
-/// Tokens beside the one that counts which are tried.
+/// Other tokens of a list that are tried.
 const MAX_RIVALS: usize = 4;
-/// Signatures that are tried for a token that does not say which key signed it: each takes up to 0.1 ms.
+/// Keys that are tried for a token that names none. Each takes up to 0.1 ms.
 const MAX_KEYS_TRIED: usize = 8;
 
-/// What a token must fulfil beside its signature.
+/// Requirements besides the signature.
 #[derive(Clone, Debug, Default)]
 pub struct TokenRules {
-    /// One of them must be in `aud`; nobody looks if empty.
+    /// Audiences of which `aud` must name one; not checked if empty.
     pub audiences: Vec<String>,
-    /// `iss` must be this.
+    /// Required `iss`.
     pub issuer: Option<String>,
-    /// How far clocks may be apart.
+    /// Allowed difference between clocks.
     pub leeway: Duration,
 }
 
-/// Why a token proves nothing. Shows nothing of it.
+/// Reasons why a token proves nothing. Shows nothing of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TokenFault {
     #[error("the content token is signed with an algorithm that none of the keys is for")]
@@ -55,7 +55,7 @@ pub enum TokenFault {
 }
 
 impl TokenFault {
-    /// Whether newer keys could verify it.
+    /// True if newer keys could verify it.
     pub fn wants_keys(self) -> bool {
         match self {
             Self::NoKeys | Self::UnknownKey => true,
@@ -72,14 +72,15 @@ impl TokenFault {
 }
 
 impl TokenRules {
-    /// The claims of the token, if one of the keys signed it and it is for us. `wall` is the time since the epoch.
+    /// The claims of the token, if one of the keys signed it and it is meant for us. `wall` is the time since the
+    /// epoch.
     ///
     /// # Errors
-    /// Why it proves nothing.
+    /// The token proves nothing.
     pub fn verify(&self, keys: &[&TokenKeySet], token: &str, wall: Duration) -> Result<TokenClaims, TokenFault> {
         let (jwt, claims) = token_list::content_token(token).ok_or(TokenFault::Malformed)?;
         self.verify_one(keys, jwt)?;
-        // One that is forged proves nothing, wherever it stands; of two good ones nobody knows which counts.
+        // A forged token proves nothing, wherever it stands. Of two good ones it is unknown which counts.
         let known = token_list::known_print(jwt);
         let mut rivals = token_list::rivals(token).filter(|rival| token_list::known_print(rival) != known);
         let is_good = |rival: &str| self.verify_one(keys, rival).is_ok();
@@ -91,7 +92,7 @@ impl TokenRules {
             Some(Value::Number(_)) => claims.seconds(name).map(Some).ok_or(TokenFault::Malformed),
             Some(_) => Err(TokenFault::Malformed),
         };
-        // One that cannot be read would never expire.
+        // A token with an unreadable expiry would never expire.
         time("exp")?;
         if time("nbf")?.is_some_and(|from| from > wall.saturating_add(self.leeway)) {
             return Err(TokenFault::Early);
@@ -100,7 +101,7 @@ impl TokenRules {
     }
 
     fn verify_one(&self, keys: &[&TokenKeySet], jwt: &str) -> Result<(), TokenFault> {
-        // Also for "none", and for what nobody knows.
+        // Also refuses "none" and unknown algorithms.
         let header = decode_header(jwt).map_err(|_| TokenFault::Unsigned)?;
         self.verify_signature(keys, jwt, &header)
     }
@@ -116,7 +117,7 @@ impl TokenRules {
         };
         let fitting: Vec<_> = all().filter(|key| key.algorithm == header.alg).filter(named).collect();
         match fitting.len() {
-            // Which algorithm it is says the key, never the token.
+            // The key decides the algorithm, never the token.
             0 if header.kid.is_none() || all().any(|key| key.id == header.kid) => return Err(TokenFault::Algorithm),
             0 => return Err(TokenFault::UnknownKey),
             many if many > MAX_KEYS_TRIED => return Err(TokenFault::Unnamed),
@@ -133,12 +134,12 @@ impl TokenRules {
                 Err(_) => return Err(TokenFault::Malformed),
             }
         }
-        // One of another name may have come since the keys were fetched; this very one has not.
+        // A key of another name may have come since the last fetch, but not this very one.
         let is_named = fitting.iter().any(|key| key.id.is_some() && key.id == header.kid);
         Err(if is_named { TokenFault::Signature } else { TokenFault::UnknownKey })
     }
 
-    /// Times are judged elsewhere, by a clock that is given.
+    /// The library must not judge times, because the time is an argument here.
     fn validation(&self, header: &Header) -> Validation {
         let mut validation = Validation::new(header.alg);
         validation.validate_exp = false;
