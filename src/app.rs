@@ -1,9 +1,9 @@
-//! The composition: everything is built here, top to bottom, and taken down in the other order.
+//! Composes the process: builds everything from top to bottom, and takes it down in the reverse order.
 //!
-//! Signals are heard first. Sockets are bound early, so that a taken port is known in time, and served late.
-//! On SIGTERM or SIGINT: not ready, stop accepting, finish the calls in flight, close the sessions at
-//! their authorities or leave them for the next process, end. On SIGHUP the configuration is read again
-//! ([`ConfigReloader`]). On SIGUSR2 another process takes over (`app::handover`).
+//! Signals are heard first. Sockets are bound early, so that a taken port is known in time, and served late. On
+//! SIGTERM or SIGINT the process becomes not ready, stops accepting, finishes the calls in flight, closes the
+//! sessions at their authorities or leaves them for the next process, and ends. On SIGHUP it reads the configuration
+//! again ([`ConfigReloader`]). On SIGUSR2 another process takes over (`app::handover`).
 
 mod couriers;
 mod fault;
@@ -55,7 +55,7 @@ pub struct App {
     deaths: DeadTasks,
     durable: Durable,
     edge: Edge,
-    /// Its listening sockets were open before it, and may be open after it.
+    /// True if the listening sockets were open before this process and may stay open after it.
     inherited: bool,
     launcher: Option<Launcher>,
     on_exit: OnExit,
@@ -72,8 +72,8 @@ impl App {
         Self::build_after(config, None, InheritedSockets::default()).await
     }
 
-    /// As [`Self::build`], of a process that was handed its sockets, and perhaps follows another one: that one goes
-    /// on serving until all that can be wrong was checked.
+    /// Like [`Self::build`], for a process that inherits its sockets and may follow another one, which goes on
+    /// serving until everything that can fail was checked.
     pub async fn build_after(
         config: Config,
         mut predecessor: Option<Predecessor>,
@@ -199,15 +199,15 @@ impl App {
         })
     }
 
-    /// Signals that were heard since before there was a configuration to build it from.
+    /// Uses signals that were heard before there was a configuration.
     pub fn hearing(self, signals: Signals) -> Self {
         Self { signals, ..self }
     }
 
-    /// On SIGUSR2 another process is started so.
+    /// Starts another process on SIGUSR2.
     ///
     /// # Errors
-    /// A socket cannot be copied for it.
+    /// A socket cannot be copied.
     pub fn launching(mut self, launcher: Option<Launcher>) -> Result<Self, AppFault> {
         self.launcher = match launcher {
             Some(launcher) => {
@@ -219,7 +219,7 @@ impl App {
         Ok(self)
     }
 
-    /// On SIGHUP the configuration comes from there; otherwise the certificates alone are read again.
+    /// Reads the configuration from there on SIGHUP. Without this only the certificates are read again.
     pub fn reloading(mut self, load: impl Fn() -> Result<Config, ConfigFaults> + Send + Sync + 'static) -> Self {
         if let Some(reload) = Arc::get_mut(&mut self.reload) {
             reload.load = Some(Box::new(load));
@@ -227,17 +227,17 @@ impl App {
         self
     }
 
-    /// For whoever has a new configuration for it while it runs.
+    /// Gives a new configuration to the running process.
     pub fn reload(&self) -> Arc<ConfigReloader> {
         self.reload.clone()
     }
 
-    /// Where players connect.
+    /// The addresses for players.
     pub fn addresses(&self) -> &[BoundAddress] {
         self.edge.addresses()
     }
 
-    /// What it does outside its threads; whoever embeds it may do work of the same kinds beside it.
+    /// The tasks of the process, to which an embedding program may add its own.
     pub fn tasks(&self) -> Tasks {
         self.tasks.clone()
     }
@@ -246,7 +246,7 @@ impl App {
         self.admin_listener.as_ref()?.addresses().first().map(|bound| bound.address)
     }
 
-    /// Serves until a signal, until `until` resolves, or until something dies that must not.
+    /// Serves until a signal comes, `until` resolves, or a critical task dies.
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), AppFault> {
         let (players, admin_address) = (self.addresses().to_vec(), self.admin_address());
         let Self { admin, call, mut deaths, durable, edge, reload, sessions, signals, tasks, .. } = self;
@@ -277,7 +277,7 @@ impl App {
         match (end, self.launcher) {
             (Ok(ExitCause::Handover(successor)), Some(launcher)) => ends.hand_over(successor, launcher, grace).await,
             (end, launcher) => {
-                // Else connections would come into the backlog of sockets that nobody serves.
+                // Otherwise connections would come into the backlog of unserved sockets.
                 drop(launcher);
                 ends.stop(grace).await;
                 end.map(|_stopped| ())
@@ -286,8 +286,8 @@ impl App {
     }
 }
 
-/// A panic in one call must not end the others. It is counted and logged by its place alone: its
-/// message could hold what must not be seen.
+/// Keeps a panic in one call from ending the others. Counts it and logs only its place, because its message may hold
+/// secrets.
 fn count_panics(telemetry: Arc<Telemetry>) {
     std::panic::set_hook(Box::new(move |panic| {
         telemetry.metrics.panics.inc();

@@ -1,4 +1,4 @@
-//! The command line.
+//! Reads the command line.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -65,7 +65,7 @@ impl Default for HeadendArgs {
     }
 }
 
-/// Everything that any command takes.
+/// All arguments of all commands.
 #[derive(Default)]
 struct ParsedArgs {
     admin: Option<String>,

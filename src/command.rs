@@ -19,7 +19,7 @@ use crate::secret::Secret;
 use crate::store;
 use crate::telemetry;
 
-/// A part that must not die did; sysexits' EX_SOFTWARE.
+/// Exit code if a critical task died; EX_SOFTWARE of sysexits.
 const DIED: u8 = 70;
 
 pub fn run(command: Command) -> ExitCode {
@@ -66,7 +66,7 @@ pub fn run(command: Command) -> ExitCode {
     }
 }
 
-/// Standard output that is gone is no reason to fail.
+/// Writes to standard output. A closed one is no failure.
 pub(crate) fn say(text: &str) {
     let mut out = io::stdout();
     let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -104,7 +104,7 @@ fn on_runtime(work: impl Future<Output = ExitCode>) -> ExitCode {
 }
 
 async fn serve(file: PathBuf) -> ExitCode {
-    // Before any descriptor of ours is opened.
+    // Before this process opens any descriptor.
     let sockets = match InheritedSockets::take() {
         Ok(sockets) => sockets,
         Err(fault) => return complain(&fault.to_string()),
@@ -138,7 +138,8 @@ async fn serve(file: PathBuf) -> ExitCode {
     }
 }
 
-/// Every connection is a descriptor; the soft limit is often 1,024 where the hard one is a million.
+/// Raises the soft limit of open files: every connection needs a descriptor, and the soft limit is often 1,024 where
+/// the hard one is a million.
 fn raise_descriptor_limit() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::info!(limit, "open files"),
@@ -187,7 +188,7 @@ fn sessions(admin: Option<&str>, file: &Path, json: bool, order: &AdminCommand, 
     })
 }
 
-/// From the command line, else from the configuration of the proxy that runs.
+/// The admin listener's URL and token, from the command line or else from the proxy's configuration.
 fn where_admin(
     admin: Option<&str>,
     file: &Path,

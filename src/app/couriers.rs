@@ -1,4 +1,4 @@
-//! Starts what tells services of events: one task for each webhook.
+//! Starts a task for each webhook.
 
 use std::sync::Arc;
 

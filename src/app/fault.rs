@@ -1,4 +1,4 @@
-//! Why the proxy does not start, or ends before its time.
+//! Reasons why the proxy does not start, or ends early.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! The files that the configuration names, read as they will be used: by `check`, before a start and
-//! before a reload. Each fault stands at the key that named the file.
+//! Reads the files that the configuration names as they will be used: for `check`, before a start and before a
+//! reload. Each fault is reported at the key that named the file.
 
 use std::path::Path;
 
@@ -9,16 +9,16 @@ use crate::config::{self, Config, ConfigFaults};
 use crate::edge::{self, CertificateFault, CheckedCertificate, local_ca};
 use crate::upstream::Trust;
 
-/// Reads every certificate, key and CA that is there to be read. The pair at its usual place may be missing:
-/// `run` makes it.
+/// Reads every certificate, key and CA that must exist. The pair at its default place may be missing, because `run`
+/// makes it.
 ///
 /// # Errors
-/// Every file that cannot be used.
+/// A list of all files that cannot be used.
 pub fn check_files(config: &Config) -> Result<(), ConfigFaults> {
     let mut faults = Vec::new();
     let mut note = |files: &[&Path], unset: &str, what: String| {
         let fault = config.files.place_of(files, unset).fault(what);
-        // One file may be named by many keys' endpoints.
+        // Several keys may name the same file.
         if !faults.contains(&fault) {
             faults.push(fault);
         }
@@ -51,7 +51,7 @@ enum PairFault {
 }
 
 impl PairFault {
-    /// The file at whose key the fault stands.
+    /// The file whose key gets the fault.
     fn file<'a>(&'a self, tls: &'a config::TlsSettings) -> &'a Path {
         match self {
             Self::Unusable(fault) => fault.file().unwrap_or(&tls.certificate),
@@ -72,7 +72,7 @@ fn check_pair(server: &config::ServerSettings) -> Result<(), PairFault> {
     CheckedCertificate::read(&tls.certificate, &tls.key).map(|_pair| ()).map_err(PairFault::Unusable)
 }
 
-/// A fresh checkout gets certificates for this machine. A pair that the configuration wants elsewhere must be there.
+/// Makes certificates for this machine on a fresh checkout. A pair that the configuration names elsewhere must exist.
 pub(super) fn ensure_certificates(server: &config::ServerSettings, clock: Clock) -> Result<(), local_ca::CertsFault> {
     if server.listen.is_empty() || !server.tls.is_at_its_usual_place {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What every worker makes its gateway from.
+//! The parts from which every worker makes its gateway.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 use crate::upstream::{ConnectionPool, Trust};
 
-/// One set for all workers.
+/// Parts that all workers share.
 #[derive(Clone)]
 pub(super) struct GatewayParts {
     pub(super) authorities: Arc<Authorities>,
@@ -34,7 +34,7 @@ pub(super) struct GatewayParts {
 }
 
 impl GatewayParts {
-    /// Runs inside a worker's runtime: connections to upstreams belong to it.
+    /// Makes a worker's gateway. Run it in the worker's runtime, because connections to upstreams belong to that.
     pub(super) fn handler(&self) -> Arc<dyn Handler> {
         let pool = ConnectionPool::new(self.tasks.clone(), self.clock, self.trust.clone());
         let client = AuthorityClient::new(self.authorities.clone(), self.clock, pool.clone(), self.telemetry.clone());

@@ -1,10 +1,10 @@
-//! SIGUSR2: the program is started anew, from the file where it lies now, and takes over without a lost call.
+//! Hands over to a new process on SIGUSR2, without a lost call. The program is started from the file at its path now.
 //!
-//! The successor gets the listening sockets, and a channel on its standard input. It reads and checks all that can be
-//! wrong, and says that it is ready. Until then nothing has changed for this process, which goes on serving if the
-//! successor fails. Then this process lets go: of its connections, its calls, the journal. It tells the successor to
-//! go on, which opens the journal and serves. Connections that come meanwhile wait in the sockets' backlog. A successor
-//! that dies before it serves is followed by another one.
+//! The successor gets the listening sockets and a channel on its standard input. It reads and checks everything that
+//! can fail, and reports that it is ready. Until then this process has changed nothing, and goes on serving if the
+//! successor fails. Then this process lets go of its connections, its calls and the journal, and tells the successor
+//! to go on, which opens the journal and serves. Meanwhile connections wait in the sockets' backlog. A successor that
+//! dies before it serves is followed by another.
 
 use std::ffi::OsString;
 use std::io;
@@ -24,25 +24,25 @@ use super::sockets::{COUNT_VARIABLE, ListenerKind, NAMES_VARIABLE, PROCESS_VARIA
 use crate::config::StoreKind;
 use crate::edge::{BoundListener, Edge};
 
-/// Set for a successor: its standard input is the channel. Not of the configuration's variables.
+/// Set for a successor, whose standard input is the channel. Not a variable of the configuration.
 const CHANNEL_VARIABLE: &str = "LISTEN_HANDOVER";
-/// The journal in which the process before keeps its sessions.
+/// The journal with the sessions of the previous process.
 const JOURNAL_VARIABLE: &str = "LISTEN_HANDOVER_JOURNAL";
 const READY: u8 = b'r';
 const GO: u8 = b'g';
 const SERVING: u8 = b's';
-/// Reading and checking the configuration, the certificates and the sockets.
+/// Time for reading and checking the configuration, the certificates and the sockets.
 const MAX_READY_TIME: Duration = Duration::from_secs(60);
-/// Restoring a million sessions takes some ten seconds.
+/// Restoring a million sessions takes about ten seconds.
 const MAX_SERVING_TIME: Duration = Duration::from_secs(120);
-/// The program that this process runs, whatever lies at its path by now.
+/// The program that this process runs, even if another is at its path now.
 const OWN_IMAGE: &str = "/proc/self/exe";
-/// What the system appends to the path of a program that was replaced.
+/// Suffix that the system appends to the path of a replaced program.
 const REPLACED: &str = " (deleted)";
-/// The first descriptor that is handed over (sd_listen_fds).
+/// First descriptor that is handed over (sd_listen_fds).
 const FIRST_DESCRIPTOR: i32 = 3;
 
-/// A socket for the successor, by its full name.
+/// A socket for the successor with its full name.
 #[derive(Debug)]
 struct NamedSocket {
     listener: TcpListener,
@@ -55,7 +55,7 @@ impl NamedSocket {
     }
 }
 
-/// How this process was started, to start the next one in the same way.
+/// Starts the next process in the same way as this one.
 #[derive(Debug)]
 pub struct Launcher {
     arguments: Vec<OsString>,
@@ -86,8 +86,8 @@ pub enum HandoverFault {
 }
 
 impl Launcher {
-    /// The program is found by its path later on, so that one that was replaced meanwhile is taken. None: the system
-    /// does not say where it is.
+    /// Finds the program by its path, so that a replaced program is started. `None` if the system does not tell the
+    /// path.
     pub fn of_this_process() -> Option<Self> {
         let program = std::env::current_exe().ok()?;
         let program =
@@ -96,12 +96,12 @@ impl Launcher {
         Some(Self { arguments, journal: None, program, sockets: Vec::new() })
     }
 
-    /// Where this process keeps its sessions: the next one must find them there.
+    /// Notes the journal of this process, where the next one must find the sessions.
     pub(super) fn keeping(self, journal: Option<PathBuf>) -> Self {
         Self { journal, ..self }
     }
 
-    /// What the next process listens on: every socket of this one, once more.
+    /// Copies all sockets of this process for the next one.
     pub(super) fn handing(self, players: &Edge, operators: Option<&Edge>) -> io::Result<Self> {
         let mut sockets = Vec::new();
         for BoundListener { address, sockets: copies, tls } in players.copies()? {
@@ -122,12 +122,13 @@ impl Launcher {
         self.start(program).map_err(|fault| HandoverFault::Start(program.to_owned(), fault))
     }
 
-    /// Everything is let go of; returns which process serves in place of this one. One that dies on the way is
-    /// followed by another, and at last by the program that this process runs itself: calls wait in the sockets
-    /// meanwhile. Whatever comes next is started when the one before is certainly gone, so that no two own the journal.
+    /// Completes the hand-over after this process has let go of everything; returns the id of the serving process. A
+    /// successor that dies is followed by another, at last by the program that this process runs itself, while calls
+    /// wait in the sockets. Each is started only when the one before has certainly ended, so that no two own the
+    /// journal.
     ///
     /// # Errors
-    /// None of them serves, or one takes too long.
+    /// No successor serves, or one takes too long.
     pub(super) async fn see_through(&self, mut successor: Successor) -> Result<u32, AppFault> {
         let mut programs = [self.program.as_path(), Path::new(OWN_IMAGE)].into_iter();
         loop {
@@ -178,7 +179,7 @@ impl Launcher {
             .env(COUNT_VARIABLE, self.sockets.len().to_string())
             .env(NAMES_VARIABLE, names.join(":"))
             .env(CHANNEL_VARIABLE, "stdin")
-            // Its id is not known yet.
+            // The process id is not known yet.
             .env_remove(PROCESS_VARIABLE)
             .env_remove(JOURNAL_VARIABLE)
             .stdin(OwnedFd::from(theirs));
@@ -190,7 +191,7 @@ impl Launcher {
     }
 }
 
-/// The process that is to take over.
+/// The process that takes over.
 #[derive(Debug)]
 pub(super) struct Successor {
     channel: UnixStream,
@@ -202,12 +203,12 @@ impl Successor {
         self.child.id()
     }
 
-    /// It has checked all that it can. Nothing is lost if this is dropped on the way.
+    /// Waits until it has checked everything. Can be dropped without loss.
     pub(super) async fn ready(&mut self) -> Result<(), HandoverFault> {
         self.says(READY, MAX_READY_TIME).await
     }
 
-    /// All is let go of; when it serves, this process has nothing more to do.
+    /// Tells it to go on, and waits until it serves. Everything must be let go of before.
     pub(super) async fn take_over(&mut self) -> Result<(), HandoverFault> {
         self.channel.write_u8(GO).await.map_err(|_closed| HandoverFault::Gone)?;
         self.says(SERVING, MAX_SERVING_TIME).await
@@ -221,19 +222,19 @@ impl Successor {
         }
     }
 
-    /// It is not wanted any more; until it was told to go on, it has touched nothing.
+    /// Ends it. It has touched nothing before it was told to go on.
     pub(super) fn end(mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ended = self.child.kill().and_then(|()| self.child.wait());
     }
 }
 
-/// The process that this one follows.
+/// The process before this one.
 #[derive(Debug)]
 pub struct Predecessor(UnixStream);
 
 impl Predecessor {
-    /// None: nobody was here before, or left before this process came. Must run on the control runtime.
+    /// `None` if there was no process before, or it left before this one came. Must run on the control runtime.
     ///
     /// # Errors
     /// The channel cannot be used.
@@ -246,11 +247,11 @@ impl Predecessor {
         Ok(Some(Self(UnixStream::from_std(channel)?)))
     }
 
-    /// Its sessions are found by this process too. Of one that keeps none nothing is lost, and one of an earlier version
-    /// does not say.
+    /// Checks that this process will find its sessions. A predecessor that keeps none loses none, and one of an
+    /// earlier version does not tell.
     ///
     /// # Errors
-    /// The configuration says that they are elsewhere.
+    /// The configuration keeps them elsewhere.
     pub(super) fn check_store(&self, ours: &StoreKind) -> Result<(), HandoverFault> {
         let kept = std::env::var_os(JOURNAL_VARIABLE).map(PathBuf::from);
         let ours = match ours {
@@ -263,7 +264,7 @@ impl Predecessor {
         }
     }
 
-    /// All is checked: waits until it has let go of the journal. If it dies on the way, it has.
+    /// Reports readiness and waits until the predecessor has let go of the journal. If it dies, it has.
     pub(super) async fn let_go(&mut self) {
         let _gone = self.0.write_u8(READY).await;
         tracing::info!("ready to take over");
@@ -275,7 +276,7 @@ impl Predecessor {
     }
 }
 
-/// However it is named. One that is not there is none that anybody keeps anything in.
+/// The same path for every name of a file. In a file that does not exist nothing is kept.
 fn canonical(file: &Path) -> PathBuf {
     file.canonicalize().unwrap_or_else(|_| std::path::absolute(file).unwrap_or_else(|_| file.to_owned()))
 }

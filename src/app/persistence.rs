@@ -1,4 +1,4 @@
-//! Sessions across a restart: opens the journal, gives what it holds to its owners, ends it in order.
+//! Keeps sessions across a restart: opens the journal, restores its records, ends it in order.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -21,17 +21,17 @@ use crate::store::{
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 
-/// The last changes get this long when the process ends.
+/// Time for the last changes at the end of the process.
 const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Places of authorities that are not configured any more.
+/// Slots of authorities that are not configured any more.
 #[derive(Clone, Copy, Default)]
 struct UnknownAuthoritySlots {
     dropped: usize,
     kept: usize,
 }
 
-/// The journal and its writer, if sessions are to outlive the process.
+/// The journal and its writer, if sessions survive the process.
 #[derive(Default)]
 pub(super) struct Durable {
     journal: Option<RunningJournal>,
@@ -44,7 +44,7 @@ struct RunningJournal {
 }
 
 impl Drop for RunningJournal {
-    /// However it goes, the file is let go of.
+    /// Always lets go of the file.
     fn drop(&mut self) {
         self.journal.end();
     }
@@ -65,17 +65,17 @@ impl Durable {
         Ok(Self { journal: Some(RunningJournal { ended, file: file.clone(), journal }) })
     }
 
-    /// Whether sessions outlive the process.
+    /// True if sessions survive the process.
     pub(super) fn is_kept(&self) -> bool {
         self.journal.is_some()
     }
 
-    /// In which file.
+    /// The journal's file.
     pub(super) fn file(&self) -> Option<PathBuf> {
         self.journal.as_ref().map(|running| running.file.clone())
     }
 
-    /// What is registered goes the way of the sessions.
+    /// Registrations, kept in the same store as the sessions.
     pub(super) fn registrations(&self, clock: Clock) -> Registrations {
         match self.store() {
             Some(store) => Registrations::kept_in(Box::new(RegistrationStore { clock, store })),
@@ -87,8 +87,8 @@ impl Durable {
         self.journal.as_ref().map(|running| running.journal.clone() as Arc<dyn Store>)
     }
 
-    /// Before anything is served. Authorities of our own first: their places must hold when the first
-    /// session goes on.
+    /// Restores everything before anything is served. Embedded authorities come first, because their slots must be
+    /// held when the first session goes on.
     pub(super) fn restore(
         &self,
         authorities: &Authorities,
@@ -114,7 +114,7 @@ impl Durable {
         tell_of_strangers(&restored, places_of_strangers);
     }
 
-    /// Writes what is left. Nothing may be handed over any more.
+    /// Writes the remaining changes and ends. Nothing may be written afterwards.
     pub(super) async fn end(self) {
         let Some(mut running) = self.journal else { return };
         running.journal.end();
@@ -124,7 +124,7 @@ impl Durable {
     }
 }
 
-/// Before the sessions that began by them.
+/// Restores registrations before the sessions that use them.
 fn take_back(registrations: &Registrations, found: Vec<RegistrationRecord>) -> usize {
     let wall = Clock.wall();
     let found = found.into_iter().map(|record| {
@@ -134,8 +134,8 @@ fn take_back(registrations: &Registrations, found: Vec<RegistrationRecord>) -> u
     registrations.restore(Clock.now(), found)
 }
 
-/// Places of authorities that are not configured any more stay in the journal as long as the sessions that
-/// claim them, and those that are kept for a device until their time.
+/// Keeps slots of authorities that are not configured any more as long as the sessions that claim them, and slots
+/// that are kept for a device until their time.
 fn keep_strangers(
     store: &Arc<dyn Store>,
     authorities: &Authorities,

@@ -1,8 +1,8 @@
-//! A new configuration under running sessions: all of it, or nothing.
+//! Applies a new configuration under running sessions: as a whole or not at all.
 //!
-//! Everything that can fail is read and checked first; then each part is swapped in one store. Calls
-//! in flight keep what they began with, no connection is touched, and no session is dropped. What
-//! cannot change while the process runs is named in one log line, and stays as it was.
+//! Everything that can fail is read and checked first; then each part is swapped in one store. Calls in flight keep
+//! the parts with which they began, and no connection or session is touched. Settings that need a restart stay, and
+//! are named in one log line.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,10 +31,10 @@ pub struct ConfigReloader {
     pub(super) admin: Arc<Admin>,
     pub(super) authorities: Arc<Authorities>,
     pub(super) certificates: Option<Arc<Certificates>>,
-    /// As the process started.
+    /// Values at the start of the process.
     pub(super) fixed: Vec<Fixed>,
     pub(super) load: Option<ConfigLoader>,
-    /// One at a time.
+    /// Locked during a reload, so that only one runs at a time.
     pub(super) one: Mutex<()>,
     pub(super) routes: Arc<ArcSwap<Routes>>,
     pub(super) sessions: Arc<Sessions>,
@@ -43,14 +43,14 @@ pub struct ConfigReloader {
     pub(super) trust: Trust,
 }
 
-/// What had to be read, and could be.
+/// Files that were read and checked.
 struct ReloadedFiles {
     pins: Pins,
     shown: Option<CheckedCertificate>,
 }
 
 impl ConfigReloader {
-    /// SIGHUP.
+    /// Reloads on SIGHUP.
     pub(super) fn hang_up(&self) {
         match &self.load {
             Some(load) => drop(self.take(load())),
@@ -58,7 +58,7 @@ impl ConfigReloader {
         }
     }
 
-    /// Takes the configuration that was read, or says why not. True if it holds now.
+    /// Applies a configuration, or reports its faults. True if it is in force now.
     pub fn take(&self, read: Result<Config, ConfigFaults>) -> bool {
         let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
         let ready = read.map_err(lines).and_then(|config| Ok((self.prepare(&config)?, config)));
@@ -83,7 +83,7 @@ impl ConfigReloader {
         }
     }
 
-    /// From the bottom up: whoever meets the new routes finds all that they refer to.
+    /// Swaps the parts from the bottom up, so that a call that meets the new routes finds all that they need.
     fn commit(&self, ready: ReloadedFiles, config: Config) {
         let mut stays = differing(&self.fixed, &restart_only(&config));
         let Config {
@@ -144,7 +144,7 @@ impl ConfigReloader {
         self.show_expiry();
     }
 
-    /// `at`: wall time since the epoch.
+    /// Shows the time of this configuration; `at` is wall time since the epoch.
     pub(super) fn show(&self, at: Duration) {
         self.telemetry.metrics.configuration_loaded(at);
         self.show_expiry();
@@ -157,7 +157,7 @@ impl ConfigReloader {
     }
 }
 
-/// Who may not play any more loses his places; his player hears of it at its next beat or license call.
+/// Ends the sessions of denied accounts and devices; their players learn of it at the next beat or license call.
 pub(super) fn turn_out(authorities: &Authorities, telemetry: &Telemetry) {
     for (authority, sessions) in authorities.turn_out() {
         tracing::info!(authority = &*authority, sessions, "may not play any more");
@@ -165,7 +165,7 @@ pub(super) fn turn_out(authorities: &Authorities, telemetry: &Telemetry) {
     }
 }
 
-/// Every server that the configuration calls, with its CA file if it names one.
+/// Every server that the configuration calls, with its CA file if it has one.
 pub(super) fn named(config: &Config) -> Vec<(&EndpointUrl, Option<&Path>)> {
     let mut named = Vec::new();
     for authority in &config.authorities {
@@ -177,10 +177,10 @@ pub(super) fn named(config: &Config) -> Vec<(&EndpointUrl, Option<&Path>)> {
     named
 }
 
-/// What is bound, started or chosen once in the life of the process.
+/// Values of the settings that need a restart.
 pub(super) fn restart_only(config: &Config) -> Vec<Fixed> {
     let Config { admin, log, server, store, webhooks, .. } = config;
-    // A secret shows nothing of itself, and so no change either.
+    // A secret's text shows no change, so its fingerprint is compared.
     let secrets = webhooks.iter().map(|webhook| webhook.secret.as_ref().map(Secret::fingerprint));
     vec![
         ("admin.listen", format!("{:?}", admin.listen)),
@@ -197,7 +197,7 @@ pub(super) fn restart_only(config: &Config) -> Vec<Fixed> {
     ]
 }
 
-/// Each in a line of the log; for whoever asks later, too.
+/// Logs each warning, and returns them as lines.
 pub(super) fn warn_of(warnings: ConfigFaults) -> Vec<String> {
     let warnings = lines(warnings);
     for warning in &warnings {

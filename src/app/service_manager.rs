@@ -1,4 +1,4 @@
-//! What is told when players are served: to the log, and to systemd where it asks (`Type=notify`).
+//! Reports that players are served: to the log and, with `Type=notify`, to systemd.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use sd_notify::NotifyState;
 
 use crate::edge::BoundAddress;
 
-/// Players are served, by this process: the one before it has handed over.
+/// Reports that this process serves players and that its predecessor has handed over.
 pub(super) fn tell_ready() {
     tell(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
 }
@@ -21,7 +21,7 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Once all of them are served: who waits for these lines may call at once.
+/// Logs the addresses. By then all of them are served, so a reader of these lines may call at once.
 pub(super) fn say_addresses(players: &[BoundAddress], admin: Option<SocketAddr>) {
     for bound in players {
         let scheme = if bound.tls { "https" } else { "http" };

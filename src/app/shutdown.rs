@@ -1,4 +1,4 @@
-//! How the process ends: alone, or by handing over to another one.
+//! Ends the process, alone or by handing over to another.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use crate::session::EndReason;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
 
-/// Closes at the authorities get this long when the process ends.
+/// Time for closes at the authorities at the end of the process.
 const SESSIONS_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// So long before its end every reply says that its connection ends with it, if somebody listens after it: an idle
-/// connection that is closed without a word may have a request on its way.
+/// Time before the end in which every reply says that its connection ends, if another process listens afterwards. An
+/// idle connection that is closed without notice may have a request on its way.
 const CONNECTION_CLOSE_NOTICE_TIME: Duration = Duration::from_secs(1);
-/// Operators' calls are answered so long; a listener of events need not be waited for.
+/// Time for operators' calls. Event listeners need not be waited for.
 const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// All that is taken down.
+/// Everything that must be taken down.
 pub(super) struct ShutdownPlan {
     pub(super) durable: Durable,
-    /// The listening sockets stay open after it.
+    /// True if the listening sockets stay open afterwards.
     pub(super) inherited: bool,
     pub(super) on_exit: OnExit,
     pub(super) operators: Option<Serving>,
@@ -44,7 +44,7 @@ impl ShutdownPlan {
             OnExit::Keep => self.sessions.leave_open(SESSIONS_CLOSE_TIMEOUT).await,
         };
         tracing::info!(cut_connections = cut, open_sessions_left = left, "stopped");
-        // Until here they were told that it ends.
+        // Operators could watch until here.
         if let Some(operators) = &self.operators {
             operators.drain(ADMIN_DRAIN_TIMEOUT).await;
         }
@@ -57,7 +57,7 @@ impl ShutdownPlan {
         self.durable.end().await;
     }
 
-    /// New calls wait in the backlog from the last answer of this process to the first one of the next.
+    /// Hands over. From the last answer of this process to the first of the next, new calls wait in the backlog.
     pub(super) async fn hand_over(
         self,
         successor: Successor,
@@ -76,9 +76,9 @@ impl ShutdownPlan {
                 operators.answer(ADMIN_DRAIN_TIMEOUT).await;
             }
         };
-        // Whoever sees that players are told may take it that operators are.
+        // Operators come first, so that whenever a player sees the announcement, operators have it, too.
         tokio::join!(operators, players);
-        // Whatever is to become of sessions at an end, this is none.
+        // A hand-over is no end for the sessions, whatever is configured for that.
         let left = if self.durable.is_kept() {
             self.sessions.leave_open(SESSIONS_CLOSE_TIMEOUT).await
         } else {
@@ -92,7 +92,7 @@ impl ShutdownPlan {
         self.durable.end().await;
         let successor = async {
             let taken = launcher.see_through(successor).await;
-            // A socket that nobody serves any more is closed, and takes nothing.
+            // An unserved socket is closed and accepts nothing.
             drop(launcher);
             taken
         };

@@ -1,16 +1,16 @@
-//! What the system tells the process to do.
+//! Receives the signals of the system.
 //!
-//! Heard as early as there is a runtime, because until then a SIGHUP ends the process, which a supervisor
-//! takes for what was wanted. What comes before anything is served is acted on then.
+//! Heard as early as there is a runtime, because until then a SIGHUP would end the process, which a supervisor takes
+//! for intended. Signals that come before anything is served are handled then.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::handover::{HandoverFault, Launcher, Successor};
 use super::{AppFault, ConfigReloader};
 
-/// Why the process is to end.
+/// Reasons why the process ends.
 pub(super) enum ExitCause {
-    /// Another one takes over.
+    /// Another process takes over.
     Handover(Successor),
     Stop,
 }
@@ -23,10 +23,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From now on nothing is missed. Must run on the control runtime.
+    /// Starts hearing signals. Must run on the control runtime.
     ///
     /// # Errors
-    /// The system lets us hear none.
+    /// The system does not allow it.
     pub fn hear() -> Result<Self, AppFault> {
         let listen = |kind| signal(kind).map_err(AppFault::Signals);
         Ok(Self {
@@ -37,7 +37,7 @@ impl Signals {
         })
     }
 
-    /// Handles SIGHUP; ends with SIGTERM or SIGINT, or when a successor that SIGUSR2 has asked for is ready.
+    /// Handles SIGHUP. Returns on SIGTERM or SIGINT, or when the successor that SIGUSR2 has started is ready.
     pub(super) async fn follow(mut self, reload: &ConfigReloader, launcher: Option<&Launcher>) -> ExitCause {
         let mut waiting: Option<Successor> = None;
         loop {
@@ -82,7 +82,7 @@ fn launch(launcher: Option<&Launcher>) -> Option<Successor> {
     }
 }
 
-/// Never if none is waited for.
+/// Resolves when the successor is ready; never if there is none.
 async fn ready(successor: &mut Option<Successor>) -> Result<(), HandoverFault> {
     match successor {
         Some(successor) => successor.ready().await,

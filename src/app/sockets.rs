@@ -1,7 +1,7 @@
-//! Listening sockets that outlive the process: from systemd, or from the process that this one follows.
+//! Inherits listening sockets, from systemd or from the process before this one.
 //!
-//! They come as systemd hands them over (`LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES`), and each goes to the listener
-//! of the configuration that it fits, by its name or by its address.
+//! They come as systemd passes them (`LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES`). Each goes to the configured
+//! listener that it fits, by its name or by its address.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -14,7 +14,7 @@ pub(super) const COUNT_VARIABLE: &str = "LISTEN_FDS";
 pub(super) const NAMES_VARIABLE: &str = "LISTEN_FDNAMES";
 pub(super) const PROCESS_VARIABLE: &str = "LISTEN_PID";
 
-/// What a socket is for: the key of the configuration that names its address.
+/// Kinds of listeners, by the key that configures their address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ListenerKind {
     Admin,
@@ -25,7 +25,7 @@ pub(super) enum ListenerKind {
 impl ListenerKind {
     const ALL: [Self; 3] = [Self::Admin, Self::Plain, Self::Tls];
 
-    /// As `FileDescriptorName=` of a socket unit has it.
+    /// Name in `FileDescriptorName=` of a socket unit.
     fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
@@ -34,13 +34,13 @@ impl ListenerKind {
         }
     }
 
-    /// The name by which one process hands a socket to the next. Names have no colons.
+    /// The name under which a process hands a socket to the next. Names have no colons.
     pub(super) fn full_name(self, configured: SocketAddr) -> String {
         format!("{}@{configured}", self.name()).replace(':', "_")
     }
 }
 
-/// Sockets that were handed to this process, until somebody takes them.
+/// Inherited sockets that no listener has taken yet.
 #[derive(Debug, Default)]
 pub struct InheritedSockets {
     sockets: Vec<InheritedSocket>,
@@ -66,10 +66,10 @@ pub enum SocketFault {
 }
 
 impl InheritedSockets {
-    /// Takes what the environment tells of. Must come before anything opens a descriptor of its own.
+    /// Takes the sockets that the environment names. Must come before anything opens a descriptor.
     ///
     /// # Errors
-    /// One of them is no socket that listens.
+    /// A descriptor is not a listening socket.
     pub fn take() -> Result<Self, SocketFault> {
         let names = std::env::var(NAMES_VARIABLE).unwrap_or_default();
         let mut names = names.split(':');
@@ -91,7 +91,7 @@ impl InheritedSockets {
         self.sockets.is_empty()
     }
 
-    /// Those of the players' listeners. Whatever is not there is bound anew.
+    /// The sockets of the players' listeners. Missing ones are bound anew.
     pub(super) fn for_players(&mut self, server: &ServerSettings) -> Vec<BoundListener> {
         let listeners = [(ListenerKind::Tls, &server.listen), (ListenerKind::Plain, &server.listen_plain)];
         let wanted = listeners
@@ -110,7 +110,8 @@ impl InheritedSockets {
         Some(BoundListener { address, sockets, tls: false }).filter(|listener| !listener.sockets.is_empty())
     }
 
-    /// The sockets of one listener: of its name, else on its address. `alone`: no other listener is of this kind.
+    /// The sockets of one listener: of its name, else on its address. `alone` is true if no other listener has this
+    /// kind.
     fn claim(&mut self, kind: ListenerKind, configured: SocketAddr, alone: bool) -> Vec<TcpListener> {
         let full = kind.full_name(configured);
         let named_otherwise =
@@ -122,12 +123,12 @@ impl InheritedSockets {
         let find = |fits: &dyn Fn(&&InheritedSocket) -> bool| self.sockets.iter().find(fits);
         let first = find(&by_full_name).or_else(|| find(&by_address)).or_else(|| find(&by_name));
         let Some((name, address)) = first.map(|first| (first.name.clone(), first.address)) else { return Vec::new() };
-        // Workers may each have had their own.
+        // Each worker may have had a socket of its own.
         let of_one = |socket: &mut InheritedSocket| socket.name == name && socket.address == address;
         self.sockets.extract_if(.., of_one).map(|socket| socket.listener).collect()
     }
 
-    /// When every listener has its own. What is left over would hold connections that nobody takes.
+    /// Call when every listener has its own. A remaining socket would hold connections that are never accepted.
     pub(super) fn finish(self, is_handed_over: bool) -> Result<(), SocketFault> {
         for InheritedSocket { address, name, listener: _closed } in self.sockets {
             if !is_handed_over {
@@ -150,7 +151,7 @@ impl InheritedSocket {
     }
 }
 
-/// `[::]` of a socket unit that names a port alone takes IPv4 as well.
+/// True if the socket fits. `[::]` of a socket unit that names only a port accepts IPv4 as well.
 fn is_same(bound: SocketAddr, configured: SocketAddr) -> bool {
     let ip = bound.ip() == configured.ip() || (bound.ip().is_unspecified() && configured.ip().is_unspecified());
     ip && bound.port() == configured.port()

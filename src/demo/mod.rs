@@ -1,7 +1,7 @@
-//! `sidebeat demo`: everything on one machine, to see it work before believing it.
+//! `sidebeat demo`: runs everything on one machine.
 //!
-//! The real proxy before the real head-end simulator, which also serves the page and the encrypted
-//! asset. Nothing here is special to the demo but the story that `--check` tells.
+//! The real proxy stands before the real head-end simulator, which also serves the page and the encrypted asset. Only
+//! `--check` adds a scripted player.
 
 mod scripted_player;
 mod stage;
@@ -25,7 +25,7 @@ pub enum DemoFault {
     Story { step: &'static str, what: String },
 }
 
-/// Serves the page until it is interrupted.
+/// Serves the page until interrupted.
 pub async fn show(say: impl Fn(&str)) -> Result<(), DemoFault> {
     // Slow enough to watch, fast enough not to wait.
     let stage = DemoStage::build(3.0).await?;

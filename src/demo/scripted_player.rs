@@ -1,5 +1,5 @@
-//! The story of one session, played by a scripted player: license, beats, kill, refusal, a new
-//! playback, stop, teardown. Every step is seen in the head-end's own log before the next one.
+//! Plays one session by a script: license, beats, kill, refusal, a new playback, stop, teardown. Each step waits
+//! until the head-end's log shows the one before.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ pub(super) struct DemoStory<'a> {
     say: &'a dyn Fn(&str),
 }
 
-/// What the ClearKey CDM of a browser sends for the demo's asset.
+/// The license request of a browser's ClearKey CDM for the demo's asset.
 const CHALLENGE: &str = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
 
 impl<'a> DemoStory<'a> {
@@ -78,7 +78,7 @@ impl<'a> DemoStory<'a> {
         Ok(())
     }
 
-    /// Waits until the head-end has logged such a call after `since`; gives its number.
+    /// Waits until the head-end has logged such a call after `since`, and returns its number.
     async fn await_call(&self, web: &PlayerHttp, endpoint: &str, status: u16, since: u64) -> Result<u64, DemoFault> {
         let url = format!("{}/sim/log?since={since}&wait=10000&endpoint={endpoint}", self.headend);
         let log = web.send(Method::GET, &url, None, "").await?.json()?;

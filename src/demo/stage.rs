@@ -1,4 +1,4 @@
-//! The demo's parts, bound and wired to each other.
+//! Builds the demo's parts, bound and connected.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::config;
 use crate::headend::{EmbeddedFile, Options, SimulatedHeadend};
 use crate::task::Tasks;
 
-/// Preferred, so that the address is the same every time; any other port if it is taken.
+/// Preferred ports, so that the addresses stay the same. Taken ones are replaced by any others.
 const HEADEND_PORT: u16 = 9200;
 const PROXY_PORT: u16 = 8080;
 const ADMIN_PORT: u16 = 9180;
@@ -62,7 +62,7 @@ impl DemoStage {
         Ok(Self { admin, app, headend, license, options })
     }
 
-    /// Runs the proxy and the head-end until `story` is told or a signal comes. None: a signal came.
+    /// Runs the proxy and the head-end until `story` ends. `None` if a signal came first.
     pub(super) async fn run<T>(self, story: impl Future<Output = T>) -> Result<Option<T>, DemoFault> {
         let (tasks, _deaths) = Tasks::new();
         let (_bound, serve) = SimulatedHeadend::bind(self.options, tasks.clone()).await?;
@@ -99,7 +99,7 @@ fn configuration(headend: &str, proxy: SocketAddr, admin: SocketAddr) -> Result<
     config::parse(&text, Path::new("."), std::iter::empty()).map_err(DemoFault::Config)
 }
 
-/// The page knows its addresses; it lives as long as the process.
+/// Embeds the page with its addresses; leaked, because it lives as long as the process.
 fn embeds(page_config: &str) -> &'static [EmbeddedFile] {
     let page: &'static str = DEMO_PAGE_HTML.replace("{{config}}", page_config).leak();
     let mut embeds =
@@ -108,7 +108,7 @@ fn embeds(page_config: &str) -> &'static [EmbeddedFile] {
     embeds.leak()
 }
 
-/// The port may be taken between this look and its use; the bind then says so.
+/// A free port. It may be taken before its use; then binding fails.
 fn free(preferred: u16) -> Result<SocketAddr, DemoFault> {
     let try_port = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|listener| listener.local_addr());
     try_port(preferred).or_else(|_| try_port(0)).map_err(DemoFault::Port)
