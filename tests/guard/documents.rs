@@ -10,7 +10,7 @@ use crate::layers::LAYERS;
 use crate::source::{code, files, read, root};
 
 fn documents() -> Vec<String> {
-    let mut documents = vec!["README.md".to_owned()];
+    let mut documents = ["CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"].map(str::to_owned).to_vec();
     documents.extend(files("docs", ".md"));
     documents
 }
