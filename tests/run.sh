@@ -135,7 +135,7 @@ step 'tools' tools
 step 'formatting' cargo fmt --all --check
 step 'licenses and doubles of dependencies' deny
 step 'lints' cargo clippy --workspace --all-targets -- -D warnings
-step 'a binary without the simulator' cargo check --no-default-features
+step 'a binary without the simulator' cargo clippy -p sidebeat --no-default-features -- -D warnings
 step 'unit and property tests' cargo test --workspace --lib --bins
 step 'simulation' cargo test --test simulation
 if [ "$nginx" = yes ]; then

@@ -55,7 +55,7 @@ pub(crate) fn pinned(core: Core, program: &Path) -> Command {
     command
 }
 
-/// What users get. `cargo bench` builds the program too, but with the features that tests add to its
+/// The binary that is published. `cargo bench` builds the program too, but with the features that tests add to its
 /// dependencies.
 fn release_binary(options: &Options) -> Outcome<PathBuf> {
     if let Some(binary) = &options.binary {
@@ -63,7 +63,7 @@ fn release_binary(options: &Options) -> Outcome<PathBuf> {
     }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = Command::new(cargo)
-        .args(["build", "--release", "--bin", "sidebeat", "--message-format", "json", "--quiet"])
+        .args(["build", "--profile", "dist", "--bin", "sidebeat", "--message-format", "json", "--quiet"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()?;
     let messages = String::from_utf8_lossy(&build.stdout);
