@@ -10,7 +10,7 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub struct AdminSettings {
     pub listen: Option<SocketAddr>,
-    /// Web pages of these origins may read the API; for dashboards.
+    /// Origins of web pages, such as dashboards, that may read the API.
     pub origins: Vec<String>,
     /// When set, `Authorization: Bearer` must carry it (health checks excepted).
     pub token: Option<Secret>,

@@ -33,7 +33,7 @@ pub enum SessionUnit {
     Playback,
 }
 
-/// The settings of one kind: a new kind has a variant here, and a line in each of the two tables below.
+/// The settings of each kind. A new kind gets a variant here and a line in each of the two tables below.
 #[derive(Debug)]
 pub enum AuthorityKind {
     Embedded(Box<EmbeddedSettings>),
@@ -54,7 +54,7 @@ const KINDS: &[(&str, ReadKind)] = &[
     ("example", |table, call| example(table, call).map(|it| AuthorityKind::Example(Box::new(it)))),
 ];
 
-/// The properties of an authority's settings that the configuration itself, and a reload, look at.
+/// Properties of an authority's settings that the configuration and a reload need.
 pub trait KindSettings {
     /// Every server that is called, with its CA file if one is named.
     fn servers(&self) -> Vec<(&EndpointUrl, Option<&Path>)>;
@@ -64,7 +64,7 @@ pub trait KindSettings {
         false
     }
 
-    /// The calls that need a session, where a route does not say.
+    /// The calls that need a session, if the route does not tell.
     fn session_control(&self) -> SessionControlMode {
         SessionControlMode::Auto
     }
@@ -93,7 +93,7 @@ pub(super) const GRACE_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Durati
 pub(super) const URL_KEYS: [&str; 6] =
     ["url", "setup-url", "heartbeat-url", "renewal-url", "teardown-url", "stream-concurrency-url"];
 
-/// The names in the order of the tables; none where a name is at fault.
+/// The names in the order of the tables; `None` for a faulty name.
 pub(super) fn names(tables: &[TableReader<'_>], need: &str, noun: &str) -> Vec<Option<String>> {
     let mut names: Vec<Option<String>> = Vec::new();
     for table in tables {
@@ -107,7 +107,7 @@ pub(super) fn names(tables: &[TableReader<'_>], need: &str, noun: &str) -> Vec<O
     names
 }
 
-/// `name` is what [`names`] found, `call` the time of a whole license call.
+/// `name` comes from [`names`]; `call` is the time of a whole license call.
 pub(super) fn authority(table: &TableReader<'_>, name: Option<&String>, call: Duration) -> Option<AuthoritySettings> {
     let kind = match table.choice("kind", KINDS) {
         Some(read) => read(table, call),
@@ -130,7 +130,7 @@ pub(super) fn timeout(table: &TableReader<'_>, call: Duration, default: Duration
     timeout
 }
 
-/// The headers of every call, behind those that are there; `ours` is written by sidebeat.
+/// Adds the configured headers of every call to `headers`; `ours` is written by sidebeat.
 pub(super) fn constant_headers(
     table: &TableReader<'_>,
     mut headers: Vec<(HeaderName, HeaderValue)>,

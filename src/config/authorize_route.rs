@@ -1,4 +1,4 @@
-//! `[[route]]` with `kind = "authorize"`: the app's own authorization service behind us.
+//! `[[route]]` with `kind = "authorize"`: a route to the app's own authorization service.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use super::{EndpointUrl, IdentitySource, ViewerHeader, route};
 pub struct AuthorizeRouteSettings {
     /// Index into the authorities.
     pub authority: usize,
-    /// The service that the app asked before.
+    /// URL of the authorization service.
     pub authorize_url: EndpointUrl,
     pub ca: Option<PathBuf>,
-    /// More places of the content's URL in the reply, dots between names.
+    /// Further places of the content's URL in the reply, as names joined by dots.
     pub content_paths: Vec<String>,
-    /// The identity ladder; the request's `deviceId` stands before its last resort, `peer`.
+    /// Identity sources of the device; the request's `deviceId` comes before the last resort, `peer`.
     pub device: Vec<IdentitySource>,
     /// Request headers that are passed on, beside the built-in ones.
     pub headers: Vec<HeaderName>,
-    /// More places of the license URL in the reply.
+    /// Further places of the license URL in the reply.
     pub license_paths: Vec<String>,
     /// Path of the route to which the license URL is rewritten; `None` leaves it as it is.
     pub license_route: Option<String>,

@@ -1,8 +1,8 @@
 //! The configuration document: the file's tables with their places, the environment over them, and the faults.
 //!
-//! The readers of the tables ask for keys by name through a [`TableReader`], and the document remembers what
-//! was asked for: what stands in the file or the environment and nobody asked for is unknown. So
-//! the readers are the schema, there is no second list of keys, and one fault hides no other.
+//! The readers of the tables ask for keys by name through a [`TableReader`], and the document remembers the names. A
+//! key of the file or the environment that no reader asked for is unknown. So the readers are the schema, and one
+//! fault hides no other.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ pub(super) struct ConfigDocument<'a> {
     warnings: RefCell<Vec<ConfigFault>>,
     files: RefCell<NamedFiles>,
     pub(super) folder: &'a Path,
-    /// Paths of tables that nobody can judge, because what kind they are is itself a fault.
+    /// Paths of tables that cannot be judged, because their kind itself is faulty.
     left: RefCell<BTreeSet<String>>,
     table: DeTable<'a>,
     /// Paths of the tables that were asked for.
@@ -37,7 +37,7 @@ pub(super) struct ConfigDocument<'a> {
 
 impl<'a> ConfigDocument<'a> {
     /// # Errors
-    /// The file is no TOML. Nothing else is then reported: it would be guesswork.
+    /// The file is no TOML. Nothing else is reported then, because it would be a guess.
     pub(super) fn parse(
         text: &'a str,
         folder: &'a Path,
@@ -51,7 +51,7 @@ impl<'a> ConfigDocument<'a> {
                 line: error.span().map(|span| line(text, span.start)),
                 what: error.message().to_owned(),
             };
-            // What follows the first one is mostly its echo: one bracket that is not closed makes dozens.
+            // Later errors are mostly echoes of the first one: one unclosed bracket makes dozens.
             let ConfigFaults(faults) = ConfigFaults::sorted(errors.iter().map(fault).collect());
             return Err(ConfigFaults(faults.into_iter().take(1).collect()));
         }
@@ -106,7 +106,7 @@ impl<'a> ConfigDocument<'a> {
         self.files.take()
     }
 
-    /// Takes the warnings: settings that are allowed, and hardly meant.
+    /// Takes the warnings: settings that are allowed but unlikely to be meant.
     pub(super) fn take_warnings(&self) -> ConfigFaults {
         ConfigFaults::sorted(self.warnings.take())
     }
@@ -184,7 +184,7 @@ impl<'a> ConfigDocument<'a> {
         }
     }
 
-    /// A sibling that is spelled nearly so, or the table where this very key belongs.
+    /// Suggests a sibling of similar spelling, or the table to which this key belongs.
     fn advice(&self, path: &str, key: &str) -> String {
         let (asked, tables) = (self.asked.borrow(), self.tables.borrow());
         let known = || asked.iter().chain(tables.iter());
@@ -210,15 +210,15 @@ impl<'a> ConfigDocument<'a> {
     }
 }
 
-/// The path of a key in a table. A key that needs quotes has them here too, so that
-/// `"limits.idle"` is not taken for `limits.idle`.
+/// The path of a key in a table. A key that needs quotes has them here, too, so that `"limits.idle"` differs from
+/// `limits.idle`.
 pub(super) fn join(path: &str, key: &str) -> String {
     let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
     let key = if plain { key.to_owned() } else { format!("{key:?}") };
     if path.is_empty() { key } else { format!("{path}.{key}") }
 }
 
-/// The name of `known` in the table at `path`, when it stands right there.
+/// The name of `known` if it is directly in the table at `path`.
 fn name_in<'k>(path: &str, known: &'k str) -> Option<&'k str> {
     let name = if path.is_empty() { known } else { known.strip_prefix(path)?.strip_prefix('.')? };
     (!name.contains(['.', '['])).then_some(name)
@@ -235,7 +235,7 @@ fn without_indices(path: &str) -> String {
     parts.collect::<Vec<_>>().join(".")
 }
 
-/// 1-based.
+/// The 1-based line of a byte.
 fn line(text: &str, at: usize) -> usize {
     let before = text.as_bytes().iter().take(at);
     1 + before.filter(|byte| **byte == b'\n').count()

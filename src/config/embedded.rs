@@ -1,4 +1,4 @@
-//! `[[authority]]` with `kind = "embedded"`: whom it counts, how many it allows, what happens then.
+//! `[[authority]]` with `kind = "embedded"`: how it counts sessions, how many it allows, and the reaction at a limit.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -11,7 +11,7 @@ use super::token_keys::token_keys;
 use super::{AccountSource, EndpointUrl, IdentitySource, SessionControlMode, TokenKeySettings, identity_source};
 use crate::ledger::OnLimit;
 
-/// The account of everybody where nothing else is configured: one household.
+/// The account of every device if no source is configured: one household.
 pub const HOUSEHOLD_ACCOUNT: &str = "home";
 
 /// Limits that sidebeat itself enforces.
@@ -31,7 +31,7 @@ pub struct EmbeddedSettings {
     pub on_limit: OnLimit,
     /// Sessions at once of one account.
     pub sessions_per_account: u32,
-    /// None: content tokens are believed.
+    /// `None` if content tokens are believed.
     pub token_keys: Option<TokenKeySettings>,
     /// `true` lets a viewer who met a limit see the devices of the account, and end one of them.
     pub viewers_free_slots: bool,
@@ -43,7 +43,7 @@ impl KindSettings for EmbeddedSettings {
         url.map(|url| (&url.endpoint, url.ca.as_deref())).collect()
     }
 
-    /// The tokens of an embedded authority are the app's own: they do not speak of sessions, and that says nothing.
+    /// Tokens for an embedded authority are the app's own and need not mention sessions.
     fn session_control(&self) -> SessionControlMode {
         SessionControlMode::Always
     }
@@ -54,7 +54,7 @@ impl KindSettings for EmbeddedSettings {
 pub struct GroupLimits {
     /// Groups with a limit of their own.
     pub limits: BTreeMap<String, u32>,
-    /// Each of the others; without a limit if absent.
+    /// Limit of each other group; no limit if absent.
     pub others: Option<u32>,
     /// Sources of the group name; the first that answers counts. A session may be in no group.
     pub source: Vec<IdentitySource>,
@@ -85,7 +85,7 @@ impl NamePattern {
 }
 
 const SESSIONS_RANGE: RangeInclusive<u32> = 1..=1_000_000;
-/// A group may be shut out.
+/// A limit of 0 shuts a group out.
 const GROUP_SESSIONS_RANGE: RangeInclusive<u32> = 0..=1_000_000;
 
 const ON_LIMIT_WORDS: [(&str, OnLimit); 2] = [("deny-newest", OnLimit::DenyNewest), ("end-oldest", OnLimit::EndOldest)];

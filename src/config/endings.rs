@@ -1,4 +1,4 @@
-//! `[route.endings]`: by which evidence a playback of the route is over.
+//! `[route.endings]`: the evidence by which a playback of the route ends.
 
 use std::time::Duration;
 

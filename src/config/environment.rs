@@ -1,14 +1,13 @@
-//! The `SIDEBEAT_…` variables, which lie over the file: `server.limits.first-byte` is
+//! The `SIDEBEAT_…` variables, which override the file: `server.limits.first-byte` is
 //! `SIDEBEAT_SERVER_LIMITS_FIRST_BYTE`, `route[0].path` is `SIDEBEAT_ROUTE_0_PATH`.
 //!
-//! Owns the names only. The sheet asks by key path, so no name has to be taken apart to find out
-//! which of its underscores is a dot.
+//! The document asks by key path, so no name must be split to find out which of its underscores is a dot.
 
 use std::collections::BTreeMap;
 
 const VARIABLE_PREFIX: &str = "SIDEBEAT_";
 
-/// Kubernetes gives every pod beside a service called `sidebeat` these; they are not meant for us.
+/// Kubernetes sets these in every pod beside a service called `sidebeat`; they are not meant for us.
 const SERVICE_LINKS: [&str; 3] = ["SIDEBEAT_PORT", "SIDEBEAT_PORT_", "SIDEBEAT_SERVICE_"];
 
 pub(super) struct EnvironmentVariables {
@@ -16,7 +15,7 @@ pub(super) struct EnvironmentVariables {
 }
 
 impl EnvironmentVariables {
-    /// Keeps what is ours of all variables of the process.
+    /// Keeps our own variables.
     pub(super) fn new(all: impl Iterator<Item = (String, String)>) -> Self {
         Self {
             variables: all.filter(|(name, _)| name.starts_with(VARIABLE_PREFIX) && !is_service_link(name)).collect(),
@@ -27,7 +26,7 @@ impl EnvironmentVariables {
         self.variables.get(&variable(path)).map(String::as_str)
     }
 
-    /// The rests of the names below a key path, as keys: `NV_TENANT_ID` is `nv-tenant-id`.
+    /// The variables below a key path, as keys: `NV_TENANT_ID` is `nv-tenant-id`.
     pub(super) fn keys_below(&self, path: &str) -> impl Iterator<Item = String> {
         let prefix = format!("{}_", variable(path));
         let names = self.variables.keys();

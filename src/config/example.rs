@@ -1,4 +1,4 @@
-//! `kind = "example"`: the settings of the dialect that shows how one is written. Tests alone have it.
+//! `kind = "example"`: the settings of the example dialect. Only tests use it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use super::table_reader::TableReader;
 
 #[derive(Debug)]
 pub struct ExampleSettings {
-    /// Trusted for this server in place of the public roots.
+    /// CA for this server, in place of the public roots.
     pub ca: Option<PathBuf>,
-    /// Where sessions are opened; each lives one segment below.
+    /// URL at which sessions are opened; each session has its own segment below.
     pub sessions: EndpointUrl,
-    /// One call to the authority.
+    /// Time of one call to the authority.
     pub timeout: Duration,
 }
 

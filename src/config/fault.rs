@@ -1,7 +1,7 @@
 //! Faults of a configuration: all of them at once, each with its key and line.
 //!
-//! Whoever writes a fault starts `what` with a verb ("must be …", "is missing …"), says what to
-//! write instead, and never repeats the value of a key that may hold a secret.
+//! The text of a fault (`what`) starts with a verb ("must be …", "is missing …"), tells the remedy, and never repeats
+//! the value of a key that may hold a secret.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ pub struct ConfigFault {
     pub key: String,
     /// 1-based line of the file, when the fault stands there.
     pub line: Option<usize>,
-    /// What is wrong and what to write instead; never the value of a secret.
+    /// The fault and its remedy; never the value of a secret.
     pub what: String,
 }
 
@@ -34,7 +34,8 @@ impl KeyPlace {
 pub struct NamedFiles(pub(super) Vec<(PathBuf, KeyPlace)>);
 
 impl NamedFiles {
-    /// Returns the place of the first key that named one of these files, in their order; else of `unset`, which no key set.
+    /// The place of the first key that named one of these files, in the files' order; else of `unset`, which no key
+    /// set.
     pub fn place_of(&self, files: &[&Path], unset: &str) -> KeyPlace {
         let place = |file: &&Path| self.0.iter().find(|(named, _)| named == file).map(|(_, place)| place.clone());
         let unset = || KeyPlace { key: unset.to_owned(), line: None };
@@ -42,7 +43,7 @@ impl NamedFiles {
     }
 }
 
-/// Places are no settings.
+/// Shows nothing, because places are no settings.
 impl fmt::Debug for NamedFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NamedFiles")

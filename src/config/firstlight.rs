@@ -1,7 +1,7 @@
 //! `kind = "firstlight"`: FirstLight (Quickplay) Heartbeat and Stream Concurrency.
 //!
-//! Beside each key stands the vendor's name of it. Paths, field names, actions and error codes are
-//! not published: all of them are keys.
+//! The vendor's name stands beside each key. Paths, field names, actions and error codes are not published, so all of
+//! them are keys.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -21,17 +21,17 @@ use super::{EndpointUrl, HeaderTemplate, NamePattern, embedded, headers};
 pub struct FirstLightSettings {
     /// `true` sends heartbeats for paused playbacks too.
     pub beat_while_paused: bool,
-    /// `heartbeatAction`s that mean a blackout; compared without case, as all of them.
+    /// `heartbeatAction`s that mean a blackout. Actions are compared without case.
     pub blackout_actions: Vec<String>,
     pub ca: Option<PathBuf>,
     pub concurrency_error_codes: Vec<ErrorCodePattern>,
     pub continue_actions: Vec<String>,
-    /// Headers of every call, in place of the caller's own of the same name.
+    /// Headers of every call, replacing the caller's own of the same name.
     pub headers: Vec<(HeaderName, HeaderTemplate)>,
     pub heartbeat: EndpointUrl,
-    /// When the authorization names no interval.
+    /// Used if the authorization names no interval.
     pub interval: Duration,
-    /// Failures in line that a live playback survives.
+    /// Failures in a row that a live playback survives.
     pub max_failures: u8,
     pub multi_stream_mode: bool,
     /// Names of the contract's fields in this tenant's bodies.
@@ -67,14 +67,14 @@ impl KindSettings for FirstLightSettings {
 pub struct StreamConcurrency {
     /// Names the server; its path is an example.
     pub endpoint: EndpointUrl,
-    /// With `{deviceId}` in it.
+    /// Contains `{deviceId}`.
     pub path: String,
 }
 
 /// An error code of a tenant.
 #[derive(Debug)]
 pub enum ErrorCodePattern {
-    /// `regex:EXPRESSION`, for the whole of it.
+    /// `regex:EXPRESSION`, which must match the whole code.
     Matching(Regex),
     Named(NamePattern),
 }
@@ -88,7 +88,7 @@ impl ErrorCodePattern {
     }
 }
 
-/// The contract's names of fields to those of a tenant; what is not in it is called by its own.
+/// Maps the contract's field names to a tenant's. A missing field keeps its name.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct FieldNames(pub BTreeMap<String, String>);
 
@@ -190,13 +190,13 @@ pub(super) fn firstlight(table: &TableReader<'_>, call: Duration) -> Option<Firs
         timeout: timeout(table, call, Duration::from_secs(4)),
         tracking_header: tracking.unwrap_or(Some(HeaderName::from_static("x-tracking-id"))),
         track_viewers_count: flag("track-viewers-count", false),
-        // Last, so that all of the table is read before a missing one gives up.
+        // Last, so that the whole table is read before a missing value gives up.
         heartbeat: heartbeat(table)?,
     };
     Some(firstlight)
 }
 
-/// `heartbeatEndPointUrl`, `heartbeatServiceEndpoint`: a base, to which the SDK appends the path.
+/// `heartbeatEndPointUrl`, `heartbeatServiceEndpoint`: the base URL to which the SDK appends the path.
 fn heartbeat(table: &TableReader<'_>) -> Option<EndpointUrl> {
     table.need("heartbeat-url", "write the base of the heartbeat service, the vendor's heartbeatEndPointUrl");
     let path = table.word("heartbeat-path", path_below);
@@ -204,7 +204,7 @@ fn heartbeat(table: &TableReader<'_>) -> Option<EndpointUrl> {
     table.word("heartbeat-url", |base| below(base, &path).and_then(|url| EndpointUrl::parse(&url)))
 }
 
-/// `streamConcurrencyEndPointUrl`, `streamConcurrencyServiceEndpoint`: empty where it is not used.
+/// `streamConcurrencyEndPointUrl`, `streamConcurrencyServiceEndpoint`: empty if not used.
 fn stream_concurrency(table: &TableReader<'_>) -> Option<StreamConcurrency> {
     let path = table.word("stream-concurrency-path", |text| {
         if text.contains(DEVICE_PLACEHOLDER) { path_below(text) } else { Err("must hold {deviceId}") }
@@ -222,7 +222,7 @@ fn stream_concurrency(table: &TableReader<'_>) -> Option<StreamConcurrency> {
     table.word("stream-concurrency-url", read).flatten()
 }
 
-/// `maxAllowedFailures`, `heartbeatMaxAllowedFailures`: how many in line are survived.
+/// `maxAllowedFailures`, `heartbeatMaxAllowedFailures`: number of failures in a row that are survived.
 fn max_failures(table: &TableReader<'_>) -> u8 {
     let most: u8 = table.whole("max-allowed-failures", 0..=100).unwrap_or(2);
     match table.choice("fail-when", &FAIL_WHEN_WORDS).unwrap_or(FailWhen::Exceed) {
@@ -252,7 +252,7 @@ fn names(table: &TableReader<'_>) -> FieldNames {
     FieldNames(names)
 }
 
-/// `passed`: what is kept of an authorize call, and nothing else can be filled in.
+/// `passed` are the headers that are kept of an authorize call; only these can be filled in.
 fn headers(table: &TableReader<'_>, passed: &[HeaderName]) -> Vec<(HeaderName, HeaderTemplate)> {
     let mut headers = Vec::new();
     for key in table.names() {

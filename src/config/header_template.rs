@@ -1,10 +1,10 @@
-//! The value of a header that is written anew for each call: `Bearer {header:x-user}`.
+//! The template of a header's value that is filled in for each call: `Bearer {header:x-user}`.
 
 use std::fmt;
 
 use http::{HeaderName, HeaderValue};
 
-/// Texts, and what stands between them.
+/// Texts and the placeholders between them.
 #[derive(Clone, Eq, PartialEq)]
 pub struct HeaderTemplate(Vec<TemplatePart>);
 
@@ -20,7 +20,7 @@ pub enum HeaderPlaceholder {
     CatalogType,
     ContentId,
     DeviceId,
-    /// `header:NAME`: of the app's own authorize call.
+    /// `header:NAME`: a header of the app's own authorize call.
     Header(HeaderName),
     HeartbeatToken,
     /// A fresh UUID.
@@ -29,7 +29,7 @@ pub enum HeaderPlaceholder {
 
 impl HeaderTemplate {
     /// # Errors
-    /// What should be written instead.
+    /// The text is no template; the error tells the remedy.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const EXPECTED: &str = "may have {catalogType}, {contentId}, {deviceId}, {header:NAME}, {heartbeatToken} and \
                             {trackingId}, and no other braces";
@@ -50,7 +50,7 @@ impl HeaderTemplate {
         if text { Ok(Self(parts)) } else { Err(EXPECTED) }
     }
 
-    /// The headers of the authorize call that it needs.
+    /// The headers of the authorize call that the template needs.
     pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.0.iter().filter_map(|part| match part {
             TemplatePart::Place(HeaderPlaceholder::Header(name)) => Some(name),
@@ -58,7 +58,7 @@ impl HeaderTemplate {
         })
     }
 
-    /// None if something that it needs is not known, or cannot stand in a header.
+    /// Fills the template; `None` if a value is unknown or cannot stand in a header.
     pub fn fill(&self, known: impl Fn(&HeaderPlaceholder) -> Option<String>) -> Option<HeaderValue> {
         let mut whole = String::new();
         for part in &self.0 {
@@ -86,7 +86,7 @@ impl HeaderPlaceholder {
     }
 }
 
-/// An operator may put an API key into any of them.
+/// Hides the texts, because an operator may put an API key into any of them.
 impl fmt::Debug for HeaderTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Template")

@@ -1,10 +1,10 @@
-//! Names and values of headers, as several tables have them.
+//! Reads names and values of headers, for several tables.
 
 use http::{HeaderName, HeaderValue};
 
 use super::ViewerHeader;
 
-/// A header that is passed on, or with `: TEMPLATE` behind its name one that we write.
+/// Reads a header that is passed on or, with `: TEMPLATE` behind its name, written by us.
 pub(super) fn upstream_header(text: &str) -> Result<(HeaderName, Option<ViewerHeader>), String> {
     let Some((name, template)) = text.split_once(':') else { return Ok((passed_header(text)?, None)) };
     let name = passed_header(name.trim())?;
@@ -14,7 +14,7 @@ pub(super) fn upstream_header(text: &str) -> Result<(HeaderName, Option<ViewerHe
 
 pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
     let name = HeaderName::from_bytes(text.as_bytes()).map_err(|_| "must be the name of a header".to_owned())?;
-    // RFC 9110 sections 7.2 and 7.6.1: these belong to one connection and are written anew for the next.
+    // These headers belong to one connection and are written anew for the next (RFC 9110 sections 7.2 and 7.6.1).
     const CONNECTION_HEADERS: [&str; 9] = [
         "connection",
         "content-length",
@@ -32,8 +32,8 @@ pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
     Ok(name)
 }
 
-/// A request header that is passed on to a license server or an authorization service. Not one by which that server
-/// would see another request than the one that was judged here.
+/// Reads the name of a request header that is passed on to a license server or an authorization service. Headers that
+/// would make that server see another request than the one judged here are refused.
 pub(super) fn passed_header(text: &str) -> Result<HeaderName, String> {
     let name = header_name(text)?;
     const REQUEST_CHANGING_HEADERS: [&str; 11] = [

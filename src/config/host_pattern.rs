@@ -1,4 +1,4 @@
-//! Hosts as `server.host-names` and `route.hosts` name them.
+//! Hosts in `server.host-names` and `route.hosts`.
 
 /// `host[:port]` as manifests write it, or `*.` before the end of one.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -25,7 +25,7 @@ pub enum IdentitySource {
 }
 
 impl IdentitySource {
-    /// The query parameter that it reads, which is not for the server behind us.
+    /// The query parameter that the source reads, which is not passed on.
     pub fn query_parameter(&self) -> Option<&str> {
         match self {
             Self::Query(name) => Some(name),
@@ -36,7 +36,7 @@ impl IdentitySource {
     }
 }
 
-/// A place in a request that can hold the content token; the first that has one counts.
+/// A place in a request that can hold the content token; the first place with one counts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TokenSource {
     /// `custom-data`: the PlayReady challenge's CustomData.
@@ -51,7 +51,7 @@ pub enum TokenSource {
 pub enum AccountSource {
     /// `device`: the device is its own account.
     Device,
-    /// `fixed:NAME`: all that nobody before it has named belongs to this account. It always answers.
+    /// `fixed:NAME`: the account of all callers that no earlier source has named. It always answers.
     Fixed(String),
     Request(IdentitySource),
 }

@@ -36,7 +36,7 @@ pub enum SessionControlMode {
 /// `unrecognised`: treatment of license calls in which no DRM message is recognised.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum UnrecognisedCalls {
-    /// To the license server, without a session.
+    /// Send them to the license server without a session.
     Pass,
     Refuse,
 }
@@ -50,7 +50,7 @@ const SESSION_CONTROL_WORDS: [(&str, SessionControlMode); 3] =
 const UNRECOGNISED_WORDS: [(&str, UnrecognisedCalls); 2] =
     [("pass", UnrecognisedCalls::Pass), ("refuse", UnrecognisedCalls::Refuse)];
 
-/// The default of `session-control`: that of the authority.
+/// The default of `session-control`, given by the authority.
 fn usual_session_control(authority: Option<&AuthorityKind>) -> SessionControlMode {
     authority.map_or(SessionControlMode::Auto, |kind| kind.settings().session_control())
 }
@@ -84,7 +84,7 @@ pub(super) fn license_route(
     }
     let license = LicenseRouteSettings {
         enforcement,
-        // Not before all of the table has been read.
+        // Not before the whole table has been read.
         license_server: license_server?,
         refusal,
         session_control,
@@ -98,11 +98,11 @@ fn enforcement(table: &TableReader<'_>) -> Enforcement {
     table.choice("enforcement", &ENFORCEMENT_WORDS).unwrap_or(Enforcement::Auto)
 }
 
-/// Sessions that only renewals keep alive would expire where none can come.
+/// Refuses sessions that only renewals would keep alive, if the authority takes none.
 fn expect_renewals(table: &TableReader<'_>, authority: Option<usize>, frame: &RouteContext<'_>) {
     let renews = match authority {
         Some(_) => frame.kind(authority).map(|kind| kind.settings().takes_renewals()),
-        // A name that is none has its own fault.
+        // A faulty name has a fault of its own.
         None => table.has("authority").then_some(true).or(Some(false)),
     };
     if renews == Some(false) {
@@ -112,7 +112,7 @@ fn expect_renewals(table: &TableReader<'_>, authority: Option<usize>, frame: &Ro
     }
 }
 
-/// Only the id in the path says which authorization a license belongs to.
+/// Warns that only the id in the path connects a license with its authorization.
 fn warn_of_unregistered(table: &TableReader<'_>, authority: Option<&AuthorityKind>) {
     if matches!(authority, Some(AuthorityKind::FirstLight(_))) {
         let what = "is \"auto\": a license call without the id of a registered playback (PATH/~ID) passes without a \
@@ -122,7 +122,7 @@ fn warn_of_unregistered(table: &TableReader<'_>, authority: Option<&AuthorityKin
     }
 }
 
-/// An embedded authority limits those who have a session, and nobody else.
+/// Warns that an embedded authority does not limit calls without a session.
 fn warn_of_unlimited(table: &TableReader<'_>, session_control: SessionControlMode, authority: Option<&AuthorityKind>) {
     let who = match session_control {
         SessionControlMode::Always => return,
@@ -137,7 +137,7 @@ fn warn_of_unlimited(table: &TableReader<'_>, session_control: SessionControlMod
     }
 }
 
-/// A place that is given back before the license is there is one more license than the limit allows.
+/// Warns of a slot that is given back before its license is there: a second license could be given for it.
 fn warn_of_unused(table: &TableReader<'_>, unused: Option<Duration>, call: Duration) {
     if let Some(unused) = unused.filter(|unused| *unused < call) {
         let what = format!(

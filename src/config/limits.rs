@@ -37,7 +37,7 @@ pub struct ServerLimits {
     pub in_flight_per_address: usize,
     /// Longest life of one connection; it is then closed after the running call.
     pub lifetime: Duration,
-    /// A second; four seconds' worth may come at once.
+    /// New connections per second; four seconds' worth may come at once.
     pub new_connections_per_address: usize,
     /// Playbacks that are not over, of all devices.
     pub sessions: usize,
@@ -75,7 +75,7 @@ pub(super) fn limits(table: &TableReader<'_>) -> ServerLimits {
     }
 }
 
-/// At least one body of the largest size fits, or none of that size would ever be taken.
+/// Reads the memory for bodies. At least one body of the largest size must fit, or none could ever come in.
 fn body_memory(table: &TableReader<'_>, key: &str, default: usize, body_max: usize) -> usize {
     let memory = table.size(key, 1 << 10..=64 << 30);
     if memory.is_some_and(|memory| memory < body_max) {

@@ -1,8 +1,7 @@
-//! From the sheet to the checked [`Config`], or to all its faults at once.
+//! Reads the document into the checked [`Config`], or into all its faults at once.
 //!
-//! Each table has a reader, which knows its keys, defaults and ranges. A reader that meets
-//! a fault goes on with the default, so that the rest is judged too; [`parse`] then gives no
-//! configuration at all.
+//! Each table has a reader, which knows its keys, defaults and ranges. A reader that meets a fault goes on with the
+//! default, so that the rest is checked, too; [`parse`] then returns no configuration.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +18,7 @@ use super::{admin, authority, log, own_listener, route, server, store, texts, we
 /// from `std::env::vars_os`: `vars` panics when any of them is not UTF-8.
 ///
 /// # Errors
-/// Everything that is wrong with either, or that the file cannot be read.
+/// Everything that is wrong with the file or the environment, or the file cannot be read.
 pub fn load(file: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigFaults> {
     let text = fs::read_to_string(file).map_err(|error| {
         let what = match error.kind() {
@@ -34,7 +33,7 @@ pub fn load(file: &Path, environment: impl Iterator<Item = (String, String)>) ->
     parse(&text, file.parent().unwrap_or(Path::new("")), environment)
 }
 
-/// Does as [`load`] for a text in hand. Files that it names are looked for from `folder` on.
+/// Like [`load`], for a text. The files that it names are looked up from `folder`.
 ///
 /// # Errors
 /// Everything that is wrong with the text or the environment.
@@ -51,7 +50,7 @@ pub fn parse(
     config.filter(|_| faults.0.is_empty()).ok_or(faults)
 }
 
-/// Every key there is, without indices: `server.listen`, `route.refusal.widevine.first`.
+/// Every existing key, without indices: `server.listen`, `route.refusal.widevine.first`.
 pub fn keys() -> BTreeSet<String> {
     let mut one_of_each: String =
         authority::kind_names().map(|kind| format!("[[authority]]\nkind = \"{kind}\"\n")).collect();

@@ -1,4 +1,4 @@
-//! `[log]`: what is logged, and how.
+//! `[log]`: level and format of the log.
 
 use tracing_subscriber::EnvFilter;
 
@@ -6,7 +6,7 @@ use super::table_reader::TableReader;
 
 #[derive(Clone, Debug)]
 pub struct LogSettings {
-    /// Devices and accounts as hashes.
+    /// True to log devices and accounts as hashes.
     pub hashed_identities: bool,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a tracing filter.
     pub filter: String,
@@ -26,7 +26,7 @@ pub(super) fn log(table: &TableReader<'_>) -> LogSettings {
     LogSettings { hashed_identities: identities.unwrap_or(false), filter, format: format.unwrap_or(LogFormat::Text) }
 }
 
-/// A lone word is a level, although a filter would take any word for the name of a module.
+/// Accepts a single word only as a level, although a filter would take it for a module's name.
 fn filter(text: &str) -> Result<String, &'static str> {
     const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
     let lone = text.chars().all(char::is_alphanumeric);

@@ -1,4 +1,4 @@
-//! `[[route]]` with `kind = "media"`: what manifests and segments take.
+//! `[[route]]` with `kind = "media"`: a route for manifests and segments.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use super::{EndpointUrl, HostPattern, RouteSettings, host_pattern};
 /// The fields of a `[[route]]` that only those of kind `media` have.
 #[derive(Debug)]
 pub struct MediaRouteSettings {
-    /// Segments do not pass through us: manifests name them at their origin.
+    /// True if manifests name segments at their origin, so that segments bypass the proxy.
     pub direct: bool,
-    /// A killed live playlist ends, and is not refused.
+    /// True to end a killed live playlist instead of refusing it.
     pub end_playlists: bool,
-    /// Servers other than the origin's that manifests may lead to through us.
+    /// Servers besides the origin that manifests may use through us.
     pub hosts: Vec<HostPattern>,
     /// `true` makes MPDs tell players to report about themselves (CMCD).
     pub inject_cmcd: bool,
@@ -22,11 +22,11 @@ pub struct MediaRouteSettings {
     pub license_route: Option<String>,
     /// Largest manifest, bytes.
     pub manifest_max: usize,
-    /// The URL below which manifests and segments are; it has no query.
+    /// The URL below which manifests and segments are. It has no query.
     pub origin: EndpointUrl,
     /// `true` refuses all replies that are neither a manifest nor a known segment.
     pub strict: bool,
-    /// The longest pause in a segment on its way from the origin.
+    /// Longest pause of the origin within a segment.
     pub stall: Duration,
 }
 
@@ -58,7 +58,7 @@ fn media(table: &TableReader<'_>) -> Option<MediaRouteSettings> {
             .unwrap_or(DEFAULT_MANIFEST_MAX_BYTES),
         stall: table.duration("stall", Duration::from_millis(1)..=MAX_DURATION).unwrap_or(Duration::from_secs(15)),
         strict: table.flag("strict").unwrap_or(false),
-        // Last, so that all of the table is read before a missing one gives up.
+        // Last, so that the whole table is read before a missing value gives up.
         origin: origin?,
     })
 }

@@ -1,9 +1,9 @@
-//! The configuration as the rest of the program sees it: checked, complete, immutable.
+//! The configuration of the whole program: checked, complete, immutable.
 //!
-//! A table of `config.toml` has a file of its name here, with its settings, its reader and its checks. [`load`] reads
-//! them all and gives a [`Config`], or all its faults at once. Beneath the readers, `document` holds the file as it stands,
-//! `environment` lays `SIDEBEAT_…` over it, `table_reader` and `value` read it key by key. Nothing above this module parses a
-//! setting again.
+//! Each table of `config.toml` has a file of its name here, with its settings, its reader and its checks. [`load`]
+//! reads them all and returns a [`Config`] or all its faults. Beneath the readers, `document` holds the file,
+//! `environment` overrides it with `SIDEBEAT_…`, and `table_reader` and `value` read it key by key. Nothing else
+//! parses a setting.
 
 mod admin;
 mod authority;
@@ -84,14 +84,14 @@ pub struct Config {
     pub admin: AdminSettings,
     pub authorities: Vec<AuthoritySettings>,
     pub authorize: Vec<AuthorizeRouteSettings>,
-    /// For faults that only show when a file is read.
+    /// Files and their keys, for faults that only show when a file is read.
     pub files: NamedFiles,
     pub log: LogSettings,
     pub routes: Vec<RouteSettings>,
     pub server: ServerSettings,
     pub store: StoreSettings,
     pub texts: ViewerTextSettings,
-    /// Settings that are allowed, and hardly meant.
+    /// Settings that are allowed but unlikely to be meant.
     pub warnings: ConfigFaults,
     pub webhooks: Vec<WebhookSettings>,
 }

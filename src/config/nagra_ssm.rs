@@ -1,6 +1,6 @@
 //! `kind = "nagra-ssm"`: NAGRA Secure Session Management, version 1.
 //!
-//! Every URL can be given on its own: operators put gateways in front of single calls.
+//! Every URL can be set separately, because operators put gateways in front of single calls.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,16 +17,16 @@ use super::{EndpointUrl, OnUnreachable, headers};
 pub struct NagraSsmSettings {
     /// Name of the header that carries tokens: `nv-authorizations`.
     pub authorization: HeaderName,
-    /// Trusted for these endpoints in place of the public roots.
+    /// CA for these endpoints, in place of the public roots.
     pub ca: Option<PathBuf>,
     /// Share of the interval after which a beat is sent, 0.5 to 1.0.
     pub fraction: f64,
-    /// Added to interval before a silent session counts as expired.
+    /// Time after the interval until a silent session counts as expired.
     pub grace: Duration,
     /// Constant headers of every call, such as `nv-tenant-id`.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub heartbeat: EndpointUrl,
-    /// When the setup reply names no interval.
+    /// Used if the setup reply names no interval.
     pub interval: Duration,
     /// `nv-authorizations` of a license call; `{content}` and `{session}` are replaced.
     pub license_authorization: String,
@@ -55,8 +55,7 @@ impl KindSettings for NagraSsmSettings {
 const DEFAULT_AUTHORIZATION_HEADER: HeaderName = HeaderName::from_static("nv-authorizations");
 const TENANT_HEADER: HeaderName = HeaderName::from_static("nv-tenant-id");
 
-// The paths of SSM v1 below its base. Two paths of the renewal are known to work, depending on
-// the head-end's version.
+// The paths of SSM v1 below its base. The head-end's version decides which of the two renewal paths exists.
 const HEARTBEAT_PATH: &str = "/v1/sessions/heartbeat";
 const RENEWAL_PATH: &str = "/v1/renewal-license-wv";
 const OTHER_RENEWAL_PATH: &str = "/v1/sessions/renewal-license-wv";
@@ -123,7 +122,7 @@ fn urls(table: &TableReader<'_>) -> Option<SsmUrls> {
     Some(SsmUrls { heartbeat: heartbeat?, renewal: renewal?, renewal_other, setup: setup?, teardown: teardown? })
 }
 
-/// Without a slash at its end; such that every path can follow.
+/// A base URL without a slash at its end, behind which every path is valid.
 fn base(text: &str) -> Result<String, &'static str> {
     let base = text.trim_end_matches('/');
     let longest = EndpointUrl::parse(&format!("{base}{OTHER_RENEWAL_PATH}"))?;
@@ -136,7 +135,8 @@ fn headers(table: &TableReader<'_>, authorization: &HeaderName) -> Vec<(HeaderNa
     constant_headers(&table.table("headers"), headers, Some(authorization))
 }
 
-/// The tokens of a license call. Without the session's token the license server would refuse.
+/// Reads the template for the tokens of a license call. It must hold the session's token, without which the license
+/// server refuses.
 fn template(text: &str) -> Result<String, &'static str> {
     if !text.contains("{session}") {
         return Err("must hold {session}");

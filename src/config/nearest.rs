@@ -1,8 +1,8 @@
 //! "Did you mean …?": the known word nearest to a mistyped one.
 
-/// The candidate with the fewest edits, when they are few for the word's length.
+/// The candidate with the fewest edits, if these are few for the word's length.
 pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    /// Nobody mistypes more than this, and the work stays bounded.
+    /// Nobody mistypes a longer word, and the work must stay bounded.
     const MAX_WORD_BYTES: usize = 100;
     if word.len() > MAX_WORD_BYTES {
         return None;

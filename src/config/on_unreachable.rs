@@ -1,5 +1,5 @@
-//! `[authority.on-unreachable]`: for how long playbacks go on while nobody can say whether they may. A word for all, or
-//! a table in which the more exact key wins.
+//! `[authority.on-unreachable]`: time for which playbacks go on while the authority is unreachable. One word for all,
+//! or a table in which the more exact key wins.
 
 use std::time::Duration;
 

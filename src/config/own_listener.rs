@@ -1,11 +1,11 @@
-//! URLs that lead back to this very proxy: each call would call again, until it is refused.
+//! Finds URLs that lead back to this proxy, where each call would cause another until it is refused.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::EndpointUrl;
 use super::table_reader::TableReader;
 
-/// Checks those of `keys` in the table that are URLs. `listeners` are all that this process listens on.
+/// Checks the URLs among `keys` of the table. `listeners` are all addresses of this process.
 pub(super) fn check_urls(table: &TableReader<'_>, keys: &[&str], listeners: &[SocketAddr]) {
     for key in keys {
         let Some(Ok(endpoint)) = table.peek(key).map(|text| EndpointUrl::parse(&text)) else { continue };

@@ -1,4 +1,4 @@
-//! `[route.refusal.…]`: which profile refuses which DRM, first licenses and renewals apart.
+//! `[route.refusal.…]`: the refusal profile for each DRM system, with first licenses and renewals apart.
 
 use super::table_reader::TableReader;
 
@@ -19,7 +19,7 @@ pub struct RefusalProfiles {
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum RefusalProfile {
-    /// By player family.
+    /// The player family decides.
     #[default]
     Auto,
     /// 403 and JSON.

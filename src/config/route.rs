@@ -22,19 +22,19 @@ use super::{
     TokenSource, ViewerHeader, headers, identity_source, words,
 };
 
-/// One `[[route]]` of kind `license` or `media`: a path prefix below which players play. Those of kind `authorize` are
+/// A `[[route]]` of kind `license` or `media`: a path prefix for players. Those of kind `authorize` are
 /// [`AuthorizeRouteSettings`].
 #[derive(Debug)]
 pub struct RouteSettings {
-    /// Index into [`super::Config::authorities`]; none means: pass through, count, manage nothing.
+    /// Index into [`super::Config::authorities`]; `None` to pass calls through and count them, without sessions.
     pub authority: Option<usize>,
-    /// Trusted for the upstream in place of the public roots.
+    /// CA for the upstream, in place of the public roots.
     pub ca: Option<PathBuf>,
     pub content_token: Vec<TokenSource>,
     /// Sources of the device; the first that answers names it.
     pub device: Vec<IdentitySource>,
     pub endings: EndingRules,
-    /// Request headers that are passed on to the upstream, beside the built-in ones.
+    /// Request headers that are passed on to the upstream besides the built-in ones.
     pub headers: Vec<HeaderName>,
     /// Time for which a kill is remembered when the content token tells no expiry; at least 30 s.
     pub kill_memory: Duration,
@@ -42,23 +42,22 @@ pub struct RouteSettings {
     pub kind: RouteKind,
     /// Begins with `/`, has no trailing `/` (except `/` itself), unique among the routes.
     pub path: String,
-    /// Time in which a viewer who zapped away may find the session as it was left, if its close has
-    /// not been sent yet.
+    /// Time in which a viewer who zapped away may return to the session, if its close has not been sent.
     pub re_entry: Duration,
     pub retry: RetrySettings,
     pub sessions_per_device: usize,
     /// `true` removes CMCD from requests to the upstream.
     pub strip_cmcd: bool,
-    /// From connect to the last byte of a license server's reply, or to the head of an origin's.
+    /// Time from connecting to the last byte of a license server's reply, or to the head of an origin's.
     pub timeout: Duration,
-    /// Headers that we write with the viewer's address; their names are among `headers`.
+    /// Headers that we write with the viewer's address. Their names are also in `headers`.
     pub viewer_headers: Vec<ViewerHeader>,
 }
 
 /// The kind of a route, with the fields that only this kind has.
 #[derive(Debug)]
 pub enum RouteKind {
-    /// Shared, because a call may be answered on another thread than it came to.
+    /// Shared, because another thread may answer the call.
     License(Arc<LicenseRouteSettings>),
     Media(Box<MediaRouteSettings>),
 }
@@ -81,12 +80,12 @@ impl RouteSettings {
     }
 }
 
-/// Calls that are made to the license server or the origin again, within the time of the player's call.
+/// Calls to the license server or the origin that are retried within the time of the player's call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RetrySettings {
-    /// Calls that are made again after replies of 502, 503 and 504.
+    /// Calls that are retried after replies of 502, 503 and 504.
     pub gateway_errors: RetriedCalls,
-    /// `true` makes a call again while the upstream cannot be reached, or turns the call away unprocessed.
+    /// `true` retries a call while the upstream cannot be reached or turns it away unprocessed.
     pub unreachable: bool,
 }
 
@@ -127,15 +126,15 @@ impl RouteKindWord {
 
 /// The rest of the configuration, against which a route is checked.
 pub(super) struct RouteContext<'a> {
-    /// Names in the order of their tables; none where a name is at fault.
+    /// Names in the order of their tables; `None` for a faulty one.
     pub(super) authorities: &'a [Option<String>],
     /// `server.limits.call`
     pub(super) call: Duration,
-    /// `true` if players are asked for certificates.
+    /// `true` if players are asked for client certificates.
     pub(super) client_ca: bool,
     /// Authorities in the order of `authorities`; `None` for one with a fault.
     pub(super) found: &'a [Option<&'a AuthoritySettings>],
-    /// All that this process listens on.
+    /// All addresses of this process.
     pub(super) listeners: &'a [SocketAddr],
 }
 
@@ -193,15 +192,14 @@ pub(super) fn routes(
     routes.zip(authorizes.into_iter().collect())
 }
 
-/// A route as others may name it.
+/// A route as another route may name it.
 struct NamedRoute {
     authority: Option<String>,
     kind: RouteKindWord,
     path: Option<String>,
 }
 
-/// Checks the route to which `route` sends players by `key`: it must be there, of the wanted kind, and before the same
-/// authority.
+/// Checks the route that `key` names: it must exist, be of the wanted kind, and have the same authority.
 fn check_named_route(
     table: &TableReader<'_>,
     key: &str,
@@ -210,7 +208,7 @@ fn check_named_route(
     routes: &[NamedRoute],
 ) {
     let named = table.word(key, |text| Ok::<_, String>(text.to_owned()));
-    // A whole URL leads to a server that is not ours.
+    // A whole URL leads to a server of another operator.
     let Some(named) = named.filter(|name| name.starts_with('/')) else {
         return;
     };
@@ -232,7 +230,7 @@ fn check_named_route(
     }
 }
 
-/// The fields that license routes and media routes have in common, before those of the route's own kind.
+/// Fields that license routes and media routes share.
 pub(super) struct CommonRouteFields {
     pub(super) authority: Option<usize>,
     ca: Option<PathBuf>,
@@ -274,7 +272,7 @@ impl CommonRouteFields {
         }
     }
 
-    /// The whole route, unless its path is at fault.
+    /// Makes the route, unless its path is faulty.
     pub(super) fn into_route(self, kind: RouteKind, strip_cmcd: bool) -> Option<RouteSettings> {
         let Self { authority, ca, content_token, device, endings, headers, kill_memory, path, .. } = self;
         let Self { re_entry, retry, sessions_per_device, timeout, viewer_headers, .. } = self;
@@ -298,7 +296,7 @@ impl CommonRouteFields {
     }
 }
 
-/// The names of all headers that go on to the upstream, and those of them that we write.
+/// The names of all headers for the upstream, and those of them that we write.
 pub(super) fn upstream_headers(table: &TableReader<'_>, example: &str) -> (Vec<HeaderName>, Vec<ViewerHeader>) {
     let headers = table.list("headers", example, headers::upstream_header).unwrap_or_default();
     let (names, written): (Vec<_>, Vec<_>) = headers.into_iter().unzip();
@@ -396,7 +394,7 @@ pub(super) fn sessions_per_device(table: &TableReader<'_>, unit: Option<SessionU
     sessions
 }
 
-/// Devices that nothing tells apart would be one.
+/// Warns if devices behind one address would count as one.
 pub(super) fn warn_of_peers(table: &TableReader<'_>, device: &[IdentitySource], unit: Option<SessionUnit>) {
     if device.contains(&IdentitySource::Peer) && unit == Some(SessionUnit::Device) {
         let what = "falls to the peer, and the authority counts devices (unit = \"device\"): all behind one address that \

@@ -1,4 +1,4 @@
-//! `[server]` and `[server.tls]`: what players connect to.
+//! `[server]` and `[server.tls]`: the listeners for players.
 
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -10,12 +10,12 @@ use super::table_reader::TableReader;
 use super::trusted_proxies::{forwarded_header, trusted_proxies};
 use super::{EndpointUrl, ForwardedHeader, HostPattern, ServerLimits, TrustedProxies, host_pattern, words};
 
-/// `[server]`: what players connect to.
+/// `[server]`: the listeners for players.
 #[derive(Debug)]
 pub struct ServerSettings {
     /// The header of a trusted proxy that names the viewer.
     pub forwarded_header: ForwardedHeader,
-    /// Names that players may call us by, beside addresses and localhost; they matter where `origins` is a list.
+    /// Names by which players may call us, besides addresses and localhost. They matter if `origins` is a list.
     pub host_names: Vec<HostPattern>,
     pub limits: ServerLimits,
     /// HTTPS, HTTP/1.1 and HTTP/2 by ALPN.
@@ -28,7 +28,7 @@ pub struct ServerSettings {
     /// Base URL by which players reach us, without a slash at its end; `None` takes their `Host`.
     pub public_url: Option<String>,
     pub tls: TlsSettings,
-    /// Proxies that may name the viewer for whom they call.
+    /// Proxies that may name the viewer of a call.
     pub trusted_proxies: TrustedProxies,
     /// Threads that serve players, each with its own runtime and listener; at least 1.
     pub workers: usize,
@@ -37,9 +37,9 @@ pub struct ServerSettings {
 #[derive(Debug)]
 pub struct TlsSettings {
     pub certificate: PathBuf,
-    /// Client certificates signed by this CA are asked for, and name the device (`mtls`).
+    /// CA whose client certificates are requested and name the device (`mtls`).
     pub client_ca: Option<PathBuf>,
-    /// `true` if certificate and key are in the place where `run` makes them if there are none.
+    /// `true` if certificate and key are at the place where `run` makes them.
     pub is_at_its_usual_place: bool,
     pub key: PathBuf,
 }
@@ -141,7 +141,7 @@ fn tls(table: &TableReader<'_>) -> TlsSettings {
     TlsSettings { certificate, client_ca: table.file("client-ca"), is_at_its_usual_place, key }
 }
 
-/// 0 stands for as many as there are cores.
+/// Reads the number of workers; 0 means the number of cores.
 fn workers(table: &TableReader<'_>) -> usize {
     let cores = || thread::available_parallelism().map_or(1, NonZero::get);
     table.whole("workers", 0..=1024).filter(|workers| *workers > 0).unwrap_or_else(cores)

@@ -1,10 +1,10 @@
-//! `[store]`: whether sessions outlive the process.
+//! `[store]`: whether sessions survive the process.
 
 use std::path::PathBuf;
 
 use super::table_reader::TableReader;
 
-/// `[store]`: whether sessions outlive the process.
+/// `[store]`: whether sessions survive the process.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StoreSettings {
     pub kind: StoreKind,
@@ -13,7 +13,7 @@ pub struct StoreSettings {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum StoreKind {
-    /// In this file.
+    /// Sessions survive in this file.
     Journal(PathBuf),
     Memory,
 }
@@ -21,9 +21,9 @@ pub enum StoreKind {
 /// Treatment of sessions when the process stops.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OnExit {
-    /// They are given back.
+    /// Give them back to their authorities.
     Close,
-    /// They stay open at their authorities, for the next process.
+    /// Leave them open at their authorities, for the next process.
     Keep,
 }
 

@@ -1,7 +1,8 @@
-//! Reads one table of the document: finds its keys and its tables, gives typed readings, and puts a fault where it belongs.
+//! Reads a table of the document: finds its keys and tables, returns typed values, and puts faults at the right
+//! place.
 //!
-//! A variable of the environment wins over the file. Each typed reading gives a value of the wanted type, or records a
-//! fault and gives none, so that the next key is read all the same. Called by the readers of the tables.
+//! An environment variable wins over the file. Each typed read returns a value or records a fault and returns `None`,
+//! so that the next key is read in any case. The readers of the tables use it.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -39,7 +40,7 @@ impl<'a> TableReader<'a> {
         Self { line, path, sheet, table }
     }
 
-    /// The table `key`, empty when it is absent.
+    /// The table `key`; empty if absent.
     pub(super) fn table(&self, key: &str) -> TableReader<'a> {
         let path = join(&self.path, key);
         self.sheet.ask_table(path.clone());
@@ -53,7 +54,7 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// The tables `[[key]]`, and those behind them that the environment adds.
+    /// The tables `[[key]]`, and further ones that the environment adds.
     pub(super) fn tables(&self, key: &str) -> Vec<TableReader<'a>> {
         let path = join(&self.path, key);
         self.sheet.ask_table(path.clone());
@@ -71,7 +72,7 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// The keys of a table that takes any: those of the file, then those that the environment adds.
+    /// The keys of a table that takes any: first those of the file, then those that the environment adds.
     pub(super) fn names(&self) -> Vec<String> {
         self.sheet.ask(self.path.clone());
         let mut names: Vec<String> =
@@ -84,7 +85,7 @@ impl<'a> TableReader<'a> {
         names
     }
 
-    /// The tables that the file has in this one, whatever their names.
+    /// The names of all tables within this one in the file.
     pub(super) fn table_names(&self) -> Vec<String> {
         let keys = self.table.iter().flat_map(|table| table.iter());
         keys.filter(|(_, value)| value.get_ref().is_table()).map(|(key, _)| key.get_ref().to_string()).collect()
@@ -95,7 +96,7 @@ impl<'a> TableReader<'a> {
         self.sheet.leave(self.path.clone());
     }
 
-    /// The value of `key` as `read` understands it; a fault and none when it does not.
+    /// The value of `key` as `read` understands it; otherwise records a fault and returns `None`.
     pub(super) fn value<'s, T>(
         &'s self,
         key: &str,
@@ -109,12 +110,12 @@ impl<'a> TableReader<'a> {
         self.sheet.fault(self.at(key, what.into()));
     }
 
-    /// Records what is allowed, and hardly meant; where a fault of `key` would stand.
+    /// Warns of a setting that is allowed but unlikely to be meant, at the place for a fault of `key`.
     pub(super) fn warn(&self, key: &str, what: impl Into<String>) {
         self.sheet.warn(self.at(key, what.into()));
     }
 
-    /// Returns the place where `key` was set, for a fault that only shows when its file is read.
+    /// The place where `key` was set, for a fault that only shows when its file is read.
     pub(super) fn place(&self, key: &str) -> KeyPlace {
         let ConfigFault { key, line, .. } = self.at(key, String::new());
         KeyPlace { key, line }
@@ -134,14 +135,14 @@ impl<'a> TableReader<'a> {
         self.table.is_some()
     }
 
-    /// The text of `key`, if it is one. Asks for nothing: another reader must.
+    /// The text of `key`, if it is one. Does not count as asking for it, so another reader must.
     pub(super) fn peek(&self, key: &str) -> Option<String> {
         let bare = self.sheet.environment.value(&join(&self.path, key)).map(SettingValue::Bare);
         let value = bare.or_else(|| self.written(key).map(|(_, value)| SettingValue::Written(value)))?;
         value.text().ok().map(std::borrow::Cow::into_owned)
     }
 
-    /// Records that `key` is missing, unless it is there, good or bad.
+    /// Records that `key` is missing, unless it is set.
     pub(super) fn need(&self, key: &str, say: &str) {
         if !self.has(key) {
             self.fault(key, format!("is missing: {say}"));
@@ -152,12 +153,12 @@ impl<'a> TableReader<'a> {
         self.find(key).is_some()
     }
 
-    /// Tells whether `key` is this very word.
+    /// True if `key` is exactly this word.
     pub(super) fn is(&self, key: &str, word: &str) -> bool {
         self.find(key).is_some_and(|value| value.text().is_ok_and(|text| text == word))
     }
 
-    /// Tells whether a string stands where there could be a table.
+    /// True if `key` is a string where a table could stand.
     pub(super) fn is_text(&self, key: &str) -> bool {
         self.written(key).is_some_and(|(_, value)| value.is_str())
     }
@@ -215,7 +216,7 @@ impl TableReader<'_> {
         })
     }
 
-    /// A duration, or the word "off", which is none.
+    /// A duration, or `None` for "off".
     pub(super) fn duration_or_off(&self, key: &str, range: RangeInclusive<Duration>) -> Option<Option<Duration>> {
         self.value(key, |value| match &*value.amount()? {
             "off" => Ok(None),
@@ -244,7 +245,7 @@ impl TableReader<'_> {
         self.value(key, |value| within(value.number()?, &range, |bound| format!("{bound:?}")))
     }
 
-    /// A number, or the word "off", which is none.
+    /// A number, or `None` for "off".
     pub(super) fn number_or_off(&self, key: &str, range: RangeInclusive<f64>) -> Option<Option<f64>> {
         self.value(key, |value| {
             if value.text().is_ok_and(|text| text == "off") {
@@ -259,7 +260,7 @@ impl TableReader<'_> {
         self.value(key, |value| value.flag())
     }
 
-    /// All entries of a list, or none: each bad one is a fault of its own.
+    /// All entries of a list. Each bad one is a fault of its own; then returns `None`.
     pub(super) fn list<T>(&self, key: &str, example: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<Vec<T>> {
         let no_list = || format!("must be a list, such as {example}");
         let entries = self.value(key, |value| value.entries().ok_or_else(no_list))?;
@@ -278,7 +279,7 @@ impl TableReader<'_> {
         self.sheet.fault(ConfigFault { key, line: Some(self.sheet.line(at)), what });
     }
 
-    /// A file, named from the configuration file's folder.
+    /// A file, relative to the configuration file's folder.
     pub(super) fn file(&self, key: &str) -> Option<PathBuf> {
         let named =
             |text: &str| if text.is_empty() { Err("must name a file") } else { Ok(self.sheet.folder.join(text)) };
@@ -293,8 +294,8 @@ impl TableReader<'_> {
         self.word(key, |_| read_bounded(&path).and_then(|content| read(&content).map_err(|what| what.to_string())))
     }
 
-    /// `key` itself, or the content of the file that `key-file` names. Either one in the
-    /// environment wins over both in the file; both in one place contradict each other.
+    /// `key` itself, or the content of the file that `key-file` names. A value in the environment wins over both in
+    /// the file; two values in the same place are a fault.
     pub(super) fn secret(&self, key: &str) -> Option<Secret> {
         let file_key = format!("{key}-file");
         let rank = |key: &str| usize::from(self.has(key)) + usize::from(self.in_environment(key));
@@ -311,7 +312,7 @@ impl TableReader<'_> {
     }
 }
 
-/// A secret has to fit into a header.
+/// A secret must fit into a header.
 fn secret(text: &str) -> Result<Secret, String> {
     match text {
         "" => Err("is empty".to_owned()),

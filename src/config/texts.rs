@@ -1,11 +1,11 @@
-//! `[texts]` and `[texts.LANGUAGE]`: what viewers are told, in their languages.
+//! `[texts]` and `[texts.LANGUAGE]`: the texts for viewers, in their languages.
 
 use std::collections::BTreeMap;
 
 use super::nearest::nearest;
 use super::table_reader::TableReader;
 
-/// Every text that can be written; each reason is followed by what the viewer can do about it.
+/// All keys of texts. Each reason is followed by its advice.
 pub const TEXT_KEYS: [&str; 23] = [
     "blackout",
     "blackout-advice",
@@ -32,18 +32,18 @@ pub const TEXT_KEYS: [&str; 23] = [
     "unavailable-advice",
 ];
 
-/// The built-in texts are in it.
+/// The language of the built-in texts.
 pub const BUILT_IN_LANGUAGE: &str = "en";
 
 #[derive(Debug)]
 pub struct ViewerTextSettings {
-    /// For players that name no language which is here.
+    /// Language for players that ask for none of the others.
     pub default: String,
-    /// By tag, in lower case.
+    /// Texts by language tag in lower case.
     pub languages: BTreeMap<String, LanguageTexts>,
 }
 
-/// The texts of one language; those that are missing are told in English.
+/// The texts of one language. Missing ones are shown in English.
 #[derive(Debug, Default)]
 pub struct LanguageTexts {
     /// The tag as it was written: `pt-BR`.
@@ -68,7 +68,7 @@ const MAX_TEXT_CHARS: usize = 500;
 /// Subtags behind the language: script, region, variant.
 const MAX_SUBTAGS: usize = 3;
 
-/// ISO 639-1, and the one language of many viewers that it does not have.
+/// ISO 639-1, and one further language with many viewers.
 const ISO_639_1_LANGUAGES: &str = "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da \
     de dv dz ee el en eo es et eu fa ff fi fil fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik \
     io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt \

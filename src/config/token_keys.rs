@@ -1,6 +1,6 @@
-//! `[authority.token-keys]`: who signs the content tokens of an embedded authority.
+//! `[authority.token-keys]`: the keys that sign the content tokens of an embedded authority.
 //!
-//! Its files are read here, so that each fault stands at the key that names the file.
+//! The files are read here, so that each fault is reported at the key that names the file.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -18,20 +18,20 @@ pub struct TokenKeySettings {
     pub url: Option<JwksUrl>,
 }
 
-/// A key set that is fetched.
+/// A key set that is fetched from a URL.
 #[derive(Clone, Debug)]
 pub struct JwksUrl {
-    /// Trusted for it in place of the public roots.
+    /// CA for the URL, in place of the public roots.
     pub ca: Option<PathBuf>,
     pub endpoint: EndpointUrl,
-    /// Between two looks for newer keys.
+    /// Time between two fetches.
     pub refresh: Duration,
 }
 
 const REFRESH_RANGE: RangeInclusive<Duration> = Duration::from_secs(30)..=Duration::from_hours(24);
 const LEEWAY_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(5);
 
-/// `account` is where the authority looks for accounts.
+/// `account` are the authority's account sources.
 pub(super) fn token_keys(authority: &TableReader<'_>, account: &[AccountSource]) -> Option<TokenKeySettings> {
     let table = authority.table("token-keys");
     let secret = table.file_content("secret-file", |secret| TokenKeySet::of_secret(secret.trim_ascii_end()));
@@ -67,7 +67,7 @@ pub(super) fn token_keys(authority: &TableReader<'_>, account: &[AccountSource])
     Some(TokenKeySettings { own, rules, url: url.map(|endpoint| JwksUrl { ca, endpoint, refresh }) })
 }
 
-/// Warns of account sources that anybody may write: a token beside them proves nothing.
+/// Warns of account sources that any caller can write, because a token beside them proves no account.
 fn warn_of_unproven_accounts(authority: &TableReader<'_>, account: &[AccountSource]) {
     let unproven = |rung: &AccountSource| {
         matches!(

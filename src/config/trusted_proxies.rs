@@ -1,5 +1,5 @@
-//! `trusted-proxies` and `forwarded-header` of `[server]`: which proxies in front of us are believed when they say for
-//! whom they call.
+//! `trusted-proxies` and `forwarded-header` of `[server]`: the proxies in front of us that may name the viewer of a
+//! call.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::table_reader::TableReader;
 
-/// `server.trusted-proxies`: addresses and networks (CIDR). Nobody, unless told otherwise.
+/// `server.trusted-proxies`: addresses and networks (CIDR). Empty by default.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
@@ -16,7 +16,7 @@ impl TrustedProxies {
         Self(networks)
     }
 
-    /// `address` in its canonical form: an IPv4-mapped one is IPv4.
+    /// True if the address is trusted. `address` must be canonical: IPv4-mapped ones as IPv4.
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
@@ -25,16 +25,16 @@ impl TrustedProxies {
         self.0.is_empty()
     }
 
-    /// Tells whether every address is trusted, so that anybody can claim to be anybody.
+    /// True if every address is trusted, so that any caller can claim any address.
     pub fn trusts_everybody(&self) -> bool {
         self.0.iter().any(|network| network.prefix_len() == 0)
     }
 }
 
-/// `server.forwarded-header`: which header of a trusted proxy names the viewer.
+/// `server.forwarded-header`: the header of a trusted proxy that names the viewer.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ForwardedHeader {
-    /// Whichever is there. If both are, they must agree.
+    /// Either header. If both are present, they must agree.
     #[default]
     Any,
     /// `Forwarded` (RFC 7239).
@@ -66,7 +66,7 @@ pub(super) fn trusted_proxies(table: &TableReader<'_>) -> TrustedProxies {
     trusted
 }
 
-/// An address, or a network as CIDR. One of IPv4-mapped addresses is the IPv4 network that it stands for.
+/// Reads an address or a CIDR network. A network of IPv4-mapped addresses becomes its IPv4 network.
 fn network(text: &str) -> Result<IpNet, String> {
     const EXPECTED: &str = "must be an IP address or a network, such as \"10.0.0.2\" or \"10.0.0.0/8\"";
     let read = || Some(if text.contains('/') { text.parse().ok()? } else { IpNet::from(text.parse::<IpAddr>().ok()?) });

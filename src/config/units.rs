@@ -1,11 +1,10 @@
 //! Durations (`"250ms"`, `"30s"`, `"10m"`, `"24h"`) and sizes (`"512B"`, `"64KiB"`, `"1MiB"`).
 //!
-//! An amount is one whole number and one unit, nothing else: a bare number is refused, because nobody can tell
-//! seconds from milliseconds by looking at it.
+//! An amount is a whole number with one unit. A bare number is refused, because it could be seconds or milliseconds.
 
 use std::time::Duration;
 
-/// A year. Longer says nothing more, and deadlines computed from it cannot overflow.
+/// A year. Longer times make no difference, and deadlines computed from this cannot overflow.
 pub(super) const MAX_DURATION: Duration = Duration::from_hours(8760);
 
 const DURATION_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
@@ -48,7 +47,7 @@ pub(super) fn show_size(bytes: usize) -> String {
 }
 
 enum AmountParts {
-    /// A number alone.
+    /// A number without a unit.
     Bare,
     /// The amount in the smallest unit; `None` if it does not fit.
     Good(Option<u64>),
@@ -68,7 +67,7 @@ fn split(text: &str, units: &[(&str, u64)]) -> AmountParts {
     AmountParts::Good(number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor)))
 }
 
-/// `units` from the largest to the smallest, whose factor is 1.
+/// `units` go from the largest to the smallest, whose factor is 1.
 fn show(amount: u64, units: &[(&str, u64)]) -> String {
     let whole = units.iter().find(|(_, factor)| amount != 0 && amount.is_multiple_of(*factor));
     match whole.or(units.last()) {

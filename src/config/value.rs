@@ -1,7 +1,7 @@
-//! Values before anybody has said what type they should have.
+//! Values of settings before their type is known.
 //!
-//! A value of the file has a type of its own, which must be the right one. A value of the
-//! environment is text and takes the type that its key asks for; it may also be written as TOML.
+//! A value of the file has a type, which must be the right one. A value of the environment is text and takes the type
+//! that its key wants; it may also be written as TOML.
 
 use std::borrow::Cow;
 
@@ -13,17 +13,14 @@ pub(super) enum SettingValue<'a> {
     Written(&'a DeValue<'a>),
 }
 
-/// An entry of a list, with its place in the file when it has one.
+/// An entry of a list, with its place if it stands in the file.
 pub(super) struct ListEntry<'a> {
     pub(super) at: Option<usize>,
     pub(super) text: Result<Cow<'a, str>, String>,
 }
 
 impl<'a> SettingValue<'a> {
-    /// Entries of a list; of a bare value, what stands between its commas.
-    ///
-    /// # Errors
-    /// None when it is no list.
+    /// Entries of a list; a bare value is split at its commas. `None` if it is no list.
     pub(super) fn entries(&self) -> Option<Vec<ListEntry<'a>>> {
         match *self {
             Self::Bare(text) if text.trim_start().starts_with('[') => bare_array(text),
@@ -63,7 +60,7 @@ impl<'a> SettingValue<'a> {
         }
     }
 
-    /// The text of a string, or of a number whose unit was forgotten.
+    /// The text of a string, or a number whose unit was forgotten.
     pub(super) fn amount(&self) -> Result<Cow<'a, str>, String> {
         match *self {
             Self::Written(DeValue::Integer(integer)) => Ok(Cow::Borrowed(integer.as_str())),

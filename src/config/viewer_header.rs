@@ -7,17 +7,17 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// The placeholder of the viewer's address.
 const ADDRESS_PLACEHOLDER: &str = "{viewer-address}";
 
-/// Written anew for each call, in place of the player's own of that name.
+/// Set for each call, replacing the player's own header of that name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ViewerHeader {
     name: HeaderName,
-    /// The texts between the places.
+    /// The texts between the placeholders.
     texts: Vec<String>,
 }
 
 impl ViewerHeader {
     /// # Errors
-    /// What should be written instead.
+    /// The template is faulty; the error tells the remedy.
     pub(super) fn new(name: HeaderName, template: &str) -> Result<Self, String> {
         let texts: Vec<_> = template.split(ADDRESS_PLACEHOLDER).map(str::to_owned).collect();
         let plain = texts.iter().all(|text| !text.contains(['{', '}']) && HeaderValue::from_str(text).is_ok());
@@ -32,7 +32,7 @@ impl ViewerHeader {
     }
 
     pub fn write(&self, viewer: IpAddr, headers: &mut HeaderMap) {
-        // Made of what was checked, and of an address.
+        // Made of checked texts and an address, so this cannot fail.
         if let Ok(value) = HeaderValue::try_from(self.texts.join(&viewer.to_string())) {
             headers.insert(self.name.clone(), value);
         }

@@ -1,4 +1,4 @@
-//! `[[webhook]]`: who is told by POST.
+//! `[[webhook]]`: services that get events by POST.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use crate::secret::Secret;
 
 #[derive(Debug)]
 pub struct WebhookSettings {
-    /// Trusted for `url` in place of the public roots.
+    /// CA for `url`, in place of the public roots.
     pub ca: Option<PathBuf>,
-    /// Names of events, or their beginnings with `*` behind; none means all.
+    /// Names of events, or their beginnings with `*`; empty for all.
     pub events: Vec<String>,
-    /// For logs and metrics; unique.
+    /// Name in logs and metrics; unique.
     pub name: String,
-    /// Signs what is sent.
+    /// Signs each delivery.
     pub secret: Option<Secret>,
     /// Bounds one delivery.
     pub timeout: Duration,
@@ -55,7 +55,7 @@ fn webhook(table: &TableReader<'_>, name: Option<String>) -> Option<WebhookSetti
     })
 }
 
-/// Events are not a closed list: an authority's own names are among them.
+/// Reads the name of an event. Names are not a closed list, because authorities have their own.
 fn event(text: &str) -> Result<String, String> {
     let name = text.strip_suffix('*').unwrap_or(text);
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));

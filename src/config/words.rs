@@ -1,7 +1,7 @@
-//! Words that several tables have: an address, a label, an origin, `word:NAME`.
+//! Readers of words that several tables have: an address, a label, an origin, `word:NAME`.
 //!
-//! Each word has a function, from text to its type or to what should be written instead. None of
-//! them repeats the text, which may hold a secret.
+//! Each turns a text into its type, or into an error that tells the remedy and never repeats the text, which may hold
+//! a secret.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ pub(super) fn label(text: &str) -> Result<String, String> {
     Err("must be 1 to 64 letters, digits, \"-\", \".\" or \"_\"".to_owned())
 }
 
-/// `scheme://host` with an optional port, as browsers write it; `null` is what packaged apps send.
+/// `scheme://host` with an optional port, as browsers write it, or `null`, which packaged apps send.
 pub(super) fn origin(text: &str) -> Result<String, String> {
     let host = text.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, host)| host);
     match host {
@@ -31,7 +31,7 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     }
 }
 
-/// `word` or `word:NAME`; a colon without a name behind it belongs to the word, which is then none.
+/// Splits `word` or `word:NAME`. A colon without a name stays in the word, which then matches none.
 pub(super) fn pair(text: &str) -> (&str, Option<&str>) {
     match text.split_once(':') {
         Some((word, name)) if !name.is_empty() && !name.contains(char::is_whitespace) => (word, Some(name)),
