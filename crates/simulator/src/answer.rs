@@ -1,4 +1,4 @@
-//! What a service says to a call, before it becomes HTTP.
+//! The answer of a service to a call, before it becomes HTTP.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -17,14 +17,14 @@ pub(super) struct ServiceAnswer {
     /// The `errorCode` of a refusal.
     pub(super) code: Option<i64>,
     pub(super) media_type: &'static str,
-    /// What kind of DRM message was answered, for the log.
+    /// Kind of the DRM message that was answered, for the log.
     pub(super) message: Option<&'static str>,
     /// The session that this call opened.
     pub(super) session: Option<SlotNumber>,
     pub(super) status: StatusCode,
 }
 
-/// A service's documented way to say no: `{"errorCode","message"}` with a status.
+/// A service's documented refusal: `{"errorCode","message"}` with a status.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct ServiceRefusal {
     pub(super) code: i64,

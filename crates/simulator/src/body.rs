@@ -13,16 +13,16 @@ use tokio::io::{AsyncRead, ReadBuf};
 const FILE_PIECE_BYTES: usize = 64 * 1024;
 
 pub(super) struct SimBody {
-    /// Announced and not yet sent.
+    /// Bytes that are announced and not yet sent.
     left: u64,
-    /// Sent before the connection is cut; the same as `left` if it is not.
+    /// Bytes to send before the connection is cut; the same as `left` if it is not.
     sendable: u64,
     source: BodySource,
 }
 
 enum BodySource {
     Bytes(Bytes),
-    /// Stands where reading begins.
+    /// Positioned where reading begins.
     File(File),
 }
 

@@ -1,4 +1,4 @@
-//! The story of one call to a service: who calls, what the script has for it, the work, the log.
+//! Handles one call to a service: identifies the caller, applies the fault script, does the work, logs it.
 
 use std::sync::Arc;
 
@@ -31,13 +31,13 @@ pub(super) struct HeadendCall {
     pub(super) endpoint: HeadendEndpoint,
     /// The authorization header was there and empty.
     pub(super) header_empty: bool,
-    /// How the caller reaches us.
+    /// The host by which the caller reaches us.
     pub(super) host: String,
     pub(super) media_type: String,
     pub(super) presented: PresentedTokens,
-    /// Where FirstLight's services begin: `/DEMO/fl`, if the call is to one of them.
+    /// Path prefix of FirstLight's services, such as `/DEMO/fl`, if the call is to one of them.
     pub(super) services: Option<String>,
-    /// Whose device it is, for FirstLight's services.
+    /// The device's user, for FirstLight's services.
     pub(super) user: String,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct HeadendCall {
 #[error("the script drops this call")]
 pub(super) struct SeveredConnection;
 
-/// What the log is told of the reply.
+/// Facts about the reply for the log.
 #[derive(Default)]
 struct ReplyNote {
     code: Option<i64>,
@@ -55,7 +55,7 @@ struct ReplyNote {
     status: u16,
 }
 
-/// Runs to its end even if the caller hangs up: a real service does not take its work back.
+/// Handles a call. It runs to its end even if the caller hangs up, because a real service does not undo its work.
 pub(super) async fn serve(
     shared: &Arc<HeadendShared>,
     endpoint: HeadendEndpoint,
@@ -65,7 +65,7 @@ pub(super) async fn serve(
     let (told, reply) = oneshot::channel();
     let own = Arc::clone(shared);
     shared.tasks.spawn(async move {
-        // Nobody listens any more if the caller hung up.
+        // If the caller hung up, the answer is dropped.
         let _gone = told.send(story(&own, endpoint, &parts, body).await);
     });
     reply.await.unwrap_or(Err(SeveredConnection))

@@ -1,4 +1,4 @@
-//! Who calls, as far as the tokens tell.
+//! Identifies the caller by its tokens.
 
 use http::request::Parts;
 
@@ -8,7 +8,7 @@ use super::firstlight;
 use super::state::HeadendState;
 use sidebeat_core::ledger::SlotNumber;
 
-/// How far back the caller of an ended session is looked for.
+/// Number of ended sessions that are searched for the caller.
 const MAX_ENDED_SESSIONS_SEARCHED: usize = 1_000;
 
 #[derive(Clone, Debug, Default)]

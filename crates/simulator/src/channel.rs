@@ -1,9 +1,9 @@
-//! A small channel, for trying and testing media routes: live and as titles, in HLS and DASH, with its slate.
+//! A small channel to try and test media routes: live and on demand, in HLS and DASH, with a slate.
 //!
-//! Two rounds of 8 s in four segments each, picture and sound apart (`channel/asset/make.sh` makes them): the
-//! programme encrypted with the first ClearKey key that the simulator knows, the slate in clear. The programme is
-//! eight rounds, the slate one. Live, they play over and over by wall time: everything is computed from the time of
-//! day, and nothing is kept.
+//! It has two rounds of 8 s in four segments each, video and audio apart (`channel/asset/make.sh` makes them): the
+//! programme is encrypted with the simulator's first ClearKey key, the slate is in clear. A title of the programme
+//! has eight rounds, the slate one. Live, they repeat by wall time: everything is computed from the time, and nothing
+//! is kept.
 //!
 //! | path | |
 //! |---|---|
@@ -22,12 +22,12 @@ use bytes::Bytes;
 
 use self::title::{PROGRAMME, SLATE, TitleFiles, TitleTrack};
 
-/// Of a whole round.
+/// Duration of a whole round.
 const ROUND_DURATION: Duration = Duration::from_secs(8);
 const SEGMENT_DURATION: Duration = Duration::from_secs(2);
 /// In a round.
 const SEGMENTS_PER_ROUND: u64 = 4;
-/// Of the programme with an end: longer than players buffer at once.
+/// Rounds of the programme on demand, which is longer than players buffer.
 const ROUNDS_PER_TITLE: u64 = 8;
 /// Segments that a live window shows.
 const LIVE_WINDOW_SEGMENTS: u64 = 8;
@@ -37,7 +37,7 @@ pub(super) struct ChannelPage {
     pub(super) media_type: &'static str,
 }
 
-/// `wall`: since the epoch. None: no path of the channel.
+/// The channel's file at this path; `None` if there is none. `wall` is the time since the epoch.
 pub(super) fn page(path: &str, wall: Duration) -> Option<ChannelPage> {
     let (folder, below) = path.strip_prefix('/')?.split_once('/')?;
     let (title, live) = match folder {
@@ -62,13 +62,13 @@ pub(super) fn page(path: &str, wall: Duration) -> Option<ChannelPage> {
     })
 }
 
-/// The segments to be shown, counted since the epoch.
+/// The segments of the live window, counted since the epoch.
 fn window(wall: Duration) -> (u64, u64) {
     let ended = wall.as_secs() / SEGMENT_DURATION.as_secs();
     (ended.saturating_sub(LIVE_WINDOW_SEGMENTS), ended)
 }
 
-/// `v/init.mp4`, `v/3.m4s`: by number since the epoch or within its round, as both are written.
+/// Reads `v/init.mp4` or `v/3.m4s`. The number counts since the epoch or within the round.
 fn segment(title: &TitleFiles, path: &str) -> Option<Bytes> {
     let (track, name) = path.split_once('/')?;
     let track: &TitleTrack = match track {

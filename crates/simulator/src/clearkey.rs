@@ -1,5 +1,4 @@
-//! ClearKey, the one system whose licenses really license (W3C Encrypted Media Extensions,
-//! section 9.1).
+//! ClearKey, the only system whose licenses hold real keys (W3C Encrypted Media Extensions, section 9.1).
 
 use base64::Engine;
 use base64::alphabet;
@@ -15,7 +14,7 @@ pub(super) fn answer(state: &HeadendState, call: &HeadendCall) -> Result<Service
     let request: Value = serde_json::from_slice(&call.body).map_err(|_not_json| CHALLENGE)?;
     let ids = request.get("kids").and_then(Value::as_array).ok_or(CHALLENGE)?;
     let Some(kind) = request.get("type") else {
-        // A release, acknowledged by its own ids.
+        // A release is acknowledged by its own ids.
         return Ok(ServiceAnswer::json(&json!({ "kids": ids })).about("release"));
     };
     let keys: Vec<Value> = ids.iter().filter_map(|id| key(state, id.as_str()?)).collect();

@@ -1,4 +1,4 @@
-//! Manifests, segments and pages: a folder below `/content/`, files that the program carries, and its channel.
+//! Serves manifests, segments and pages: a folder below `/content/`, embedded files, and the channel.
 
 use std::io::SeekFrom;
 use std::path::{Component, Path, PathBuf};

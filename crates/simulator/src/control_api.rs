@@ -1,4 +1,4 @@
-//! The control API below `/sim/`: tokens for tests, books, the log, kills, faults, settings.
+//! The control API below `/sim/`: tokens for tests, the session list, the log, kills, faults, settings.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use super::token::{ContentToken, SessionControl, session_name};
 use sidebeat_core::ledger::{EndedSlot, SlotNumber, SlotRow};
 use sidebeat_system::random::random_u64;
 
-/// Ended sessions that the books show.
+/// Ended sessions in the list.
 const MAX_ENDED_SESSIONS_SHOWN: usize = 1_000;
-/// A long poll waits at most this long.
+/// Longest wait of a long poll.
 const MAX_LONG_POLL_TIME: Duration = Duration::from_secs(60);
-/// Seconds that a content token is valid if the query does not say.
+/// Default validity of a content token in seconds.
 const DEFAULT_TOKEN_TTL_S: u64 = 3_600;
 
 type SimQuery = HashMap<String, String>;
 
-/// Answers one call; `path` is what follows `/sim/`.
+/// Answers a call; `path` follows `/sim/`.
 pub(super) async fn answer(
     shared: &HeadendShared,
     method: &Method,
@@ -103,7 +103,7 @@ fn ended_row(state: &HeadendState, ended: &EndedSlot) -> Value {
     })
 }
 
-/// What is newer than `since`; with `wait` not before there is something, or the time is over.
+/// Log entries newer than `since`. With `wait`, waits until there is one or the time is over.
 async fn log(shared: &HeadendShared, query: &SimQuery) -> Result<Value, String> {
     let since = query.get("since").map_or(Ok(0), |since| number("since", since))?;
     let wait = query.get("wait").map_or(Ok(0), |wait| number("wait", wait))?;

@@ -5,7 +5,7 @@ use http::Method;
 use super::firstlight;
 use super::settings::RenewalPath;
 
-/// A call that players' side makes of the head-end: what faults are scripted for and the log names.
+/// A call of players or the proxy to the head-end; faults are scripted for it, and the log names it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum HeadendEndpoint {
     Authorize,
@@ -78,8 +78,8 @@ impl HeadendEndpoint {
         }
     }
 
-    /// Whether a script written for `pattern` speaks of this endpoint: its name, `license` for all
-    /// license servers, or `*`.
+    /// True if a script with this `pattern` applies to the endpoint: its name, `license` for all license servers, or
+    /// `*`.
     pub(super) fn fits(self, pattern: &str) -> bool {
         pattern == "*" || pattern == self.name() || (pattern == "license" && self.is_license())
     }
@@ -88,12 +88,12 @@ impl HeadendEndpoint {
         matches!(self, Self::ClearKey | Self::FairPlay | Self::PlayReady | Self::Widevine)
     }
 
-    /// Whether it is one of FirstLight's services.
+    /// True for FirstLight's services.
     pub(super) fn is_firstlight(self) -> bool {
         matches!(self, Self::Authorize | Self::LightBeat | Self::StreamDelete | Self::StreamPut)
     }
 
-    /// Whether its calls carry a session token alone and rotate or end it.
+    /// True if its calls carry only a session token, and rotate or end it.
     pub(super) fn is_of_a_session(self) -> bool {
         matches!(self, Self::Heartbeat | Self::Renewal | Self::Teardown)
     }

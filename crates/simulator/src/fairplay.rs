@@ -1,4 +1,4 @@
-//! FairPlay: an SPC in, something of a CKC's shape out, in the form of the request.
+//! FairPlay: takes an SPC and returns a reply of a CKC's shape, in the form of the request.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,7 +27,7 @@ pub(super) fn answer(call: &HeadendCall) -> Result<ServiceAnswer, ServiceRefusal
     Ok(ServiceAnswer::raw(OCTETS, ckc).about("new"))
 }
 
-/// The `spc` of a form body; a literal `+` stays one, because many players do not encode it.
+/// The `spc` of a form body. A literal `+` stays one, because many players do not encode it.
 fn form(body: &[u8]) -> Option<Vec<u8>> {
     let body = std::str::from_utf8(body).ok()?;
     let value = body.split('&').find_map(|pair| pair.strip_prefix("spc="))?;
@@ -35,8 +35,8 @@ fn form(body: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode(text.as_bytes()).ok()
 }
 
-/// Version 1: 176 bytes and a payload whose length stands at 172. Later versions only have to be
-/// long enough.
+/// Checks an SPC. Version 1 has 176 bytes and a payload whose length stands at 172; later versions must only be long
+/// enough.
 fn check(spc: &[u8]) -> Result<(), ServiceRefusal> {
     let number = |at: usize| {
         let bytes = spc.get(at..)?.first_chunk::<4>()?;

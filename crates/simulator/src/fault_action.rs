@@ -1,4 +1,4 @@
-//! How a call goes wrong that the fault script struck.
+//! The ways in which a call fails by the fault script.
 
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ pub(super) enum FaultAction {
 pub(super) enum ActionWord {
     /// Closes the connection; the work is not done.
     Drop,
-    /// Does the work, then answers 200 with a page that tells nothing of it, as a proxy between may.
+    /// Does the work, then answers 200 with an unrelated page, as a proxy in between may.
     Garble,
-    /// Kills the caller's session first; then the work is done as always.
+    /// Kills the caller's session first, then does the work as usual.
     Kill,
     /// Does the work, then closes the connection.
     LoseReply,
@@ -37,7 +37,7 @@ pub(super) enum ActionWord {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ScriptedAnswer {
-    /// Text as it is, anything else as JSON.
+    /// Sent as it is if it is a text, otherwise as JSON.
     body: Option<Value>,
     delay_ms: Option<u64>,
     #[serde(rename = "errorCode")]
@@ -58,7 +58,7 @@ impl FaultAction {
         }
     }
 
-    /// As the log names it.
+    /// Name in the log.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Say(say) if say.code.is_some() => "error-code",
@@ -84,7 +84,7 @@ impl FaultAction {
         }
     }
 
-    /// What is answered in place of the service, if anything.
+    /// The answer in place of the service's, if there is one.
     pub(super) fn answer(&self) -> Option<ServiceAnswer> {
         match self {
             Self::Say(say) => say.answer(),

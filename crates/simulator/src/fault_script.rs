@@ -1,4 +1,4 @@
-//! The fault script: which call goes wrong, and how often.
+//! The fault script: which calls fail, and how often.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,13 +7,13 @@ use thiserror::Error;
 use super::endpoint::HeadendEndpoint;
 use super::fault_action::FaultAction;
 
-/// A script is at most this long.
+/// Longest script.
 const MAX_SCRIPTED_FAULTS: usize = 1_000;
 
 #[derive(Default)]
 pub(super) struct FaultScript(Vec<ScriptedFault>);
 
-/// One line of the script: the calls `after + 1` to `after + times` that fit it.
+/// A line of the script: applies to the calls `after + 1` to `after + times` that fit it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ScriptedFault {
@@ -44,7 +44,7 @@ pub(super) enum ScriptFault {
 }
 
 impl FaultScript {
-    /// Appends one fault or a list of them; returns how many there are now.
+    /// Appends a fault or a list of faults; returns how many there are now.
     pub(super) fn add(&mut self, script: Value) -> Result<usize, ScriptFault> {
         let list = if script.is_array() { script } else { Value::Array(vec![script]) };
         let faults: Vec<ScriptedFault> = serde_json::from_value(list)?;
@@ -60,7 +60,7 @@ impl FaultScript {
         self.0.clear();
     }
 
-    /// Every fault that fits counts the call; the first one whose turn it is strikes.
+    /// Counts the call at every fault that fits, and returns the first one whose turn it is.
     pub(super) fn draw(
         &mut self,
         endpoint: HeadendEndpoint,

@@ -1,4 +1,4 @@
-//! Bytes that stand where a real head-end puts keys and signatures.
+//! Filler bytes in place of a real head-end's keys and signatures.
 
 use aws_lc_rs::digest;
 

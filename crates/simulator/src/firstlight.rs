@@ -1,8 +1,8 @@
 //! FirstLight's services: authorization, heartbeat with bookmarks and viewers, stream concurrency.
 //!
-//! The contract `firstlight-hb/1` (`docs/authorities.md`), from the far side. Counts devices of a user
-//! with the ledger, or players where the multi-stream mode is asked for. What is blacked out, how
-//! long programmes last and what a beat is answered are settings and faults.
+//! Implements the contract `firstlight-hb/1` (`docs/authorities.md`) from the far side. The ledger counts a user's
+//! devices, or players if the multi-stream mode wants that. Blackouts, lengths of programmes and answers to beats are
+//! settings and faults.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -18,28 +18,28 @@ use super::state::{CallMoment, HeadendState};
 use sidebeat_core::ledger::{LedgerClaim, LimitReached, SlotLimits, SlotLoss, SlotNumber};
 use sidebeat_system::random::{random_u64, uuid};
 
-/// Tokens that are known at most; with one more all are forgotten.
+/// Known tokens. Beyond that, all are forgotten.
 const MAX_PLAYS: usize = 100_000;
-/// The license servers by the name that an authorize call gives to the DRM.
+/// License servers by the name that an authorize call gives to the DRM system.
 const LICENSES: [(&str, HeadendEndpoint); 4] = [
     ("clearkey", HeadendEndpoint::ClearKey),
     ("fairplay", HeadendEndpoint::FairPlay),
     ("playready", HeadendEndpoint::PlayReady),
     ("widevine", HeadendEndpoint::Widevine),
 ];
-/// Beats that the books show.
+/// Beats in the session list.
 const MAX_BEATS_SHOWN: usize = 200;
 
 #[derive(Default)]
 pub(super) struct FirstLightState {
     beats: VecDeque<Value>,
-    /// `user content` to milliseconds.
+    /// Positions in milliseconds by `user content`.
     bookmarks: BTreeMap<String, u64>,
-    /// Who holds a place: a device of a user, or a player.
+    /// Slots by their holder: a user's device, or a player.
     places: HashMap<String, SlotNumber>,
-    /// Places that the stream concurrency service took: it gives them back, and not the last beat.
+    /// Slots that the stream concurrency service took. It gives them back, not the last beat.
     streams: HashSet<String>,
-    /// By heartbeat token.
+    /// Playbacks by heartbeat token.
     plays: HashMap<String, FirstLightPlay>,
 }
 
@@ -51,7 +51,7 @@ struct FirstLightPlay {
     user: String,
 }
 
-/// Who calls, for log and faults: device and content.
+/// Device and content of the caller, for the log and the fault script.
 pub(super) fn caller(state: &HeadendState, call: &HeadendCall) -> (Option<String>, Option<String>) {
     let body = json_of(call);
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -60,7 +60,7 @@ pub(super) fn caller(state: &HeadendState, call: &HeadendCall) -> (Option<String
     (device, text("contentId").or_else(|| play.map(|play| play.content.clone())))
 }
 
-/// The user, as the app's own token says; here any text.
+/// The user: the text of the app's token.
 pub(super) fn user(parts: &Parts) -> String {
     let header = parts.headers.get("x-authorization").and_then(|value| value.to_str().ok());
     header.filter(|user| !user.is_empty()).unwrap_or("user-1").to_owned()
@@ -89,7 +89,7 @@ pub(super) fn authorize(state: &mut HeadendState, at: CallMoment, call: &Headend
     let drm = text("drm").to_ascii_lowercase();
     let drm = if LICENSES.iter().any(|(name, _)| *name == drm) { drm.as_str() } else { "widevine" };
     let license = own(&format!("{}/license/{drm}", call.services.as_deref().unwrap_or_default()));
-    // Whatever it is called, it is the channel.
+    // Every content is the channel.
     let channel = if kind == "live" { "live" } else { "vod" };
     let format = if text("format") == "hls" { "m3u8" } else { "mpd" };
     success(&json!({
@@ -186,13 +186,13 @@ pub(super) fn delete_stream(state: &mut HeadendState, call: &HeadendCall) -> Ser
     ServiceAnswer::empty(gone)
 }
 
-/// What a place is counted for.
+/// The name under which a slot is counted.
 fn place(play: &FirstLightPlay, player: Option<&str>) -> String {
     player.map_or_else(|| format!("{} {}", play.user, play.device), str::to_owned)
 }
 
 impl HeadendState {
-    /// Confirms the place, or takes it if the user's limit allows.
+    /// Confirms the slot, or takes one if the user's limit allows.
     fn take_place(&mut self, at: CallMoment, play: &FirstLightPlay, place: &str) -> Result<SlotNumber, ServiceAnswer> {
         if let Some(slot) = self.light.places.get(place).copied() {
             if self.ledger.beat(at.now, slot).is_ok() {
@@ -246,7 +246,7 @@ impl FirstLightState {
         }));
     }
 
-    /// For the books: the last beats as they came, and the bookmarks; no tokens.
+    /// Last beats and bookmarks for the session list, without tokens.
     pub(super) fn show(&self, settings: &LightSettings) -> Value {
         json!({"beats": self.beats, "bookmarks": self.bookmarks, "viewers": settings.viewers})
     }
@@ -267,7 +267,7 @@ fn failure(status: StatusCode, code: &str, description: &str) -> ServiceAnswer {
     ServiceAnswer { code: Some(-1), status, ..ServiceAnswer::json(&json!({ "header": header })) }
 }
 
-/// Whether a path below the tenant's `fl/` is one of these services, and the device that it names.
+/// The service of a path below the tenant's `fl/`, and the device that the path names.
 pub(super) fn endpoint<'a>(method: &http::Method, path: &'a str) -> Option<(HeadendEndpoint, Option<&'a str>)> {
     let endpoint = match (method.as_str(), path) {
         ("GET" | "POST", "media/content/authorize") => HeadendEndpoint::Authorize,

@@ -1,10 +1,10 @@
-//! The log of calls seen: who, when, with what outcome; never tokens or bodies.
+//! The log of calls: caller, time and outcome; never tokens or bodies.
 
 use std::collections::VecDeque;
 
 use serde::Serialize;
 
-/// The log forgets its oldest entries beyond this many.
+/// Entries that are kept.
 const MAX_JOURNAL_ENTRIES: usize = 10_000;
 
 #[derive(Default)]
@@ -19,13 +19,13 @@ pub(super) struct CallEntry {
     pub(super) code: Option<i64>,
     pub(super) content: Option<String>,
     pub(super) device: Option<String>,
-    /// An endpoint's name, or `session-expired` or `session-killed`.
+    /// The endpoint's name, or `session-expired` or `session-killed`.
     pub(super) endpoint: &'static str,
     pub(super) fault: Option<&'static str>,
     pub(super) message: Option<&'static str>,
     /// Milliseconds since the start.
     pub(super) ms: u64,
-    /// From 1, without gaps.
+    /// Counts from 1, without gaps.
     pub(super) seq: u64,
     pub(super) session: Option<String>,
     /// HTTP status; 0 if no reply was sent.
@@ -46,7 +46,7 @@ impl CallJournal {
         self.last
     }
 
-    /// What is newer than `seq`, oldest first, of one endpoint if one is named.
+    /// Entries newer than `seq`, oldest first, of one endpoint if one is named.
     pub(super) fn since(&self, seq: u64, endpoint: Option<&str>) -> Vec<CallEntry> {
         let newer = self.entries.iter().filter(|entry| entry.seq > seq);
         newer.filter(|entry| endpoint.is_none_or(|name| name == entry.endpoint)).cloned().collect()

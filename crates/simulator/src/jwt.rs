@@ -1,4 +1,4 @@
-//! Compact JWS with HS256 (RFC 7515, RFC 7518 section 3.2), for tokens that we issue ourselves.
+//! Signs and verifies compact JWS with HS256 (RFC 7515, RFC 7518 section 3.2).
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-/// Why a token is not one of ours.
+/// Reasons why a token is not ours.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub(super) enum InvalidToken {
     #[error("not a compact HS256 token")]

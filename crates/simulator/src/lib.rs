@@ -1,9 +1,9 @@
-//! `sidebeat headend`: a simulated far side, for trying, teaching and testing.
+//! `sidebeat headend`: a simulated head-end, for trying, teaching and testing.
 //!
-//! Serves NAGRA's session service (version 1), FirstLight's services, and license servers with real signed tokens and
-//! faithfully shaped, keyless messages (ClearKey alone really licenses), content with byte ranges, a live channel,
-//! and a control API under `/sim/` that scripts faults and shows the books. Shares no dialect code
-//! with the proxy: of its modules it uses the embedded authority's ledger and the lowest layer.
+//! Serves NAGRA's session service (version 1), FirstLight's services, and license servers with really signed tokens
+//! and faithfully shaped messages without keys (only ClearKey has real ones), content with byte ranges, a live
+//! channel, and a control API under `/sim/` that scripts faults and lists sessions. Shares no dialect code with the
+//! proxy: it uses only the ledger and the lowest layer.
 
 mod answer;
 mod body;
@@ -58,7 +58,7 @@ use self::token::Issuer;
 use sidebeat_system::clock::Clock;
 use sidebeat_system::task::Tasks;
 
-/// Where a bound head-end listens.
+/// Addresses of a bound head-end.
 #[derive(Clone, Copy, Debug)]
 pub struct SimulatedHeadend {
     pub address: SocketAddr,
@@ -80,8 +80,8 @@ pub enum BindFault {
 }
 
 impl SimulatedHeadend {
-    /// Binds every listener now; nothing is served before the returned future runs. It ends when
-    /// `tasks` are told to stop; open connections are tasks of theirs and finish their call.
+    /// Binds every listener. Nothing is served before the returned future runs. It ends when `tasks` are stopped;
+    /// open connections are tasks of their own and finish their call.
     pub async fn bind(
         options: Options,
         tasks: Tasks,

@@ -1,8 +1,7 @@
-//! The license servers: who may have a license, then the DRM's own exchange.
+//! The license servers: check the right to a license, then make the DRM system's exchange.
 //!
-//! Codes as on the vendor's page *Widevine licence server error codes*
-//! (`docs.nagra.com/connect-player-sdk-5-for-android-docs`); there they are other numbers than the
-//! session service's.
+//! The codes are those of the vendor's page *Widevine licence server error codes*
+//! (`docs.nagra.com/connect-player-sdk-5-for-android-docs`), which differ from the session service's.
 
 use super::answer::{JSON, OCTETS, ServiceAnswer, ServiceRefusal};
 use super::call::HeadendCall;
@@ -27,7 +26,7 @@ const DEVICE: ServiceRefusal = refusal(4027, "Device id mismatch");
 
 /// The challenge could not be read.
 pub(super) const CHALLENGE: ServiceRefusal = refusal(2001, "Challenge format");
-/// None of the keys asked for is known.
+/// None of the requested keys is known.
 pub(super) const NO_KEY: ServiceRefusal = refusal(4011, "No key");
 
 pub(super) fn license(
@@ -39,12 +38,12 @@ pub(super) fn license(
         return widevine::answer(state, at, call);
     }
     if call.services.is_some() {
-        // What FirstLight's license servers ask for is not published; these give to everybody.
+        // The demands of FirstLight's license servers are not published, so these license everybody.
         return exchange(state, at, call);
     }
     let content = granted(state, at, call)?;
     let answer = exchange(state, at, call)?;
-    // Only a license that was given uses a one-shot token up.
+    // A one-shot token is used up only by a license that was given.
     state.play(at, content);
     Ok(answer)
 }
@@ -70,12 +69,12 @@ fn exchange(state: &HeadendState, at: CallMoment, call: &HeadendCall) -> Result<
     }
 }
 
-/// The Widevine service certificate as a file; whoever asks may have it.
+/// The Widevine service certificate as a file, for every caller.
 pub(super) fn certificate(at: CallMoment) -> ServiceAnswer {
     ServiceAnswer::raw(OCTETS, widevine::reply(&widevine::RequestedLicense::Certificate, Default::default(), at.wall))
 }
 
-/// A reply in the form of its request: JSON to JSON, bytes to bytes.
+/// True if the reply must be JSON: it has the form of its request.
 pub(super) fn is_json(call: &HeadendCall) -> bool {
     call.media_type.starts_with(JSON) || matches!(call.body.trim_ascii_start().first(), Some(b'{'))
 }

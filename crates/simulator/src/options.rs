@@ -1,4 +1,4 @@
-//! What a simulated head-end is started with.
+//! The options with which a simulated head-end is started.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::settings::Settings;
 use sidebeat_core::secret::Secret;
 
-/// A key that ClearKey licenses give away. `Debug` shows its id alone.
+/// A key that ClearKey licenses give away. `Debug` shows only its id.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub struct ClearKey {
     pub id: [u8; 16],
@@ -32,22 +32,22 @@ pub const DEMO_KEYS: [ClearKey; 2] = [
     ClearKey::new(0xffee_ddcc_bbaa_9988_7766_5544_3322_1100, 0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100),
 ];
 
-/// One file that the program itself carries.
+/// A file embedded in the program.
 #[derive(Clone, Copy, Debug)]
 pub struct EmbeddedFile {
     pub bytes: &'static [u8],
     pub media_type: &'static str,
-    /// The request path that it answers, beginning with `/`.
+    /// Request path of the file, beginning with `/`.
     pub path: &'static str,
 }
 
 #[derive(Debug)]
 pub struct Options {
     pub clear_keys: Vec<ClearKey>,
-    /// Served under `/content/`.
+    /// Folder that is served under `/content/`.
     pub content: Option<PathBuf>,
     pub embeds: &'static [EmbeddedFile],
-    /// Cleartext HTTP/1.1.
+    /// Address for cleartext HTTP/1.1.
     pub listen: SocketAddr,
     /// Signs every token; random if absent.
     pub secret: Option<Secret>,

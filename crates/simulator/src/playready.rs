@@ -1,7 +1,7 @@
-//! PlayReady: a SOAP challenge in, a response with the same nonce and a lease in clear out.
+//! PlayReady: takes a SOAP challenge, and returns a response with the same nonce and a lease in clear.
 //!
-//! Shapes as in Microsoft's public documentation (`MicrosoftDocs/PlayReady`), keys and signatures
-//! are filler.
+//! The shapes are those of Microsoft's public documentation (`MicrosoftDocs/PlayReady`); keys and signatures are
+//! filler.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -50,7 +50,7 @@ fn response(nonce: &str, license: &str) -> String {
     )
 }
 
-/// A license object that ends `lease` seconds after `wall`; 0 for without end.
+/// A license object that ends `lease` seconds after `wall`, or never if `lease` is 0.
 fn xmr(key_id: &[u8], wall: u64, lease: u32) -> Vec<u8> {
     let issued = u32::try_from(wall).unwrap_or(u32::MAX);
     let end = if lease == 0 { u32::MAX } else { issued.saturating_add(lease) };
@@ -69,7 +69,7 @@ fn object(flags: u16, kind: u16, body: &[u8]) -> Vec<u8> {
     [&flags.to_be_bytes()[..], &kind.to_be_bytes(), &length.to_be_bytes(), body].concat()
 }
 
-/// Header versions 4.1 and up say `<KID … VALUE="…">`, 4.0 says `<KID>…</KID>`.
+/// The key id: `<KID … VALUE="…">` from header version 4.1 on, `<KID>…</KID>` in 4.0.
 fn key_id(text: &str) -> Option<&str> {
     between(text, "<KID>", "</KID>").or_else(|| between(text.split_once("<KID ")?.1, "VALUE=\"", "\""))
 }
@@ -78,7 +78,7 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     Some(text.split_once(before)?.1.split_once(after)?.0)
 }
 
-/// UTF-8, or UTF-16LE as some modules write it.
+/// Reads UTF-8, or UTF-16LE as some modules write it.
 fn text(body: &[u8]) -> Option<String> {
     if !body.starts_with(&[0xff, 0xfe]) && body.get(1) != Some(&0) {
         return std::str::from_utf8(body).ok().map(str::to_owned);

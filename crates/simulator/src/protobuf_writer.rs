@@ -1,4 +1,4 @@
-//! As much of protobuf's wire format as the simulated license server needs.
+//! Reads and writes as much of protobuf's wire format as the simulated license server needs.
 
 /// The value of one field.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -14,7 +14,7 @@ pub(super) enum RangeWanted {
     Whole,
 }
 
-/// What a `Range` header asks of so many bytes. One that cannot be read is as none.
+/// The part that a `Range` header wants of so many bytes. An unreadable header counts as none.
 pub(super) fn wanted(range: Option<&str>, length: u64) -> RangeWanted {
     let Some(spec) = range.and_then(|range| range.strip_prefix("bytes=")) else { return RangeWanted::Whole };
     let Some((first, last)) = spec.trim().split_once('-').filter(|(_, last)| !last.contains(',')) else {

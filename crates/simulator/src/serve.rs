@@ -29,10 +29,10 @@ use super::shared::HeadendShared;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 const MAX_CALL_BODY_BYTES: usize = 256 * 1024;
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
-/// Also how long an idle connection is kept.
+/// Also bounds the idle time of a connection.
 const HEAD_DEADLINE: Duration = Duration::from_secs(120);
 const MAX_CALL_HEAD_BYTES: usize = 64 * 1024;
-/// Between tries when accepting fails, which is mostly for want of descriptors.
+/// Pause after a failed accept, which mostly means missing descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until the tasks are told to stop.
@@ -46,7 +46,7 @@ pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shar
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        // Without it small replies wait for the peer's acknowledgement; only speed is lost.
+        // Otherwise small replies wait for the peer's acknowledgement. A failure only costs speed.
         let _slow = stream.set_nodelay(true);
         shared.tasks.spawn(handshake(stream, tls.clone(), Arc::clone(&shared)));
     }
@@ -67,7 +67,7 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Hea
         .max_buf_size(MAX_CALL_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    // A connection that ends badly, by its peer or by the script, is nobody's concern here.
+    // A connection that ends badly, by its peer or by the script, needs no care.
     tokio::select! {
         _ended = connection.as_mut() => {}
         () = shared.tasks.stopped() => {

@@ -1,4 +1,4 @@
-//! What may change while a simulated head-end runs.
+//! The settings that may change while a simulated head-end runs.
 
 use std::time::Duration;
 
@@ -8,33 +8,34 @@ use thiserror::Error;
 
 use sidebeat_core::ledger::OnLimit;
 
-/// What `POST /sim/settings` can change. A change counts for sessions opened after it.
+/// Settings that `POST /sim/settings` changes, for sessions opened afterwards.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Whether a call with the token before the current one is served too.
+    /// True to accept the token before the current one, too.
     pub accept_previous: bool,
-    /// One session is for all that its device plays: license servers take it with any content token of device and account.
+    /// True if one session covers all that its device plays: license servers then accept it with any content token of
+    /// device and account.
     pub counts_devices: bool,
     pub firstlight: LightSettings,
     /// Seconds that a beat may be late.
     pub grace: f64,
     /// Seconds between beats; on the wire rounded to whole ones, at least 1.
     pub heartbeat: f64,
-    /// Sent as the interval in the reply to a setup, whatever `heartbeat` says.
+    /// Replaces the interval in the reply to a setup, whatever `heartbeat` is.
     pub heartbeat_json: Option<Value>,
     /// Seconds that a PlayReady license lasts.
     pub lease: u32,
-    /// Sessions of one account whose token names no `maxSessions`.
+    /// Sessions of an account whose token names no `maxSessions`.
     pub limit: u32,
     pub limit_device: Option<u32>,
-    /// At a limit of an account: who asks is denied, or its oldest session is killed.
+    /// Reaction at an account's limit: deny the new session, or kill the oldest.
     pub on_limit: OnLimit,
-    /// Whether license servers want to see the session of a content token that asks for one.
+    /// True if license servers demand the session of a content token that asks for one.
     pub needs_session: bool,
     pub renewal_path: RenewalPath,
     pub spelling: HeartbeatSpelling,
-    /// How a token is answered that a newer one has replaced.
+    /// Answer to a token that a newer one has replaced.
     pub stale_token: StaleToken,
     pub widevine: WidevinePolicy,
 }
@@ -61,7 +62,7 @@ impl Default for Settings {
     }
 }
 
-/// Which of the two published renewal paths exists.
+/// The published renewal path that exists, or both.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RenewalPath {
@@ -72,7 +73,7 @@ pub enum RenewalPath {
     Sessions,
 }
 
-/// How the interval is named in the reply to a setup; both were seen.
+/// Spelling of the interval in the reply to a setup; both occur.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum HeartbeatSpelling {
     #[serde(rename = "heartBeat")]
@@ -81,13 +82,13 @@ pub enum HeartbeatSpelling {
     Lower,
 }
 
-/// Which answer a replaced token gets: the vendor documents neither.
+/// Answer to a replaced token; the vendor documents none.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StaleToken {
     /// 400 with 1006, *Invalid token*.
     Invalid,
-    /// 404 with 3002, *Not Found*: as that of a killed session.
+    /// 404 with 3002, *Not Found*, as for a killed session.
     NotFound,
 }
 
@@ -96,7 +97,7 @@ pub enum StaleToken {
 #[serde(default, deny_unknown_fields)]
 pub struct WidevinePolicy {
     pub can_renew: bool,
-    /// Seconds; 0 for without end.
+    /// Seconds; 0 for no end.
     pub duration: u32,
     /// Seconds after the license until the player renews it.
     pub renewal_delay: u32,
@@ -110,13 +111,13 @@ impl Default for WidevinePolicy {
     }
 }
 
-/// What FirstLight's services say. Times are seconds from now on, negative for the past.
+/// Settings of FirstLight's services. Times are in seconds from now, negative for the past.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LightSettings {
     /// The `heartbeatAction` of a good beat.
     pub action: String,
-    /// Contents that may not be shown, from now on.
+    /// Contents that are blacked out from now on.
     pub blackout: Vec<String>,
     pub blackout_url: Option<String>,
     pub content_url: Option<String>,
@@ -132,7 +133,7 @@ pub struct LightSettings {
     pub live_end_moved: Option<i64>,
     pub live_start: Option<i64>,
     pub overflow: bool,
-    /// Whether a beat brings a new token.
+    /// True if each beat brings a new token.
     pub rotate: bool,
     /// Seconds that a heartbeat token is good.
     pub token_life: Option<u64>,
@@ -195,7 +196,7 @@ impl Settings {
         seconds(self.grace)
     }
 
-    /// The interval as the wire says it, in seconds.
+    /// The interval on the wire, in seconds.
     pub fn wire_interval(&self) -> u64 {
         self.interval().saturating_add(Duration::from_millis(500)).as_secs().max(1)
     }

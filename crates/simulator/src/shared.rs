@@ -1,4 +1,4 @@
-//! The one lock, and the signal that something was logged.
+//! The state behind its lock, and the signal that something was logged.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,7 +14,7 @@ pub(super) struct HeadendShared {
     pub(super) tasks: Tasks,
     pub(super) tenant: String,
     clock: Clock,
-    /// The number of the last log entry.
+    /// Number of the last log entry.
     logged: watch::Sender<u64>,
     state: Mutex<HeadendState>,
 }
@@ -24,8 +24,7 @@ impl HeadendShared {
         Self { clock, content, logged: watch::Sender::new(0), state: Mutex::new(state), tasks, tenant }
     }
 
-    /// Works on the state at this moment, expiry first. `work` cannot wait, so the lock is never
-    /// held across an await.
+    /// Runs `work` on the present state, after expiry. `work` cannot wait, so the lock is never held across an await.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut HeadendState, CallMoment) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let wall = self.clock.wall();
@@ -46,7 +45,7 @@ impl HeadendShared {
         self.logged.subscribe()
     }
 
-    /// Expires sessions when they are due, so that the log tells of it without a call.
+    /// Expires sessions when they are due, so that the log shows it without a call.
     pub(super) async fn expire(&self) {
         loop {
             let mut logged = self.watch();

@@ -1,8 +1,8 @@
 //! The session service, version 1: setup, heartbeat, renewal, teardown and the operator's kills.
 //!
-//! Codes as on the vendor's page *SSM error codes*
-//! (`docs.nagra.com/connect-player-sdk-5-for-android-docs`). A status is documented for 1007, 3002
-//! and 6002 only; the others are 400, or 500 where the server is to blame.
+//! The codes are those of the vendor's page *SSM error codes*
+//! (`docs.nagra.com/connect-player-sdk-5-for-android-docs`). A status is documented only for 1007, 3002 and 6002; the
+//! others are 400, or 500 if the server is to blame.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -25,7 +25,7 @@ pub(super) const LIMIT: ServiceRefusal = refusal(400, 1007, "Maximum active sess
 pub(super) const DISABLED: ServiceRefusal = refusal(400, 1008, "Session management disabled");
 pub(super) const CREDENTIAL: ServiceRefusal = refusal(400, 1012, "Credential key not available");
 pub(super) const DEVICE_MISSING: ServiceRefusal = refusal(400, 1013, "Missing device id");
-/// The vendor's code for this limit is not public: a number of its gaps stands in.
+/// The vendor's code for this limit is not public, so an unused number stands in.
 pub(super) const LIMIT_DEVICE: ServiceRefusal = refusal(400, 1014, "Maximum active sessions of the device exceeded");
 pub(super) const EXTERNAL_LONG: ServiceRefusal = refusal(400, 1017, "External session id too long");
 pub(super) const EXTERNAL_USED: ServiceRefusal = refusal(400, 1018, "External session id already in use");
@@ -57,7 +57,7 @@ pub(super) fn heartbeat(
     Ok(ServiceAnswer::json(&json!({ "sessionToken": token })))
 }
 
-/// A Widevine renewal that counts as a beat: `{"challenge"}` up, license and next token down.
+/// Answers a Widevine renewal that counts as a beat: takes `{"challenge"}`, returns the license and the next token.
 pub(super) fn renewal(
     state: &mut HeadendState,
     at: CallMoment,
@@ -100,7 +100,7 @@ fn content_token(at: CallMoment, call: &HeadendCall) -> Result<&ContentToken, Se
     if content.device.is_empty() { Err(DEVICE_MISSING) } else { Ok(content) }
 }
 
-/// A session's calls carry its token alone.
+/// The token of a session's call, which carries nothing else.
 fn session_token(call: &HeadendCall) -> Result<SessionToken, ServiceRefusal> {
     if call.presented.invalid.is_some() || !call.presented.contents.is_empty() {
         return Err(INVALID_TOKEN);

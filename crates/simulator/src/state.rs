@@ -1,7 +1,7 @@
-//! Everything that the simulated head-end knows, behind the one lock in `Shared`.
+//! The state of the simulated head-end, behind the lock in `HeadendShared`.
 //!
-//! Wraps the ledger with what the vendor's wire adds: token rotation, one-shot tokens, the log, the
-//! script and the books. Never waits for anything.
+//! Adds to the ledger what the vendor's wire needs: token rotation, one-shot tokens, the log, the script and the
+//! session list. Never waits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,18 +20,18 @@ use sidebeat_system::random::random_u64;
 
 /// Live sessions at most.
 const MAX_LIVE_SESSIONS: usize = 1_000_000;
-/// Remembered one-shot tokens before the expired ones are dropped.
+/// One-shot tokens that are remembered before the expired ones are dropped.
 const MAX_PLAYED_TOKENS: usize = 100_000;
 /// A beat before this part of its interval is early.
 const MIN_BEAT_FRACTION: f64 = 0.5;
 
-/// When a call happens, by both clocks.
+/// The time of a call, on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallMoment {
     pub(super) now: Instant,
     /// Seconds since the Unix epoch.
     pub(super) wall: u64,
-    /// The same, in milliseconds.
+    /// The same in milliseconds.
     pub(super) wall_ms: u64,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct HeadendState {
     pub(super) settings: Settings,
     pub(super) start: Instant,
     live: HashMap<SlotNumber, WireSession>,
-    /// One-shot tokens that were used, with their expiry.
+    /// Used one-shot tokens, with their expiry.
     played: HashMap<String, u64>,
     settled: u64,
 }
@@ -57,14 +57,14 @@ pub(super) struct HeadendCounters {
     pub(super) early_beats: u64,
     pub(super) ended: BTreeMap<&'static str, u64>,
     pub(super) opened: u64,
-    /// Calls of a session that came while another one of it was still served.
+    /// Calls of a session that came while another one was being served.
     pub(super) overlaps: u64,
-    /// Most sessions that were live at once.
+    /// Largest number of live sessions.
     pub(super) peak: u64,
     pub(super) refused: BTreeMap<i64, u64>,
 }
 
-/// What the wire adds to a session of the ledger.
+/// Facts that the wire adds to a session of the ledger.
 pub(super) struct WireSession {
     pub(super) early: u64,
     pub(super) in_flight: u32,
@@ -130,7 +130,7 @@ impl HeadendState {
         Ok((slot, self.token(at, slot)))
     }
 
-    /// Confirms a session for whoever holds its current token; returns the next one.
+    /// Confirms a session by its current token; returns the next one.
     pub(super) fn beat(&mut self, at: CallMoment, token: SessionToken) -> Result<String, ServiceRefusal> {
         self.is_current(token)?;
         let last = self.ledger.row(token.slot).map(|row| row.last);
@@ -151,8 +151,8 @@ impl HeadendState {
         if self.ledger.close(token.slot) { Ok(()) } else { Err(ssm::NOT_FOUND) }
     }
 
-    /// Whether the token is the current one or the one before it, of a live session of this
-    /// content and account: a license server knows signature and expiry, not the latest turn.
+    /// True if this is the current or previous token of a live session with this content and account. A license
+    /// server knows signature and expiry, not the latest turn.
     pub(super) fn holds(&self, token: SessionToken, content: &ContentToken) -> bool {
         let fresh = self.live.get(&token.slot).is_some_and(|live| live.turn.wrapping_sub(token.turn) <= 1);
         let row = self.ledger.row(token.slot);
@@ -160,8 +160,7 @@ impl HeadendState {
         fresh && row.is_some_and(|row| row.account == content.account && fits(row.content))
     }
 
-    /// Marks a one-shot token as used; false if it was used before. Without expiry and `jti` a
-    /// token is not one-shot.
+    /// Marks a one-shot token as used; false if it was used before. A token without expiry and `jti` is not one-shot.
     pub(super) fn play(&mut self, at: CallMoment, content: &ContentToken) -> bool {
         let (Some(jti), Some(expires)) = (&content.jti, content.expires) else { return true };
         if self.played.len() >= MAX_PLAYED_TOKENS {
@@ -178,7 +177,7 @@ impl HeadendState {
         self.live.get(&slot)
     }
 
-    /// Counts a call of the session as being served, and whether another one still is.
+    /// Counts a call of the session, and an overlap if another one is still being served.
     pub(super) fn enter(&mut self, slot: SlotNumber) {
         let Some(live) = self.live.get_mut(&slot) else { return };
         live.in_flight += 1;
@@ -197,8 +196,7 @@ impl HeadendState {
         u64::try_from(at.saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Forgets what the wire added to sessions that have ended, and logs the ends that no call of
-    /// their own asked for.
+    /// Forgets the wire's facts of ended sessions, and logs ends that no call of theirs requested.
     pub(super) fn settle(&mut self) {
         let fresh = self.ledger.ended_total() - self.settled;
         if fresh == 0 {
@@ -220,7 +218,7 @@ impl HeadendState {
             self.journal.add(CallEntry { content, device, endpoint, ms, session, ..CallEntry::default() });
         }
         if self.live.len() > self.ledger.len() {
-            // More ended at once than the ledger remembers.
+            // More sessions ended at once than the ledger remembers.
             let ledger = &self.ledger;
             self.live.retain(|slot, _| ledger.row(*slot).is_some());
         }
@@ -238,7 +236,8 @@ impl HeadendState {
         }
     }
 
-    /// Gone comes before stale: a killed session's token is answered 3002 whichever it is.
+    /// Checks the token. An ended session is reported before a stale token, so a killed session's token always gets
+    /// 3002.
     fn is_current(&self, token: SessionToken) -> Result<(), ServiceRefusal> {
         let live = self.live.get(&token.slot).ok_or(ssm::NOT_FOUND)?;
         let behind = live.turn.wrapping_sub(token.turn);
@@ -257,7 +256,7 @@ impl HeadendState {
     }
 }
 
-/// As the books name it.
+/// Name in the session list.
 pub(super) fn end_name(end: SlotEnding) -> &'static str {
     match end {
         SlotEnding::Close => "teardown",

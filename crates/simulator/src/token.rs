@@ -1,7 +1,6 @@
-//! The tokens of the simulated tenant: content tokens, session tokens, and reading the header that
-//! carries them.
+//! The tokens of the simulated tenant: content tokens, session tokens, and the reader of their header.
 //!
-//! Field names as documented by the vendor (`docs.nagra.com/mdrm`, page *SSP tokens reference*).
+//! Field names are those that the vendor documents (`docs.nagra.com/mdrm`, page *SSP tokens reference*).
 
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
@@ -11,10 +10,10 @@ use sidebeat_core::ledger::SlotNumber;
 use sidebeat_core::secret::Secret;
 use sidebeat_system::random::random_u64;
 
-/// A comma list longer than this is not read to its end.
+/// Tokens of a comma list that are read.
 const MAX_TOKENS_READ: usize = 8;
 
-/// What the operator grants: who may play what, and under which session limits.
+/// A grant by the operator: account, device, content, and session limits.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct ContentToken {
     pub(super) account: String,
@@ -34,19 +33,19 @@ pub(super) struct SessionControl {
     pub(super) limit: Option<u32>,
 }
 
-/// The right to speak for a session, once: `turn` counts the rotations.
+/// The right to make one call for a session: `turn` counts the rotations.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct SessionToken {
     pub(super) slot: SlotNumber,
     pub(super) turn: u64,
 }
 
-/// What stood in `nv-authorizations`.
+/// Content of `nv-authorizations`.
 #[derive(Debug, Default)]
 pub(super) struct PresentedTokens {
     pub(super) contents: Vec<ContentToken>,
     pub(super) invalid: Option<InvalidToken>,
-    /// Whether the header was there, and not empty.
+    /// True if the header was present and not empty.
     pub(super) given: bool,
     pub(super) sessions: Vec<SessionToken>,
 }
@@ -94,8 +93,8 @@ impl Issuer {
         )
     }
 
-    /// Reads a comma list without spaces, as the vendor documents it. Encrypted key tokens (five
-    /// parts) and tokens of other types are passed over.
+    /// Reads a comma list without spaces, as the vendor documents it. Skips encrypted key tokens (five parts) and
+    /// tokens of other types.
     pub(super) fn read(&self, header: Option<&str>) -> PresentedTokens {
         let mut presented = PresentedTokens::default();
         let Some(list) = header.filter(|list| !list.is_empty()) else { return presented };
@@ -137,7 +136,7 @@ impl ContentToken {
 }
 
 impl SessionControl {
-    /// Sessions are counted when the object is there and does not say otherwise.
+    /// Sessions are counted if the object is present and does not disable it.
     fn of(control: &Value) -> Option<Self> {
         if !control.is_object() || control.get("sessionControlEnabled") == Some(&Value::Bool(false)) {
             return None;
@@ -154,7 +153,7 @@ impl SessionToken {
     }
 }
 
-/// A slot as tokens, books and log name it.
+/// Name of a slot in tokens, list and log.
 pub(super) fn session_name(slot: SlotNumber) -> String {
     format!("{:016x}", slot.0)
 }
@@ -163,7 +162,7 @@ fn text(object: &Value, key: &str) -> Option<String> {
     object.get(key).and_then(Value::as_str).map(str::to_owned)
 }
 
-/// Claims that are not set are absent, at every level.
+/// Removes claims that are not set, at every level.
 fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(fields) => {

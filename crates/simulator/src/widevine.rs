@@ -1,7 +1,6 @@
-//! Widevine: requests that are read as far as they are in clear, licenses with real ids and policy
-//! and filler for keys.
+//! Widevine: reads the clear parts of requests, and makes licenses with real ids and policy and filler for keys.
 //!
-//! Read independently of the proxy's recogniser on purpose: the simulator is its counterpart.
+//! The reader is independent of the proxy's on purpose, because the simulator is its counterpart.
 
 mod reply;
 
@@ -16,7 +15,7 @@ use super::protobuf_writer::{bytes, varint};
 use super::state::{CallMoment, HeadendState};
 pub(super) use reply::reply;
 
-/// What a player's message asks for.
+/// Kinds of requests.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum RequestedLicense<'a> {
     Certificate,
@@ -24,7 +23,7 @@ pub(super) enum RequestedLicense<'a> {
         key_id: Option<&'a [u8]>,
         request_id: &'a [u8],
     },
-    /// With the LicenseIdentification of the license it wants to keep or end.
+    /// Carries the LicenseIdentification of the license to release.
     Release {
         id: &'a [u8],
     },
@@ -43,7 +42,7 @@ impl RequestedLicense<'_> {
         }
     }
 
-    /// Whether it speaks of a license that was given before.
+    /// True if the request concerns a license that was given before.
     pub(super) fn is_of_a_license(&self) -> bool {
         matches!(self, Self::Release { .. } | Self::Renew { .. })
     }
@@ -65,13 +64,13 @@ pub(super) fn answer(
     Ok(answer.about(asked.name()))
 }
 
-/// Whether the body asks for the service certificate, raw or as JSON.
+/// True if the body asks for the service certificate, raw or as JSON.
 pub(super) fn wants_certificate(body: &[u8]) -> bool {
     let json = || serde_json::from_slice::<Value>(body).ok();
     body == SERVICE_CERTIFICATE_REQUEST || json().is_some_and(|json| json.get("challenge") == Some(&json!("CAQ=")))
 }
 
-/// `None` for what is not a request of a Widevine module.
+/// Reads a request; `None` if it is not from a Widevine module.
 pub(super) fn read(challenge: &[u8]) -> Option<RequestedLicense<'_>> {
     if challenge == SERVICE_CERTIFICATE_REQUEST {
         return Some(RequestedLicense::Certificate);

@@ -8,7 +8,7 @@ use super::{ROUND_DURATION, SEGMENT_DURATION, SEGMENTS_PER_ROUND};
 
 pub(super) const MEDIA_TYPE: &str = "application/dash+xml";
 
-/// Of what is encrypted: the key's id, and ClearKey by the scheme that Shaka and dash.js both know.
+/// Marks encrypted content: the key's id, and ClearKey by the scheme that Shaka and dash.js both know.
 const PROTECTION: &str = "<ContentProtection schemeIdUri=\"urn:mpeg:dash:mp4protection:2011\" value=\"cenc\" \
      cenc:default_KID=\"00112233-4455-6677-8899-aabbccddeeff\"/>\
      <ContentProtection schemeIdUri=\"urn:uuid:e2719d58-a985-b3c9-781a-b030af78d30e\" value=\"ClearKey1.0\"/>";
@@ -28,7 +28,7 @@ pub(super) fn mpd(title: &TitleFiles, (first, end): (u64, u64), wall: Duration, 
          xmlns:cenc=\"urn:mpeg:cenc:2013\" profiles=\"urn:mpeg:dash:profile:isoff-live:2011\" \
          minBufferTime=\"PT2S\" {kind}>\n"
     );
-    // The round that has begun is announced whole: its segments come available by the clock.
+    // A round that has begun is announced whole. Its segments become available by the clock.
     for round in first / SEGMENTS_PER_ROUND..=end.saturating_sub(u64::from(!live)) / SEGMENTS_PER_ROUND {
         let (start, length) = (round * ROUND_DURATION.as_secs(), ROUND_DURATION.as_secs());
         // Writing into a String cannot fail.
@@ -53,7 +53,7 @@ pub(super) fn mpd(title: &TitleFiles, (first, end): (u64, u64), wall: Duration, 
     text
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT` in the form of an MPD: the parts are where HTTP puts them.
+/// Rewrites `Sun, 06 Nov 1994 08:49:37 GMT` in the form of an MPD.
 fn date_time(wall: Duration) -> String {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let text = httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(wall.as_secs()));

@@ -1,4 +1,4 @@
-//! The channel's playlists. Each round is a discontinuity: its segments' own times begin anew.
+//! The channel's playlists. Each round is a discontinuity, because its segments' timestamps restart.
 
 use std::fmt::Write;
 
@@ -7,8 +7,8 @@ use super::title::TitleTrack;
 
 pub(super) const MEDIA_TYPE: &str = "application/vnd.apple.mpegurl";
 
-/// Rounds are counted anew after so many, six days: hls.js 1.7 takes seconds for each playlist that counts hundreds of
-/// millions of discontinuities.
+/// The count of rounds restarts after six days, because hls.js 1.7 takes seconds for each playlist that counts
+/// hundreds of millions of discontinuities.
 const MAX_ROUNDS_COUNTED: u64 = 1 << 16;
 
 pub(super) fn main() -> String {

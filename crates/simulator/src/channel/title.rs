@@ -1,4 +1,4 @@
-//! The channel's two titles, as the program carries them.
+//! The channel's two titles, embedded in the program.
 
 use bytes::Bytes;
 
@@ -7,7 +7,7 @@ pub(super) struct TitleFiles {
     pub(super) video: TitleTrack,
 }
 
-/// One file, and the playlist that says where its parts are.
+/// A file, and the playlist that tells where its parts are.
 pub(super) struct TitleTrack {
     file: &'static [u8],
     playlist: &'static str,
@@ -31,17 +31,17 @@ impl TitleTrack {
         self.part(range)
     }
 
-    /// Counted from 0.
+    /// A segment, counted from 0.
     pub(super) fn segment(&self, index: u64) -> Option<Bytes> {
         self.part(self.values("#EXT-X-BYTERANGE:").nth(usize::try_from(index).ok()?)?)
     }
 
-    /// Seconds, as they are written.
+    /// Duration of a segment in seconds, as the playlist writes it.
     pub(super) fn length(&self, index: u64) -> Option<&'static str> {
         self.values("#EXTINF:").nth(usize::try_from(index).ok()?)?.strip_suffix(',')
     }
 
-    /// The tag of its key, as players are told it. None: in clear.
+    /// The tag of its key; `None` if it is in clear.
     pub(super) fn key(&self) -> Option<&'static str> {
         self.playlist.lines().find(|line| line.starts_with("#EXT-X-KEY:"))
     }

@@ -1,4 +1,4 @@
-//! The Widevine messages that go down: license, renewed and released license, service certificate.
+//! The replies of a Widevine license server: license, renewed and released license, service certificate.
 //!
 //! Ids and policy are real, signatures and keys are filler.
 
@@ -8,7 +8,7 @@ use crate::protobuf_writer::{bytes, put_bytes, put_varint, varint};
 use crate::settings::WidevinePolicy;
 use sidebeat_system::random::random_u64;
 
-/// The signed message that answers. `wall` in seconds since the Unix epoch.
+/// The signed reply. `wall` is in seconds since the Unix epoch.
 pub(crate) fn reply(asked: &RequestedLicense<'_>, policy: WidevinePolicy, wall: u64) -> Vec<u8> {
     match asked {
         RequestedLicense::Certificate => certificate(wall),
@@ -29,8 +29,8 @@ pub(super) fn first_id(request_id: &[u8]) -> Vec<u8> {
     id
 }
 
-/// The same license, one version later. A repeated field overrides the earlier one (protobuf
-/// encoding guide, *last one wins*), but readers differ, so the id is written anew.
+/// The id of the same license, one version later. It is written anew, because readers differ about a repeated field
+/// (protobuf encoding guide, *last one wins*).
 fn next_id(old: &[u8]) -> Vec<u8> {
     let mut id = Vec::new();
     for number in [1, 2, 3] {
