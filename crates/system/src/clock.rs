@@ -1,9 +1,9 @@
 //! The only file that reads clocks.
 //!
-//! Deadlines are monotonic ([`Clock::now`], tokio's time, so that a paused runtime is obeyed); wall
-//! time ([`Clock::wall`]) is for logs, tokens and certificates. Monotonic time stands still while the
-//! machine sleeps; [`Clock::suspended`] tells for how long it has. The pure layers never call this:
-//! they are given `now`. A [`Clock::steered`] clock is for tests and simulations.
+//! Deadlines are monotonic ([`Clock::now`], tokio's time, which a paused runtime can control); wall time
+//! ([`Clock::wall`]) is for logs, tokens and certificates. Monotonic time stands still while the machine sleeps;
+//! [`Clock::suspended`] tells for how long. The pure layers get `now` as an argument. A [`Clock::steered`] clock is
+//! for tests and simulations.
 
 use std::ops::Add;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -16,17 +16,17 @@ pub struct Clock {
     steered: Option<&'static MockTime>,
 }
 
-/// The machine's clock, by the name of its type: it has no state.
+/// The machine's clock. It has the name of its type, because it has no state.
 #[expect(non_upper_case_globals, reason = "stands where a unit struct's value would")]
 pub const Clock: Clock = Clock { steered: None };
 
-/// What a test says of the wall clock and of suspension, on top of the runtime's own time.
+/// A test's wall clock and suspension, on top of the runtime's time.
 #[derive(Debug)]
 struct MockTime {
     began: Instant,
-    /// Milliseconds that were suspended.
+    /// Time of suspension in milliseconds.
     suspended: AtomicU64,
-    /// Since the epoch, when it began.
+    /// Wall time since the epoch, at its beginning.
     wall: Duration,
     /// Milliseconds by which the wall clock was set.
     stepped: AtomicI64,
@@ -47,8 +47,8 @@ impl Clock {
         }
     }
 
-    /// How long the machine has slept since it was started, as far as the system tells. Only ever grows,
-    /// but for the microseconds between two readings.
+    /// Time that the machine has slept since its start, as far as the system tells. It only grows, except for
+    /// microseconds between two readings.
     pub fn suspended(&self) -> Duration {
         match self.steered {
             None => slept(),
@@ -56,7 +56,7 @@ impl Clock {
         }
     }
 
-    /// As [`Self::now`], but running on while the machine sleeps: for times that others go by.
+    /// Like [`Self::now`], but goes on while the machine sleeps: for times of other systems.
     pub fn unslept(&self) -> BoottimeInstant {
         BoottimeInstant(self.now() + self.suspended())
     }
@@ -66,21 +66,21 @@ impl Clock {
         ClockMoment { now: self.now(), wall: self.wall() }
     }
 
-    /// A clock whose wall time starts at `wall` and runs with the runtime's time, which may be paused.
-    /// Every one made stays in memory.
+    /// A clock whose wall time starts at `wall` and follows the runtime's time, which may be paused. It stays in
+    /// memory forever.
     pub fn steered(wall: Duration) -> Self {
         let (suspended, stepped) = (AtomicU64::new(0), AtomicI64::new(0));
         Self { steered: Some(Box::leak(Box::new(MockTime { began: Clock.now(), suspended, wall, stepped }))) }
     }
 
-    /// The machine sleeps: wall time goes on, monotonic time does not. Only for a steered clock.
+    /// Lets the machine sleep: wall time goes on, monotonic time does not. Only for a steered clock.
     pub fn suspend(&self, slept: Duration) {
         if let Some(steered) = self.steered {
             steered.suspended.fetch_add(slept.as_millis() as u64, Ordering::Relaxed);
         }
     }
 
-    /// Somebody sets the wall clock. Only for a steered clock.
+    /// Sets the wall clock. Only for a steered clock.
     pub fn step_wall(&self, by_ms: i64) {
         if let Some(steered) = self.steered {
             steered.stepped.fetch_add(by_ms, Ordering::Relaxed);
@@ -98,7 +98,7 @@ impl MockTime {
     }
 }
 
-/// `CLOCK_BOOTTIME` runs on in suspension, `CLOCK_MONOTONIC` does not (clock_gettime(2)).
+/// `CLOCK_BOOTTIME` goes on in suspension, `CLOCK_MONOTONIC` does not (clock_gettime(2)).
 #[cfg(target_os = "linux")]
 fn slept() -> Duration {
     use rustix::time::{ClockId, clock_gettime};
@@ -106,24 +106,24 @@ fn slept() -> Duration {
         let time = clock_gettime(clock);
         Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
     };
-    // Read in this order, so that what passes between the two is never counted as sleep.
+    // In this order, the time between the two readings is never counted as sleep.
     let boot = read(ClockId::Boottime);
     boot.saturating_sub(read(ClockId::Monotonic))
 }
 
-/// Elsewhere nobody tells, or monotonic time runs on.
+/// Other systems do not tell, or their monotonic time goes on.
 #[cfg(not(target_os = "linux"))]
 fn slept() -> Duration {
     Duration::ZERO
 }
 
-/// A moment of the clock that runs on while the machine sleeps. A type of its own: beside a deadline it
-/// would be off by all the sleep since the machine was started.
+/// A moment on the clock that goes on while the machine sleeps. It is a separate type, because compared with a
+/// deadline it would be off by all the sleep since the machine's start.
 #[derive(Clone, Copy, Debug)]
 pub struct BoottimeInstant(Instant);
 
 impl BoottimeInstant {
-    /// How long ago the other was; nothing if it is yet to come.
+    /// Time since `earlier`; zero if that is in the future.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_duration_since(earlier.0)
     }

@@ -1,4 +1,4 @@
-//! What sidebeat takes from the machine: the only reader of clocks, the only source of chance, the only spawner.
+//! The interface to the machine: the only reader of clocks, source of randomness and spawner of tasks.
 
 pub mod clock;
 pub mod random;

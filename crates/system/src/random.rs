@@ -1,10 +1,10 @@
-//! The only source of chance: the system, or a simulation that must run the same way twice.
+//! The only source of randomness: the system, or a simulation that must be repeatable.
 
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
 
-/// Where the numbers come from: the system, or a simulation that must run the same way twice.
+/// Source of random numbers: the system, or a simulation that must be repeatable.
 #[derive(Clone, Default)]
 pub enum RandomSource {
     Given(Arc<dyn Fn() -> u64 + Send + Sync>),

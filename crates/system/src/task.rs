@@ -1,8 +1,7 @@
-//! The only file that spawns.
+//! The only file that spawns tasks.
 //!
-//! Every task is counted, so that drain can wait for all of them, and told when to finish. What
-//! must not die (acceptor, pacer, pump) runs through [`Tasks::critical`], whose end before its time
-//! ends the process.
+//! Every task is counted and told when to finish, so that drain can wait for all. A task that must not die (acceptor,
+//! timer, dispatcher) runs by [`Tasks::critical`]; its early end ends the process.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,15 +19,15 @@ pub use self::carried::{CarriedCall, HangUp};
 mod caller_place;
 mod carried;
 
-/// Pieces of heavy work that wait while as many run as may: beyond it, whoever asks is told to come again.
+/// Pieces of heavy work that may wait. Beyond that the caller must come again.
 const MAX_HEAVY_WAITING: usize = 64;
 
 #[derive(Clone, Debug)]
 pub struct Tasks {
-    /// For calls that go on without their connection.
+    /// Permits for calls that go on without their connection.
     carried: Arc<Semaphore>,
     heavy: Arc<HeavyWork>,
-    /// Of operators.
+    /// Heavy work for operators.
     lists: Arc<HeavyWork>,
     tracker: TaskTracker,
     stop: CancellationToken,
@@ -55,17 +54,17 @@ impl Tasks {
         )
     }
 
-    /// Runs to its end, on the runtime of the caller, even if whoever asked for it goes away.
+    /// Runs to its end on the caller's runtime, even if the caller goes away.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(work);
     }
 
-    /// As [`Self::spawn`], on another runtime.
+    /// Like [`Self::spawn`], on another runtime.
     pub fn spawn_on(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn_on(work, runtime);
     }
 
-    /// As [`Self::spawn`]; if it ends, by panic too, before [`Self::stop`], its name is reported.
+    /// Like [`Self::spawn`]. If the task ends before [`Self::stop`], also by a panic, its name is reported.
     pub fn critical(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         let guard = DeathGuard { name, tasks: self.clone() };
         self.tracker.spawn(async move {
@@ -74,19 +73,19 @@ impl Tasks {
         });
     }
 
-    /// Work that computes for more than a few milliseconds, on a thread of its own, so that it holds up nobody. At
-    /// most half of the cores do such work. It is carried through even if whoever asked for it goes away meanwhile.
+    /// Runs work that computes for more than a few milliseconds on a thread of its own. At most half of the cores do
+    /// such work. It is completed even if the caller goes away.
     ///
     /// # Errors
-    /// Too many others wait.
+    /// Too much other work is waiting.
     pub async fn heavy<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, TooBusy> {
         self.heavy_in(&self.heavy, work).await
     }
 
-    /// As [`Self::heavy`], for what operators list: one list at a time, which takes no place of the work for players.
+    /// Like [`Self::heavy`], for operators' lists: one at a time, and without taking a place of players' work.
     ///
     /// # Errors
-    /// Too many others wait.
+    /// Too much other work is waiting.
     pub async fn list<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, TooBusy> {
         self.heavy_in(&self.lists, work).await
     }
@@ -107,14 +106,14 @@ impl Tasks {
             Ok(done) => Ok(done),
             Err(fault) => match fault.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends, and with it whoever asked.
+                // The runtime is ending, and the caller with it.
                 Err(_cancelled) => Err(TooBusy),
             },
         }
     }
 
-    /// A thread for work that blocks; if it ends before [`Self::stop`], its name is reported. What is
-    /// given resolves at its end, and is not waited for by [`Self::drain`].
+    /// Starts a thread for blocking work. If it ends before [`Self::stop`], its name is reported. The result resolves
+    /// at its end; [`Self::drain`] does not wait for it.
     ///
     /// # Errors
     /// The system has no thread left.
@@ -158,10 +157,10 @@ impl Tasks {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TooBusy;
 
-/// How much heavy work there may be.
+/// Bounds of heavy work.
 #[derive(Debug)]
 struct HeavyWork {
-    /// Of what runs and what waits.
+    /// Permits for running and waiting work.
     places: Arc<Semaphore>,
     running: Arc<Semaphore>,
 }
@@ -188,7 +187,7 @@ struct DeathGuard {
 impl Drop for DeathGuard {
     fn drop(&mut self) {
         if !self.tasks.is_stopping() {
-            // A full queue already holds a death; one is enough to end the process.
+            // A full queue already holds a death, and one is enough to end the process.
             let _full = self.tasks.deaths.try_send(self.name);
         }
     }

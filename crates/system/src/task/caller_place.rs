@@ -1,9 +1,9 @@
-//! What a call takes of the share of its caller's address, kept by the work that goes on without the call.
+//! Lets work that outlives its call keep the call's part of its address's share.
 //!
-//! A player that hangs up gives its connection's places back. Work that was begun for it and runs to its end all the
-//! same must go on counting for its address, or an address that asks and hangs up without end takes the places of all.
-//! The edge says whose call is polled ([`scoped`]); tasks that go on for a call hold its place ([`Tasks::carry_on`]).
-//! What serves everybody, or goes on for hours, holds none.
+//! A player that hangs up frees its connection's places. Work that was begun for it and still runs must go on
+//! counting for its address; otherwise an address that asks and hangs up all the time would take all places. The edge
+//! names the call that is polled ([`scoped`]), and tasks that go on for a call hold its place ([`Tasks::carry_on`]).
+//! Work for all callers, or for hours, holds none.
 
 use std::any::Any;
 use std::future::Future;
@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use super::Tasks;
 
-/// Of a call that is under way.
+/// The place of a running call.
 pub trait CallerPlace: Send + Sync {
-    /// None if the call has taken none yet, or has given it back.
+    /// `None` if the call has taken no place yet, or has given it back.
     fn hold(&self) -> Option<HeldPlace>;
 }
 
-/// Given back when the last one who holds it drops it.
+/// A place that is given back with its last clone.
 #[derive(Clone)]
 pub struct HeldPlace {
     _place: Arc<dyn Any + Send + Sync>,
@@ -27,7 +27,7 @@ tokio::task_local! {
     static CALLER: Arc<dyn CallerPlace>;
 }
 
-/// Whatever `work` begins is begun for the call that has this place.
+/// Runs `work` for the call that has this place.
 pub(super) fn scoped<T>(place: Option<&Arc<dyn CallerPlace>>, work: impl FnOnce() -> T) -> T {
     match place {
         Some(place) => CALLER.sync_scope(place.clone(), work),
@@ -40,7 +40,7 @@ impl HeldPlace {
         Self { _place: place }
     }
 
-    /// That of the call for which this runs, if it runs for one.
+    /// The place of the call that this code runs for, if it runs for one.
     pub fn of_caller() -> Option<Self> {
         CALLER.try_with(|place| place.hold()).ok().flatten()
     }
@@ -59,8 +59,8 @@ impl std::fmt::Debug for HeldPlace {
 }
 
 impl Tasks {
-    /// As [`Tasks::spawn`], for a call that may be gone before it ends: until then it holds the call's place, and so
-    /// does what it begins in its turn.
+    /// Like [`Tasks::spawn`], for a call that may end before the task. The task holds the call's place, and so do
+    /// tasks that it begins.
     pub fn carry_on(&self, work: impl Future<Output = ()> + Send + 'static) {
         match HeldPlace::of_caller() {
             Some(place) => self.spawn(CALLER.scope(Arc::new(place), work)),

@@ -1,8 +1,8 @@
-//! Work that goes on by itself when whoever asked for it goes away.
+//! Calls that go on when their connection has closed.
 //!
-//! A page that is left sends its last words and closes the connection at once, often before anybody has looked at the
-//! call. HTTP libraries drop a call with its connection; a [`CarriedCall`] that is dropped goes on as a task instead,
-//! until it says by its [`HangUp`] that nothing more is to be done for others.
+//! A closing page sends its last call and closes the connection at once, often before the call is looked at. HTTP
+//! libraries drop a call with its connection. A dropped [`CarriedCall`] goes on as a task instead, until it tells by
+//! its [`HangUp`] that it need not.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,24 +15,24 @@ use tokio::runtime::Handle;
 use super::Tasks;
 use super::caller_place::{CallerPlace, scoped};
 
-/// Calls that go on without their connection at once; what is beyond them ends with it.
+/// Calls that go on without their connection at once. Further ones end with it.
 pub(super) const MAX_CARRIED_CALLS: usize = 4096;
 
 const CARRIED: u8 = 0;
 const LET_GO: u8 = 1;
 const GONE: u8 = 2;
 
-/// What a call and its connection know of each other.
+/// State shared by a call and its connection.
 #[derive(Clone, Debug, Default)]
 pub struct HangUp(Arc<AtomicU8>);
 
 impl HangUp {
-    /// From now on the call ends with its connection. True if that is gone already: nobody will have the reply.
+    /// Lets the call end with its connection. True if the connection is gone already, so that no reply is needed.
     pub fn let_go(&self) -> bool {
         self.0.compare_exchange(CARRIED, LET_GO, Ordering::AcqRel, Ordering::Acquire) == Err(GONE)
     }
 
-    /// The connection is gone. True if the call is to go on.
+    /// Notes that the connection is gone. True if the call must go on.
     fn happens(&self) -> bool {
         self.0.compare_exchange(CARRIED, GONE, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
@@ -40,11 +40,11 @@ impl HangUp {
 
 type BoxedCall<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// One call of a connection; see the module.
+/// A call of a connection; see the module.
 pub struct CarriedCall<T: 'static> {
     call: Option<BoxedCall<T>>,
     hang_up: HangUp,
-    /// What the call has taken of its address's share.
+    /// The call's part of its address's share.
     place: Option<Arc<dyn CallerPlace>>,
     tasks: Tasks,
 }
@@ -58,7 +58,7 @@ impl<T> CarriedCall<T> {
         Self { call: Some(Box::pin(call(hang_up.clone()))), hang_up, place: None, tasks }
     }
 
-    /// What goes on of it without its connection keeps this place.
+    /// Makes a call that goes on without its connection keep this place.
     #[must_use]
     pub fn at(self, place: Arc<dyn CallerPlace>) -> Self {
         let mut call = self;
@@ -84,11 +84,11 @@ impl<T> Future for CarriedCall<T> {
 impl<T> Drop for CarriedCall<T> {
     fn drop(&mut self) {
         let Some(call) = self.call.take().filter(|_| self.hang_up.happens()) else { return };
-        // Outside of a runtime the process is at its end.
+        // Outside of a runtime the process is ending.
         let (Ok(runtime), Ok(place)) = (Handle::try_current(), self.tasks.carried.clone().try_acquire_owned()) else {
             return tracing::debug!("a call ended with its connection: too many go on without theirs");
         };
-        // It is the same call, and is in flight until it is over.
+        // The call is the same, and counts as in flight until its end.
         let (mut call, of_address) = (call, self.place.take());
         self.tasks.spawn_on(&runtime, async move {
             let _until_done = place;
