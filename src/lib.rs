@@ -1,12 +1,10 @@
 //! sidebeat: session management for unmodified video players.
 //!
-//! The modules form layers; one imports only from those below it (`tests/guard` reads the `use`
-//! lines and has the table). From the top: `command` and `app` build everything; `gateway` tells
-//! the story of one call between `edge`, where players connect, and `authority` and `upstream`,
-//! which speak HTTP outward, as `webhooks` do; `sessions` drives the pure core in `session`, and
-//! `events` hands on what happened there; `playbacks` keeps what was registered before one began; `drm`
-//! recognises messages and `cmcd` reports; `config`, `token`, `secret`, `ids`, `clock` and `task` stand at the
-//! bottom.
+//! The modules form layers; each uses only those below it (`tests/guard` checks the `use` lines). From the top:
+//! `command` and `app` build everything. `gateway` handles each call between `edge`, where players connect, and
+//! `authority` and `upstream`, which call other servers, as `webhooks` does. `sessions` drives the pure core in `session`,
+//! and `events` passes its events on. `registrations` keeps what was registered of a playback before it began. `drm`
+//! recognises messages and `cmcd` reads reports. `config`, `token`, `secret`, `ids`, `clock` and `task` are at the bottom.
 //! `docs/design.md` gives the reasons.
 
 pub use sidebeat_core::{cmcd, drm, eme, endpoint, ledger, manifest, secret, session, session_id, time};

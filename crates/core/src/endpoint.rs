@@ -16,7 +16,7 @@ pub struct EndpointUrl {
 
 impl EndpointUrl {
     /// # Errors
-    /// What is wrong, without the text, which may hold a key.
+    /// The fault, without the text, which may hold a key.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if text.contains('#') {
             return Err("must not have a fragment (#)");
@@ -35,7 +35,7 @@ impl EndpointUrl {
         if host.is_empty() {
             return Err("names no host");
         }
-        // Behind brackets anything may stand for all the parser cares.
+        // The parser accepts anything behind the brackets of an address.
         let port = match authority.as_str().strip_prefix(authority.host()) {
             Some("" | ":") => Some(if tls { 443 } else { 80 }),
             Some(rest) => rest.strip_prefix(':').and_then(|port| port.parse().ok()),
@@ -45,7 +45,7 @@ impl EndpointUrl {
         Ok(Self { host, port, tls, uri })
     }
 
-    /// Without the brackets of an IPv6 address.
+    /// The host, without the brackets of an IPv6 address.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -54,7 +54,7 @@ impl EndpointUrl {
         self.port
     }
 
-    /// For a person who has to look there.
+    /// Host and port for a person.
     pub fn host_and_port(&self) -> String {
         let bracketed = self.host.contains(':');
         if bracketed { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
@@ -83,7 +83,7 @@ impl EndpointUrl {
     }
 }
 
-/// Writes the whole URL, query included: a record could not be used without it.
+/// Writes the whole URL with its query, which a record needs.
 impl Serialize for EndpointUrl {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&self.uri)
@@ -97,7 +97,7 @@ impl<'de> Deserialize<'de> for EndpointUrl {
 }
 
 impl fmt::Display for EndpointUrl {
-    /// Without the query, which may hold a key.
+    /// Shows the URL without its query, which may hold a key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };
         write!(f, "{scheme}://{}{}", self.authority(), self.path())

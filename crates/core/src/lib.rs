@@ -1,7 +1,6 @@
-//! The pure part of sidebeat: what a session does, and what bodies, reports and manifests say.
+//! The pure part of sidebeat: sessions, and the readers of bodies, reports and manifests.
 //!
-//! No tokio, no socket, no clock, no chance: time is an argument, and so is a seed. The manifest of this crate holds
-//! it, because none of what could is among its dependencies.
+//! The core has no tokio, socket, clock or randomness: time is an argument, and so is a seed. Its dependencies ensure that.
 
 pub mod cmcd;
 pub mod drm;

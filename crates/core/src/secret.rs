@@ -1,8 +1,7 @@
-//! A string that must never be seen: tokens, passwords, keys.
+//! A string that must never be shown: a token, password or key.
 //!
-//! Owns the rule that a secret has no readable `Debug` or `Display`; whoever needs the text asks
-//! for it by name with [`Secret::expose`], so that every use can be found. Cheap to clone, wiped
-//! when the last clone goes.
+//! A secret has no readable `Debug` or `Display`. Code that needs the text calls [`Secret::expose`], so that every use can
+//! be found. Cheap to clone, wiped with the last clone.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,13 +24,12 @@ impl Secret {
         &self.0
     }
 
-    /// Whether both are clones of one: cheap, and no answer to whether the texts are equal.
+    /// True if both are clones of one. Cheap, but false does not mean that the texts differ.
     pub fn is_clone_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// What may stand in for the secret in tables: equal texts have equal fingerprints, and the
-    /// text cannot be found from it.
+    /// Stands for the secret in tables: equal texts have equal fingerprints, and the text cannot be computed from it.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.0.as_bytes())
     }
@@ -94,8 +92,8 @@ pub fn scrub(text: &str) -> String {
     clean.chars().take(MAX_SCRUBBED_CHARS).collect()
 }
 
-/// Makes a name that a caller chose, such as a host, fit for a line of the log: it may be long, where [`scrub`] would
-/// take it for a token.
+/// Makes a name that a caller chose, such as a host, fit for a log line. It may be long, where [`scrub`] would take
+/// it for a token.
 pub fn clean_name(bytes: &[u8]) -> String {
     const MAX_CHARS: usize = 160;
     String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect()

@@ -1,10 +1,10 @@
-//! The name of a session.
+//! The id of a session.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Names one session for as long as this process or its store knows it.
+/// Names a session for as long as this process or its store knows it.
 #[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct SessionId(pub u64);
 

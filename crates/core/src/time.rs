@@ -1,4 +1,4 @@
-//! Times as plain values: a moment on both clocks, and how times are written down. Reads no clock.
+//! Times as plain values: a moment on both clocks, and times in records. Reads no clock.
 
 mod span;
 #[cfg(test)]
@@ -10,16 +10,16 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::span::RecordedSpan;
 
-/// One moment in both times, to turn one into the other. A pair is good for as long as nobody sets
-/// the system clock: take a fresh one for everything that is written down.
+/// The same moment on both clocks, to convert between them. It is valid until the system clock is set, so take a
+/// fresh one for every record.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockMoment {
     pub now: Instant,
-    /// Since the epoch.
+    /// Wall time since the epoch.
     pub wall: Duration,
 }
 
-/// Wall time since the epoch as it is written down: in nanoseconds. Read as a [`RecordedSpan`] is.
+/// Wall time since the epoch in records, in nanoseconds. Reads the same forms as [`RecordedSpan`].
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct EpochTime(u64);
 
@@ -32,7 +32,7 @@ impl ClockMoment {
         EpochTime::from(wall)
     }
 
-    /// What lies beyond the range of the monotonic clock becomes now.
+    /// Converts a wall time; becomes now if it is beyond the range of the monotonic clock.
     pub fn instant_of(&self, wall: EpochTime) -> Instant {
         let wall = Duration::from(wall);
         match wall.checked_sub(self.wall) {

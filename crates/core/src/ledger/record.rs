@@ -1,4 +1,4 @@
-//! A place as it is written down: plain data with wall times.
+//! A slot in the store: plain data with wall times.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::EpochTime;
 
-/// One place of an embedded authority: held, kept for a device, or taken away.
+/// A slot of an embedded authority: held, kept for a device, or ended.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SlotRecord {
     pub authority: Arc<str>,
@@ -30,7 +30,7 @@ pub struct SlotHeld {
     pub opened: EpochTime,
 }
 
-/// Its player may not have been told yet.
+/// The end of a session whose player may not know of it yet.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SlotEnded {
     pub account: String,

@@ -27,7 +27,7 @@ pub struct SlotRow<'a> {
 /// Names under which a session or a reservation is counted.
 pub(super) struct SlotPlaces {
     pub(super) account: Arc<str>,
-    /// One entry per [`super::claim::GroupKind`].
+    /// A group per [`super::claim::GroupKind`].
     pub(super) groups: [Option<Arc<str>>; 2],
 }
 

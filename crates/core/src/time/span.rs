@@ -1,4 +1,4 @@
-//! A length of time as it is written down. Pure.
+//! A length of time in records. Pure.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// In nanoseconds, up to 584 years. Journals of format 1 say seconds and nanoseconds apart: these are read, too.
+/// Nanoseconds, up to 584 years. Also reads journals of format 1, with seconds and nanoseconds apart.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct RecordedSpan(pub(super) u64);
 

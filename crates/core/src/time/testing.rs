@@ -1,4 +1,4 @@
-//! The clock of the core's own tests, which begin somewhere and go on by themselves.
+//! The clock of the core's own tests.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
