@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sidebeat::clock::Clock;
+use sidebeat::config::DeviceSource;
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Secret;
 use sidebeat::session::{AskKind, AuthorityAsk, Grant, Verdict};
@@ -77,7 +78,7 @@ struct Measured {
 
 /// One playback, opened and stopped; gives how long its player waited for the open.
 async fn cycle(sessions: Arc<Sessions>, number: u64) -> Result<Duration, &'static str> {
-    let key = DeviceKey::new("head-end", "header", &number.to_string());
+    let key = DeviceKey::new("head-end", DeviceSource::Header, &number.to_string());
     let call = setup::call(number);
     let card = Arc::new(setup::card("a device".to_owned()));
     let start = Clock.now();
@@ -127,7 +128,7 @@ async fn recover(folder: &Path, tasks: &Tasks) -> Outcome<(f64, f64, [u64; 2])> 
         let (journal, writer) = RecordJournal::open(&folder.join("one.redb"), Arc::default())?;
         let writing = std::thread::spawn(move || writer.run());
         let sessions = sessions(tasks, Some(journal.clone()));
-        let key = DeviceKey::new("head-end", "header", "one");
+        let key = DeviceKey::new("head-end", DeviceSource::Header, "one");
         sessions.admit(key, &setup::call(1), &card, Clock.now() + Duration::from_secs(6)).await;
         (journal.clone() as Arc<dyn Store>).durable().await;
         journal.end();

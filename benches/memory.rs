@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use sidebeat::clock::Clock;
-use sidebeat::config::{ServerLimits, ServerSettings};
+use sidebeat::config::{DeviceSource, ServerLimits, ServerSettings};
 use sidebeat::drm::{DrmMessage, DrmSystem, MessageKind};
 use sidebeat::edge::{Edge, EdgeCounters, Handler, Peer, ReplyBody, ReplyFuture, RequestBody, body};
 use sidebeat::ids::SessionId;
@@ -150,7 +150,7 @@ impl Shell {
 
     /// A license call, to which the license server gives what it asks for.
     async fn ask(&self, number: u64, token: u64, key_session: u64) -> (DeviceKey, Option<SessionId>) {
-        let key = DeviceKey::new("head-end", "header", &number.to_string());
+        let key = DeviceKey::new("head-end", DeviceSource::Header, &number.to_string());
         let card = card(self.sizes, number, &self.policy, self.authority);
         let deadline = Clock.now() + Duration::from_secs(60);
         let call = call(number, token, key_session);

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use sidebeat::admin::{self, Admin};
 use sidebeat::authority::{Authorities, AuthorityClient};
 use sidebeat::clock::Clock;
+use sidebeat::config::DeviceSource;
 use sidebeat::edge::EdgeCounters;
 use sidebeat::secret::Fingerprint;
 use sidebeat::session::{AskKind, AuthorityAsk, Grant, Policy};
@@ -115,7 +116,7 @@ async fn fill(sessions: &Arc<Sessions>, authorities: &Authorities) -> Outcome<()
             policy: policy.clone(),
             ..setup::card(format!("device-{number}"))
         });
-        let key = DeviceKey::new("home", "header", &card.device);
+        let key = DeviceKey::new("home", DeviceSource::Header, &card.device);
         let admission = sessions.admit(key, &setup::call(number), &card, Clock.now() + Duration::from_secs(30)).await;
         if admission.answer.refusal().is_some() {
             return Err(format!("{:?}", admission.answer).into());

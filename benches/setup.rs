@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use sidebeat::clock::Clock;
+use sidebeat::config::DeviceSource;
 use sidebeat::secret::{Fingerprint, Secret};
 use sidebeat::session::{CallKind, OpenAbility, PlayerCall, Policy};
 use sidebeat::sessions::{AuthorityId, LivePolicy, SessionContext};
@@ -36,7 +37,7 @@ pub(crate) fn card(device: String) -> SessionContext {
         policy: Arc::new(LivePolicy::new(Policy::default())),
         registration: None,
         route: "/license".into(),
-        rung: "header",
+        device_source: DeviceSource::Header,
         schedule: None,
         stream: None,
         token: Some(Secret::new("t".repeat(TOKEN_BYTES))),

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::drm::KeyId;
 use crate::eme::{ClosedReason, KeySession};
+use crate::session::{BeatSource, PlayingState, StreamType};
 use crate::sessions::{DeviceNote, SessionView};
 
 /// A row of the list.
@@ -13,9 +14,9 @@ pub(super) fn row(row: &SessionView) -> Value {
     let card = &row.card;
     json!({
         "id": row.id.to_string(),
-        "state": row.state,
+        "state": row.state.name(),
         "device": card.device,
-        "device_by": card.rung,
+        "device_by": card.device_source.name(),
         "account": card.account,
         "content": card.content,
         "authority": &*card.authority_name,
@@ -24,11 +25,11 @@ pub(super) fn row(row: &SessionView) -> Value {
         "opened_s_ago": seconds(row.age),
         "confirmed_s_ago": row.last_good.map(seconds),
         "interval_s": row.interval.map(seconds),
-        "paced_by": row.paced_by,
-        "player": row.player,
+        "paced_by": pacing_name(row.paced_by),
+        "player": row.player.map(playing_name),
         "served": row.served,
         "connections_gone_s": row.connections_gone.map(seconds),
-        "stream": row.stream,
+        "stream": row.stream.map(stream_name),
         "on_credit_s": row.on_credit.map(seconds),
         "beats": row.beats,
         "next_beat_s": row.next_beat.map(seconds),
@@ -38,9 +39,10 @@ pub(super) fn row(row: &SessionView) -> Value {
 
 /// A license call without a session.
 pub(super) fn device_note(note: &DeviceNote) -> Value {
-    let DeviceNote { account, at, device, reason, route, what } = note;
+    let DeviceNote { account, at, device, outcome, reason, route } = note;
     json!({
-        "at": seconds(*at), "device": device, "account": account, "route": route, "outcome": what, "reason": reason,
+        "at": seconds(*at), "device": device, "account": account, "route": route, "outcome": outcome.name(),
+        "reason": reason,
     })
 }
 
@@ -84,6 +86,33 @@ fn key_session(of: &KeySession, wall: Duration) -> Value {
         "expiration": of.expiration.map(|expiration| expiration.as_millis() as u64),
         "closed": of.closed.map(ClosedReason::name),
     })
+}
+
+const fn pacing_name(paced_by: BeatSource) -> &'static str {
+    match paced_by {
+        BeatSource::Renewals { .. } => "renewals",
+        BeatSource::Timer => "timer",
+    }
+}
+
+const fn playing_name(playing: PlayingState) -> &'static str {
+    match playing {
+        PlayingState::Buffers => "buffers",
+        PlayingState::Done => "done",
+        PlayingState::Fails => "fails",
+        PlayingState::Paused => "paused",
+        PlayingState::Plays => "plays",
+        PlayingState::Quit => "quit",
+        PlayingState::Seeks => "seeks",
+        PlayingState::Unsaid => "reports",
+    }
+}
+
+const fn stream_name(stream: StreamType) -> &'static str {
+    match stream {
+        StreamType::Live => "live",
+        StreamType::Vod => "vod",
+    }
 }
 
 pub(super) fn seconds(duration: Duration) -> f64 {

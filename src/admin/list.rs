@@ -11,7 +11,7 @@ use super::api::{fault, good};
 use super::json::row;
 use crate::edge::ReplyBody;
 use crate::ids::SessionId;
-use crate::sessions::{OpeningOrder, SessionQuery, Sessions};
+use crate::sessions::{OpeningOrder, SessionPhase, SessionQuery};
 
 pub(super) const DEFAULT_PAGE_SESSIONS: usize = 1_000;
 pub(super) const MAX_PAGE_SESSIONS: usize = 10_000;
@@ -54,7 +54,7 @@ fn read(query: &str) -> Result<SessionQuery, &'static str> {
             "after" => read.after = Some(order(&value).ok_or("after is the next of an earlier page")?),
             "device" => read.device = Some(value.into_owned()),
             "limit" => read.limit = limit(value).ok_or("limit is a number from 1 to 10000")?,
-            "state" => read.state = Some(Sessions::state_named(&value).ok_or("state is none that a session has")?),
+            "state" => read.state = Some(SessionPhase::named(&value).ok_or("state is none that a session has")?),
             _ => return Err("a page is asked for by limit, after, account, device and state"),
         }
     }
@@ -91,7 +91,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::config;
     use crate::session::AuthorityAsk;
-    use crate::sessions::{AskAuthority, AuthorityDispatcher, SessionContext, VerdictFuture};
+    use crate::sessions::{AskAuthority, AuthorityDispatcher, SessionContext, Sessions, VerdictFuture};
     use crate::task::Tasks;
 
     struct Nobody;
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_page_is_asked_for_in_words_that_are_known() {
         let asked = read("limit=5&state=live&device=tv%201&account=a").unwrap();
-        assert_eq!((asked.limit, asked.state, asked.device.as_deref()), (5, Some("live"), Some("tv 1")));
+        assert_eq!((asked.limit, asked.state, asked.device.as_deref()), (5, Some(SessionPhase::Live), Some("tv 1")));
         assert_eq!(read("").unwrap().limit, DEFAULT_PAGE_SESSIONS);
         for odd in ["limit=0", "limit=10001", "limit=x", "state=tired", "after=1", "page=2", "device=%ff"] {
             assert!(read(odd).is_err(), "{odd}");

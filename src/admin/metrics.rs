@@ -26,7 +26,7 @@ struct LimitLabel {
 impl Admin {
     pub(super) fn metrics(&self) -> String {
         for (state, count) in self.sessions.states() {
-            self.telemetry.metrics.sessions(state, count);
+            self.telemetry.metrics.sessions(state.name(), count);
         }
         let now = self.clock.now();
         for authority in self.authorities.current() {

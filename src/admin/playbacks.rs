@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::Admin;
 use super::api::{fault, good};
 use crate::authority::Authority;
+use crate::config::DeviceSource;
 use crate::edge::{ReplyBody, RequestBody, body};
 use crate::ids::PlaybackId;
 use crate::registrations::{AuthorizationBlock, Registration, RewriteTargets};
@@ -98,7 +99,7 @@ impl Admin {
             id,
             license_url: taken.license_url,
             route: Arc::from(license_route.as_str()),
-            rung: "registered",
+            device_source: DeviceSource::Registered,
         };
         self.registrations.insert(self.clock.now(), registration);
         json!({

@@ -12,7 +12,7 @@ use super::reload::turn_out;
 use crate::authority::{self, Authorities};
 use crate::clock::Clock;
 use crate::config::{self, StoreKind};
-use crate::gateway::{Routes, rung};
+use crate::gateway::Routes;
 use crate::registrations::Registrations;
 use crate::sessions::{RestoreResult, Sessions};
 use crate::store::{
@@ -128,8 +128,8 @@ impl Durable {
 fn take_back(registrations: &Registrations, found: Vec<RegistrationRecord>) -> usize {
     let wall = Clock.wall();
     let found = found.into_iter().map(|record| {
-        let (rung, unused) = (rung(&record.rung), wall.saturating_sub(record.used.into()));
-        (record.restore(rung), unused)
+        let unused = wall.saturating_sub(record.used.into());
+        (record.restore(), unused)
     });
     registrations.restore(Clock.now(), found)
 }

@@ -33,7 +33,7 @@ pub(super) struct CallOrigin {
 
 impl CallOrigin {
     pub(super) fn of(card: &SessionContext) -> Self {
-        let device = Fingerprint::of_parts(&[card.rung.as_bytes(), card.device.as_bytes()]);
+        let device = Fingerprint::of_parts(&[card.device_source.name().as_bytes(), card.device.as_bytes()]);
         // Any caller can name any account. Mixed with the network, one caller's wait does not hold up the account
         // elsewhere.
         let account = card.account.as_ref().map_or(device, |account| Fingerprint::of(account.as_bytes()));

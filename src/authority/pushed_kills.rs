@@ -17,7 +17,7 @@ pub(super) struct PushedKills {
 
 impl PushedKills {
     pub(super) fn of(sessions: Weak<Sessions>, card: &SessionContext, grant: &Grant) -> Self {
-        let key = DeviceKey::new(&card.authority_name, card.rung, &card.device);
+        let key = DeviceKey::new(&card.authority_name, card.device_source, &card.device);
         Self { key, sessions, token: grant.token.fingerprint() }
     }
 

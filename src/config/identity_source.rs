@@ -1,6 +1,9 @@
 //! Sources of identity in a request: of the device, the account and the content token.
 
+use std::fmt;
+
 use http::HeaderName;
+use serde::{Deserialize, Serialize};
 
 use super::headers::header_name;
 use super::words::pair;
@@ -24,7 +27,81 @@ pub enum IdentitySource {
     TokenClaim(String),
 }
 
+/// The kind of the source that named a device, in the words of logs, records and the admin API.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(from = "String", into = "&'static str")]
+pub enum DeviceSource {
+    /// An authorize call's body.
+    Body,
+    Cookie,
+    Header,
+    Mtls,
+    PathSegment,
+    Peer,
+    Query,
+    /// The admin API, with a registration.
+    Registered,
+    TokenClaim,
+    /// A source that this version does not know; or no device.
+    #[default]
+    Unknown,
+}
+
+impl DeviceSource {
+    const ALL: [Self; 10] = [
+        Self::Body,
+        Self::Cookie,
+        Self::Header,
+        Self::Mtls,
+        Self::PathSegment,
+        Self::Peer,
+        Self::Query,
+        Self::Registered,
+        Self::TokenClaim,
+        Self::Unknown,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Body => "body",
+            Self::Cookie => "cookie",
+            Self::Header => "header",
+            Self::Mtls => "mtls",
+            Self::PathSegment => "path-segment",
+            Self::Peer => "peer",
+            Self::Query => "query",
+            Self::Registered => "registered",
+            Self::TokenClaim => "token-claim",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl From<DeviceSource> for &'static str {
+    fn from(source: DeviceSource) -> Self {
+        source.name()
+    }
+}
+
+impl From<String> for DeviceSource {
+    fn from(name: String) -> Self {
+        Self::ALL.into_iter().find(|source| source.name() == name).unwrap_or_default()
+    }
+}
+
 impl IdentitySource {
+    pub fn kind(&self) -> DeviceSource {
+        match self {
+            Self::Cookie(_) => DeviceSource::Cookie,
+            Self::Header(_) => DeviceSource::Header,
+            Self::Mtls => DeviceSource::Mtls,
+            Self::PathSegment => DeviceSource::PathSegment,
+            Self::Peer => DeviceSource::Peer,
+            Self::Query(_) => DeviceSource::Query,
+            Self::TokenClaim(_) => DeviceSource::TokenClaim,
+        }
+    }
+
     /// The query parameter that the source reads, which is not passed on.
     pub fn query_parameter(&self) -> Option<&str> {
         match self {
@@ -32,6 +109,17 @@ impl IdentitySource {
             Self::Cookie(_) | Self::Header(_) | Self::Mtls | Self::PathSegment | Self::Peer | Self::TokenClaim(_) => {
                 None
             }
+        }
+    }
+}
+
+impl fmt::Display for IdentitySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind().name();
+        match self {
+            Self::Cookie(name) | Self::Query(name) | Self::TokenClaim(name) => write!(f, "{kind}:{name}"),
+            Self::Header(name) => write!(f, "{kind}:{name}"),
+            Self::Mtls | Self::PathSegment | Self::Peer => f.write_str(kind),
         }
     }
 }
@@ -45,6 +133,16 @@ pub enum TokenSource {
     Header(HeaderName),
     /// `query:NAME`; removed from the query toward the license server.
     Query(String),
+}
+
+impl fmt::Display for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CustomData => f.write_str("custom-data"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -71,12 +169,12 @@ pub(super) fn account_source(text: &str) -> Result<AccountSource, String> {
 pub(super) fn group_source(text: &str) -> Result<IdentitySource, String> {
     match request_source(text) {
         Ok(
-            rung @ (IdentitySource::Cookie(_)
+            source @ (IdentitySource::Cookie(_)
             | IdentitySource::Header(_)
             | IdentitySource::Peer
             | IdentitySource::Query(_)
             | IdentitySource::TokenClaim(_)),
-        ) => Ok(rung),
+        ) => Ok(source),
         Ok(IdentitySource::Mtls | IdentitySource::PathSegment) | Err(_) => {
             Err("must be cookie:NAME, header:NAME, peer, query:NAME or token-claim:PATH".to_owned())
         }
@@ -112,6 +210,25 @@ pub(super) fn token_source(text: &str) -> Result<TokenSource, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_source_is_written_and_read_in_its_word() {
+        let words = DeviceSource::ALL.map(DeviceSource::name);
+        let expected = "body cookie header mtls path-segment peer query registered token-claim unknown";
+        assert_eq!(words.join(" "), expected);
+        for source in DeviceSource::ALL {
+            let written = serde_json::to_string(&source).unwrap();
+            assert_eq!(written, format!("\"{}\"", source.name()));
+            assert_eq!(serde_json::from_str::<DeviceSource>(&written).unwrap(), source);
+        }
+        assert_eq!(DeviceSource::from("of another version".to_owned()), DeviceSource::Unknown);
+        for (text, word) in
+            [("path-segment", "path-segment"), ("header:x-id", "header"), ("token-claim:id", "token-claim")]
+        {
+            let source = request_source(text).unwrap();
+            assert_eq!((source.kind().name(), source.to_string().as_str()), (word, text));
+        }
+    }
 
     #[test]
     fn device_sources_and_token_sources_are_read() {

@@ -58,7 +58,7 @@ pub use self::fault::{ConfigFault, ConfigFaults, KeyPlace, NamedFiles};
 pub use self::firstlight::{ErrorCodePattern, FieldNames, FirstLightSettings, StreamConcurrency};
 pub use self::header_template::{HeaderPlaceholder, HeaderTemplate};
 pub use self::host_pattern::HostPattern;
-pub use self::identity_source::{AccountSource, IdentitySource, TokenSource};
+pub use self::identity_source::{AccountSource, DeviceSource, IdentitySource, TokenSource};
 pub use self::license_route::{LicenseRouteSettings, SessionControlMode, UnrecognisedCalls};
 pub use self::limits::ServerLimits;
 pub use self::load::{keys, load, parse};

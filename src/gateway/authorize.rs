@@ -28,7 +28,7 @@ use super::route::AuthorizeRoute;
 use super::server_headers;
 use crate::authority::Authority;
 use crate::cmcd;
-use crate::config::{self, IdentitySource};
+use crate::config::{self, DeviceSource, IdentitySource};
 use crate::edge::own_replies::EdgeRefusal;
 use crate::edge::{Peer, ReplyBody, RequestBody, body};
 use crate::ids::PlaybackId;
@@ -130,11 +130,11 @@ impl Gateway {
     ) -> AuthorizeCaller {
         let (names, pass) = authority.authorization();
         let evidence = IdentityEvidence { claims: None, headers: &parts.headers, peer, query: parts.uri.query(), rest };
-        let said: Vec<_> = route.device.iter().filter(|rung| **rung != IdentitySource::Peer).cloned().collect();
+        let said: Vec<_> = route.device.iter().filter(|source| **source != IdentitySource::Peer).cloned().collect();
         let in_body = || {
             let body: Value = serde_json::from_slice(body).ok()?;
             let name = body.get(names.of("deviceId"))?.as_str()?.to_owned();
-            is_name(&name).then_some(DeviceIdentity { name, source: "body" })
+            is_name(&name).then_some(DeviceIdentity { name, source: DeviceSource::Body })
         };
         let device =
             sources::device(&said, &evidence).or_else(in_body).or_else(|| sources::device(&route.device, &evidence));
@@ -201,7 +201,7 @@ impl Gateway {
             let outcome = if outcome == AuthorizeOutcome::Blackout { outcome } else { AuthorizeOutcome::Passed };
             return (outcome, as_it_is(reply));
         }
-        if let Some(DeviceIdentity { name: device, source: rung }) = known {
+        if let Some(DeviceIdentity { name: device, source: device_source }) = known {
             let registration = Registration {
                 authority: Some(authority.name.clone()),
                 block: Some(block),
@@ -212,7 +212,7 @@ impl Gateway {
                 id,
                 license_url: taken.license_url,
                 route: Arc::from(route.path.as_str()),
-                rung,
+                device_source,
             };
             self.register(caller.network, registration);
         }

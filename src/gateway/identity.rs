@@ -70,7 +70,7 @@ impl<'a> IdentityClues<'a> {
 
     fn device(&self, claims: Option<&TokenClaims>) -> Option<DeviceIdentity> {
         if let Some(registration) = self.registration {
-            return Some(DeviceIdentity { name: registration.device.clone(), source: registration.rung });
+            return Some(DeviceIdentity { name: registration.device.clone(), source: registration.device_source });
         }
         let Self { headers, peer, query, rest, route, .. } = *self;
         sources::device(&route.config.device, &IdentityEvidence { claims, headers, peer, query, rest })
@@ -132,7 +132,7 @@ impl Gateway {
         let registered = self.registered(clues.route, clues.rest).ok()?;
         let authority = clues.route.authority.as_deref()?;
         if let (Some(registration), _) = registered {
-            let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
+            let key = DeviceKey::new(&authority.name, registration.device_source, &registration.device);
             return Some((key, Some(registration.token())));
         }
         let token = clues.content_token();

@@ -107,7 +107,8 @@ impl Gateway {
         }
         let playback = self.media_memory.playback(now, registration.id);
         let authority = route.authority.as_ref().filter(|_| registration.authority.is_some());
-        let key = authority.map(|authority| DeviceKey::new(&authority.name, registration.rung, &registration.device));
+        let key = authority
+            .map(|authority| DeviceKey::new(&authority.name, registration.device_source, &registration.device));
         self.tie(route, peer, key);
         let call = MediaCall {
             request: &request,

@@ -35,7 +35,6 @@ pub use self::license::SingleFlight;
 pub use self::media::MediaMemory;
 pub use self::refusal::slot_tickets::SlotTickets;
 use self::refusal::viewer_texts::{ViewerTexts, key_of};
-pub use self::restore::rung;
 use self::route::LicenseRoute;
 pub use self::route::{ConfiguredRoutes, Routes};
 pub use self::via::ViaName;

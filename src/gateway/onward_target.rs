@@ -4,12 +4,13 @@
 use super::route::GatewayRoute;
 use crate::authority::Authority;
 use crate::cmcd;
-use crate::config::{AccountSource, EndpointUrl, IdentitySource, TokenSource};
+use crate::config::{AccountSource, DeviceSource, EndpointUrl, IdentitySource, TokenSource};
 
 /// The path behind the route's path, without the segment that named the device. `source` is the identity source
 /// that named it.
-pub(super) fn without_device(route: &GatewayRoute, rest: &str, source: Option<&'static str>) -> String {
-    let segment = route.config.device.contains(&IdentitySource::PathSegment) && source == Some("path-segment");
+pub(super) fn without_device(route: &GatewayRoute, rest: &str, source: Option<DeviceSource>) -> String {
+    let segment =
+        route.config.device.contains(&IdentitySource::PathSegment) && source == Some(DeviceSource::PathSegment);
     if !segment {
         return rest.to_owned();
     }
@@ -24,9 +25,9 @@ pub(super) fn our_names<'a>(route: &'a GatewayRoute, authority: Option<&'a Autho
         TokenSource::CustomData | TokenSource::Header(_) => None,
     });
     let config = authority.and_then(Authority::counter).map(|counter| counter.config());
-    let accounts = config.into_iter().flat_map(|config| &config.account).filter_map(|rung| match rung {
+    let accounts = config.into_iter().flat_map(|config| &config.account).filter_map(|source| match source {
         AccountSource::Device | AccountSource::Fixed(_) => None,
-        AccountSource::Request(rung) => Some(rung),
+        AccountSource::Request(source) => Some(source),
     });
     let groups =
         config.into_iter().flat_map(|config| config.content_groups.source.iter().chain(&config.device_groups.source));

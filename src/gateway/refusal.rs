@@ -21,6 +21,7 @@ use super::Gateway;
 use super::identity::caller::CallerNames;
 use super::route::GatewayRoute;
 use crate::config;
+use crate::config::DeviceSource;
 use crate::drm::DrmMessage;
 use crate::edge::ReplyBody;
 use crate::ids::{Incident, SessionId};
@@ -99,7 +100,7 @@ pub(super) struct RefusedLicense<'a> {
     pub(super) profiles: &'a config::RefusalSettings,
     pub(super) session: Option<SessionId>,
     /// Identity source that named the device.
-    pub(super) source: Option<&'static str>,
+    pub(super) source: Option<DeviceSource>,
 }
 
 impl RefusedCall<'_> {
@@ -130,7 +131,7 @@ impl Gateway {
         }
         let license = call.license.as_ref();
         let session = license.and_then(|license| license.session).map(|id| id.short().to_string());
-        let rung = license.and_then(|license| license.source);
+        let rung = license.and_then(|license| license.source).map(DeviceSource::name);
         let authority = call.route.authority.as_deref().filter(|_| license.is_some()).map(|it| &*it.name);
         let (phase, profile) = license.map(|_| (call.phase.name(), shape.profile_name())).unzip();
         let said = self.telemetry.said(&body.message, [device.as_deref(), account.as_deref()]);

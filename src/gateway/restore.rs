@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::Routes;
 use super::identity::account::SessionAccount;
-use super::identity::sources::{DeviceIdentity, RUNGS};
+use super::identity::sources::DeviceIdentity;
 use super::session_context::SessionOrigin;
 use crate::authority::{Authorities, Authority};
+use crate::config::DeviceSource;
 use crate::ids::PlaybackId;
 use crate::registrations::{AuthorizationBlock, Registration};
 use crate::session::Policy;
@@ -41,13 +42,6 @@ impl Routes {
     }
 }
 
-/// The static name of an identity source, from a record.
-pub fn rung(name: &str) -> &'static str {
-    // Besides the identity sources, an authorize call's body and the admin API can name devices.
-    let known = RUNGS.into_iter().chain(["body", "registered"]).find(|known| *known == name);
-    known.unwrap_or("unknown")
-}
-
 fn card(
     record: &SessionContextRecord,
     authority: &Authority,
@@ -67,18 +61,17 @@ fn card(
         opened,
         registration: _,
         route,
-        rung,
+        device_source,
         token,
     } = record.clone();
-    let rung = self::rung(&rung);
     let stream = authorization.as_ref().and_then(AuthorizationBlock::stream);
-    let nameless = |block| Arc::new(nameless(block, authority, &device, &route, rung));
+    let nameless = |block| Arc::new(nameless(block, authority, &device, &route, device_source));
     let registration = registered.or_else(|| authorization.map(nameless));
     let counted = SessionAccount { account, content_group, device_group, ..SessionAccount::default() };
     let origin = SessionOrigin {
         content,
         counted,
-        device: DeviceIdentity { name: device, source: rung },
+        device: DeviceIdentity { name: device, source: device_source },
         kill_memory: kill_memory.map(Into::into),
         opened: opened.into(),
         registration,
@@ -97,7 +90,7 @@ fn nameless(
     authority: &Authority,
     device: &str,
     route: &Arc<str>,
-    rung: &'static str,
+    device_source: DeviceSource,
 ) -> Registration {
     Registration {
         authority: Some(authority.name.clone()),
@@ -109,6 +102,6 @@ fn nameless(
         id: PlaybackId::random(),
         license_url: None,
         route: route.clone(),
-        rung,
+        device_source,
     }
 }

@@ -57,7 +57,7 @@ impl SessionOrigin {
             policy,
             registration: self.registration,
             route,
-            rung: self.device.source,
+            device_source: self.device.source,
             schedule: self.schedule,
             stream: self.stream,
             token: self.token,

@@ -25,7 +25,7 @@ pub use self::bypassing_urls::unread;
 pub use self::generation_map::{GenerationMap, HeapBytes};
 use self::network_shares::NetworkShares;
 pub use self::rewrite::{BLACKOUT_PATH, CONTENT, RewriteTargets, TakenUrls};
-use crate::config::EndpointUrl;
+use crate::config::{DeviceSource, EndpointUrl};
 use crate::ids::PlaybackId;
 use crate::secret::Fingerprint;
 
@@ -40,7 +40,7 @@ pub struct Registration {
     pub content_token: Option<Fingerprint>,
     /// The content's true URL, or the slate's if the content is blacked out.
     pub content_url: Option<EndpointUrl>,
-    /// Device that the playback is counted for; `rung` is the identity source that named it.
+    /// Whom it is counted for, and which source of the identity ladder told.
     pub device: String,
     /// The caller's headers that go with every call to the authority.
     pub headers: Vec<(HeaderName, HeaderValue)>,
@@ -49,7 +49,7 @@ pub struct Registration {
     pub license_url: Option<EndpointUrl>,
     /// Path of the route that registered it.
     pub route: Arc<str>,
-    pub rung: &'static str,
+    pub device_source: DeviceSource,
 }
 
 impl Registration {
@@ -72,7 +72,10 @@ impl HeapBytes for Registration {
 
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration").field("route", &self.route).field("rung", &self.rung).finish_non_exhaustive()
+        f.debug_struct("Registration")
+            .field("route", &self.route)
+            .field("rung", &self.device_source)
+            .finish_non_exhaustive()
     }
 }
 
@@ -183,7 +186,7 @@ mod tests {
             id: PlaybackId::random(),
             license_url: None,
             route: "/authorize".into(),
-            rung: "header",
+            device_source: DeviceSource::Header,
         }
     }
 

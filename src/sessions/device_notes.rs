@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::telemetry::PlayerCallOutcome;
+
 const MAX_NOTES: usize = 4_096;
 const MAX_NOTES_PER_DEVICE: usize = 16;
 
@@ -16,11 +18,10 @@ pub struct DeviceNote {
     /// Wall time since the epoch.
     pub at: Duration,
     pub device: Option<String>,
+    pub outcome: PlayerCallOutcome,
     /// The reason in words.
     pub reason: String,
     pub route: String,
-    /// Outcome of the call: `passed`, `declined` or `refused`.
-    pub what: &'static str,
 }
 
 /// Notes of all devices, oldest first.
@@ -63,9 +64,9 @@ mod tests {
             account: Some("ann".to_owned()),
             at: Duration::from_secs(number),
             device: Some(device.to_owned()),
+            outcome: PlayerCallOutcome::Passed,
             reason: number.to_string(),
             route: "/license".to_owned(),
-            what: "passed",
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::retention::most;
-use super::session_view::STATES;
+use super::session_view::SessionPhase;
 use super::{AuthorityId, DeviceKey};
 use crate::ids::SessionId;
 use crate::session::RetentionClass;
@@ -23,7 +23,7 @@ pub(super) struct SessionIndex {
     remembered: Mutex<[BTreeMap<u64, (DeviceKey, SessionId)>; RETENTION_CLASSES]>,
     remembered_counts: [AtomicUsize; RETENTION_CLASSES],
     sequence: AtomicU64,
-    states: [AtomicUsize; STATES.len()],
+    states: [AtomicUsize; SessionPhase::ALL.len()],
 }
 
 const RETENTION_CLASSES: usize = RetentionClass::ALL.len();
@@ -52,16 +52,16 @@ pub(super) struct IndexedSession {
     /// Retention class and position, once the session is over.
     remembered: Option<(RetentionClass, u64)>,
     /// `None` if it shares another playback's session, and so is neither listed nor counted.
-    state: Option<usize>,
+    state: Option<SessionPhase>,
 }
 
 impl SessionIndex {
-    /// Adds a playback. `state` is its index in [`STATES`]; `None` if it shares another one's session.
+    /// `state`: `None` for a playback that shares another one's session.
     pub(super) fn insert(
         self: &Arc<Self>,
         key: DeviceKey,
         order: OpeningOrder,
-        state: Option<usize>,
+        state: Option<SessionPhase>,
     ) -> IndexedSession {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.by_id.insert(order.id, key);
@@ -73,15 +73,19 @@ impl SessionIndex {
         IndexedSession { credit: None, index: self.clone(), key, order, remembered: None, state }
     }
 
-    /// Number of sessions in each state, in the order of [`STATES`].
-    pub(super) fn states(&self) -> [usize; STATES.len()] {
+    /// Of each state, in the order of [`SessionPhase::ALL`].
+    pub(super) fn states(&self) -> [usize; SessionPhase::ALL.len()] {
         std::array::from_fn(|state| self.states.get(state).map_or(0, |count| count.load(Ordering::Relaxed)))
     }
 
     /// Number of sessions that are not over.
     pub(super) fn active(&self) -> usize {
-        let over = |name: &str| matches!(name, "closed" | "killed");
-        STATES.into_iter().zip(self.states()).filter(|(name, _)| !over(name)).map(|(_, count)| count).sum()
+        SessionPhase::ALL
+            .into_iter()
+            .zip(self.states())
+            .filter(|(phase, _)| !phase.is_over())
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// The oldest remembered session beyond its bound.
@@ -130,8 +134,8 @@ impl SessionIndex {
         orders.filter_map(|order| Some((*order, *places.by_id.get(&order.id)?))).collect()
     }
 
-    fn count(&self, state: Option<usize>, change: isize) {
-        if let Some(count) = state.and_then(|state| self.states.get(state)) {
+    fn count(&self, state: Option<SessionPhase>, change: isize) {
+        if let Some(count) = state.and_then(|state| self.states.get(state as usize)) {
             // A negative change wraps; what is subtracted was added before.
             count.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
         }
@@ -151,7 +155,7 @@ impl IndexedSession {
     /// Updates the entry after a step.
     pub(super) fn update(
         &mut self,
-        state: Option<usize>,
+        state: Option<SessionPhase>,
         credit: Option<AuthorityId>,
         remembered: Option<RetentionClass>,
     ) {

@@ -52,7 +52,7 @@ pub use self::overview::{FindFault, SessionPage, SessionQuery};
 pub use self::persistence::{RestoreHome, RestoreResult};
 pub use self::retention::{MAX_ENDED_SESSIONS_REMEMBERED, MAX_REPLACED_SESSIONS_REMEMBERED};
 pub use self::session_context::{AuthorityId, DeviceKey, LivePolicy, SessionContext};
-pub use self::session_view::SessionView;
+pub use self::session_view::{SessionPhase, SessionView};
 use self::sleep_detector::SleepDetector;
 use self::spare_places::SparePlaces;
 pub use self::timeline::{Timeline, TimelineEntry, TimelineEvent};

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::device_table::SessionEntry;
 use super::index::OpeningOrder;
-use super::session_view::{STATES, state_place};
+use super::session_view::SessionPhase;
 use super::{AuthorityId, DeviceKey, SessionView, Sessions};
 use crate::ids::SessionId;
 use crate::session::{AskKind, Device, Playback};
@@ -33,7 +33,7 @@ pub struct SessionQuery {
     pub after: Option<OpeningOrder>,
     pub device: Option<String>,
     pub limit: usize,
-    pub state: Option<&'static str>,
+    pub state: Option<SessionPhase>,
 }
 
 /// A page, oldest first. With filters it may hold fewer sessions than requested, or none, though more follow.
@@ -48,19 +48,13 @@ impl SessionQuery {
     fn fits(&self, playback: &Playback<SessionEntry>) -> bool {
         let card = &playback.card.card;
         let is = |asked: &Option<String>, said: Option<&str>| asked.as_deref().is_none_or(|asked| said == Some(asked));
-        let state = || STATES.get(state_place(playback.session.state())).copied();
         is(&self.account, card.account.as_deref())
             && is(&self.device, Some(&card.device))
-            && self.state.is_none_or(|asked| state() == Some(asked))
+            && self.state.is_none_or(|asked| SessionPhase::of(playback.session.state()) == asked)
     }
 }
 
 impl Sessions {
-    /// The static name of a state; `None` if it is unknown.
-    pub fn state_named(name: &str) -> Option<&'static str> {
-        STATES.into_iter().find(|state| *state == name)
-    }
-
     /// The playback whose id begins with these digits; an error if there is not exactly one. Fewer than
     /// `MIN_ID_DIGITS` find nothing, because a slip could hit the only session.
     pub fn find(&self, prefix: &str) -> Result<(DeviceKey, SessionId), FindFault> {
@@ -85,8 +79,8 @@ impl Sessions {
     }
 
     /// Number of sessions in each state, including states without any. Reads only counters.
-    pub fn states(&self) -> BTreeMap<&'static str, usize> {
-        STATES.into_iter().zip(self.index.states()).collect()
+    pub fn states(&self) -> BTreeMap<SessionPhase, usize> {
+        SessionPhase::ALL.into_iter().zip(self.index.states()).collect()
     }
 
     /// Number of playbacks that go on without this authority's word.
@@ -156,7 +150,7 @@ impl Sessions {
     /// Updates the index after a step.
     pub(super) fn reindex(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         for playback in device.playbacks_mut() {
-            let state = playback.shares().is_none().then(|| state_place(playback.session.state()));
+            let state = playback.shares().is_none().then(|| SessionPhase::of(playback.session.state()));
             let card = &playback.card.card;
             let credit = playback.session.on_credit().map(|_| card.authority);
             let remembered = playback.remembered();
@@ -170,17 +164,17 @@ impl Sessions {
     /// True if the running counters agree with a count of all sessions. For tests and simulations, while nothing else
     /// runs.
     pub fn counts_are_exact(&self) -> bool {
-        let mut scanned: BTreeMap<_, _> = STATES.map(|state| (state, 0)).into();
+        let mut scanned: BTreeMap<_, _> = SessionPhase::ALL.map(|state| (state, 0)).into();
         let mut credits: BTreeMap<AuthorityId, usize> = BTreeMap::new();
         let seen = self.table.collect(|_, playback| {
             if playback.shares().is_some() {
                 return None;
             }
             let authority = playback.card.card.authority;
-            Some((state_place(playback.session.state()), playback.session.on_credit().map(|_| authority)))
+            Some((SessionPhase::of(playback.session.state()), playback.session.on_credit().map(|_| authority)))
         });
         for (state, credit) in seen {
-            *scanned.entry(STATES.get(state).copied().unwrap_or_default()).or_default() += 1;
+            *scanned.entry(state).or_default() += 1;
             if let Some(authority) = credit {
                 *credits.entry(authority).or_default() += 1;
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::device_table::SessionEntry;
 use super::session_context::{DeviceKey, SessionContext};
+use super::session_view::SessionPhase;
 use super::timeline::{Timeline, TimelineEntry, TimelineEvent};
 use super::{DispatchedAsk, Sessions, pending_releases};
 use crate::clock::ClockMoment;
@@ -225,13 +226,16 @@ impl Sessions {
 impl RestoreResult {
     fn count(&mut self, device: &mut Device<SessionEntry>, id: SessionId, orphan: bool) {
         let Some(playback) = device.playback_mut(id).filter(|playback| playback.shares().is_none()) else { return };
-        let state = super::session_view::state_name(playback.session.state());
-        *match state {
-            "closed" if orphan => &mut self.orphaned,
-            "closed" => &mut self.remembered,
-            "closing" => &mut self.closing,
-            "killed" => &mut self.killed,
-            _ => &mut self.resumed,
+        *match SessionPhase::of(playback.session.state()) {
+            SessionPhase::Closed if orphan => &mut self.orphaned,
+            SessionPhase::Closed => &mut self.remembered,
+            SessionPhase::Closing => &mut self.closing,
+            SessionPhase::Killed => &mut self.killed,
+            SessionPhase::Failing
+            | SessionPhase::Live
+            | SessionPhase::Opening
+            | SessionPhase::Owing
+            | SessionPhase::Waiting => &mut self.resumed,
         } += 1;
     }
 

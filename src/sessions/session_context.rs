@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::clock::RecordedSpan;
+use crate::config::DeviceSource;
 use crate::events::PlaybackInfo;
 use crate::ids::SessionId;
 use crate::registrations::Registration;
@@ -19,11 +20,21 @@ use crate::token::TokenClaims;
 pub struct DeviceKey(pub(super) u64);
 
 impl DeviceKey {
-    /// Makes a key. `rung` is the identity source that named the device. Facts that we see ourselves are kept apart
-    /// from the caller's own words; otherwise a header with a neighbour's address would make the caller that
-    /// neighbour. All words of callers are one kind, because a beacon can name its device only in the query.
-    pub fn new(authority: &str, rung: &str, device: &str) -> Self {
-        let kind = if matches!(rung, "mtls" | "peer") { rung } else { "said" };
+    /// `source` named the device. What we see ourselves stands apart from what callers say
+    /// of themselves, or a header with a neighbour's address would make one the neighbour. All that is
+    /// said is one: a beacon can name its device in the query alone.
+    pub fn new(authority: &str, source: DeviceSource, device: &str) -> Self {
+        let kind = match source {
+            DeviceSource::Mtls | DeviceSource::Peer => source.name(),
+            DeviceSource::Body
+            | DeviceSource::Cookie
+            | DeviceSource::Header
+            | DeviceSource::PathSegment
+            | DeviceSource::Query
+            | DeviceSource::Registered
+            | DeviceSource::TokenClaim
+            | DeviceSource::Unknown => "said",
+        };
         Self(Fingerprint::of_parts(&[authority.as_bytes(), kind.as_bytes(), device.as_bytes()]).0)
     }
 
@@ -98,8 +109,8 @@ pub struct SessionContext {
     pub registration: Option<Arc<Registration>>,
     /// Path of the route that opened it.
     pub route: Arc<str>,
-    /// The identity source that named the device.
-    pub rung: &'static str,
+    /// The kind of the identity source that named the device.
+    pub device_source: DeviceSource,
     /// Future events of the playback, if it was registered with them.
     pub schedule: Option<Schedule>,
     /// The registered stream type.
@@ -157,7 +168,7 @@ impl SessionContext {
             opened,
             registration,
             route,
-            rung,
+            device_source,
             token,
             ..
         } = self;
@@ -174,7 +185,7 @@ impl SessionContext {
             opened: (*opened).into(),
             registration: registration.as_ref().map(|registration| registration.id),
             route: route.clone(),
-            rung: (*rung).to_owned(),
+            device_source: *device_source,
             token: token.clone(),
         })
     }

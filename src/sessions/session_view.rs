@@ -10,6 +10,20 @@ use crate::eme::Mirror;
 use crate::ids::SessionId;
 use crate::session::{BeatSource, Playback, PlayingState, SessionState, StreamType};
 
+/// The state of a session, without what the state holds: lists, filters and counters tell sessions apart by it.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum SessionPhase {
+    Closed,
+    Closing,
+    Failing,
+    Killed,
+    Live,
+    Opening,
+    Owing,
+    /// The open waits for a place.
+    Waiting,
+}
+
 #[derive(Clone, Debug)]
 pub struct SessionView {
     pub age: Duration,
@@ -30,17 +44,16 @@ pub struct SessionView {
     pub on_credit: Option<Duration>,
     /// Wall time since the epoch.
     pub opened: Duration,
-    /// The source of its beats: `timer` or `renewals`.
-    pub paced_by: &'static str,
+    pub paced_by: BeatSource,
     /// Playbacks that share the session, oldest first, where the authority counts devices.
     pub playbacks: Vec<SessionView>,
     /// The player's last reported state, if it reports.
-    pub player: Option<&'static str>,
+    pub player: Option<PlayingState>,
     /// True if the player has got a license or media.
     pub served: bool,
-    pub state: &'static str,
-    /// `live` or `vod`, if known.
-    pub stream: Option<&'static str>,
+    pub state: SessionPhase,
+    /// If anybody says.
+    pub stream: Option<StreamType>,
     pub timeline: Timeline,
 }
 
@@ -65,52 +78,75 @@ impl SessionView {
             next_beat,
             on_credit: session.on_credit().map(|since| now.saturating_duration_since(since)),
             opened: playback.card.card.opened,
-            paced_by: match session.beats() {
-                BeatSource::Renewals { .. } => "renewals",
-                BeatSource::Timer => "timer",
-            },
+            paced_by: session.beats(),
             playbacks: Vec::new(),
-            player: session.playing().map(playing_name),
+            player: session.playing(),
             served: session.is_served(),
-            state: state_name(session.state()),
-            stream: session.stream().map(|stream| match stream {
-                StreamType::Live => "live",
-                StreamType::Vod => "vod",
-            }),
+            state: SessionPhase::of(session.state()),
+            stream: session.stream(),
             timeline,
         }
     }
 }
 
-fn playing_name(playing: PlayingState) -> &'static str {
-    match playing {
-        PlayingState::Buffers => "buffers",
-        PlayingState::Done => "done",
-        PlayingState::Fails => "fails",
-        PlayingState::Paused => "paused",
-        PlayingState::Plays => "plays",
-        PlayingState::Quit => "quit",
-        PlayingState::Seeks => "seeks",
-        PlayingState::Unsaid => "reports",
+impl SessionPhase {
+    pub const ALL: [Self; 8] = [
+        Self::Closed,
+        Self::Closing,
+        Self::Failing,
+        Self::Killed,
+        Self::Live,
+        Self::Opening,
+        Self::Owing,
+        Self::Waiting,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Closing => "closing",
+            Self::Failing => "failing",
+            Self::Killed => "killed",
+            Self::Live => "live",
+            Self::Opening => "opening",
+            Self::Owing => "owing",
+            Self::Waiting => "waiting",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.name() == name)
+    }
+
+    pub(super) fn of(state: &SessionState) -> Self {
+        match state {
+            SessionState::Closed { .. } => Self::Closed,
+            SessionState::Closing { .. } => Self::Closing,
+            SessionState::Failing { .. } => Self::Failing,
+            SessionState::Killed { .. } => Self::Killed,
+            SessionState::Live { .. } => Self::Live,
+            SessionState::Opening { held: false, .. } => Self::Opening,
+            SessionState::Opening { held: true, .. } => Self::Waiting,
+            SessionState::Owing { .. } => Self::Owing,
+        }
+    }
+
+    /// Whether the session ended, and is only remembered.
+    pub(super) const fn is_over(self) -> bool {
+        matches!(self, Self::Closed | Self::Killed)
     }
 }
 
-/// All states by name; [`state_place`] gives a session's index.
-pub(super) const STATES: [&str; 8] = ["closed", "closing", "failing", "killed", "live", "opening", "owing", "waiting"];
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-pub(super) fn state_place(state: &SessionState) -> usize {
-    match state {
-        SessionState::Closed { .. } => 0,
-        SessionState::Closing { .. } => 1,
-        SessionState::Failing { .. } => 2,
-        SessionState::Killed { .. } => 3,
-        SessionState::Live { .. } => 4,
-        SessionState::Opening { held: false, .. } => 5,
-        SessionState::Owing { .. } => 6,
-        SessionState::Opening { held: true, .. } => 7,
+    #[test]
+    fn each_phase_is_found_by_its_word_and_counted_at_its_place() {
+        let words = SessionPhase::ALL.map(SessionPhase::name);
+        assert_eq!(words, ["closed", "closing", "failing", "killed", "live", "opening", "owing", "waiting"]);
+        assert_eq!(words.map(SessionPhase::named), SessionPhase::ALL.map(Some));
+        assert_eq!(SessionPhase::named("none"), None);
+        assert!(SessionPhase::ALL.into_iter().enumerate().all(|(place, phase)| phase as usize == place));
     }
-}
-
-pub(super) fn state_name(state: &SessionState) -> &'static str {
-    STATES.get(state_place(state)).copied().unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::config::{OnUnreachable, OutageBudget};
+use crate::config::{DeviceSource, OnUnreachable, OutageBudget};
 use crate::secret::Secret;
 use crate::session::{
     AuthorityAsk, CallKind, Denial, EndReason, FarewellSignal, FaultKind, Grant, OpenAbility, PlayerReport,
@@ -130,7 +130,7 @@ impl Stage {
             schedule: None,
             stream: None,
             route: "/".into(),
-            rung: "header",
+            device_source: DeviceSource::Header,
             token: None,
         });
         Self { asked, card, sessions, tasks }
@@ -202,7 +202,7 @@ impl Stage {
 }
 
 fn key() -> DeviceKey {
-    DeviceKey::new("test", "header", "device")
+    DeviceKey::new("test", DeviceSource::Header, "device")
 }
 
 fn killed(sessions: &Arc<Sessions>, token: u64) -> Option<Reason> {
@@ -362,7 +362,7 @@ async fn a_stop_ends_what_it_names() {
     stage.play(1).await;
     stage.play(2).await;
     assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(9))), 0);
-    assert_eq!(stage.sessions.stop(DeviceKey::new("test", "header", "other"), Some(Fingerprint(1))), 0);
+    assert_eq!(stage.sessions.stop(DeviceKey::new("test", DeviceSource::Header, "other"), Some(Fingerprint(1))), 0);
     assert_eq!(stage.sessions.stop(key(), None), 0, "the device alone is none of its tokens");
     assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(1))), 1);
     stage.grant(AskKind::Close).await;
@@ -376,7 +376,7 @@ async fn a_token_finds_the_device_that_plays_by_it_and_is_forgotten_with_its_ses
     let mut stage = Stage::new(brief());
     let sessions = stage.sessions.clone();
     let named = |device, token| sessions.device_of_token("test", device, Fingerprint(token));
-    let other = DeviceKey::new("test", "header", "other");
+    let other = DeviceKey::new("test", DeviceSource::Header, "other");
     stage.play(1).await;
     for device in [None, Some(key()), Some(other)] {
         assert_eq!((named(device, 1), named(device, 2)), (Some(key()), None), "{device:?}");
@@ -399,11 +399,11 @@ async fn a_token_finds_the_device_that_plays_by_it_and_is_forgotten_with_its_ses
 async fn a_token_of_more_devices_than_a_call_looks_at_is_nobodys() {
     let mut stage = Stage::new(brief());
     for number in 0..17 {
-        stage.play_of(DeviceKey::new("test", "header", &number.to_string()), 1).await;
+        stage.play_of(DeviceKey::new("test", DeviceSource::Header, &number.to_string()), 1).await;
     }
     let named = |device| stage.sessions.device_of_token("test", device, Fingerprint(1));
     assert_eq!(stage.sessions.token_index.devices("test", Fingerprint(1)), []);
-    let last = DeviceKey::new("test", "header", "16");
+    let last = DeviceKey::new("test", DeviceSource::Header, "16");
     assert_eq!((named(None), named(Some(last))), (None, Some(last)));
 }
 
@@ -423,7 +423,7 @@ async fn a_report_that_fits_several_shows_that_they_live_and_ends_none() {
         stage.sessions.report(key(), None, says(playing));
     }
     let rows = stage.sessions.list();
-    assert!(rows.iter().all(|row| (row.state, row.player.is_some()) == ("live", true)), "{rows:?}");
+    assert!(rows.iter().all(|row| (row.state, row.player.is_some()) == (SessionPhase::Live, true)), "{rows:?}");
 }
 
 #[tokio::test]
@@ -603,7 +603,7 @@ async fn every_state_is_counted_empty_or_not() {
     stage.asked().await.say(Err(AuthorityFault { kind: FaultKind::Unreachable, reason }));
     assert_eq!(waits.await.expect("an admission").answer, CallAnswer::Pass);
     let states = stage.sessions.states();
-    assert_eq!(states.get("owing"), Some(&1));
+    assert_eq!(states.get(&SessionPhase::Owing), Some(&1));
     assert_eq!((stage.sessions.on_credit(stage.card.authority), stage.sessions.counts_are_exact()), (1, true));
     assert_eq!(states.into_keys().collect::<Vec<_>>(), names);
 }
@@ -756,8 +756,8 @@ async fn what_ran_out_while_the_machine_slept_was_not_killed() {
         assert_eq!(beat.ask.kind, AskKind::Beat);
         assert!(clock.now() - woke <= Duration::from_secs(11), "due at once: {:?}", clock.now() - woke);
         beat.say(Ok(Verdict::Unknown(Reason::new(404, Some(3002), "Not Found"))));
-        stage.until("no longer live", |row| row.state != "live").await;
-        assert_eq!(stage.sessions.list()[0].state, "closed");
+        stage.until("no longer live", |row| row.state != SessionPhase::Live).await;
+        assert_eq!(stage.sessions.list()[0].state, SessionPhase::Closed);
         assert_eq!(killed(&stage.sessions, 1), None);
         stage.tasks.stop();
     }
@@ -773,7 +773,7 @@ async fn a_license_that_comes_after_a_sleep_lasts_from_then_on() {
     stage.sessions.licensed(key(), id, crate::session::LicenseFeedback::Stays, (Fingerprint(9), Some(HOUR)));
     stage.grant(AskKind::Beat).await;
     tokio::time::sleep(HOUR / 2).await;
-    assert_eq!(stage.sessions.list()[0].state, "live", "it plays on");
+    assert_eq!(stage.sessions.list()[0].state, SessionPhase::Live, "it plays on");
     stage.tasks.stop();
 }
 
@@ -785,7 +785,7 @@ async fn an_answer_that_comes_after_a_sleep_is_read_in_its_light() {
     let beat = tokio::time::timeout(HOUR * 2, stage.asked.recv()).await.expect("due").expect("a call");
     clock.suspend(HOUR);
     beat.say(Ok(Verdict::Unknown(Reason::new(404, Some(3002), "Not Found"))));
-    stage.until("no longer live", |row| row.state != "live").await;
+    stage.until("no longer live", |row| row.state != SessionPhase::Live).await;
     assert_eq!(killed(&stage.sessions, 1), None);
 }
 
@@ -805,6 +805,6 @@ async fn a_wall_clock_that_jumps_moves_no_deadline_and_ends_nothing() {
         due = clock.now() + HOUR;
         assert_eq!(beat.yes(HOUR), AskKind::Beat);
         stage.until("confirmed", |row| row.last_good.is_some_and(|since| since <= SHORT)).await;
-        assert_eq!(stage.sessions.list()[0].state, "live");
+        assert_eq!(stage.sessions.list()[0].state, SessionPhase::Live);
     }
 }

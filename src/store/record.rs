@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::registration_store::RegistrationRecord;
 use crate::clock::{EpochTime, RecordedSpan};
+use crate::config::DeviceSource;
 use crate::ids::{PlaybackId, SessionId};
 pub use crate::ledger::{SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord};
 use crate::registrations::AuthorizationBlock;
@@ -79,7 +80,7 @@ pub struct SessionContextRecord {
     #[serde(rename = "r", alias = "route")]
     pub route: Arc<str>,
     #[serde(rename = "ru", alias = "rung")]
-    pub rung: String,
+    pub device_source: DeviceSource,
     #[serde(
         rename = "t",
         alias = "token",

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Store;
 use super::record::{RecordKey, StoredRecord, expose_some, hide_some};
 use crate::clock::{Clock, EpochTime};
-use crate::config::EndpointUrl;
+use crate::config::{DeviceSource, EndpointUrl};
 use crate::ids::PlaybackId;
 use crate::registrations::{Archive, AuthorizationBlock, Registration};
 use crate::secret::{Fingerprint, Secret};
@@ -35,7 +35,8 @@ pub struct RegistrationRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     license_url: Option<EndpointUrl>,
     route: Arc<str>,
-    pub rung: String,
+    #[serde(rename = "rung")]
+    device_source: DeviceSource,
     /// The block's token. Before the first call to the authority only the block has it.
     #[serde(
         default,
@@ -66,7 +67,7 @@ impl RegistrationRecord {
             id,
             license_url,
             route,
-            rung,
+            device_source,
         } = registration;
         let header = |(name, value): &(HeaderName, HeaderValue)| (name.as_str().to_owned(), value.as_bytes().to_vec());
         Self {
@@ -79,14 +80,13 @@ impl RegistrationRecord {
             id: *id,
             license_url: license_url.clone(),
             route: route.clone(),
-            rung: (*rung).to_owned(),
+            device_source: *device_source,
             token: block.as_ref().and_then(|block| block.token.clone()),
             used,
         }
     }
 
-    /// `rung` is the static name of the record's identity source.
-    pub fn restore(self, rung: &'static str) -> Registration {
+    pub fn restore(self) -> Registration {
         let Self {
             authority,
             block,
@@ -97,7 +97,7 @@ impl RegistrationRecord {
             id,
             license_url,
             route,
-            rung: _,
+            device_source,
             token,
             used: _,
         } = self;
@@ -116,7 +116,7 @@ impl RegistrationRecord {
             id,
             license_url,
             route,
-            rung,
+            device_source,
         }
     }
 }
@@ -160,7 +160,7 @@ mod tests {
             id: PlaybackId::from([7; 16]),
             license_url: EndpointUrl::parse("https://drm.example/l?k=hush").ok(),
             route: "/authorize".into(),
-            rung: "body",
+            device_source: DeviceSource::Body,
         };
         let memory = Memory::manual();
         let archive = RegistrationStore { clock: Clock, store: memory.clone() };
@@ -169,10 +169,10 @@ mod tests {
         let records = memory.crash().load().registrations;
         assert!(!format!("{records:?}").contains("hush"));
         let [record] = <[_; 1]>::try_from(records).unwrap();
-        assert_eq!((record.rung.as_str(), record.id), ("body", registration().id));
-        let back = record.restore("body");
+        assert_eq!((record.device_source, record.id), (DeviceSource::Body, registration().id));
+        let back = record.restore();
         let fields = |it: Registration| {
-            let names = (it.authority, it.content_token, it.device, it.id, it.route, it.rung);
+            let names = (it.authority, it.content_token, it.device, it.id, it.route, it.device_source);
             (names, it.block, it.content_url, it.headers, it.license_url)
         };
         assert!(back.headers.iter().all(|(_, value)| value.is_sensitive()));

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock;
+use crate::config::DeviceSource;
 use crate::ids::{PlaybackId, SessionId};
 use crate::registrations::{Archive, Registration};
 use crate::telemetry::Telemetry;
@@ -135,7 +136,7 @@ fn registration(number: u8) -> Registration {
         id: PlaybackId::from([number; 16]),
         license_url: None,
         route: "/authorize".into(),
-        rung: "body",
+        device_source: DeviceSource::Body,
     }
 }
 

@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use sidebeat::authority::{Authorities, Authority, AuthorityClient, EmbeddedAuthority, claim};
 use sidebeat::clock::Clock;
-use sidebeat::config::{self, EndingRules};
+use sidebeat::config::{self, DeviceSource, EndingRules};
 use sidebeat::ids::RandomSource;
 use sidebeat::secret::{Fingerprint, Secret};
 use sidebeat::session::{
     CallAnswer, CallKind, EndReason, Grant, LicenseFeedback, OpenAbility, PlayerCall, Policy, StateRecord,
 };
 use sidebeat::sessions::{
-    Admission, AuthorityDispatcher, DeviceKey, LivePolicy, RestoreHome, SessionContext, SessionView, Sessions, pace,
+    Admission, AuthorityDispatcher, DeviceKey, LivePolicy, RestoreHome, SessionContext, SessionPhase, SessionView,
+    Sessions, pace,
 };
 use sidebeat::store::{DialectName, Loaded, Memory, SessionContextRecord, SessionRecord, Store};
 use sidebeat::task::Tasks;
@@ -241,8 +242,8 @@ impl Household {
     }
 }
 
-const SETTLED: [&str; 3] = ["closed", "killed", "live"];
-const OVER: [&str; 3] = ["closed", "closing", "killed"];
+const SETTLED: [SessionPhase; 3] = [SessionPhase::Closed, SessionPhase::Killed, SessionPhase::Live];
+const OVER: [SessionPhase; 3] = [SessionPhase::Closed, SessionPhase::Closing, SessionPhase::Killed];
 
 /// The places in sessions' records.
 struct Found {
@@ -270,7 +271,7 @@ fn picture(device: usize, content: u64) -> Fingerprint {
 }
 
 fn key(device: usize) -> DeviceKey {
-    DeviceKey::new("home", "header", &device.to_string())
+    DeviceKey::new("home", DeviceSource::Header, &device.to_string())
 }
 
 impl Life {
@@ -342,7 +343,7 @@ impl Life {
             policy: self.policy.clone(),
             registration: None,
             route: "/l".into(),
-            rung: "header",
+            device_source: DeviceSource::Header,
             schedule: None,
             stream: None,
             token: None,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use sidebeat::clock::Clock;
+use sidebeat::config::DeviceSource;
 use sidebeat::ids::{RandomSource, SessionId};
 use sidebeat::secret::Fingerprint;
 use sidebeat::session::{
@@ -136,7 +137,7 @@ impl Names {
             policy: self.policy.clone(),
             registration: None,
             route: self.route.clone(),
-            rung: "header",
+            device_source: DeviceSource::Header,
             schedule: None,
             stream: None,
             token: None,
@@ -206,7 +207,7 @@ impl World {
             ample,
             dated,
             far: Arc::new(Mutex::new(far)),
-            keys: devices.iter().map(|device| DeviceKey::new("head-end", "header", device)).collect(),
+            keys: devices.iter().map(|device| DeviceKey::new("head-end", DeviceSource::Header, device)).collect(),
             mortal,
             names: Arc::new(Names {
                 authority: "head-end".into(),

@@ -13,6 +13,7 @@ use super::*;
 use crate::authority::testing::settings;
 use crate::authority::{Authorities, Authority, AuthorityClient, AuthoritySignals};
 use crate::clock::Clock;
+use crate::config::DeviceSource;
 use crate::secret::Fingerprint;
 use crate::session::{CallAnswer, CallKind, KillSource, OpenAbility, PlayerCall, PlayerFacts, Policy, SessionRefusal};
 use crate::sessions::{AskAuthority, AuthorityDispatcher, DeviceKey, LivePolicy, Sessions, pace};
@@ -110,7 +111,7 @@ impl Stage {
             policy: Arc::new(LivePolicy::new(Policy { fraction: 0.002, ..policy })),
             registration: None,
             route: "/".into(),
-            rung: "header",
+            device_source: DeviceSource::Header,
             schedule: None,
             stream: None,
             token: Some(Secret::new("content-token")),
@@ -139,7 +140,7 @@ impl Stage {
     }
 
     fn key(&self) -> DeviceKey {
-        DeviceKey::new(&self.card.authority_name, self.card.rung, &self.card.device)
+        DeviceKey::new(&self.card.authority_name, self.card.device_source, &self.card.device)
     }
 
     /// What the player's license call is answered by.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::authority::dialect::Dialect;
 use crate::authority::testing::firstlight_settings;
-use crate::config::{EndpointUrl, FieldNames};
+use crate::config::{DeviceSource, EndpointUrl, FieldNames};
 use crate::ids::PlaybackId;
 use crate::session::FaultKind;
 use crate::tests::cost;
@@ -36,7 +36,7 @@ fn registration(device: &str) -> Registration {
         id: PlaybackId::random(),
         license_url: None,
         route: "/authorize".into(),
-        rung: "header",
+        device_source: DeviceSource::Header,
     }
 }
 

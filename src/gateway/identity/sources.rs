@@ -6,7 +6,7 @@
 use http::{HeaderMap, header};
 
 use crate::authority::Authority;
-use crate::config::IdentitySource;
+use crate::config::{DeviceSource, IdentitySource};
 use crate::edge::{AddressKey, Peer};
 use crate::gateway::query;
 use crate::secret::Fingerprint;
@@ -30,7 +30,7 @@ pub(in crate::gateway) struct IdentityEvidence<'a> {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(in crate::gateway) struct DeviceIdentity {
     pub(in crate::gateway) name: String,
-    pub(in crate::gateway) source: &'static str,
+    pub(in crate::gateway) source: DeviceSource,
 }
 
 impl DeviceIdentity {
@@ -44,11 +44,11 @@ pub(in crate::gateway) fn device(
     sources: &[IdentitySource],
     evidence: &IdentityEvidence<'_>,
 ) -> Option<DeviceIdentity> {
-    sources.iter().find_map(|source| Some(DeviceIdentity { name: answer(source, evidence)?, source: name(source) }))
+    sources.iter().find_map(|source| Some(DeviceIdentity { name: answer(source, evidence)?, source: source.kind() }))
 }
 
-pub(super) fn answer(rung: &IdentitySource, evidence: &IdentityEvidence<'_>) -> Option<String> {
-    ask(rung, evidence).filter(|answer| is_name(answer))
+pub(super) fn answer(source: &IdentitySource, evidence: &IdentityEvidence<'_>) -> Option<String> {
+    ask(source, evidence).filter(|answer| is_name(answer))
 }
 
 /// A name as it is kept and shown, where nothing is decided by it. A name longer than [`MAX_IDENTITY_BYTES`] is
@@ -67,8 +67,8 @@ pub(in crate::gateway) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_IDENTITY_BYTES && !text.chars().any(char::is_control)
 }
 
-fn ask(rung: &IdentitySource, evidence: &IdentityEvidence<'_>) -> Option<String> {
-    match rung {
+fn ask(source: &IdentitySource, evidence: &IdentityEvidence<'_>) -> Option<String> {
+    match source {
         IdentitySource::Cookie(name) => cookie(evidence.headers, name),
         IdentitySource::Header(name) => Some(evidence.headers.get(name)?.to_str().ok()?.trim().to_owned()),
         IdentitySource::Mtls => evidence.peer.certificate.clone(),
@@ -77,22 +77,6 @@ fn ask(rung: &IdentitySource, evidence: &IdentityEvidence<'_>) -> Option<String>
         IdentitySource::Peer => Some(AddressKey::of(evidence.peer.address).to_string()),
         IdentitySource::Query(name) => query::value(evidence.query, name).map(|value| value.into_owned()),
         IdentitySource::TokenClaim(path) => evidence.claims?.text(path),
-    }
-}
-
-/// All values of [`name`].
-pub(in crate::gateway) const RUNGS: [&str; 7] =
-    ["cookie", "header", "mtls", "path-segment", "peer", "query", "token-claim"];
-
-pub(in crate::gateway) fn name(rung: &IdentitySource) -> &'static str {
-    match rung {
-        IdentitySource::Cookie(_) => "cookie",
-        IdentitySource::Header(_) => "header",
-        IdentitySource::Mtls => "mtls",
-        IdentitySource::PathSegment => "path-segment",
-        IdentitySource::Peer => "peer",
-        IdentitySource::Query(_) => "query",
-        IdentitySource::TokenClaim(_) => "token-claim",
     }
 }
 
@@ -157,7 +141,7 @@ mod tests {
             let evidence = IdentityEvidence { claims, headers: &headers(lines), peer: &peer(), query, rest };
             assert_eq!(
                 device(&ladder, &evidence),
-                Some(DeviceIdentity { name: answer.0.to_owned(), source: answer.1 })
+                Some(DeviceIdentity { name: answer.0.to_owned(), source: answer.1.to_owned().into() })
             );
         }
     }
@@ -176,7 +160,7 @@ mod tests {
             let evidence = IdentityEvidence { claims: None, headers: &headers, peer: &peer, query: None, rest: "" };
             assert_eq!(
                 device(&[IdentitySource::Peer], &evidence),
-                Some(DeviceIdentity { name: name.to_owned(), source: "peer" }),
+                Some(DeviceIdentity { name: name.to_owned(), source: DeviceSource::Peer }),
                 "{address}"
             );
             assert_eq!(answer(&IdentitySource::Peer, &evidence).as_deref(), Some(name), "{address}");

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::config::DeviceSource;
 use crate::edge::{AddressKey, Peer};
 use crate::gateway::Gateway;
 use crate::gateway::route::GatewayRoute;
@@ -97,11 +98,11 @@ impl Gateway {
         route: &GatewayRoute,
         peer: &Peer,
         claims: Option<&TokenClaims>,
-        source: Option<&'static str>,
+        source: Option<DeviceSource>,
         by_device: bool,
     ) {
         let (address, now) = (AddressKey::of(peer.address), self.clock.now());
-        let told = claims.and_then(whose).filter(|_| source == Some("peer"));
+        let told = claims.and_then(whose).filter(|_| source == Some(DeviceSource::Peer));
         if told.is_some_and(|told| self.identity_watch.is_shared(&route.path, address, told, now)) {
             self.warn_of_identity(route, address, WeakIdentity::SharedPeer, now);
         }

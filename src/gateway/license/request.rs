@@ -203,7 +203,7 @@ impl LicenseRequest {
         let OutgoingRequest { body, headers, method, path, query } = &self.onward;
         let query = query.as_deref().unwrap_or_default();
         let token = self.identity.token.as_ref().map(Secret::expose).unwrap_or_default();
-        let words = [&*route.path, source, name, method.as_str(), path, query, token].map(str::as_bytes);
+        let words = [&*route.path, source.name(), name, method.as_str(), path, query, token].map(str::as_bytes);
         let id = self.registration.as_ref().map(|registration| registration.id.bytes()).unwrap_or_default();
         // The refusal's shape depends on the origin.
         let origin = self.headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();

@@ -4,10 +4,12 @@
 //! Where the route demands sessions, a call that could bring a license needs one. Each call that passes without a
 //! session logs its reason, for a person who looks for a viewer that is not counted.
 
+use std::fmt;
+
 use super::call::LicenseCall;
 use super::refuse::LicenseRefusal;
 use super::reply::LicenseReply;
-use crate::config::{IdentitySource, SessionControlMode, TokenSource, UnrecognisedCalls};
+use crate::config::{SessionControlMode, UnrecognisedCalls};
 use crate::drm::{DrmMessage, MessageKind, UnrecognisedBody};
 use crate::gateway::refusal::{LicensePhase, RefusalBody};
 use crate::telemetry::PlayerCallOutcome;
@@ -176,11 +178,9 @@ impl LicenseCall<'_> {
         match reason {
             SessionlessReason::Bodyless => "a call without a body, and without a challenge in its URL".to_owned(),
             SessionlessReason::NoAuthority => "the route has no authority".to_owned(),
-            SessionlessReason::NoDevice => format!("no device in {}", listed(config.device.iter().map(rung))),
+            SessionlessReason::NoDevice => format!("no device in {}", listed(&config.device)),
             SessionlessReason::NoLicense => "no license is asked for, or none of a known playback".to_owned(),
-            SessionlessReason::NoToken => {
-                format!("no content token in {}", listed(config.content_token.iter().map(token_source)))
-            }
+            SessionlessReason::NoToken => format!("no content token in {}", listed(&config.content_token)),
             SessionlessReason::Offline => "a license to keep outlives its playback".to_owned(),
             SessionlessReason::Unasked => "the content token, or session-control, asks for no session".to_owned(),
             SessionlessReason::Unrecognised(unknown) => unknown.to_string(),
@@ -193,33 +193,13 @@ impl LicenseCall<'_> {
             let (device, account) = self.identity();
             let why = self.why(reason);
             tracing::info!(route = &*self.route.path, device, account, reason = why, "passed without a session");
-            self.note_of_device("passed", why);
+            self.note_of_device(outcome, why);
         }
     }
 }
 
-fn listed(places: impl Iterator<Item = String>) -> String {
-    places.collect::<Vec<_>>().join(" or ")
-}
-
-fn token_source(source: &TokenSource) -> String {
-    match source {
-        TokenSource::CustomData => "custom-data".to_owned(),
-        TokenSource::Header(name) => format!("header:{name}"),
-        TokenSource::Query(name) => format!("query:{name}"),
-    }
-}
-
-fn rung(rung: &IdentitySource) -> String {
-    match rung {
-        IdentitySource::Cookie(name) => format!("cookie:{name}"),
-        IdentitySource::Header(name) => format!("header:{name}"),
-        IdentitySource::Mtls => "mtls".to_owned(),
-        IdentitySource::PathSegment => "path-segment".to_owned(),
-        IdentitySource::Peer => "peer".to_owned(),
-        IdentitySource::Query(name) => format!("query:{name}"),
-        IdentitySource::TokenClaim(path) => format!("token-claim:{path}"),
-    }
+fn listed(places: &[impl fmt::Display]) -> String {
+    places.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 #[cfg(test)]

@@ -167,6 +167,7 @@ mod tests {
     use tokio::join;
 
     use super::*;
+    use crate::config::DeviceSource;
     use crate::telemetry::PlayerCallOutcome;
 
     fn outcome(body: &'static str) -> CallOutcome {
@@ -270,7 +271,7 @@ mod tests {
         let flights = SingleFlight::new(8);
         let (leading, first) = lead(&flights, "a");
         assert!(first.session().is_none());
-        let session = (DeviceKey::new("authority", "header", "device"), SessionId(1));
+        let session = (DeviceKey::new("authority", DeviceSource::Header, "device"), SessionId(1));
         leading.bind(session);
         assert_eq!((first.session(), follow(&flights, "a").session()), (Some(session), Some(session)));
     }

@@ -99,7 +99,7 @@ impl LicenseCall<'_> {
                 "the license server declined"
             );
             if session.is_none() {
-                self.note_of_device("declined", format!("{host} answered {status}{without}"));
+                self.note_of_device(PlayerCallOutcome::Declined, format!("{host} answered {status}{without}"));
             }
         }
         if let Some((key, id)) = session {
@@ -115,18 +115,18 @@ impl LicenseCall<'_> {
     /// Adds a refusal to the device's notes.
     pub(in crate::gateway) fn note_refused(&self, why: String) {
         if self.may_write("noted") {
-            self.note_of_device("refused", why);
+            self.note_of_device(PlayerCallOutcome::Refused, why);
         }
     }
 
-    pub(in crate::gateway) fn note_of_device(&self, what: &'static str, reason: String) {
+    pub(in crate::gateway) fn note_of_device(&self, outcome: PlayerCallOutcome, reason: String) {
         let note = DeviceNote {
             account: self.request.identity.counted.account.clone(),
             at: self.gateway.clock.wall(),
             device: self.request.identity.device_name().map(str::to_owned),
+            outcome,
             reason,
             route: self.route.path.to_string(),
-            what,
         };
         self.gateway.sessions.device_notes.add(note);
     }

@@ -116,7 +116,7 @@ impl Gateway {
         }
         let managed = authority.filter(|_| identity.device.is_some());
         let opens_here = managed.is_some_and(|authority| authority.opens_for_media());
-        let DeviceIdentity { name: device, source: rung } = identity.device.clone().unwrap_or_default();
+        let DeviceIdentity { name: device, source: device_source } = identity.device.clone().unwrap_or_default();
         let registration = Registration {
             authority: managed.map(|authority| authority.name.clone()),
             block: None,
@@ -127,7 +127,7 @@ impl Gateway {
             id: PlaybackId::random(),
             license_url: None,
             route: route.path.clone(),
-            rung,
+            device_source,
         };
         let query = onward_query(route, authority, own, request);
         // A HEAD plays nothing, so no session is opened for it.
@@ -140,7 +140,13 @@ impl Gateway {
                 None => identity.counted.clone(),
             };
             let _first = self.media_memory.playback(self.clock.now(), registration.id).counted.set(counted.clone());
-            self.watch_identity(route, peer, identity.claims.as_ref(), Some(registration.rung), counted.by_device);
+            self.watch_identity(
+                route,
+                peer,
+                identity.claims.as_ref(),
+                Some(registration.device_source),
+                counted.by_device,
+            );
             let time = authority.time(self.clock).unwrap_or_else(|| self.clock.wall());
             let origin = SessionOrigin {
                 kill_memory: content_token::kill_memory(names.content_token, identity.claims.as_ref(), time),
@@ -197,7 +203,7 @@ impl Gateway {
             opens: OpenAbility::Yes,
             token: Some(registration.token()),
         };
-        let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
+        let key = DeviceKey::new(&authority.name, registration.device_source, &registration.device);
         let now = self.clock.now();
         let admission = self.sessions.admit(key, &call, &card, now + route.limits.call).await;
         if let CallAnswer::Refuse(refusal) = admission.answer {
@@ -225,7 +231,7 @@ impl Gateway {
         SessionOrigin {
             content: Some(kept_name(path.to_owned())),
             counted,
-            device: DeviceIdentity { name: registration.device.clone(), source: registration.rung },
+            device: DeviceIdentity { name: registration.device.clone(), source: registration.device_source },
             opened: self.clock.wall(),
             ..SessionOrigin::default()
         }

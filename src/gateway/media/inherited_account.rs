@@ -31,7 +31,7 @@ impl Gateway {
             return SessionAccount { network: now.network, ..counted.clone() };
         }
         // After a restart its session may still know the account.
-        let key = DeviceKey::new(&authority.name, before.rung, &before.device);
+        let key = DeviceKey::new(&authority.name, before.device_source, &before.device);
         match self.sessions.account(key, before.token()) {
             Some(account) => SessionAccount { account: Some(account), by_device: false, ..now },
             None => now,

@@ -13,12 +13,12 @@ use crate::gateway::identity::sources::{self, IdentityEvidence};
 use crate::session::PlayerReport;
 
 impl MediaCall<'_> {
-    /// True if another device uses the path: the identity source that named the device names another one now.
-    /// Query and path do not count, because a player cannot repeat them with every segment.
+    /// Another device has come by the path. The source that named the device must not name another one now; a
+    /// player cannot repeat a query or a path with every segment.
     pub(super) fn is_foreign(&self, below: &str) -> bool {
-        let rungs = self.route.config.device.iter().filter(|rung| sources::name(rung) == self.registration.rung);
+        let rungs = self.route.config.device.iter().filter(|source| source.kind() == self.registration.device_source);
         let rungs: Vec<_> = rungs
-            .filter(|rung| match rung {
+            .filter(|source| match source {
                 // Below a playback's own path both belong to its server.
                 config::IdentitySource::PathSegment | config::IdentitySource::Query(_) => false,
                 config::IdentitySource::Cookie(_)

@@ -44,7 +44,7 @@ impl MediaCall<'_> {
             let card = gateway.sessions.card(self.key?, registration.token())?;
             Some(FirstWords::of(&card))
         })?;
-        let key = DeviceKey::new(&authority.name, registration.rung, &registration.device);
+        let key = DeviceKey::new(&authority.name, registration.device_source, &registration.device);
         if let Some(turned) = gateway.killed_before(authority, Some(key), &words.names, None) {
             return Some(gateway.turned_away(route, (&self.caller(), viewer_call(self.peer, self.request)), &turned));
         }

@@ -4,11 +4,12 @@ use tokio::sync::Semaphore;
 
 use super::keep::Writing;
 use super::*;
+use crate::config::DeviceSource;
 use crate::store::{Loaded, Memory};
 
 /// Another device of the account: the stage's card names no account but its device, which stands for one.
 fn bedroom() -> DeviceKey {
-    DeviceKey::new("test", "header", "bedroom")
+    DeviceKey::new("test", DeviceSource::Header, "bedroom")
 }
 
 fn too_many() -> Answered {
@@ -205,7 +206,7 @@ async fn an_open_waits_for_the_place_that_its_owner_does_not_take_again() {
 async fn no_preload_gives_way_to_an_open_that_is_not_made_again() {
     let mut stage = Stage::new(Policy { settle: [Duration::ZERO; 2], ..Policy::default() });
     for room in 0..6 {
-        let key = DeviceKey::new("test", "header", &format!("room {room}"));
+        let key = DeviceKey::new("test", DeviceSource::Header, &format!("room {room}"));
         stage.play_of(key, 1).await;
         stage.play_of(key, 3).await;
     }

@@ -127,7 +127,7 @@ async fn what_is_over_is_not_missed_when_its_authority_is_gone() {
     first.sessions.stop_all(key());
     first.grant(AskKind::Close).await;
     tokio::time::timeout(LONG, async {
-        while first.sessions.list()[0].state != "closed" {
+        while first.sessions.list()[0].state != SessionPhase::Closed {
             tokio::time::sleep(SHORT / 4).await;
         }
     })
@@ -170,7 +170,7 @@ async fn what_was_stopped_stays_so_after_a_crash() {
     assert_eq!(first.sessions.stop_all(key()), 1);
     first.grant(AskKind::Close).await;
     tokio::time::timeout(LONG, async {
-        while first.sessions.list()[0].state != "closed" {
+        while first.sessions.list()[0].state != SessionPhase::Closed {
             tokio::time::sleep(SHORT / 4).await;
         }
     })
@@ -224,7 +224,7 @@ async fn an_answer_that_was_not_written_is_known_to_be_missing() {
     assert_eq!(restored, RestoreResult { orphaned: 1, ..RestoreResult::default() });
     let rows = next.sessions.list();
     let told: Vec<_> = rows[0].timeline.entries().map(|entry| entry.what.name()).collect();
-    assert_eq!((rows[0].state, told), ("closed", vec!["open lost in a restart", "closed"]));
+    assert_eq!((rows[0].state, told), (SessionPhase::Closed, vec!["open lost in a restart", "closed"]));
     memory.commit();
     let (_, again, _) = after_a_crash(&memory);
     assert_eq!(again, RestoreResult { remembered: 1, ..RestoreResult::default() }, "it is told once");
@@ -259,7 +259,7 @@ async fn a_restart_after_a_clock_step_is_not_late() {
         let row = next.sessions.list().remove(0);
         let late = |entry: &TimelineEntry| matches!(entry.what, TimelineEvent::Core(SessionEvent::BeatLate(_)));
         assert!(!row.timeline.entries().any(late), "{by}: {:?}", row.timeline);
-        assert_eq!((row.id, row.state), (id, "live"), "{by}");
+        assert_eq!((row.id, row.state), (id, SessionPhase::Live), "{by}");
         // Its interval is an hour, and what fell due is made up for at once.
         let most = if by > 0 { Duration::from_secs(5) } else { HOUR * 2 };
         assert!(row.next_beat.is_some_and(|next| next <= most), "{by}: {:?}", row.next_beat);
@@ -283,7 +283,10 @@ async fn a_session_goes_on_with_its_newest_token() {
     let (mut next, restored, memory) = after_a_crash(&memory);
     assert_eq!(restored, RestoreResult { resumed: 1, ..RestoreResult::default() });
     let (rows, waits) = (next.sessions.list(), next.admit(1, HOUR).await);
-    assert_eq!((rows[0].id, rows[0].beats, rows[0].paced_by), (id, 1, "renewals"));
+    assert_eq!(
+        (rows[0].id, rows[0].beats, matches!(rows[0].paced_by, crate::session::BeatSource::Renewals { .. })),
+        (id, 1, true)
+    );
     let CallAnswer::Forward(grant) = waits.answer else { panic!("{waits:?}") };
     assert_eq!((waits.session, grant.token.expose()), (Some(id), "newest"));
     assert_eq!(next.sessions.stop_all(key()), 1);
@@ -372,7 +375,7 @@ async fn what_has_no_authority_any_more_is_kept_until_one_comes_or_it_must_have_
     memory.commit();
     let (back, restored, _) = after_a_crash(&memory);
     assert_eq!(restored, RestoreResult { resumed: 1, ..RestoreResult::default() });
-    assert_eq!(back.sessions.list()[0].state, "live");
+    assert_eq!(back.sessions.list()[0].state, SessionPhase::Live);
 
     let restored = next.sessions.restore(ended_long_ago(records), |_| RestoreHome::Gone);
     assert_eq!(restored, RestoreResult { dropped: 1, ..RestoreResult::default() });
@@ -390,7 +393,7 @@ async fn a_stop_of_what_gave_way_is_known_after_a_crash_and_leaves_no_token() {
     let id = first.play(1).await;
     assert!(first.sessions.deliver(key(), id, Input::GiveWay));
     first.grant(AskKind::Close).await;
-    first.until("closed", |row| row.state == "closed").await;
+    first.until("closed", |row| row.state == SessionPhase::Closed).await;
     let token = |memory: &Arc<Memory>| {
         memory.commit();
         (memory.clone() as Arc<dyn Store>).load().sessions[0].card.token.clone()
@@ -455,7 +458,7 @@ async fn what_is_over_and_makes_room_in_one_step_leaves_no_record() {
         assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(token))), 1);
         stage.grant(AskKind::Close).await;
         tokio::time::timeout(LONG, async {
-            while stage.sessions.list().iter().any(|row| row.state == "closing") {
+            while stage.sessions.list().iter().any(|row| row.state == SessionPhase::Closing) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         })

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::keep::Writing;
 use super::*;
+use crate::config::DeviceSource;
 use crate::events::HeardNext;
 use crate::session::{CallNames, KillSource};
 use crate::store::{Loaded, Memory};
@@ -13,7 +14,7 @@ use crate::store::{Loaded, Memory};
 const DEVICES: [&str; 3] = ["tv", "phone", "tablet"];
 
 fn device(name: &str) -> DeviceKey {
-    DeviceKey::new("test", "header", name)
+    DeviceKey::new("test", DeviceSource::Header, name)
 }
 
 fn by_operator() -> Reason {

@@ -32,7 +32,9 @@ impl Stage {
         self.grant(AskKind::Close).await;
         // The answer is taken in by a task.
         let closed = async {
-            while self.sessions.row(id).is_some_and(|row| row.state != "killed") || self.is_owed_a_close(device) {
+            while self.sessions.row(id).is_some_and(|row| row.state != SessionPhase::Killed)
+                || self.is_owed_a_close(device)
+            {
                 tokio::task::yield_now().await;
             }
         };
@@ -78,7 +80,7 @@ async fn a_session_that_is_over_keeps_no_content_token_and_one_that_may_go_on_do
     let close = stopped.asked().await;
     assert!(stopped.holds_a_token(), "its close is under way");
     close.yes(HOUR);
-    stopped.until("closed", |row| row.state == "closed").await;
+    stopped.until("closed", |row| row.state == SessionPhase::Closed).await;
     assert_eq!((stopped.holds_a_token(), stopped.sessions.list()[0].id), (false, id), "stopped");
 
     let mut killed = Stage::with_token(long());
@@ -101,7 +103,7 @@ async fn refused_opens_are_remembered_up_to_a_bound_and_the_oldest_goes_and_is_c
         stage.refuse(device).await;
     }
     assert_eq!(
-        (stage.sessions.states()["closed"], stage.displaced("ended")),
+        (stage.sessions.states()[&SessionPhase::Closed], stage.displaced("ended")),
         (MAX_ENDED_SESSIONS_REMEMBERED, Some(more))
     );
     assert_eq!([1, more, more + 1, most + more].map(|device| stage.knows(device)), [false, false, true, true]);
@@ -117,7 +119,7 @@ async fn kills_are_remembered_up_to_a_bound_and_the_oldest_goes_with_its_tokens(
         stage.kill(device, KillSource::Authority).await;
     }
     assert_eq!(
-        (stage.sessions.states()["killed"], stage.displaced("killed")),
+        (stage.sessions.states()[&SessionPhase::Killed], stage.displaced("killed")),
         (MAX_ENDED_SESSIONS_REMEMBERED, Some(more))
     );
     let is_killed = |device| stage.sessions.killed("test", None, &license(device).names()).is_some();
@@ -158,7 +160,7 @@ async fn no_more_sessions_than_the_bound_begin_and_those_that_play_go_on() {
     stage.sessions.stop_all(DeviceKey(3));
     stage.grant(AskKind::Close).await;
     let ended = async {
-        while stage.sessions.states()["closing"] > 0 {
+        while stage.sessions.states()[&SessionPhase::Closing] > 0 {
             tokio::task::yield_now().await;
         }
     };

@@ -31,7 +31,7 @@ async fn pages_hold_every_session_once_in_the_order_of_their_opening() {
         }
         assert_eq!(paged, all, "pages of {limit}");
     }
-    let none = SessionQuery { limit: 10, state: Some("killed"), ..SessionQuery::default() };
+    let none = SessionQuery { limit: 10, state: Some(SessionPhase::Killed), ..SessionQuery::default() };
     let page = stage.sessions.page(&none);
     assert!(page.rows.is_empty() && page.next.is_none());
     let by = Reason::new(403, None, "no");
@@ -47,7 +47,7 @@ async fn pages_hold_every_session_once_in_the_order_of_their_opening() {
 async fn running_counters_say_what_a_look_at_every_session_says() {
     let mut stage = Stage::new(brief());
     stage.play_many(1..=20).await;
-    assert_eq!((stage.sessions.states()["live"], stage.sessions.counts_are_exact()), (20, true));
+    assert_eq!((stage.sessions.states()[&SessionPhase::Live], stage.sessions.counts_are_exact()), (20, true));
     for device in 1..=10 {
         stage.sessions.stop_all(DeviceKey(device));
         stage.grant(AskKind::Close).await;

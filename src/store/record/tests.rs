@@ -43,8 +43,12 @@ fn shown(record: &SessionRecord) -> String {
 fn a_record_of_the_version_before_is_read_whole() {
     let record = decode(OLD.as_bytes());
     assert_eq!(record.device, u64::MAX);
-    let SessionContextRecord { account, authority, kill_memory, opened, route, rung, token, .. } = &*record.card;
-    assert_eq!((account.as_deref(), &**authority, &**route, &**rung), (Some("a"), "head-end", "/license", "header"));
+    let SessionContextRecord { account, authority, kill_memory, device_source, opened, route, token, .. } =
+        &*record.card;
+    assert_eq!(
+        (account.as_deref(), &**authority, &**route, device_source.name()),
+        (Some("a"), "head-end", "/license", "header")
+    );
     assert_eq!(kill_memory.map(Duration::from), Some(Duration::new(60, 5)));
     assert_eq!(Duration::from(*opened), Duration::new(1_700_000_000, 7));
     assert_eq!(token.as_ref().map(Secret::expose), Some("content token"));
