@@ -76,7 +76,7 @@ fn the_design_shows_the_layers() {
 }
 
 #[test]
-fn the_design_names_tests_that_exist() {
+fn each_promise_names_tests_that_exist() {
     let tests: BTreeSet<String> = code()
         .iter()
         .chain(&files("tests", ".rs"))
@@ -86,10 +86,17 @@ fn the_design_names_tests_that_exist() {
             names.map(str::to_owned).collect::<Vec<_>>()
         })
         .collect();
-    let named = column("docs/design.md", "\n## What always holds\n", 1);
-    assert!(named.len() > 5, "the table of promises is not where it was");
-    for name in named {
-        assert!(tests.contains(&name), "docs/design.md names the test {name}, which does not exist");
+    let text = read("docs/promises.md");
+    let (promises, _) = text.split_once("\n## The simulation\n").unwrap();
+    let promises: Vec<_> = promises.split("\n- ").skip(1).collect();
+    assert!(promises.len() > 100, "the promises are not found any more");
+    for promise in promises {
+        let (_, named) = promise.split_once("<details><summary>Tests</summary>").unwrap_or((promise, ""));
+        let named: Vec<_> = named.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "docs/promises.md names no test: {promise}");
+        for name in named {
+            assert!(tests.contains(name), "docs/promises.md names the test {name}, which does not exist");
+        }
     }
 }
 
