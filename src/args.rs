@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_command_takes_is_said() {
+    fn an_argument_that_no_command_takes_is_named() {
         for line in [
             "fly",
             "run --fast",

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_none() {
+    fn a_text_that_is_no_token_has_no_claims() {
         for text in ["", "opaque", "a.b", "a.b.c.d", "a.!!!.c", "e30.W10.sig", &format!("a.{}.c", "A".repeat(20_000))] {
             assert!(TokenClaims::peek(text).is_none(), "{}", text.len());
         }

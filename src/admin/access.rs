@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_belongs_here_comes_in() {
+    fn only_callers_with_a_good_host_and_origin_come_in() {
         let config = config::AdminSettings {
             listen: Some("127.0.0.1:9180".parse().unwrap()),
             origins: vec!["https://board.example".into()],

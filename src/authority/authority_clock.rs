@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_heard_is_nothing_known() {
+    fn a_clock_that_heard_no_date_knows_no_time() {
         assert_eq!(AuthorityClock::default().read(Clock.unslept()), None);
     }
 

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_heard_beside_a_silence_has_it_cut_nobody_who_is_answered() {
+    fn an_answer_beside_a_silence_has_the_breaker_cut_no_answered_caller() {
         let now = Clock.now();
         let mut breaker = opened(now);
         breaker.hear(now);
@@ -332,7 +332,7 @@ mod tests {
     proptest! {
         /// Against the plain rules, at any pace and in any order of answers.
         #[test]
-        fn it_keeps_its_rules(moves in prop::collection::vec((0u8..6, 0u64..40_000), 1..200)) {
+        fn a_breaker_keeps_its_rules(moves in prop::collection::vec((0u8..6, 0u64..40_000), 1..200)) {
             let mut now = Clock.now();
             let mut breaker = CircuitBreaker::new(MAX_PROBE_PAUSE);
             let (mut probes, mut usual) = (Vec::new(), 0);

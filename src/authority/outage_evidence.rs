@@ -212,7 +212,7 @@ mod tests {
         }
 
         #[test]
-        fn it_is_bounded(calls in prop::collection::vec((any::<u64>(), 0u64..60_000), 1..2_000)) {
+        fn evidence_is_bounded(calls in prop::collection::vec((any::<u64>(), 0u64..60_000), 1..2_000)) {
             let mut now = Clock.now();
             let mut evidence = OutageEvidence::default();
             for (device, pause) in calls {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_provoke_that_it_cannot_be_reached() {
+    fn no_caller_can_provoke_an_unreachable_authority() {
         let now = Clock.now();
         let calls = [(caller(1, 1), CallEvidence::Unreached); MIN_FAILURES];
         assert!(after(now, &calls).is_outage(now, true));
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_says_nothing() {
+    fn old_evidence_says_nothing() {
         let (now, calls) = (Clock.now(), [(caller(1, 1), CallEvidence::Unreached); MIN_FAILURES]);
         let evidence = after(now, &calls);
         assert!(evidence.is_outage(now + EVIDENCE_WINDOW - Duration::from_millis(1), true));

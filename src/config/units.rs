@@ -137,7 +137,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_reads_back(milliseconds in 0..=31_536_000_000_u64, bytes in 0..=usize::MAX) {
+        fn a_shown_amount_reads_back(milliseconds in 0..=31_536_000_000_u64, bytes in 0..=usize::MAX) {
             let time = Duration::from_millis(milliseconds);
             prop_assert_eq!(duration(&show_duration(time)), Ok(time));
             prop_assert_eq!(size(&show_size(bytes)), Ok(bytes));

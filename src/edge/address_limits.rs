@@ -468,7 +468,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_taken_and_given_back_in_whatever_order_leaves_nothing(
+        fn shares_taken_and_given_back_in_any_order_leave_nothing(
             takes in prop::collection::vec((0_u8..4, 0_usize..RESOURCES, 0_usize..4, any::<bool>()), 0..60),
         ) {
             let limits = bounded(5);

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_only_so_many() {
+    fn a_connection_holds_a_bounded_number_of_guards() {
         let ties = ConnectionGuards::default();
         (0..1_000).for_each(|name| ties.hold(name, Counted::default));
         assert_eq!(ties.0.held.lock().unwrap().len(), ConnectionGuards::MAX_GUARDS_PER_CONNECTION);

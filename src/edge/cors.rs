@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_wish_the_usual_headers_are_allowed() {
+    fn the_usual_headers_are_allowed_if_none_is_requested() {
         let mut reply = HeaderMap::new();
         let caller = OriginDecision::Allow(HeaderValue::from_static("https://tv.example"));
         listed().mark(&caller, Some(&HeaderMap::new()), &mut reply);

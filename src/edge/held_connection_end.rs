@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_is_gone_is_still_heard_and_whoever_does_not_read_is_given_up() {
+    async fn a_peer_that_is_gone_is_still_heard_and_one_that_does_not_read_is_given_up() {
         for (kind, is_heard) in [
             (ErrorKind::BrokenPipe, true),
             (ErrorKind::ConnectionAborted, true),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_in_pieces_and_the_end_reach_whoever_is_there() {
+    async fn pieces_and_the_end_reach_a_peer_that_is_there() {
         let (near, mut far) = tokio::io::duplex(64);
         let mut stream = HeldEnd::new(near);
         assert!(stream.is_write_vectored());

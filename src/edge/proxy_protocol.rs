@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_refused() {
+    fn bytes_that_are_no_header_are_refused() {
         let rows: Vec<(Vec<u8>, &str)> = vec![
             (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(), "does not begin"),
             (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x00\x00".to_vec(), "does not begin"),

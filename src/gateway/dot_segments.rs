@@ -327,7 +327,7 @@ mod tests {
     proptest! {
         /// Each layer writes some characters of the one before in other ways, also those of its escapes.
         #[test]
-        fn whatever_climbs_after_any_number_of_decodings_is_found(
+        fn a_path_that_climbs_after_any_number_of_decodings_is_found(
             folder in "/[ab.]{0,3}",
             step in "(/|\\\\)(\\.|\\.\\.)[;?# \t]?",
             rest in "((/|\\\\)[ab]{0,3})?",

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_is_written_down_and_what_is_forgotten_is_not() {
+    fn known_registrations_are_written_down_and_forgotten_ones_are_not() {
         let paper = Paper::default();
         let (registrations, mut now) = (Registrations::kept_in(Box::new(paper.clone())), Clock.now());
         let used = registrations.insert(now, registration()).id;
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gives_way_to_others_of_its_network_is_not_written_down_any_more() {
+    fn a_registration_that_gives_way_to_others_of_its_network_is_not_written_down_any_more() {
         let paper = Paper::default();
         let (registrations, now) = (Registrations::kept_in(Box::new(paper.clone())), Clock.now());
         let mut displaced = Vec::new();
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_is_used_or_forgotten_in_its_time() {
+    fn a_restored_registration_is_used_or_forgotten_in_its_time() {
         let paper = Paper::default();
         let (registrations, now) = (Registrations::kept_in(Box::new(paper.clone())), Clock.now());
         let found: Vec<_> = [0, 20, 24].map(|hours| (registration(), Duration::from_secs(hours * 3600))).into();

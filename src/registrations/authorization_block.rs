@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn without_flag_or_token_nothing_is_beaten() {
+    fn a_block_without_flag_or_token_has_no_beats() {
         for (flag, token, beats) in [
             (json!(true), json!("t"), true),
             (json!("true"), json!("t"), true),

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_json_passes_only_without_anything_that_may_be_a_url() {
+    fn a_reply_that_is_no_json_passes_only_without_anything_that_may_be_a_url() {
         for (body, passes) in [
             ("", true),
             ("no json at all", true),

@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_used_stays_and_what_is_not_is_forgotten() {
+    fn used_registrations_stay_and_unused_ones_are_forgotten() {
         let (registrations, mut now) = (Registrations::default(), Clock.now());
         let used = registrations.insert(now, registration()).id;
         let unused = registrations.insert(now, registration()).id;
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_secret_is_shown() {
+    fn no_secret_is_shown() {
         let shown = format!("{:?}", registration());
         assert!(!shown.contains("hush") && !shown.contains("cdn") && !shown.contains("tv"), "{shown}");
     }

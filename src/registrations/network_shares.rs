@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_displaced_counts_no_more() {
+    fn a_displaced_registration_counts_no_more() {
         let (mut shares, mut generations) = <(NetworkShares, GenerationMap<Registration>)>::default();
         let registration = Arc::new(registration());
         for _ in 0..=Registrations::MAX_REGISTRATIONS_PER_NETWORK + NetworkShares::NETWORK_SHARE_SLACK {

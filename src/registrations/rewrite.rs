@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_route_or_is_no_url_stays() {
+    fn a_url_without_a_route_and_a_text_that_is_no_url_stay() {
         let (names, id) = (FieldNames::default(), PlaybackId::random());
         let theirs = json!({"contentUrl": "https://cdn/b.mpd", "licenseUrl": "skd://x"});
         let mut reply = theirs.clone();

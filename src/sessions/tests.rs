@@ -741,7 +741,7 @@ fn runtime() -> Runtime {
 const WALL: Duration = Duration::from_secs(1_800_000_000);
 
 #[tokio::test(start_paused = true)]
-async fn what_ran_out_while_the_machine_slept_was_not_killed() {
+async fn a_session_that_ran_out_while_the_machine_slept_was_not_killed() {
     for player_first in [false, true] {
         let clock = Clock::steered(WALL);
         let mut stage = Stage::by(clock, Policy::default(), None, |_| {});

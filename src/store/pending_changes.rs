@@ -180,7 +180,7 @@ mod tests {
     const KEY: RecordKey = RecordKey::Session(crate::ids::SessionId(1));
 
     #[test]
-    fn who_waits_is_written_at_once_when_it_is_calm() {
+    fn an_awaited_change_is_written_at_once_when_it_is_calm() {
         let pending = PendingChanges::default();
         pending.add(KEY, None);
         let _waits = pending.durable();
@@ -242,7 +242,7 @@ mod tests {
 
     /// A disk that hangs for hours is waited for by every call, for a second each.
     #[test]
-    fn who_has_given_up_waiting_is_not_kept() {
+    fn an_abandoned_wait_is_not_kept() {
         let pending = PendingChanges::default();
         pending.add(KEY, None);
         let _waits = pending.durable();
@@ -252,7 +252,7 @@ mod tests {
 
     /// One that nothing can be written to for days.
     #[test]
-    fn what_is_forgotten_fills_no_memory_while_the_disk_is_full() {
+    fn removals_fill_no_memory_while_the_disk_is_full() {
         let pending = PendingChanges::default();
         let key = |number| RecordKey::Session(crate::ids::SessionId(number));
         (0..10 * MAX_PENDING_CHANGES as u64).for_each(|number| pending.add(key(number), None));

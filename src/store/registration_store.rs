@@ -148,7 +148,7 @@ mod tests {
     use crate::store::Memory;
 
     #[test]
-    fn what_was_registered_comes_back_as_it_was_and_shows_nothing() {
+    fn a_registration_comes_back_as_it_was_and_shows_nothing() {
         let reply = json!({"heartbeatFlag": true, "heartbeatToken": "hush", "heartbeatFreq": 9000, "contentId": "c1"});
         let registration = || Registration {
             authority: Some("far".into()),

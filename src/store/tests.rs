@@ -198,7 +198,7 @@ fn a_journal_does_not_grow_by_records_that_come_and_go() {
 }
 
 #[test]
-fn who_waits_goes_on_when_it_is_durable_and_not_before() {
+fn a_wait_ends_when_the_change_is_durable_and_not_before() {
     for kind in kinds() {
         // Nothing is pending: nobody waits.
         wait(kind.store().durable());

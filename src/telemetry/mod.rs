@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_opens_and_stops_without_end_writes_its_first_lines() {
+    fn a_player_that_opens_and_stops_without_end_writes_its_first_lines() {
         let (telemetry, written) = (Telemetry::default(), Written::default());
         let (authority, route, writer) = (Arc::from("head-end"), Arc::from("/license"), written.clone());
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();

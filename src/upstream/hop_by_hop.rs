@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_none_is_left_alone() {
+    fn headers_without_hop_by_hop_ones_are_left_alone() {
         let mut headers = map(&[("a", "1"), ("a", "2"), ("b", "3")]);
         let before = headers.clone();
         strip(&mut headers);
@@ -89,7 +89,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_of_the_hop_survives(values in prop::collection::vec("[ -~\u{80}-\u{ff}]{0,40}", 0..4)) {
+        fn no_hop_by_hop_header_survives(values in prop::collection::vec("[ -~\u{80}-\u{ff}]{0,40}", 0..4)) {
             let mut headers = map(&[("x-end", "1"), ("upgrade", "x")]);
             for value in &values {
                 if let Ok(value) = http::HeaderValue::from_bytes(value.as_bytes()) {

@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_dead_connection_never_wrote_goes_out_once_on_a_new_one() {
+    async fn a_request_that_a_dead_connection_never_wrote_goes_out_once_on_a_new_one() {
         let (pool, (listener, endpoint)) = (pool(8), server().await);
         let mut dead = Vec::new();
         for _ in 0..3 {
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beyond_the_limit_calls_are_shed_and_places_come_back() {
+    async fn calls_beyond_the_limit_are_shed_and_places_come_back() {
         let (pool, (listener, endpoint)) = (pool(2), server().await);
         let (one, two, three) = (call(&endpoint), call(&endpoint), call(&endpoint));
         select! {

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_not_processed_may_be_asked_again() {
+    fn only_unprocessed_calls_may_be_asked_again() {
         let faults = [
             UpstreamFault::Busy,
             UpstreamFault::Connect(std::io::ErrorKind::ConnectionRefused),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_front_of_a_server_says_502_to_504() {
+    fn a_proxy_in_front_of_a_server_says_502_to_504() {
         let said = (100..600).filter(|status| is_gateway_error(StatusCode::from_u16(*status).unwrap()));
         assert!(said.eq([502, 503, 504]));
     }

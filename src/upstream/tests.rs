@@ -331,7 +331,7 @@ async fn each_bad_reply_has_its_fault() {
 }
 
 #[tokio::test]
-async fn what_may_be_repaired_of_a_reply_is_repaired() {
+async fn a_reply_that_can_be_repaired_is_repaired() {
     let most = format!("HTTP/1.1 200 OK\r\n{}Content-Length: 2\r\n\r\nok", "a: b\r\n".repeat(255));
     for (reply, name, value) in [
         ("HTTP/1.1 200 OK\r\nX-Spaced : 1\r\nContent-Length : 2\r\n\r\nok", "x-spaced", "1"),

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_endpoint_is_refused() {
+    fn a_url_that_is_no_endpoint_is_refused() {
         for (text, what) in [
             ("", "must begin with http:// or https://"),
             ("https://drm.example/a b", "is not a URL"),

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_signed_verifies_and_nothing_else_does() {
+    fn a_signed_token_verifies_and_no_other_does() {
         let ours = key(b"ours");
         let token = sign(&ours, "DEMO", &json!({"typ": "Session"}));
         assert_eq!(verify(&ours, "DEMO", &token), Ok(json!({"typ": "Session"})));

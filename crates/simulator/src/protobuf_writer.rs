@@ -90,7 +90,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_put_is_found(number in 1..500u64, value: u64, text in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn a_written_field_is_found(number in 1..500u64, value: u64, text in prop::collection::vec(any::<u8>(), 0..300)) {
             let mut message = Vec::new();
             put_varint(&mut message, number, value);
             put_bytes(&mut message, number + 1, &text);

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_call_of_our_own_meets_says_of_others() {
+    fn the_result_of_our_own_call_tells_of_other_callers() {
         use upstream::UpstreamFault as Met;
         for (met, expected) in [
             (Met::Busy, OtherCalls::Unknown),

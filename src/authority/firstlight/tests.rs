@@ -327,7 +327,7 @@ fn reasons_say_what_the_service_said() {
 }
 
 #[test]
-fn only_what_may_be_live_has_a_programme() {
+fn only_playbacks_that_may_be_live_have_a_programme() {
     let (now, wall) = (crate::clock::Clock.now(), Duration::from_secs(1_000));
     let schedule =
         |kind: &str| dialect("").schedule(&block(json!({ "contentTypeId": kind, "catalogType": null })), now, wall);

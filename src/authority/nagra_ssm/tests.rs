@@ -135,7 +135,7 @@ fn every_status_and_code_has_its_meaning_for_every_call() {
 
 proptest! {
     #[test]
-    fn nothing_beside_the_table_kills(
+    fn no_reply_beside_the_table_kills(
         status in 100_u16..1000, code in prop::option::of(-10_000_i64..10_000), message in "(Not Found|killed|.{0,40})",
     ) {
         let code = code.map(Value::from).unwrap_or(Value::Null);

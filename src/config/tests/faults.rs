@@ -356,7 +356,7 @@ fn faults_of_the_embedded_authority() {
 }
 
 #[test]
-fn what_an_authority_counts_is_a_device_or_a_playback_and_fits_the_rest() {
+fn the_unit_of_an_authority_is_a_device_or_a_playback_and_fits_the_rest() {
     let ssm = "kind = \"nagra-ssm\"\nurl = \"https://h/ssm\"";
     let firstlight = "kind = \"firstlight\"\nheartbeat-url = \"https://h/\"";
     for (kind, unit, more, route, expected) in [

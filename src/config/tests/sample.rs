@@ -60,7 +60,7 @@ fn with_lines(change: impl Fn(usize, &str) -> String) -> String {
 }
 
 #[test]
-fn it_loads_and_describes_the_simulator() {
+fn the_sample_loads_and_describes_the_simulator() {
     let config = load(SAMPLE, Path::new(""));
     assert_eq!(config.authorities.len(), 1);
     assert_eq!(config.routes[0].authority, Some(0));
@@ -69,13 +69,13 @@ fn it_loads_and_describes_the_simulator() {
 }
 
 #[test]
-fn it_has_every_key_and_no_other() {
+fn the_sample_has_every_key_and_no_other() {
     let named: BTreeSet<String> = settings().into_iter().map(|setting| setting.key).collect();
     assert_eq!(named, keys());
 }
 
 #[test]
-fn what_is_active_is_the_default() {
+fn an_active_line_of_the_sample_is_the_default() {
     let folder = Path::new("");
     let whole = format!("{:?}", load(SAMPLE, folder));
     for setting in settings().iter().filter(|setting| setting.active && !NO_DEFAULT.contains(&setting.key.as_str())) {
@@ -85,7 +85,7 @@ fn what_is_active_is_the_default() {
 }
 
 #[test]
-fn what_is_commented_out_works() {
+fn a_commented_line_of_the_sample_works() {
     let folder = tempfile::tempdir().unwrap();
     for file in ["admin-token", "webhook-secret"] {
         fs::write(folder.path().join(file), "hush\n").unwrap();

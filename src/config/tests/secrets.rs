@@ -37,7 +37,7 @@ fn a_secret_comes_from_the_text_or_from_a_file() {
 }
 
 #[test]
-fn nothing_shows_a_secret() {
+fn no_output_shows_a_secret() {
     let good = format!(
         "[admin]\ntoken = \"hush\"\n{NAGRA}url = \"https://h\"\nsetup-url = \"https://h/s?k=hush\"\n\
          headers = {{ x-api-key = \"hush\" }}\n{LEAST}"

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_counted_here_the_tokens_own_account_is_told() {
+    fn a_token_names_the_account_where_nothing_is_counted_here() {
         for (text, account) in [
             (r#"{"device":{"accountId":"a"},"accountId":"b"}"#, Some("a")),
             (r#"{"accountId":"b"}"#, Some("b")),

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn only_bodies_that_are_sent_as_they_say_pass() {
+    fn only_bodies_without_an_encoding_pass() {
         let rows: [(&[&[u8]], bool); 14] = [
             (&[], true),
             (&[b""], true),

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_waiting_may_mend_asks_the_player_to_come_again() {
+    fn only_failures_that_may_pass_ask_the_player_to_come_again() {
         let of = |fault| {
             LicenseServerFailure::Fault(fault, "lic.example".to_owned()).comes_again().map(|status| status.as_u16())
         };

@@ -316,7 +316,7 @@ mod tests {
     use crate::clock::Clock;
 
     #[test]
-    fn what_all_playbacks_have_learned_is_bounded_in_bytes_and_given_back() {
+    fn facts_of_all_playbacks_are_bounded_in_bytes_and_given_back() {
         let (memory, now) = (MediaMemory::default(), Clock.now());
         let mpd = vec![b'x'; 2 * MAX_MPD_HEAD_BYTES];
         let facts = || ManifestFacts { live: Some(true), ..ManifestFacts::default() };

@@ -74,7 +74,7 @@ async fn nobody_acts_on_an_open_before_it_is_known_and_a_close_waits() {
 
 /// Else a crash right after its license would lose the session of a player that plays.
 #[tokio::test]
-async fn what_a_grant_brought_is_written_before_its_player_has_a_license() {
+async fn a_grant_is_written_before_its_player_has_a_license() {
     let memory = Memory::manual();
     let mut stage = stage(&memory);
     let waits = stage.wait(1);
@@ -96,7 +96,7 @@ async fn what_a_grant_brought_is_written_before_its_player_has_a_license() {
 
 /// Else a crash right after it would leave the token before, which the authority has replaced.
 #[tokio::test]
-async fn what_a_renewal_brought_is_written_before_its_player_has_a_license() {
+async fn a_renewed_token_is_written_before_its_player_has_a_license() {
     let memory = Memory::manual();
     let writer = Writing::begin(&memory);
     let mut first = stage(&memory);
@@ -119,7 +119,7 @@ async fn what_a_renewal_brought_is_written_before_its_player_has_a_license() {
 
 /// What is over needs no authority any more: nothing is lost with it.
 #[tokio::test]
-async fn what_is_over_is_not_missed_when_its_authority_is_gone() {
+async fn a_session_that_is_over_is_not_missed_when_its_authority_is_gone() {
     let memory = Memory::manual();
     let writer = Writing::begin(&memory);
     let mut first = stage(&memory);
@@ -162,7 +162,7 @@ fn ended_long_ago(mut records: Vec<SessionRecord>) -> Vec<SessionRecord> {
 
 /// A player that was told to stop may still renew: that is no reason to open its session again.
 #[tokio::test]
-async fn what_was_stopped_stays_so_after_a_crash() {
+async fn a_stopped_session_stays_stopped_after_a_crash() {
     let memory = Memory::manual();
     let writer = Writing::begin(&memory);
     let mut first = stage(&memory);
@@ -195,7 +195,7 @@ async fn what_was_stopped_stays_so_after_a_crash() {
 
 /// The process ends in order and closes all: its players come back with their renewals, and play.
 #[tokio::test]
-async fn what_our_own_end_closed_is_welcome_again() {
+async fn a_session_that_our_own_end_closed_is_welcome_again() {
     let memory = Memory::manual();
     let writer = Writing::begin(&memory);
     let mut first = stage(&memory);
@@ -297,7 +297,7 @@ async fn a_session_goes_on_with_its_newest_token() {
 
 /// Else a restart would write all of the journal anew.
 #[tokio::test]
-async fn what_goes_on_as_it_was_written_is_not_written_again() {
+async fn a_session_that_goes_on_as_it_was_written_is_not_written_again() {
     let memory = Memory::manual();
     let writer = Writing::begin(&memory);
     let mut first = stage(&memory);
@@ -333,7 +333,7 @@ async fn a_close_under_way_goes_on_and_a_kill_stays() {
 }
 
 #[tokio::test]
-async fn what_has_no_route_any_more_is_given_back() {
+async fn a_session_without_its_route_is_given_back() {
     let memory = one_that_plays().await;
     let mut next = stage(&memory);
     let card = next.card.clone();
@@ -365,7 +365,7 @@ async fn one_that_plays() -> Arc<Memory> {
 
 /// Its name may have been mistyped.
 #[tokio::test]
-async fn what_has_no_authority_any_more_is_kept_until_one_comes_or_it_must_have_expired() {
+async fn a_session_without_its_authority_is_kept_until_one_comes_or_it_must_have_expired() {
     let memory = one_that_plays().await;
     let next = stage(&memory);
     let records = (memory.clone() as Arc<dyn Store>).load().sessions;
@@ -443,7 +443,7 @@ async fn a_card_of_an_older_version_is_completed_when_it_is_written() {
 
 /// It owed its open, so it is over as soon as it is zapped away, and goes at once: too many others are remembered.
 #[tokio::test(start_paused = true)]
-async fn what_is_over_and_makes_room_in_one_step_leaves_no_record() {
+async fn a_session_that_is_over_and_makes_room_in_one_step_leaves_no_record() {
     let memory = Memory::manual();
     let _writing = Writing::begin(&memory);
     let policy = Policy { on_unreachable: owing(), sessions_per_device: 2, settle: [Duration::ZERO; 2], ..steady() };

@@ -222,7 +222,7 @@ mod tests {
 
         /// Whatever is done to it, before and after the file is found good.
         #[test]
-        fn what_is_held_is_read_and_comes_into_the_file_when_it_is_let_through(
+        fn held_pages_are_read_and_come_into_the_file_when_they_are_let_through(
             content in prop::collection::vec(any::<u8>(), 0..12_000),
             steps in prop::collection::vec(a_step(), 0..12),
             good_at in 0usize..12,

@@ -127,7 +127,7 @@ fn named(rows: &[(u64, &str)]) -> Vec<(u64, String)> {
 }
 
 #[test]
-fn what_a_full_disk_did_not_take_is_written_when_it_has_room() {
+fn a_change_that_a_full_disk_did_not_take_is_written_when_it_has_room() {
     let trouble = Trouble::new();
     trouble.put(1, "before");
     trouble.put(4, "gone");
@@ -150,7 +150,7 @@ fn what_a_full_disk_did_not_take_is_written_when_it_has_room() {
 }
 
 #[test]
-fn what_could_not_be_written_is_tried_once_more_at_the_end() {
+fn a_change_that_could_not_be_written_is_tried_once_more_at_the_end() {
     let trouble = Trouble::new();
     trouble.begins();
     trouble.put(1, "late");

@@ -73,7 +73,7 @@ fn a_record_of_the_version_before_is_read_whole() {
 
 /// Older formats said whether the player asks again soon enough.
 #[test]
-fn how_soon_a_player_asks_again_is_read_of_every_version() {
+fn the_time_until_a_player_asks_again_is_read_in_every_version() {
     let read = |said: &str| {
         let text = OLD.replace("\"fetches\":true,", said);
         decode(text.as_bytes()).playback.session.again.map(Duration::from)
@@ -91,7 +91,7 @@ fn how_soon_a_player_asks_again_is_read_of_every_version() {
 }
 
 #[test]
-fn what_is_written_is_read_again() {
+fn a_written_record_is_read_again() {
     let full = decode(OLD.as_bytes());
     let mut bare = full.clone();
     bare.playback = serde_json::from_str(

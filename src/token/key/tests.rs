@@ -78,7 +78,7 @@ YNcKkP565KUP9vzeFQIDAQAB
 ";
 
 #[test]
-fn of_a_key_set_the_keys_that_sign_tokens_are_taken() {
+fn a_key_set_gives_the_keys_that_sign_tokens() {
     let secret = |length: usize| {
         use base64::Engine;
         let k = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(vec![7; length]);
@@ -132,7 +132,7 @@ fn of_a_key_set_the_keys_that_sign_tokens_are_taken() {
 }
 
 #[test]
-fn nothing_shows_a_key() {
+fn no_output_shows_a_key() {
     let keys = TokenKeySet::of_secret(&[b'h'; 32]).unwrap();
     assert_eq!(format!("{keys:?}"), "TokenKeySet(1)");
     assert!(keys.clone().and(keys).is_ok_and(|both| both.len() == 2));
@@ -148,7 +148,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn what_a_key_set_said_is_wiped() {
+fn the_text_of_a_key_set_is_wiped() {
     let mut set = json!({"keys": [{"kty": "oct", "k": "c2VjcmV0"}, ["c2VjcmV0", 7, null]]});
     wipe(&mut set);
     assert_eq!(set, json!({"keys": [{"kty": "", "k": ""}, ["", 7, null]]}));

@@ -49,7 +49,7 @@ async fn a_reply_in_time_leaves_nothing_to_wait_for() {
 }
 
 #[tokio::test]
-async fn what_is_waited_for_no_longer_closes_its_connection() {
+async fn a_late_reply_that_is_no_longer_awaited_closes_its_connection() {
     // By the end of its patience, because nobody wants it any more, and with the process.
     for why in ["patience", "unwanted", "stopped"] {
         let stage = Stage::plain().await;

@@ -228,7 +228,7 @@ async fn a_large_head_goes_to_a_server_of_http2_alone_on_a_connection_of_its_own
 
 /// Whoever waits for nothing else, as beats and closes do not, is sent until the server takes it.
 #[tokio::test]
-async fn what_a_server_turns_away_is_held_whoever_asks() {
+async fn a_call_that_a_server_turns_away_is_held_for_every_caller() {
     let certified = certified(&["h2"]);
     let stage = tls_stage(&certified).await;
     let peer = async {

@@ -187,7 +187,7 @@ fn the_oldest_gives_way_and_is_told_why() {
 }
 
 #[test]
-fn what_ends_for_a_group_makes_room_in_the_account_too() {
+fn a_session_that_ends_for_a_group_makes_room_in_the_account_too() {
     let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     let rules = SlotLimits { on_limit: OnLimit::EndOldest, per_device_group: Some(1), ..limits(2, None) };
     let phone = |device| LedgerClaim { device_group: Some("phone"), ..claim("ann", device) };

@@ -88,7 +88,7 @@ fn families_tell_themselves() {
 
 /// Per family (browser, Kodi, native, video.js): at first, and again after a kill or at a renewal.
 #[test]
-fn by_itself_every_player_gets_what_it_shows() {
+fn every_player_gets_by_default_a_shape_that_it_shows() {
     let auto = profiles(RefusalProfile::Auto, RefusalProfile::Auto);
     let rows: [(DrmSystem, LicensePhase, bool, [RefusalShape; 4]); 19] = [
         (DrmSystem::ClearKey, LicensePhase::License, false, [Http, Http, Http, Http]),
@@ -356,7 +356,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn what_may_pass_asks_the_player_to_come_again_and_a_kill_does_not() {
+async fn a_failure_that_may_pass_asks_the_player_to_come_again_and_a_kill_does_not() {
     let unavailable = StatusCode::SERVICE_UNAVAILABLE;
     let away = RefusalBody { comes_again: Some(unavailable), ..turned(false) };
     for (shape, expected) in [
