@@ -2,10 +2,10 @@
 //!
 //! The modules form layers; each uses only those below it (`tests/guard` checks the `use` lines). From the top:
 //! `command` and `app` build everything. `gateway` handles each call between `edge`, where players connect, and
-//! `authority` and `upstream`, which call other servers, as `webhooks` does. `sessions` drives the pure core in `session`,
-//! and `events` passes its events on. `registrations` keeps what was registered of a playback before it began. `drm`
-//! recognises messages and `cmcd` reads reports. `config`, `token`, `secret`, `ids`, `clock` and `task` are at the bottom.
-//! `docs/design.md` gives the reasons.
+//! `authority` and `upstream`, which call other servers, as `webhooks` does. `sessions` drives the pure core in
+//! `session`, and `events` passes its events on. `registrations` keeps what was registered of a playback before it
+//! began. `drm` recognises messages and `cmcd` reads reports. `config`, `token`, `secret`, `ids`, `clock` and `task`
+//! are at the bottom. `docs/design.md` gives the reasons.
 
 pub use sidebeat_core::{cmcd, drm, eme, endpoint, ledger, manifest, secret, session, session_id, time};
 #[cfg(feature = "simulator")]

@@ -1,6 +1,6 @@
 //! The keys for an embedded authority's content tokens, from files and from a URL.
 //!
-//! One task fetches key sets: at the start, at an interval, and when a call brings a token with an unknown key. The
+//! A task fetches key sets: at the start, at an interval, and when a call brings a token with an unknown key. The
 //! latter is limited in rate, because any caller can name such a key. Fetched keys stay until newer ones come; a
 //! failed fetch removes nothing. Calls wait a short time for a fetch under way.
 

@@ -19,7 +19,7 @@ pub const HOUSEHOLD_ACCOUNT: &str = "home";
 pub struct EmbeddedSettings {
     /// Sources of the account; the first that answers counts. If none answers, nothing is granted.
     pub account: Vec<AccountSource>,
-    /// Accounts and devices that may play; everybody when empty.
+    /// Accounts and devices that may play; all if empty.
     pub allow: Vec<NamePattern>,
     pub content_groups: GroupLimits,
     /// Accounts and devices that may not, whatever `allow` says.

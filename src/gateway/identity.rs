@@ -1,4 +1,4 @@
-//! Resolves who asks, for every route and every kind of call.
+//! Resolves the caller, for every route and every kind of call.
 //!
 //! First the call's content token is found and proven. Then the route's first identity source that answers names
 //! the device, and the authority's own sources name the account and the groups. A call below a playback's own

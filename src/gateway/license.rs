@@ -1,7 +1,7 @@
 //! Answers a license call: identify, classify, single flight, admit, upstream, feedback, reply.
 //!
-//! This file is the pipeline, top to bottom; each stage is a file of the folder. A stage that finds a reason against the
-//! call returns a refusal, which becomes real in `refuse`.
+//! This file is the pipeline, top to bottom; each stage is a file of the folder. A stage that finds a reason against
+//! the call returns a refusal, which becomes real in `refuse`.
 
 mod call;
 mod feedback;
@@ -68,7 +68,7 @@ impl Gateway {
         reply
     }
 
-    /// Reads the request: which playback it belongs to, what the license server will get, who asks, and for what.
+    /// Reads the request: its playback, the request for the license server, the caller, and the message.
     ///
     /// # Errors
     /// The reply to a request that cannot be read or sent on.

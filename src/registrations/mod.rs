@@ -40,7 +40,7 @@ pub struct Registration {
     pub content_token: Option<Fingerprint>,
     /// The content's true URL, or the slate's if the content is blacked out.
     pub content_url: Option<EndpointUrl>,
-    /// Whom it is counted for, and which source of the identity ladder told.
+    /// Device that the playback is counted for; `source` tells how it was named.
     pub device: String,
     /// The caller's headers that go with every call to the authority.
     pub headers: Vec<(HeaderName, HeaderValue)>,

@@ -56,7 +56,7 @@ pub(super) struct IndexedSession {
 }
 
 impl SessionIndex {
-    /// `state`: `None` for a playback that shares another one's session.
+    /// Adds a playback. `state` is `None` if it shares another one's session.
     pub(super) fn insert(
         self: &Arc<Self>,
         key: DeviceKey,
@@ -73,7 +73,7 @@ impl SessionIndex {
         IndexedSession { credit: None, index: self.clone(), key, order, remembered: None, state }
     }
 
-    /// Of each state, in the order of [`SessionPhase::ALL`].
+    /// Number of sessions in each state, in the order of [`SessionPhase::ALL`].
     pub(super) fn states(&self) -> [usize; SessionPhase::ALL.len()] {
         std::array::from_fn(|state| self.states.get(state).map_or(0, |count| count.load(Ordering::Relaxed)))
     }

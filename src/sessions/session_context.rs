@@ -20,9 +20,9 @@ use crate::token::TokenClaims;
 pub struct DeviceKey(pub(super) u64);
 
 impl DeviceKey {
-    /// `source` named the device. What we see ourselves stands apart from what callers say
-    /// of themselves, or a header with a neighbour's address would make one the neighbour. All that is
-    /// said is one: a beacon can name its device in the query alone.
+    /// Makes a key. `source` named the device. Facts that we see ourselves are kept apart from the caller's own
+    /// words; otherwise a header with a neighbour's address would make the caller that neighbour. All words of
+    /// callers are one kind, because a beacon can name its device only in the query.
     pub fn new(authority: &str, source: DeviceSource, device: &str) -> Self {
         let kind = match source {
             DeviceSource::Mtls | DeviceSource::Peer => source.name(),

@@ -10,7 +10,7 @@ use crate::eme::Mirror;
 use crate::ids::SessionId;
 use crate::session::{BeatSource, Playback, PlayingState, SessionState, StreamType};
 
-/// The state of a session, without what the state holds: lists, filters and counters tell sessions apart by it.
+/// The state of a session without its data, for lists, filters and counters.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum SessionPhase {
     Closed,
@@ -20,7 +20,7 @@ pub enum SessionPhase {
     Live,
     Opening,
     Owing,
-    /// The open waits for a place.
+    /// The open waits for a slot.
     Waiting,
 }
 
@@ -52,7 +52,7 @@ pub struct SessionView {
     /// True if the player has got a license or media.
     pub served: bool,
     pub state: SessionPhase,
-    /// If anybody says.
+    /// Live or on demand, if known.
     pub stream: Option<StreamType>,
     pub timeline: Timeline,
 }
@@ -131,7 +131,7 @@ impl SessionPhase {
         }
     }
 
-    /// Whether the session ended, and is only remembered.
+    /// True if the session has ended and is only remembered.
     pub(super) const fn is_over(self) -> bool {
         matches!(self, Self::Closed | Self::Killed)
     }

@@ -1,6 +1,6 @@
 //! A store in one file (redb). Durable records survive the process and a power failure.
 //!
-//! One thread writes groups of changes, each in one transaction. While there is little to do, awaited changes are
+//! A thread writes groups of changes, each in one transaction. While there is little to do, awaited changes are
 //! written at once; under load all changes within [`MIN_TRANSACTION_SPACING`] are grouped. A file that cannot be
 //! written is logged once, counted, and tried again; meanwhile the changes wait, and playing goes on from memory.
 

@@ -1,8 +1,8 @@
 //! Logs and metrics.
 //!
-//! One place turns an event of the core into a log line, a counter, and a notice for listeners. Labels are bounded:
-//! routes, authorities, names from our own tables; never a device, account or session. No secret comes here, because
-//! events carry only scrubbed reasons.
+//! [`Telemetry::note`] turns an event of the core into a log line, a counter, and a notice for listeners. Labels are
+//! bounded: routes, authorities, names from our own tables; never a device, account or session. No secret comes here,
+//! because events carry only scrubbed reasons.
 
 mod labels;
 mod log;

@@ -1,6 +1,7 @@
 //! The pure part of sidebeat: sessions, and the readers of bodies, reports and manifests.
 //!
-//! The core has no tokio, socket, clock or randomness: time is an argument, and so is a seed. Its dependencies ensure that.
+//! The core has no tokio, socket, clock or randomness: time is an argument, and so is a seed. Its dependencies ensure
+//! that.
 
 pub mod cmcd;
 pub mod drm;

@@ -1,7 +1,7 @@
 //! A string that must never be shown: a token, password or key.
 //!
-//! A secret has no readable `Debug` or `Display`. Code that needs the text calls [`Secret::expose`], so that every use can
-//! be found. Cheap to clone, wiped with the last clone.
+//! A secret has no readable `Debug` or `Display`. Code that needs the text calls [`Secret::expose`], so that every
+//! use can be found. Cheap to clone, wiped with the last clone.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! A small channel to try and test media routes: live and on demand, in HLS and DASH, with a slate.
 //!
-//! It has two rounds of 8 s in four segments each, video and audio apart (`channel/asset/make.sh` makes them): the
-//! programme is encrypted with the simulator's first ClearKey key, the slate is in clear. A title of the programme
-//! has eight rounds, the slate one. Live, they repeat by wall time: everything is computed from the time, and nothing
-//! is kept.
+//! The channel has two rounds of 8 s in four segments each, video and audio apart (`channel/asset/make.sh` makes
+//! them): the programme is encrypted with the simulator's first ClearKey key, the slate is in clear. A title of the
+//! programme has eight rounds, the slate one. Live, they repeat by wall time: everything is computed from the time,
+//! and nothing is kept.
 //!
 //! | path | |
 //! |---|---|

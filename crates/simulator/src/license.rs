@@ -38,7 +38,7 @@ pub(super) fn license(
         return widevine::answer(state, at, call);
     }
     if call.services.is_some() {
-        // The demands of FirstLight's license servers are not published, so these license everybody.
+        // The demands of FirstLight's license servers are not published, so these license every caller.
         return exchange(state, at, call);
     }
     let content = granted(state, at, call)?;

@@ -20,7 +20,7 @@ use sidebeat_system::random::random_u64;
 
 /// Live sessions at most.
 const MAX_LIVE_SESSIONS: usize = 1_000_000;
-/// One-shot tokens that are remembered before the expired ones are dropped.
+/// Remembered one-shot tokens before the expired ones are dropped.
 const MAX_PLAYED_TOKENS: usize = 100_000;
 /// A beat before this part of its interval is early.
 const MIN_BEAT_FRACTION: f64 = 0.5;

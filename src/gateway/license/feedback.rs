@@ -83,7 +83,7 @@ impl LicenseCall<'_> {
         }
     }
 
-    /// Notes a body that nobody can read, because it may ask for a license: the playback of the call's token may
+    /// Notes an unreadable body, because it may ask for a license: the playback of the call's token may
     /// then play.
     pub(in crate::gateway) fn note_unknown(&self) {
         let unknown = self.request.message.is_err() && !self.request.onward.body.is_empty();
@@ -135,7 +135,7 @@ fn escapes(lease: &LicenseLease, interval: Duration) -> impl Iterator<Item = &'s
 }
 
 /// Tells whether renewals will come, by the DRM system and the license's clear part. `asked` is the request's
-/// system, for a reply that nobody can read.
+/// system, for an unreadable reply.
 fn learn(message: Option<&DrmMessage>, asked: Option<DrmSystem>) -> LicenseFeedback {
     match message.map(|message| message.system).or(asked) {
         Some(DrmSystem::ClearKey | DrmSystem::FairPlay | DrmSystem::PlayReady) => return LicenseFeedback::NeverRenews,

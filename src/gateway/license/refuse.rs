@@ -1,5 +1,5 @@
-//! Refuses a license call. A stage that finds a reason returns a [`LicenseRefusal`]; only [`LicenseCall::refuse`] makes it
-//! a reply.
+//! Refuses a license call. A stage that finds a reason returns a [`LicenseRefusal`]; only [`LicenseCall::refuse`]
+//! makes it a reply.
 
 use super::call::{LicenseCall, ManagedCall};
 use super::outcome::CallOutcome;

@@ -5,7 +5,7 @@
 //! up. A call goes alone if its device or message is unknown, if too many calls are under way, or if the session
 //! of the call to follow has ended.
 //!
-//! One instance serves all workers. It keeps no replies: when a lead finishes, its fingerprint is forgotten
+//! All workers share one instance, which keeps no replies: when a lead finishes, its fingerprint is forgotten
 //! before any follower has the reply. No lock is held over an await.
 
 use std::collections::HashMap;

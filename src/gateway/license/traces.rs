@@ -1,4 +1,5 @@
-//! Leaves the traces of a license call: counters, lines in the log, notes of the device, and warnings of weak identities.
+//! Leaves the traces of a license call: counters, lines in the log, notes of the device, and warnings of weak
+//! identities.
 
 use std::time::Duration;
 

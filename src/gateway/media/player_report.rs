@@ -13,8 +13,8 @@ use crate::gateway::identity::sources::{self, IdentityEvidence};
 use crate::session::PlayerReport;
 
 impl MediaCall<'_> {
-    /// Another device has come by the path. The source that named the device must not name another one now; a
-    /// player cannot repeat a query or a path with every segment.
+    /// True if another device uses the path: the source that named the device names another one now. Query and path
+    /// do not count, because a player cannot repeat them with every segment.
     pub(super) fn is_foreign(&self, below: &str) -> bool {
         let rungs = self.route.config.device.iter().filter(|source| source.kind() == self.registration.device_source);
         let rungs: Vec<_> = rungs
