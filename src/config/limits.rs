@@ -24,16 +24,16 @@ pub struct ServerLimits {
     pub drain: Duration,
     /// Streams of events toward players of one address.
     pub event_listeners_per_address: usize,
-    /// From the accepted connection to its first byte.
+    /// Time from the accepted connection to its first byte.
     pub first_byte: Duration,
     pub handshake: Duration,
-    /// From the first byte of a request head to its end; and on a new HTTP/2 connection, to its first request.
+    /// Time from the first byte of a request head to its end; on a new HTTP/2 connection, to its first request.
     pub head: Duration,
     /// The idle time of a kept-alive connection.
     pub idle: Duration,
     /// Calls at once, all workers together.
     pub in_flight: usize,
-    /// From the complete request to the last byte of the reply.
+    /// Calls of one address at once, from the complete request to the last byte of the reply.
     pub in_flight_per_address: usize,
     /// Longest life of one connection; it is then closed after the running call.
     pub lifetime: Duration,

@@ -451,7 +451,7 @@ mod tests {
         assert_eq!(served.count(), 41);
     }
 
-    /// One rotates through its /48, the other through the IPv4 Internet.
+    /// The first caller rotates through its /48, the other through the IPv4 Internet.
     #[test]
     fn rotating_through_addresses_fills_no_memory() {
         let (limits, start) = (bounded(1), Clock.now());

@@ -20,7 +20,7 @@ pub(super) struct NamedHost {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum HostAddress {
-    /// In lower case.
+    /// A name in lower case.
     Name(String),
     V6(Ipv6Addr),
 }

@@ -42,7 +42,7 @@ const MAX_AUTHORIZATION_REPLY_BYTES: usize = 256 * 1024;
 /// Headers passed on besides those that the authority and the route name.
 static PASSED: [HeaderName; 5] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT, VIA];
 
-/// How an authorize call went, for metrics.
+/// Outcomes of an authorize call, for metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum AuthorizeOutcome {
     Blackout,
@@ -60,7 +60,7 @@ struct AuthorizeCaller {
     base: Option<String>,
     device: Option<DeviceIdentity>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// As [`CallerNames::network`].
+    /// See [`CallerNames::network`].
     network: Fingerprint,
 }
 

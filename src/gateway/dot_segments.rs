@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    /// One character of a path as `kind` writes it: percent-encoded, overlong, in full width, or as it is.
+    /// A character of a path as `kind` writes it: percent-encoded, overlong, in full width, or as it is.
     fn written(character: u8, kind: u8) -> String {
         let escaped = |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02x}")).collect::<String>();
         let (high, low) = (character >> 6, 0x80 | character & 0x3f);

@@ -1,4 +1,4 @@
-//! From a player's request to its reply.
+//! Handles players' calls, from the request to the reply.
 //!
 //! Handles one call in this order: refuse what no route may see, find the route, read who asks (`identity`), let
 //! the core decide ([`crate::sessions`]), then forward, renew or refuse. Holds no session and no connection. The

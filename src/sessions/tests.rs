@@ -512,7 +512,7 @@ async fn the_end_of_the_process_waits_for_a_renewal_and_closes_with_its_token() 
     assert_eq!(left, 0);
 }
 
-/// What the service stops plays on without a session: its close is beside it, and is waited for all the same.
+/// A session that the service stops plays on without a session: its close has no session, and is awaited in any case.
 #[tokio::test]
 async fn the_end_of_the_process_waits_for_a_close_that_no_session_looks_after() {
     let mut stage = Stage::new(Policy { counts_ended: true, ..brief() });
@@ -763,7 +763,7 @@ async fn a_session_that_ran_out_while_the_machine_slept_was_not_killed() {
     }
 }
 
-/// It was on its way while the machine slept, and lasts from now on.
+/// The call was on its way while the machine slept, and lasts from now on.
 #[tokio::test(start_paused = true)]
 async fn a_license_that_comes_after_a_sleep_lasts_from_then_on() {
     let clock = Clock::steered(WALL);

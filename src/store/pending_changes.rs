@@ -250,7 +250,7 @@ mod tests {
         assert!(pending.state().waiting.len() < 100);
     }
 
-    /// One that nothing can be written to for days.
+    /// A disk that cannot be written for days.
     #[test]
     fn removals_fill_no_memory_while_the_disk_is_full() {
         let pending = PendingChanges::default();

@@ -1,4 +1,4 @@
-//! What every store promises, asked of each kind; and what the journal's file may be.
+//! The promises of every store, checked for each kind; and the files that a journal accepts.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

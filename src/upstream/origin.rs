@@ -57,7 +57,7 @@ struct SharedConnection {
     used: Instant,
 }
 
-/// How to get a connection to an origin that may speak HTTP/2.
+/// Ways to get a connection to an origin that may speak HTTP/2.
 pub(super) enum ConnectionBoarding {
     /// Open the connection, as the only one who does, then call [`Origin::land`].
     Open,

@@ -311,7 +311,7 @@ mod tests {
     use super::*;
 
     impl ConnectionPool {
-        /// Whether a call at that time would go on a connection that was kept.
+        /// True if a call at that time would use a kept connection.
         pub(in crate::upstream) fn reuses(&self, endpoint: &EndpointUrl, now: Instant) -> bool {
             self.0.origin(endpoint).is_ok_and(|origin| origin.reuse(now).is_some())
         }

@@ -74,7 +74,7 @@ impl Stage {
         timeout(AMPLE, self.listener.accept()).await.expect("nobody connects").unwrap().0
     }
 
-    /// One connection, one request, these bytes, and then the end of the connection.
+    /// Accepts a connection, reads a request, sends these bytes, and closes.
     async fn answer(&self, bytes: &str) {
         let mut stream = self.accept().await;
         read_request(&mut stream).await;
@@ -353,7 +353,7 @@ async fn a_reply_that_can_be_repaired_is_repaired() {
     }
 }
 
-/// What follows on it might be a part of the reply that was read, or one that somebody smuggled in.
+/// The next bytes might be a part of the reply that was read, or a smuggled one.
 #[tokio::test]
 async fn a_connection_whose_framing_was_doubtful_carries_no_other_call() {
     for reply in [

@@ -25,7 +25,7 @@ use self::title::{PROGRAMME, SLATE, TitleFiles, TitleTrack};
 /// Duration of a whole round.
 const ROUND_DURATION: Duration = Duration::from_secs(8);
 const SEGMENT_DURATION: Duration = Duration::from_secs(2);
-/// In a round.
+/// Segments of a round.
 const SEGMENTS_PER_ROUND: u64 = 4;
 /// Rounds of the programme on demand, which is longer than players buffer.
 const ROUNDS_PER_TITLE: u64 = 8;

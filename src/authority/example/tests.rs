@@ -143,7 +143,7 @@ impl Stage {
         DeviceKey::new(&self.card.authority_name, self.card.device_source, &self.card.device)
     }
 
-    /// What the player's license call is answered by.
+    /// The license server's answer to the player's call.
     async fn call(&self, sessions: &Arc<Sessions>) -> CallAnswer {
         let admission = sessions.admit(self.key(), &license(), &self.card, Clock.now() + LATEST).await;
         if let (CallAnswer::Forward(_), Some(id)) = (&admission.answer, admission.session) {

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::authority::testing::ssm_settings;
 
-    /// What was learned by asking one path says nothing of another.
+    /// An answer at one path proves nothing about the other.
     #[test]
     fn a_learned_renewal_path_holds_for_the_paths_it_was_learned_of() {
         let uses_other = |dialect: &SsmDialect| dialect.renewal_paths().0 != &dialect.config.renewal;

@@ -244,7 +244,7 @@ fn every_good_reply_with_a_token_replaces_the_one_before() {
     }
 }
 
-/// What answers 200 to everything, such as a captive portal, must neither confirm a session nor end one.
+/// A server that answers 200 to everything, such as a captive portal, must neither confirm a session nor end one.
 #[test]
 fn a_good_reply_that_is_none_of_a_session_service_is_a_lost_answer() {
     for (status, body, closes) in [

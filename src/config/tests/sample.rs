@@ -9,7 +9,7 @@ use crate::config::{Config, keys, parse};
 
 const SAMPLE: &str = include_str!("../../../config.toml");
 
-/// What `config.toml` says instead of a default, in its own words "(*)" or "No default".
+/// Keys for which `config.toml` has no default, but "(*)" or "No default".
 const NO_DEFAULT: [&str; 7] = [
     "authority.kind",
     "authority.name",

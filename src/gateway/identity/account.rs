@@ -18,7 +18,7 @@ pub(in crate::gateway) struct SessionAccount {
     /// No caller can put itself into another's account: its token was verified, all callers are one household, or
     /// the connection's own address named the account.
     pub(in crate::gateway) is_proven: bool,
-    /// As [`crate::sessions::SessionContext::network`].
+    /// See [`crate::sessions::SessionContext::network`].
     pub(in crate::gateway) network: Fingerprint,
 }
 

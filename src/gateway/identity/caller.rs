@@ -16,9 +16,9 @@ use crate::secret::Fingerprint;
 pub(in crate::gateway) struct CallerNames {
     pub(in crate::gateway) account: Option<String>,
     pub(in crate::gateway) device: Option<String>,
-    /// As [`SessionAccount::is_proven`].
+    /// See [`SessionAccount::is_proven`].
     pub(in crate::gateway) is_proven: bool,
-    /// As [`crate::sessions::SessionContext::network`].
+    /// See [`crate::sessions::SessionContext::network`].
     pub(in crate::gateway) network: Fingerprint,
 }
 

@@ -346,7 +346,7 @@ mod tests {
         );
     }
 
-    /// What its player does next, it may do past us, whatever it did last.
+    /// The player may continue past us, whatever it did last.
     #[test]
     fn a_player_with_playlists_elsewhere_is_not_sure_to_ask_again() {
         let reload = Some(Duration::from_secs(4));

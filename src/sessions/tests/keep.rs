@@ -117,7 +117,7 @@ async fn a_renewed_token_is_written_before_its_player_has_a_license() {
     assert!(matches!(admission.answer, CallAnswer::Forward(grant) if grant.token.expose() == "newest"));
 }
 
-/// What is over needs no authority any more: nothing is lost with it.
+/// A session that is over needs no authority, so nothing is lost with it.
 #[tokio::test]
 async fn a_session_that_is_over_is_not_missed_when_its_authority_is_gone() {
     let memory = Memory::manual();
@@ -353,7 +353,7 @@ async fn a_session_without_its_route_is_given_back() {
     .unwrap();
 }
 
-/// What a crash left of one playback that has a license.
+/// The records that a crash left of one playback with a license.
 async fn one_that_plays() -> Arc<Memory> {
     let memory = Memory::manual();
     let writer = Writing::begin(&memory);
@@ -383,7 +383,7 @@ async fn a_session_without_its_authority_is_kept_until_one_comes_or_it_must_have
     assert!(memory.is_empty());
 }
 
-/// That it gave way was presumed; then its viewer stopped it. A left-over renewal must not open it again.
+/// The playback was presumed to have given way, then its viewer stopped it. A late renewal must not open it again.
 #[tokio::test]
 async fn a_stop_of_what_gave_way_is_known_after_a_crash_and_leaves_no_token() {
     let memory = Memory::manual();
@@ -408,7 +408,7 @@ async fn a_stop_of_what_gave_way_is_known_after_a_crash_and_leaves_no_token() {
     assert_eq!(admission.answer.refusal(), Some(&SessionRefusal::Ended(EndReason::Stopped)));
 }
 
-/// What holds nothing waits for nobody, however long it is remembered.
+/// A session that holds nothing delays nothing, however long it is remembered.
 #[tokio::test]
 async fn a_kill_that_holds_nothing_is_remembered_and_not_waited_for() {
     let memory = one_that_plays().await;
@@ -441,7 +441,8 @@ async fn a_card_of_an_older_version_is_completed_when_it_is_written() {
     assert_eq!((memory.clone() as Arc<dyn Store>).load().sessions[0].card.dialect, dialect);
 }
 
-/// It owed its open, so it is over as soon as it is zapped away, and goes at once: too many others are remembered.
+/// The session owed its open, so it is over as soon as it is zapped away. It is forgotten at once, because too many
+/// others are remembered.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_over_and_makes_room_in_one_step_leaves_no_record() {
     let memory = Memory::manual();

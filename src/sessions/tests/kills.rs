@@ -88,7 +88,7 @@ async fn the_kill_of_any_registration_of_a_token_is_known_at_every_device() {
     }
 }
 
-/// It had ended when the order came, and its player plays by the same token.
+/// The session had ended when the order came, and its player plays by the same token.
 #[tokio::test]
 async fn a_kill_says_what_it_has_reached_and_is_taken_back_as_one() {
     let mut stage = Stage::new(Policy::default());

@@ -1,4 +1,4 @@
-//! What is kept of sessions that are over, and how many of them.
+//! The memory of sessions that are over, and its bounds.
 
 use super::*;
 use crate::session::KillSource;

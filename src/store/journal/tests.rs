@@ -100,7 +100,7 @@ impl Trouble {
         runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), durable).await.expect("in time") });
     }
 
-    /// What the next process finds.
+    /// The records that the next process finds.
     fn found(self) -> Vec<(u64, String)> {
         self.journal.end();
         self.writer.join().unwrap();

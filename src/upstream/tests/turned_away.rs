@@ -16,7 +16,7 @@ const INTERNAL_ERROR: u32 = 2;
 /// The last stream of a GOAWAY that names none yet.
 const ANY_STREAM: u32 = 0x7fff_ffff;
 
-/// One HTTP/2 connection from the server's side.
+/// An HTTP/2 connection from the server's side.
 struct Frames(TlsStream<TcpStream>);
 
 impl Frames {

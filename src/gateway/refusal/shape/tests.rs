@@ -35,7 +35,7 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
     pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
 }
 
-/// One of each family, as it tells itself.
+/// The headers of one player per family.
 fn families() -> [(PlayerFamily, HeaderMap); 4] {
     [
         (PlayerFamily::Browser, headers(&[("origin", "https://tv.example"), ("content-type", "application/json")])),
@@ -304,8 +304,8 @@ async fn the_soap_fault_is_this_one() {
     );
 }
 
-/// What dash.js makes of a fault, as its parser does it: it takes the first element of each name and
-/// the first child in it, and throws where one is missing, in which case its user sees no error at all.
+/// Reads a fault like dash.js's parser: it takes the first element of each name and its first child, and throws if
+/// one is missing; its user then sees no error.
 fn dash_js_shows(text: &str) -> Option<(String, String, String)> {
     let between = |text: &str, open: &str, close: &str| Some(text.split_once(open)?.1.split_once(close)?.0.to_owned());
     let fault = between(between(text, "<soap:Body>", "</soap:Body>")?.as_str(), "<soap:Fault>", "</soap:Fault>")?;
@@ -373,7 +373,7 @@ async fn a_failure_that_may_pass_asks_the_player_to_come_again_and_a_kill_does_n
     }
 }
 
-/// It plays on under an HTTP error of a renewal, and shows an error for a reply that its CDM rejects.
+/// video.js plays on under an HTTP error of a renewal, and shows an error for a reply that its CDM rejects.
 #[test]
 fn a_renewal_that_may_yet_come_costs_video_js_nothing() {
     let auto = profiles(RefusalProfile::Auto, RefusalProfile::Auto);
