@@ -512,7 +512,7 @@ async fn the_end_of_the_process_waits_for_a_renewal_and_closes_with_its_token() 
     assert_eq!(left, 0);
 }
 
-/// A session that the service stops plays on without a session: its close has no session, and is awaited in any case.
+/// The playback goes on without a session. The close of its old one belongs to none, and is awaited in any case.
 #[tokio::test]
 async fn the_end_of_the_process_waits_for_a_close_that_no_session_looks_after() {
     let mut stage = Stage::new(Policy { counts_ended: true, ..brief() });
