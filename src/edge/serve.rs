@@ -136,9 +136,8 @@ impl Edge {
         ReloadableTerms(Arc::clone(&self.shared))
     }
 
-    /// Starts the workers. `make` is called in each worker's runtime with the worker's number, so
-    /// that a handler can own what must not cross threads. A worker's death is reported by
-    /// [`Tasks::critical`].
+    /// Starts the workers. `make` is called in each worker's runtime with the worker's number, so that a handler can
+    /// own what must not cross threads. A worker's death is reported by [`Tasks::critical`].
     pub fn serve<F>(self, make: F) -> Result<Serving, EdgeFault>
     where
         F: Fn(usize) -> Arc<dyn Handler> + Send + Sync + 'static,

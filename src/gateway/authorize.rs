@@ -183,8 +183,7 @@ impl Gateway {
         let block = value.as_ref().and_then(|value| AuthorizationBlock::read(value, names));
         let (Some(mut value), Some(block)) = (value, block) else { return (AuthorizeOutcome::Passed, as_it_is(reply)) };
         let id = PlaybackId::random();
-        // A playback is registered only if the caller's device and URL are known. A blackout is refused in any
-        // case.
+        // A playback is registered only if the caller's device and URL are known. A blackout is refused in any case.
         let known = caller.device.filter(|_| caller.base.is_some());
         let targets = RewriteTargets {
             base: caller.base.as_deref().unwrap_or_default(),

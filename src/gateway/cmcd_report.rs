@@ -7,7 +7,7 @@ use crate::session::{PlayerReport, PlayingState, StreamType};
 
 /// Players that send no state are taken to play.
 pub(super) fn read(told: &cmcd::CmcdReport) -> PlayerReport {
-    // A hidden page may play on, so hiding changes no state; `hidden` tells that its timers are slow.
+    // A hidden page may play on, so hiding changes no state; `slowed` tells that its timers are slow.
     let playing = match told.state {
         Some(CmcdState::Quit) => PlayingState::Quit,
         Some(CmcdState::Ended) => PlayingState::Done,

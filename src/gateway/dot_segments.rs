@@ -1,11 +1,10 @@
 //! Finds path segments that step upward, in any spelling.
 //!
-//! A request path is appended to the path of an upstream, whose server may resolve `..` and so leave the prefix
-//! that the route was given. Servers and gateways decode and split paths in different ways, so every spelling
-//! that any of them undoes counts: percent-encoding (also of parts of an escape, and repeated), `%uXXXX`,
-//! backslashes, overlong UTF-8, characters that look like dots and slashes, `;parameters` behind the dots, and
-//! spaces, controls and broken characters around them. Called once for each request, before a route is looked
-//! for.
+//! A request path is appended to the path of an upstream, whose server may resolve `..` and so leave the prefix that
+//! the route was given. Servers and gateways decode and split paths in different ways, so every spelling that any of
+//! them undoes counts: percent-encoding (also of parts of an escape, and repeated), `%uXXXX`, backslashes, overlong
+//! UTF-8, characters that look like dots and slashes, `;parameters` behind the dots, and spaces, controls and broken
+//! characters around them. Called once for each request, before a route is looked for.
 
 use std::borrow::Cow;
 

@@ -200,8 +200,7 @@ fn wrong_method() -> Response<ReplyBody> {
     refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "license calls are POST or GET")
 }
 
-/// Sets the route's viewer headers before anything reads the request, so that the player's own values never
-/// count.
+/// Sets the route's viewer headers before anything reads the request, so that the player's own values never count.
 fn write_viewer_headers(headers: &[ViewerHeader], peer: &Peer, request: &mut Request<RequestBody>) {
     for header in headers {
         header.write(peer.address, request.headers_mut());

@@ -1,8 +1,7 @@
 //! Builds the reply to a player that is refused, in a shape that this player shows.
 //!
 //! No single shape shows in every player; `docs/players.md` holds the measurements behind the choices. The reason
-//! always stands in the body and in a header, because HTTP/2 has no reason phrase and an in-band refusal has no
-//! room.
+//! always stands in the body and in a header, because HTTP/2 has no reason phrase and an in-band refusal has no room.
 
 mod body;
 mod help;

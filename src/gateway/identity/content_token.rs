@@ -32,8 +32,7 @@ pub(in crate::gateway) fn content_token(
     })
 }
 
-/// Separators, quotes and blanks alone are no token. Otherwise a killed device could send a comma in place of
-/// none.
+/// Separators, quotes and blanks alone are no token. Otherwise a killed device could send a comma in place of none.
 fn holds_token(text: &str) -> bool {
     text.split(',').any(|part| without_scheme(part.trim()).chars().any(char::is_alphanumeric))
 }

@@ -83,8 +83,7 @@ impl LicenseCall<'_> {
         }
     }
 
-    /// Notes an unreadable body, because it may ask for a license: the playback of the call's token may
-    /// then play.
+    /// Notes an unreadable body, because it may ask for a license: the playback of the call's token may then play.
     pub(in crate::gateway) fn note_unknown(&self) {
         let unknown = self.request.message.is_err() && !self.request.onward.body.is_empty();
         let Some(authority) = self.route.authority.as_deref().filter(|_| unknown) else { return };

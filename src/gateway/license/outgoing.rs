@@ -95,8 +95,7 @@ impl OutgoingRequest {
         }
     }
 
-    /// Texts beside the body that may hold a message: the query, path segments, and headers that this route
-    /// passes.
+    /// Texts beside the body that may hold a message: the query, path segments, and headers that this route passes.
     fn beside<'a>(&'a self, route: &'a GatewayRoute) -> impl Iterator<Item = &'a [u8]> + Clone {
         let query = self.query.iter().map(String::as_bytes);
         let steps = self.path.split('/').map(str::as_bytes);

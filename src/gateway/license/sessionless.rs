@@ -1,5 +1,4 @@
-//! Handles license calls without a session: why they have none, whether they may pass, and the line that they
-//! leave.
+//! Handles license calls without a session: why they have none, whether they may pass, and the line that they leave.
 //!
 //! Where the route demands sessions, a call that could bring a license needs one. Each call that passes without a
 //! session logs its reason, for a person who looks for a viewer that is not counted.

@@ -1,10 +1,9 @@
 //! Refuses content tokens that have expired or prove nothing, before the head-end is asked.
 //!
-//! A token has expired only if the authority's clock and this machine's both say so; an embedded authority uses
-//! this machine's. If they differ, or the authority's time is not known (after a start or a long silence), the
-//! head-end judges, and its reply tells its time. Otherwise one wrong clock would refuse every call that could
-//! correct it. The core applies an expiry only to calls that would open a session; running playbacks keep their
-//! token.
+//! A token has expired only if the authority's clock and this machine's both say so; an embedded authority uses this
+//! machine's. If they differ, or the authority's time is not known (after a start or a long silence), the head-end
+//! judges, and its reply tells its time. Otherwise one wrong clock would refuse every call that could correct it. The
+//! core applies an expiry only to calls that would open a session; running playbacks keep their token.
 
 use super::call::{LicenseCall, ManagedCall};
 use super::refuse::LicenseRefusal;

@@ -45,8 +45,7 @@ impl MediaCall<'_> {
         self.ended_or_turned(kind, &target, refusal, None).await
     }
 
-    /// Ends the playlist if the route wants that, else refuses. `fetched` is the manifest, if it has come
-    /// already.
+    /// Ends the playlist if the route wants that, else refuses. `fetched` is the manifest, if it has come already.
     pub(super) async fn ended_or_turned(
         &self,
         kind: MediaKind,

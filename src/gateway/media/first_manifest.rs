@@ -60,7 +60,7 @@ impl Gateway {
         rest: &str,
         request: &Parts,
     ) -> Response<OutgoingBody> {
-        // The path may begin with the id of a forgotten playback, or of none; then the segment that named the
+        // The path may begin with the id of a forgotten or unknown playback; then the segment that named the
         // device is gone.
         let stripped = PlaybackId::strip(rest).map(|(_, rest)| rest);
         let nameless = stripped.is_some() && route.config.device.contains(&config::IdentitySource::PathSegment);
@@ -250,8 +250,7 @@ impl Gateway {
 }
 
 impl MediaCall<'_> {
-    /// True if the session can be opened without a license. A playback blacked out from the start needs no
-    /// session.
+    /// True if the session can be opened without a license. A playback blacked out from the start needs no session.
     pub(super) fn is_authorized(&self) -> bool {
         let block = self.registration.block.as_ref();
         self.authority.is_some() && block.is_some_and(|block| block.blackout.is_none())

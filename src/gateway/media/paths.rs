@@ -182,9 +182,8 @@ impl PlaybackPaths<'_> {
         format!("{own}{mark}/{scheme}/{authority}{path}")
     }
 
-    /// The path of the registered content, for players that were given the bare playback. The true URL's query
-    /// stays, because manifests may refer to it (`QUERYPARAM`, `useMPDUrlQuery`); the player's own query
-    /// (`added`) follows.
+    /// The path of the registered content, for players that were given the bare playback. The true URL's query stays,
+    /// because manifests may refer to it (`QUERYPARAM`, `useMPDUrlQuery`); the player's own query (`added`) follows.
     pub(super) fn content(&self, added: Option<String>) -> Option<String> {
         let url = self.registration.content_url.as_ref()?;
         let queries: Vec<_> = url.query().into_iter().chain(added.as_deref()).collect();

@@ -23,8 +23,7 @@ pub(super) fn problem(turned: &RefusalBody, phase: LicensePhase, status: StatusC
         ("type".to_owned(), kind.into()),
         ("title".to_owned(), title.into()),
         ("status".to_owned(), status.as_u16().into()),
-        // Firefox takes JSON without keys for an empty license and reports nothing. All players reject an empty
-        // list.
+        // Firefox takes JSON without keys for an empty license and reports nothing. All players reject an empty list.
         ("keys".to_owned(), Value::Array(Vec::new())),
     ]);
     Value::Object(problem).to_string()

@@ -97,8 +97,7 @@ impl RefusalShape {
         };
         let (content_type, body): (_, Bytes) = match self {
             Self::Http => ("application/problem+json", body::problem(turned, phase, status, incident).into()),
-            // The type is not that of a problem, because this reply must pass for a license until the CDM reads
-            // it.
+            // The type is not that of a problem, because this reply must pass for a license until the CDM reads it.
             Self::RejectClearKey => ("application/json", body::problem(turned, phase, status, incident).into()),
             Self::RejectWidevine => ("application/octet-stream", Bytes::from_static(&body::WIDEVINE)),
             Self::Soap200 | Self::Soap500 => (SOAP, body::soap(turned, phase, incident).into()),

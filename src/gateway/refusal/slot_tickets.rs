@@ -1,9 +1,8 @@
 //! Tickets by which a viewer who met a limit may see and end the running playbacks of the account.
 //!
-//! A ticket stands for the identity of one refused call. Its key goes only to that call's player, within the
-//! refusal, and is good for one order within a quarter of an hour. An incident without its key reveals nothing,
-//! not even whether it exists. Bounded per account, so that an account that is refused all the time displaces no
-//! other.
+//! A ticket stands for the identity of one refused call. Its key goes only to that call's player, within the refusal,
+//! and is good for one order within a quarter of an hour. An incident without its key reveals nothing, not even
+//! whether it exists. Bounded per account, so that an account that is refused all the time displaces no other.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
