@@ -243,7 +243,7 @@ mod tests {
 
     /// However many addresses provoke errors, whoever has met none is asked for, and its answer closes the breaker.
     #[test]
-    fn error_answers_cut_nobody_who_has_not_met_one() {
+    fn error_answers_cut_no_caller_that_has_not_met_one() {
         let (now, mut breaker) = (Clock.now(), CircuitBreaker::new(MAX_PROBE_PAUSE));
         let caller = |address| CallerKey { address, device: address };
         let changes: Vec<_> =

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_who_fail_among_many_who_are_answered_are_no_outage() {
+    fn a_few_failing_callers_among_many_answered_ones_are_no_outage() {
         let now = Clock.now();
         let mut calls: Vec<_> = (0..20).map(|n| (caller(n, n), CallEvidence::Failed)).collect();
         calls.extend((20..41).map(|n| (caller(n, n), CallEvidence::Answered)));
@@ -277,7 +277,7 @@ mod tests {
 
     /// Its failures stay in the window, and its newest answer takes them back.
     #[test]
-    fn an_address_that_is_answered_again_adds_no_device_to_those_who_fail() {
+    fn an_address_that_is_answered_again_adds_no_failing_device() {
         let now = Clock.now();
         let mut calls: Vec<_> = (0..6).map(|n| (caller(n % 3, n % 2), CallEvidence::Failed)).collect();
         calls.push((caller(9, 9), CallEvidence::Failed));

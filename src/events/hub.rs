@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_rise_and_who_comes_back_misses_nothing() {
+    fn numbers_rise_and_a_listener_that_comes_back_misses_nothing() {
         let hub = EventHub::default();
         publish(&hub, 3);
         let mut back = hub.listen(Some(1));

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_never_more_than_the_most() {
+    fn registrations_never_exceed_their_bound() {
         let (registrations, now) = (Registrations::default(), Clock.now());
         let first = registrations.insert(now, registration()).id;
         for _ in 0..Registrations::MAX_REGISTRATIONS + 10 {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn however_large_they_are_they_take_no_more_than_so_many_bytes() {
+    fn large_registrations_take_a_bounded_number_of_bytes() {
         let (registrations, now) = (Registrations::default(), Clock.now());
         let large = || {
             let url = format!("https://cdn.example/{}", "a".repeat(60_000));

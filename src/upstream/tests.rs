@@ -615,7 +615,7 @@ async fn a_connection_of_an_older_trust_is_not_used_for_new_calls() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_trusted_gets_nothing_and_all_who_wait_learn_it() {
+async fn an_untrusted_server_gets_nothing_and_all_waiting_calls_learn_it() {
     let certified = certified(&["h2"]);
     let stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
     let peer = async { assert!(certified.acceptor.accept(stage.accept().await).await.is_err()) };
@@ -730,7 +730,7 @@ async fn http2_carries_many_calls_at_once_on_one_connection() {
 }
 
 #[tokio::test]
-async fn a_call_that_gives_up_leaves_the_opening_to_those_who_wait() {
+async fn a_call_that_gives_up_leaves_the_opening_to_the_waiting_ones() {
     let certified = certified(&["h2"]);
     let stage = tls_stage(&certified).await;
     let stop = Notify::new();

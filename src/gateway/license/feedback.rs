@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_widevine_may_renew_and_a_reply_that_nobody_reads_is_of_the_system_that_was_asked_for() {
+    fn only_widevine_may_renew_and_an_unreadable_reply_is_of_the_requested_system() {
         for system in [DrmSystem::ClearKey, DrmSystem::FairPlay, DrmSystem::PlayReady] {
             assert_eq!(learn(None, Some(system)), LicenseFeedback::NeverRenews, "{system:?}");
         }

@@ -30,7 +30,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn the_last_caller_who_goes_gives_up_the_turn_that_the_call_waited_for() {
+async fn the_last_caller_that_goes_gives_up_the_turn_that_the_call_waited_for() {
     let mut stage = Stage::new(brief());
     let (_stays, film) = stage.wanted(1);
     let mut film = pin!(film);

@@ -86,7 +86,7 @@ async fn a_request_that_found_no_connection_in_time_is_never_sent() {
 }
 
 #[tokio::test]
-async fn there_are_never_more_late_replies_than_the_most() {
+async fn late_replies_never_exceed_their_bound() {
     let stage = Stage::plain().await;
     let silent = async {
         let mut streams = Vec::new();

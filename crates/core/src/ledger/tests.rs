@@ -58,7 +58,7 @@ fn the_account_limit_names_its_holders() {
 }
 
 #[test]
-fn no_place_is_kept_for_who_may_not_play_any_more() {
+fn no_slot_is_kept_for_a_denied_device() {
     let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     let slot = ledger.grant(now, "ann", "phone", "film", &limits(1, None)).unwrap();
     assert!(ledger.move_to(now, slot, "tv", 60 * SECOND));
