@@ -1,1 +1,150 @@
-//! What the authority confirmed of a session: when, and how long that answer travelled.
+//! When the authority last confirmed a session, and how old its word may be.
+
+use std::time::{Duration, Instant};
+
+/// The last good answer of the authority about a session.
+#[must_use]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Confirmation {
+    /// When that answer came.
+    at: Instant,
+    /// The authority's interval, of a grant that is gone.
+    last_interval: Option<Duration>,
+    /// The machine slept this long since.
+    slept: Duration,
+    /// How long the answer took: the authority may have confirmed the session so much earlier.
+    took: Duration,
+}
+
+/// From one renewal to the next, where the authority never told an interval.
+const USUAL_INTERVAL: Duration = Duration::from_secs(30);
+
+impl Confirmation {
+    /// The authority has said nothing yet; its silence counts from now on.
+    pub(super) fn none(now: Instant) -> Self {
+        Self { at: now, last_interval: None, slept: Duration::ZERO, took: Duration::ZERO }
+    }
+
+    /// What was written of the last one.
+    pub(super) fn written(at: Instant, took: Duration, slept: Duration) -> Self {
+        Self { at, last_interval: None, slept, took }
+    }
+
+    /// A good answer to a call that was sent at `asked`. The machine slept so long meanwhile: what was asked before
+    /// that was answered before, too.
+    pub(super) fn confirm(&mut self, now: Instant, asked: Instant, slept: Duration) {
+        (self.at, self.slept, self.took) = (now, slept, now.saturating_duration_since(asked));
+    }
+
+    /// The session of the device is confirmed, and this playback plays by it from now on.
+    pub(super) fn join(&mut self, now: Instant) {
+        self.at = now;
+    }
+
+    /// The grant of this interval is gone.
+    pub(super) fn lose_grant(&mut self, interval: Option<Duration>) {
+        self.last_interval = interval.or(self.last_interval);
+    }
+
+    pub(super) fn machine_slept(&mut self, by: Duration) {
+        self.slept = self.slept.saturating_add(by);
+    }
+
+    /// After a restart. If the wall clock was set back, nobody knows for how long no process was there: the silence
+    /// counts as `unknown` then, and what the authority let expire meanwhile was not killed.
+    pub(super) fn restored(&mut self, now: Instant, unknown: Duration) {
+        if self.at > now {
+            (self.at, self.slept) = (now, unknown);
+        }
+    }
+
+    /// When the last good answer came.
+    pub(super) fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// How long that answer took.
+    pub(super) fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// How long the machine slept since.
+    pub(super) fn slept(&self) -> Duration {
+        self.slept
+    }
+
+    /// For how long the authority has confirmed nothing, counted at the authority.
+    pub(super) fn silent_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.at).saturating_add(self.slept).saturating_add(self.took)
+    }
+
+    /// Until when the session is confirmed: for the silence that the authority allows, but not before its token ends,
+    /// and no longer than any session may last.
+    pub(super) fn holds_until(&self, allowed: Duration, good_until: Option<Instant>, longest: Duration) -> Instant {
+        let silent = self.at + allowed;
+        good_until.map_or(silent, |until| silent.max(until.min(self.at + longest)))
+    }
+
+    /// The session's rhythm: its interval, else that of the grant that it had, else a usual one.
+    pub(super) fn round(&self, interval: Option<Duration>) -> Duration {
+        interval.or(self.last_interval).unwrap_or(USUAL_INTERVAL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::testing::Clock;
+
+    fn secs(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn the_authoritys_silence_counts_from_when_it_may_have_answered() {
+        let start = Clock.now();
+        let mut confirmation = Confirmation::none(start);
+        assert_eq!(confirmation.silent_for(start + secs(5)), secs(5));
+        // Answered after three seconds, in which the machine slept for an hour.
+        confirmation.confirm(start + secs(10), start + secs(7), secs(3600));
+        assert_eq!(confirmation.silent_for(start + secs(10)), secs(3603));
+        confirmation.confirm(start + secs(20), start + secs(19), Duration::ZERO);
+        confirmation.machine_slept(secs(60));
+        assert_eq!((confirmation.at(), confirmation.silent_for(start + secs(25))), (start + secs(20), secs(66)));
+        // Nothing of all that is shown by the time before.
+        assert_eq!(confirmation.silent_for(start), secs(61));
+    }
+
+    #[test]
+    fn a_confirmation_holds_for_the_allowed_silence_and_as_long_as_its_token() {
+        let start = Clock.now();
+        let confirmation = Confirmation::none(start);
+        for (good_until, holds) in [(None, 40), (Some(30), 40), (Some(100), 100), (Some(5000), 3600)] {
+            let good_until = good_until.map(|until| start + secs(until));
+            assert_eq!(
+                confirmation.holds_until(secs(40), good_until, secs(3600)),
+                start + secs(holds),
+                "{good_until:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_the_silence_unknown() {
+        let now = Clock.now();
+        for (at, restored, silent) in [(now - secs(9), now - secs(9), secs(12)), (now + secs(9), now, secs(72))] {
+            let mut confirmation = Confirmation::written(at, secs(2), secs(1));
+            confirmation.restored(now, secs(70));
+            assert_eq!((confirmation.at(), confirmation.silent_for(now)), (restored, silent));
+        }
+    }
+
+    #[test]
+    fn the_rhythm_of_a_grant_that_is_gone_goes_on() {
+        let mut confirmation = Confirmation::none(Clock.now());
+        assert_eq!(confirmation.round(None), USUAL_INTERVAL);
+        confirmation.lose_grant(Some(secs(20)));
+        confirmation.lose_grant(None);
+        assert_eq!((confirmation.round(None), confirmation.round(Some(secs(7)))), (secs(20), secs(7)));
+    }
+}

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::closure::SessionClosure;
 pub(super) use self::token_replacement::TokenReplacement;
+use super::confirmation::Confirmation;
 use super::effect::SessionRefusal;
 use super::end_reason::EndReason;
 use super::grant::{AskKind, Grant, Ticket};
@@ -83,6 +84,7 @@ pub struct Session {
     /// Set when it was zapped away.
     pub(super) away: Option<GiveWayState>,
     pub(super) beats: BeatSource,
+    pub(super) confirmation: Confirmation,
     /// Plays since then without the authority's word.
     pub(super) credit: Option<Instant>,
     /// It had its credit in an earlier playback of the same thing.
@@ -93,8 +95,6 @@ pub struct Session {
     /// When the token ends, if it says so.
     pub(super) good_until: Option<Instant>,
     pub(super) lane: Option<CallInFlight>,
-    /// The authority's, of a grant that is gone.
-    pub(super) last_interval: Option<Duration>,
     /// The newest call that was answered.
     pub(super) last_answered: Ticket,
     /// A retry sent before this time (the next regular beat) and lost is not counted as another failure.
@@ -107,9 +107,6 @@ pub struct Session {
     pub(super) leads_past: bool,
     /// When the player last called.
     pub(super) last_call: Instant,
-    pub(super) last_good: Instant,
-    /// How long the last good answer took: the authority may have confirmed so much earlier.
-    pub(super) took: Duration,
     /// When the player last called or reported.
     pub(super) last_sign: Instant,
     /// By when all of its licenses have run out; none where one may never.
@@ -141,8 +138,6 @@ pub struct Session {
     pub(super) seed: u32,
     /// It shares its device's session, of this interval: it has no grant of its own, and asks the authority nothing.
     pub(super) shares: Option<Duration>,
-    /// The machine slept this long since the last good answer.
-    pub(super) slept: Duration,
     /// No end of its own before that time: the machine slept, or the process was not there.
     pub(super) spared: Option<Instant>,
     pub(super) state: SessionState,
@@ -163,21 +158,19 @@ impl Session {
             alone: None,
             away: None,
             beats: BeatSource::Timer,
+            confirmation: Confirmation::none(now),
             credit: None,
             credit_spent: false,
             deadline: Some(now + policy.lane_patience),
             grant: None,
             good_until: None,
             lane: None,
-            last_interval: None,
             last_answered: Ticket(0),
             failing_until: None,
             gave_way: None,
             given_up: ArrayVec::new(),
             leads_past: false,
             last_call: now,
-            last_good: now,
-            took: Duration::ZERO,
             last_sign: now,
             licensed_until: None,
             life: LifeSigns::new(now),
@@ -194,7 +187,6 @@ impl Session {
             schedule: policy.schedule.clone().unwrap_or_default(),
             seed,
             shares: None,
-            slept: Duration::ZERO,
             spared: None,
             state: SessionState::Opening { held: true, since: now },
             stream: policy.stream,
@@ -245,7 +237,7 @@ impl Session {
 
     /// When the authority last confirmed it.
     pub fn last_good(&self) -> Instant {
-        self.last_good
+        self.confirmation.at()
     }
 
     pub fn grant(&self) -> Option<&Grant> {

@@ -44,7 +44,7 @@ impl<C> Playback<C> {
         let asked = match self.session.state() {
             SessionState::Opening { held: true, .. } => now,
             SessionState::Opening { held: false, since } | SessionState::Owing { since, .. } => *since,
-            SessionState::Failing { .. } | SessionState::Live { .. } => self.session.last_good,
+            SessionState::Failing { .. } | SessionState::Live { .. } => self.session.last_good(),
             SessionState::Closed { .. } | SessionState::Closing { .. } | SessionState::Killed { .. } => return false,
         };
         self.session.usage == DeliveryState::Asked && now < asked + MAX_UNDECIDED_WAIT

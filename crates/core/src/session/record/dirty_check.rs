@@ -83,7 +83,7 @@ impl WrittenStamp {
             beats: session.beats,
             grant: session.grant.as_ref().map(|grant| (grant.token.clone(), grant.interval)),
             in_open: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
-            last_good: session.last_good,
+            last_good: session.last_good(),
             leads_past: session.leads_past,
             licensed_until: session.licensed_until,
             names: [&playback.key_sessions[..], &playback.later_tokens, &playback.contents, &playback.shared_tokens]

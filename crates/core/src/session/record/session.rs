@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::confirmation::Confirmation;
 use super::super::end_reason::EndReason;
 use super::super::grant::{AskKind, Ticket};
 use super::super::life_signs::LifeSigns;
@@ -118,7 +119,7 @@ impl CoreSessionRecord {
             leads_past: session.leads_past,
             lingers: session.lingers,
             last_call: at.wall_of(session.last_call),
-            last_good: at.wall_of(session.last_good),
+            last_good: at.wall_of(session.confirmation.at()),
             last_sign: at.wall_of(session.last_sign),
             lost_close: session.lost_close.map(|(next, tries)| (at.wall_of(next), tries)),
             opening: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
@@ -129,12 +130,12 @@ impl CoreSessionRecord {
             schedule: session.schedule.to_come().map(|(when, moment)| (at.wall_of(when), moment)).collect(),
             seed: session.seed,
             shares: session.shares.map(RecordedSpan::from),
-            slept: session.slept.into(),
+            slept: session.confirmation.slept().into(),
             state: StateRecord::of(&session.state, at)?,
             stream: session.stream,
             streams: session.life.streams,
             token_in_doubt: session.token_in_doubt || session.may_replace_token(),
-            took: session.took.into(),
+            took: session.confirmation.took().into(),
             usage: session.usage,
         })
     }
@@ -179,6 +180,7 @@ impl CoreSessionRecord {
         let grant = grant.filter(|_| !matches!(state, SessionState::Closed { .. }));
         Session {
             again: self.again.map(Duration::from),
+            confirmation: Confirmation::written(time(self.last_good), self.took.into(), self.slept.into()),
             credit: self
                 .credit
                 .map(|since| time(since).min(at.now))
@@ -192,11 +194,9 @@ impl CoreSessionRecord {
             deadline: Some(at.now),
             grant,
             good_until: self.good_until.map(time),
-            last_interval: None,
             last_answered: Ticket(self.generation),
             leads_past: self.leads_past,
             last_call: time(self.last_call),
-            last_good: time(self.last_good),
             last_sign: time(self.last_sign),
             life: LifeSigns {
                 preloads: self.preloads,
@@ -211,8 +211,6 @@ impl CoreSessionRecord {
             schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
             seed: self.seed,
             shares: shares.map(Duration::from),
-            slept: self.slept.into(),
-            took: self.took.into(),
             state,
             stream: self.stream,
             token_in_doubt: self.token_in_doubt,

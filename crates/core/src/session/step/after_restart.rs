@@ -24,12 +24,8 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         session.resume_sharing(&mut step);
         return step.into_effects();
     }
-    if session.last_good > now {
-        // The clock was set back: nobody knows for how long nobody was there, and what the authority let
-        // expire meanwhile was not killed.
-        session.slept = session.allowed_silence(policy).saturating_add(Policy::MAX_BEAT_LATENESS);
-        session.last_good = now;
-    }
+    let unknown = session.allowed_silence(policy).saturating_add(Policy::MAX_BEAT_LATENESS);
+    session.confirmation.restored(now, unknown);
     let share =
         |most: Duration| most.mul_f64(f64::from(session.seed.wrapping_mul(0x9e37_79b9) >> 8) / f64::from(1 << 24));
     let catch_up = share(session.interval().unwrap_or_default().min(BEAT_CATCH_UP_TIME));

@@ -17,7 +17,7 @@ impl Session {
     /// chance to be heard.
     pub(super) fn slept(&mut self, now: Instant, by: Duration, policy: &Policy) {
         (self.last_call, self.last_sign, self.life.last) = (now, now, now);
-        self.slept = self.slept.saturating_add(by);
+        self.confirmation.machine_slept(by);
         self.good_until = self.good_until.map(|until| until.checked_sub(by).unwrap_or(now));
         self.licensed_until = self.licensed_until.map(|until| until.checked_sub(by).unwrap_or(now));
         self.reopens_until = self.reopens_until.map(|until| until.checked_sub(by).unwrap_or(now));

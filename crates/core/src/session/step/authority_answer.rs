@@ -143,10 +143,7 @@ impl Session {
         let ask = lane.ask;
         self.failing_until = None;
         self.reopened_silently = false;
-        // What was asked before the machine slept was answered before, too.
-        self.last_good = step.now;
-        self.slept = lane.slept;
-        self.took = step.now.saturating_duration_since(lane.since);
+        self.confirmation.confirm(step.now, lane.since, lane.slept);
         match self.state {
             SessionState::Failing { missed, .. } => step.note(SessionEvent::Recovered(missed)),
             SessionState::Live { .. } => {

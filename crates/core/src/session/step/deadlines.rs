@@ -78,8 +78,7 @@ impl Session {
     /// Within which time its player's next renewal is expected. One that plays on credit goes on in the rhythm that it
     /// had; where none was ever told, in a usual one.
     pub(in super::super) fn round(&self) -> Duration {
-        const USUAL: Duration = Duration::from_secs(30);
-        let interval = self.interval().or(self.last_interval).unwrap_or(USUAL);
+        let interval = self.confirmation.round(self.interval());
         match self.beats {
             BeatSource::Renewals { every } => interval.max(every.unwrap_or_default()),
             BeatSource::Timer => interval,
@@ -93,9 +92,7 @@ impl Session {
 
     /// After the last good answer plus what the authority allows, but not before its token ends.
     pub(super) fn confirmed_until(&self, policy: &Policy) -> Instant {
-        let silent = self.last_good + self.allowed_silence(policy);
-        let longest = self.last_good + policy.endings.longest;
-        self.good_until.map_or(silent, |until| silent.max(until.min(longest)))
+        self.confirmation.holds_until(self.allowed_silence(policy), self.good_until, policy.endings.longest)
     }
 
     /// When the player's renewals have been missing for too many rounds.
@@ -104,7 +101,8 @@ impl Session {
         match self.beats {
             BeatSource::Renewals { every } => {
                 let round = self.interval()?.max(every.unwrap_or_default());
-                let after = |rounds| self.last_call.max(self.last_good) + bounded(round).mul_f64(rounds) + policy.grace;
+                let after =
+                    |rounds| self.last_call.max(self.last_good()) + bounded(round).mul_f64(rounds) + policy.grace;
                 Some(self.sooner(after(rounds), after((rounds / 2.0).max(1.0)), policy))
             }
             BeatSource::Timer => None,

@@ -81,9 +81,7 @@ impl Session {
         self.hold(step.now, grant);
         self.token_in_doubt = false;
         self.credit_spent = false;
-        self.last_good = step.now;
-        self.slept = lane.slept;
-        self.took = step.now.saturating_duration_since(lane.since);
+        self.confirmation.confirm(step.now, lane.since, lane.slept);
         // An open that is owed is no sign of its player: nobody waits for it.
         if matches!(self.state, SessionState::Opening { .. }) {
             self.heard(step.now);

@@ -96,7 +96,7 @@ impl Session {
     fn resume(&mut self, now: Instant, policy: &Policy) {
         let half = self.interval().unwrap_or_default() / 2;
         match self.state {
-            SessionState::Live { beat } if policy.beat_on_resume && now >= self.last_good + half => {
+            SessionState::Live { beat } if policy.beat_on_resume && now >= self.last_good() + half => {
                 self.enter(SessionState::Live { beat: beat.min(now) });
             }
             SessionState::Closed { .. }

@@ -96,7 +96,7 @@ impl Session {
 
     /// The authority does not hold the session any more, or not by this token.
     pub(super) fn beaten_off(&mut self, ask: AskKind, loss: SessionLoss, reason: Reason, step: &mut Step<'_>) {
-        let (silent, allowed) = (self.silent_for(step.now), self.allowed_silence(step.policy));
+        let (silent, allowed) = (self.confirmation.silent_for(step.now), self.allowed_silence(step.policy));
         self.token_in_doubt &= loss != SessionLoss::Killed;
         let in_doubt = self.token_in_doubt;
         let killed = loss == SessionLoss::Killed || (loss == SessionLoss::Unknown && !in_doubt && silent <= allowed);
@@ -144,11 +144,6 @@ impl Session {
         }
     }
 
-    /// For how long the authority has confirmed nothing.
-    fn silent_for(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.last_good).saturating_add(self.slept).saturating_add(self.took)
-    }
-
     /// Opens another session in place of the one that was lost. That one may hold its place for `held` yet.
     fn reopen(&mut self, held: Duration, step: &mut Step<'_>) {
         step.note(SessionEvent::Reopening);
@@ -171,7 +166,7 @@ impl Session {
 
     /// It cannot be given back: if its token was not the newest one, the authority holds it until it expires.
     pub(super) fn give_up_grant(&mut self, step: &mut Step<'_>) {
-        self.last_interval = self.interval().or(self.last_interval);
+        self.confirmation.lose_grant(self.interval());
         self.grant = None;
         if std::mem::take(&mut self.token_in_doubt) {
             step.note(SessionEvent::LeftOpen);

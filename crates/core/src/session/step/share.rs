@@ -65,7 +65,7 @@ impl Session {
     fn join(&mut self, step: &mut Step<'_>) {
         step.note(SessionEvent::Joined);
         self.life = LifeSigns::new(step.now);
-        self.last_good = step.now;
+        self.confirmation.join(step.now);
         self.heard(step.now);
     }
 
@@ -79,7 +79,7 @@ impl Session {
     /// After a restart.
     pub(super) fn resume_sharing(&mut self, step: &mut Step<'_>) {
         self.may_have_got_it();
-        self.last_good = self.last_good.min(step.now);
+        self.confirmation.restored(step.now, Duration::ZERO);
         match &self.state {
             SessionState::Closed { until, why } => {
                 let (until, why) = self.remembered(step.now, *until, why, step.policy);
