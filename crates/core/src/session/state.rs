@@ -4,7 +4,6 @@ mod closure;
 mod counted;
 mod invariants;
 mod killed;
-mod token_replacement;
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +11,11 @@ use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::closure::SessionClosure;
-pub(super) use self::token_replacement::TokenReplacement;
 use super::confirmation::Confirmation;
 use super::effect::SessionRefusal;
 use super::end_reason::EndReason;
 use super::grant::{AskKind, Grant, Ticket};
+use super::held_grant::HeldGrant;
 use super::life_signs::LifeSigns;
 use super::player_report::{PlayingState, ReportHistory, StreamType};
 use super::policy::Policy;
@@ -91,9 +90,7 @@ pub struct Session {
     pub(super) credit_spent: bool,
     pub(super) deadline: Option<Instant>,
     /// Held by us at the authority; given back by a close, or gone with a kill or expiry.
-    pub(super) grant: Option<Grant>,
-    /// When the token ends, if it says so.
-    pub(super) good_until: Option<Instant>,
+    pub(super) grant: Option<HeldGrant>,
     pub(super) lane: Option<CallInFlight>,
     /// The newest call that was answered.
     pub(super) last_answered: Ticket,
@@ -143,10 +140,6 @@ pub struct Session {
     pub(super) state: SessionState,
     /// What it plays, if anybody says.
     pub(super) stream: Option<StreamType>,
-    /// The answer to a call that may have replaced the token was lost: the authority may know the session by a newer
-    /// one. "No such session" is no kill then.
-    pub(super) token_in_doubt: bool,
-    pub(super) untold: TokenReplacement,
     pub(super) usage: DeliveryState,
 }
 
@@ -163,7 +156,6 @@ impl Session {
             credit_spent: false,
             deadline: Some(now + policy.lane_patience),
             grant: None,
-            good_until: None,
             lane: None,
             last_answered: Ticket(0),
             failing_until: None,
@@ -190,8 +182,6 @@ impl Session {
             spared: None,
             state: SessionState::Opening { held: true, since: now },
             stream: policy.stream,
-            token_in_doubt: false,
-            untold: TokenReplacement::Never,
             usage: DeliveryState::Asked,
         }
     }
@@ -241,11 +231,26 @@ impl Session {
     }
 
     pub fn grant(&self) -> Option<&Grant> {
-        self.grant.as_ref()
+        self.grant.as_ref().map(HeldGrant::as_grant)
+    }
+
+    /// When the token of its grant ends, if it says so.
+    pub(super) fn good_until(&self) -> Option<Instant> {
+        self.grant.as_ref().and_then(HeldGrant::good_until)
+    }
+
+    /// The authority may know the session by a newer token than that of its grant.
+    pub(super) fn is_token_in_doubt(&self) -> bool {
+        self.grant.as_ref().is_some_and(HeldGrant::is_in_doubt)
+    }
+
+    /// The grant, which is the session's no more.
+    pub(super) fn take_grant(&mut self) -> Option<Grant> {
+        self.grant.take().map(HeldGrant::into_grant)
     }
 
     pub fn interval(&self) -> Option<Duration> {
-        self.grant.as_ref().map(|grant| grant.interval).or(self.shares)
+        self.grant.as_ref().map(HeldGrant::interval).or(self.shares)
     }
 
     /// Since when it plays without the authority's word.
@@ -292,6 +297,6 @@ impl Session {
     }
 
     pub(super) fn allowed_silence(&self, policy: &Policy) -> Duration {
-        self.grant.as_ref().map_or(Duration::ZERO, |grant| grant.interval) + policy.grace
+        self.grant.as_ref().map_or(Duration::ZERO, HeldGrant::interval) + policy.grace
     }
 }

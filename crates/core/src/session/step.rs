@@ -103,7 +103,7 @@ impl Session {
     fn call_granted(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
         self.heard(now);
         self.asks(kind);
-        let Some(grant) = self.grant.clone() else { return CallAnswer::Wait };
+        let Some(grant) = self.grant().cloned() else { return CallAnswer::Wait };
         if kind == CallKind::Certificate {
             return CallAnswer::Pass;
         }
@@ -255,7 +255,7 @@ impl Session {
 
     fn ask(&mut self, kind: AskKind, step: &mut Step<'_>) {
         let ticket = self.occupy(step.now, kind);
-        step.ask(AuthorityAsk { beside: None, grant: self.grant.clone(), kind, ticket, told: self.told(step.now) });
+        step.ask(AuthorityAsk { beside: None, grant: self.grant().cloned(), kind, ticket, told: self.told(step.now) });
     }
 
     fn occupy(&mut self, now: Instant, ask: AskKind) -> Ticket {

@@ -81,7 +81,7 @@ impl WrittenStamp {
         let names = |names: &[Fingerprint]| (names.len(), names.last().copied());
         Some(Self {
             beats: session.beats,
-            grant: session.grant.as_ref().map(|grant| (grant.token.clone(), grant.interval)),
+            grant: session.grant().map(|grant| (grant.token.clone(), grant.interval)),
             in_open: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
             last_good: session.last_good(),
             leads_past: session.leads_past,
@@ -147,7 +147,7 @@ fn rest<C>(playback: &Playback<C>) -> u64 {
     session.again.hash(&mut sum);
     session.credit.hash(&mut sum);
     session.credit_spent.hash(&mut sum);
-    session.good_until.hash(&mut sum);
+    session.good_until().hash(&mut sum);
     session.lingers.hash(&mut sum);
     session.reopens_until.hash(&mut sum);
     session.shares.hash(&mut sum);

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::super::confirmation::Confirmation;
 use super::super::end_reason::EndReason;
 use super::super::grant::{AskKind, Ticket};
+use super::super::held_grant::HeldGrant;
 use super::super::life_signs::LifeSigns;
 use super::super::player_report::StreamType;
 use super::super::policy::Policy;
 use super::super::program_schedule::{self, Schedule};
-use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState, TokenReplacement};
+use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState};
 use super::grant::GrantRecord;
 use super::reports::ReportsRecord;
 use super::serde_helpers::{self, is_default};
@@ -114,8 +115,8 @@ impl CoreSessionRecord {
             credit_spent: session.credit_spent,
             every: every.map(RecordedSpan::from),
             generation: session.generation,
-            good_until: session.good_until.map(|until| at.wall_of(until)),
-            grant: session.grant.as_ref().map(GrantRecord::of),
+            good_until: session.good_until().map(|until| at.wall_of(until)),
+            grant: session.grant().map(GrantRecord::of),
             leads_past: session.leads_past,
             lingers: session.lingers,
             last_call: at.wall_of(session.last_call),
@@ -134,7 +135,7 @@ impl CoreSessionRecord {
             state: StateRecord::of(&session.state, at)?,
             stream: session.stream,
             streams: session.life.streams,
-            token_in_doubt: session.token_in_doubt || session.may_replace_token(),
+            token_in_doubt: session.is_token_in_doubt() || session.may_replace_token(),
             took: session.confirmation.took().into(),
             usage: session.usage,
         })
@@ -143,7 +144,9 @@ impl CoreSessionRecord {
     /// One that contradicts itself becomes an open whose answer nobody knows.
     pub(super) fn restore(&self, at: &ClockMoment, policy: &Policy) -> Session {
         let time = |wall| at.instant_of(wall);
-        let grant = self.grant.as_ref().map(GrantRecord::restore);
+        let held =
+            |grant: &GrantRecord| HeldGrant::written(grant.restore(), self.good_until.map(time), self.token_in_doubt);
+        let grant = self.grant.as_ref().map(held);
         let shares = self.shares.filter(|_| grant.is_none());
         let state = match (&self.state, &grant) {
             (StateRecord::Closed { until, why }, _) => {
@@ -193,7 +196,6 @@ impl CoreSessionRecord {
             },
             deadline: Some(at.now),
             grant,
-            good_until: self.good_until.map(time),
             last_answered: Ticket(self.generation),
             leads_past: self.leads_past,
             last_call: time(self.last_call),
@@ -213,8 +215,6 @@ impl CoreSessionRecord {
             shares: shares.map(Duration::from),
             state,
             stream: self.stream,
-            token_in_doubt: self.token_in_doubt,
-            untold: TokenReplacement::Never,
             usage: self.usage,
             // Who was connected is not any more, by our doing: that is no evidence.
             ..Session::new(at.now, self.seed, policy)

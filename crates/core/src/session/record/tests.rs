@@ -325,7 +325,7 @@ proptest! {
         }
         match (&record.session.state, session.state()) {
             (StateRecord::Live { .. } | StateRecord::Failing { .. }, SessionState::Live { beat }) => {
-                prop_assert!(asks.is_empty() && session.grant == playback.session.grant);
+                prop_assert!(asks.is_empty() && session.grant() == playback.session.grant());
                 prop_assert!(*beat <= moment.now + SECOND * 31, "{:?}", *beat - moment.now);
                 // Its next tick asks for a beat or is far away: it ends nothing.
                 let mut at = session.deadline().unwrap();
@@ -342,7 +342,7 @@ proptest! {
             }
             (StateRecord::Failing { missed, .. }, SessionState::Failing { missed: still, retry }) => {
                 prop_assert!(session.credit.is_some() && missed == still && asks.is_empty());
-                prop_assert!(*retry <= moment.now + SECOND * 5 && session.grant == playback.session.grant);
+                prop_assert!(*retry <= moment.now + SECOND * 5 && session.grant() == playback.session.grant());
                 // Its next tick asks for a beat or is far away: it ends nothing.
                 let at = session.deadline().unwrap().max(*retry);
                 if record.session.renewals {
@@ -356,12 +356,12 @@ proptest! {
                 prop_assert!(*next <= moment.now + SECOND * 5 && asks.is_empty());
             }
             (StateRecord::Closing { .. }, SessionState::Closing { next, tries: 0, .. }) => {
-                prop_assert!(*next <= moment.now + SECOND && session.grant == playback.session.grant);
+                prop_assert!(*next <= moment.now + SECOND && session.grant() == playback.session.grant());
             }
             (StateRecord::Killed { by, .. }, SessionState::Killed { by: still, until, .. }) => {
                 prop_assert_eq!(by, still);
                 prop_assert!(*until <= moment.now + life.policy.kill_memory);
-                prop_assert!(asks.is_empty() && session.grant == playback.session.grant);
+                prop_assert!(asks.is_empty() && session.grant() == playback.session.grant());
                 prop_assert!(session.grant.is_none() || session.deadline().unwrap() <= moment.now + SECOND);
             }
             (StateRecord::Opening { .. } | StateRecord::Closing { .. }, SessionState::Closed { why, .. }) => {

@@ -40,8 +40,9 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         | SessionState::Opening { .. }
         | SessionState::Owing { .. } => step.note(SessionEvent::Resumed),
     }
-    // Nobody knows what was under way when the process died, nor whether its last answers were written.
-    session.token_in_doubt |= session.grant.is_some();
+    if let Some(grant) = &mut session.grant {
+        grant.restored();
+    }
     session.overtaken_until = session.grant.as_ref().map(|_| now + MAX_OVERTAKEN_CALL_TIME);
     session.may_have_got_it();
     match session.state {

@@ -18,7 +18,9 @@ impl Session {
     pub(super) fn slept(&mut self, now: Instant, by: Duration, policy: &Policy) {
         (self.last_call, self.last_sign, self.life.last) = (now, now, now);
         self.confirmation.machine_slept(by);
-        self.good_until = self.good_until.map(|until| until.checked_sub(by).unwrap_or(now));
+        if let Some(grant) = &mut self.grant {
+            grant.machine_slept(now, by);
+        }
         self.licensed_until = self.licensed_until.map(|until| until.checked_sub(by).unwrap_or(now));
         self.reopens_until = self.reopens_until.map(|until| until.checked_sub(by).unwrap_or(now));
         self.schedule.slept(now, by);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::super::effect::{PlayerFacts, SessionEvent};
 use super::super::end_reason::EndReason;
 use super::super::grant::{AskKind, Grant, Ticket};
-use super::super::state::{CallInFlight, Session, SessionClosure, SessionState, TokenReplacement};
+use super::super::state::{CallInFlight, Session, SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, FaultKind, Reason, Verdict};
 use super::context::Step;
 use super::deadlines::bounded;
@@ -114,28 +114,15 @@ impl Session {
     /// The authority wants no more beats, and the playback goes on without a session. What the authority may still
     /// count is given back at once.
     fn leave_unmanaged(&mut self, step: &mut Step<'_>) {
-        if let Some(grant) = self.grant.take() {
+        if let Some(grant) = self.take_grant() {
             step.give_back(grant, self.told(step.now));
         }
         self.close(SessionClosure::Unmanaged, step);
     }
 
-    pub(super) fn hold(&mut self, now: Instant, grant: Grant) {
-        let Grant { interval, lifetime, token } = grant;
-        self.good_until = lifetime.map(|lifetime| now + bounded(lifetime));
-        self.untold = TokenReplacement::Never;
-        self.grant = Some(Grant { interval: bounded(interval), lifetime, token });
-    }
-
     fn refresh(&mut self, now: Instant, interval: Option<Duration>, lifetime: Option<Duration>, token: Option<Secret>) {
-        let Some(grant) = &mut self.grant else { return };
-        if let Some(interval) = interval {
-            grant.interval = bounded(interval);
-        }
-        if let Some(token) = token {
-            grant.token = token;
-            grant.lifetime = lifetime;
-            self.good_until = lifetime.map(|lifetime| now + bounded(lifetime));
+        if let Some(grant) = &mut self.grant {
+            grant.refresh(now, interval, lifetime, token);
         }
     }
 
@@ -203,7 +190,7 @@ impl Session {
             }
             // Forgiven meanwhile: nobody is to wait for the next try.
             (Err(_), SessionState::Killed { until, .. }) if step.now >= *until => {
-                if let Some(grant) = self.grant.take() {
+                if let Some(grant) = self.take_grant() {
                     step.give_back(grant, PlayerFacts::default());
                 }
             }

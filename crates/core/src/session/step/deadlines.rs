@@ -92,7 +92,7 @@ impl Session {
 
     /// After the last good answer plus what the authority allows, but not before its token ends.
     pub(super) fn confirmed_until(&self, policy: &Policy) -> Instant {
-        self.confirmation.holds_until(self.allowed_silence(policy), self.good_until, policy.endings.longest)
+        self.confirmation.holds_until(self.allowed_silence(policy), self.good_until(), policy.endings.longest)
     }
 
     /// When the player's renewals have been missing for too many rounds.

@@ -66,7 +66,7 @@ impl Session {
         }
         if matches!(self.state, SessionState::Closing { tries: 1.., .. }) && self.lane.is_none() {
             // Its close is lost, and goes on by itself.
-            if let Some(grant) = self.grant.take() {
+            if let Some(grant) = self.take_grant() {
                 step.give_back(grant, PlayerFacts::default());
             }
             self.close(SessionClosure::Ended(EndReason::GaveWay), step);
@@ -75,9 +75,7 @@ impl Session {
             return;
         }
         self.away = None;
-        self.good_until = None;
         self.lingers = false;
-        self.token_in_doubt = false;
         self.returns = true;
         self.enter(SessionState::Opening { held: true, since: step.now });
         step.note(SessionEvent::Returned);

@@ -32,12 +32,12 @@ impl Session {
     /// The authority ended the session of this token, unless that has been replaced by another since. The session is
     /// given back only where the authority counts also what it has ended.
     pub(super) fn pushed_kill(&mut self, token: Fingerprint, reason: Reason, step: &mut Step<'_>) {
-        if self.grant.as_ref().is_none_or(|grant| grant.token.fingerprint() != token) {
+        if self.grant.as_ref().is_none_or(|grant| !grant.is_of(token)) {
             return;
         }
         match self.state {
             SessionState::Failing { .. } | SessionState::Live { .. } => {
-                self.token_in_doubt = false;
+                self.end_doubt();
                 self.grant = self.grant.take().filter(|_| step.policy.counts_ended);
                 self.kill_by_authority(reason, step);
                 step.wake();
@@ -63,7 +63,7 @@ impl Session {
         step.note(SessionEvent::Forgiven);
         if self.lane.is_none() {
             self.lost_close = None;
-            if let Some(grant) = self.grant.take() {
+            if let Some(grant) = self.take_grant() {
                 step.give_back(grant, PlayerFacts::default());
             }
         }

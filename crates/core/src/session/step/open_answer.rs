@@ -1,7 +1,8 @@
 //! What an open brings: a grant, a decision against it, or nothing to go by.
 
 use super::super::effect::{SessionEvent, SessionRefusal};
-use super::super::grant::{AskKind, Grant};
+use super::super::grant::AskKind;
+use super::super::held_grant::HeldGrant;
 use super::super::state::{BeatSource, CallInFlight, Session, SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, Reason, Verdict};
 use super::authority_answer::unexpected;
@@ -16,8 +17,7 @@ impl Session {
             SessionState::Closing { .. } | SessionState::Killed { .. } => {
                 if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
                     self.credit_spent = false;
-                    self.token_in_doubt = false;
-                    self.hold(step.now, grant);
+                    self.grant = Some(HeldGrant::new(step.now, grant));
                 }
             }
             SessionState::Closed { .. } | SessionState::Failing { .. } | SessionState::Live { .. } => {}
@@ -26,12 +26,11 @@ impl Session {
 
     fn opened_in_time(&mut self, lane: &CallInFlight, result: Result<Verdict, AuthorityFault>, step: &mut Step<'_>) {
         match result {
-            Ok(Verdict::Granted(grant)) => self.begin(lane, grant, step),
+            Ok(Verdict::Granted(grant)) => self.begin(lane, HeldGrant::new(step.now, grant), step),
             Ok(Verdict::Unconfirmed(grant, fault)) => {
-                let (after, in_doubt) = (fault.reason.retry_after, !fault.kind.was_not_processed());
+                let (after, grant) = (fault.reason.retry_after, HeldGrant::unconfirmed(step.now, grant, &fault));
                 step.note(SessionEvent::Failed(AskKind::Open, fault.reason));
                 self.begin(lane, grant, step);
-                self.token_in_doubt = in_doubt;
                 self.miss(lane, after, step);
             }
             Ok(Verdict::Blackout(reason)) => {
@@ -67,19 +66,18 @@ impl Session {
         }
     }
 
-    fn begin(&mut self, lane: &CallInFlight, grant: Grant, step: &mut Step<'_>) {
+    fn begin(&mut self, lane: &CallInFlight, grant: HeldGrant, step: &mut Step<'_>) {
         self.granted(lane, grant, step);
         self.enter(SessionState::Live { beat: self.beat_after_sleep(step.now, step.now, lane.slept, step.policy) });
     }
 
-    fn granted(&mut self, lane: &CallInFlight, grant: Grant, step: &mut Step<'_>) {
+    fn granted(&mut self, lane: &CallInFlight, grant: HeldGrant, step: &mut Step<'_>) {
         // What its player has shown since it gave way counts on.
         self.life = if self.returns { self.life } else { self.life.anew(self.life.last) };
         self.refused_back = None;
         self.returns = false;
-        step.note(SessionEvent::Opened { interval: grant.interval });
-        self.hold(step.now, grant);
-        self.token_in_doubt = false;
+        step.note(SessionEvent::Opened { interval: grant.interval() });
+        self.grant = Some(grant);
         self.credit_spent = false;
         self.confirmation.confirm(step.now, lane.since, lane.slept);
         // An open that is owed is no sign of its player: nobody waits for it.

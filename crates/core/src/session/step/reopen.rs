@@ -11,10 +11,9 @@ use super::super::effect::SessionEvent;
 use super::super::end_reason::EndReason;
 use super::super::grant::{AskKind, Ticket};
 use super::super::policy::Policy;
-use super::super::state::{CallInFlight, Session, SessionClosure, SessionState, TokenReplacement};
+use super::super::state::{CallInFlight, Session, SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, Denial, Reason, Verdict};
 use super::context::Step;
-use super::deadlines::bounded;
 use crate::secret::Secret;
 
 /// A call that was given up may be on its way for so long, and be processed behind later ones with the same token.
@@ -47,58 +46,37 @@ impl Session {
             Err(fault) if !fault.kind.was_not_processed() => self.overtaken_until = Some(now + MAX_OVERTAKEN_CALL_TIME),
             Ok(_) | Err(_) => {}
         }
-        if matches!(result, Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_))) {
-            self.untold = TokenReplacement::Never;
+        let overtaken = self.overtaken_until.is_some_and(|until| now < until);
+        if let Some(grant) = &mut self.grant {
+            grant.weigh(result, lane.outdated, overtaken, policy.rotates_tokens);
         }
-        self.token_in_doubt = match result {
-            // Two calls may have replaced it, and nobody knows in which order.
-            Ok(Verdict::Alive { .. } | Verdict::Granted(_)) if lane.outdated => true,
-            Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_)) => false,
-            Ok(Verdict::Alive { token: None, .. }) => {
-                policy.rotates_tokens
-                    && (self.is_left_in_doubt() || self.overtaken_until.is_some_and(|until| now < until))
-            }
-            Err(fault) => self.token_in_doubt || !fault.kind.was_not_processed(),
-            Ok(Verdict::Closed | Verdict::Unconfirmed(..)) => true,
-            Ok(
-                Verdict::Blackout(_)
-                | Verdict::Denied(..)
-                | Verdict::Disabled
-                | Verdict::Gone(_)
-                | Verdict::Killed(_)
-                | Verdict::Unknown(_),
-            ) => self.token_in_doubt,
-        };
     }
 
-    /// After a good answer without a token. It may have told one, and come through as something else; but a token
-    /// that is good after such an answer was not replaced by it.
-    fn is_left_in_doubt(&mut self) -> bool {
-        self.untold =
-            if self.untold == TokenReplacement::Never { TokenReplacement::Once } else { TokenReplacement::Kept };
-        self.untold == TokenReplacement::Once
+    /// The authority speaks of the session in so many words, and not of a token.
+    pub(super) fn end_doubt(&mut self) {
+        if let Some(grant) = &mut self.grant {
+            grant.end_doubt();
+        }
     }
 
     /// A late answer brings the newest token, unless a later call was answered before it.
     pub(super) fn take_late_token(&mut self, now: Instant, ticket: Ticket, token: Secret, lifetime: Option<Duration>) {
         let Some(grant) = self.grant.as_mut().filter(|_| ticket.is_after(self.last_answered)) else { return };
-        grant.token = token;
-        grant.lifetime = lifetime;
-        self.good_until = lifetime.map(|lifetime| now + bounded(lifetime));
+        // What was asked after it may have replaced the token once more.
+        grant.take_late_token(now, token, lifetime, ticket.0 == self.generation);
         self.last_answered = ticket;
-        self.untold = TokenReplacement::Never;
         if let Some(lane) = &mut self.lane {
             lane.outdated = true;
         }
-        // What was asked after it may have replaced the token once more.
-        self.token_in_doubt = ticket.0 != self.generation;
     }
 
     /// The authority does not hold the session any more, or not by this token.
     pub(super) fn beaten_off(&mut self, ask: AskKind, loss: SessionLoss, reason: Reason, step: &mut Step<'_>) {
         let (silent, allowed) = (self.confirmation.silent_for(step.now), self.allowed_silence(step.policy));
-        self.token_in_doubt &= loss != SessionLoss::Killed;
-        let in_doubt = self.token_in_doubt;
+        if loss == SessionLoss::Killed {
+            self.end_doubt();
+        }
+        let in_doubt = self.is_token_in_doubt();
         let killed = loss == SessionLoss::Killed || (loss == SessionLoss::Unknown && !in_doubt && silent <= allowed);
         if killed && self.gives_way() {
             // Else its player would take it back.
@@ -117,7 +95,7 @@ impl Session {
             self.grant = self.grant.take().filter(|_| step.policy.counts_ended);
             return self.kill_by_authority(reason, step);
         }
-        let lost = self.grant.clone().filter(|_| step.policy.counts_ended);
+        let lost = self.grant().cloned().filter(|_| step.policy.counts_ended);
         self.give_up_grant(step);
         match self.credit {
             Some(since) => self.owe_again(step.now, since),
@@ -167,8 +145,7 @@ impl Session {
     /// It cannot be given back: if its token was not the newest one, the authority holds it until it expires.
     pub(super) fn give_up_grant(&mut self, step: &mut Step<'_>) {
         self.confirmation.lose_grant(self.interval());
-        self.grant = None;
-        if std::mem::take(&mut self.token_in_doubt) {
+        if self.grant.take().is_some_and(|grant| grant.is_in_doubt()) {
             step.note(SessionEvent::LeftOpen);
         }
     }
