@@ -1,4 +1,4 @@
-//! The README's recipe for those who have no head-end, taken from the README and run as it stands.
+//! The README's configurations, taken from the README and used as they stand.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 
@@ -8,6 +8,7 @@ mod process;
 mod web;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,11 +23,21 @@ use tokio::net::TcpListener;
 
 const README: &str = include_str!("../README.md");
 
-/// The configuration that the README shows below "No head-end?".
-fn recipe() -> &'static str {
-    let (_, below) = README.split_once("No head-end?").unwrap();
+/// The configuration that the README shows below a line that begins so.
+fn configuration(above: &str) -> &'static str {
+    let (_, below) = README.split_once(&format!("\n{above}")).unwrap();
     let (_, block) = below.split_once("```toml\n").unwrap();
     block.split_once("```").unwrap().0
+}
+
+fn recipe() -> &'static str {
+    configuration("Without a head-end, ")
+}
+
+fn assert_good(file: &Path, text: &str) {
+    std::fs::write(file, text).unwrap();
+    let checked = sidebeat().args(["check", "-c"]).arg(file).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&checked.stdout), format!("{}: good\n", file.display()), "{text}");
 }
 
 /// The recipe with what every reader must change: where it listens, and whom it asks for licenses.
@@ -96,6 +107,14 @@ fn jwt(number: usize) -> String {
     format!("eyJhbGciOiJub25lIn0.{}.", URL_SAFE_NO_PAD.encode(claims))
 }
 
+#[test]
+fn both_configurations_are_good_as_they_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    for above in ["With a head-end:", "Without a head-end, "] {
+        assert_good(&folder.path().join("config.toml"), configuration(above));
+    }
+}
+
 #[tokio::test]
 async fn the_recipe_without_a_head_end_limits_the_household_as_it_reads() {
     assert!(recipe().contains("sessions-per-account = 2"), "the test counts to two");
@@ -103,9 +122,7 @@ async fn the_recipe_without_a_head_end_limits_the_household_as_it_reads() {
     let text = recipe_for(license_server(&tasks).await);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
-    std::fs::write(&file, &text).unwrap();
-    let checked = sidebeat().args(["check", "-c"]).arg(&file).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&checked.stdout), format!("{}: good\n", file.display()), "{text}");
+    assert_good(&file, &text);
 
     let address = |number: usize| Some(IpAddr::from([127, 0, 0, 2 + u8::try_from(number).unwrap()]));
     let households: [(&str, Vec<Device>); 4] = [
