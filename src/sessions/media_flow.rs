@@ -93,7 +93,9 @@ fn flow(playback: &Playback<SessionEntry>) -> MediaFlow {
         SessionState::Failing { .. }
         | SessionState::Live { .. }
         | SessionState::Opening { .. }
-        | SessionState::Owing { .. } => MediaFlow::Goes,
+        | SessionState::Owing { .. }
+        | SessionState::Sharing { .. }
+        | SessionState::Waiting { .. } => MediaFlow::Goes,
         SessionState::Killed { by, .. } => {
             MediaFlow::Over(SessionRefusal::Killed(by.clone()), playback.session.killed_since())
         }

@@ -124,9 +124,9 @@ impl SessionPhase {
             SessionState::Closing { .. } => Self::Closing,
             SessionState::Failing { .. } => Self::Failing,
             SessionState::Killed { .. } => Self::Killed,
-            SessionState::Live { .. } => Self::Live,
-            SessionState::Opening { held: false, .. } => Self::Opening,
-            SessionState::Opening { held: true, .. } => Self::Waiting,
+            SessionState::Live { .. } | SessionState::Sharing { .. } => Self::Live,
+            SessionState::Opening { .. } => Self::Opening,
+            SessionState::Waiting { .. } => Self::Waiting,
             SessionState::Owing { .. } => Self::Owing,
         }
     }

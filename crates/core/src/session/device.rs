@@ -123,7 +123,9 @@ impl<C> Device<C> {
             | SessionState::Killed { .. }
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => true,
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => true,
         });
         if !stays {
             return self.call(now, call, policy, start, out);

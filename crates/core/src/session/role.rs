@@ -24,7 +24,7 @@ pub enum Role {
 impl Role {
     /// After a restart: a record that contradicts itself is of one that is alone.
     pub(super) fn restored(self, session: &Session) -> Self {
-        let shares = session.shares.is_some() || !matches!(self, Self::Sharing(_));
+        let shares = session.sharing || !matches!(self, Self::Sharing(_));
         if shares { self } else { Self::Alone }
     }
 }

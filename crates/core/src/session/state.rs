@@ -35,11 +35,15 @@ pub enum SessionState {
     Killed { by: Reason, since: Instant, until: Instant },
     /// Confirmed; `beat` is when the next one is due, if beats are ours.
     Live { beat: Instant },
-    /// Not answered yet. `held`: waits for its turn among the device's playbacks.
-    Opening { held: bool, since: Instant },
+    /// Its open is under way.
+    Opening { since: Instant },
     /// Plays on credit since then: the open failed because nobody could say, and is tried again. `ran`: it
     /// had a session, and keeps the budget of what is running.
     Owing { next: Instant, ran: bool, since: Instant, tries: u8 },
+    /// Plays by its device's session, of this interval: it asks the authority nothing.
+    Sharing { interval: Duration },
+    /// Nothing was asked for it yet: it waits for its turn among the device's playbacks, and is not started before.
+    Waiting { not_before: Instant, since: Instant },
 }
 
 /// Who sends the beats.
@@ -109,8 +113,6 @@ pub struct Session {
     /// By when all of its licenses have run out; none where one may never.
     pub(super) licensed_until: Option<Instant>,
     pub(super) life: LifeSigns,
-    /// While it is held: not to be started before.
-    pub(super) not_before: Instant,
     /// Raised with every call to the authority.
     pub(super) generation: u32,
     /// Its close is lost, and tried again while the authority may still hold the session; its place is
@@ -133,8 +135,8 @@ pub struct Session {
     pub(super) returns: bool,
     pub(super) schedule: Schedule,
     pub(super) seed: u32,
-    /// It shares its device's session, of this interval: it has no grant of its own, and asks the authority nothing.
-    pub(super) shares: Option<Duration>,
+    /// It has no session of its own, but shares its device's.
+    pub(super) sharing: bool,
     /// No end of its own before that time: the machine slept, or the process was not there.
     pub(super) spared: Option<Instant>,
     pub(super) state: SessionState,
@@ -166,7 +168,6 @@ impl Session {
             last_sign: now,
             licensed_until: None,
             life: LifeSigns::new(now),
-            not_before: now,
             generation: 0,
             lingers: false,
             lost_close: None,
@@ -178,9 +179,9 @@ impl Session {
             returns: false,
             schedule: policy.schedule.clone().unwrap_or_default(),
             seed,
-            shares: None,
+            sharing: false,
             spared: None,
-            state: SessionState::Opening { held: true, since: now },
+            state: SessionState::Waiting { not_before: now, since: now },
             stream: policy.stream,
             usage: DeliveryState::Asked,
         }
@@ -193,7 +194,9 @@ impl Session {
 
     /// Not to be started before `at`, though its turn may have come.
     pub(super) fn hold_until(&mut self, at: Instant) {
-        self.not_before = at;
+        if let SessionState::Waiting { not_before, .. } = &mut self.state {
+            *not_before = at;
+        }
         self.look_at(at);
     }
 
@@ -250,7 +253,17 @@ impl Session {
     }
 
     pub fn interval(&self) -> Option<Duration> {
-        self.grant.as_ref().map(HeldGrant::interval).or(self.shares)
+        match self.state {
+            SessionState::Sharing { interval } => Some(interval),
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. }
+            | SessionState::Waiting { .. } => self.grant.as_ref().map(HeldGrant::interval),
+        }
     }
 
     /// Since when it plays without the authority's word.
@@ -261,12 +274,20 @@ impl Session {
     /// Which call will ask for that word.
     pub fn asks_by(&self) -> AskKind {
         match (&self.state, self.beats) {
-            (SessionState::Opening { .. } | SessionState::Owing { .. }, _) => AskKind::Open,
+            (SessionState::Opening { .. } | SessionState::Owing { .. } | SessionState::Waiting { .. }, _) => {
+                AskKind::Open
+            }
             (SessionState::Closed { .. } | SessionState::Closing { .. } | SessionState::Killed { .. }, _) => {
                 AskKind::Close
             }
-            (SessionState::Failing { .. } | SessionState::Live { .. }, BeatSource::Renewals { .. }) => AskKind::Renew,
-            (SessionState::Failing { .. } | SessionState::Live { .. }, BeatSource::Timer) => AskKind::Beat,
+            (
+                SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Sharing { .. },
+                BeatSource::Renewals { .. },
+            ) => AskKind::Renew,
+            (
+                SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Sharing { .. },
+                BeatSource::Timer,
+            ) => AskKind::Beat,
         }
     }
 
@@ -281,7 +302,9 @@ impl Session {
             SessionState::Failing { .. }
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => true,
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => true,
             SessionState::Closed { .. } | SessionState::Closing { .. } | SessionState::Killed { .. } => false,
         }
     }
@@ -291,9 +314,24 @@ impl Session {
         self.lane.is_some_and(|lane| lane.ask == AskKind::Renew)
     }
 
+    /// Its turn may have come.
+    pub(super) fn may_start(&self, now: Instant) -> bool {
+        match self.state {
+            SessionState::Waiting { not_before, .. } => now >= not_before,
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. } => true,
+        }
+    }
+
     /// Waits for its turn among the device's playbacks.
     pub fn is_held(&self) -> bool {
-        self.shares.is_none() && self.waits()
+        !self.sharing && self.waits()
     }
 
     pub(super) fn allowed_silence(&self, policy: &Policy) -> Duration {

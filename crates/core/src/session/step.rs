@@ -89,13 +89,19 @@ impl Session {
                 ..
             } => CallAnswer::Refuse(SessionRefusal::Unreachable(fault.clone())),
             SessionState::Killed { by, .. } => CallAnswer::Refuse(SessionRefusal::Killed(by.clone())),
-            SessionState::Opening { .. } => match kind {
+            SessionState::Opening { .. } | SessionState::Waiting { .. } => match kind {
                 CallKind::Certificate => CallAnswer::Pass,
                 CallKind::Release => CallAnswer::Wait,
                 CallKind::License | CallKind::Renewal => self.call_opening(now),
             },
             SessionState::Failing { .. } | SessionState::Live { .. } => self.call_granted(now, kind, policy),
             SessionState::Owing { .. } => self.call_owing(now, kind, policy),
+            // Its device's session answers.
+            SessionState::Sharing { .. } => {
+                self.heard(now);
+                self.asks(kind);
+                CallAnswer::Wait
+            }
         }
     }
 
@@ -123,6 +129,7 @@ impl Session {
 
     fn end(&mut self, why: EndReason, step: &mut Step<'_>) {
         match self.state {
+            SessionState::Sharing { .. } | SessionState::Waiting { .. } => self.close(SessionClosure::Ended(why), step),
             SessionState::Opening { .. } | SessionState::Owing { .. } if self.lane.is_none() => {
                 self.close(SessionClosure::Ended(why), step);
             }
@@ -136,7 +143,7 @@ impl Session {
             SessionState::Closing { .. } | SessionState::Killed { .. } if self.lingers && why == EndReason::Drained => {
                 self.close_now(step.now)
             }
-            // What was presumed is known step.now, and its player does not take it back any more.
+            // What was presumed is known now, and its player does not take it back any more.
             SessionState::Closing { next, tries, why: EndReason::GaveWay } => {
                 self.away = None;
                 self.enter(SessionState::Closing { next, tries, why });
@@ -151,15 +158,8 @@ impl Session {
     }
 
     fn start(&mut self, now: Instant) {
-        match self.state {
-            SessionState::Opening { held: true, .. } => self.enter(SessionState::Opening { held: false, since: now }),
-            SessionState::Opening { held: false, .. }
-            | SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Failing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Live { .. }
-            | SessionState::Owing { .. } => {}
+        if self.waits() {
+            self.enter(SessionState::Opening { since: now });
         }
     }
 
@@ -171,13 +171,15 @@ impl Session {
                     step.forget();
                 }
             }
-            SessionState::Closing { .. } => {}
-            SessionState::Opening { since, .. } => {
-                if self.lane.is_none() && step.now >= since + step.policy.lane_patience {
+            SessionState::Closing { .. } | SessionState::Opening { .. } => {}
+            SessionState::Waiting { since, .. } => {
+                if step.now >= since + step.policy.lane_patience {
                     self.close(SessionClosure::Ended(EndReason::Abandoned), step);
                 }
             }
-            SessionState::Failing { .. } | SessionState::Live { .. } => self.tick_granted(step),
+            SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Sharing { .. } => {
+                self.tick_granted(step)
+            }
             SessionState::Owing { .. } => self.tick_owing(step),
         }
     }
@@ -223,7 +225,7 @@ impl Session {
 
     fn next_ask(&mut self, step: &mut Step<'_>) {
         match self.state {
-            SessionState::Opening { held: false, .. } => self.ask(AskKind::Open, step),
+            SessionState::Opening { .. } => self.ask(AskKind::Open, step),
             SessionState::Owing { next, .. } if step.now >= next => self.ask(AskKind::Open, step),
             SessionState::Live { beat } if self.beats_itself() && step.now >= beat && !self.rests(step.policy) => {
                 let late = step.now - (beat - spread(self.seed, self.generation));
@@ -248,8 +250,9 @@ impl Session {
             | SessionState::Failing { .. }
             | SessionState::Killed { .. }
             | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => {}
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => {}
         }
     }
 
@@ -283,7 +286,7 @@ impl Session {
         };
         match &why {
             SessionClosure::Denied(denial, reason) => step.note(SessionEvent::Refused(*denial, reason.clone())),
-            SessionClosure::Ended(end) if self.shares.is_some() => step.note(SessionEvent::Left(*end)),
+            SessionClosure::Ended(end) if self.sharing => step.note(SessionEvent::Left(*end)),
             SessionClosure::Ended(end) => step.note(SessionEvent::Closed(*end)),
             SessionClosure::Unmanaged => step.note(SessionEvent::Unmanaged),
             // Noted as the failed call that it was, or as the loss of what was running.

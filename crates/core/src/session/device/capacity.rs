@@ -165,7 +165,7 @@ impl<C> Device<C> {
             let places = step.policy.sessions_per_device;
             let beside =
                 step.policy.opens_beside && !self.alone().any(|p| p.session.is_asking() || p.session.gives_back());
-            let is_ready = |p: &&Playback<C>| step.now >= p.session.not_before && p.turn != OpenTurn::Passed;
+            let is_ready = |p: &&Playback<C>| p.session.may_start(step.now) && p.turn != OpenTurn::Passed;
             let held = self.alone().filter(|p| p.session.is_held()).filter(is_ready);
             let later = |than: &Playback<C>| {
                 let held = self.alone().filter(|p| p.session.is_held() && p.caller == than.caller);

@@ -20,7 +20,8 @@ use crate::session_id::SessionId;
 impl<C> Playback<C> {
     /// It has its place, or plays on credit.
     pub(super) fn plays_on(&self) -> bool {
-        self.session.is_active() && !matches!(self.session.state(), SessionState::Opening { .. })
+        self.session.is_active()
+            && !matches!(self.session.state(), SessionState::Opening { .. } | SessionState::Waiting { .. })
     }
 
     /// Its open was refused, or its player got nothing by it.
@@ -34,7 +35,9 @@ impl<C> Playback<C> {
             | SessionState::Killed { .. }
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => false,
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => false,
         };
         over && self.session.is_unused()
     }
@@ -42,9 +45,11 @@ impl<C> Playback<C> {
     /// Nobody knows yet what becomes of its first call.
     pub(super) fn is_undecided(&self, now: Instant) -> bool {
         let asked = match self.session.state() {
-            SessionState::Opening { held: true, .. } => now,
-            SessionState::Opening { held: false, since } | SessionState::Owing { since, .. } => *since,
-            SessionState::Failing { .. } | SessionState::Live { .. } => self.session.last_good(),
+            SessionState::Waiting { .. } => now,
+            SessionState::Opening { since } | SessionState::Owing { since, .. } => *since,
+            SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Sharing { .. } => {
+                self.session.last_good()
+            }
             SessionState::Closed { .. } | SessionState::Closing { .. } | SessionState::Killed { .. } => return false,
         };
         self.session.usage == DeliveryState::Asked && now < asked + MAX_UNDECIDED_WAIT

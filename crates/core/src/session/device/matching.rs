@@ -92,7 +92,9 @@ fn begins_again(state: &SessionState, now: Instant, call: CallKind, policy: &Pol
             | SessionState::Killed { .. }
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. },
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. },
         ) => false,
     }
 }

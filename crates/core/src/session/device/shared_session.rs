@@ -267,7 +267,9 @@ impl<C> Device<C> {
             | SessionState::Killed { .. }
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => None,
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => None,
         };
         let said = self.sharing(session).find(|p| p.id == last).and_then(why);
         let why = said.or_else(|| self.sharing(session).rev().find_map(why)).unwrap_or(EndReason::Orphaned);

@@ -198,7 +198,7 @@ impl Stage {
         let (id, answer) = self.call(call);
         assert_eq!(answer, CallAnswer::Wait);
         self.settle();
-        while matches!(self.state(id), SessionState::Opening { held: true, .. }) {
+        while matches!(self.state(id), SessionState::Waiting { .. }) {
             self.tick(Duration::from_millis(100));
             self.settle();
         }

@@ -54,13 +54,15 @@ impl Session {
                 ..
             } => false,
             // Else nothing was ever asked for it.
-            SessionState::Closed { .. } => self.generation > 0 || self.shares.is_some(),
-            SessionState::Opening { held, .. } => !held,
+            SessionState::Closed { .. } => self.generation > 0 || self.sharing,
+            SessionState::Waiting { .. } => false,
             SessionState::Closing { .. }
             | SessionState::Failing { .. }
             | SessionState::Killed { .. }
             | SessionState::Live { .. }
-            | SessionState::Owing { .. } => true,
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. } => true,
         }
     }
 }
@@ -77,6 +79,8 @@ impl WrittenStamp {
             SessionState::Live { .. } => (4, 0),
             SessionState::Opening { .. } => (5, 0),
             SessionState::Owing { tries, .. } => (6, tries),
+            SessionState::Sharing { .. } => (7, 0),
+            SessionState::Waiting { .. } => (8, 0),
         };
         let names = |names: &[Fingerprint]| (names.len(), names.last().copied());
         Some(Self {
@@ -150,7 +154,7 @@ fn rest<C>(playback: &Playback<C>) -> u64 {
     session.good_until().hash(&mut sum);
     session.lingers.hash(&mut sum);
     session.reopens_until.hash(&mut sum);
-    session.shares.hash(&mut sum);
+    session.sharing.hash(&mut sum);
     (session.life.preloads, session.life.streams).hash(&mut sum);
     session.reports.map(|reports| (reports.slowed, reports.until)).hash(&mut sum);
     match &session.state {
@@ -166,7 +170,11 @@ fn rest<C>(playback: &Playback<C>) -> u64 {
         SessionState::Closing { why, .. } => why.hash(&mut sum),
         SessionState::Killed { by: _, since, until } => (since, until).hash(&mut sum),
         SessionState::Owing { ran, since, .. } => (ran, since).hash(&mut sum),
-        SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Opening { .. } => {}
+        SessionState::Sharing { interval } => interval.hash(&mut sum),
+        SessionState::Failing { .. }
+        | SessionState::Live { .. }
+        | SessionState::Opening { .. }
+        | SessionState::Waiting { .. } => {}
     }
     sum.finish()
 }

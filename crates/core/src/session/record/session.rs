@@ -130,9 +130,9 @@ impl CoreSessionRecord {
             reports: session.reports.map(|reports| ReportsRecord::of(&reports, at)),
             schedule: session.schedule.to_come().map(|(when, moment)| (at.wall_of(when), moment)).collect(),
             seed: session.seed,
-            shares: session.shares.map(RecordedSpan::from),
+            shares: session.sharing.then(|| session.interval().unwrap_or_default().into()),
             slept: session.confirmation.slept().into(),
-            state: StateRecord::of(&session.state, at)?,
+            state: StateRecord::of(session, at)?,
             stream: session.stream,
             streams: session.life.streams,
             token_in_doubt: session.is_token_in_doubt() || session.may_replace_token(),
@@ -167,7 +167,9 @@ impl CoreSessionRecord {
                 SessionState::Killed { by, since: since.unwrap_or(at.now).min(at.now), until }
             }
             (StateRecord::Live { beat }, Some(_)) => SessionState::Live { beat: time(*beat) },
-            (StateRecord::Live { beat }, None) if shares.is_some() => SessionState::Live { beat: time(*beat) },
+            (StateRecord::Live { .. }, None) if shares.is_some() => {
+                SessionState::Sharing { interval: shares.map(Duration::from).unwrap_or_default() }
+            }
             (
                 StateRecord::Closing { .. }
                 | StateRecord::Failing { .. }
@@ -212,7 +214,7 @@ impl CoreSessionRecord {
             reports: self.reports.as_ref().map(|reports| reports.restore(at)),
             schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
             seed: self.seed,
-            shares: shares.map(Duration::from),
+            sharing: shares.is_some(),
             state,
             stream: self.stream,
             usage: self.usage,

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::end_reason::EndReason;
-use super::super::state::{SessionClosure, SessionState};
+use super::super::state::{Session, SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, Denial, Reason};
 use super::serde_helpers::is_default;
 use crate::time::{ClockMoment, EpochTime};
@@ -58,12 +58,12 @@ pub enum SessionClosureRecord {
 
 impl StateRecord {
     /// None where nothing of it outlives the process.
-    pub(super) fn of(state: &SessionState, at: &ClockMoment) -> Option<Self> {
-        Some(match state {
+    pub(super) fn of(session: &Session, at: &ClockMoment) -> Option<Self> {
+        Some(match &session.state {
             SessionState::Closed { until, why } => {
                 Self::Closed { until: at.wall_of(*until), why: SessionClosureRecord::of(why, at)? }
             }
-            SessionState::Opening { held: true, .. } => return None,
+            SessionState::Waiting { .. } => return None,
             SessionState::Closing { next, tries, why } => {
                 Self::Closing { next: at.wall_of(*next), tries: *tries, why: *why }
             }
@@ -72,7 +72,9 @@ impl StateRecord {
                 Self::Killed { by: by.clone(), since: Some(at.wall_of(*since)), until: at.wall_of(*until) }
             }
             SessionState::Live { beat } => Self::Live { beat: at.wall_of(*beat) },
-            SessionState::Opening { held: false, since } => Self::Opening { since: at.wall_of(*since) },
+            SessionState::Opening { since } => Self::Opening { since: at.wall_of(*since) },
+            // Nobody sends a beat for it: it joined then, or was confirmed since.
+            SessionState::Sharing { .. } => Self::Live { beat: at.wall_of(session.last_good()) },
             SessionState::Owing { ran, since, tries, .. } => {
                 Self::Owing { ran: *ran, since: at.wall_of(*since), tries: *tries }
             }

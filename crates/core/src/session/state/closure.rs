@@ -52,7 +52,9 @@ impl Session {
             | SessionState::Failing { .. }
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => true,
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => true,
             SessionState::Killed { .. } => false,
         }
     }
@@ -68,7 +70,9 @@ impl Session {
             | SessionState::Killed { .. }
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => false,
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => false,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::session::grant::AskKind;
 impl Session {
     /// Uses, or may use, one of the device's places at the authority.
     pub fn takes_place(&self) -> bool {
-        !self.lingers && (self.is_owed_a_close() || (self.is_active() && self.shares.is_none() && !self.is_held()))
+        !self.lingers && (self.is_owed_a_close() || (self.is_active() && !self.sharing && !self.is_held()))
     }
 
     /// The authority may hold it, though nobody may be waiting for its place.
@@ -27,11 +27,11 @@ impl Session {
 
     /// Its open is under way for the first time.
     pub fn is_asking(&self) -> bool {
-        matches!(self.state, SessionState::Opening { held: false, .. })
+        matches!(self.state, SessionState::Opening { .. })
     }
 
     /// Waits for an open that has not set out yet: its own, or that of the session that it shares.
     pub fn waits(&self) -> bool {
-        matches!(self.state, SessionState::Opening { held: true, .. })
+        matches!(self.state, SessionState::Waiting { .. })
     }
 }

@@ -11,9 +11,17 @@ impl Session {
         debug_assert!(
             match (&self.state, &next) {
                 (SessionState::Closed { .. }, SessionState::Killed { .. }) => true,
-                (SessionState::Closed { .. }, SessionState::Closed { .. } | SessionState::Opening { .. }) =>
+                (SessionState::Closed { .. }, SessionState::Closed { .. } | SessionState::Waiting { .. }) =>
                     self.gives_way(),
                 (SessionState::Closed { .. } | SessionState::Killed { .. }, _) => false,
+                (SessionState::Waiting { .. }, SessionState::Sharing { .. }) => self.sharing,
+                (SessionState::Waiting { .. }, next) => matches!(
+                    next,
+                    SessionState::Closed { .. } | SessionState::Killed { .. } | SessionState::Opening { .. }
+                ),
+                (SessionState::Sharing { .. }, next) =>
+                    matches!(next, SessionState::Closed { .. } | SessionState::Killed { .. }),
+                (_, SessionState::Sharing { .. } | SessionState::Waiting { .. }) => false,
                 (SessionState::Opening { .. }, _) => true,
                 (
                     SessionState::Closing { .. },
@@ -38,22 +46,23 @@ impl Session {
     pub(in super::super) fn check_invariants(&self) {
         debug_assert!(
             self.grant.is_none()
-                || !matches!(
+                || matches!(
                     self.state,
-                    SessionState::Closed { .. } | SessionState::Opening { .. } | SessionState::Owing { .. }
+                    SessionState::Closing { .. }
+                        | SessionState::Failing { .. }
+                        | SessionState::Killed { .. }
+                        | SessionState::Live { .. }
                 ),
             "a grant is held only while it can be given back: {:?}",
             self.state
         );
         debug_assert!(
-            self.grant.is_some()
-                || self.shares.is_some()
-                || !matches!(self.state, SessionState::Live { .. } | SessionState::Failing { .. }),
+            self.grant.is_some() || !matches!(self.state, SessionState::Live { .. } | SessionState::Failing { .. }),
             "without a grant nothing is live: {:?}",
             self.state
         );
         debug_assert!(
-            self.shares.is_none() || (self.grant.is_none() && self.lane.is_none()),
+            !self.sharing || (self.grant.is_none() && self.lane.is_none()),
             "what shares its device's session asks nothing: {:?}",
             self.state
         );
@@ -67,7 +76,9 @@ impl Session {
                 (SessionState::Killed { .. }, lane) =>
                     lane.is_some() || self.grant.is_none() || self.lost_close.is_some(),
                 (SessionState::Owing { .. }, lane) => matches!(lane, None | Some(AskKind::Open)),
-                (SessionState::Opening { held, .. }, lane) => *held != (lane == Some(AskKind::Open)),
+                (SessionState::Opening { .. }, lane) => lane == Some(AskKind::Open),
+                (SessionState::Sharing { .. }, lane) => self.sharing && lane.is_none(),
+                (SessionState::Waiting { .. }, lane) => lane.is_none(),
             },
             "each state has its calls: {:?} with {:?}",
             self.state,

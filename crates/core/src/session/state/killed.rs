@@ -19,7 +19,9 @@ impl Session {
             | SessionState::Failing { .. }
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => None,
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => None,
         }
     }
 
@@ -32,7 +34,9 @@ impl Session {
             | SessionState::Failing { .. }
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => None,
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => None,
         }
     }
 }

@@ -20,7 +20,7 @@ const CLOSE_CATCH_UP_TIME: Duration = Duration::from_secs(1);
 /// then. Nobody was there to hear the player, so its silence begins anew.
 pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy) -> Effects {
     let mut step = Step::new(now, policy);
-    if session.shares.is_some() {
+    if session.sharing {
         session.resume_sharing(&mut step);
         return step.into_effects();
     }
@@ -38,7 +38,9 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         | SessionState::Killed { .. }
         | SessionState::Live { .. }
         | SessionState::Opening { .. }
-        | SessionState::Owing { .. } => step.note(SessionEvent::Resumed),
+        | SessionState::Owing { .. }
+        | SessionState::Sharing { .. }
+        | SessionState::Waiting { .. } => step.note(SessionEvent::Resumed),
     }
     if let Some(grant) = &mut session.grant {
         grant.restored();
@@ -51,7 +53,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             let (until, why) = session.remembered(now, until, why, policy);
             session.state = SessionState::Closed { until, why };
         }
-        SessionState::Opening { .. } => {}
+        SessionState::Opening { .. } | SessionState::Sharing { .. } | SessionState::Waiting { .. } => {}
         SessionState::Owing { ran, since, tries, .. } => {
             session.heard(now);
             session.give_chance(now, policy);
@@ -142,10 +144,15 @@ impl Session {
 
     pub(super) fn go_on(&mut self, now: Instant, beat: Instant) {
         self.credit = None;
+        self.is_heard_again(now);
+        self.enter(SessionState::Live { beat });
+    }
+
+    /// Its silence begins anew.
+    pub(super) fn is_heard_again(&mut self, now: Instant) {
         self.heard(now);
         if let Some(reports) = &mut self.reports {
             reports.at = reports.at.map(|at| at.min(now));
         }
-        self.enter(SessionState::Live { beat });
     }
 }

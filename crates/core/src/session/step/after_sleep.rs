@@ -39,7 +39,10 @@ impl Session {
                     *due = earlier(now, *due, by, scatter);
                 }
             }
-            SessionState::Closed { .. } | SessionState::Opening { .. } => {}
+            SessionState::Closed { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => {}
         }
     }
 

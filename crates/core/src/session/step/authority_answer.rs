@@ -77,7 +77,7 @@ impl Session {
             }
             Ok(Verdict::Blackout(reason)) => self.black_out(reason, step),
             Ok(Verdict::Killed(reason)) => self.beaten_off(ask, SessionLoss::Killed, reason, step),
-            // Said of a token that has been replaced meanwhile: the newest one is asked with step.now.
+            // Said of a token that has been replaced meanwhile: the newest one is asked with now.
             Ok(Verdict::Denied(_, reason) | Verdict::Gone(reason) | Verdict::Unknown(reason)) if lane.outdated => {
                 step.note(SessionEvent::Failed(ask, reason));
                 if active {
@@ -141,7 +141,9 @@ impl Session {
             | SessionState::Closing { .. }
             | SessionState::Killed { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => return,
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => return,
         }
         if ask == AskKind::Renew {
             self.heard(step.now);
@@ -165,7 +167,9 @@ impl Session {
             | SessionState::Killed { .. }
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => 1,
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => 1,
         };
         let Some(most) = step.policy.max_failures else {
             return self.enter(SessionState::Failing { missed, retry: self.retry_beat(step.now, missed, step.policy) });

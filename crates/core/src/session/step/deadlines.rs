@@ -57,14 +57,14 @@ impl Session {
                 first_end(self.credit_from(policy).unwrap_or(self.last_sign + policy.endings.longest).max(now))
             }
             SessionState::Live { beat } if beats && !self.rests(policy) => first_end(beat),
-            SessionState::Failing { .. } | SessionState::Live { .. } => {
+            SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Sharing { .. } => {
                 first_end(self.last_sign + policy.endings.longest)
             }
-            SessionState::Opening { held: true, since } => {
-                let look = if now < self.not_before { self.not_before } else { now + CONTEST_POLL_INTERVAL };
+            SessionState::Waiting { not_before, since } => {
+                let look = if now < not_before { not_before } else { now + CONTEST_POLL_INTERVAL };
                 look.min(since + policy.lane_patience)
             }
-            SessionState::Opening { since, .. } => since + policy.lane_patience,
+            SessionState::Opening { since } => since + policy.lane_patience,
             SessionState::Owing { next, .. } => first_end(self.budget_ends(policy).map_or(next, |at| at.min(next))),
         }
     }

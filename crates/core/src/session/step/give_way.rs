@@ -35,7 +35,9 @@ impl Session {
             | SessionState::Failing { .. }
             | SessionState::Killed { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => None,
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => None,
         };
         let asked = self.lane.is_some_and(|lane| lane.ask == AskKind::Open);
         let opening = asked && matches!(self.state, SessionState::Opening { .. });
@@ -77,7 +79,7 @@ impl Session {
         self.away = None;
         self.lingers = false;
         self.returns = true;
-        self.enter(SessionState::Opening { held: true, since: step.now });
+        self.enter(SessionState::Waiting { not_before: step.now, since: step.now });
         step.note(SessionEvent::Returned);
         step.wake();
     }
@@ -85,7 +87,7 @@ impl Session {
     fn come_back(&mut self, step: &mut Step<'_>) {
         let opening = self.lane.filter(|lane| lane.ask == AskKind::Open);
         let next = match (opening, self.away.and_then(|away| away.beat)) {
-            (Some(lane), _) => SessionState::Opening { held: false, since: lane.since },
+            (Some(lane), _) => SessionState::Opening { since: lane.since },
             (None, Some(beat)) => SessionState::Live { beat },
             (None, None) => return,
         };
@@ -121,7 +123,7 @@ impl Session {
     /// A call that waits for the open. Where that brings back what gave way, it is known from now on that somebody waits.
     pub(super) fn call_opening(&mut self, now: Instant) -> CallAnswer {
         // Its turn may be long in coming while somebody waits.
-        if let SessionState::Opening { held: true, since } = &mut self.state {
+        if let SessionState::Waiting { since, .. } = &mut self.state {
             *since = now;
         }
         if self.returns {

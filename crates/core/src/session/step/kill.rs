@@ -17,6 +17,8 @@ impl Session {
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
             | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. }
             | SessionState::Closed { why: SessionClosure::Ended(EndReason::GaveWay), .. } => self.kill_now(by, step),
             SessionState::Closed { .. } | SessionState::Killed { .. } => {}
         }
@@ -51,7 +53,9 @@ impl Session {
             | SessionState::Closing { .. }
             | SessionState::Killed { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => {}
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => {}
         }
     }
 

@@ -20,7 +20,11 @@ impl Session {
                     self.grant = Some(HeldGrant::new(step.now, grant));
                 }
             }
-            SessionState::Closed { .. } | SessionState::Failing { .. } | SessionState::Live { .. } => {}
+            SessionState::Closed { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Live { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => {}
         }
     }
 

@@ -23,7 +23,10 @@ impl Session {
         self.alone = None;
         self.fetches(now, segment);
         match self.state {
-            SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Owing { .. } => {
+            SessionState::Failing { .. }
+            | SessionState::Live { .. }
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. } => {
                 self.leads_past = leads_past.unwrap_or(self.leads_past);
                 self.again = again.filter(|_| !self.leads_past);
                 self.last_sign = now;
@@ -33,7 +36,8 @@ impl Session {
             SessionState::Closed { .. }
             | SessionState::Closing { .. }
             | SessionState::Killed { .. }
-            | SessionState::Opening { .. } => {}
+            | SessionState::Opening { .. }
+            | SessionState::Waiting { .. } => {}
         }
     }
 
@@ -41,7 +45,10 @@ impl Session {
         self.alone = None;
         self.life.reported(step.now, &report);
         match self.state {
-            SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Owing { .. } => {
+            SessionState::Failing { .. }
+            | SessionState::Live { .. }
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. } => {
                 self.stream = step.policy.stream.or(report.stream).or(self.stream);
                 let before = self.playing();
                 let reports = self
@@ -75,7 +82,8 @@ impl Session {
             SessionState::Closed { .. }
             | SessionState::Closing { .. }
             | SessionState::Killed { .. }
-            | SessionState::Opening { .. } => {}
+            | SessionState::Opening { .. }
+            | SessionState::Waiting { .. } => {}
         }
     }
 
@@ -88,7 +96,9 @@ impl Session {
             | SessionState::Failing { .. }
             | SessionState::Killed { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => {}
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => {}
         }
     }
 
@@ -105,7 +115,9 @@ impl Session {
             | SessionState::Killed { .. }
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => {}
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => {}
         }
     }
 
@@ -121,7 +133,10 @@ impl Session {
 
     pub(super) fn served(&mut self, served: LicenseFeedback, step: &mut Step<'_>) {
         match self.state {
-            SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Owing { .. } => {
+            SessionState::Failing { .. }
+            | SessionState::Live { .. }
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. } => {
                 self.heard(step.now);
                 match (step.policy.enforcement, served) {
                     // Whatever the route demands: without renewals nobody but we can keep the session.
@@ -139,7 +154,8 @@ impl Session {
             SessionState::Closed { .. }
             | SessionState::Closing { .. }
             | SessionState::Killed { .. }
-            | SessionState::Opening { .. } => {}
+            | SessionState::Opening { .. }
+            | SessionState::Waiting { .. } => {}
         }
     }
 

@@ -16,12 +16,12 @@ impl Session {
     pub(in crate::session) fn sharing(now: Instant, seed: u32, policy: &Policy) -> Self {
         let renews = policy.enforcement == Enforcement::Renewal && policy.renews;
         let beats = if renews { BeatSource::Renewals { every: None } } else { BeatSource::Timer };
-        Self { beats, shares: Some(Duration::ZERO), ..Self::new(now, seed, policy) }
+        Self { beats, sharing: true, ..Self::new(now, seed, policy) }
     }
 
     /// We send its beats.
     pub(super) fn beats_itself(&self) -> bool {
-        self.shares.is_none() && self.beats == BeatSource::Timer
+        !self.sharing && self.beats == BeatSource::Timer
     }
 
     /// Goes where its device's session went. `policy` may be that of another playback's route, so what it may end by
@@ -34,14 +34,16 @@ impl Session {
 
     fn follow_to(&mut self, session: &Self, step: &mut Step<'_>) {
         let next = match &session.state {
-            SessionState::Opening { .. } => return,
-            SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Owing { .. } => {
-                self.shares = session.interval().or(self.shares);
-                if !matches!(self.state, SessionState::Opening { .. }) {
-                    return;
+            SessionState::Opening { .. } | SessionState::Waiting { .. } => return,
+            SessionState::Failing { .. }
+            | SessionState::Live { .. }
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. } => {
+                if !self.waits() {
+                    return self.share(session.interval());
                 }
                 self.join(step);
-                SessionState::Live { beat: step.now }
+                SessionState::Sharing { interval: session.interval().unwrap_or_default() }
             }
             SessionState::Closed { until, why } => SessionState::Closed { until: *until, why: why.clone() },
             SessionState::Closing { why, .. } => SessionState::Closed {
@@ -60,6 +62,13 @@ impl Session {
             self.look_at(step.now);
         }
         self.check_invariants();
+    }
+
+    /// The interval of its device's session may change; one that owes its open has none.
+    fn share(&mut self, of_session: Option<Duration>) {
+        if let SessionState::Sharing { interval } = &mut self.state {
+            *interval = of_session.unwrap_or(*interval);
+        }
     }
 
     fn join(&mut self, step: &mut Step<'_>) {
@@ -89,11 +98,13 @@ impl Session {
                 let (by, until) = (by.clone(), (*until).min(step.now + step.policy.memory_of_kill(by)));
                 self.state = SessionState::Killed { by, since: (*since).min(step.now), until };
             }
-            SessionState::Live { .. } => self.go_on(step.now, step.now),
+            SessionState::Sharing { .. } => self.is_heard_again(step.now),
             SessionState::Closing { .. }
             | SessionState::Failing { .. }
+            | SessionState::Live { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => {}
+            | SessionState::Owing { .. }
+            | SessionState::Waiting { .. } => {}
         }
         self.settle(step);
         self.check_invariants();

@@ -29,7 +29,9 @@ impl Session {
             | SessionState::Failing { .. }
             | SessionState::Killed { .. }
             | SessionState::Live { .. }
-            | SessionState::Opening { .. } => (false, step.now, 0),
+            | SessionState::Opening { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => (false, step.now, 0),
         };
         let until =
             self.owes_until(step.policy).unwrap_or_else(|| step.now + self.allowed(&step.policy.on_unreachable.new));
@@ -128,7 +130,9 @@ impl Session {
             | SessionState::Failing { .. }
             | SessionState::Killed { .. }
             | SessionState::Live { .. }
-            | SessionState::Opening { .. } => None,
+            | SessionState::Opening { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => None,
         }
     }
 
@@ -143,7 +147,9 @@ impl Session {
             | SessionState::Killed { .. }
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => self.credit_spent,
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => self.credit_spent,
         }
     }
 
@@ -204,7 +210,9 @@ impl Session {
             | SessionState::Killed { .. }
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
-            | SessionState::Owing { .. } => {}
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => {}
         }
         self.lost_close = self.lost_close.map(|(_, tries)| (now, tries));
     }
@@ -241,7 +249,9 @@ impl Session {
                 | SessionState::Closing { .. }
                 | SessionState::Killed { .. }
                 | SessionState::Live { .. }
-                | SessionState::Opening { .. },
+                | SessionState::Opening { .. }
+                | SessionState::Sharing { .. }
+                | SessionState::Waiting { .. },
                 Some(since),
             ) => {
                 self.credit = None;
@@ -253,7 +263,9 @@ impl Session {
                 | SessionState::Closing { .. }
                 | SessionState::Killed { .. }
                 | SessionState::Live { .. }
-                | SessionState::Opening { .. },
+                | SessionState::Opening { .. }
+                | SessionState::Sharing { .. }
+                | SessionState::Waiting { .. },
                 None,
             ) => {}
         }

@@ -201,7 +201,7 @@ fn each_picture_ends_by_its_own_evidence_and_the_others_play_on() {
     assert!(house.events.contains(&(quits, SessionEvent::Left(EndReason::Quit))));
     assert!(house.events.contains(&(releases, SessionEvent::Left(EndReason::Released))));
     assert!(house.events.contains(&(silent, SessionEvent::Left(EndReason::Silent))));
-    assert!(matches!(house.find(stays).session.state(), SessionState::Live { .. }));
+    assert!(matches!(house.find(stays).session.state(), SessionState::Sharing { .. }));
     assert!(matches!(house.session().session.state(), SessionState::Live { .. }));
     house.told();
     house.stop(stays);

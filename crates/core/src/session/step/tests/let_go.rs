@@ -40,7 +40,9 @@ fn word(lab: &Lab) -> &'static str {
         SessionState::Closed { .. }
         | SessionState::Closing { .. }
         | SessionState::Failing { .. }
-        | SessionState::Opening { .. } => "other",
+        | SessionState::Opening { .. }
+        | SessionState::Sharing { .. }
+        | SessionState::Waiting { .. } => "other",
     }
 }
 

@@ -405,5 +405,5 @@ fn a_session_that_gave_way_tells_that_its_player_took_it_back() {
     closed.feed(Input::GiveWay);
     closed.answer(Ok(Verdict::Closed));
     closed.feed(Input::TakeBack);
-    assert_eq!((told(&closed), matches!(closed.session.state, SessionState::Opening { .. })), (1, true));
+    assert_eq!((told(&closed), matches!(closed.session.state, SessionState::Waiting { .. })), (1, true));
 }
