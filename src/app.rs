@@ -250,7 +250,7 @@ impl App {
     pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), AppFault> {
         let (players, admin_address) = (self.addresses().to_vec(), self.admin_address());
         let Self { admin, call, mut deaths, durable, edge, reload, sessions, signals, tasks, .. } = self;
-        authority::watch(&reload.authorities, &sessions, &reload.telemetry, &tasks);
+        reload.authorities.serve(&sessions);
         tasks.critical("pacer", sessions::pace(sessions.clone(), tasks.clone()));
         let operators = match self.admin_listener {
             Some(listener) => Some(admin::serve(admin.clone(), listener).map_err(AppFault::Admin)?),

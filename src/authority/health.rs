@@ -5,10 +5,8 @@
 //! class are answered, the other class is tried again. An account that is told to wait (429) waits alone, and only
 //! with opens. The client asks around every call.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use tokio::sync::Notify;
 
 use super::breaker::{BreakerChange, CallPermit, CircuitBreaker};
 use super::client::is_turned_away;
@@ -17,10 +15,10 @@ use super::outage_evidence::{CallEvidence, CallerKey, OutageKind};
 use crate::secret::Fingerprint;
 use crate::session::{AskKind, AuthorityFault, FaultKind, Reason, Verdict};
 use crate::sessions::SessionContext;
+use crate::telemetry::OutageEnd;
 
 #[derive(Debug)]
 pub(super) struct Health {
-    over: Arc<Notify>,
     ways: Mutex<BreakerPair>,
 }
 
@@ -49,6 +47,8 @@ pub(super) struct HealthChanges {
     pub(super) breaker: Option<bool>,
     /// Time that the account must wait from now on, if it did not wait before.
     pub(super) deferred: Option<Duration>,
+    /// The end of an outage: these calls are answered again.
+    pub(super) outage_end: Option<OutageEnd>,
 }
 
 #[derive(Debug)]
@@ -56,18 +56,8 @@ struct BreakerPair {
     deferrals: AccountDeferrals,
     /// Breaker of beats and closes.
     ours: CircuitBreaker,
-    /// An outage that is over and was not reported yet.
-    past: Option<PastOutage>,
     /// Breaker of opens and renewals.
     players: CircuitBreaker,
-}
-
-/// An outage that is over.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct PastOutage {
-    pub(super) lasted: Duration,
-    /// True if a breaker was open in it.
-    pub(super) open: bool,
 }
 
 /// A probe makes one player wait. Without probes, and without beats, players would stay refused after the authority
@@ -103,19 +93,16 @@ impl CallClass {
 }
 
 impl Health {
-    /// `over` is notified when an outage ends.
-    pub(super) fn new(over: Arc<Notify>) -> Self {
+    pub(super) fn new() -> Self {
         let (ours, players) = (CircuitBreaker::new(MAX_OWN_PROBE_PAUSE), CircuitBreaker::new(MAX_PLAYERS_PROBE_PAUSE));
-        let ways = BreakerPair { deferrals: AccountDeferrals::default(), ours, past: None, players };
-        Self { over, ways: Mutex::new(ways) }
+        Self { ways: Mutex::new(BreakerPair { deferrals: AccountDeferrals::default(), ours, players }) }
     }
 
     /// The state for calls after a reload. Earlier calls report to the old one and hold up nothing.
     pub(super) fn renewed(&self, now: Instant) -> Self {
-        let BreakerPair { deferrals, ours, past, players } = &*self.ways();
+        let BreakerPair { deferrals, ours, players } = &*self.ways();
         let (ours, players) = (ours.renewed(now), players.renewed(now));
-        let ways = BreakerPair { deferrals: deferrals.clone(), ours, past: *past, players };
-        Self { over: self.over.clone(), ways: Mutex::new(ways) }
+        Self { ways: Mutex::new(BreakerPair { deferrals: deferrals.clone(), ours, players }) }
     }
 
     /// # Errors
@@ -161,20 +148,15 @@ impl Health {
                 .filter(|other| *other != calls)
                 .for_each(|other| ways.breaker(other).encourage(now));
         }
-        let breaker = match change {
-            None => None,
+        let (breaker, outage_end) = match change {
+            None => (None, None),
             Some(BreakerChange::Closed { since, open }) => {
-                let lasted = now.saturating_duration_since(since);
-                let before = ways.past.unwrap_or(PastOutage { lasted, open });
-                ways.past = Some(PastOutage { lasted: lasted.max(before.lasted), open: open || before.open });
-                if ways.since().is_none() {
-                    self.over.notify_one();
-                }
-                open.then_some(false)
+                let (is_whole, lasted) = (ways.since().is_none(), now.saturating_duration_since(since));
+                (open.then_some(false), Some(OutageEnd { is_whole, lasted, open }))
             }
-            Some(BreakerChange::Opened) => Some(true),
+            Some(BreakerChange::Opened) => (Some(true), None),
         };
-        HealthChanges { breaker, deferred }
+        HealthChanges { breaker, deferred, outage_end }
     }
 
     /// An open was left unanswered, but others are answered.
@@ -222,18 +204,6 @@ impl Health {
         let mut ways = self.ways();
         let open = CallClass::ALL.into_iter().any(|calls| ways.breaker(calls).is_open());
         ways.since().filter(|_| open).map(|since| now.saturating_duration_since(since))
-    }
-
-    /// True if an outage has ended and was not reported yet.
-    pub(super) fn has_past(&self) -> bool {
-        let ways = self.ways();
-        ways.since().is_none() && ways.past.is_some()
-    }
-
-    /// The outage that has ended; returned once.
-    pub(super) fn past(&self) -> Option<PastOutage> {
-        let mut ways = self.ways();
-        if ways.since().is_some() { None } else { ways.past.take() }
     }
 
     fn ways(&self) -> MutexGuard<'_, BreakerPair> {
@@ -308,7 +278,7 @@ mod tests {
 
     #[test]
     fn error_answers_to_one_caller_cost_nobody_a_call_however_it_names_itself() {
-        let (now, health) = (Clock.now(), Health::new(Arc::default()));
+        let (now, health) = (Clock.now(), Health::new());
         for device in 0..1_000 {
             let garbage = CallOrigin { account: Fingerprint(10 + device), caller: CallerKey { address: 6, device } };
             for code in [500, 502, 503, 504, 429, 408, 400] {
@@ -321,10 +291,10 @@ mod tests {
 
     #[test]
     fn an_account_that_is_told_to_wait_waits_alone_and_is_beaten_all_the_same() {
-        let (now, health) = (Clock.now(), Health::new(Arc::default()));
+        let (now, health) = (Clock.now(), Health::new());
         let ten = Duration::from_secs(10);
         let changes = health.tell(now, AskKind::Open, CallPermit::Usual, ANN, &answered(429, Some(ten)));
-        assert_eq!(changes, HealthChanges { breaker: None, deferred: Some(ten) });
+        assert_eq!(changes, HealthChanges { breaker: None, deferred: Some(ten), outage_end: None });
         let fault = health.leave(now, AskKind::Open, ANN).unwrap_err();
         assert_eq!((fault.kind, fault.reason.retry_after), (FaultKind::Refused, Some(ten)));
         for ask in [AskKind::Beat, AskKind::Close, AskKind::Renew] {
@@ -338,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_setup_that_is_down_costs_no_beat() {
-        let (now, health) = (Clock.now(), Health::new(Arc::default()));
+        let (now, health) = (Clock.now(), Health::new());
         open(&health, now, AskKind::Open);
         assert!(health.leave(now, AskKind::Renew, ANN).is_err());
         assert_eq!(health.leave(now, AskKind::Beat, ANN), Ok(CallPermit::Usual));
@@ -347,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_beat_that_is_answered_takes_no_credit_from_those_whose_setup_is_down() {
-        let (now, health) = (Clock.now(), Health::new(Arc::default()));
+        let (now, health) = (Clock.now(), Health::new());
         let (silent, busy) = (FaultKind::Timeout, FaultKind::Busy);
         let fault = |kind| Err(AuthorityFault { kind, reason: Reason::new(504, None, "nothing came") });
         for number in 0..MIN_FAILURES as u64 {
@@ -366,24 +336,25 @@ mod tests {
 
     #[test]
     fn a_beat_that_is_answered_has_opens_tried_again_at_once() {
-        let (now, health) = (Clock.now(), Health::new(Arc::default()));
+        let (now, health) = (Clock.now(), Health::new());
         open(&health, now, AskKind::Open);
         open(&health, now, AskKind::Beat);
         assert!(health.leave(now, AskKind::Open, ANN).is_err());
-        assert_eq!(tell(&health, now, AskKind::Beat, CallPermit::Usual, &Ok(Verdict::Closed)), Some(false));
-        assert_eq!(health.past(), None, "opens are still down");
+        let end = |is_whole, secs| Some(OutageEnd { is_whole, lasted: Duration::from_secs(secs), open: true });
+        let changes = health.tell(now, AskKind::Beat, CallPermit::Usual, ANN, &Ok(Verdict::Closed));
+        assert_eq!((changes.breaker, changes.outage_end), (Some(false), end(false, 0)), "opens are still down");
         assert_eq!(health.leave(now, AskKind::Open, ANN), Ok(CallPermit::Probe));
         let later = now + Duration::from_secs(7);
         assert_eq!(health.outage(later), Some(Duration::from_secs(7)));
-        assert_eq!(tell(&health, later, AskKind::Open, CallPermit::Probe, &Ok(Verdict::Disabled)), Some(false));
-        assert_eq!(health.past(), Some(PastOutage { lasted: Duration::from_secs(7), open: true }));
-        assert_eq!((health.past(), health.outage(later)), (None, None));
+        let changes = health.tell(later, AskKind::Open, CallPermit::Probe, ANN, &Ok(Verdict::Disabled));
+        assert_eq!((changes.breaker, changes.outage_end), (Some(false), end(true, 7)));
+        assert_eq!(health.outage(later), None);
     }
 
     /// Beats of many sessions, of which each lost one is tried again within 3 s: about ten a second.
     #[test]
     fn beats_notice_the_end_of_an_outage_while_they_have_tries_left() {
-        let (began, health) = (Clock.now(), Health::new(Arc::default()));
+        let (began, health) = (Clock.now(), Health::new());
         let ends = began + Duration::from_secs(18);
         let calls = (0u32..).map(|call| began + Duration::from_millis(100) * call);
         let mut answered = calls.filter(|now| {
@@ -398,18 +369,19 @@ mod tests {
 
     #[test]
     fn an_outage_that_an_earlier_process_knew_is_over_with_the_first_answer() {
-        let (began, health) = (Clock.now(), Health::new(Arc::default()));
+        let (began, health) = (Clock.now(), Health::new());
         let now = began + Duration::from_secs(60);
         health.recall(AskKind::Open, began + Duration::from_secs(5));
         health.recall(AskKind::Open, began);
-        assert_eq!((health.has_past(), health.outage(now)), (false, None));
-        tell(&health, now, AskKind::Open, CallPermit::Usual, &Ok(Verdict::Disabled));
-        assert_eq!(health.past(), Some(PastOutage { lasted: Duration::from_secs(60), open: false }));
+        assert_eq!(health.outage(now), None);
+        let changes = health.tell(now, AskKind::Open, CallPermit::Usual, ANN, &Ok(Verdict::Disabled));
+        let end = OutageEnd { is_whole: true, lasted: Duration::from_secs(60), open: false };
+        assert_eq!(changes.outage_end, Some(end));
     }
 
     #[test]
     fn a_reload_has_the_authority_tried_at_once_and_goes_on_with_the_outage() {
-        let (now, before) = (Clock.now(), Health::new(Arc::default()));
+        let (now, before) = (Clock.now(), Health::new());
         open(&before, now, AskKind::Open);
         // Long pauses lie between its probes by now, and one of them is under way.
         let mut later = now;
@@ -424,9 +396,9 @@ mod tests {
         assert_eq!(after.leave(later, AskKind::Open, ANN), Ok(CallPermit::Probe));
         tell(&before, later, AskKind::Open, CallPermit::Probe, &lost());
         assert_eq!(after.outage(later), Some(later - now));
-        tell(&after, later, AskKind::Open, CallPermit::Probe, &Ok(Verdict::Disabled));
+        let changes = after.tell(later, AskKind::Open, CallPermit::Probe, ANN, &Ok(Verdict::Disabled));
         assert_eq!(after.leave(later, AskKind::Open, ANN), Ok(CallPermit::Usual));
-        assert_eq!(after.past(), Some(PastOutage { lasted: later - now, open: true }));
+        assert_eq!(changes.outage_end, Some(OutageEnd { is_whole: true, lasted: later - now, open: true }));
     }
 
     #[test]

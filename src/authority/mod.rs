@@ -17,7 +17,6 @@ mod exchange;
 mod firstlight;
 mod health;
 mod nagra_ssm;
-mod outage;
 mod outage_evidence;
 mod pushed_kills;
 mod reach;
@@ -41,7 +40,6 @@ use self::example::ExampleDialect;
 pub use self::health::CallClass;
 use self::health::Health;
 use self::nagra_ssm::SsmDialect;
-pub use self::outage::watch;
 use self::reach::AuthorityReach;
 pub use self::registry::{Authorities, AuthoritySignals};
 pub use self::token_keys::fetch_token_keys;
@@ -78,11 +76,11 @@ fn dialect_of(kind: AuthorityKind, signals: &AuthoritySignals) -> Box<dyn Dialec
 
 impl Authority {
     pub fn new(config: config::AuthoritySettings, signals: &AuthoritySignals) -> Self {
-        Self::speaking(dialect_of(config.kind, signals), config.name.into(), config.unit, signals)
+        Self::speaking(dialect_of(config.kind, signals), config.name.into(), config.unit)
     }
 
-    fn speaking(dialect: Box<dyn Dialect>, name: Arc<str>, unit: SessionUnit, signals: &AuthoritySignals) -> Self {
-        let reach = dialect.has_breaker().then(|| AuthorityReach::new(Health::new(signals.outage_over.clone())));
+    fn speaking(dialect: Box<dyn Dialect>, name: Arc<str>, unit: SessionUnit) -> Self {
+        let reach = dialect.has_breaker().then(|| AuthorityReach::new(Health::new()));
         Self { dialect, id: AuthorityId::of(&name), name, reach, unit }
     }
 
@@ -191,6 +189,21 @@ impl Authority {
 
     fn health(&self) -> Option<&Health> {
         self.reach.as_ref().map(|reach| &*reach.health)
+    }
+
+    /// Time without an answer, if that is an outage.
+    pub fn outage(&self, now: Instant) -> Option<Duration> {
+        self.health()?.outage(now)
+    }
+
+    /// Number of accounts that it has told to wait (429).
+    pub fn accounts_waiting(&self, now: Instant) -> usize {
+        self.health().map_or(0, |health| health.waiting(now))
+    }
+
+    /// True if such calls are spared because none was answered lately; `None` if the authority needs no network.
+    pub fn spares(&self, calls: CallClass) -> Option<bool> {
+        Some(self.health()?.is_open(calls))
     }
 
     /// Time for which playbacks go on while it is unreachable.

@@ -31,8 +31,6 @@ pub struct Authorities {
 pub struct AuthoritySignals {
     /// Keys of content tokens must be fetched.
     pub(super) keys_wanted: Arc<Notify>,
-    /// An outage of an authority is over.
-    pub(super) outage_over: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -73,7 +71,8 @@ impl Authorities {
         kept.sum()
     }
 
-    pub(super) fn serve(&self, sessions: &Arc<Sessions>) {
+    /// Kills that authorities push go there from now on.
+    pub fn serve(&self, sessions: &Arc<Sessions>) {
         let _once = self.sessions.set(Arc::downgrade(sessions));
     }
 

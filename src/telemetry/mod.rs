@@ -8,7 +8,7 @@ mod labels;
 mod log;
 mod log_rate;
 mod metrics;
-mod unconfirmed_debt;
+mod outage_summary;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,7 +21,8 @@ pub use self::labels::{CallLabels, MediaLabels, PlayerCallOutcome, SlotEnd, Webh
 pub use self::log::{change as change_log, start as start_log};
 pub use self::log_rate::{LOG_WINDOW, LogBounds, LogRateLimiter, SuppressedLines, tell_suppressed};
 pub use self::metrics::Metrics;
-use self::unconfirmed_debt::{AuthorityDebts, UnconfirmedDebt};
+pub use self::outage_summary::OutageEnd;
+use self::outage_summary::OutageSummaries;
 use crate::clock::Clock;
 use crate::events::{EventHub, PlaybackInfo};
 use crate::secret::Fingerprint;
@@ -32,10 +33,10 @@ use crate::task::Tasks;
 pub struct Telemetry {
     /// Limits lines about calls, per device and address.
     pub call_lines: Arc<LogRateLimiter<String>>,
-    debts: AuthorityDebts,
     pub events: Arc<EventHub>,
     hashed_identities: AtomicBool,
     pub metrics: Metrics,
+    outages: OutageSummaries,
     /// Limits lines about sessions, so that endless opens and stops fill no disk.
     pub session_lines: Arc<LogRateLimiter<String>>,
 }
@@ -44,10 +45,10 @@ impl Default for Telemetry {
     fn default() -> Self {
         Self {
             call_lines: Arc::default(),
-            debts: AuthorityDebts::default(),
             events: Arc::default(),
             hashed_identities: AtomicBool::default(),
             metrics: Metrics::default(),
+            outages: OutageSummaries::default(),
             session_lines: Arc::new(LogRateLimiter::within(LogBounds::SESSIONS)),
         }
     }
@@ -89,7 +90,7 @@ impl Telemetry {
     /// `told` is true if another line says more, so that this one is only for debugging.
     pub fn note(&self, of: &PlaybackInfo<'_>, event: &SessionEvent, at: Duration, told: bool) {
         self.metrics.event(of, event);
-        self.debts.event(of.authority, event);
+        self.outages.event(of.authority, event);
         self.events.publish(of, event, at);
         let name = event.name();
         let is_routine = told
@@ -197,21 +198,9 @@ impl Telemetry {
         info!(authority = &**authority, wait_s = wait.as_secs_f64(), "the authority told an account to wait");
     }
 
-    /// Reports that the authority answers again and no playback is on credit. A few faults without credit get no
-    /// line.
-    pub fn outage_over(&self, authority: &Arc<str>, lasted: Duration, open: bool) {
-        let UnconfirmedDebt { owed, running, new } = self.debts.take(authority);
-        if open || running + new > 0 {
-            let (outage_s, debt_s) = (lasted.as_secs_f64(), owed.as_secs_f64());
-            info!(
-                authority = &**authority,
-                outage_s,
-                unconfirmed = running,
-                without_session = new,
-                debt_s,
-                "outage over"
-            );
-        }
+    /// Calls to the authority are answered again. When no playback is on credit any more, one line sums it up.
+    pub fn outage_ends(&self, authority: &Arc<str>, end: OutageEnd) {
+        self.outages.ends(authority, end);
     }
 
     /// Reports newly fetched keys of an authority.

@@ -116,6 +116,9 @@ impl<'a> AskContext<'a> {
             let calls = CallClass::of(self.kind).name();
             self.client.telemetry.breaker(&self.card.authority_name, calls, open);
         }
+        if let Some(end) = changes.outage_end {
+            self.client.telemetry.outage_ends(&self.card.authority_name, end);
+        }
         if let Some(wait) = changes.deferred {
             self.client.telemetry.account_deferred(&self.card.authority_name, wait);
         }

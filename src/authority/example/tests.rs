@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::authority::testing::settings;
-use crate::authority::{Authorities, Authority, AuthorityClient, AuthoritySignals};
+use crate::authority::{Authorities, Authority, AuthorityClient};
 use crate::clock::Clock;
 use crate::config::DeviceSource;
 use crate::secret::Fingerprint;
@@ -88,10 +88,9 @@ impl Stage {
         let service = Service::new(replies).await;
         let kind = settings(&format!("kind = \"example\"\nsetup-url = \"{}\"", service.url)).remove(0).kind;
         let AuthorityKind::Example(config) = kind else { panic!("another kind") };
-        let (dialect, signals) = (ExampleDialect::new(config), AuthoritySignals::default());
+        let dialect = ExampleDialect::new(config);
         let kills = dialect.kills.clone();
-        let authority =
-            Authority::speaking(Box::new(dialect), "a".into(), crate::config::SessionUnit::Playback, &signals);
+        let authority = Authority::speaking(Box::new(dialect), "a".into(), crate::config::SessionUnit::Playback);
         let (pace, policy) = (authority.pace(), authority.refine(Policy::default()));
         assert_eq!(pace, (1.0, Policy::default().grace), "an authority without peculiarities");
         let card = Arc::new(SessionContext {
