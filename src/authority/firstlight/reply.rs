@@ -218,8 +218,8 @@ impl<'a> HeartbeatReply<'a> {
             live_end: fields.moment("liveEndTime").or_else(|| self.event(fields, "LIVE_EVENT_END")),
             live_start: fields.moment("liveStartTime").or_else(|| self.event(fields, "LIVE_EVENT_START")),
             token: fields.text("heartbeatToken", MAX_TOKEN_BYTES).map(Secret::new),
-            view_end: fields.moment("live360EndTime").or_else(|| self.event(fields, "LIVE_360_UNAVAILABLE")),
-            view_start: fields.moment("live360StartTime").or_else(|| self.event(fields, "LIVE_360_AVAILABLE")),
+            view_end: fields.moment("live360EndTime"),
+            view_start: fields.moment("live360StartTime"),
         }
     }
 
