@@ -20,11 +20,16 @@ pub(super) struct HeldGrant {
     grant: Grant,
 }
 
+/// A call that was given up may be on its way for so long, and be processed behind later ones with the same token.
+pub(super) const MAX_OVERTAKEN_CALL_TIME: Duration = Duration::from_secs(60);
+
 /// Whether the authority may know the session by a newer token.
 #[derive(Clone, Copy, Debug)]
 struct TokenDoubt {
     /// The answer to a call that may have replaced the token was lost. "No such session" is no kill then.
     in_doubt: bool,
+    /// Until then a call without an answer may still reach the authority and replace the token.
+    overtaken_until: Option<Instant>,
     replacement: TokenReplacement,
 }
 
@@ -56,7 +61,7 @@ impl HeldGrant {
 
     /// As a record has it.
     pub(super) fn written(grant: Grant, good_until: Option<Instant>, in_doubt: bool) -> Self {
-        Self { doubt: TokenDoubt { in_doubt, replacement: TokenReplacement::Never }, good_until, grant }
+        Self { doubt: TokenDoubt { in_doubt, ..TokenDoubt::none() }, good_until, grant }
     }
 
     /// A good answer may bring another interval, and another token with its lifetime.
@@ -79,7 +84,8 @@ impl HeldGrant {
     /// once more, unless its own `is_newest`.
     pub(super) fn take_late_token(&mut self, now: Instant, token: Secret, lifetime: Option<Duration>, is_newest: bool) {
         self.replace_token(now, token, lifetime);
-        self.doubt = TokenDoubt { in_doubt: !is_newest, replacement: TokenReplacement::Never };
+        let overtaken_until = self.doubt.overtaken_until;
+        self.doubt = TokenDoubt { in_doubt: !is_newest, overtaken_until, ..TokenDoubt::none() };
     }
 
     fn replace_token(&mut self, now: Instant, token: Secret, lifetime: Option<Duration>) {
@@ -88,24 +94,23 @@ impl HeldGrant {
     }
 
     /// Whether the token is still known to be the newest one after this answer to a beat or a renewal. `outdated`: the
-    /// call was sent with a token that has been replaced since. `overtaken`: a call without an answer may still reach
-    /// the authority. `rotates`: this authority may replace tokens.
+    /// call was sent with a token that has been replaced since. `rotates`: this authority may replace tokens.
     pub(super) fn weigh(
         &mut self,
+        now: Instant,
         result: &Result<Verdict, AuthorityFault>,
         outdated: bool,
-        overtaken: bool,
         rotates: bool,
     ) {
         let doubt = &mut self.doubt;
         match result {
             Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_)) => {
                 // If outdated, two calls may have replaced it, and nobody knows in which order.
-                *doubt = TokenDoubt { in_doubt: outdated, replacement: TokenReplacement::Never };
+                *doubt = TokenDoubt { in_doubt: outdated, ..TokenDoubt::none() };
             }
             Ok(Verdict::Alive { token: None, .. }) if outdated => doubt.in_doubt = true,
             Ok(Verdict::Alive { token: None, .. }) => {
-                doubt.in_doubt = rotates && (doubt.was_told_nothing() || overtaken)
+                doubt.in_doubt = rotates && (doubt.was_told_nothing() || doubt.is_overtaken(now))
             }
             Ok(Verdict::Closed | Verdict::Unconfirmed(..)) => doubt.in_doubt = true,
             Ok(
@@ -116,7 +121,8 @@ impl HeldGrant {
                 | Verdict::Killed(_)
                 | Verdict::Unknown(_),
             ) => {}
-            Err(fault) => doubt.in_doubt |= !fault.kind.was_not_processed(),
+            Err(fault) if fault.kind.was_not_processed() => {}
+            Err(_) => doubt.lose_answer(now),
         }
     }
 
@@ -131,8 +137,8 @@ impl HeldGrant {
     }
 
     /// After a restart nobody knows what was under way when the process died, nor whether its last answers were written.
-    pub(super) fn restored(&mut self) {
-        self.doubt.in_doubt = true;
+    pub(super) fn restored(&mut self, now: Instant) {
+        self.doubt.lose_answer(now);
     }
 
     /// The authority may know the session by a newer token.
@@ -164,6 +170,20 @@ impl HeldGrant {
 }
 
 impl TokenDoubt {
+    fn none() -> Self {
+        Self { in_doubt: false, overtaken_until: None, replacement: TokenReplacement::Never }
+    }
+
+    /// A call that may have replaced the token, and may yet be on its way, is given up.
+    fn lose_answer(&mut self, now: Instant) {
+        self.in_doubt = true;
+        self.overtaken_until = Some(now + MAX_OVERTAKEN_CALL_TIME);
+    }
+
+    fn is_overtaken(&self, now: Instant) -> bool {
+        self.overtaken_until.is_some_and(|until| now < until)
+    }
+
     /// After a good answer without a token. It may have told one, and come through as something else; but a token
     /// that is good after such an answer was not replaced by it.
     fn was_told_nothing(&mut self) -> bool {
@@ -235,7 +255,7 @@ mod tests {
             let after = |in_doubt: bool, outdated: bool| {
                 let mut held = held();
                 held.doubt.in_doubt = in_doubt;
-                held.weigh(&result, outdated, false, true);
+                held.weigh(Clock.now(), &result, outdated, true);
                 held.is_in_doubt()
             };
             // That an answer of an outdated call leaves the doubt says nothing of the newer token.
@@ -247,19 +267,36 @@ mod tests {
     #[test]
     fn a_good_answer_without_a_token_is_trusted_where_the_token_was_good_after_one() {
         // For each answer in its turn: whether the token is in doubt after it.
-        let told = || alive(Some("second"));
+        let (told, lost) = (|| alive(Some("second")), || Err(fault(FaultKind::Lost)));
         let rows = [
-            (vec![(alive(None), true), (alive(None), false), (alive(None), false)], false, true),
-            (vec![(alive(None), true), (told(), false), (alive(None), true)], false, true),
-            (vec![(alive(None), true), (alive(None), true)], true, true),
-            (vec![(alive(None), false), (Err(fault(FaultKind::Lost)), true), (alive(None), false)], true, false),
+            (vec![(alive(None), true), (alive(None), false), (alive(None), false)], true),
+            (vec![(alive(None), true), (told(), false), (alive(None), true)], true),
+            (vec![(alive(None), false), (lost(), true), (alive(None), false)], false),
         ];
-        for (answers, overtaken, rotates) in rows {
+        for (answers, rotates) in rows {
             let mut held = held();
             for (number, (result, in_doubt)) in answers.iter().enumerate() {
-                held.weigh(result, false, overtaken, rotates);
-                assert_eq!(held.is_in_doubt(), *in_doubt, "{number} of {answers:?}, {overtaken}, {rotates}");
+                held.weigh(Clock.now(), result, false, rotates);
+                assert_eq!(held.is_in_doubt(), *in_doubt, "{number} of {answers:?}, {rotates}");
             }
+        }
+    }
+
+    /// An older call may be processed behind the newer ones with the same token.
+    #[test]
+    fn a_call_that_may_still_be_on_its_way_keeps_the_token_in_doubt_until_another_is_told() {
+        let start = Clock.now();
+        for (after, told, in_doubt) in [(59, false, true), (60, false, false), (59, true, false)] {
+            let mut held = held();
+            // That this authority keeps its tokens is known.
+            (0..2).for_each(|_| held.weigh(start, &alive(None), false, true));
+            held.weigh(start, &Err(fault(FaultKind::Timeout)), false, true);
+            if told {
+                held.weigh(start, &alive(Some("second")), false, true);
+                held.weigh(start, &alive(None), false, true);
+            }
+            held.weigh(start + Duration::from_secs(after), &alive(None), false, true);
+            assert_eq!(held.is_in_doubt(), in_doubt, "{after} s, {told}");
         }
     }
 
@@ -281,7 +318,7 @@ mod tests {
             assert_eq!(held.is_in_doubt(), in_doubt, "{kind:?}");
         }
         let mut held = held();
-        held.restored();
+        held.restored(Clock.now());
         assert!(held.is_in_doubt());
         held.end_doubt();
         assert!(!held.is_in_doubt());

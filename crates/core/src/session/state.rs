@@ -128,8 +128,6 @@ pub struct Session {
     /// Another session was opened silently in the place of one that the authority let go of, and is not confirmed by a
     /// beat yet: it is not done twice. Not kept over a restart, after which it may be done once more.
     pub(super) reopened_silently: bool,
-    /// Until then a call without an answer may still reach the authority and replace the token.
-    pub(super) overtaken_until: Option<Instant>,
     pub(super) reports: Option<ReportHistory>,
     /// It gave way, and is opened again.
     pub(super) returns: bool,
@@ -174,7 +172,6 @@ impl Session {
             refused_back: None,
             reopens_until: None,
             reopened_silently: false,
-            overtaken_until: None,
             reports: None,
             returns: false,
             schedule: policy.schedule.clone().unwrap_or_default(),

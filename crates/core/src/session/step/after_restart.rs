@@ -7,7 +7,6 @@ use super::super::policy::Policy;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::context::Step;
 use super::deadlines::spread;
-use super::reopen::MAX_OVERTAKEN_CALL_TIME;
 use crate::session::OnUnreachable;
 
 /// Beats that fell due meanwhile are made up for within this time, or within the interval.
@@ -43,9 +42,8 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         | SessionState::Waiting { .. } => step.note(SessionEvent::Resumed),
     }
     if let Some(grant) = &mut session.grant {
-        grant.restored();
+        grant.restored(now);
     }
-    session.overtaken_until = session.grant.as_ref().map(|_| now + MAX_OVERTAKEN_CALL_TIME);
     session.may_have_got_it();
     match session.state {
         SessionState::Closed { why: SessionClosure::Ended(why), .. } if orphan => step.note(SessionEvent::Closed(why)),

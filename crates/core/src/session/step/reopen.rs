@@ -16,9 +16,6 @@ use super::super::verdict::{AuthorityFault, Denial, Reason, Verdict};
 use super::context::Step;
 use crate::secret::Secret;
 
-/// A call that was given up may be on its way for so long, and be processed behind later ones with the same token.
-pub(super) const MAX_OVERTAKEN_CALL_TIME: Duration = Duration::from_secs(60);
-
 /// How the authority put it that it holds the session no more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum SessionLoss {
@@ -41,14 +38,8 @@ impl Session {
         result: &Result<Verdict, AuthorityFault>,
         policy: &Policy,
     ) {
-        match result {
-            Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_)) => self.overtaken_until = None,
-            Err(fault) if !fault.kind.was_not_processed() => self.overtaken_until = Some(now + MAX_OVERTAKEN_CALL_TIME),
-            Ok(_) | Err(_) => {}
-        }
-        let overtaken = self.overtaken_until.is_some_and(|until| now < until);
         if let Some(grant) = &mut self.grant {
-            grant.weigh(result, lane.outdated, overtaken, policy.rotates_tokens);
+            grant.weigh(now, result, lane.outdated, policy.rotates_tokens);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Answers that are lost: what the authority says of a token is no kill while nobody knows whether that is the newest.
 
-use super::super::reopen::MAX_OVERTAKEN_CALL_TIME;
+use super::super::super::held_grant::MAX_OVERTAKEN_CALL_TIME;
 use super::*;
 
 fn unknown() -> Result<Verdict, AuthorityFault> {
@@ -74,6 +74,20 @@ fn a_call_that_may_still_be_on_its_way_keeps_the_token_in_doubt() {
         beaten(&mut lab, unknown());
         assert_eq!((lab.session.is_killed(), reopens(&lab)), (kills, !kills), "{after:?}");
     }
+}
+
+#[test]
+fn a_call_of_a_lost_session_leaves_the_token_of_the_next_one_in_no_doubt() {
+    let silent = || Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None });
+    let mut lab = Lab::live(Policy::default());
+    beaten(&mut lab, failed(FaultKind::Timeout));
+    beaten(&mut lab, unknown());
+    assert!(reopens(&lab));
+    lab.answer(Ok(Verdict::Granted(grant("another"))));
+    // That this authority keeps its tokens is known.
+    [silent(), silent()].into_iter().for_each(|result| beaten(&mut lab, result));
+    beaten(&mut lab, unknown());
+    assert!(lab.session.is_killed(), "{:?}", lab.session.state());
 }
 
 #[test]
