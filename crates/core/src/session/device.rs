@@ -219,7 +219,7 @@ impl<C> Device<C> {
         else {
             return false;
         };
-        playback.left_by(token);
+        playback.names.left_by(token);
         true
     }
 

@@ -23,6 +23,9 @@ pub use self::session::CoreSessionRecord;
 pub use self::state::StateRecord;
 use super::license_expiry::Leases;
 use super::playback::Playback;
+use super::playback::playback_names::{
+    MAX_CONTENT_NAMES, MAX_CONTENT_TOKENS, MAX_KEY_SESSION_NAMES, MAX_MEDIA_PATHS, PlaybackNames,
+};
 use super::policy::Policy;
 use super::role::Role;
 use super::shared_playback::SharedPlayback;
@@ -71,20 +74,20 @@ impl PlaybackRecord {
     /// None where [`WrittenStamp::of`] is none.
     pub fn of<C>(playback: &Playback<C>, at: &ClockMoment) -> Option<Self> {
         Some(Self {
-            bare: playback.bare && playback.token.is_some(),
+            bare: playback.names.bare && playback.names.token.is_some(),
             began: at.wall_of(playback.began),
-            content: playback.content,
-            contents: playback.contents.to_vec(),
+            content: playback.names.content,
+            contents: playback.names.contents.to_vec(),
             id: playback.id,
-            key_sessions: playback.key_sessions.to_vec(),
+            key_sessions: playback.names.key_sessions.to_vec(),
             leases: playback.leases().iter().map(|of| (of.key_session, of.ends.map(|ends| at.wall_of(ends)))).collect(),
-            left: playback.left,
-            later_tokens: playback.later_tokens.to_vec(),
-            media_paths: playback.media_paths.to_vec(),
+            left: playback.names.left,
+            later_tokens: playback.names.later_tokens.to_vec(),
+            media_paths: playback.names.media_paths.to_vec(),
             role: playback.role,
             session: CoreSessionRecord::of(&playback.session, at)?,
-            shared_tokens: playback.shared_tokens.clone(),
-            token: playback.token,
+            shared_tokens: playback.names.shared_tokens.clone(),
+            token: playback.names.token,
         })
     }
 
@@ -93,28 +96,31 @@ impl PlaybackRecord {
         let leases: Leases = self.leases.iter().map(|(of, ends)| (*of, ends.map(|ends| at.instant_of(ends)))).collect();
         let mut session = self.session.restore(at, policy);
         session.licensed_until = leases.last_end();
+        let names = PlaybackNames {
+            bare: self.bare || self.token.is_none(),
+            content: self.content,
+            contents: self.contents.iter().copied().take(MAX_CONTENT_NAMES).collect(),
+            key_sessions: self.key_sessions.iter().copied().take(MAX_KEY_SESSION_NAMES).collect(),
+            left: self.left,
+            later_tokens: self.later_tokens.iter().copied().take(MAX_CONTENT_TOKENS).collect(),
+            media_paths: self.media_paths.iter().copied().take(MAX_MEDIA_PATHS).collect(),
+            shared_tokens: self.shared_tokens.iter().copied().take(MAX_CONTENT_TOKENS).collect(),
+            token: self.token,
+            // Whatever else was accepted beside it is known, too.
+            token_accepted: self.session.usage != DeliveryState::Nothing,
+            turns: SharedPlayback::default(),
+        };
         Playback {
             account: None,
             card,
             id: self.id,
             role: self.role.restored(&session),
             session,
-            bare: self.bare || self.token.is_none(),
             began: at.instant_of(self.began),
             caller: None,
-            content: self.content,
-            contents: self.contents.iter().copied().take(super::playback::MAX_CONTENT_NAMES).collect(),
-            key_sessions: self.key_sessions.iter().copied().take(super::playback::MAX_KEY_SESSION_NAMES).collect(),
             kill_memory: policy.kill_memory,
             leases,
-            left: self.left,
-            later_tokens: self.later_tokens.iter().copied().take(super::playback::MAX_CONTENT_TOKENS).collect(),
-            media_paths: self.media_paths.iter().copied().take(super::playback::MAX_MEDIA_PATHS).collect(),
-            shared_tokens: self.shared_tokens.iter().copied().take(super::playback::MAX_CONTENT_TOKENS).collect(),
-            token: self.token,
-            // Whatever else was accepted beside it is known, too.
-            token_accepted: self.session.usage != DeliveryState::Nothing,
-            turns: SharedPlayback::default(),
+            names,
             gave_way_to: None,
             renewed_by: None,
             wish: 0,

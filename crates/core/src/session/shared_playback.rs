@@ -4,7 +4,7 @@
 //! refreshes its token does not go back to an old one: a renewal with a token that another one came
 //! after shows that both are in use. Not kept over a restart: the next renewals show it again.
 
-use super::playback::MAX_CONTENT_TOKENS;
+use super::playback::playback_names::MAX_CONTENT_TOKENS;
 use super::player_call::{CallKind, PlayerCall};
 use crate::secret::Fingerprint;
 

@@ -17,7 +17,7 @@ impl<C> Device<C> {
         }
         let tokens = [call.token, call.content_token.filter(|token| call.token != Some(*token))];
         if let Some(playback) = self.playback_mut(id) {
-            playback.learn(call);
+            playback.names.learn(call);
             tokens.into_iter().flatten().for_each(|token| self.learn_token(id, token));
         }
     }
@@ -29,7 +29,7 @@ impl<C> Device<C> {
         if is_anothers {
             playback.share_token(token);
         } else if !playback.keeps(token) {
-            playback.learn_token(Some(token));
+            playback.learn_token(token);
         }
     }
 
@@ -37,7 +37,7 @@ impl<C> Device<C> {
     /// of a player that has the key session, or whose token was accepted before.
     pub fn accept_renewal(&mut self, id: SessionId, call: &PlayerCall) {
         let is_its_own = |playback: &mut Playback<C>| {
-            let has_key_session = call.key_session.is_some_and(|key| playback.has_key_session(key));
+            let has_key_session = call.key_session.is_some_and(|key| playback.names.has_key_session(key));
             has_key_session || call.token.is_some_and(|token| playback.answers_to(token))
         };
         if self.playback_mut(id).is_some_and(is_its_own) {

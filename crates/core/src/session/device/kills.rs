@@ -40,7 +40,7 @@ impl<C> Playback<C> {
     fn is_alike(&self, other: &Self) -> bool {
         let tokenless = self.tokens().chain(other.tokens()).next().is_none();
         self.killed_tokens().any(|token| other.is_killed_by_name(token))
-            || (tokenless && other.plays(self.first_content()))
+            || (tokenless && other.plays(self.names.first_content()))
     }
 }
 

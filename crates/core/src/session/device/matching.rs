@@ -103,15 +103,21 @@ fn begins_again(state: &SessionState, now: Instant, call: CallKind, policy: &Pol
 /// needs a content token of a playback that began with one.
 fn may_join<C>(playback: &Playback<C>, call: &PlayerCall) -> bool {
     let judged_later = call.token.is_none() || call.token == call.content_token;
-    judged_later || playback.began_without_token() || call.content_token.is_some_and(|token| playback.answers_to(token))
+    judged_later
+        || playback.names.began_without_token()
+        || call.content_token.is_some_and(|token| playback.answers_to(token))
 }
 
 /// Where tokens prove whose a call is, a device's name alone is anybody's: a call without a token belongs to a playback
 /// that began without one, or whose key session it has. A certificate is given to everybody.
 fn is_vouched_for<C>(playback: &Playback<C>, call: &PlayerCall, policy: &Policy) -> bool {
-    let has_key_session = || call.key_session.is_some_and(|key| playback.has_key_session(key));
+    let has_key_session = || call.key_session.is_some_and(|key| playback.names.has_key_session(key));
     let is_for_all = call.kind == CallKind::Certificate;
-    !policy.tokens_prove || call.token.is_some() || playback.began_without_token() || is_for_all || has_key_session()
+    !policy.tokens_prove
+        || call.token.is_some()
+        || playback.names.began_without_token()
+        || is_for_all
+        || has_key_session()
 }
 
 /// Newest first: by its key session where the message proves that one exists, by its content token,
@@ -125,7 +131,7 @@ fn find<'a, C>(
     let newest = |fits: &dyn Fn(&Playback<C>) -> bool| playbacks.iter().enumerate().rev().find(|(_, p)| fits(p));
     let vouched = |p: &Playback<C>| is_vouched_for(p, call, policy);
     let continues = matches!(call.kind, CallKind::Release | CallKind::Renewal);
-    let by_key_session = || newest(&|p| call.key_session.is_some_and(|key| p.has_key_session(key)));
+    let by_key_session = || newest(&|p| call.key_session.is_some_and(|key| p.names.has_key_session(key)));
     let by_token = || newest(&|p| p.is_of(call));
     // A new content token for the same content goes on with a running playback, never with a killed one.
     let by_content = || {

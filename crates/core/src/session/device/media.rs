@@ -30,9 +30,9 @@ impl<C> Device<C> {
     /// then the token itself leads to it.
     pub fn fetches_media(&mut self, id: SessionId, names: &MediaNames) {
         let Some(playback) = self.playback_mut(id) else { return };
-        let is_accepted = names.content_token.is_some_and(|token| playback.has_accepted(token));
+        let is_accepted = names.content_token.is_some_and(|token| playback.names.has_accepted(token));
         if is_accepted && !playback.has_token(names.path) {
-            playback.learn_media_path(names.path);
+            playback.names.learn_media_path(names.path);
         }
     }
 }

@@ -221,7 +221,7 @@ impl<C> Device<C> {
         let active = || self.sharing(session).filter(|p| p.session.is_active());
         let served = || active().filter(|p| p.session.is_served());
         let last_sign = active().map(|p| p.session.last_sign).max();
-        let newest = served().rfind(|p| p.is_accepted()).map(|p| (p.id, p.first_token()));
+        let newest = served().rfind(|p| p.names.is_accepted()).map(|p| (p.id, p.first_token()));
         let renewed = served().all(|p| matches!(p.session.beats, BeatSource::Renewals { .. }));
         let is_served = served().next().is_some();
         let stream = active().map(|p| p.session.stream).reduce(|one, other| one.filter(|_| one == other)).flatten();

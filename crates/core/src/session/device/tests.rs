@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::super::end_reason::EndReason;
 use super::*;
 use crate::secret::Secret;
-use crate::session::playback::{MAX_KEY_SESSION_NAMES, SAME_TITLE_KEY_WINDOW};
+use crate::session::playback::SAME_TITLE_KEY_WINDOW;
+use crate::session::playback::playback_names::MAX_KEY_SESSION_NAMES;
 use crate::session::{
     AskKind, AuthorityAsk, AuthorityFault, Blackout, CallKind, Denial, FaultKind, Grant, KillSource, LicenseFeedback,
     OpenAbility, PlaybackRecord, PlayerReport, PlayingState, Reason, StreamType, Ticket, Verdict,
@@ -363,7 +364,7 @@ fn tokens_that_are_shared_are_bounded() {
     for token in 1..=12 {
         stage.device.accept(SessionId(1), &LICENSE.registered(101, token));
     }
-    let shared: Vec<_> = stage.device.playbacks[0].shared_tokens().iter().map(|token| token.0).collect();
+    let shared: Vec<_> = stage.device.playbacks[0].names.shared_tokens().iter().map(|token| token.0).collect();
     assert_eq!(shared, [5, 6, 7, 8, 9, 10, 11, 12], "the newest stay");
 }
 

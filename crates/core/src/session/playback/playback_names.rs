@@ -1,1 +1,289 @@
 //! By what a playback's calls and media are known, and what was accepted of it.
+
+use arrayvec::ArrayVec;
+
+use super::super::player_call::PlayerCall;
+use super::super::shared_playback::SharedPlayback;
+use crate::secret::Fingerprint;
+
+/// Audio, video, several qualities, and their successors after a seek.
+pub(in crate::session) const MAX_KEY_SESSION_NAMES: usize = 16;
+
+/// Names of one playback's content: where only key ids tell, picture and sound have one each.
+pub(in crate::session) const MAX_CONTENT_NAMES: usize = 8;
+
+/// Refreshed content tokens of one playback.
+pub(in crate::session) const MAX_CONTENT_TOKENS: usize = 8;
+
+/// Paths under which one playback's media are known, where its license calls do not name them.
+pub(in crate::session) const MAX_MEDIA_PATHS: usize = 4;
+
+/// All names of one playback, within fixed bounds.
+#[derive(Debug, Default)]
+pub(in crate::session) struct PlaybackNames {
+    /// It began without a content token: whoever names its device speaks for it.
+    pub(in crate::session) bare: bool,
+    pub(in crate::session) content: Option<Fingerprint>,
+    /// Other names of its content.
+    pub(in crate::session) contents: ArrayVec<Fingerprint, MAX_CONTENT_NAMES>,
+    pub(in crate::session) key_sessions: ArrayVec<Fingerprint, MAX_KEY_SESSION_NAMES>,
+    /// Names that came after the first one: other content tokens for the same content.
+    pub(in crate::session) later_tokens: ArrayVec<Fingerprint, MAX_CONTENT_TOKENS>,
+    /// The content token that the stop named by which it is over: other players of it may go on.
+    pub(in crate::session) left: Option<Fingerprint>,
+    /// No names of the playback: whoever has only such a path fetches media by it, and does nothing else.
+    pub(in crate::session) media_paths: ArrayVec<Fingerprint, MAX_MEDIA_PATHS>,
+    /// Content tokens of its calls that another playback of the device has: they say nothing of which of the two is
+    /// meant, but a kill holds for them as well.
+    pub(in crate::session) shared_tokens: Vec<Fingerprint>,
+    /// The name it began under: its registration, else its content token.
+    pub(in crate::session) token: Option<Fingerprint>,
+    /// A license was given to a call with that token.
+    pub(in crate::session) token_accepted: bool,
+    /// The tokens of several players of it. Not kept over a restart: the next renewals show it again.
+    pub(in crate::session) turns: SharedPlayback,
+}
+
+impl PlaybackNames {
+    /// Of a playback that begins with this call.
+    pub(super) fn of(call: &PlayerCall) -> Self {
+        let mut names = Self {
+            bare: call.content_token.is_none(),
+            content: call.content,
+            token: call.token,
+            // One that was registered came with its content token.
+            token_accepted: call.content_token.is_some_and(|token| call.token != Some(token)),
+            ..Self::default()
+        };
+        names.learn_names(call);
+        names
+    }
+
+    /// Of the session that the device's playbacks share: no call finds it by any name, and nobody speaks for it.
+    pub(super) fn of_device_session(call: &PlayerCall) -> Self {
+        Self { bare: false, ..Self::of(&PlayerCall { content: None, key_session: None, ..*call }) }
+    }
+
+    /// A license was given to this call: its names are the playback's. Anybody can send a call that names another's
+    /// content or device, so nothing is learned of one before that.
+    pub(in crate::session) fn learn(&mut self, call: &PlayerCall) {
+        self.token_accepted |= call.token.is_some() && self.token == call.token;
+        self.learn_names(call);
+    }
+
+    fn learn_names(&mut self, call: &PlayerCall) {
+        self.learn_content(call);
+        self.turns.note(call, call.token.is_some_and(|token| self.has(token)));
+        if let Some(key_session) = call.key_session.filter(|known| !self.key_sessions.contains(known)) {
+            push_last(&mut self.key_sessions, key_session);
+        }
+    }
+
+    fn learn_content(&mut self, call: &PlayerCall) {
+        let Some(content) = call.content.filter(|_| !self.plays(call.content)) else { return };
+        if self.content.is_none() {
+            self.content = Some(content);
+        } else if self.token.is_none() && call.token.is_none() {
+            push_last(&mut self.contents, content);
+        }
+    }
+
+    pub(super) fn learn_token(&mut self, token: Fingerprint) {
+        push_last(&mut self.later_tokens, token);
+    }
+
+    /// Another playback of the device keeps this token.
+    pub(super) fn share_token(&mut self, token: Fingerprint) {
+        if self.shared_tokens.len() >= MAX_CONTENT_TOKENS {
+            self.shared_tokens.remove(0);
+        }
+        self.shared_tokens.push(token);
+    }
+
+    pub(in crate::session) fn learn_media_path(&mut self, path: Fingerprint) {
+        if !self.has_media_path(path) {
+            push_last(&mut self.media_paths, path);
+        }
+    }
+
+    /// Of a device's session: by whose content token it is opened.
+    pub(super) fn opened_by(&mut self, token: Option<Fingerprint>) {
+        self.token = token;
+    }
+
+    /// The stop that named this content token ended it.
+    pub(in crate::session) fn left_by(&mut self, token: Option<Fingerprint>) {
+        self.left = token;
+    }
+
+    /// The player of this content token stops. True when another one is known to go on.
+    pub(super) fn stop(&mut self, token: Fingerprint) -> bool {
+        self.turns.stop(token)
+    }
+
+    /// Forgets this key session. True when it was the last one.
+    pub(super) fn release(&mut self, key_session: Fingerprint) -> bool {
+        let before = self.key_sessions.len();
+        self.key_sessions.retain(|known| *known != key_session);
+        self.key_sessions.len() < before && self.key_sessions.is_empty()
+    }
+
+    /// The name it began under: its registration, else its content token.
+    pub(super) fn first(&self) -> Option<Fingerprint> {
+        self.token
+    }
+
+    /// All registrations and content tokens by which it is known.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = Fingerprint> + Clone {
+        self.token.into_iter().chain(self.later_tokens.iter().copied())
+    }
+
+    /// Content tokens for which its kill holds, beside its own.
+    pub(in crate::session) fn shared_tokens(&self) -> &[Fingerprint] {
+        &self.shared_tokens
+    }
+
+    /// Whether this registration or content token is, or was, one of them.
+    pub(super) fn has(&self, token: Fingerprint) -> bool {
+        self.token == Some(token) || self.later_tokens.contains(&token)
+    }
+
+    /// Whether who brings this token may speak for the playback.
+    pub(super) fn answers_to(&self, token: Fingerprint) -> bool {
+        let began_it = self.token == Some(token) && (self.token_accepted || self.later_tokens.is_empty());
+        began_it || self.later_tokens.contains(&token)
+    }
+
+    /// Whether a license was given to one of its calls with this token.
+    pub(in crate::session) fn has_accepted(&self, token: Fingerprint) -> bool {
+        (self.token == Some(token) && self.token_accepted) || self.later_tokens.contains(&token)
+    }
+
+    /// A license was given to a call with the token that it began under.
+    pub(in crate::session) fn is_accepted(&self) -> bool {
+        self.token.is_some() && self.token_accepted
+    }
+
+    /// Whoever names its device speaks for it.
+    pub(in crate::session) fn began_without_token(&self) -> bool {
+        self.bare
+    }
+
+    /// Whether media of this path are its own, though its license calls do not name the path.
+    pub(super) fn has_media_path(&self, path: Fingerprint) -> bool {
+        self.media_paths.contains(&path)
+    }
+
+    pub(in crate::session) fn plays(&self, content: Option<Fingerprint>) -> bool {
+        content.is_some_and(|content| self.content == Some(content) || self.contents.contains(&content))
+    }
+
+    /// The first name of its content.
+    pub(in crate::session) fn first_content(&self) -> Option<Fingerprint> {
+        self.content
+    }
+
+    pub(in crate::session) fn has_key_session(&self, key_session: Fingerprint) -> bool {
+        self.key_sessions.contains(&key_session)
+    }
+
+    /// How many key sessions it has.
+    pub(super) fn key_sessions(&self) -> usize {
+        self.key_sessions.len()
+    }
+
+    /// A stop that named another content token than this call ended it.
+    pub(super) fn was_left_by_another(&self, call: &PlayerCall) -> bool {
+        self.left.zip(call.token).is_some_and(|(left, token)| left != token)
+    }
+
+    /// Of each list that grows: its length, and its last.
+    pub(in crate::session) fn counts(&self) -> [(usize, Option<Fingerprint>); 4] {
+        [&self.key_sessions[..], &self.later_tokens, &self.contents, &self.shared_tokens]
+            .map(|names| (names.len(), names.last().copied()))
+    }
+}
+
+/// The oldest one goes where there are too many.
+fn push_last<const MAX: usize>(names: &mut ArrayVec<Fingerprint, MAX>, name: Fingerprint) {
+    if names.is_full() {
+        names.remove(0);
+    }
+    names.push(name);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{CallKind, OpenAbility};
+
+    fn call(content: u64, token: Option<u64>, key_session: u64) -> PlayerCall {
+        let token = token.map(Fingerprint);
+        PlayerCall {
+            content: Some(Fingerprint(content)),
+            content_token: token,
+            key_session: Some(Fingerprint(key_session)),
+            kind: CallKind::License,
+            opens: OpenAbility::Yes,
+            token,
+        }
+    }
+
+    #[test]
+    fn a_token_speaks_for_a_playback_when_it_began_it_or_was_accepted() {
+        let mut names = PlaybackNames::of(&call(1, Some(7), 1));
+        assert!(names.has(Fingerprint(7)) && names.answers_to(Fingerprint(7)) && !names.is_accepted());
+        names.learn_token(Fingerprint(8));
+        assert!(!names.answers_to(Fingerprint(7)), "another one was accepted, and this one never was");
+        assert!(names.answers_to(Fingerprint(8)) && names.has_accepted(Fingerprint(8)));
+        names.learn(&call(1, Some(7), 1));
+        assert!(names.answers_to(Fingerprint(7)) && names.has_accepted(Fingerprint(7)) && names.is_accepted());
+        assert_eq!(names.tokens().collect::<Vec<_>>(), [Fingerprint(7), Fingerprint(8)]);
+    }
+
+    #[test]
+    fn a_registered_playback_has_its_content_token_accepted_and_one_without_a_token_answers_for_its_device() {
+        let registered = PlayerCall { content_token: Some(Fingerprint(9)), ..call(1, Some(7), 1) };
+        assert!(PlaybackNames::of(&registered).is_accepted());
+        let bare = PlaybackNames::of(&call(1, None, 1));
+        assert!(bare.began_without_token() && !bare.is_accepted() && bare.first().is_none());
+        let shared = PlaybackNames::of_device_session(&call(1, None, 1));
+        assert!(!shared.began_without_token() && !shared.plays(Some(Fingerprint(1))));
+        assert!(!shared.has_key_session(Fingerprint(1)), "no call finds it");
+    }
+
+    #[test]
+    fn a_content_has_further_names_only_where_no_token_tells() {
+        let mut named = PlaybackNames::of(&call(1, Some(7), 1));
+        named.learn(&call(2, Some(7), 1));
+        assert!(named.plays(Some(Fingerprint(1))) && !named.plays(Some(Fingerprint(2))));
+        let mut bare = PlaybackNames::of(&call(1, None, 1));
+        bare.learn(&call(2, None, 1));
+        assert!(bare.plays(Some(Fingerprint(1))) && bare.plays(Some(Fingerprint(2))) && !bare.plays(None));
+    }
+
+    #[test]
+    fn every_list_of_names_is_bounded_and_keeps_the_newest() {
+        let mut names = PlaybackNames::of(&call(0, None, 0));
+        for at in 1..100 {
+            names.learn(&call(at, None, at));
+            names.learn_token(Fingerprint(at));
+            names.share_token(Fingerprint(at));
+            names.learn_media_path(Fingerprint(at));
+            names.learn_media_path(Fingerprint(at));
+        }
+        let newest = Some(Fingerprint(99));
+        let [key_sessions, tokens, contents, shared] = names.counts();
+        assert_eq!((key_sessions, tokens), ((MAX_KEY_SESSION_NAMES, newest), (MAX_CONTENT_TOKENS, newest)));
+        assert_eq!((contents, shared), ((MAX_CONTENT_NAMES, newest), (MAX_CONTENT_TOKENS, newest)));
+        assert_eq!(names.media_paths.as_slice(), [96, 97, 98, 99].map(Fingerprint));
+    }
+
+    #[test]
+    fn the_last_key_session_to_be_released_is_told() {
+        let mut names = PlaybackNames::of(&call(1, Some(7), 1));
+        names.learn(&call(1, Some(7), 2));
+        let released = [1, 1, 2, 2].map(|key_session| names.release(Fingerprint(key_session)));
+        assert_eq!(released, [false, false, true, false]);
+    }
+}

@@ -82,7 +82,6 @@ impl WrittenStamp {
             SessionState::Sharing { .. } => (7, 0),
             SessionState::Waiting { .. } => (8, 0),
         };
-        let names = |names: &[Fingerprint]| (names.len(), names.last().copied());
         Some(Self {
             beats: session.beats,
             grant: session.grant().map(|grant| (grant.token.clone(), grant.interval)),
@@ -90,8 +89,7 @@ impl WrittenStamp {
             last_good: session.last_good(),
             leads_past: session.leads_past,
             licensed_until: session.licensed_until,
-            names: [&playback.key_sessions[..], &playback.later_tokens, &playback.contents, &playback.shared_tokens]
-                .map(names),
+            names: playback.names.counts(),
             playhead: session.reports.filter(|reports| reports.playhead.is_some()),
             playing: session.playing(),
             rest: rest(playback),
@@ -142,9 +140,9 @@ impl WrittenStamp {
 /// Whatever else a record says and no beat moves: a change of it is worth a record. A sum, since a million of these are
 /// kept.
 fn rest<C>(playback: &Playback<C>) -> u64 {
-    let Playback { bare, content, left, leases, session, token, .. } = playback;
+    let Playback { leases, names, session, .. } = playback;
     let mut sum = DefaultHasher::new();
-    (bare, content, left, token).hash(&mut sum);
+    (names.bare, names.content, names.left, names.token).hash(&mut sum);
     for lease in leases.as_slice() {
         (lease.key_session, lease.ends).hash(&mut sum);
     }

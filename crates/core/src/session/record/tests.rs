@@ -632,7 +632,7 @@ fn a_wall_clock_that_was_set_back_makes_no_playback_begin_in_times_to_come() {
     let record = PlaybackRecord::of(life.playback().unwrap(), &written).unwrap();
     let found = ClockMoment { now: life.now + SECOND * 60, wall: day };
     let mut playback = record.restore((), &found, &life.policy);
-    playback.token = None;
+    playback.names.token = None;
     let (mut device, mut out) = (Device::default(), DeviceEffects::new());
     device.resume(playback, found.now, false, &life.policy, &mut out);
     assert!(
