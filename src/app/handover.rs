@@ -247,8 +247,7 @@ impl Predecessor {
         Ok(Some(Self(UnixStream::from_std(channel)?)))
     }
 
-    /// Checks that this process will find its sessions. A predecessor that keeps none loses none, and one of an
-    /// earlier version does not tell.
+    /// Checks that this process will find its sessions. A predecessor that keeps none loses none.
     ///
     /// # Errors
     /// The configuration keeps them elsewhere.

@@ -99,7 +99,7 @@ impl Authority {
     /// True if this authority holds that session of an earlier process. An authority of another kind with the same
     /// name could do nothing with its token.
     pub fn keeps(&self, session: &SessionContextRecord) -> bool {
-        session.authority == self.name && session.dialect.is_none_or(|dialect| dialect == self.dialect())
+        session.authority == self.name && session.dialect == self.dialect()
     }
 
     /// The embedded authority, if this is one; its slots can be inspected.

@@ -205,8 +205,7 @@ impl Sessions {
     ) {
         let policy = card.policy();
         let mut kept = SessionEntry::new(card);
-        // A record of an older version says less, so it is rewritten.
-        kept.record = record.card.dialect.is_some().then(|| record.card.clone());
+        kept.record = Some(record.card.clone());
         kept.timeline = Timeline::restore(&record.timeline);
         let mut playback = record.playback.restore(kept, moment, &policy);
         playback.account = pending_releases::account_name(&playback.card.card);

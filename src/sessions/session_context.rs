@@ -180,7 +180,7 @@ impl SessionContext {
             content_group: content_group.clone(),
             device: device.clone(),
             device_group: device_group.clone(),
-            dialect: Some(*dialect),
+            dialect: *dialect,
             kill_memory: kill_memory.map(RecordedSpan::from),
             opened: (*opened).into(),
             registration: registration.as_ref().map(|registration| registration.id),

@@ -23,10 +23,9 @@ pub use self::record::{
 };
 pub use self::registration_store::{RegistrationRecord, RegistrationStore};
 
-/// Version of the records' content. A journal with a higher version is refused. One with a lower version is read, and
-/// marked with this one before anything is written to it. Format 1 had long names in its records; 2 knew fewer
-/// endings; 3 no tokens in doubt; 4 no session that gives way.
-pub const JOURNAL_FORMAT_VERSION: u32 = 5;
+/// Version of the records' content. A journal with another version is refused and stays as it is. Versions up to 5 were
+/// written before the first release.
+pub const JOURNAL_FORMAT_VERSION: u32 = 6;
 
 /// All records, in no order.
 #[derive(Debug, Default)]

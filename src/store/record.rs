@@ -1,9 +1,9 @@
 //! The records of the store: plain data, each with its key.
 //!
-//! `sessions` and the embedded authority make them. A new field needs `#[serde(default)]`, so that journals of older
-//! versions stay readable. A change that older versions could not understand needs a new
-//! [`super::JOURNAL_FORMAT_VERSION`]. Two records of ordinary sessions share a page of the file, so fields of every
-//! record have short names, with the name of format 1 as alias.
+//! `sessions` and the embedded authority make them. Only records of
+//! [`super::JOURNAL_FORMAT_VERSION`] are read: a change of what they say needs a new one, but for a new field with
+//! `#[serde(default)]`. Two records of ordinary sessions share a page of the file, so fields of every record have short
+//! names.
 
 use std::sync::Arc;
 
@@ -36,54 +36,52 @@ pub enum StoredRecord {
 /// A playback with the shell's facts about it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SessionRecord {
-    #[serde(rename = "c", alias = "card")]
+    #[serde(rename = "c")]
     pub card: Arc<SessionContextRecord>,
     /// The device's key in the table.
-    #[serde(rename = "d", alias = "device")]
+    #[serde(rename = "d")]
     pub device: u64,
-    #[serde(rename = "p", alias = "playback")]
+    #[serde(rename = "p")]
     pub playback: PlaybackRecord,
-    #[serde(rename = "t", alias = "timeline", default)]
+    #[serde(rename = "t", default)]
     pub timeline: TimelineRecord,
 }
 
 /// The session's context without the parts that come from the configuration: policy by route, dialect by authority.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SessionContextRecord {
-    #[serde(rename = "ac", alias = "account", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "ac", default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// The authority's name.
-    #[serde(rename = "au", alias = "authority")]
+    #[serde(rename = "au")]
     pub authority: Arc<str>,
     /// The authorization, without its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authorization: Option<AuthorizationBlock>,
-    #[serde(rename = "c", alias = "content", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_group: Option<String>,
-    #[serde(rename = "d", alias = "device")]
+    #[serde(rename = "d")]
     pub device: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_group: Option<String>,
-    /// Missing in records of older versions.
-    #[serde(rename = "di", default, skip_serializing_if = "Option::is_none")]
-    pub dialect: Option<DialectName>,
+    #[serde(rename = "di")]
+    pub dialect: DialectName,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kill_memory: Option<RecordedSpan>,
-    #[serde(rename = "o", alias = "opened")]
+    #[serde(rename = "o")]
     pub opened: EpochTime,
     /// The playback's registration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registration: Option<PlaybackId>,
     /// The route's path.
-    #[serde(rename = "r", alias = "route")]
+    #[serde(rename = "r")]
     pub route: Arc<str>,
-    #[serde(rename = "ru", alias = "rung")]
+    #[serde(rename = "ru")]
     pub device_source: DeviceSource,
     #[serde(
         rename = "t",
-        alias = "token",
         default,
         deserialize_with = "hide_some",
         serialize_with = "expose_some",
@@ -108,9 +106,9 @@ pub enum DialectName {
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct TimelineRecord {
-    #[serde(rename = "b", alias = "beats", default, skip_serializing_if = "is_default")]
+    #[serde(rename = "b", default, skip_serializing_if = "is_default")]
     pub beats: u32,
-    #[serde(rename = "e", alias = "entries")]
+    #[serde(rename = "e")]
     pub entries: Vec<(EpochTime, SessionEvent)>,
 }
 

@@ -144,7 +144,7 @@ fn registration(number: u8) -> Registration {
 #[test]
 fn a_forgotten_record_of_any_kind_stays_gone() {
     let session = RecordKey::Session(SessionId(18_446_744_073_709_551_614));
-    let of_session = || StoredRecord::decode(&session, record::tests::OLD.as_bytes()).unwrap();
+    let of_session = || StoredRecord::decode(&session, record::tests::FULL.as_bytes()).unwrap();
     for mut kind in kinds() {
         let archive = |kind: &dyn Kind| RegistrationStore { clock: Clock, store: kind.store() };
         for number in 1..=3 {
@@ -354,48 +354,36 @@ fn a_damaged_page_is_found_or_harmless() {
     }
 }
 
-#[test]
-fn a_newer_journal_is_refused_and_stays_as_it_is() {
+/// As it was written, and then marked as of this format. Returns what it says when it is opened.
+fn opened_as_of_format(format: u32) -> JournalFault {
     let (folder, _) = filled();
     {
         let database = redb::Database::open(file(folder.path())).unwrap();
         let writing = database.begin_write().unwrap();
-        writing.open_table(ABOUT).unwrap().insert("format", JOURNAL_FORMAT_VERSION + 1).unwrap();
+        writing.open_table(ABOUT).unwrap().insert("format", format).unwrap();
         writing.commit().unwrap();
     }
     let before = std::fs::read(file(folder.path())).unwrap();
     let fault = fault(folder.path());
+    assert!(std::fs::read(file(folder.path())).unwrap() == before, "{fault}: touched");
+    fault
+}
+
+#[test]
+fn a_newer_journal_is_refused_and_stays_as_it_is() {
+    let fault = opened_as_of_format(JOURNAL_FORMAT_VERSION + 1);
     assert!(matches!(fault, JournalFault::Newer { found, .. } if found == JOURNAL_FORMAT_VERSION + 1), "{fault}");
-    assert!(std::fs::read(file(folder.path())).unwrap() == before);
+}
+
+#[test]
+fn an_older_journal_is_refused_and_stays_as_it_is() {
+    for format in 1..JOURNAL_FORMAT_VERSION {
+        let fault = opened_as_of_format(format);
+        assert!(matches!(fault, JournalFault::Older { found, .. } if found == format), "{fault}");
+        assert!(fault.to_string().contains("written by a version before the first release"), "{fault}");
+        assert!(fault.to_string().contains("move it away"), "{fault}");
+    }
+    assert!(matches!(opened_as_of_format(0), JournalFault::Foreign(_)), "no version of ours wrote that");
 }
 
 const ABOUT: redb::TableDefinition<'_, &str, u32> = redb::TableDefinition::new("about");
-
-#[test]
-fn a_journal_of_the_version_before_is_read_and_then_refused_by_that_version() {
-    let (folder, _) = filled();
-    {
-        let database = redb::Database::open(file(folder.path())).unwrap();
-        let writing = database.begin_write().unwrap();
-        let sessions: redb::TableDefinition<'_, u64, &[u8]> = redb::TableDefinition::new("sessions");
-        writing.open_table(ABOUT).unwrap().insert("format", 1).unwrap();
-        writing.open_table(sessions).unwrap().insert(u64::MAX - 1, super::record::tests::OLD.as_bytes()).unwrap();
-        writing.commit().unwrap();
-    }
-    for _ in 0..2 {
-        let (journal, writer) = open(folder.path());
-        let loaded = journal.load();
-        assert_eq!((loaded.sessions.len(), loaded.slots.len()), (1, 200));
-        assert_eq!(loaded.sessions[0].playback.id, SessionId(u64::MAX - 1));
-        // In its own form from now on, among others that are not.
-        journal.pending().add(
-            RecordKey::Session(loaded.sessions[0].playback.id),
-            Some(StoredRecord::Session(Box::new(loaded.sessions[0].clone()))),
-        );
-        journal.end();
-        writer.unwrap().join().unwrap();
-    }
-    let database = redb::Database::open(file(folder.path())).unwrap();
-    let reading = redb::ReadableDatabase::begin_read(&database).unwrap();
-    assert_eq!(reading.open_table(ABOUT).unwrap().get("format").unwrap().unwrap().value(), JOURNAL_FORMAT_VERSION);
-}

@@ -6,7 +6,7 @@ pub(crate) mod testing;
 
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 pub use self::span::RecordedSpan;
 
@@ -19,8 +19,8 @@ pub struct ClockMoment {
     pub wall: Duration,
 }
 
-/// Wall time since the epoch in records, in nanoseconds. Reads the same forms as [`RecordedSpan`].
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+/// Wall time since the epoch in records, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct EpochTime(u64);
 
 impl ClockMoment {
@@ -52,11 +52,5 @@ impl From<Duration> for EpochTime {
 impl From<EpochTime> for Duration {
     fn from(wall: EpochTime) -> Self {
         Self::from_nanos(wall.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for EpochTime {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        RecordedSpan::deserialize(from).map(|RecordedSpan(nanos)| Self(nanos))
     }
 }

@@ -415,30 +415,12 @@ async fn a_kill_that_holds_nothing_is_remembered_and_not_waited_for() {
     let mut records = (memory.clone() as Arc<dyn Store>).load().sessions;
     let (by, until) = (Reason::new(403, None, "killed"), (Clock.wall() + HOUR).into());
     for record in &mut records {
-        record.playback.session.state = StateRecord::Killed { by: by.clone(), since: None, until };
+        record.playback.session.state = StateRecord::Killed { by: by.clone(), since: Clock.wall().into(), until };
         record.playback.session.grant = None;
     }
     assert_eq!(stage(&memory).sessions.restore(records, |_| RestoreHome::Gone), RestoreResult::default());
     memory.commit();
     assert!(!memory.is_empty());
-}
-
-/// An older version did not write which kind its authority was.
-#[tokio::test]
-async fn a_card_of_an_older_version_is_completed_when_it_is_written() {
-    let memory = one_that_plays().await;
-    let mut records = (memory.clone() as Arc<dyn Store>).load().sessions;
-    let dialect = records[0].card.dialect;
-    assert!(dialect.is_some());
-    let mut card = (*records[0].card).clone();
-    card.dialect = None;
-    records[0].card = Arc::new(card);
-    let next = stage(&memory);
-    let home = next.card.clone();
-    assert_eq!(next.sessions.restore(records, |_| RestoreHome::Here(home.clone())).resumed, 1);
-    assert_eq!(next.sessions.stop_all(key()), 1);
-    memory.commit();
-    assert_eq!((memory.clone() as Arc<dyn Store>).load().sessions[0].card.dialect, dialect);
 }
 
 /// The session owed its open, so it is over as soon as it is zapped away. It is forgotten at once, because too many

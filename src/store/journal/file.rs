@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::overlay::Overlay;
 use crate::ids::{SessionId, random_u64};
@@ -42,6 +42,11 @@ pub enum JournalFault {
          run that one, or move the file away; the sessions in it then expire at the head-end"
     )]
     Newer { file: PathBuf, found: u32 },
+    #[error(
+        "store.file: {file} was written by a version before the first release (format {found}, this one reads \
+         {JOURNAL_FORMAT_VERSION}): move it away; the sessions in it then expire at the head-end"
+    )]
+    Older { file: PathBuf, found: u32 },
     #[error(
         "store.file: {0} is damaged ({1}): move it away; the sessions in it then expire at the head-end, \
          and players open new ones"
@@ -81,11 +86,8 @@ pub(super) fn open(path: &Path) -> Result<(Database, Loaded), JournalFault> {
     }
     let io = |error| JournalFault::Io(path.to_owned(), error);
     let overlay = Overlay::new(lock(path)?).map_err(io)?;
-    let (database, loaded, format) = inspect(path, overlay.clone())?;
+    let (database, loaded) = inspect(path, overlay.clone())?;
     overlay.let_through().map_err(io)?;
-    if format < JOURNAL_FORMAT_VERSION {
-        mark(&database).map_err(io)?;
-    }
     Ok((database, loaded))
 }
 
@@ -100,51 +102,40 @@ fn lock(path: &Path) -> Result<File, JournalFault> {
     }
 }
 
-/// Marks the file with the current format, so that an older sidebeat, which could not read it, refuses it.
-fn mark(database: &Database) -> io::Result<()> {
-    let mut writing = database.begin_write().map_err(io::Error::other)?;
-    writing.set_two_phase_commit(true);
-    writing
-        .open_table(ABOUT_TABLE)
-        .map_err(io::Error::other)?
-        .insert("format", JOURNAL_FORMAT_VERSION)
-        .map_err(io::Error::other)?;
-    writing.commit().map_err(io::Error::other)
-}
-
 /// Opens a file again that was good and could not be written since.
 pub(super) fn reopen(path: &Path) -> Result<Database, DatabaseError> {
     Builder::new().set_cache_size(JOURNAL_CACHE_BYTES).open(path)
 }
 
 /// Checks and reads the whole file through an overlay, so that nothing in it changes.
-fn inspect(path: &Path, overlay: Overlay) -> Result<(Database, Loaded, u32), JournalFault> {
+fn inspect(path: &Path, overlay: Overlay) -> Result<(Database, Loaded), JournalFault> {
     // A truncated file may fail an assertion in redb, which is damage like any other.
     let read = catch_unwind(AssertUnwindSafe(|| read(path, overlay)));
     read.unwrap_or_else(|_| Err(torn(path, "it cannot be read")))
 }
 
-fn read(path: &Path, overlay: Overlay) -> Result<(Database, Loaded, u32), JournalFault> {
+fn read(path: &Path, overlay: Overlay) -> Result<(Database, Loaded), JournalFault> {
     let mut builder = Builder::new();
     builder.set_cache_size(JOURNAL_CACHE_BYTES).set_check_integrity_on_open(true);
     let database = builder.create_with_backend(overlay).map_err(|error| fault(path, error))?;
-    let (loaded, format) = load(path, &database)?;
-    Ok((database, loaded, format))
+    let loaded = load(path, &database)?;
+    Ok((database, loaded))
 }
 
-/// All records, and the format of the file.
-fn load(path: &Path, database: &Database) -> Result<(Loaded, u32), JournalFault> {
+/// All records of a file of the current format.
+fn load(path: &Path, database: &Database) -> Result<Loaded, JournalFault> {
     let torn = |error: &dyn std::fmt::Display| torn(path, &error.to_string());
     let reading = database.begin_read().map_err(|error| torn(&error))?;
     let about = reading.open_table(ABOUT_TABLE).map_err(|_| JournalFault::Foreign(path.to_owned()))?;
     let format = about.get("format").map_err(|error| torn(&error))?.map(|format| format.value());
-    let format = match format {
-        Some(found @ 1..=JOURNAL_FORMAT_VERSION) => found,
+    match format {
+        Some(JOURNAL_FORMAT_VERSION) => {}
         Some(found) if found > JOURNAL_FORMAT_VERSION => {
             return Err(JournalFault::Newer { file: path.to_owned(), found });
         }
+        Some(found @ 1..) => return Err(JournalFault::Older { file: path.to_owned(), found }),
         Some(_) | None => return Err(JournalFault::Foreign(path.to_owned())),
-    };
+    }
     let mut loaded = Loaded::default();
     let decode = |key: RecordKey, bytes: &[u8]| {
         // The decoder's message could show the record's content.
@@ -161,18 +152,12 @@ fn load(path: &Path, database: &Database) -> Result<(Loaded, u32), JournalFault>
         let (authority, slot) = key.value();
         loaded.add(decode(RecordKey::Slot(Arc::from(authority), slot), bytes.value())?);
     }
-    match reading.open_table(REGISTRATIONS_TABLE) {
-        Ok(registrations) => {
-            for entry in registrations.iter().map_err(|error| torn(&error))? {
-                let (id, bytes) = entry.map_err(|error| torn(&error))?;
-                loaded.add(decode(RecordKey::Registration(id.value().into()), bytes.value())?);
-            }
-        }
-        // An older version had no such table.
-        Err(TableError::TableDoesNotExist(_)) => {}
-        Err(error) => return Err(torn(&error)),
+    let registrations = reading.open_table(REGISTRATIONS_TABLE).map_err(|error| torn(&error))?;
+    for entry in registrations.iter().map_err(|error| torn(&error))? {
+        let (id, bytes) = entry.map_err(|error| torn(&error))?;
+        loaded.add(decode(RecordKey::Registration(id.value().into()), bytes.value())?);
     }
-    Ok((loaded, format))
+    Ok(loaded)
 }
 
 /// Makes the file under another name first, so that a journal is complete or absent.
@@ -192,6 +177,7 @@ fn fill(fresh: &Path) -> io::Result<()> {
         .map_err(io::Error::other)?
         .insert("format", JOURNAL_FORMAT_VERSION)
         .map_err(io::Error::other)?;
+    writing.open_table(REGISTRATIONS_TABLE).map_err(io::Error::other)?;
     writing.open_table(SESSIONS_TABLE).map_err(io::Error::other)?;
     writing.open_table(SLOTS_TABLE).map_err(io::Error::other)?;
     writing.commit().map_err(io::Error::other)

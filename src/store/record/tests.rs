@@ -1,4 +1,4 @@
-//! Records as bytes: what comes back, what they take, and those of an older version.
+//! Records as bytes: what comes back, and what they take.
 
 use std::time::Duration;
 
@@ -6,19 +6,16 @@ use super::*;
 use crate::secret::Fingerprint;
 use crate::session::{EndReason, Reason};
 
-/// All that format 1 could say of a session, as it said it.
-pub(in crate::store) const OLD: &str = r#"{"card":{"account":"a","authority":"head-end","content":"c","content_group":"cg",
-"device":"d","device_group":"dg","kill_memory":{"secs":60,"nanos":5},"opened":{"secs":1700000000,"nanos":7},"route":"/license",
-"rung":"header","token":"content token"},"device":18446744073709551615,"playback":{"began":1700000000000000001,
-"content":11,"contents":[11,12],"id":18446744073709551614,"key_sessions":[13,14],"leases":[[13,null],[14,1700000000000000002]],
-"later_tokens":[15],"session":{"credit":1700000000000000003,"credit_spent":true,"every":{"secs":40,"nanos":0},"fetches":true,
-"generation":3,"good_until":1700000000000000004,"grant":{"interval":{"secs":30,"nanos":0},"lifetime":{"secs":90,"nanos":1},
-"token":"session token"},"last_call":1700000000000000005,"last_good":1700000000000000006,"last_sign":1700000000000000007,
-"opening":true,"renewals":true,"reports":{"at":1700000000000000008,"gaps":[{"secs":30,"nanos":0},{"secs":31,"nanos":0}],
-"playhead":[1700000000000000009,{"secs":5,"nanos":6}],"playing":"Plays"},"schedule":[[1700000000000000010,"LiveEventEnd"]],
-"seed":4294967295,"state":{"Live":{"beat":1700000000000000011}},"stream":"Live","took":{"secs":0,"nanos":12}},"token":16},
-"timeline":{"beats":7,"entries":[[{"secs":1700000000,"nanos":9},{"Opened":{"interval":{"secs":30,"nanos":0}}}],
-[{"secs":1700000001,"nanos":0},"Resumed"]]}}"#;
+/// All that a record can say of a session, as it says it.
+pub(in crate::store) const FULL: &str = r#"{"c":{"ac":"a","au":"head-end","c":"c","content_group":"cg","d":"d","device_group":"dg","di":"s",
+"kill_memory":60000000005,"o":1700000000000000007,"r":"/license","ru":"header","t":"content token"},"d":18446744073709551615,
+"p":{"b":1700000000000000001,"c":11,"cs":[11,12],"i":18446744073709551614,"k":[13,14],"l":[[13,null],[14,1700000000000000002]],
+"ts":[15],"s":{"credit":1700000000000000003,"cs":true,"e":40000000000,"f":30000000000,"g":3,"gu":1700000000000000004,
+"gr":{"i":30000000000,"l":90000000001,"t":"session token"},"lc":1700000000000000005,"lg":1700000000000000006,
+"ls":1700000000000000007,"o":true,"r":true,"rs":{"at":1700000000000000008,"gaps":[30000000000,31000000000],
+"playhead":[1700000000000000009,5000000006],"playing":"Plays"},"sc":[[1700000000000000010,"LiveEventEnd"]],"sd":4294967295,
+"s":{"Live":{"beat":1700000000000000011}},"st":"Live","t":12},"t":16},"t":{"b":7,"e":[[1700000000000000009,
+{"Opened":{"interval":{"secs":30,"nanos":0}}}],[1700000001000000000,"Resumed"]]}}"#;
 
 const KEY: RecordKey = RecordKey::Session(SessionId(18_446_744_073_709_551_614));
 
@@ -40,8 +37,8 @@ fn shown(record: &SessionRecord) -> String {
 }
 
 #[test]
-fn a_record_of_the_version_before_is_read_whole() {
-    let record = decode(OLD.as_bytes());
+fn every_field_of_a_record_is_read() {
+    let record = decode(FULL.as_bytes());
     assert_eq!(record.device, u64::MAX);
     let SessionContextRecord { account, authority, kill_memory, device_source, opened, route, token, .. } =
         &*record.card;
@@ -50,7 +47,7 @@ fn a_record_of_the_version_before_is_read_whole() {
         (Some("a"), "head-end", "/license", "header")
     );
     assert_eq!(kill_memory.map(Duration::from), Some(Duration::new(60, 5)));
-    assert_eq!(Duration::from(*opened), Duration::new(1_700_000_000, 7));
+    assert_eq!(Duration::from(*opened), Duration::from_nanos(1_700_000_000_000_000_007));
     assert_eq!(token.as_ref().map(Secret::expose), Some("content token"));
     let PlaybackRecord { contents, id, key_sessions, leases, later_tokens, session, token, .. } = &record.playback;
     assert_eq!((*contents).clone(), [Fingerprint(11), Fingerprint(12)]);
@@ -62,40 +59,21 @@ fn a_record_of_the_version_before_is_read_whole() {
     assert_eq!(session.every.map(Duration::from), Some(Duration::from_secs(40)));
     assert_eq!(Duration::from(session.took), Duration::from_nanos(12));
     assert!(session.credit_spent && session.opening && session.renewals);
-    assert_eq!(session.again, Some(RecordedSpan::default()));
+    assert_eq!(session.again.map(Duration::from), Some(Duration::from_secs(30)));
     let reports = session.reports.as_ref().unwrap();
     assert_eq!(reports.gaps.map(Duration::from), [30, 31].map(Duration::from_secs));
     assert_eq!((session.schedule.len(), session.seed, session.generation), (1, u32::MAX, 3));
     assert_eq!(record.timeline.beats, 7);
-    assert_eq!(Duration::from(record.timeline.entries[0].0), Duration::new(1_700_000_000, 9));
+    assert_eq!(Duration::from(record.timeline.entries[0].0), Duration::from_nanos(1_700_000_000_000_000_009));
     assert_eq!(record.timeline.entries[1].1, SessionEvent::Resumed);
-}
-
-/// Older formats said whether the player asks again soon enough.
-#[test]
-fn the_time_until_a_player_asks_again_is_read_in_every_version() {
-    let read = |said: &str| {
-        let text = OLD.replace("\"fetches\":true,", said);
-        decode(text.as_bytes()).playback.session.again.map(Duration::from)
-    };
-    for (said, again) in [
-        ("", None),
-        ("\"fetches\":true,", Some(Duration::ZERO)),
-        ("\"f\":true,", Some(Duration::ZERO)),
-        ("\"f\":false,", None),
-        ("\"f\":0,", Some(Duration::ZERO)),
-        ("\"f\":30000000000,", Some(Duration::from_secs(30))),
-    ] {
-        assert_eq!(read(said), again, "{said}");
-    }
 }
 
 #[test]
 fn a_written_record_is_read_again() {
-    let full = decode(OLD.as_bytes());
+    let full = decode(FULL.as_bytes());
     let mut bare = full.clone();
     bare.playback = serde_json::from_str(
-        r#"{"b":1,"i":2,"s":{"g":1,"lc":1,"lg":2,"ls":3,"sd":3,"s":{"Killed":{"by":{"code":403,"error_code":null,"message":"no"},"until":4}}}}"#,
+        r#"{"b":1,"i":2,"s":{"g":1,"lc":1,"lg":2,"ls":3,"sd":3,"s":{"Killed":{"by":{"code":403,"error_code":null,"message":"no"},"since":3,"until":4}}}}"#,
     )
     .unwrap();
     bare.timeline = TimelineRecord::default();
@@ -125,7 +103,7 @@ fn a_written_record_is_read_again() {
 /// Pages have 4 KiB; of that each of two records may take 2,034 bytes. An ordinary session without reports.
 #[test]
 fn two_records_with_the_tokens_of_a_head_end_share_a_page() {
-    let mut record = decode(OLD.as_bytes());
+    let mut record = decode(FULL.as_bytes());
     let token = || Secret::new("t".repeat(700));
     record.card = Arc::new(SessionContextRecord {
         account: Some("account-00000001".to_owned()),
@@ -133,7 +111,6 @@ fn two_records_with_the_tokens_of_a_head_end_share_a_page() {
         content_group: None,
         device: "8c0f5ac2-55e1-4f3f-9e0f-1f7b2b0c9d11".to_owned(),
         device_group: None,
-        dialect: Some(DialectName::NagraSsm),
         kill_memory: None,
         token: Some(token()),
         ..(*record.card).clone()
@@ -163,5 +140,5 @@ fn a_new_name_of_an_ending_needs_a_new_format() {
     const KNOWN: &str = "Abandoned Drained Expired GaveWay LicenseExpired Longest Lost MediaSilent Orphaned Programme Quit Released \
                          RenewalsOverdue Silent Stopped Unused Zapped";
     let names = EndReason::ALL.map(|end| serde_json::to_value(end).unwrap().as_str().unwrap().to_owned());
-    assert_eq!((names.join(" ").as_str(), crate::store::JOURNAL_FORMAT_VERSION), (KNOWN, 5));
+    assert_eq!((names.join(" ").as_str(), crate::store::JOURNAL_FORMAT_VERSION), (KNOWN, 6));
 }

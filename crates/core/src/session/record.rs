@@ -39,34 +39,34 @@ pub struct PlaybackRecord {
     /// It began without a content token, though it has a name.
     #[serde(rename = "ba", default, skip_serializing_if = "is_default")]
     pub bare: bool,
-    #[serde(rename = "b", alias = "began")]
+    #[serde(rename = "b")]
     pub began: EpochTime,
-    #[serde(rename = "c", alias = "content", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Fingerprint>,
-    #[serde(rename = "cs", alias = "contents", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "cs", default, skip_serializing_if = "Vec::is_empty")]
     pub contents: Vec<Fingerprint>,
-    #[serde(rename = "i", alias = "id")]
+    #[serde(rename = "i")]
     pub id: SessionId,
-    #[serde(rename = "k", alias = "key_sessions", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "k", default, skip_serializing_if = "Vec::is_empty")]
     pub key_sessions: Vec<Fingerprint>,
     /// By when the licenses of its key sessions run out, if that is known.
-    #[serde(rename = "l", alias = "leases", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "l", default, skip_serializing_if = "Vec::is_empty")]
     pub leases: Vec<(Fingerprint, Option<EpochTime>)>,
     /// The content token that the stop named by which it is over.
     #[serde(rename = "lt", default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Fingerprint>,
-    #[serde(rename = "ts", alias = "later_tokens", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "ts", default, skip_serializing_if = "Vec::is_empty")]
     pub later_tokens: Vec<Fingerprint>,
     #[serde(rename = "mp", default, skip_serializing_if = "Vec::is_empty")]
     pub media_paths: Vec<Fingerprint>,
     #[serde(rename = "ro", default, skip_serializing_if = "is_default")]
     pub role: Role,
-    #[serde(rename = "s", alias = "session")]
+    #[serde(rename = "s")]
     pub session: CoreSessionRecord,
     /// Content tokens for which a kill of it holds, beside its own.
     #[serde(rename = "sh", default, skip_serializing_if = "Vec::is_empty")]
     pub shared_tokens: Vec<Fingerprint>,
-    #[serde(rename = "t", alias = "token", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Fingerprint>,
 }
 

@@ -12,11 +12,11 @@ use crate::time::RecordedSpan;
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct GrantRecord {
-    #[serde(rename = "i", alias = "interval")]
+    #[serde(rename = "i")]
     pub interval: RecordedSpan,
-    #[serde(rename = "l", alias = "lifetime", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<RecordedSpan>,
-    #[serde(rename = "t", alias = "token", serialize_with = "expose", deserialize_with = "hide")]
+    #[serde(rename = "t", serialize_with = "expose", deserialize_with = "hide")]
     pub token: Secret,
 }
 

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Deserializer, Serializer};
 
 use crate::secret::Secret;
-use crate::time::RecordedSpan;
 
 /// A field that says nothing is left out.
 pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -17,19 +16,4 @@ pub fn expose<S: Serializer>(secret: &Secret, to: S) -> Result<S::Ok, S::Error> 
 
 pub fn hide<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
     String::deserialize(from).map(Secret::new)
-}
-
-/// How soon a player asks again. Older journals say whether that was soon enough by the settings of their time; then
-/// it is taken to be at once.
-pub(super) fn again<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RecordedSpan>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OptionalForm {
-        Again(RecordedSpan),
-        SoonEnough(bool),
-    }
-    Ok(match OptionalForm::deserialize(from)? {
-        OptionalForm::Again(again) => Some(again),
-        OptionalForm::SoonEnough(is) => is.then(RecordedSpan::default),
-    })
 }

@@ -15,66 +15,60 @@ use super::super::program_schedule::{self, Schedule};
 use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState};
 use super::grant::GrantRecord;
 use super::reports::ReportsRecord;
-use super::serde_helpers::{self, is_default};
+use super::serde_helpers::is_default;
 use super::state::StateRecord;
 use crate::time::{ClockMoment, EpochTime, RecordedSpan};
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct CoreSessionRecord {
     /// Within which time its player surely asks for more media.
-    #[serde(
-        rename = "f",
-        alias = "fetches",
-        default,
-        deserialize_with = "serde_helpers::again",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub again: Option<RecordedSpan>,
     /// Plays since then without the authority's word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credit: Option<EpochTime>,
-    #[serde(rename = "cs", alias = "credit_spent", default, skip_serializing_if = "is_default")]
+    #[serde(rename = "cs", default, skip_serializing_if = "is_default")]
     pub credit_spent: bool,
-    #[serde(rename = "e", alias = "every", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     pub every: Option<RecordedSpan>,
-    #[serde(rename = "g", alias = "generation")]
+    #[serde(rename = "g")]
     pub generation: u32,
-    #[serde(rename = "gu", alias = "good_until", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "gu", default, skip_serializing_if = "Option::is_none")]
     pub good_until: Option<EpochTime>,
-    #[serde(rename = "gr", alias = "grant", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "gr", default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantRecord>,
     #[serde(rename = "lp", default, skip_serializing_if = "is_default")]
     pub leads_past: bool,
     /// Its close is lost and tried again, and nobody waits for its place.
     #[serde(rename = "li", default, skip_serializing_if = "is_default")]
     pub lingers: bool,
-    #[serde(rename = "lc", alias = "last_call")]
+    #[serde(rename = "lc")]
     pub last_call: EpochTime,
-    #[serde(rename = "lg", alias = "last_good")]
+    #[serde(rename = "lg")]
     pub last_good: EpochTime,
-    #[serde(rename = "ls", alias = "last_sign")]
+    #[serde(rename = "ls")]
     pub last_sign: EpochTime,
     /// The close of one that was killed here is lost: when it is tried again, and how often it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_close: Option<(EpochTime, u8)>,
     /// An open was in flight: nobody knows what it brought.
-    #[serde(rename = "o", alias = "opening", default, skip_serializing_if = "is_default")]
+    #[serde(rename = "o", default, skip_serializing_if = "is_default")]
     pub opening: bool,
     /// Its player says that it only preloads it.
     #[serde(rename = "pl", default, skip_serializing_if = "is_default")]
     pub preloads: bool,
     /// The player's renewals are the beats.
-    #[serde(rename = "r", alias = "renewals", default, skip_serializing_if = "is_default")]
+    #[serde(rename = "r", default, skip_serializing_if = "is_default")]
     pub renewals: bool,
     /// The authority lost it by a lost answer, and it opens another session in its place: until then.
     #[serde(rename = "ro", default, skip_serializing_if = "Option::is_none")]
     pub reopens_until: Option<EpochTime>,
-    #[serde(rename = "rs", alias = "reports", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "rs", default, skip_serializing_if = "Option::is_none")]
     pub reports: Option<ReportsRecord>,
     /// The moments of its programme that are to come, the latest first.
-    #[serde(rename = "sc", alias = "schedule", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "sc", default, skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<(EpochTime, program_schedule::StreamTimelineEvent)>,
-    #[serde(rename = "sd", alias = "seed")]
+    #[serde(rename = "sd")]
     pub seed: u32,
     /// It shares its device's session, of this interval.
     #[serde(rename = "sh", default, skip_serializing_if = "Option::is_none")]
@@ -82,20 +76,20 @@ pub struct CoreSessionRecord {
     /// The machine slept this long since the last good answer: `last_good` is reckoned without that.
     #[serde(rename = "sl", default, skip_serializing_if = "is_default")]
     pub slept: RecordedSpan,
-    #[serde(rename = "s", alias = "state")]
+    #[serde(rename = "s")]
     pub state: StateRecord,
-    #[serde(rename = "st", alias = "stream", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "st", default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamType>,
     /// Its media pass through us.
     #[serde(rename = "ms", default, skip_serializing_if = "is_default")]
     pub streams: bool,
     /// How long the last good answer took.
-    #[serde(rename = "t", alias = "took", default, skip_serializing_if = "is_default")]
+    #[serde(rename = "t", default, skip_serializing_if = "is_default")]
     pub took: RecordedSpan,
     /// The authority may know it by a newer token: an answer was lost, or a call was under way.
     #[serde(rename = "td", default, skip_serializing_if = "is_default")]
     pub token_in_doubt: bool,
-    /// An older journal does not know: it plays.
+    /// Most play.
     #[serde(rename = "u", default, skip_serializing_if = "is_default")]
     pub usage: DeliveryState,
 }
@@ -163,8 +157,7 @@ impl CoreSessionRecord {
             }
             (StateRecord::Killed { by, since, until }, _) => {
                 let (by, until) = (by.clone(), time(*until));
-                let since = since.map(time).or_else(|| until.checked_sub(policy.memory_of_kill(&by)));
-                SessionState::Killed { by, since: since.unwrap_or(at.now).min(at.now), until }
+                SessionState::Killed { by, since: time(*since).min(at.now), until }
             }
             (StateRecord::Live { beat }, Some(_)) => SessionState::Live { beat: time(*beat) },
             (StateRecord::Live { .. }, None) if shares.is_some() => {

@@ -28,9 +28,7 @@ pub enum StateRecord {
     },
     Killed {
         by: Reason,
-        /// An older journal does not say.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        since: Option<EpochTime>,
+        since: EpochTime,
         until: EpochTime,
     },
     Live {
@@ -69,7 +67,7 @@ impl StateRecord {
             }
             SessionState::Failing { missed, retry } => Self::Failing { missed: *missed, retry: at.wall_of(*retry) },
             SessionState::Killed { by, since, until } => {
-                Self::Killed { by: by.clone(), since: Some(at.wall_of(*since)), until: at.wall_of(*until) }
+                Self::Killed { by: by.clone(), since: at.wall_of(*since), until: at.wall_of(*until) }
             }
             SessionState::Live { beat } => Self::Live { beat: at.wall_of(*beat) },
             SessionState::Opening { since } => Self::Opening { since: at.wall_of(*since) },
