@@ -1,7 +1,7 @@
-//! ClearKey: the JSON messages of the EME specification.
+//! Recognises the ClearKey messages of the EME specification: JSON objects.
 //!
-//! Told by `kids` or `keys` at the top level. The keys themselves (`k`) are in clear here: they are
-//! looked at for being there, and never kept. Called by `recognise` with JSON bodies.
+//! The members `kids` and `keys` at the top level identify them. The keys themselves (`k`) are in clear, so they are
+//! only checked for presence and never kept. `recognise` and `nested_messages` call [`read`] with JSON bodies.
 
 use super::configured_wrapping::base64_decode;
 use super::json::{JsonContainer, JsonScanner, JsonText, JsonToken};
@@ -9,7 +9,7 @@ use super::key_ids::KeyIds;
 use super::message::{Direction, DrmMessage, DrmSystem, MessageKind};
 use super::protobuf::MalformedProtobuf;
 
-/// `Ok(None)`: well-formed JSON, but not of ClearKey.
+/// `Ok(None)` means well-formed JSON that is not of ClearKey.
 pub(super) fn read(direction: Direction, scanner: JsonScanner<'_>) -> Result<Option<DrmMessage>, MalformedProtobuf> {
     let found = ClearKeyFields::read(scanner)?;
     let kind = match direction {
@@ -29,11 +29,12 @@ pub(super) fn read(direction: Direction, scanner: JsonScanner<'_>) -> Result<Opt
 #[derive(Default)]
 struct ClearKeyFields {
     ids: KeyIds,
-    /// A key with its id.
+    /// The reply has a key with its id.
     keys: bool,
     kids: bool,
     persistent: bool,
-    /// Of any other type, perhaps beside `persistent`: which of two fields of one name counts is each parser's choice.
+    /// The request has another type, perhaps beside `persistent`. Parsers differ on which of two members with one name
+    /// counts.
     temporary: bool,
     typed: bool,
 }
@@ -42,7 +43,7 @@ impl ClearKeyFields {
     fn read(mut scanner: JsonScanner<'_>) -> Result<Self, MalformedProtobuf> {
         let mut found = Self::default();
         let (mut top, mut inner) = (None, None);
-        // Whether the key object being read has shown its key, and its id.
+        // True once the key object being read has shown its key and its id.
         let (mut key, mut id) = (false, false);
         while let Some(token) = scanner.next()? {
             match (scanner.depth(), token) {
@@ -65,7 +66,7 @@ impl ClearKeyFields {
         Ok(found)
     }
 
-    /// Whether this can be a key id. Old Androids wrote the standard alphabet, some servers pad.
+    /// True if this can be a key id. Old Androids write the standard alphabet, and some servers pad.
     fn add(&mut self, text: JsonText<'_>) -> bool {
         let Some(id) = base64_decode(&text.unescape()).filter(|id| !id.is_empty()) else { return false };
         self.ids.insert(&id);
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_license_to_keep_is_one_whichever_of_its_types_counts() {
+    fn a_request_is_offline_only_if_every_type_is_persistent() {
         for (types, offline) in [
             (r#""type":"persistent-license""#, true),
             (r#""type":"temporary""#, false),
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn shape_and_direction_decide() {
+    fn shape_and_direction_decide_the_kind() {
         use Direction::{Reply, Request};
         for (direction, body, expected) in [
             (Request, r#"{"kids":["AAAAAAAAAAAAAAAAAAAAAA"],"type":"temporary"}"#, Some(MessageKind::LicenseRequest)),

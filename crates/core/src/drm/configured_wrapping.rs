@@ -1,8 +1,7 @@
-//! Wrappings that a route is configured with, taken off and put on.
+//! Removes and adds the wrapping that a route is configured with.
 //!
-//! Knows no license message: it moves bytes between raw, base64, a JSON field and a form field.
-//! Where nothing is configured, `recognise` finds the message by itself and the body is forwarded
-//! as it came.
+//! This module knows no license message: it moves bytes between raw, base64, a JSON field and a form field. Without a
+//! configured wrapping, `recognise` finds the message by itself, and the body is forwarded unchanged.
 
 use std::borrow::Cow;
 
@@ -15,7 +14,7 @@ use thiserror::Error;
 use super::form;
 use super::json::{JsonContainer, JsonScanner, JsonToken};
 
-/// One wrapping of a body, as `[route.body]` names it.
+/// A wrapping of a body, as `[route.body]` names it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum BodyWrapping {
     Base64,
@@ -26,7 +25,7 @@ pub enum BodyWrapping {
     Raw,
 }
 
-/// What the route says a body is and the body is not. Says nothing of the body itself.
+/// The body is not what the route says. The fault shows nothing of the body.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum WrappingMisfit {
     #[error("expected base64")]
@@ -39,8 +38,8 @@ pub enum WrappingMisfit {
     JsonField,
 }
 
-/// The message inside `body`. Of a JSON array the first element counts; in a form a literal `+`
-/// stays one. Both base64 alphabets are read, with or without padding.
+/// Takes the message out of `body`. In a JSON array the first element counts; in a form a literal `+` stays one. Both
+/// base64 alphabets are accepted, with or without padding.
 pub fn unwrap<'a>(wrapping: &BodyWrapping, body: &'a [u8]) -> Result<Cow<'a, [u8]>, WrappingMisfit> {
     let text = match wrapping {
         BodyWrapping::Base64 => Cow::Borrowed(body.trim_ascii()),
@@ -51,7 +50,7 @@ pub fn unwrap<'a>(wrapping: &BodyWrapping, body: &'a [u8]) -> Result<Cow<'a, [u8
     base64_decode(&text).filter(|message| !message.is_empty()).map(Cow::Owned).ok_or(WrappingMisfit::Base64)
 }
 
-/// The content type that belongs to the wrapping, and the wrapped message.
+/// Returns the content type of the wrapping, and the wrapped message.
 pub fn wrap(wrapping: &BodyWrapping, message: &[u8]) -> (Option<&'static str>, Vec<u8>) {
     match wrapping {
         BodyWrapping::Base64 => (Some("text/plain"), STANDARD.encode(message).into_bytes()),
@@ -69,11 +68,10 @@ pub fn wrap(wrapping: &BodyWrapping, message: &[u8]) -> (Option<&'static str>, V
     }
 }
 
-/// Trailing bits that are not zero are let pass: some encoders leave them.
+/// Accepts trailing bits that are not zero, because some encoders leave them.
 const TOLERANT: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, NO_PAD.with_decode_allow_trailing_bits(true));
 
-/// Decodes both alphabets, also mixed, with or without padding, with line ends. `None` when
-/// anything else is in the text.
+/// Decodes both alphabets, also mixed, with or without padding, with line ends. Any other character makes it `None`.
 pub fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
     let is_foreign = |byte: &u8| matches!(byte, b'-' | b'_' | b'\r' | b'\n');
     if text.iter().any(is_foreign) {
@@ -202,7 +200,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_wrapped_is_unwrapped(
+        fn a_wrapped_message_unwraps_to_itself(
             message in prop::collection::vec(any::<u8>(), 1..200),
             field in "[ -~é]{1,12}",
         ) {

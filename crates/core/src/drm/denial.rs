@@ -1,22 +1,22 @@
-//! Tells a license server's no that comes with a good status.
+//! Recognises a denial that a license server sends with a success status.
 //!
-//! Only what is surely no license is one: what nobody knows may be a license. Servers say no in JSON, in HTML and in
-//! plain words of their own, which hold nothing that is long enough. A license of any system is binary, or base64, hex
-//! or numbers in some text: FairPlay's `<ckc>…</ckc>` or bare base64, Widevine's base64 or JSON, PlayReady's XML,
-//! ClearKey's JSON. Called by the gateway for replies that are no known message.
+//! An unknown body counts as a denial only if it can be no license. Servers deny in JSON, in HTML and in plain words,
+//! which hold no long value. A license of any system is binary, or base64, hex or numbers in a text: FairPlay's
+//! `<ckc>…</ckc>` or bare base64, Widevine's base64 or JSON, PlayReady's XML, ClearKey's JSON. The gateway calls this
+//! for replies that are no known message.
 
 use super::configured_wrapping::base64_decode;
 use super::message::DrmSystem;
 use super::utf16;
 
-/// The shortest license met is longer in any encoding; names of errors and traces are shorter.
+/// Every known license is longer in any encoding; names of errors and traces are shorter.
 const LICENSE_CHARS_MIN: usize = 64;
-/// Of ClearKey, a key alone may be the license.
+/// A ClearKey license may be a single key.
 const KEY_BYTES: usize = 16;
-/// Numbers in a list that may be the bytes of a license.
+/// A list of so many numbers may be the bytes of a license.
 const NUMBERS_MIN: usize = 100;
 
-/// Whether `body`, the reply to a license request of this system, is surely no license.
+/// True if `body`, the reply to a license request of this system, can be no license.
 pub fn is_no_license(asked: DrmSystem, body: &[u8]) -> bool {
     let wide = utf16::transcode(body);
     let text = wide.as_deref().map_or(body, str::as_bytes);
@@ -29,7 +29,7 @@ pub fn is_no_license(asked: DrmSystem, body: &[u8]) -> bool {
     }
 }
 
-/// Words of a person, in whatever charset: a message in binary has control characters, and no letters to speak of.
+/// True for words of a person, in any charset. A binary message has control characters, and few letters.
 fn are_words(text: &[u8]) -> bool {
     let is_control = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
     let beyond_ascii = text.iter().filter(|byte| !byte.is_ascii()).count();
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_surely_no_license_is_told_from_what_may_be_one() {
+    fn a_denial_differs_from_a_possible_license() {
         use DrmSystem::{ClearKey, FairPlay, PlayReady, Widevine};
 
         let base64 = "AbCd+/".repeat(20);

@@ -1,7 +1,7 @@
-//! Bytes that are written as text: base64, hexadecimal digits, lists of numbers, references of XML.
+//! Decodes bytes that are written as text: base64, hexadecimal digits, lists of numbers, references of XML.
 //!
-//! Every reader here finds them among other text and drops what the decoders of servers drop, so that nothing but the
-//! message itself has to be well-formed. Each is linear in its text. Called by `peel`.
+//! Each function finds them among other text and skips the characters that server decoders skip, so only the message
+//! itself has to be well-formed. Each takes time linear in its text. `nested_messages` calls them.
 
 use super::configured_wrapping::base64_decode;
 
@@ -11,8 +11,8 @@ const RUN_MIN: usize = 3;
 const LIST_MIN: usize = 2;
 const REFERENCE_MAX: usize = 12;
 
-/// The pieces between characters that end a value wherever they stand. Line ends and spaces do not, unless a line is
-/// empty or begins a part of a multipart body.
+/// The pieces between characters that end a value wherever they stand. Line ends and spaces end none, unless the line
+/// is empty or begins a part of a multipart body.
 pub(super) fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -34,7 +34,7 @@ fn ends(text: &[u8], at: usize) -> bool {
     line || rest.first().is_none_or(|byte| memchr::memchr(*byte, ENDS).is_some())
 }
 
-/// What one run may stand for.
+/// Passes on each meaning that one run may have: hexadecimal digits, base64, or base64 in each word.
 pub(super) fn decode(run: &[u8], mut look: impl FnMut(&[u8])) {
     if let Some(bytes) = hex(run) {
         look(&bytes);
@@ -45,7 +45,7 @@ pub(super) fn decode(run: &[u8], mut look: impl FnMut(&[u8])) {
     {
         look(&bytes);
     }
-    // Words beside each other, where spaces were no part of the value.
+    // The words one by one, because spaces may separate values.
     let words = || run.split(u8::is_ascii_whitespace).filter(|word| word.len() >= RUN_MIN);
     if memchr::memchr2(b' ', b'\n', run).is_some() {
         words().filter(|word| word.iter().all(|byte| is_base64(*byte))).filter_map(base64_decode).for_each(|bytes| {
@@ -54,7 +54,7 @@ pub(super) fn decode(run: &[u8], mut look: impl FnMut(&[u8])) {
     }
 }
 
-/// The whole text is hexadecimal digits and what people write between them.
+/// Decodes a text that has nothing but hexadecimal digits and their usual separators.
 pub(super) fn hex_text(text: &[u8]) -> Option<Vec<u8>> {
     let separated = text.iter().any(|byte| matches!(byte, b',' | b':' | b';' | b'\\'));
     if separated { hex(text) } else { None }
@@ -114,13 +114,13 @@ pub(super) fn number_lists(text: &[u8], mut look: impl FnMut(&[u8])) {
     flush(&mut list);
 }
 
-/// What stands before `rest` is a key that counts, and no value.
+/// True if the digits before `rest` are a key that counts, and no value.
 fn is_key(rest: &[u8]) -> bool {
     let rest = rest.strip_prefix(b"\"").unwrap_or(rest);
     matches!(rest, [b':', ..] | [b' ', b':', ..])
 }
 
-/// The number that begins here, as a byte if it can be one, and how long it is written.
+/// Reads the number that begins here. Returns it as a byte if it fits, and its written length.
 fn number(text: &[u8]) -> (Option<u8>, usize) {
     let sign = usize::from(text.first() == Some(&b'-'));
     let rest = text.get(sign..).unwrap_or_default();
@@ -131,7 +131,7 @@ fn number(text: &[u8]) -> (Option<u8>, usize) {
     let length = digits.iter().take_while(is_digit).count();
     let mut written = sign + skip + length;
     let mut fraction = digits.get(length..).unwrap_or_default();
-    // `8.0` is how some languages write a whole number.
+    // Some languages write a whole number as `8.0`.
     if !is_hex && let [b'.', b'0', ..] = fraction {
         fraction = fraction.get(1..).unwrap_or_default();
         written += 1 + fraction.iter().take_while(|byte| **byte == b'0').count();
@@ -147,7 +147,7 @@ fn number(text: &[u8]) -> (Option<u8>, usize) {
     (byte, written)
 }
 
-/// Quoted-printable text (RFC 2045, section 6.7) as bytes; what is no escape stands for itself.
+/// Decodes quoted-printable text (RFC 2045, section 6.7); any other byte stands for itself.
 pub(super) fn without_soft_breaks(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -165,7 +165,7 @@ pub(super) fn without_soft_breaks(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// With the five references of XML and those by number resolved; none where there is none to resolve.
+/// Resolves the five references of XML and those by number; `None` if the text has none.
 pub(super) fn without_references(text: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -1,20 +1,20 @@
-//! FairPlay: SPC up, CKC down, told by their lengths.
+//! Recognises FairPlay messages by their lengths: an SPC is a request, a CKC a reply.
 //!
-//! Everything but the frame is encrypted, so a message shows its kind and no more. The layout of
-//! version 1 is that of WebKit's public test key server; for later SPC versions only a self-check
-//! is made. Called by `recognise` with bodies that begin with a zero byte, and for `bplist00`.
+//! Everything but the frame is encrypted, so a message shows its kind and no more. The layout of version 1 is that of
+//! WebKit's public test key server; later SPC versions only get a plausibility check. `recognise` calls [`read`] with
+//! bodies that begin with a zero byte, and [`release`] for `bplist00`.
 
 use super::message::{Direction, DrmMessage, DrmSystem, MessageKind};
 
-/// What a release record begins with: a binary property list.
+/// A release record is a binary property list and begins with this.
 pub(super) const RELEASE: &[u8] = b"bplist00";
 
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=9;
-/// SPC version 1: where the payload's length stands.
+/// Offset of the payload's length in SPC version 1.
 const SPC_LENGTH_OFFSET: usize = 172;
-/// CKC: the same.
+/// Offset of the payload's length in a CKC.
 const CKC_LENGTH_OFFSET: usize = 24;
-/// Later SPC versions: where the payload's length may stand, in steps of 4.
+/// Offsets at which a later SPC version may have the payload's length, in steps of 4.
 const LATER_SPC_LENGTH_OFFSETS: std::ops::RangeInclusive<usize> = 128..=512;
 const OTHER_PAYLOAD_MIN: usize = 256;
 
@@ -22,7 +22,7 @@ pub(super) fn read(direction: Direction, body: &[u8]) -> Option<DrmMessage> {
     let version = number(body, 0).filter(|version| VERSIONS.contains(version))?;
     let (kind, fits) = match (direction, version) {
         (Direction::Reply, _) => (MessageKind::License, framed(body, CKC_LENGTH_OFFSET) == Some(0)),
-        // What follows a whole SPC is left alone by servers.
+        // Servers ignore bytes behind a whole SPC.
         (Direction::Request, 1) => (MessageKind::LicenseRequest, framed(body, SPC_LENGTH_OFFSET).is_some()),
         (Direction::Request, _) => (MessageKind::LicenseRequest, is_other_spc(body)),
     };
@@ -33,7 +33,8 @@ pub(super) fn release(direction: Direction) -> Option<DrmMessage> {
     (direction == Direction::Request).then(|| DrmMessage::new(DrmSystem::FairPlay, MessageKind::Release))
 }
 
-/// How much follows the payload whose length stands at `at`, where that and the second word fit.
+/// Number of bytes behind the payload whose length stands at `at`; `None` if the length or the second word does not
+/// fit.
 fn framed(body: &[u8], at: usize) -> Option<usize> {
     let length = payload(body, at).filter(|_| number(body, 4) == Some(0))?;
     body.len().checked_sub(at + 4)?.checked_sub(length)
@@ -46,8 +47,8 @@ fn is_other_spc(body: &[u8]) -> bool {
     })
 }
 
-/// A length that could be that of an encrypted payload: whole blocks of 16, and no larger than any
-/// body, so that sums with it cannot overflow.
+/// Reads a length that an encrypted payload could have: whole blocks of 16, and no larger than the body, so that sums
+/// with it cannot overflow.
 fn payload(body: &[u8], at: usize) -> Option<usize> {
     let length = usize::try_from(number(body, at)?).ok()?;
     (length > 0 && length.is_multiple_of(16) && length <= body.len()).then_some(length)
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn direction_must_fit() {
+    fn a_ckc_is_no_request_and_an_spc_no_reply() {
         let ckc = [&[0, 0, 0, 1, 0, 0, 0, 0][..], &[7; 16], &[0, 0, 0, 16], &[7; 16]].concat();
         assert_eq!(read(Direction::Reply, &ckc).map(|m| m.kind), Some(MessageKind::License));
         assert_eq!(read(Direction::Request, &ckc), None);

@@ -1,6 +1,6 @@
-//! What content a FairPlay message is for: it shows nothing itself, but the names beside it in its wrapping do.
+//! Finds the content of a FairPlay message: the message shows none, but the names beside it in its wrapping do.
 //!
-//! Called by `peel` with the JSON or the form that the message was found in.
+//! `nested_messages` calls this with the JSON or the form that the message was found in.
 
 use std::borrow::Cow;
 
@@ -10,11 +10,11 @@ use super::json::{JsonScanner, JsonToken};
 use super::message::DrmMessage;
 use crate::secret::Fingerprint;
 
-/// What stands beside a FairPlay message. The first of each kind counts.
+/// The names beside a FairPlay message. The first of each kind counts.
 #[derive(Default)]
 pub(super) struct FairPlayHints {
     asset: Option<Fingerprint>,
-    /// Decoded; more than one when a reply or request carries several messages.
+    /// Decoded ids; several when the body carries several messages.
     key_ids: Vec<Vec<u8>>,
     uri: Option<Fingerprint>,
 }
@@ -27,7 +27,7 @@ impl FairPlayHints {
     fn of_json(body: &[u8]) -> Self {
         let mut hints = Self::default();
         let mut scanner = JsonScanner::new(body);
-        // Unescaped once: a long name may stand before many values.
+        // The name is unescaped once, because a long name may stand before many values.
         let mut name = Cow::Borrowed(&[][..]);
         while let Ok(Some(token)) = scanner.next() {
             match token {

@@ -1,9 +1,9 @@
 //! A pull scanner over JSON: tokens in order, borrowed.
 //!
-//! Builds no tree, so a hostile body costs what its bytes cost; nothing else bounds depth or number, or what a server
-//! skips would hide a message from us alone. It checks structure (nesting,
-//! commas, an end) and is lenient about what numbers look like: its results label a message and are
-//! trusted for nothing. Used by `clearkey`, `peel` and `wrap`.
+//! The scanner builds no tree, so a hostile body costs time linear in its bytes. Nothing else bounds depth or number: a
+//! limit that servers do not have would hide a message from sidebeat alone. Structure is checked (nesting, commas, an
+//! end); the form of numbers is not, because the tokens only label a message. Called by `clearkey`, `nested_messages`,
+//! `fairplay_hints` and `configured_wrapping`.
 
 use memchr::memchr2;
 
@@ -118,7 +118,7 @@ impl<'a> JsonScanner<'a> {
         Ok(JsonToken::Scalar)
     }
 
-    /// At its opening quote.
+    /// Reads a string; the input stands at its opening quote.
     fn string(&mut self) -> Result<JsonText<'a>, MalformedProtobuf> {
         let body = self.rest.get(1..).ok_or(MalformedProtobuf)?;
         let mut end = 0;
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn structure_is_checked() {
+    fn the_scanner_checks_structure() {
         for good in ["1", "\"a\"", "[]", "{}", " [1, -2.5e+3 ,null] ", r#"{"a":{"b":[true,"c"]},"d":""}"#] {
             assert!(scan(good.as_bytes()).is_ok(), "{good}");
         }
@@ -173,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn neither_depth_nor_number_hides_anything() {
+    fn depth_and_number_hide_no_token() {
         assert!(scan(("[".repeat(5_000) + &"]".repeat(5_000)).as_bytes()).is_ok());
         assert_eq!(scan(format!("[{}]", vec!["1"; 5_000].join(",")).as_bytes()).map(|tokens| tokens.len()), Ok(5_002));
     }
 
     proptest! {
         #[test]
-        fn agrees_with_serde_json_on_what_it_accepts(body in r#"[\[\]{}",:1a\\ ]{0,12}"#) {
+        fn the_scanner_accepts_all_json_that_serde_json_accepts(body in r#"[\[\]{}",:1a\\ ]{0,12}"#) {
             if serde_json::from_str::<serde_json::Value>(&body).is_ok() {
                 prop_assert!(scan(body.as_bytes()).is_ok(), "{}", body);
             }

@@ -1,7 +1,7 @@
-//! A JSON string as it stands in the body, unescaped only when someone asks.
+//! A JSON string as written in the body, unescaped on demand.
 //!
-//! Lenient: an escape that means nothing loses its backslash, a lone surrogate becomes a
-//! replacement character. What comes out labels a message or is base64.
+//! Unescaping is lenient: an unknown escape loses its backslash, and a lone surrogate becomes a replacement character.
+//! The result labels a message or is base64.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,11 +22,11 @@ impl<'a> JsonText<'a> {
     }
 
     pub(super) fn is(self, text: &str) -> bool {
-        // An escape is at most six bytes for one: longer ones need not be unescaped for each name they are compared to.
+        // An escape takes at most six bytes per byte, so longer texts cannot match and are not unescaped.
         self.0.len() <= text.len().saturating_mul(6).saturating_add(1) && *self.unescape() == *text.as_bytes()
     }
 
-    /// Borrowed unless there is an escape in it. An escape that means nothing is dropped.
+    /// The text without its escapes; borrowed if it has none. An unknown escape loses its backslash.
     pub(super) fn unescape(self) -> Cow<'a, [u8]> {
         let mut plain = Vec::new();
         let mut rest = self.0;
@@ -59,7 +59,7 @@ fn unescape_one<'a>(escape: &'a [u8], plain: &mut Vec<u8>) -> &'a [u8] {
     rest
 }
 
-/// After `\u`: four digits, or eight with another `\u` between them.
+/// Decodes the digits after `\u`: four, or eight with another `\u` between them.
 fn unicode<'a>(digits: &'a [u8], plain: &mut Vec<u8>) -> &'a [u8] {
     let Some((first, rest)) = unit(digits) else { return digits };
     let low = rest.strip_prefix(b"\\u").and_then(unit).filter(|(low, _)| (0xdc00..0xe000).contains(low));

@@ -1,7 +1,7 @@
 //! A small sorted set of key ids.
 //!
-//! Four live inline, which is what nearly every message has, so that recognising allocates
-//! nothing; more spill to the heap, up to [`KeyIds::MAX_KEY_IDS`], and what comes after that is dropped.
+//! Four ids are stored inline, enough for nearly every message, so that recognising allocates nothing. More ids go to
+//! the heap, up to [`KeyIds::MAX_KEY_IDS`]; any further id is dropped.
 
 use arrayvec::ArrayVec;
 
@@ -15,14 +15,14 @@ const INLINE_KEY_IDS: usize = 4;
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct KeyIds {
     few: ArrayVec<KeyId, INLINE_KEY_IDS>,
-    /// Holds all of them as soon as there are more than `INLINE_KEY_IDS`, else nothing.
+    /// Holds all ids as soon as there are more than `INLINE_KEY_IDS`, else nothing.
     many: Vec<KeyId>,
 }
 
 impl KeyIds {
     pub const MAX_KEY_IDS: usize = 64;
 
-    /// Takes anything; only 16 bytes are a key id.
+    /// Inserts an id; bytes of another length than 16 are ignored.
     pub fn insert(&mut self, bytes: &[u8]) {
         let Ok(id) = KeyId::try_from(bytes) else { return };
         let Err(place) = self.as_slice().binary_search(&id) else { return };
@@ -50,7 +50,7 @@ impl KeyIds {
         self.as_slice().len()
     }
 
-    /// Equal sets have equal fingerprints, in whatever order and system they came; `None` when empty.
+    /// Equal sets have equal fingerprints, in any order and from any system; `None` when empty.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         if self.is_empty() {
             return None;

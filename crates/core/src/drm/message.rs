@@ -1,7 +1,7 @@
-//! What a license message says in clear, whatever its system.
+//! The facts that a license message of any system says in clear.
 //!
-//! Plain values for the layers above. Identifiers appear only as fingerprints, so that a message
-//! can be kept, compared and shown without carrying anything of its body.
+//! Plain values for the layers above. Identifiers appear only as fingerprints, so that a message can be kept, compared
+//! and shown without any part of its body.
 
 use std::fmt;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl fmt::Display for DrmSystem {
     }
 }
 
-/// Where a body travels: a request goes from the player to the license server.
+/// The direction of a body: a request goes from the player to the license server.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Direction {
     Reply,
@@ -88,11 +88,11 @@ impl fmt::Display for MessageKind {
     }
 }
 
-/// Every identifier here can be copied by another client: scope what is keyed by one to a device.
+/// Any client can copy these identifiers, so state keyed by one must be scoped to a device.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DrmMessage {
-    /// Widevine: the content id of the pssh. Else the set of key ids, of whatever system. FairPlay:
-    /// `uri`, `assetId` or `keyID`, when the wrapping shows one.
+    /// Widevine: the content id of the pssh. FairPlay: `uri`, `assetId` or `keyID`, if the wrapping shows one.
+    /// Otherwise, for any system: the set of key ids.
     pub content_id: Option<Fingerprint>,
     /// PlayReady challenge: its CustomData, references resolved, outer white space removed.
     pub custom_data: Option<Secret>,
@@ -100,7 +100,7 @@ pub struct DrmMessage {
     pub error_code: Option<u32>,
     pub key_ids: KeyIds,
     pub kind: MessageKind,
-    /// Widevine license: what its policy says about renewal.
+    /// Widevine license: the renewal rules of its policy.
     pub lease: Option<LicenseLease>,
     /// Widevine license type 2. Such a license outlives the playback.
     pub offline: bool,
@@ -113,13 +113,13 @@ pub struct DrmMessage {
     pub system: DrmSystem,
     /// PlayReady: pairs a reply with its AcknowledgeLicense.
     pub transaction_id: Option<Fingerprint>,
-    /// PlayReady license: when it is valid.
+    /// PlayReady license: its dates.
     pub validity: Option<Validity>,
-    /// PlayReady: of several licenses in one reply, the one that ends last.
+    /// PlayReady: the dates of the license that ends last, of several in one reply.
     pub validity_last: Option<Validity>,
     /// Widevine license version: 0 at first, raised by every renewal.
     pub version: Option<u64>,
-    /// Found inside JSON, a form or base64: an app unwraps the reply before the DRM sees it.
+    /// True if found inside JSON, a form or base64: an app unwraps the reply before the DRM sees it.
     pub wrapped: bool,
 }
 
@@ -145,12 +145,12 @@ impl DrmMessage {
         }
     }
 
-    /// As a request: one whose good answer is a license.
+    /// True for a request whose good answer is a license.
     pub fn asks_for_a_license(&self) -> bool {
         matches!(self.kind, MessageKind::LicenseRequest | MessageKind::Renewal)
     }
 
-    /// As a request: one that is answered without a session, because its reply is no license.
+    /// True for a request that is answered without a session, because its reply is no license.
     pub fn needs_no_session(&self) -> bool {
         match self.kind {
             MessageKind::License | MessageKind::LicenseRequest | MessageKind::Release | MessageKind::Renewal => false,
@@ -163,8 +163,7 @@ impl DrmMessage {
         }
     }
 
-    /// How long the license lasts at most from when it was given, as far as it says so in clear; none
-    /// where that is unknown, or where it has no end.
+    /// Longest life of the license from when it was given, as far as it says so in clear; `None` if unknown or endless.
     pub fn lasts(&self) -> Option<Duration> {
         let lease = self.lease.filter(|_| self.kind == MessageKind::License);
         lease.and_then(|lease| lease.lasts()).or_else(|| self.validity_last?.lasts())
@@ -193,17 +192,17 @@ pub struct LicenseLease {
 }
 
 impl LicenseLease {
-    /// How long the license lasts at most; none where it says no end.
+    /// Longest life of the license; `None` if it names no end.
     fn lasts(&self) -> Option<Duration> {
         let whole = (self.duration_s > 0).then_some(self.duration_s.saturating_add(self.recovery_s));
-        // Nobody sees when playing begins, but it must within the rental time.
+        // The start of playing is not visible, but it must lie within the rental time.
         let played =
             (self.rental_s > 0 && self.playback_s > 0).then_some(self.rental_s.saturating_add(self.playback_s));
         whole.into_iter().chain(played).min().map(Duration::from_secs)
     }
 }
 
-/// PlayReady XMR dates in unix seconds; `None` means unlimited or not said.
+/// PlayReady XMR dates in unix seconds; `None` means unlimited or absent.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Validity {
     pub begin: Option<u64>,
@@ -212,13 +211,13 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// By its own dates alone: no clock of anybody's is trusted.
+    /// Counts by the license's own dates alone, because no clock is trusted.
     fn lasts(&self) -> Option<Duration> {
         Some(Duration::from_secs(self.end?.saturating_sub(self.issued?)))
     }
 }
 
-/// Why a body has no [`DrmMessage`].
+/// The reason why a body has no [`DrmMessage`].
 #[derive(Clone, Copy, Debug, Eq, Error, Hash, PartialEq)]
 pub enum UnrecognisedBody {
     #[error("the body is compressed, and nothing is inflated")]
@@ -250,7 +249,7 @@ mod tests {
             (0, 0, 0, 0, None),
             (60, 0, 0, 0, Some(60)),
             (60, 20, 0, 0, Some(80)),
-            // How long before it was begun nobody knows.
+            // The policy does not bound when playing begins.
             (0, 0, 0, 100, None),
             (0, 0, 100, 0, None),
             (0, 0, 100, 50, Some(150)),

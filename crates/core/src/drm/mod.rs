@@ -1,10 +1,9 @@
 //! Recognises the license messages of ClearKey, FairPlay, PlayReady and Widevine.
 //!
-//! Owns the wire knowledge of the four systems: which operation a body is, and the few facts that
-//! travel in clear. It reads bytes and nothing else: no clock, no sockets, no session state. It
-//! never decrypts, forges or changes a message, and what it does not know it leaves alone. The
-//! gateway calls [`recognise`] for both directions of a license call, and [`configured_wrapping`] where a route
-//! is configured to translate between wrappings.
+//! This module owns the wire knowledge of the four systems: which operation a body is, and the few facts that travel in
+//! clear. It only reads bytes: no clock, no sockets, no session state. It never decrypts, forges or changes a message,
+//! and leaves unknown ones alone. The gateway calls [`recognise`] for both directions of a license call, and
+//! [`configured_wrapping`] if a route is configured to translate between wrappings.
 
 mod clearkey;
 pub mod configured_wrapping;

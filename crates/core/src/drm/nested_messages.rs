@@ -1,9 +1,9 @@
-//! Takes wrappings off a text: whatever may hold a message inside it is looked at, one level deeper.
+//! Unwraps a text: looks at each part that may hold a message, one level deeper.
 //!
-//! Lenient on purpose: a server may read what a strict parser refuses. So a text is split wherever a quote, a tag, a
-//! field or a part ends, and no grammar has to hold as a whole. Each byte goes into few pieces, so that a level costs
-//! what its bytes cost. For FairPlay, which shows nothing itself, the names beside the message tell what
-//! content it is for.
+//! The search is lenient, because a server may read a text that a strict parser refuses. So a text is split wherever a
+//! quote, a tag, a field or a part ends, and no grammar has to hold as a whole. Each byte goes into few pieces, so a
+//! level costs time linear in its bytes. FairPlay messages show no content; the names beside them do
+//! (`fairplay_hints`). `recognise` calls this for each text.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -19,9 +19,9 @@ use super::message::{Direction, DrmMessage, DrmSystem};
 use super::playready;
 use super::recognise::MessageSearch;
 
-/// Longest head before a message.
+/// Longest head before a message, in bytes.
 const MAX_WRAPPED_HEAD_BYTES: usize = 4096;
-/// As RFC 2046 section 5.1.1 has it.
+/// Limit of RFC 2046, section 5.1.1.
 const MAX_MULTIPART_BOUNDARY_BYTES: usize = 70;
 /// Longest head of a PlayReady element before its name: `<prefix:Envelope`.
 const MAX_PREFIX_BYTES: usize = 64;
@@ -47,7 +47,7 @@ impl MessageSearch {
         self.peel_escapes(text);
     }
 
-    /// What stands in quotes, without its escapes; and what stands outside of them.
+    /// Looks at each quoted text, unescaped, and at the text between the quotes.
     fn peel_strings(&mut self, text: &[u8]) {
         let mut outside = 0;
         while let Some(open) = find_from(text, outside, b'"') {
@@ -61,14 +61,14 @@ impl MessageSearch {
         self.peel_runs(text.get(outside..).unwrap_or_default());
     }
 
-    /// Base64 and hexadecimal digits between whatever separates values.
+    /// Looks at base64 and hexadecimal digits between separators.
     fn peel_runs(&mut self, text: &[u8]) {
         for run in encoded_text::split(text) {
             encoded_text::decode(run, |bytes| self.descend(bytes));
         }
     }
 
-    /// Percent-encoded values: of forms, of data URLs, of whole bodies.
+    /// Looks at percent-encoded values: of forms, of data URLs, of whole bodies.
     fn peel_escapes(&mut self, text: &[u8]) {
         if memchr(b'%', text).is_none() {
             return;
@@ -88,14 +88,14 @@ impl MessageSearch {
         let Cow::Owned(decoded) = decoded else { return };
         let markup = matches!(decoded.trim_ascii_start(), [b'<' | b'{' | b'[', ..]);
         if markup && memchr(b'+', value).is_some() {
-            // A form's own space; base64 is often posted with a `+` that means itself.
+            // Forms write a space as `+`; base64 is often posted with a literal `+`.
             let spaced: Vec<u8> = value.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
             self.descend(&percent_decode(&spaced).collect::<Vec<u8>>());
         }
         self.descend(&decoded);
     }
 
-    /// What stands between tags, where references or sections hide it; and a PlayReady message among other markup.
+    /// Looks at text between tags that references or sections hide, and for a PlayReady message among other markup.
     fn peel_markup(&mut self, text: &[u8]) {
         if memchr(b'<', text).is_none() && memchr(b'&', text).is_none() {
             return;
@@ -103,7 +103,7 @@ impl MessageSearch {
         for piece in text.split(|byte| matches!(byte, b'<' | b'>')) {
             self.peel_references(piece);
         }
-        // Text between tags may hold a `>` that is no tag's end.
+        // Text between tags may hold a `>` that ends no tag.
         for piece in text.split(|byte| *byte == b'<') {
             let data = memchr(b'>', piece).and_then(|end| piece.get(end + 1..)).unwrap_or_default();
             if memchr(b'>', data).is_some() {
@@ -133,23 +133,23 @@ impl MessageSearch {
         }
     }
 
-    /// ClearKey messages among other JSON: each object that has their keys, or the ids of them.
+    /// Looks for ClearKey messages among other JSON: each object that has their keys or key ids.
     fn peel_objects(&mut self, text: &[u8]) {
         self.peel_objects_with(text, b"\"kids\"", 1);
         if self.direction == Direction::Reply {
-            // In an object of the list that the message holds.
+            // The name stands in an object of the list that the message holds.
             self.peel_objects_with(text, b"\"k\"", 2);
         }
     }
 
-    /// `levels`: how many objects the name is inside of, up to the message.
+    /// `levels`: number of objects around the name, up to the message.
     fn peel_objects_with(&mut self, text: &[u8], name: &[u8], levels: usize) {
         for at in memmem::find_iter(text, name) {
             if self.is_done() {
                 return;
             }
             let open = (0..levels).try_fold(at, |at, _| object_around(text, at));
-            // Where no object is around it, all that stands before it was looked at.
+            // Without an object around it, the whole text before it was searched.
             if !self.spend(at - open.unwrap_or_default()) {
                 return;
             }
@@ -165,7 +165,7 @@ impl MessageSearch {
         }
     }
 
-    /// What follows a head as HTTP has it: old license proxies put one before the license (`GLS/1.0 0 OK`).
+    /// Looks behind an HTTP-like head: old license proxies put one before the license (`GLS/1.0 0 OK`).
     pub(super) fn peel_head(&mut self, body: &[u8]) {
         let start = body.get(..MAX_WRAPPED_HEAD_BYTES).unwrap_or(body);
         let is_head = start.first().is_some_and(u8::is_ascii_alphabetic);
@@ -178,7 +178,7 @@ impl MessageSearch {
         self.note(DrmMessage { wrapped: true, ..message }, length);
     }
 
-    /// The parts of a multipart body, whose values may be no text.
+    /// Looks at the parts of a multipart body, whose values may be binary.
     pub(super) fn peel_multipart(&mut self, content_type: Option<&str>, body: &[u8]) {
         let said = content_type.and_then(boundary_of);
         let shown = body.strip_prefix(b"--").map(|rest| {
@@ -206,20 +206,20 @@ impl MessageSearch {
     }
 }
 
-/// Head and value of a part, without the line end before the next delimiter.
+/// Splits a part into head and value, without the line end before the next delimiter.
 fn split_part(part: &[u8]) -> Option<(&str, &[u8])> {
     let (head, value) = part.split_at_checked(behind_head(part)?)?;
     let value = value.strip_suffix(b"\n").unwrap_or(value);
     Some((std::str::from_utf8(head).unwrap_or_default(), value.strip_suffix(b"\r").unwrap_or(value)))
 }
 
-/// What a line says of the field of this name.
+/// The value in this line of the field of this name.
 fn field_value<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let (found, value) = line.split_once(':')?;
     found.trim().eq_ignore_ascii_case(name).then(|| value.trim())
 }
 
-/// Behind the first empty line.
+/// Position behind the first empty line.
 fn behind_head(text: &[u8]) -> Option<usize> {
     let ends = [(memmem::find(text, b"\r\n\r\n"), 4), (memmem::find(text, b"\n\n"), 2)];
     let (head, mark) = ends.into_iter().filter_map(|(at, length)| Some((at?, length))).min()?;
@@ -243,7 +243,7 @@ fn find_from(text: &[u8], from: usize, byte: u8) -> Option<usize> {
     memchr(byte, text.get(from..)?).map(|at| from + at)
 }
 
-/// Where the string that begins at `from` ends; the end of the text, if it never does.
+/// Position of the quote that ends the string beginning at `from`; the end of the text, if there is none.
 fn closing_quote(text: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(found) = text.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
@@ -267,7 +267,7 @@ fn envelope_in(text: &[u8]) -> Option<&[u8]> {
     text.get(open..end)
 }
 
-/// Where the object begins in which `at` stands. Braces in strings are taken for others.
+/// Position at which the object around `at` begins. Braces in strings count like others.
 fn object_around(text: &[u8], at: usize) -> Option<usize> {
     let mut depth = 0_usize;
     for found in memchr::memrchr2_iter(b'{', b'}', text.get(..at)?) {
@@ -280,7 +280,7 @@ fn object_around(text: &[u8], at: usize) -> Option<usize> {
     None
 }
 
-/// The object that begins at `open`, up to its own end or the text's.
+/// The object that begins at `open`, up to its end or the end of the text.
 fn object_at(text: &[u8], open: usize) -> Range<usize> {
     let (mut at, mut depth) = (open, 0_usize);
     while let Some(byte) = text.get(at) {

@@ -1,9 +1,9 @@
-//! PlayReady: SOAP messages of its license protocol.
+//! Recognises the SOAP messages of PlayReady's license protocol.
 //!
-//! The children of the body name the operations; the SOAPAction header is often missing or
-//! wrong and is not asked. Of several the one about a license counts, wherever it stands, because a server may
-//! look for that alone. A challenge is left at its encrypted part, once the nonce is known.
-//! Facts: Microsoft's public PlayReady documentation. Called by `recognise` with UTF-8 text.
+//! The children of the body name the operations; the SOAPAction header is often missing or wrong, and is ignored. Of
+//! several operations the one about a license counts, in any place, because a server may look for that alone. Reading a
+//! challenge ends at its encrypted part, once the nonce is known. The facts are from Microsoft's public PlayReady
+//! documentation. `recognise` and `nested_messages` call [`read`] with UTF-8 text.
 
 use memchr::memmem;
 use quick_xml::events::BytesStart;
@@ -16,7 +16,7 @@ use super::xmr;
 use crate::secret::{Fingerprint, Secret};
 
 const NAMESPACE: &[u8] = b"schemas.microsoft.com/DRM/2007/03";
-/// The largest nonce or transaction id; 16 and 36 bytes are met.
+/// The largest nonce or transaction id; real ones have 16 and 36 bytes.
 const ID_MAX: usize = 64;
 /// The upper half of every StatusCode of the PlayReady server: it tells a fault without the
 /// namespace from other SOAP faults.
@@ -33,7 +33,7 @@ pub(super) fn read(direction: Direction, text: &str) -> Option<DrmMessage> {
     (named || fault).then_some(message)
 }
 
-/// An identifier that must be there once: two of them are ambiguous, and count as none.
+/// An identifier that must appear once: two of them are ambiguous, and count as none.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum UniqueId {
     Many,
@@ -42,7 +42,7 @@ enum UniqueId {
 }
 
 struct SoapScan<'a> {
-    /// Whether the body ends as it should; looked at once.
+    /// True if the body ends as it should; checked once.
     closed: Option<bool>,
     custom: Option<String>,
     direction: Direction,
@@ -83,7 +83,7 @@ impl<'a> SoapScan<'a> {
         self.finish()
     }
 
-    /// `None` when this cannot be a PlayReady message any more.
+    /// `None` if this can no longer be a PlayReady message.
     fn open(&mut self, start: &BytesStart<'_>) -> Option<()> {
         let name = start.local_name().into_inner();
         let tag = SoapTag::of(name);
@@ -109,7 +109,7 @@ impl<'a> SoapScan<'a> {
         Some(())
     }
 
-    /// `None` for two operations none of which is about a license: nobody knows which the server takes.
+    /// `None` for two operations of which none is about a license: it is unknown which one the server takes.
     fn operation(&mut self, kind: MessageKind) -> Option<()> {
         match &self.message {
             None => self.message = Some(DrmMessage::new(DrmSystem::PlayReady, kind)),
@@ -139,7 +139,7 @@ impl<'a> SoapScan<'a> {
         self.path.pop();
     }
 
-    /// A complete element that holds nothing but text.
+    /// Handles a complete element that holds nothing but text.
     fn tell(&mut self, parent: SoapTag, tag: SoapTag, text: &str) {
         match (parent, tag) {
             (SoapTag::La | SoapTag::LicenseResponse, SoapTag::LicenseNonce) => {
@@ -184,7 +184,7 @@ impl<'a> SoapScan<'a> {
         }
     }
 
-    /// Text that keeps an identifier from being one plain piece, but may belong to CustomData.
+    /// Adds text that may belong to CustomData, but keeps an identifier from being one plain piece.
     fn spoil(&mut self, text: Option<&str>) {
         self.leaf = XmlLeaf::Mixed;
         match text {
@@ -199,8 +199,8 @@ impl<'a> SoapScan<'a> {
         }
     }
 
-    /// Nothing after the start of EncryptedData is of use. The end is looked at, because a body
-    /// that was cut off must not pass.
+    /// True if the rest need not be read: no fact follows the start of EncryptedData. The end of the body is checked,
+    /// because a truncated body must not pass.
     fn is_told(&mut self, text: &str) -> bool {
         self.path.last() == Some(&SoapTag::EncryptedData)
             && self.message.as_ref().is_some_and(|message| message.kind == MessageKind::LicenseRequest)
@@ -236,7 +236,7 @@ fn sooner(one: Option<Validity>, other: Option<Validity>) -> Option<Validity> {
     [one, other].into_iter().flatten().min_by_key(end)
 }
 
-/// The one that ends last, or never.
+/// Of several licenses in one reply, the one that ends last, or never.
 fn later(one: Option<Validity>, other: Option<Validity>) -> Option<Validity> {
     let end = |validity: &Validity| validity.end.unwrap_or(u64::MAX);
     [one, other].into_iter().flatten().max_by_key(end)
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_several_operations_the_one_about_a_license_counts_wherever_it_stands() {
+    fn the_license_operation_counts_in_any_place() {
         const NAMES: &str = "xmlns=\"http://schemas.microsoft.com/DRM/2007/03/protocols\"";
         let license = "<AcquireLicense/>";
         let told_early = format!(
@@ -289,9 +289,9 @@ mod tests {
         }
     }
 
-    /// Several licenses in one reply: the first that ends ends something, and the last that ends ends all.
+    /// The earliest end of several licenses in one reply ends something, and the last one ends all.
     #[test]
-    fn of_several_licenses_the_soonest_and_the_last_end_are_told_whatever_their_order() {
+    fn the_last_end_of_several_licenses_counts_in_any_order() {
         let ends = |end: Option<u64>| Some(Validity { end, ..Validity::default() });
         let rows = [
             (ends(Some(10)), ends(Some(20)), ends(Some(20))),

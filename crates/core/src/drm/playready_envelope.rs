@@ -1,7 +1,7 @@
-//! PlayReadyKeyMessage: what the CDM hands to a page around a PlayReady challenge.
+//! Reads PlayReadyKeyMessage: the envelope around a PlayReady challenge that the CDM hands to a page.
 //!
-//! Players take the challenge out of it, but a simple app may forward the whole. It may come as
-//! UTF-16; by the time it is here it is text. Called by `recognise`.
+//! Players take the challenge out of it, but a simple app may forward the whole. UTF-16 is transcoded before.
+//! `recognise` calls [`Envelope::read`].
 
 use memchr::memmem;
 
@@ -11,7 +11,7 @@ use super::xml::{XmlLeaf, XmlNode, XmlWalk};
 
 const ROOT: &str = "PlayReadyKeyMessage";
 
-/// What an envelope holds.
+/// The content of an envelope.
 pub(super) struct Envelope {
     /// A page may take any of them.
     pub(super) challenges: Vec<Vec<u8>>,
@@ -49,7 +49,7 @@ impl Envelope {
         Some(envelope)
     }
 
-    /// What the envelope alone says when the challenge says nothing: the form of a secure stop's
+    /// The message that the envelope shows by itself, for a challenge that shows none: the form of a secure stop's
     /// challenge is not public.
     pub(super) fn alone(&self, direction: Direction) -> Option<DrmMessage> {
         let told = self.secure_stop && direction == Direction::Request;

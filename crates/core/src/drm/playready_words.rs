@@ -1,10 +1,10 @@
-//! The words of PlayReady's SOAP: which elements matter, and what each operation is.
+//! The names in PlayReady's SOAP: which elements matter, and which kind each operation is.
 //!
-//! Local names only; the namespace is looked for once, by `playready`.
+//! Only local names are compared; `playready` looks for the namespace once.
 
 use super::message::{Direction, MessageKind};
 
-/// Elements that mean something to us, by local name.
+/// Elements that are read, by local name.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(super) enum SoapTag {
     Body,
@@ -44,7 +44,7 @@ impl SoapTag {
     }
 }
 
-/// Whether the element of this local name asks for a license, or brings one.
+/// True if the element of this local name requests a license, or delivers one.
 pub(super) fn is_about_a_license(direction: Direction, name: &str) -> bool {
     operation(direction, name) == Some(license_kind(direction))
 }

@@ -1,17 +1,17 @@
 //! Reads the fields of one protobuf level, borrowed and bounded.
 //!
-//! Knows the wire format and no message. Never allocates, never recurses: whoever wants a nested
-//! message walks its bytes with another [`ProtobufFields`]. Used by the Widevine and pssh readers.
+//! This module knows the wire format and no message. It never allocates and never recurses: a caller reads a nested
+//! message with another [`ProtobufFields`]. The Widevine reader uses it.
 
-/// The bytes are not the message that was looked for.
+/// The bytes are not the expected message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct MalformedProtobuf;
 
-/// Groups inside each other, as deep as common parsers skip them.
+/// Depth of nested groups that common parsers skip.
 const GROUPS_MAX: u8 = 100;
 
-/// Reads like the parsers of license servers: what those skip or leave out of a number is no obstacle here either, or
-/// an addition that no server looks at would hide a message from us alone.
+/// Reads like the parsers of license servers. Anything that those skip or truncate is accepted here too, or an addition
+/// that no server reads would hide a message from sidebeat alone.
 pub(super) struct ProtobufFields<'a> {
     rest: &'a [u8],
 }
@@ -19,7 +19,7 @@ pub(super) struct ProtobufFields<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum WireValue<'a> {
     Bytes(&'a [u8]),
-    /// Of a type that no field has that is read here: 32 or 64 bits, or a group.
+    /// A value of a wire type that no known field has: 32 or 64 bits, or a group.
     Other,
     Varint(u64),
 }
@@ -41,7 +41,7 @@ impl<'a> ProtobufFields<'a> {
             2 => self.varint().and_then(|length| self.take(length)).map(WireValue::Bytes)?,
             3 => self.skip_group().map(|()| WireValue::Other)?,
             5 => self.take(4).map(|_| WireValue::Other)?,
-            // An end of a group that did not begin, and two types that do not exist.
+            // The end of a group that did not begin, or an unknown type.
             _ => return Err(MalformedProtobuf),
         };
         Ok(Some((number, value)))
@@ -55,7 +55,7 @@ impl<'a> ProtobufFields<'a> {
         if number == 0 { Err(MalformedProtobuf) } else { Ok((number, wire_type)) }
     }
 
-    /// No message has groups, so an unknown one is skipped, with those inside it.
+    /// No known message has groups, so a group is skipped, with those inside it.
     fn skip_group(&mut self) -> Result<(), MalformedProtobuf> {
         let mut open = 1;
         while open > 0 {
@@ -87,7 +87,7 @@ impl<'a> ProtobufFields<'a> {
         for shift in (0..64).step_by(7) {
             let (&byte, rest) = self.rest.split_first().ok_or(MalformedProtobuf)?;
             self.rest = rest;
-            // Of the tenth byte only one bit fits; the others are lost.
+            // Of the tenth byte only one bit fits; the others are dropped.
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 return Ok(value);

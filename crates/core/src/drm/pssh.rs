@@ -1,7 +1,7 @@
-//! Protection system specific header boxes of ISO/IEC 23001-7, one after the other.
+//! Reads a sequence of protection system specific header boxes (ISO/IEC 23001-7).
 //!
-//! Yields borrowed views and stops silently at the first thing that is not a box. Used where a
-//! Widevine license request carries whole boxes instead of the bare Widevine header.
+//! The views are borrowed, and reading stops silently at the first bytes that are no box. `widevine_request` calls
+//! this, because a license request may carry whole boxes instead of the bare Widevine header.
 
 /// edef8ba9-79d6-4ace-a3c8-27dcd51d21ed
 pub(super) const WIDEVINE: [u8; 16] =

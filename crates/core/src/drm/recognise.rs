@@ -1,10 +1,9 @@
-//! The decision procedure: from a body to the message in it.
+//! Finds the license message in a body.
 //!
-//! The first bytes decide; headers only break ties, because players mislabel. A message that is wrapped is searched
-//! for (`peel`, `runs`): each wrapping is taken off in whatever order they were put on, and of several messages
-//! the one that asks for most counts, because nobody knows which of them the server takes. The search is bounded by
-//! depth and by the bytes that it may look at, a fixed multiple of the body's; a body that exceeds either is `Tangled`
-//! and no license request of any player.
+//! The first bytes decide; headers only break ties, because players mislabel. Then the search takes off wrappings in
+//! any order (`nested_messages`, `encoded_text`). Of several messages the one that asks for most counts, because it is
+//! unknown which one the server takes. Depth and the number of searched bytes, a multiple of the body's, are bounded. A
+//! request beyond either bound, without a license request found, is `Tangled`; no player sends one.
 
 use super::clearkey;
 use super::fairplay;
@@ -15,24 +14,24 @@ use super::playready_envelope::Envelope;
 use super::utf16;
 use super::widevine;
 
-/// Wrappings inside each other: JSON in JSON in a form, of base64, is six.
+/// JSON in JSON in a form, of base64, needs six.
 const MAX_WRAPPING_DEPTH: u8 = 10;
-/// Bytes that may be looked at for each byte of the body, beside [`LOOKED_AT_MIN`].
+/// Bytes that may be searched for each byte of the body, beside [`LOOKED_AT_MIN`].
 const LOOKED_AT_PER_BYTE: usize = 8;
 const LOOKED_AT_MIN: usize = 16 * 1024;
-/// Beyond it, however large the body.
+/// Upper limit, for a body of any size.
 const LOOKED_AT_MAX: usize = 8 * 1024 * 1024;
-/// Text at the greatest depth of at least this length is a wrapping more, and no accident of decoding.
+/// A text of at least this length at the greatest depth is another wrapping, not an accident of decoding.
 const TANGLED_MIN: usize = 64;
-/// Of what was decoded, so many bytes tell text from noise.
+/// So many decoded bytes tell text from noise.
 const TEXT_PROBE: usize = 24;
-/// Bytes that may stand beside a wrapped request that needs no session: with more, a license request may be hidden.
+/// Bytes that may stand beside a wrapped request that needs no session: more could hide a license request.
 const MAX_BYTES_BESIDE_MESSAGE: usize = 512;
 
-/// What `body` is. Never alters, delays or refuses anything: an `Err` means that nothing is known.
+/// Recognises the message in `body`. An `Err` means that nothing is known of it.
 ///
-/// Costs well under a millisecond for any body that a player sends (`benches/recognise.rs`), and allocates nothing for
-/// an unwrapped Widevine or FairPlay message.
+/// Recognition costs well under a millisecond for any body that a player sends (`benches/recognise.rs`), and allocates
+/// nothing for an unwrapped Widevine or FairPlay message.
 pub fn recognise(
     direction: Direction,
     content_type: Option<&str>,
@@ -48,8 +47,8 @@ pub fn recognise(
     search.finish(body.len())
 }
 
-/// The request in `body`, or in one of the texts that travel `beside` it (query, path, headers), which are looked at
-/// as long as the body holds no license request.
+/// Recognises the request in `body`, or in one of the texts `beside` it (query, path, headers). Those are searched only
+/// if the body holds no license request.
 pub fn recognise_request<'a>(
     content_type: Option<&str>,
     body: &[u8],
@@ -64,12 +63,12 @@ pub fn recognise_request<'a>(
     search.finish(whole)
 }
 
-/// One search: what it has found, how deep it is, and what it may still look at.
+/// A search: its finding so far, its depth, and the bytes that it may still search.
 pub(super) struct MessageSearch {
     depth: u8,
     pub(super) direction: Direction,
     found: Option<DrmMessage>,
-    /// Length of what was found, as it stood in its wrapping.
+    /// Length of the found message as it stood in its wrapping.
     found_length: usize,
     left: usize,
     tangled: bool,
@@ -83,7 +82,7 @@ impl MessageSearch {
     }
 
     fn finish(self, length: usize) -> Result<DrmMessage, UnrecognisedBody> {
-        // Encoded, it is up to half as long again.
+        // An encoded message is up to half as long again.
         let beside = length.saturating_sub(self.found_length.saturating_mul(3) / 2);
         let hides = |message: &DrmMessage| {
             self.direction == Direction::Request
@@ -91,7 +90,7 @@ impl MessageSearch {
                 && message.needs_no_session()
                 && beside > MAX_BYTES_BESIDE_MESSAGE
         };
-        // Beside what was found, what was not looked at may ask for more.
+        // The unsearched rest may ask for more than the found message.
         let tangled = self.tangled && self.direction == Direction::Request;
         match self.found {
             Some(message) if !hides(&message) && (!tangled || weight(&message) == WEIGHT_MAX) => Ok(message),
@@ -128,12 +127,12 @@ impl MessageSearch {
         }
     }
 
-    /// Messages that are no text. True when it is one.
+    /// Reads messages that are no text. True when it is one.
     fn look_at_bare(&mut self, bytes: &[u8]) -> bool {
         let message = match bytes {
             [0x00, ..] => fairplay::read(self.direction, bytes),
             _ if bytes.starts_with(fairplay::RELEASE) => fairplay::release(self.direction),
-            // Its fields may come in any order, so that its first byte tells little.
+            // Widevine fields may come in any order, so the first byte tells little.
             _ => widevine::read(self.direction, bytes).ok(),
         };
         let provisioning = || matches!(bytes, [0x0a, ..]).then(|| widevine::provisioning(bytes).ok()).flatten();
@@ -144,12 +143,12 @@ impl MessageSearch {
         true
     }
 
-    /// Looks at what was inside, one level deeper.
+    /// Searches unwrapped bytes, one level deeper.
     pub(super) fn descend(&mut self, inner: &[u8]) {
         self.descend_as(None, inner);
     }
 
-    /// The same, where its wrapping says of what type it is.
+    /// Searches unwrapped bytes whose wrapping names their type.
     pub(super) fn descend_as(&mut self, content_type: Option<&str>, inner: &[u8]) {
         if inner.is_empty() || self.is_done() {
             return;
@@ -167,7 +166,7 @@ impl MessageSearch {
         self.depth -= 1;
     }
 
-    /// False when so many bytes are more than may be looked at yet.
+    /// False when the search may not look at so many more bytes.
     pub(super) fn spend(&mut self, bytes: usize) -> bool {
         let left = self.left.checked_sub(bytes);
         self.tangled |= left.is_none();
@@ -210,7 +209,7 @@ impl MessageSearch {
         }
     }
 
-    /// The CDM's own envelope is no wrapping of an app.
+    /// Searches the CDM's own envelope, which does not count as wrapped by an app.
     fn look_through(&mut self, inner: &[u8]) {
         if let Ok(text) = std::str::from_utf8(inner)
             && let Some(message) = playready::read(self.direction, text)
@@ -225,7 +224,7 @@ impl MessageSearch {
         self.descend(inner);
     }
 
-    /// Of several the one that asks for most, and of equal ones the first.
+    /// Of several messages keeps the one that asks for most, and of equal ones the first.
     pub(super) fn note(&mut self, mut message: DrmMessage, length: usize) {
         message.wrapped |= self.depth > 0;
         if self.found.as_ref().is_none_or(|found| weight(&message) > weight(found)) {
@@ -238,7 +237,7 @@ impl MessageSearch {
         self.found.as_mut()
     }
 
-    /// Nothing that is still to be seen could count for more.
+    /// True if no later message could count for more.
     pub(super) fn is_done(&self) -> bool {
         self.found.as_ref().is_some_and(|found| weight(found) == WEIGHT_MAX)
     }
@@ -246,7 +245,7 @@ impl MessageSearch {
 
 const WEIGHT_MAX: u8 = 6;
 
-/// How much a message asks for, or gives.
+/// Ranks a message by what it asks for or gives.
 pub(super) fn weight(message: &DrmMessage) -> u8 {
     match message.kind {
         MessageKind::License => WEIGHT_MAX,
@@ -260,19 +259,19 @@ pub(super) fn weight(message: &DrmMessage) -> u8 {
     }
 }
 
-/// Of what was decoded: noise is not worth a look as text.
+/// True if decoded bytes may be text and not noise.
 fn is_text(bytes: &[u8]) -> bool {
     let probe = bytes.get(..TEXT_PROBE).unwrap_or(bytes);
     let control = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
     let valid = match std::str::from_utf8(probe) {
         Ok(_) => true,
-        // Cut inside a character.
+        // The probe ends inside a character.
         Err(error) => error.error_len().is_none(),
     };
     valid && !probe.iter().any(control)
 }
 
-/// The bytes that a text stands for if each of its characters is one: how scripts turn bytes into strings.
+/// Converts each character of a text to one byte, to undo how scripts turn bytes into strings.
 pub(super) fn narrow(text: &[u8]) -> Option<Vec<u8>> {
     let begins = text.first().is_some_and(|byte| *byte < b' ');
     let wide = || text.iter().any(|byte| *byte >= 0x80);
@@ -282,7 +281,7 @@ pub(super) fn narrow(text: &[u8]) -> Option<Vec<u8>> {
     std::str::from_utf8(text).ok()?.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
 }
 
-/// Without a byte order mark, and without the white space around the text.
+/// Removes a byte order mark, and white space around the text.
 fn trim(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii()
 }

@@ -1,9 +1,9 @@
-//! UTF-16 to UTF-8, for the messages that some CDMs write as wide text.
+//! Transcodes UTF-16 to UTF-8, because some CDMs write messages as wide text.
 //!
-//! Tells by byte order mark, or by a first character that only markup has.
+//! A byte order mark identifies UTF-16, or a first character of two bytes that begins XML or JSON.
 
-/// UTF-8 text when the body is UTF-16. `None` when it is something else or ends inside a character;
-/// lone surrogates become replacement characters, because the text only labels.
+/// UTF-8 text if the body is UTF-16; `None` if it is not or ends inside a character. Lone surrogates become replacement
+/// characters, because the text only labels.
 pub(super) fn transcode(body: &[u8]) -> Option<String> {
     let (little, body) = match body {
         [0xff, 0xfe, rest @ ..] => (true, rest),
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_mark_and_each_bare_start_is_known() {
+    fn every_mark_and_bare_start_of_utf16_is_known() {
         for (body, text) in [
             (&b"\xff\xfea\0\xe9\0"[..], Some("aé")),
             (b"\xfe\xff\0a\0\xe9", Some("aé")),

@@ -1,8 +1,8 @@
-//! Widevine: the envelope that every message has, and what servers answer.
+//! Recognises Widevine messages: the envelope of every message, and the replies of servers.
 //!
-//! Reads a handful of tags and skips the rest by length, without allocating. Fields and their
-//! meaning are those of the public message definition; what is inside a license request is in
-//! `widevine_request`. Called by `recognise` with bodies that begin with 08, 12 or 0A.
+//! This module reads a few fields and skips the rest by length, without allocating. The fields and their meaning are those of
+//! the public message definition; `widevine_request` reads the inside of a license request. `recognise` calls [`read`]
+//! with binary bodies, and [`provisioning`] with those that begin with 0A.
 
 use super::message::{Direction, DrmMessage, DrmSystem, LicenseLease, MessageKind};
 use super::protobuf::{MalformedProtobuf, ProtobufFields, WireValue};
@@ -10,14 +10,14 @@ use super::recognise::weight;
 use super::widevine_request;
 use crate::secret::Fingerprint;
 
-/// `08 04`, and room for what a later CDM might add. Anything longer is another message.
+/// `08 04`, and room for additions of a later CDM. Anything longer is another message.
 const CERTIFICATE_REQUEST_MAX: usize = 8;
 
 /// `LicenseIdentification.type` and the license type of a license request.
 pub(super) const OFFLINE: u64 = 2;
 
-/// A SignedMessage. Only what is inside its `msg` is signed, so that anybody can add a type or another message to it:
-/// of several in a request nobody knows which one the server takes, and the one that asks for most counts.
+/// Reads a SignedMessage. The signature covers only its `msg`, so anybody can add a type or another message. It is
+/// unknown which message of a request the server takes, so the one that asks for most counts.
 pub(super) fn read(direction: Direction, body: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
     let signed = SignedMessage::read(body)?;
     match (direction, signed.kind) {
@@ -33,7 +33,7 @@ pub(super) fn read(direction: Direction, body: &[u8]) -> Result<DrmMessage, Malf
     }
 }
 
-/// A SignedProvisioningMessage: the same shape in both directions.
+/// Reads a SignedProvisioningMessage, which has the same shape in both directions.
 pub(super) fn provisioning(body: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
     both(body)?;
     Ok(DrmMessage::new(DrmSystem::Widevine, MessageKind::Provisioning))
@@ -41,11 +41,11 @@ pub(super) fn provisioning(body: &[u8]) -> Result<DrmMessage, MalformedProtobuf>
 
 #[derive(Default)]
 struct SignedMessage<'a> {
-    /// Several types that differ, or several messages.
+    /// True for types that differ, or several messages.
     is_ambiguous: bool,
     /// The last one.
     kind: Option<u64>,
-    /// No type, or among them one with which a server may take the message for a license request.
+    /// True if a server may take the message for a license request: it has no type, or one of its types allows that.
     may_ask: bool,
     /// The last one.
     msg: Option<&'a [u8]>,
@@ -56,13 +56,13 @@ impl<'a> SignedMessage<'a> {
     fn read(body: &'a [u8]) -> Result<Self, MalformedProtobuf> {
         let mut signed = Self::default();
         let mut fields = ProtobufFields::of(body);
-        // A field of another type than it should have is an unknown field, as parsers take it.
+        // Like in other parsers, a field of the wrong wire type is an unknown field.
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
                 (1, WireValue::Varint(kind)) => {
                     signed.is_ambiguous |= signed.kind.is_some_and(|before| before != kind);
-                    // Set-top CDMs write 1, an unknown type counts as left out, and a server may pass over the type
-                    // of a certificate request (4) that has a message.
+                    // Set-top CDMs write 1, an unknown type counts as missing, and a server may ignore the type of a
+                    // certificate request (4) that has a message.
                     signed.may_ask |= matches!(kind, 0 | 1 | 4 | 6..);
                     signed.kind = Some(kind);
                 }
@@ -92,7 +92,7 @@ impl<'a> SignedMessage<'a> {
         found
     }
 
-    /// The message inside, if it is signed: license requests and licenses always are.
+    /// The inner message, if it is signed: license requests and licenses always are.
     fn checked(&self) -> Result<&'a [u8], MalformedProtobuf> {
         self.signature.filter(|signature| !signature.is_empty()).and(self.msg).ok_or(MalformedProtobuf)
     }
@@ -101,7 +101,7 @@ impl<'a> SignedMessage<'a> {
 fn license(msg: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
     let (mut id, mut policy) = (None, None);
     let mut fields = ProtobufFields::of(msg);
-    // The keys come after both, and may be many.
+    // The keys, perhaps many, come after both.
     while id.is_none() || policy.is_none() {
         match fields.next()? {
             Some((1, value)) => id = Some(value.bytes()?),
@@ -118,7 +118,7 @@ fn license(msg: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
     Ok(message)
 }
 
-/// LicenseIdentification: in a license, and whole again in its renewals and its release.
+/// Reads a LicenseIdentification: a license has one, and its renewals and its release repeat it whole.
 pub(super) fn identification(id: &[u8], message: &mut DrmMessage) -> Result<(), MalformedProtobuf> {
     let mut fields = ProtobufFields::of(id);
     while let Some((number, value)) = fields.next()? {
@@ -134,7 +134,7 @@ pub(super) fn identification(id: &[u8], message: &mut DrmMessage) -> Result<(), 
     Ok(())
 }
 
-/// Opaque: 16 raw bytes from desktops, 32 hexadecimal digits from devices.
+/// Opaque identifier: 16 raw bytes from desktops, 32 hexadecimal digits from devices.
 pub(super) fn identifier(bytes: &[u8]) -> Option<Fingerprint> {
     (!bytes.is_empty()).then(|| Fingerprint::of(bytes))
 }
@@ -159,7 +159,7 @@ fn lease(policy: &[u8]) -> Result<LicenseLease, MalformedProtobuf> {
     Ok(lease)
 }
 
-/// The wire has signed 64 bits; a bound keeps sums of times from overflowing anywhere above.
+/// Limits a duration of signed 64 bits, so that no sum of times overflows.
 fn seconds(value: u64) -> u64 {
     if value > i64::MAX as u64 { 0 } else { value.min(u64::from(u32::MAX)) }
 }
@@ -175,13 +175,13 @@ fn error(msg: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
     message.error_code.is_some().then_some(message).ok_or(MalformedProtobuf)
 }
 
-/// A certificate and its signature.
+/// Reads a certificate with its signature.
 fn certificate(msg: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
     both(msg)?;
     Ok(DrmMessage::new(DrmSystem::Widevine, MessageKind::Certificate))
 }
 
-/// Fields 1 and 2 are there, and hold bytes.
+/// Checks that fields 1 and 2 hold bytes.
 fn both(body: &[u8]) -> Result<(), MalformedProtobuf> {
     let (mut first, mut second) = (None, None);
     let mut fields = ProtobufFields::of(body);

@@ -1,7 +1,7 @@
-//! Widevine LicenseRequest: a new license, a renewal or a release, and what it is for.
+//! Reads a Widevine LicenseRequest: a new license, a renewal or a release, and its content.
 //!
-//! The content id decides together with the request type; size never does, because a renewal may
-//! carry the client id too. Called by `widevine` with the signed bytes.
+//! The content id and the request type decide together; the size does not, because a renewal may carry the client id
+//! too. `widevine` calls [`read`] with the signed bytes.
 
 use super::message::{DrmMessage, DrmSystem, MessageKind};
 use super::protobuf::{MalformedProtobuf, ProtobufFields, WireValue};
@@ -25,7 +25,7 @@ pub(super) fn read(msg: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
     }
     match (RequestedContent::read(content.ok_or(MalformedProtobuf)?)?, asked) {
         (RequestedContent::Existing(license), Some(RELEASE)) => existing(MessageKind::Release, license),
-        // Whatever type it says: its server may go by the content as well.
+        // The type is ignored, because a server may go by the content as well.
         (RequestedContent::Existing(license), _) => existing(MessageKind::Renewal, license),
         (RequestedContent::Init(init), _) => new(init, init_data),
         (RequestedContent::Pssh(init), _) => new(init, pssh_data),
@@ -33,7 +33,7 @@ pub(super) fn read(msg: &[u8]) -> Result<DrmMessage, MalformedProtobuf> {
     }
 }
 
-/// LicenseRequest.content_id: one of these.
+/// LicenseRequest.content_id has one of these.
 enum RequestedContent<'a> {
     Existing(&'a [u8]),
     Init(&'a [u8]),
@@ -74,7 +74,7 @@ fn existing(kind: MessageKind, license: &[u8]) -> Result<DrmMessage, MalformedPr
     Ok(message)
 }
 
-/// What one variant's fields mean for the message.
+/// Adds one field of a variant to the message.
 type ContentMeaning = fn(u32, WireValue<'_>, &mut DrmMessage) -> Result<(), MalformedProtobuf>;
 
 fn new(init: &[u8], meaning: ContentMeaning) -> Result<DrmMessage, MalformedProtobuf> {
@@ -119,8 +119,8 @@ fn init_data(number: u32, value: WireValue<'_>, message: &mut DrmMessage) -> Res
     Ok(())
 }
 
-/// WidevinePsshData, bare or in its boxes. It comes from the content and not from the CDM, so what
-/// does not parse costs the facts and not the message.
+/// Reads WidevinePsshData, bare or in boxes. It comes from the content and not from the CDM, so a part that does not
+/// parse costs its facts and not the message.
 fn header(data: &[u8], message: &mut DrmMessage) {
     if !data.is_empty() && pssh::boxes(data).next().is_none() {
         let _ = widevine_header(data, message);

@@ -1,7 +1,7 @@
 //! A bounded walk over XML text.
 //!
-//! Narrows the parser to what the PlayReady readers need and puts the bounds in one place: depth, one root. Costs
-//! what its bytes cost, and expands nothing: a DOCTYPE is passed over, and its entities mean nothing. Names are local names, because
+//! The walk narrows the parser to the needs of the PlayReady readers and bounds depth and roots in one place. It takes
+//! time linear in the text and expands nothing: a DOCTYPE and its entities are ignored. Names are local names, because
 //! prefixes are the sender's choice.
 
 use std::borrow::Cow;
@@ -9,16 +9,16 @@ use std::borrow::Cow;
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
-/// As deep as common parsers go.
+/// Depth that common parsers accept.
 const MAX_XML_DEPTH: usize = 256;
 
 pub(super) enum XmlNode<'a> {
     Close,
-    /// Marked as character data: taken literally.
+    /// Character data section, taken literally.
     Data(Cow<'a, str>),
     Open(BytesStart<'a>),
     Reference(BytesRef<'a>),
-    /// Not yet looked at for its end of line; never empty.
+    /// Text with its line ends as written; never empty.
     Text(Cow<'a, str>),
 }
 
@@ -67,7 +67,7 @@ impl<'a> XmlWalk<'a> {
     }
 }
 
-/// One of the five named references of XML, or a character reference.
+/// Resolves one of the five named references of XML, or a character reference.
 pub(super) fn resolve(reference: &BytesRef<'_>) -> Option<char> {
     match &**reference {
         "amp" => Some('&'),
@@ -79,8 +79,7 @@ pub(super) fn resolve(reference: &BytesRef<'_>) -> Option<char> {
     }
 }
 
-/// What is inside an element, if that is exactly one piece of text; any other shape is ambiguous
-/// and says nothing.
+/// The text inside an element, if that is exactly one piece; any other shape is ambiguous and has no text.
 #[derive(Default)]
 pub(super) enum XmlLeaf<'a> {
     Empty,
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_hold() {
+    fn depth_is_bounded_and_number_is_not() {
         assert_eq!(walk(&("<a>".repeat(256) + &"</a>".repeat(256))), Ok(512));
         assert_eq!(walk(&("<a>".repeat(257) + &"</a>".repeat(257))), Err(UnfitXml));
         assert_eq!(walk(&format!("<a>{}</a>", "<b/>".repeat(2000))), Ok(4002));

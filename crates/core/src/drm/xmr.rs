@@ -1,7 +1,7 @@
-//! XMR, the binary license inside a PlayReady reply: its dates and its key ids.
+//! Reads XMR, the binary license inside a PlayReady reply: its dates and key ids.
 //!
-//! A container only adds a header before its objects, so entering one is skipping eight bytes, and
-//! no recursion is needed. Keys in it are encrypted and are not looked at. Called by `playready`.
+//! A container only adds a header before its objects, so the reader enters it by skipping eight bytes, without
+//! recursion. The keys in it are encrypted and not read. `playready` calls [`read`].
 
 use super::key_ids::KeyIds;
 use super::message::Validity;
@@ -18,7 +18,7 @@ const CONTENT_KEY: u16 = 0x0a;
 const EXPIRATION: u16 = 0x12;
 const ISSUED: u16 = 0x13;
 
-/// What the license says, as far as its objects can be read; `None` when it is not XMR.
+/// Dates of the license, from the objects that can be read; `None` if the bytes are not XMR.
 pub(super) fn read(license: &[u8], key_ids: &mut KeyIds) -> Option<Validity> {
     let mut rest = license.get(XMR_HEADER_BYTES..).filter(|_| license.starts_with(XMR_MAGIC))?;
     let mut validity = Validity::default();
@@ -35,14 +35,14 @@ pub(super) fn read(license: &[u8], key_ids: &mut KeyIds) -> Option<Validity> {
     Some(validity)
 }
 
-/// Between the little-endian GUID of PlayReady and the big-endian key id of all others.
+/// Converts between the little-endian GUID of PlayReady and the big-endian key id of the others.
 pub(super) fn swap(id: [u8; 16]) -> [u8; 16] {
     let [a, b, c, d, e, f, g, h, rest @ ..] = id;
     let [i, j, k, l, m, n, o, p] = rest;
     [d, c, b, a, f, e, h, g, i, j, k, l, m, n, o, p]
 }
 
-/// The object's type, its body (nothing for a container) and what follows.
+/// Type and body of the next object (a container's body is empty), and the rest.
 fn object(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let [a, b, c, d, length @ ..] = *bytes.first_chunk::<XMR_OBJECT_HEAD_BYTES>()?;
     let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
@@ -55,7 +55,7 @@ fn object(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((kind, &[], bytes.get(XMR_OBJECT_HEAD_BYTES..)?))
 }
 
-/// Zero and all ones mean that there is no limit.
+/// Reads a date; zero and all ones mean no limit.
 fn date(body: &[u8], at: usize) -> Option<u64> {
     let date = u32::from_be_bytes(*body.get(at..)?.first_chunk()?);
     (date != 0 && date != u32::MAX).then_some(u64::from(date))
