@@ -8,7 +8,6 @@ pub(super) mod account;
 pub(super) mod caller;
 pub(super) mod content_token;
 pub(super) mod sources;
-pub(super) mod token_proof;
 pub(super) mod watch;
 
 use std::sync::Arc;

@@ -7,7 +7,6 @@ mod call;
 mod feedback;
 mod forward;
 mod killed;
-mod outcome;
 pub(super) mod outgoing;
 mod redirect;
 mod refuse;
@@ -16,7 +15,6 @@ mod reply;
 mod request;
 mod sessionless;
 mod single_flight;
-mod token_refusals;
 mod traces;
 mod upstream;
 
@@ -26,11 +24,10 @@ use std::time::Instant;
 use http::{Request, Response};
 
 use self::call::{LicenseCall, ManagedCall};
-use self::outcome::{CallOutcome, broken_off};
 use self::outgoing::OutgoingRequest;
 use self::request::LicenseRequest;
 pub use self::single_flight::SingleFlight;
-use self::single_flight::{FlightFollower, FlightLead, FlightRole};
+use self::single_flight::{CallOutcome, FlightFollower, FlightLead, FlightRole, broken_off};
 use super::Gateway;
 use super::identity::caller::CallerNames;
 use super::route::{GatewayRoute, LicenseRoute};

@@ -7,26 +7,18 @@
 
 mod classify;
 mod cookies;
-mod counts;
 mod ended;
 mod fetch;
 mod first_manifest;
-mod guarded_body;
 mod head_probe;
-mod inherited_account;
-mod json_lists;
 mod manifest;
 mod manifest_edit;
 mod media_memory;
 mod paths;
-mod peeked_body;
 mod player_report;
-mod playhead;
-mod redirect_loop;
 mod relay;
 mod reopen;
 mod replies;
-mod slate;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,14 +27,14 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 
-use self::counts::{MediaKind, MediaOutcome};
 use self::fetch::OriginFailure;
 use self::first_manifest::FirstRequest;
 pub use self::media_memory::MediaMemory;
 use self::media_memory::PlaybackMedia;
 use self::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use self::replies::{
-    BLACKED_OUT, FOREIGN, NOT_HERE, ORIGIN, UNKNOWN, UNKNOWN_MEDIA, is_manifest, redirect, refusal, told,
+    BLACKED_OUT, FOREIGN, MediaKind, MediaOutcome, NOT_HERE, ORIGIN, UNKNOWN, UNKNOWN_MEDIA, is_manifest, redirect,
+    refusal, told,
 };
 use super::Gateway;
 use super::identity::account::network;

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
-use self::control::control_paths::ControlPath;
+use self::control::ControlPath;
 use self::dot_segments::has_dot_segment;
 pub use self::identity::watch::IdentityWatch;
 pub use self::license::SingleFlight;
@@ -149,7 +149,7 @@ impl Gateway {
         };
         let rest = rest.to_owned();
         write_viewer_headers(&route.config.viewer_headers, peer, &mut request);
-        if let (&Method::GET, Some(rest)) = (request.method(), control::events::of(&rest)) {
+        if let (&Method::GET, Some(rest)) = (request.method(), control::of(&rest)) {
             hang_up.let_go();
             return self.listen(route, peer, rest, request.headers(), request.uri().query());
         }

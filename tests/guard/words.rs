@@ -115,15 +115,15 @@ fn refusals() -> BTreeSet<String> {
             &["BAD_REQUEST, ", "FORBIDDEN, ", "LOOP_DETECTED, ", "METHOD_NOT_ALLOWED, ", "NOT_FOUND, "],
         ),
         marked("src/gateway/authorize.rs", &["error: "]),
-        marked("src/gateway/control/events.rs", &["whole("]),
+        marked("src/gateway/control.rs", &["whole("]),
         marked("src/gateway/refusal/page.rs", &["FORBIDDEN, "]),
         marked("src/gateway/media/replies.rs", &["BAD_GATEWAY, ", "FORBIDDEN, ", "NOT_FOUND, "]),
         marked("src/gateway/media/manifest.rs", &["FORBIDDEN, "]),
-        marked("src/gateway/license/token_refusals.rs", &["error: "]),
+        marked("src/gateway/license/refuse.rs", &["error: "]),
         marked("src/gateway/refusal/token_faults.rs", &["ours(403, ", "ours(503, ", "            403,\n            "]),
         names("src/gateway/license/sessionless.rs", &["impl SessionlessReason", "fn refusal("], ""),
         names("src/gateway/license/outgoing.rs", &["impl UnfitRequest", "fn error("], ""),
-        marked("src/gateway/license/outcome.rs", &["error: "]),
+        marked("src/gateway/license/single_flight.rs", &["error: "]),
     ]
     .into_iter()
     .flatten()

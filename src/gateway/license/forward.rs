@@ -4,8 +4,8 @@
 use http::{HeaderName, HeaderValue};
 
 use super::call::{LicenseCall, ManagedCall};
-use super::outcome::CallOutcome;
 use super::reply::LicenseReply;
+use super::single_flight::CallOutcome;
 use crate::ids::SessionId;
 use crate::session::Grant;
 use crate::telemetry::PlayerCallOutcome;

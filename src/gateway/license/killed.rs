@@ -2,9 +2,9 @@
 //! after an upstream was asked. Also refuses playbacks that are blacked out before any session.
 
 use super::call::{LicenseCall, ManagedCall};
-use super::outcome::CallOutcome;
 use super::refuse::LicenseRefusal;
 use super::reply::plain_body;
+use super::single_flight::CallOutcome;
 use super::upstream::LicenseServerFailure;
 use crate::authority::Authority;
 use crate::gateway::Gateway;

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::call::{LicenseCall, ManagedCall};
 use super::feedback::mirror_renewal;
-use super::outcome::CallOutcome;
+use super::single_flight::CallOutcome;
 use crate::authority::RenewalAnswer;
 use crate::drm::{self, Direction, DrmMessage, configured_wrapping};
 use crate::edge::ReplyBody;

@@ -10,9 +10,9 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
 use super::call::LicenseCall;
-use super::outcome::CallOutcome;
 use super::outgoing::set_content_type;
 use super::refuse::LicenseRefusal;
+use super::single_flight::CallOutcome;
 use super::upstream::LicenseServerFailure;
 use crate::drm::{self, Direction, DrmMessage, DrmSystem};
 use crate::edge::ReplyBody;

@@ -13,12 +13,15 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aws_lc_rs::digest;
+use http::{Response, StatusCode};
 use tokio::sync::watch;
 
-use super::outcome::CallOutcome;
+use crate::edge::ReplyBody;
+use crate::edge::own_replies::EdgeRefusal;
 use crate::ids::SessionId;
 use crate::secret::sha256;
 use crate::sessions::DeviceKey;
+use crate::telemetry::PlayerCallOutcome;
 
 /// Identifies equal calls. Keeps the whole SHA-256, because an equal call gets the same reply.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -160,15 +163,27 @@ impl FlightFollower {
     }
 }
 
+pub(in crate::gateway) type CallOutcome = (PlayerCallOutcome, Response<ReplyBody>);
+
+/// Outcome of a leading call that ended without a reply.
+pub(in crate::gateway) fn broken_off() -> CallOutcome {
+    let refusal = EdgeRefusal {
+        // Not 500: players repeat that up to 27 times.
+        status: StatusCode::FORBIDDEN,
+        error: "internal",
+        detail: "the call could not be finished",
+        close: false,
+    };
+    (PlayerCallOutcome::Failed, refusal.reply())
+}
+
 #[cfg(test)]
 mod tests {
-    use http::Response;
     use http_body_util::Full;
     use tokio::join;
 
     use super::*;
     use crate::config::DeviceSource;
-    use crate::telemetry::PlayerCallOutcome;
 
     fn outcome(body: &'static str) -> CallOutcome {
         (PlayerCallOutcome::Served, Response::builder().status(201).header("x-a", "b").body(Full::from(body)).unwrap())

@@ -6,9 +6,9 @@ use std::time::Duration;
 use http::Response;
 
 use super::call::LicenseCall;
-use super::outcome::CallOutcome;
 use super::outgoing::UnfitRequest;
 use super::request::LicenseRequest;
+use super::single_flight::CallOutcome;
 use super::upstream::LicenseServerFailure;
 use crate::config::SessionControlMode;
 use crate::drm::MessageKind;

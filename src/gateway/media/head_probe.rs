@@ -6,16 +6,14 @@ use http::Response;
 use http::header::LOCATION;
 use http::request::Parts;
 
-use super::redirect_loop::MAX_REDIRECTS;
+use super::fetch::MAX_REDIRECTS;
 use super::replies::NO_PLAYBACK;
 use super::{MediaCall, told};
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::edge::{OutgoingBody, Peer};
-use crate::gateway::Gateway;
-use crate::gateway::onward_target;
-use crate::gateway::query;
 use crate::gateway::route::GatewayRoute;
+use crate::gateway::{Gateway, onward_target, query};
 use crate::registrations::Registration;
 
 impl Gateway {

@@ -1,21 +1,21 @@
 //! Fetches a manifest whole and edits it for its playback. Caches never keep the result.
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use super::counts::{MediaKind, MediaOutcome};
-use super::fetch;
-use super::fetch::OriginFailure;
+use super::classify::{self, MediaReply};
+use super::fetch::{self, OriginFailure};
 use super::manifest_edit::{EditJob, EditedManifest, MAX_INLINE_EDIT_BYTES};
 use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
-use super::peeked_body::MediaReply;
-use super::{MediaCall, UNKNOWN_MEDIA, classify, told};
+use super::replies::{MediaKind, MediaOutcome};
+use super::{MediaCall, UNKNOWN_MEDIA, told};
 use crate::edge::own_replies::EdgeRefusal;
 use crate::edge::{OutgoingBody, ReplyBody, body};
-use crate::manifest::{self, ManifestFormat, SniffedBody, UnfitManifest};
+use crate::manifest::{self, ManifestFormat, Purpose, SniffedBody, UnfitManifest};
 use crate::upstream::{CallPhase, UpstreamFault};
 
 /// A manifest from its server.
@@ -297,4 +297,54 @@ const MANIFEST: EdgeRefusal = super::refusal(StatusCode::FORBIDDEN, "manifest_un
 pub(super) fn bound(map: &PlaybackPaths<'_>, target: &MediaTarget, location: &str) -> Option<String> {
     let absolute = target.base().absolute(location)?;
     map.bind(&absolute, target.document.purpose(), target.slate)
+}
+
+/// A list has a handful of pathways or clips. It is read on the thread that serves players.
+const MAX_LIST_BYTES: usize = 64 * 1024;
+
+impl MediaCall<'_> {
+    pub(super) async fn list(&self, map: &PlaybackPaths<'_>, target: &MediaTarget) -> Response<OutgoingBody> {
+        if self.request.method == Method::HEAD {
+            return self.head(map, target).await;
+        }
+        let FetchedManifest { body, headers } = match self.whole(target).await {
+            Ok(fetched) => fetched,
+            Err(instead) => return self.instead(map, target, instead),
+        };
+        if let Some(refusal) = self.killed() {
+            return self.turned(MediaKind::Manifest, &refusal);
+        }
+        if body.len() > MAX_LIST_BYTES {
+            return self.instead(map, target, NoManifest::Unfit(UnfitManifest::Large));
+        }
+        let base = target.base();
+        let list = match target.document {
+            MediaDocument::Assets => self.assets(map, target, &body),
+            MediaDocument::Media | MediaDocument::Part => None,
+            MediaDocument::Steering => {
+                manifest::steered(&body, |uri| map.bind(&base.absolute(uri)?, Purpose::Steering, false))
+            }
+        };
+        match list {
+            Some(list) => {
+                self.count(MediaKind::Manifest, MediaOutcome::Passed);
+                self.sent(list.into(), headers)
+            }
+            None => self.instead(map, target, NoManifest::Unfit(UnfitManifest::Broken)),
+        }
+    }
+
+    /// Edits an asset list. Its URIs become absolute, because the format demands that.
+    fn assets(&self, map: &PlaybackPaths<'_>, target: &MediaTarget, list: &[u8]) -> Option<String> {
+        let (base, left) = (target.base(), Cell::new(0));
+        let site = self.gateway.base(self.peer, self.request).unwrap_or_default();
+        let list = manifest::asset_list(list, |uri| {
+            let to = base.absolute(uri)?;
+            let bound = map.bind(&to, Purpose::Manifest, target.slate);
+            left.set(left.get() + usize::from(bound.is_none()));
+            bound.map(|path| format!("{site}{path}"))
+        });
+        self.count_left(left.get());
+        list
+    }
 }

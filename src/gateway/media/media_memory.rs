@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::playhead::WantedSegment;
-use super::redirect_loop::RedirectsUnderWay;
+use super::fetch::RedirectsUnderWay;
+use super::player_report::WantedSegment;
 use crate::gateway::identity::account::SessionAccount;
 use crate::ids::PlaybackId;
 use crate::manifest::{ManifestFacts, ManifestFormat, Playheads, PlaylistTail, SegmentEndings};

@@ -1,8 +1,8 @@
 //! Reopens the session of a playback that was taken for gone, when its player asks again.
 //!
 //! A laptop that wakes goes on with the segment at which it fell asleep, and a player gives up if that is
-//! refused. So any segment or manifest reopens the session, under the same path. The request names no account;
-//! the session counts for the account of the one before it.
+//! refused. So any segment or manifest reopens the session, under the same path. The request brings no token and names
+//! no account; the session counts for the account of the one before it.
 
 use http::{Method, Response};
 
@@ -10,9 +10,13 @@ use super::MediaCall;
 use super::media_memory::FirstWords;
 use super::paths::MediaTarget;
 use super::replies::viewer_call;
-use crate::edge::OutgoingBody;
+use crate::authority::Authority;
+use crate::edge::{OutgoingBody, Peer};
+use crate::gateway::Gateway;
 use crate::gateway::identity::account::{SessionAccount, network};
+use crate::gateway::identity::caller::CallerNames;
 use crate::gateway::session_context::SessionOrigin;
+use crate::registrations::Registration;
 use crate::session;
 use crate::sessions::DeviceKey;
 
@@ -63,5 +67,35 @@ impl MediaCall<'_> {
             }
             Err(turned) => gateway.turned_away(route, (&self.caller(), viewer_call(self.peer, self.request)), &turned),
         })
+    }
+}
+
+impl Gateway {
+    /// The device that began a playback, and the account that it was counted for.
+    pub(super) fn names_of(&self, registration: &Registration, peer: &Peer) -> CallerNames {
+        let names = CallerNames::of_registered(registration, peer);
+        match self.media_memory.playback(self.clock.now(), registration.id).counted.get() {
+            Some(counted) => CallerNames { account: counted.account.clone(), is_proven: counted.is_proven, ..names },
+            None => names,
+        }
+    }
+
+    /// Counts a playback that follows another one as that was. `now` is the account that its request alone would
+    /// give.
+    pub(super) fn counted_as(
+        &self,
+        authority: &Authority,
+        before: &Registration,
+        now: SessionAccount,
+    ) -> SessionAccount {
+        if let Some(counted) = self.media_memory.playback(self.clock.now(), before.id).counted.get() {
+            return SessionAccount { network: now.network, ..counted.clone() };
+        }
+        // After a restart its session may still know the account.
+        let key = DeviceKey::new(&authority.name, before.device_source, &before.device);
+        match self.sessions.account(key, before.token()) {
+            Some(account) => SessionAccount { account: Some(account), by_device: false, ..now },
+            None => now,
+        }
     }
 }

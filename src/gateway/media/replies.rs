@@ -1,14 +1,19 @@
-//! Fixed replies in place of media, and the endings by which paths are recognised.
+//! Fixed replies in place of media, the endings by which paths are recognised, and the count of requests by kind and
+//! outcome.
 
 use http::header::LOCATION;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
+use super::MediaCall;
 use crate::edge::own_replies::{self, EdgeRefusal};
 use crate::edge::{OutgoingBody, Peer};
+use crate::gateway::Gateway;
 use crate::gateway::refusal::ViewerCall;
+use crate::gateway::route::GatewayRoute;
 use crate::manifest::ManifestFormat;
 use crate::session::AskKind;
+use crate::telemetry::MediaLabels;
 
 pub(super) const BLACKED_OUT: EdgeRefusal =
     refusal(StatusCode::FORBIDDEN, "blackout", "this programme was blacked out, and its slate is over");
@@ -70,4 +75,59 @@ pub(super) fn is_segment(path: &str) -> bool {
 /// Error name where no authority defines one.
 pub(super) fn no_event(_: AskKind) -> &'static str {
     ""
+}
+
+/// The kind of a request for media; a label of its metric.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum MediaKind {
+    Manifest,
+    /// Neither a manifest nor recognised as media.
+    Other,
+    Segment,
+}
+
+/// Outcome of a request for media; a label of its metric.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum MediaOutcome {
+    /// A killed live playlist was ended behind the last segment that its player knows.
+    Ended,
+    Failed,
+    Passed,
+    Refused,
+    Slate,
+}
+
+impl MediaKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Other => "other",
+            Self::Segment => "segment",
+        }
+    }
+}
+
+impl MediaOutcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Failed => "failed",
+            Self::Passed => "passed",
+            Self::Refused => "refused",
+            Self::Slate => "slate",
+        }
+    }
+}
+
+impl Gateway {
+    pub(super) fn count_media(&self, route: &GatewayRoute, kind: MediaKind, outcome: MediaOutcome) {
+        let labels = MediaLabels { kind: kind.name(), outcome: outcome.name(), route: route.path.clone() };
+        self.telemetry.metrics.media_request(&labels);
+    }
+}
+
+impl MediaCall<'_> {
+    pub(super) fn count(&self, kind: MediaKind, outcome: MediaOutcome) {
+        self.gateway.count_media(self.route, kind, outcome);
+    }
 }
