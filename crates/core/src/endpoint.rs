@@ -1,4 +1,5 @@
-//! A URL that we may call: `http` or `https`, with a host, without user or fragment.
+//! A URL that sidebeat may call: `http` or `https`, with a host, without user or fragment. Configuration, authorities
+//! and records hold such URLs.
 
 use std::fmt;
 
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_told_apart() {
+    fn a_url_is_split_into_its_parts() {
         for (text, host, port, tls, authority, path) in [
             ("https://drm.example", "drm.example", 443, true, "drm.example", "/"),
             ("http://drm.example/a?b", "drm.example", 80, false, "drm.example", "/a"),
@@ -140,7 +141,7 @@ mod tests {
             ("https://u:p@drm.example", "must not hold a user name or password"),
             ("https://drm.example/#a", "must not have a fragment (#)"),
             ("http://:80/", "names no host"),
-            // One host to whoever looks at its end, another one to whoever connects.
+            // A check of the host's end and a connection would take different hosts.
             ("http://[::1].cdn.example/", "has something else than a port behind its host"),
             ("http://[::1]x:80/", "has something else than a port behind its host"),
             ("http://drm.example:65536/", "has something else than a port behind its host"),

@@ -1,9 +1,9 @@
 //! The ledger of the embedded authority: which accounts and devices play what, and how many may.
 //!
-//! Owns admission (limits per account, per device, and per device or content group of an account; the reaction at a
-//! limit; slots reserved for a device), liveness (a session without beats ends after interval and grace) and kills.
-//! Pure: no I/O, no clock, `now` is always an argument. The proxy uses it as an authority without a network; the
-//! head-end simulator serves it over a vendor's wire. Memory is bounded: sessions, remembered ends, and names of at
+//! The ledger decides admission (limits per account, per device, and per device or content group of an account; the
+//! reaction at a limit; slots reserved for a device), liveness (a session without beats ends after interval and grace)
+//! and kills. It has no I/O and no clock: `now` is an argument. The proxy uses it as an authority without a network;
+//! the head-end simulator serves it over a vendor's wire. Memory is bounded: sessions, remembered ends, and names of at
 //! most [`MAX_LEDGER_NAME_BYTES`].
 
 mod admit;

@@ -29,7 +29,7 @@ impl Secret {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Stands for the secret in tables: equal texts have equal fingerprints, and the text cannot be computed from it.
+    /// Represents the secret in tables: equal texts have equal fingerprints, and the text cannot be computed from it.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.0.as_bytes())
     }
@@ -113,12 +113,12 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_told_apart() {
+    fn fingerprints_depend_on_the_bounds_of_parts() {
         assert_ne!(Fingerprint::of_parts(&[b"ab", b"c"]), Fingerprint::of_parts(&[b"a", b"bc"]));
     }
 
     #[test]
-    fn a_name_is_whole_but_has_no_controls_and_an_end() {
+    fn a_clean_name_is_bounded_and_has_no_control_characters() {
         let host = "https://a-rather-long-name.of-some-department.of-some-company.example:8443";
         assert_eq!(clean_name(host.as_bytes()), host);
         assert_eq!(clean_name(b"a\r\n\x1b[31mb\xff"), "a[31mb\u{fffd}");

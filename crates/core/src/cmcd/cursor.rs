@@ -1,16 +1,16 @@
-//! A place in a list, and the smallest pieces that are read there.
+//! A position in a list, and the smallest pieces read there.
 //!
-//! The grammar is that of a structured dictionary (RFC 8941, section 3.2), read liberally: any word
-//! without a delimiter stands for itself, and text outside ASCII may be quoted. Every step moves
-//! forward or ends, and nothing nests, so that any input costs its length at most. `item` calls it.
+//! The grammar is that of a structured dictionary (RFC 8941, section 3.2), read liberally: any word without a delimiter
+//! stands for itself, and quoted text may hold more than ASCII. Every step moves forward or ends, and nothing nests, so
+//! reading takes time linear in the input. `item` calls this module.
 
 use std::borrow::Cow;
 
-/// Text that no reading of the grammar explains; it has no more to say, since nobody answers it.
+/// Text outside the grammar. The error has no details, because no caller reports it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct MalformedCmcd;
 
-/// What is still unread of one list.
+/// The unread rest of a list.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Cursor<'a> {
     rest: &'a str,

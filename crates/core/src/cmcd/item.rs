@@ -1,7 +1,7 @@
-//! One list: its keys, and the value of each as it was written.
+//! Splits a list into its keys, each with its value as written.
 //!
-//! Owns the bounds of a list. It gives no meaning to a key; what a value can stand for (a number, a
-//! truth, a word, a buffer) is asked of it by `report`. Built by `read`, which has the text.
+//! This module bounds a list and gives no meaning to a key. `read` builds a list from its text; `report` asks each
+//! value for a number, a truth value, a word or a buffer.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ const KEYS_MAX: usize = 64;
 const MEMBERS_MAX: usize = 16;
 /// RFC 8941, section 3.3.1: fifteen digits. Sums of two such values cannot overflow.
 const WHOLE_MAX: u64 = 999_999_999_999_999;
-/// Sign, fifteen digits, point, and more decimals than anybody measures.
+/// Sign, fifteen digits, point, and more decimals than any player sends.
 const NUMBER_BYTES_MAX: usize = 24;
 
 /// The items of one report, in the order in which they came.
@@ -80,7 +80,7 @@ impl<'a> CmcdItem<'a> {
     }
 }
 
-/// A value as it was written; its methods say what it can be read as.
+/// A value as written; its methods read it as a type.
 #[derive(Debug, PartialEq)]
 pub(super) enum CmcdValue<'a> {
     Bare(&'a str),
@@ -108,7 +108,7 @@ impl<'a> CmcdValue<'a> {
         if cursor.eat('"') { cursor.quoted().map(Self::Quoted) } else { Ok(Self::Bare(cursor.bare())) }
     }
 
-    /// A word or a string; players quote tokens or not.
+    /// Reads a word or a string, because some players quote tokens.
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Bare(text) => Some(text),
@@ -126,7 +126,7 @@ impl<'a> CmcdValue<'a> {
         }
     }
 
-    /// A number of fifteen digits at most, and never an infinity, whatever the text says.
+    /// Reads a finite number of at most fifteen digits.
     pub(super) fn decimal(&self) -> Option<f64> {
         let text = self.text().filter(|text| text.len() <= NUMBER_BYTES_MAX)?;
         let digits = text.strip_prefix('-').unwrap_or(text);
@@ -134,13 +134,13 @@ impl<'a> CmcdValue<'a> {
         plain.then(|| text.parse().ok())?.filter(|number: &f64| number.abs() <= WHOLE_MAX as f64)
     }
 
-    /// Not negative, and of fifteen digits at most. Decimals are rounded: players divide.
+    /// Reads a non-negative number of at most fifteen digits. Decimals are rounded, because players divide.
     pub(super) fn whole(&self) -> Option<u64> {
         let number = self.decimal().filter(|number| *number >= 0.0)?;
         Some(number.round() as u64)
     }
 
-    /// An amount that version 2 gives for each track: that of the video, else the largest.
+    /// Reads an amount that version 2 gives for each track: that of the video, else the largest.
     pub(super) fn of_video(&self) -> Option<u64> {
         if !matches!(self, Self::Members(_)) {
             return self.whole();
@@ -164,7 +164,7 @@ struct ListMember<'a> {
 }
 
 impl<'a> ListMember<'a> {
-    /// The next member; none behind the closing parenthesis.
+    /// The next member; `None` behind the closing parenthesis.
     fn read(cursor: &mut Cursor<'a>) -> Result<Option<Self>, MalformedCmcd> {
         cursor.skip_space();
         if cursor.eat(')') {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_split_where_a_comma_divides() {
+    fn lists_split_at_separating_commas() {
         let rows: [(&str, Option<&[&str]>); 23] = [
             ("a=1,b,c=\"x,y\"", Some(&["a", "b", "c"])),
             ("a=(1 2), b=(\"x)\" \"y,\";r=\"0-1\"),c", Some(&["a", "b", "c"])),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn truths_come_bare_or_written_out() {
+    fn truth_values_are_bare_or_written_out() {
         let rows = [
             ("k", Some(true)),
             ("k;v", Some(true)),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_hold_at_the_bound_and_not_beyond() {
+    fn a_list_is_read_up_to_its_bounds_and_not_beyond() {
         let text = |count: usize, text: &str| vec![text; count].join(",");
         assert_eq!(keys(&text(KEYS_MAX, "a")).map(|keys| keys.len()), Some(KEYS_MAX));
         assert_eq!(keys(&text(KEYS_MAX + 1, "a")), None);

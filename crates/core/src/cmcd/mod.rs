@@ -1,9 +1,9 @@
-//! Reads what players tell about themselves: CMCD reports, CTA-5004 and CTA-5004-B.
+//! Reads CMCD: the reports of players about themselves (CTA-5004 and CTA-5004-B).
 //!
-//! Owns the list syntax, the typed facts and the bounds of all four ways in: the `CMCD` query
-//! parameter, the four request headers, event bodies and GET events. It reads text and nothing
-//! else: no clock, no sockets, no session state. A report proves nothing, since anybody can write
-//! one; who it belongs to is decided elsewhere. The gateway calls it on media and report calls.
+//! This module owns the list syntax, the typed facts and the bounds of all four transports: the `CMCD` query parameter,
+//! the four request headers, event bodies and GET events. It only reads text: no clock, no sockets, no session state. A
+//! report proves nothing, because anybody can write one; the sessions decide to which playback it belongs. The gateway
+//! calls this module on media and report calls.
 
 mod cursor;
 mod item;

@@ -1,7 +1,7 @@
-//! The ways in: a URL's query, the request headers, the body of an event report.
+//! Reads the reports of a URL's query, of the request headers, or of an event body.
 //!
-//! Owns the bounds of each way and takes off its encoding, once. Whatever does not read as a report
-//! is none; nothing here refuses a call. Called by the gateway's report endpoint.
+//! Each function bounds its input and decodes it once. Unreadable text yields no report; nothing here refuses a call.
+//! The gateway calls these functions on media and report calls.
 
 use std::borrow::Cow;
 
@@ -11,17 +11,17 @@ use percent_encoding::percent_decode_str;
 use super::item::{CmcdList, LIST_MAX};
 use super::report::CmcdReport;
 
-/// The request headers that carry version 1 and 2. Which key sits in which is not looked at.
+/// The request headers of versions 1 and 2. Any key is accepted in any of them.
 pub const HEADERS: [&str; 4] = ["cmcd-object", "cmcd-request", "cmcd-session", "cmcd-status"];
 
 /// The query parameter.
 pub const PARAMETER: &str = "CMCD";
-/// Every byte of a list may be written as three.
+/// An encoded list may take three bytes for each of its own.
 const ENCODED_MAX: usize = 3 * LIST_MAX;
 const BODY_MAX: usize = 64 * 1024;
 const LINES_MAX: usize = 256;
 
-/// Why no report of a body was read.
+/// The reason why a body has no report.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Unreadable {
     #[error("more than {BODY_MAX} bytes")]
@@ -30,16 +30,16 @@ pub enum Unreadable {
     TooManyLines,
 }
 
-/// What one event body held.
+/// The reports of an event body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// In the order of the body, which need not be that of the events; some may come twice.
+    /// Reports in the order of the body, which may differ from that of the events; some may come twice.
     pub reports: Vec<CmcdReport>,
-    /// Lines that were no list; blank ones do not count.
+    /// Number of lines that were no list; blank ones do not count.
     pub skipped: usize,
 }
 
-/// The report in the query of a media request or of a GET event. Of several, the last.
+/// The report in the query of a media request or of a GET event. The last of several counts.
 pub fn from_query(query: &str) -> Option<CmcdReport> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.rfind(|(name, _)| is_parameter(name))?;
@@ -56,7 +56,7 @@ pub fn is_header(name: &HeaderName) -> bool {
     HEADERS.contains(&name.as_str())
 }
 
-/// The report in the four headers, whichever came. One that is no list is left out.
+/// The report in the four headers, of which any may be missing. A header that is no list is ignored.
 pub fn from_headers(headers: &HeaderMap) -> Option<CmcdReport> {
     let values = || HEADERS.into_iter().flat_map(|name| headers.get_all(name));
     if values().map(|value| value.len()).sum::<usize>() > LIST_MAX {
@@ -70,7 +70,7 @@ pub fn from_body(body: &[u8]) -> Result<Vec<CmcdReport>, Unreadable> {
     batch(body).map(|batch| batch.reports)
 }
 
-/// As [`from_body`], with the number of lines that were skipped.
+/// Like [`from_body`], with the number of skipped lines.
 pub fn batch(body: &[u8]) -> Result<Batch, Unreadable> {
     if body.len() > BODY_MAX {
         return Err(Unreadable::TooLarge);
@@ -93,7 +93,7 @@ fn is_parameter(name: &str) -> bool {
 fn report<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<CmcdReport> {
     let mut list = CmcdList::default();
     for text in texts {
-        // What cannot be read says nothing; the other headers still do.
+        // An unreadable header says nothing; the others still count.
         let _ = list.read(text);
     }
     if list.items().is_empty() { None } else { Some(CmcdReport::new(&list)) }

@@ -1,7 +1,7 @@
-//! One report: the facts that sessions are driven by, typed and checked.
+//! Turns a list into a report: the facts that drive sessions, typed and checked.
 //!
-//! Owns which key is which fact. It keeps no other key and no order, and it draws no conclusion: the
-//! state, the playhead and the liveness of a playback are worked out by those who hold the session.
+//! This module maps keys to facts. It drops all other keys and their order, and draws no conclusion: the sessions
+//! derive the state, the playhead and the liveness of a playback. `read` calls it.
 
 use super::item::{CmcdList, CmcdValue};
 use super::token_values::{self, CmcdEvent, CmcdFormat, CmcdObject, CmcdState};
@@ -10,20 +10,20 @@ use super::token_values::{self, CmcdEvent, CmcdFormat, CmcdObject, CmcdState};
 const SID_CHARS_MAX: usize = 64;
 /// CTA-5004-B; version 1 allows 64.
 const CID_CHARS_MAX: usize = 128;
-/// Faster than any trick play; what is beyond would move a playhead by hours.
+/// Faster than any trick play; a higher rate would move a playhead by hours.
 const RATE_MAX: f64 = 64.0;
 
-/// What one player said at one moment. A fact that was absent or unreadable is `None` or false.
-/// Times are milliseconds of fifteen digits at most.
+/// The report of a player at one moment. An absent or unreadable fact is `None` or false. Times are milliseconds of at
+/// most fifteen digits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CmcdReport {
-    /// `bg`: whether the player is in the background.
+    /// `bg`: true in the background.
     pub background: Option<bool>,
-    /// `bl`: the buffer of the video track, else the largest one named.
+    /// `bl`: the buffer of the video track, else the largest one.
     pub buffer_ms: Option<u64>,
     /// `cid`: not empty, 128 characters at most, no control characters.
     pub cid: Option<String>,
-    /// `d`: how long the requested segment is.
+    /// `d`: length of the requested segment.
     pub duration_ms: Option<u64>,
     /// `e`: only in event reports.
     pub event: Option<CmcdEvent>,
@@ -33,7 +33,7 @@ pub struct CmcdReport {
     pub live: Option<bool>,
     /// `ot`.
     pub object: Option<CmcdObject>,
-    /// `pt`: said by no player measured; see `buffer_ms`.
+    /// `pt`: no player measured sends it; see `buffer_ms`.
     pub playhead_ms: Option<u64>,
     /// `pr`: absent means 1, and a pause does not show as 0. From -64 to 64.
     pub rate: Option<f64>,
@@ -41,20 +41,20 @@ pub struct CmcdReport {
     pub sequence: Option<u64>,
     /// `sid`: not empty, 64 characters at most, no control characters. Anybody can write one.
     pub sid: Option<String>,
-    /// `su`: needed at once, after a start, a seek or a starvation.
+    /// `su`: the object is needed at once, after a start, a seek or a starvation.
     pub startup: bool,
     /// `bs`: the buffer ran empty since the last report.
     pub starved: bool,
-    /// `sta`: none also when the value is unknown; the last state then stands.
+    /// `sta`: `None` also for an unknown value; the last state then stands.
     pub state: Option<CmcdState>,
-    /// `ts`: when the event happened, since the epoch, by the player's clock.
+    /// `ts`: time of the event since the epoch, by the player's clock.
     pub time_ms: Option<u64>,
-    /// `v`: 1 when absent or nonsense.
+    /// `v`: 1 when absent or invalid.
     pub version: u8,
 }
 
 impl CmcdReport {
-    /// The facts of a list; of a key that came twice, the last.
+    /// The facts of a list. The last of several equal keys counts.
     pub(super) fn new(list: &CmcdList<'_>) -> Self {
         let mut report = Self::default();
         for item in list.items() {
@@ -88,7 +88,7 @@ impl CmcdReport {
 }
 
 impl Default for CmcdReport {
-    /// A player that said nothing, in version 1.
+    /// A version 1 report without facts.
     fn default() -> Self {
         Self {
             background: None,

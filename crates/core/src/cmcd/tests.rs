@@ -1,4 +1,4 @@
-//! The ways in, against lines that players really sent, against nonsense, and round again.
+//! Tests of each transport with lines that real players sent, with nonsense, and round trips.
 
 use std::fmt::Write;
 
@@ -44,7 +44,7 @@ fn shaka() -> CmcdReport {
     CmcdReport { format: Some(CmcdFormat::Dash), sid: Some("sess-shaka".into()), version: 2, ..hls() }
 }
 
-/// What unmodified players sent, after URL-decoding, and what it says.
+/// Lists that unmodified players sent, URL-decoded, with their facts.
 fn captured() -> Vec<(&'static str, CmcdReport)> {
     let hls_segment = CmcdReport { duration_ms: Some(2000), object: Some(CmcdObject::Muxed), ..hls() };
     vec![
@@ -170,7 +170,7 @@ fn encoded(list: &str) -> String {
     utf8_percent_encode(list, NON_ALPHANUMERIC).to_string()
 }
 
-/// A form encoder's spelling, where a space is a plus.
+/// Writes a list like a form encoder, which turns a space into a plus.
 fn form_encoded(list: &str) -> String {
     encoded(list).replace("%20", "+")
 }
@@ -186,7 +186,7 @@ fn from_line(line: &str) -> Option<CmcdReport> {
 }
 
 #[test]
-fn captured_lines_say_the_same_in_every_way_in() {
+fn captured_lists_say_the_same_in_every_transport() {
     for (line, expected) in captured() {
         let expected = Some(expected);
         assert_eq!(from_query(&format!("CMCD={}", encoded(line))), expected, "{line}");
@@ -197,7 +197,7 @@ fn captured_lines_say_the_same_in_every_way_in() {
 }
 
 #[test]
-fn headers_are_one_report_wherever_a_key_sits() {
+fn headers_make_one_report_with_any_key_in_any_header() {
     let expected = CmcdReport {
         buffer_ms: Some(2000),
         duration_ms: Some(2000),
@@ -226,7 +226,7 @@ fn headers_are_one_report_wherever_a_key_sits() {
 }
 
 #[test]
-fn a_broken_header_leaves_the_others() {
+fn a_broken_header_does_not_spoil_the_others() {
     let mut map = headers(&[("cmcd-session", "sid=\"s\""), ("cmcd-status", "bs,cid=\"open")]);
     map.insert("cmcd-object", HeaderValue::from_bytes(b"cid=\"\xff\"").unwrap());
     assert_eq!(from_headers(&map), Some(CmcdReport { sid: Some("s".into()), ..CmcdReport::default() }));
@@ -242,7 +242,7 @@ fn a_broken_header_leaves_the_others() {
 }
 
 #[test]
-fn queries_are_found() {
+fn the_report_is_found_in_any_query() {
     let rows: [(&str, Option<&str>); 13] = [
         ("CMCD=sid%3D%22x%22", Some("x")),
         ("a=1&CMCD=sid%3D%22x%22", Some("x")),
@@ -264,7 +264,7 @@ fn queries_are_found() {
 }
 
 #[test]
-fn batches_keep_what_is_good() {
+fn a_batch_keeps_its_good_lines() {
     let body = format!("\n{HLS_PAUSE}\r\nsid=\"open\n\n{DASH_V2}\n \t\n{HLS_PAUSE}");
     let mut body = body.into_bytes();
     body.extend_from_slice(b"\nsid=\"\xff\"\nsid=\"last\"");
@@ -288,9 +288,9 @@ fn bodies_are_bounded() {
     assert_eq!(Unreadable::TooLarge.to_string(), "more than 65536 bytes");
 }
 
-/// Each says as little as `expected`, whoever wrote it.
+/// Each hostile list yields as few facts as `expected`.
 #[test]
-fn hostile_lists_say_little() {
+fn hostile_lists_yield_few_facts() {
     let none = CmcdReport::default();
     let sid = |text: &str| CmcdReport { sid: Some(text.into()), ..CmcdReport::default() };
     let rows = [
@@ -332,7 +332,7 @@ fn hostile_lists_say_little() {
 }
 
 #[test]
-fn no_list_is_no_report() {
+fn a_text_that_is_no_list_yields_no_report() {
     let many = vec!["a"; 65].join(",");
     let long = format!("sid=\"a\",x=\"{}\"", "y".repeat(8200));
     let texts = ["", ",", " ", "\"", "()", "sid=\"a", "sid=\"a\"\"", "{\"sid\":\"a\"}", "<sid>", &many, &long];
@@ -358,7 +358,7 @@ fn names_are_bounded_in_characters() {
     }
 }
 
-/// How a player might write the same facts.
+/// A style in which a player might write the same facts.
 #[derive(Clone, Copy, Debug)]
 struct Hand {
     backwards: bool,

@@ -1,10 +1,10 @@
-//! The tokens that carry a meaning here, and what each stands for.
+//! The known tokens, and their meaning.
 //!
-//! Owns the tables of `e`, `ot`, `sf` and `sta` (CTA-5004-B; version 1 has a part of `ot` and `sf`).
-//! A token that is not in a table stands for nothing, except for an event: an unknown one still
-//! shows that its player lives. Called by `report`.
+//! This module owns the tables of `e`, `ot`, `sf` and `sta` (CTA-5004-B; version 1 has a part of `ot` and `sf`). Any
+//! other token means nothing, except for an event: an unknown event still proves that the player lives. `report` calls
+//! it.
 
-/// What made a player report, `e`.
+/// `e`: the event that made a player report.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum CmcdEvent {
     Background,
@@ -12,7 +12,7 @@ pub enum CmcdEvent {
     Error,
     /// The regular report, every 30 s unless the page says otherwise.
     Interval,
-    /// Known to nobody here; it counts as a sign of life.
+    /// An unknown event; it counts as a sign of life.
     Other,
     PlayState,
     Rate,
@@ -34,12 +34,12 @@ impl CmcdEvent {
     }
 }
 
-/// How the content is packaged, `sf`.
+/// `sf`: the packaging of the content.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum CmcdFormat {
     Dash,
     Hls,
-    /// Neither, version 2's `e` included.
+    /// Another format, including `e` of version 2.
     Other,
     Smooth,
 }
@@ -56,7 +56,7 @@ impl CmcdFormat {
     }
 }
 
-/// What is being requested, `ot`.
+/// `ot`: the kind of the requested object.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum CmcdObject {
     Audio,
@@ -71,7 +71,7 @@ pub enum CmcdObject {
 }
 
 impl CmcdObject {
-    /// Whether its buffer says where the player stands.
+    /// True if the buffer of such an object shows the playhead.
     pub fn is_media(self) -> bool {
         matches!(self, Self::Audio | Self::Muxed | Self::Video)
     }
@@ -92,7 +92,7 @@ impl CmcdObject {
     }
 }
 
-/// What the player does, `sta`; version 2 only.
+/// `sta`: the state of the player; version 2 only.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum CmcdState {
     Ended,
@@ -125,7 +125,7 @@ impl CmcdState {
     }
 }
 
-/// Whether the content is live, `st`; low latency (`ll`) is.
+/// `st`: true for live content, including low latency (`ll`).
 pub(super) fn live(token: &str) -> Option<bool> {
     match token {
         "l" | "ll" => Some(true),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_event_is_still_one() {
+    fn an_unknown_event_is_still_an_event() {
         let known = ["b", "c", "e", "pr", "ps", "rr", "t"].map(CmcdEvent::from_token);
         assert!(!known.contains(&CmcdEvent::Other));
         for other in ["bc", "m", "um", "pe", "as", "sk", "ce", "h", "new", ""] {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn three_objects_say_where_the_player_stands() {
+    fn three_object_kinds_show_the_playhead() {
         let objects = ["m", "a", "v", "av", "i", "c", "tt", "k", "o"];
         let media: Vec<_> = objects
             .into_iter()

@@ -1,4 +1,4 @@
-//! One key session: its messages, its keys, its end.
+//! A key session: its messages, its keys, its end. `Mirror` updates it with each message and reply.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use super::{EmeChange, EmeEvent};
 use crate::drm::{DrmMessage, DrmSystem, KeyId};
 use crate::secret::Fingerprint;
 
-/// Keys of one key session that are followed.
+/// Limit of the keys followed in each key session.
 const MAX_KEYS_PER_KEY_SESSION: usize = 32;
 
 #[derive(Clone, Debug)]
 pub struct KeySession {
     pub closed: Option<ClosedReason>,
-    /// Of its keys, wall time since the epoch; none when it is unknown or never comes.
+    /// Expiry of its keys, wall time since the epoch; `None` if unknown or never.
     pub expiration: Option<Duration>,
     pub id: Fingerprint,
     keys: Vec<(KeyId, KeyStatus)>,
-    /// How often each was seen, in the order of [`MessageType::ALL`].
+    /// Count of each message type, in the order of [`MessageType::ALL`].
     messages: [u32; 4],
     pub system: DrmSystem,
 }
@@ -27,12 +27,12 @@ impl KeySession {
         Self { closed: None, expiration: None, id, keys: Vec::new(), messages: [0; 4], system }
     }
 
-    /// The message types that were seen, and how often.
+    /// The message types seen, with their counts.
     pub fn messages(&self) -> impl Iterator<Item = (MessageType, u32)> {
         MessageType::ALL.into_iter().zip(self.messages).filter(|(_, seen)| *seen > 0)
     }
 
-    /// Key ids with their status at this wall time.
+    /// The key ids with their status at this wall time.
     pub fn keys(&self, wall: Duration) -> impl Iterator<Item = (KeyId, KeyStatus)> {
         let over = self.expiration.is_some_and(|expiration| wall >= expiration);
         self.keys.iter().map(move |(id, status)| match status {
@@ -51,7 +51,7 @@ impl KeySession {
                 self.learn(*id, KeyStatus::StatusPending);
             }
         }
-        // `remove()` takes the keys before its message is sent, and whatever becomes of that (EME, section 6.7).
+        // `remove()` takes the keys before its message is sent, whatever the reply is (EME, section 6.7).
         if kind == MessageType::LicenseRelease {
             self.set_all(KeyStatus::Released);
         }
@@ -60,7 +60,7 @@ impl KeySession {
         (*seen == 1).then(|| self.happening(1, EmeChange::Message(kind)))
     }
 
-    /// A license came, first or renewed.
+    /// The player got a license, first or renewed.
     pub(super) fn licensed(&mut self, license: &DrmMessage, wall: Duration) -> Option<EmeEvent> {
         let before = self.count(KeyStatus::Usable);
         for id in license.key_ids.as_slice() {
@@ -84,7 +84,7 @@ impl KeySession {
         happening
     }
 
-    /// What was usable stays so until it expires; what waits will not come.
+    /// Usable keys stay usable until they expire; pending ones fail.
     pub(super) fn failed(&mut self) -> Option<EmeEvent> {
         let waiting = self.keys.iter_mut().filter(|(_, status)| *status == KeyStatus::StatusPending);
         let failed = waiting.map(|(_, status)| *status = KeyStatus::InternalError).count();
@@ -116,7 +116,7 @@ impl KeySession {
     }
 }
 
-/// Widevine counts from the license's start, which is now; PlayReady says the date.
+/// Expiry of a license. Widevine counts from its start, which is now; PlayReady names the date.
 fn expiration(license: &DrmMessage, wall: Duration) -> Option<Duration> {
     let lasts = license.lease.as_ref().map(|lease| lease.duration_s).filter(|seconds| *seconds > 0);
     let until = license.validity.and_then(|validity| validity.end).map(Duration::from_secs);

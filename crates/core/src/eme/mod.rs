@@ -1,9 +1,9 @@
-//! The EME mirror: every key session of a playback as the wire shows it, under the names of the
-//! Encrypted Media Extensions specification (<https://www.w3.org/TR/encrypted-media-2/>).
+//! The EME mirror: the key sessions of a playback, in the terms of the Encrypted Media Extensions specification
+//! (<https://www.w3.org/TR/encrypted-media-2/>).
 //!
-//! A proxy sees the messages of a `MediaKeySession` and the replies to them, and never the session:
-//! what stands here is inferred from those alone, and what they do not show is left unknown. Pure:
-//! wall time is given. Kept by `sessions` beside each playback, fed by `gateway`, shown by `admin`.
+//! A proxy sees the messages of a `MediaKeySession` and the replies, never the session. The mirror infers its state
+//! from those alone; the rest stays unknown. It reads no clock: wall time is an argument. `sessions` keeps a mirror
+//! beside each playback, `gateway` feeds it, `admin` shows it.
 
 mod key_session;
 mod names;
@@ -15,10 +15,10 @@ pub use self::key_session::KeySession;
 pub use self::names::{ClosedReason, KeyStatus, MessageType};
 use std::time::Duration;
 
-/// Something that is worth a line in the playback's story.
+/// A change that is worth a line in the playback's story.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EmeEvent {
-    /// How many keys have the status that changed, or how often the message was sent.
+    /// Number of keys with the new status, or how often the message was sent.
     pub count: usize,
     pub key_session: Fingerprint,
     pub system: DrmSystem,
@@ -32,17 +32,17 @@ pub enum EmeChange {
     Statuses(KeyStatus),
 }
 
-/// The key sessions of one playback, oldest first.
+/// The key sessions of a playback, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Mirror {
     sessions: Vec<KeySession>,
 }
 
 impl Mirror {
-    /// Audio, video, several qualities and their successors after a seek; the oldest go first.
+    /// Enough for audio, video, several qualities and their successors after a seek; the oldest ones go first.
     pub const MAX_KEY_SESSIONS_MIRRORED: usize = 16;
 
-    /// The player sent this message. A happening when it is the first of its type.
+    /// The player sent this message. Returns an event for the first of its type.
     pub fn asked(&mut self, message: &DrmMessage) -> Option<EmeEvent> {
         let kind = MessageType::of(message.kind)?;
         self.entry(message).asked(kind, message)
@@ -51,7 +51,7 @@ impl Mirror {
     /// The player got this reply to that message, at this wall time.
     pub fn answered(&mut self, message: &DrmMessage, reply: &DrmMessage, wall: Duration) -> Option<EmeEvent> {
         match (message.kind, reply.kind) {
-            // Nothing is acknowledged by an error: the player keeps its record, and sends the message again.
+            // An error acknowledges nothing: the player keeps its record and sends the message again.
             (MessageKind::Release, MessageKind::Error) => None,
             (MessageKind::Release, _) => self.released(message),
             (_, MessageKind::License) => self.entry(message).licensed(reply, wall),
@@ -80,7 +80,7 @@ impl Mirror {
         self.entry(message).failed()
     }
 
-    /// The playback is over: its application closed what was open.
+    /// The playback is over: its application closed the open key sessions.
     pub fn over(&mut self) {
         for session in &mut self.sessions {
             session.close(ClosedReason::ClosedByApplication);
@@ -107,7 +107,7 @@ impl Mirror {
     }
 }
 
-/// What tells one key session from another: Widevine names them; elsewhere it is what they ask for.
+/// Identifies a key session: Widevine messages name it; others are known by their keys or content.
 fn name(message: &DrmMessage) -> Fingerprint {
     let own = message.request_id.filter(|_| message.system == DrmSystem::Widevine);
     own.or_else(|| message.key_ids.fingerprint()).or(message.content_id).unwrap_or(Fingerprint(0))

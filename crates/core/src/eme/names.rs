@@ -1,10 +1,10 @@
-//! The specification's own words.
+//! The terms of the specification, as the mirror infers them. Events and the admin side show their names.
 
 use super::{EmeChange, EmeEvent};
 use crate::drm::MessageKind;
 
 impl EmeEvent {
-    /// As the page's event is called, for a message its type.
+    /// Name of the page's event, or type of the message.
     pub fn name(&self) -> &'static str {
         match self.what {
             EmeChange::Closed(_) => "closed",
@@ -13,7 +13,7 @@ impl EmeEvent {
         }
     }
 
-    /// For a person.
+    /// Text for a person.
     pub fn describe(&self) -> String {
         let of = format!("{}, key session {:08x}", self.system, self.key_session.0 >> 32);
         match self.what {
@@ -37,8 +37,8 @@ impl MessageType {
     pub const ALL: [Self; 4] =
         [Self::IndividualizationRequest, Self::LicenseRelease, Self::LicenseRenewal, Self::LicenseRequest];
 
-    /// As a page would see the message; none for what is no message of a CDM. Browsers hand Widevine's
-    /// request for a service certificate to the page as a `license-request`.
+    /// The type under which a page would see the message; `None` for a message that no CDM sends. Browsers hand
+    /// Widevine's request for a service certificate to the page as a `license-request`.
     pub fn of(kind: MessageKind) -> Option<Self> {
         match kind {
             MessageKind::CertificateRequest | MessageKind::LicenseRequest => Some(Self::LicenseRequest),
@@ -63,7 +63,7 @@ impl MessageType {
     }
 }
 
-/// `MediaKeyStatus`, those that the wire can show. The output states are the CDM's secret.
+/// The values of `MediaKeyStatus` that the wire can show. The CDM does not reveal the output states.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum KeyStatus {
     Expired,
@@ -85,7 +85,7 @@ impl KeyStatus {
     }
 }
 
-/// `MediaKeySessionClosedReason`, those that the wire can show.
+/// The values of `MediaKeySessionClosedReason` that the wire can show.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ClosedReason {
     ClosedByApplication,

@@ -22,7 +22,7 @@ fn types(mirror: &Mirror) -> Vec<(&'static str, u32)> {
 }
 
 #[test]
-fn a_widevine_session_from_its_request_to_its_release() {
+fn a_widevine_session_is_followed_from_its_request_to_its_release() {
     let mut mirror = Mirror::default();
     let request = message(DrmSystem::Widevine, MessageKind::LicenseRequest, &[1, 2]);
     assert!(mirror.asked(&request).is_some());
@@ -49,9 +49,9 @@ fn a_widevine_session_from_its_request_to_its_release() {
     assert_eq!(types(&mirror), [("license-release", 1), ("license-renewal", 2), ("license-request", 1)]);
 }
 
-/// As the player's own `keyStatuses` have it, from `remove()` on.
+/// The player's own `keyStatuses` say the same, from `remove()` on.
 #[test]
-fn keys_are_released_with_the_release_itself_whatever_is_answered() {
+fn a_release_message_releases_the_keys_whatever_the_reply() {
     for (answer, closed) in [
         (None, None),
         (Some(MessageKind::Error), None),
@@ -75,7 +75,7 @@ fn keys_are_released_with_the_release_itself_whatever_is_answered() {
 }
 
 #[test]
-fn playready_says_when_it_expires_and_clearkey_does_not() {
+fn a_playready_license_has_an_expiry_and_a_clearkey_license_has_none() {
     for (system, validity, expected) in [
         (DrmSystem::PlayReady, Some(Validity { end: Some(1_000_060), ..Validity::default() }), Some(1_000_060)),
         (DrmSystem::PlayReady, Some(Validity::default()), None),
@@ -103,7 +103,7 @@ fn a_refused_first_license_is_an_error_and_a_refused_renewal_takes_nothing_back(
 }
 
 #[test]
-fn a_license_that_names_no_key_is_for_those_that_were_asked_for() {
+fn a_license_without_key_ids_serves_the_requested_keys() {
     let mut mirror = Mirror::default();
     let request = message(DrmSystem::FairPlay, MessageKind::LicenseRequest, &[1]);
     mirror.asked(&request);

@@ -1,6 +1,6 @@
 //! Decides whether a session may be granted, and which others would have to end for it.
 //!
-//! Changes nothing; [`super::SlotLedger::open`] acts.
+//! The decision changes nothing; [`super::SlotLedger::open`] acts.
 
 use super::claim::GroupKind;
 use super::limit::{OnLimit, SlotHolder};

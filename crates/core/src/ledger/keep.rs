@@ -1,7 +1,7 @@
 //! Carries the ledger over a restart: tracks changes, and restores slots of an earlier run.
 //!
-//! Beats are not recorded, because a restored session has a whole lifetime for its next one. Recorded are held and
-//! kept slots, and killed sessions, whose players may not know yet.
+//! Beats are not recorded, because a restored session has a whole lifetime for its next one. Held and kept slots are
+//! recorded, and killed sessions, because their players may not know yet.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The ledger against a model that is too slow to be wrong.
+//! Tests of the ledger against a model that is slow and simple.
 
 use std::time::{Duration, Instant};
 
@@ -97,7 +97,7 @@ fn a_beat_in_grace_keeps_and_one_after_it_finds_the_session_expired() {
 }
 
 #[test]
-fn each_end_is_told_apart() {
+fn a_beat_is_refused_differently_after_a_kill_and_after_a_close() {
     let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     let open = |ledger: &mut SlotLedger| ledger.grant(now, "a", "d", "c", &limits(9, None)).unwrap();
     let (killed, closed) = (open(&mut ledger), open(&mut ledger));
@@ -137,7 +137,7 @@ fn opening_and_closing_for_ever_keeps_nothing() {
 }
 
 #[test]
-fn beating_for_ever_keeps_one_entry_each() {
+fn endless_beats_keep_one_entry_per_session() {
     let (mut ledger, mut now) = (SlotLedger::new(10, 1), base());
     let slot = ledger.grant(now, "a", "d", "c", &limits(1, None)).unwrap();
     for _ in 0..10_000 {
@@ -171,7 +171,7 @@ fn a_group_of_devices_has_a_limit_of_its_own() {
 }
 
 #[test]
-fn the_oldest_gives_way_and_is_told_why() {
+fn the_oldest_session_gives_way_and_learns_the_reason() {
     let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     let rules = SlotLimits { on_limit: OnLimit::EndOldest, ..limits(2, None) };
     let oldest = ledger.grant(now, "ann", "tv", "c", &rules).unwrap();
@@ -198,7 +198,7 @@ fn a_session_that_ends_for_a_group_makes_room_in_the_account_too() {
 }
 
 #[test]
-fn a_refused_session_ends_nobody() {
+fn a_refused_session_ends_no_other() {
     let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     let rules = SlotLimits {
         on_limit: OnLimit::EndOldest,
@@ -256,7 +256,7 @@ fn moving_for_ever_keeps_nothing() {
 
 mod model;
 
-/// Everything that a ledger tells of its changes, written down as its owner does.
+/// The records of a ledger's changes, as its owner writes them.
 #[derive(Default)]
 struct Written(std::collections::BTreeMap<u64, super::SlotRecord>);
 
@@ -299,7 +299,7 @@ fn places_and_kills_outlive_a_restart() {
     written.follow(&mut ledger, &at);
     assert_eq!(written.0.keys().copied().collect::<Vec<_>>(), [held.0, killed.0, moved.0]);
 
-    // Twenty seconds later: nobody was there to beat.
+    // Twenty seconds later, without beats meanwhile.
     at.now += Duration::from_secs(20);
     at.wall += Duration::from_secs(20);
     let mut next = SlotLedger::new(10, 1);
@@ -319,21 +319,21 @@ fn places_and_kills_outlive_a_restart() {
     assert_eq!(next.beat(at.now, moved), Err(SlotLoss::Killed(KillCause::Move)));
     assert_eq!(next.beat(at.now + Duration::from_secs(39), held), Ok(()), "a whole lifetime to beat again");
     assert!(next.open(at.now, &claim("tablet", None), &limits).is_ok(), "the kept place is its own");
-    // The reservation is used up: nothing but the kill is left of it.
+    // The reservation is used up; only the kill is still recorded.
     let mut after = Written(written.0);
     after.follow(&mut next, &at);
     assert!(after.0[&moved.0].kept.is_none() && after.0[&moved.0].ended.is_some());
 }
 
 #[test]
-fn nobody_gives_way_to_a_provisional_session_before_it_is_confirmed() {
+fn no_session_gives_way_to_a_provisional_one_before_it_is_confirmed() {
     let (mut ledger, now) = (SlotLedger::new(10, 1), base());
     let rules = SlotLimits { on_limit: OnLimit::EndOldest, ..limits(1, None) };
     let tv = ledger.grant(now, "ann", "tv", "c", &rules).unwrap();
     let [phone, pad] = ["phone", "pad"].map(|device| ledger.reserve(now + SECOND, &claim("ann", device), None, &rules));
     let (phone, pad) = (phone.unwrap(), pad.unwrap());
     assert_eq!((ledger.lost(tv), ledger.len()), (None, 3));
-    // One is given up, and leaves no trace; the other is confirmed, and takes the place.
+    // The first is given up, and leaves no trace; the other is confirmed, and takes the place.
     assert!(ledger.close(phone));
     assert_eq!(ledger.lost(tv), None);
     assert_eq!(ledger.confirm(pad, &rules), [tv]);
@@ -343,19 +343,19 @@ fn nobody_gives_way_to_a_provisional_session_before_it_is_confirmed() {
 }
 
 #[test]
-fn provisional_sessions_hold_their_places_against_each_other_where_nobody_gives_way() {
+fn provisional_sessions_hold_their_places_against_each_other() {
     let (mut ledger, now, rules) = (SlotLedger::new(10, 1), base(), limits(1, None));
     let thief = ledger.reserve(now, &claim("ann", "thief"), None, &rules).unwrap();
     assert!(ledger.reserve(now, &claim("ann", "tv"), None, &rules).is_err());
     assert!(ledger.close(thief));
     let tv = ledger.reserve(now, &claim("ann", "tv"), None, &rules).unwrap();
     assert_eq!(ledger.confirm(tv, &rules), []);
-    // One that never beats expires like any other.
+    // A session that never beats expires like any other.
     assert_eq!(ledger.sweep(now + 60 * SECOND), 1);
 }
 
 #[test]
-fn a_reservation_that_a_provisional_session_used_is_there_again_when_it_is_given_up() {
+fn a_reservation_returns_when_its_provisional_session_is_given_up() {
     let (mut ledger, now, rules) = (SlotLedger::new(10, 1), base(), limits(1, None));
     let tv = ledger.grant(now, "ann", "tv", "c", &rules).unwrap();
     assert!(ledger.move_to(now, tv, "phone", 60 * SECOND));
@@ -369,8 +369,8 @@ fn a_reservation_that_a_provisional_session_used_is_there_again_when_it_is_given
 }
 
 proptest! {
-    /// However sessions are asked for, confirmed and given up: confirmed ones never exceed the limit, and nobody
-    /// ends but by a confirmation.
+    /// In any order of requests, confirmations and closes, the confirmed sessions never exceed the limit, and only a
+    /// confirmation ends another session.
     #[test]
     fn confirmed_sessions_never_exceed_the_limit(acts in prop::collection::vec((0..3u8, 0..6usize), 1..60), ends in any::<bool>()) {
         let on_limit = if ends { OnLimit::EndOldest } else { OnLimit::DenyNewest };
@@ -398,13 +398,13 @@ proptest! {
 }
 
 #[test]
-fn a_preload_counts_with_what_its_device_plays_and_with_nobody_elses() {
+fn a_preload_counts_only_with_the_playback_of_its_own_device() {
     for on_limit in [OnLimit::DenyNewest, OnLimit::EndOldest] {
         let (mut ledger, now) = (SlotLedger::new(100, 1), base());
         let rules = SlotLimits { on_limit, ..limits(1, None) };
         let film = ledger.reserve(now, &claim("ann", "tv"), None, &rules).unwrap();
         ledger.confirm(film, &rules);
-        // Of another device it is not beside.
+        // A session of another device is not beside it.
         let stranger = ledger.reserve(now, &claim("ann", "pad"), Some(film), &rules);
         assert_eq!(stranger.is_ok(), on_limit == OnLimit::EndOldest);
         stranger.into_iter().for_each(|slot| assert!(ledger.close(slot)));
@@ -412,7 +412,7 @@ fn a_preload_counts_with_what_its_device_plays_and_with_nobody_elses() {
         assert!(ledger.confirm(preload, &rules).is_empty());
         assert_eq!((ledger.lost(film), ledger.lost(preload)), (None, None));
         if on_limit == OnLimit::EndOldest {
-            // Both end for whoever takes their place.
+            // Both end for the session that takes their place.
             let pad = ledger.reserve(now, &claim("ann", "pad"), None, &rules).unwrap();
             assert_eq!(ledger.confirm(pad, &rules).len(), 2);
         } else {

@@ -1,4 +1,5 @@
-//! Everything that the ledger promises, computed by going through all sessions ever opened.
+//! A model of the ledger, which computes every answer by going through all sessions ever opened. The ledger's tests
+//! compare both.
 
 use std::collections::HashSet;
 
@@ -69,7 +70,7 @@ struct Believed {
     wish: Wish,
 }
 
-/// A place kept: `wish` is the session's that held it, but for the device.
+/// A kept place: `wish` is that of its former session, except for the device.
 struct Kept {
     until: Instant,
     wish: Wish,
@@ -174,7 +175,7 @@ impl Model {
         self.sessions.push(Believed { end: None, slot, until, wish: wish.clone() });
     }
 
-    /// Every scope that the wish falls into, with its limit; the narrow ones first.
+    /// Each scope that the wish falls into, with its limit; the narrow ones first.
     fn scopes<'a>(&self, wish: &'a Wish) -> Vec<(u32, Scope<'a>)> {
         let mut scopes: Vec<(u32, Scope<'a>)> = Vec::new();
         let same = |other: &Wish| other.account == wish.account;
@@ -188,7 +189,7 @@ impl Model {
         scopes
     }
 
-    /// None: the wish is refused. `sessions` is in the order of opening.
+    /// `None` if the wish is refused. `sessions` is in the order of opening.
     fn victims(&self, wish: &Wish, own: &dyn Fn(&Kept) -> bool) -> Option<Vec<SlotNumber>> {
         let mut victims = Vec::new();
         for (allowed, within) in self.scopes(wish) {
@@ -223,7 +224,7 @@ impl Model {
         self.keeps_every_limit();
     }
 
-    /// Said without the ledger: nobody ever holds more than a limit allows.
+    /// Checks without the ledger that no holder exceeds a limit.
     fn keeps_every_limit(&self) {
         let live = || self.sessions.iter().filter(|s| s.end.is_none()).map(|s| &s.wish);
         let all = || live().chain(self.kept.iter().map(|kept| &kept.wish));
@@ -262,7 +263,7 @@ proptest! {
     }
 
     #[test]
-    fn the_one_that_ends_is_the_oldest(devices in prop::collection::vec(0..5u8, 1..40), allowed in 1..4u32) {
+    fn the_oldest_session_ends(devices in prop::collection::vec(0..5u8, 1..40), allowed in 1..4u32) {
         let (mut ledger, mut now) = (SlotLedger::new(1_000, 1), base());
         let rules = SlotLimits { on_limit: OnLimit::EndOldest, ..limits(allowed, None) };
         let mut playing = std::collections::VecDeque::new();
