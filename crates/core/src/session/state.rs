@@ -66,6 +66,18 @@ pub enum DeliveryState {
     Nothing,
 }
 
+/// What the playbacks that share a session show together.
+pub(super) struct GatheredEvidence {
+    /// Of those that are active, the last one.
+    pub(super) last_sign: Option<Instant>,
+    /// The players of all that got something renew.
+    pub(super) renewed: bool,
+    /// Some player got something to play by.
+    pub(super) served: bool,
+    /// Where all play the same kind.
+    pub(super) stream: Option<StreamType>,
+}
+
 /// The authority call in flight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallInFlight {
@@ -291,6 +303,15 @@ impl Session {
     /// What it plays, if anybody says.
     pub fn stream(&self) -> Option<StreamType> {
         self.stream
+    }
+
+    /// When the player last called or reported.
+    pub(super) fn last_sign(&self) -> Instant {
+        self.last_sign
+    }
+
+    pub(super) fn life(&self) -> &LifeSigns {
+        &self.life
     }
 
     /// Opening, live, failing or owing: the player may go on.

@@ -190,7 +190,7 @@ impl<C> Device<C> {
         self.wishes = self.wishes.saturating_add(1);
         let same = |p: &Playback<C>| p.is_of(call) || p.plays(call.content);
         let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));
-        let before = self.playbacks.iter().rfind(|p| same(p)).map(|p| p.session.life);
+        let before = self.playbacks.iter().rfind(|p| same(p)).map(|p| *p.session.life());
         let follower = self.begun_behind(call);
         // What is over and given back makes room for its successor at once.
         self.forget_all(|p| p.is_spent() && same(p), step.out);
@@ -199,7 +199,7 @@ impl<C> Device<C> {
         let beside = call.content_token.filter(|token| call.token != Some(*token));
         playback.session.hold_until(step.now + hold);
         playback.session.credit_spent = spent;
-        playback.session.life = before.map_or(playback.session.life, |life| life.successor(step.now));
+        before.iter().for_each(|earlier| playback.session.comes_after(step.now, earlier));
         playback.wish = self.wishes;
         let index =
             follower.and_then(|id| self.playbacks.iter().position(|p| p.id == id)).unwrap_or(self.playbacks.len());

@@ -12,7 +12,7 @@ use super::super::policy::Policy;
 use super::super::preload_or_zap::{
     CONTEST_POLL_INTERVAL, ContestOutcome, MAX_UNDECIDED_WAIT, NewerPlayback, OlderPlayback, QUIET_PLAYBACK_TIME, judge,
 };
-use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState};
+use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
 use super::Device;
 use super::device_step::DeviceStep;
 use crate::session_id::SessionId;
@@ -52,23 +52,23 @@ impl<C> Playback<C> {
             }
             SessionState::Closed { .. } | SessionState::Closing { .. } | SessionState::Killed { .. } => return false,
         };
-        self.session.usage == DeliveryState::Asked && now < asked + MAX_UNDECIDED_WAIT
+        self.session.has_asked() && now < asked + MAX_UNDECIDED_WAIT
     }
 
     /// A call waits for it, or for its license, and goes on in a moment. Were it to give way before, the call would take it
     /// back, and so on.
     pub(super) fn is_awaited(&self, now: Instant) -> bool {
-        let Session { life, .. } = &self.session;
+        let life = self.session.life();
         self.is_undecided(now) || (life.calls && now < life.last + MAX_UNDECIDED_WAIT)
     }
 
     pub(super) fn has_nothing(&self) -> bool {
-        self.session.usage == DeliveryState::Nothing
+        self.session.has_nothing()
     }
 
     fn as_older(&self, streams: bool, policy: &Policy) -> OlderPlayback {
-        let Session { life, beats, .. } = &self.session;
-        let (by_timer, round) = (*beats == BeatSource::Timer, self.session.round());
+        let (life, round) = (self.session.life(), self.session.round());
+        let by_timer = self.session.beats() == BeatSource::Timer;
         let quiet = if by_timer { QUIET_PLAYBACK_TIME } else { round };
         OlderPlayback {
             by_timer,
@@ -84,7 +84,7 @@ impl<C> Playback<C> {
     }
 
     fn as_newer(&self, streams: bool) -> NewerPlayback {
-        NewerPlayback { is_served: self.session.is_served(), life: self.session.life.beside(streams) }
+        NewerPlayback { is_served: self.session.is_served(), life: self.session.life().beside(streams) }
     }
 }
 
@@ -162,7 +162,7 @@ impl<C> Device<C> {
 
     /// Media of the device pass through us.
     fn streams(&self) -> bool {
-        self.playbacks.iter().any(|p| p.session.life.streams)
+        self.playbacks.iter().any(|p| p.session.life().streams)
     }
 
     fn presume_over(&mut self, id: SessionId, to: SessionId, step: &mut DeviceStep<'_>) {
@@ -227,7 +227,8 @@ impl<C> Device<C> {
     /// The beginning of a preload is fetched until some moments after it gave way. Whatever its media showed then says
     /// nothing any more when another one has gone meanwhile.
     fn is_wanted_back(&self, playback: &Playback<C>, now: Instant) -> bool {
-        let Session { life, refused_back, .. } = &playback.session;
+        let Session { refused_back, .. } = &playback.session;
+        let life = playback.session.life();
         // What the player says of itself is news to whoever refused, and so is a call where none waited then.
         let is_news = |told: &Option<_>| life.plays || (life.calls && told.is_none());
         let is_refused = refused_back.as_ref().is_some_and(|(until, told)| now < *until && !is_news(told));
@@ -235,7 +236,7 @@ impl<C> Device<C> {
             return false;
         }
         let mut others = self.alone().filter(|p| p.session.is_active());
-        let said_later = |p: &Playback<C>| p.session.life.plays && p.session.life.said > life.said;
+        let said_later = |p: &Playback<C>| p.session.life().plays && p.session.life().said > life.said;
         let is_preload = others.any(|p| self.is_older(p.id, playback.id) || said_later(p));
         let flows = now < life.last + QUIET_PLAYBACK_TIME && (!is_preload || life.streams_on());
         life.calls || life.plays || life.renewed || flows
@@ -243,12 +244,12 @@ impl<C> Device<C> {
 
     /// What the player itself says is no presumption. It says nothing of who has shown himself since.
     fn end_what_is_known_to_be_over(&mut self, step: &mut DeviceStep<'_>) {
-        let plays = |p: &&Playback<C>| p.is_alone() && p.plays_on() && p.session.is_served() && p.session.life.plays;
+        let plays = |p: &&Playback<C>| p.is_alone() && p.plays_on() && p.session.is_served() && p.session.life().plays;
         let Some(at) = self.playbacks.iter().rposition(|p| plays(&p)) else { return };
-        let Some((id, said)) = self.playbacks.get(at).map(|p| (p.id, p.session.life.said)) else { return };
+        let Some((id, said)) = self.playbacks.get(at).map(|p| (p.id, p.session.life().said)) else { return };
         let one_place = step.policy.sessions_per_device == 1;
         let over = self.playbacks.iter().take(at).filter(|p| {
-            let life = &p.session.life;
+            let life = p.session.life();
             p.session.gives_way() && !life.preloads && life.said <= said && Some(life.last) <= said
         });
         let over = over.filter(|p| one_place || self.waits_for(p) == Some(id)).map(|p| p.id);
@@ -263,16 +264,17 @@ impl<C> Device<C> {
         let playing = self.playing();
         let spares = || playing.iter().copied().skip(step.policy.sessions_per_device);
         let waits = self.alone().rfind(|p| p.session.is_held() || p.session.is_asking());
-        let served = spares().filter(|p| p.session.is_served()).max_by_key(|p| (p.wish, p.session.life.last));
+        let served = spares().filter(|p| p.session.is_served()).max_by_key(|p| (p.wish, p.session.life().last));
         let surplus: Vec<_> = spares()
             .filter_map(|p| {
                 let newer = |other: &&Playback<C>| self.is_older(p.id, other.id);
                 let other = served.filter(|served| served.id != p.id);
                 let to = other.or_else(|| waits.filter(newer).filter(|_| p.has_nothing()))?;
                 let older = most_silent(playing.iter().copied().filter(|other| self.is_older(other.id, p.id)));
-                let is_preload = |older: &&Playback<C>| older.session.life.preloads && !p.session.life.preloads;
-                let streams =
-                    |older: &Playback<C>| p.session.life.streams_on() && older.session.life.last < p.session.life.last;
+                let is_preload = |older: &&Playback<C>| older.session.life().preloads && !p.session.life().preloads;
+                let streams = |older: &Playback<C>| {
+                    p.session.life().streams_on() && older.session.life().last < p.session.life().last
+                };
                 let is_over =
                     |older: &&Playback<C>| match judge(step.now, &self.as_older(older, step.policy), &self.as_newer(p))
                     {
@@ -295,5 +297,5 @@ impl<C> Device<C> {
 }
 
 pub(super) fn most_silent<'a, C>(playbacks: impl Iterator<Item = &'a Playback<C>>) -> Option<&'a Playback<C>> {
-    playbacks.min_by_key(|p| p.session.life.last)
+    playbacks.min_by_key(|p| p.session.life().last)
 }

@@ -85,7 +85,7 @@ impl<C> Device<C> {
         let newer = NewerPlayback { is_served: true, ..self.as_newer(asks) };
         let life = newer.life;
         if self.is_older(asks.id, rival.id) {
-            let other = &rival.session.life;
+            let other = rival.session.life();
             let is_left = (!life.calls || life.renewed) && other.plays && life.said <= other.said;
             return if is_left { PlaceClaim::Waits } else { PlaceClaim::Holds };
         }

@@ -15,7 +15,7 @@ use super::super::playback::{Playback, PlaybackStart};
 use super::super::player_call::PlayerCall;
 use super::super::policy::Policy;
 use super::super::role::Role;
-use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
+use super::super::state::{BeatSource, GatheredEvidence, Session, SessionClosure, SessionState};
 use super::super::verdict::{KillSource, Verdict};
 use super::competing_playbacks::most_silent;
 use super::device_step::DeviceStep;
@@ -220,36 +220,20 @@ impl<C> Device<C> {
     fn gather(&mut self, session: SessionId, now: Instant) {
         let active = || self.sharing(session).filter(|p| p.session.is_active());
         let served = || active().filter(|p| p.session.is_served());
-        let last_sign = active().map(|p| p.session.last_sign).max();
         let newest = served().rfind(|p| p.names.is_accepted()).map(|p| (p.id, p.first_token()));
-        let renewed = served().all(|p| matches!(p.session.beats, BeatSource::Renewals { .. }));
-        let is_served = served().next().is_some();
-        let stream = active().map(|p| p.session.stream).reduce(|one, other| one.filter(|_| one == other)).flatten();
+        let gathered = GatheredEvidence {
+            last_sign: active().map(|p| p.session.last_sign()).max(),
+            renewed: served().all(|p| matches!(p.session.beats(), BeatSource::Renewals { .. })),
+            served: served().next().is_some(),
+            stream: active().map(|p| p.session.stream()).reduce(|one, other| one.filter(|_| one == other)).flatten(),
+        };
         let Some(playback) = self.playback_mut(session) else { return };
         // What an open that is under way comes to is said of the token that it went by.
         let opens = playback.session.lane.is_some_and(|lane| lane.ask == AskKind::Open);
         if let Some((id, token)) = newest.filter(|_| !opens) {
             playback.opened_by(id, token);
         }
-        let Session { beats, last_sign: last, state, stream: streams, usage, .. } = &mut playback.session;
-        (*last, *streams) = (last_sign.map_or(*last, |sign| sign.max(*last)), stream);
-        if !is_served {
-            return;
-        }
-        *usage = super::super::state::DeliveryState::Got;
-        match (renewed, *beats) {
-            (true, BeatSource::Timer) => *beats = BeatSource::Renewals { every: None },
-            (false, BeatSource::Renewals { .. }) => {
-                *beats = BeatSource::Timer;
-                // Nobody sent beats until now: the next one is not late for that.
-                if let SessionState::Live { beat } = state {
-                    *beat = (*beat).max(now);
-                }
-                // It has planned for none: whoever renewed may end before anything else is heard of it.
-                playback.session.look_at(now);
-            }
-            (true, BeatSource::Renewals { .. }) | (false, BeatSource::Timer) => {}
-        }
+        playback.session.gathered(now, &gathered);
     }
 
     /// `last`: what happened just now happened to this one.

@@ -21,8 +21,23 @@ impl Session {
 
     /// A license reached the player.
     pub(super) fn licensed(&mut self, until: Option<Instant>) {
-        self.licensed_until = until;
+        self.licenses_end(until);
         self.use_it();
+    }
+
+    /// By when all of its licenses have run out; none where one may never.
+    pub(in crate::session) fn licenses_end(&mut self, until: Option<Instant>) {
+        self.licensed_until = until;
+    }
+
+    /// Its player asked for something to play by, and nobody knows yet what became of that.
+    pub(in crate::session) fn has_asked(&self) -> bool {
+        self.usage == DeliveryState::Asked
+    }
+
+    /// What its player asked for has not reached it.
+    pub(in crate::session) fn has_nothing(&self) -> bool {
+        self.usage == DeliveryState::Nothing
     }
 
     pub(super) fn unserved(&mut self) {

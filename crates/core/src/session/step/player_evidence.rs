@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::effect::SessionEvent;
 use super::super::end_reason::EndReason;
 use super::super::input::LicenseFeedback;
+use super::super::life_signs::LifeSigns;
 use super::super::player_report::{MediaFetch, PlayerReport, PlayingState, ReportHistory};
 use super::super::policy::Policy;
 use super::super::state::{BeatSource, Session, SessionState};
@@ -88,7 +89,7 @@ impl Session {
     }
 
     /// It was not beaten while it paused, and its next beat is not late for that.
-    fn end_rest(&mut self, now: Instant) {
+    pub(super) fn end_rest(&mut self, now: Instant) {
         match &mut self.state {
             SessionState::Live { beat } => *beat = (*beat).max(now),
             SessionState::Closed { .. }
@@ -166,6 +167,11 @@ impl Session {
             self.life.fetched(now, segment);
         }
         self.life.streams |= segment;
+    }
+
+    /// A playback of the same content and player, which began after this one.
+    pub(in crate::session) fn comes_after(&mut self, now: Instant, earlier: &LifeSigns) {
+        self.life = earlier.successor(now);
     }
 
     /// The player called.

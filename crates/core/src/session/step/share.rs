@@ -6,7 +6,7 @@ use super::super::effect::{Effects, SessionEvent};
 use super::super::grant::Ticket;
 use super::super::life_signs::LifeSigns;
 use super::super::policy::Policy;
-use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
+use super::super::state::{BeatSource, GatheredEvidence, Session, SessionClosure, SessionState};
 use super::context::Step;
 use crate::session::Enforcement;
 
@@ -83,6 +83,27 @@ impl Session {
         let (generation, given_up) = (self.generation, std::mem::take(&mut self.given_up));
         let last_answered = Ticket(generation);
         *self = Self { generation, given_up, last_answered, ..Self::new(now, self.seed, policy) };
+    }
+
+    /// What those that share it show is what it shows itself.
+    pub(in crate::session) fn gathered(&mut self, now: Instant, of_all: &GatheredEvidence) {
+        self.last_sign = of_all.last_sign.map_or(self.last_sign, |sign| sign.max(self.last_sign));
+        self.stream = of_all.stream;
+        if !of_all.served {
+            return;
+        }
+        self.use_it();
+        match (of_all.renewed, self.beats) {
+            (true, BeatSource::Timer) => self.beats = BeatSource::Renewals { every: None },
+            (false, BeatSource::Renewals { .. }) => {
+                self.beats = BeatSource::Timer;
+                // Nobody sent beats until now: the next one is not late for that.
+                self.end_rest(now);
+                // It has planned for none: whoever renewed may end before anything else is heard of it.
+                self.look_at(now);
+            }
+            (true, BeatSource::Renewals { .. }) | (false, BeatSource::Timer) => {}
+        }
     }
 
     /// After a restart.
