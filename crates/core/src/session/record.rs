@@ -95,7 +95,7 @@ impl PlaybackRecord {
     pub fn restore<C>(&self, card: C, at: &ClockMoment, policy: &Policy) -> Playback<C> {
         let leases: Leases = self.leases.iter().map(|(of, ends)| (*of, ends.map(|ends| at.instant_of(ends)))).collect();
         let mut session = self.session.restore(at, policy);
-        session.licenses_end(leases.last_end());
+        session.evidence.licensed(leases.last_end());
         let names = PlaybackNames {
             bare: self.bare || self.token.is_none(),
             content: self.content,

@@ -17,7 +17,8 @@ use super::end_reason::EndReason;
 use super::grant::{AskKind, Grant, Ticket};
 use super::held_grant::HeldGrant;
 use super::life_signs::LifeSigns;
-use super::player_report::{PlayingState, ReportHistory, StreamType};
+use super::player_evidence::PlayerEvidence;
+use super::player_report::{PlayingState, StreamType};
 use super::policy::Policy;
 use super::program_schedule::Schedule;
 use super::step::GiveWayState;
@@ -66,18 +67,6 @@ pub enum DeliveryState {
     Nothing,
 }
 
-/// What the playbacks that share a session show together.
-pub(super) struct GatheredEvidence {
-    /// Of those that are active, the last one.
-    pub(super) last_sign: Option<Instant>,
-    /// The players of all that got something renew.
-    pub(super) renewed: bool,
-    /// Some player got something to play by.
-    pub(super) served: bool,
-    /// Where all play the same kind.
-    pub(super) stream: Option<StreamType>,
-}
-
 /// The authority call in flight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallInFlight {
@@ -92,10 +81,6 @@ pub(super) struct CallInFlight {
 
 #[derive(Debug)]
 pub struct Session {
-    /// Within which time its player surely asks for more of it through us, if it is live.
-    pub(super) again: Option<Duration>,
-    /// Since when no connection of its player is there.
-    pub(super) alone: Option<Instant>,
     /// Set when it was zapped away.
     pub(super) away: Option<GiveWayState>,
     pub(super) beats: BeatSource,
@@ -116,15 +101,7 @@ pub struct Session {
     pub(super) gave_way: Option<Instant>,
     /// The opens that were given up: if one is granted after all, that grant is given back.
     pub(super) given_up: ArrayVec<Ticket, 3>,
-    /// Some of the playlists of what it plays are past us.
-    pub(super) leads_past: bool,
-    /// When the player last called.
-    pub(super) last_call: Instant,
-    /// When the player last called or reported.
-    pub(super) last_sign: Instant,
-    /// By when all of its licenses have run out; none where one may never.
-    pub(super) licensed_until: Option<Instant>,
-    pub(super) life: LifeSigns,
+    pub(super) evidence: PlayerEvidence,
     /// Raised with every call to the authority.
     pub(super) generation: u32,
     /// Its close is lost, and tried again while the authority may still hold the session; its place is
@@ -140,27 +117,19 @@ pub struct Session {
     /// Another session was opened silently in the place of one that the authority let go of, and is not confirmed by a
     /// beat yet: it is not done twice. Not kept over a restart, after which it may be done once more.
     pub(super) reopened_silently: bool,
-    pub(super) reports: Option<ReportHistory>,
     /// It gave way, and is opened again.
     pub(super) returns: bool,
     pub(super) schedule: Schedule,
     pub(super) seed: u32,
     /// It has no session of its own, but shares its device's.
     pub(super) sharing: bool,
-    /// No end of its own before that time: the machine slept, or the process was not there.
-    pub(super) spared: Option<Instant>,
     pub(super) state: SessionState,
-    /// What it plays, if anybody says.
-    pub(super) stream: Option<StreamType>,
-    pub(super) usage: DeliveryState,
 }
 
 impl Session {
     /// A session that waits for its [`super::Input::Start`]. `seed` spreads its beats.
     pub fn new(now: Instant, seed: u32, policy: &Policy) -> Self {
         Self {
-            again: None,
-            alone: None,
             away: None,
             beats: BeatSource::Timer,
             confirmation: Confirmation::none(now),
@@ -173,26 +142,18 @@ impl Session {
             failing_until: None,
             gave_way: None,
             given_up: ArrayVec::new(),
-            leads_past: false,
-            last_call: now,
-            last_sign: now,
-            licensed_until: None,
-            life: LifeSigns::new(now),
+            evidence: PlayerEvidence::new(now, policy.stream),
             generation: 0,
             lingers: false,
             lost_close: None,
             refused_back: None,
             reopens_until: None,
             reopened_silently: false,
-            reports: None,
             returns: false,
             schedule: policy.schedule.clone().unwrap_or_default(),
             seed,
             sharing: false,
-            spared: None,
             state: SessionState::Waiting { not_before: now, since: now },
-            stream: policy.stream,
-            usage: DeliveryState::Asked,
         }
     }
 
@@ -224,17 +185,17 @@ impl Session {
 
     /// Since when no connection of its player is there; none while there is one, or none was seen to end.
     pub fn alone_since(&self) -> Option<Instant> {
-        self.alone
+        self.evidence.alone_since()
     }
 
     /// What the player last said of itself, if it reports.
     pub fn playing(&self) -> Option<PlayingState> {
-        self.reports.map(|reports| reports.playing)
+        self.evidence.playing()
     }
 
     /// Whether it is live, as far as anybody said.
     pub fn is_live(&self) -> bool {
-        self.stream == Some(StreamType::Live)
+        self.stream() == Some(StreamType::Live)
     }
 
     /// When the authority last confirmed it.
@@ -302,16 +263,36 @@ impl Session {
 
     /// What it plays, if anybody says.
     pub fn stream(&self) -> Option<StreamType> {
-        self.stream
+        self.evidence.stream()
     }
 
     /// When the player last called or reported.
     pub(super) fn last_sign(&self) -> Instant {
-        self.last_sign
+        self.evidence.last_sign()
     }
 
     pub(super) fn life(&self) -> &LifeSigns {
-        &self.life
+        self.evidence.life()
+    }
+
+    /// A license, a renewal, media, or the player's word that it plays has reached the player.
+    pub fn is_served(&self) -> bool {
+        !self.is_unused()
+    }
+
+    /// The player has got nothing to play by.
+    pub fn is_unused(&self) -> bool {
+        self.evidence.is_unused()
+    }
+
+    /// Its player asked for something to play by, and nobody knows yet what became of that.
+    pub(super) fn has_asked(&self) -> bool {
+        self.evidence.usage() == DeliveryState::Asked
+    }
+
+    /// What its player asked for has not reached it.
+    pub(super) fn has_nothing(&self) -> bool {
+        self.evidence.usage() == DeliveryState::Nothing
     }
 
     /// Opening, live, failing or owing: the player may go on.

@@ -23,7 +23,6 @@ mod after_sleep;
 mod authority_answer;
 mod context;
 mod deadlines;
-mod delivery;
 mod give_way;
 mod kill;
 mod open_answer;
@@ -39,29 +38,32 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
     let mut step = Step::new(now, policy);
     match input {
         Input::Again(kind) => step.answer(session.call(now, kind, policy)),
-        Input::Alone => session.alone = session.alone.or(Some(now)),
+        Input::Alone => session.evidence.disconnected(now),
         Input::Answered(ticket, ask, result) => session.answered(ticket, ask, result, &mut step),
-        Input::Back => session.alone = None,
+        Input::Back => session.evidence.connected(),
         Input::Call(kind) => {
-            session.alone = None;
+            session.evidence.connected();
             step.answer(session.call(now, kind, policy));
         }
         Input::End(why) => session.end(why, &mut step),
         Input::Forgive => session.forgive(&mut step),
         Input::GiveWay => session.give_way(&mut step),
         Input::Kill(reason) => session.kill(reason, &mut step),
-        Input::Licensed(until) => session.licensed(until),
+        Input::Licensed(until) => {
+            session.evidence.licensed(until);
+            session.evidence.served();
+        }
         Input::Media(media) => session.media(now, media, policy),
         Input::PushedKill { reason, token } => session.pushed_kill(token, reason, &mut step),
         Input::Report(report) => session.report(report, &mut step),
         Input::Served(served) => session.served(served, &mut step),
         Input::Slept(by) => session.slept(now, by, policy),
         Input::Start => session.start(now),
-        Input::Streams(stream) => session.stream = Some(stream),
+        Input::Streams(stream) => session.evidence.streams(stream),
         Input::TakeBack => session.take_back(&mut step),
         Input::Tick => session.tick(&mut step),
-        Input::Unserved => session.unserved(),
-        Input::Used => session.use_it(),
+        Input::Unserved => session.evidence.unserved(),
+        Input::Used => session.evidence.served(),
     }
     session.settle(&mut step);
     session.account(&mut step);
@@ -98,8 +100,8 @@ impl Session {
             SessionState::Owing { .. } => self.call_owing(now, kind, policy),
             // Its device's session answers.
             SessionState::Sharing { .. } => {
-                self.heard(now);
-                self.asks(kind);
+                self.evidence.heard(now);
+                self.evidence.asks(kind);
                 CallAnswer::Wait
             }
         }
@@ -107,8 +109,8 @@ impl Session {
 
     /// While a call of ours is in flight the token may be replaced under the player's feet: it waits.
     fn call_granted(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
-        self.heard(now);
-        self.asks(kind);
+        self.evidence.heard(now);
+        self.evidence.asks(kind);
         let Some(grant) = self.grant().cloned() else { return CallAnswer::Wait };
         if kind == CallKind::Certificate {
             return CallAnswer::Pass;
@@ -116,7 +118,7 @@ impl Session {
         if self.lane.is_some() {
             return CallAnswer::Wait;
         }
-        self.life.calls = false;
+        self.evidence.call_goes_on();
         match kind {
             CallKind::Renewal if policy.renews => CallAnswer::Renew(grant, self.occupy(now, AskKind::Renew)),
             CallKind::Renewal => {
@@ -188,7 +190,7 @@ impl Session {
         if self.lane.is_some() {
             return;
         }
-        let over = self.ends(step.policy).into_iter().find(|(_, at)| at.is_some_and(|at| step.now >= at));
+        let over = self.ends(step.policy).find(|(_, at)| at.is_some_and(|at| step.now >= at));
         match over {
             Some((EndReason::Lost, _)) => self.lose(step),
             Some((why, _)) => self.end(why, step),
@@ -258,7 +260,13 @@ impl Session {
 
     fn ask(&mut self, kind: AskKind, step: &mut Step<'_>) {
         let ticket = self.occupy(step.now, kind);
-        step.ask(AuthorityAsk { beside: None, grant: self.grant().cloned(), kind, ticket, told: self.told(step.now) });
+        step.ask(AuthorityAsk {
+            beside: None,
+            grant: self.grant().cloned(),
+            kind,
+            ticket,
+            told: self.evidence.told(step.now),
+        });
     }
 
     fn occupy(&mut self, now: Instant, ask: AskKind) -> Ticket {

@@ -199,7 +199,7 @@ impl<C> Device<C> {
         let beside = call.content_token.filter(|token| call.token != Some(*token));
         playback.session.hold_until(step.now + hold);
         playback.session.credit_spent = spent;
-        before.iter().for_each(|earlier| playback.session.comes_after(step.now, earlier));
+        before.iter().for_each(|earlier| playback.session.evidence.comes_after(step.now, earlier));
         playback.wish = self.wishes;
         let index =
             follower.and_then(|id| self.playbacks.iter().position(|p| p.id == id)).unwrap_or(self.playbacks.len());

@@ -77,8 +77,8 @@ impl<C> Playback<C> {
             flows: life.beside(streams).flows,
             last: life.last,
             preloads: life.preloads,
-            overdue_at: self.session.spare(life.last + round + policy.grace),
-            quiet_at: self.session.spare(life.last + quiet),
+            overdue_at: self.session.evidence.spare(life.last + round + policy.grace),
+            quiet_at: self.session.evidence.spare(life.last + quiet),
             said: life.said,
         }
     }

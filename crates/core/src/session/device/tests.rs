@@ -1319,7 +1319,8 @@ fn licenses_run_out_while_the_machine_sleeps() {
         let (now, policy, mut out) = (stage.now, stage.policy.clone(), DeviceEffects::new());
         stage.device.licensed(SessionId(1), now, Fingerprint(key), Some(lasts), &policy, &mut out);
     };
-    let last_end = |stage: &Stage| stage.device.playbacks[0].session.licensed_until.expect("an end") - stage.now;
+    let last_end =
+        |stage: &Stage| stage.device.playbacks[0].session.evidence.licensed_until().expect("an end") - stage.now;
     licensed(&mut stage, 1, minutes(60));
     stage.deliver(1, Input::Slept(minutes(50)));
     assert_eq!(last_end(&stage), minutes(10));

@@ -82,22 +82,23 @@ impl WrittenStamp {
             SessionState::Sharing { .. } => (7, 0),
             SessionState::Waiting { .. } => (8, 0),
         };
+        let shown = session.evidence.lasting();
         Some(Self {
             beats: session.beats,
             grant: session.grant().map(|grant| (grant.token.clone(), grant.interval)),
             in_open: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
             last_good: session.last_good(),
-            leads_past: session.leads_past,
-            licensed_until: session.licensed_until,
+            leads_past: shown.leads_past,
+            licensed_until: session.evidence.licensed_until(),
             names: playback.names.counts(),
-            playhead: session.reports.filter(|reports| reports.playhead.is_some()),
+            playhead: shown.reports.filter(|reports| reports.playhead.is_some()),
             playing: session.playing(),
             rest: rest(playback),
             role: playback.role,
             schedule: session.schedule.clone(),
             state,
-            stream: session.stream,
-            unused: session.usage == DeliveryState::Nothing,
+            stream: shown.stream,
+            unused: shown.usage == DeliveryState::Nothing,
         })
     }
 
@@ -146,15 +147,15 @@ fn rest<C>(playback: &Playback<C>) -> u64 {
     for lease in leases.as_slice() {
         (lease.key_session, lease.ends).hash(&mut sum);
     }
-    session.again.hash(&mut sum);
     session.credit.hash(&mut sum);
     session.credit_spent.hash(&mut sum);
     session.good_until().hash(&mut sum);
     session.lingers.hash(&mut sum);
     session.reopens_until.hash(&mut sum);
     session.sharing.hash(&mut sum);
-    (session.life.preloads, session.life.streams).hash(&mut sum);
-    session.reports.map(|reports| (reports.slowed, reports.until)).hash(&mut sum);
+    let shown = session.evidence.lasting();
+    (shown.again, shown.preloads, shown.streams).hash(&mut sum);
+    shown.reports.map(|reports| (reports.slowed, reports.until)).hash(&mut sum);
     match &session.state {
         SessionState::Closed { until, why } => {
             (until, discriminant(why)).hash(&mut sum);

@@ -8,7 +8,7 @@ use super::super::confirmation::Confirmation;
 use super::super::end_reason::EndReason;
 use super::super::grant::{AskKind, Ticket};
 use super::super::held_grant::HeldGrant;
-use super::super::life_signs::LifeSigns;
+use super::super::player_evidence::{LastingEvidence, PlayerEvidence};
 use super::super::player_report::StreamType;
 use super::super::policy::Policy;
 use super::super::program_schedule::{self, Schedule};
@@ -103,35 +103,36 @@ impl CoreSessionRecord {
             BeatSource::Renewals { every } => (every, true),
             BeatSource::Timer => (None, false),
         };
+        let shown = session.evidence.lasting();
         Some(Self {
-            again: session.again.map(RecordedSpan::from),
+            again: shown.again.map(RecordedSpan::from),
             credit: session.credit.map(|since| at.wall_of(since)),
             credit_spent: session.credit_spent,
             every: every.map(RecordedSpan::from),
             generation: session.generation,
             good_until: session.good_until().map(|until| at.wall_of(until)),
             grant: session.grant().map(GrantRecord::of),
-            leads_past: session.leads_past,
+            leads_past: shown.leads_past,
             lingers: session.lingers,
-            last_call: at.wall_of(session.last_call),
+            last_call: at.wall_of(shown.last_call),
             last_good: at.wall_of(session.confirmation.at()),
-            last_sign: at.wall_of(session.last_sign),
+            last_sign: at.wall_of(shown.last_sign),
             lost_close: session.lost_close.map(|(next, tries)| (at.wall_of(next), tries)),
             opening: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
-            preloads: session.life.preloads,
+            preloads: shown.preloads,
             renewals,
             reopens_until: session.reopens_until.map(|until| at.wall_of(until)),
-            reports: session.reports.map(|reports| ReportsRecord::of(&reports, at)),
+            reports: shown.reports.map(|reports| ReportsRecord::of(&reports, at)),
             schedule: session.schedule.to_come().map(|(when, moment)| (at.wall_of(when), moment)).collect(),
             seed: session.seed,
             shares: session.sharing.then(|| session.interval().unwrap_or_default().into()),
             slept: session.confirmation.slept().into(),
             state: StateRecord::of(session, at)?,
-            stream: session.stream,
-            streams: session.life.streams,
+            stream: shown.stream,
+            streams: shown.streams,
             token_in_doubt: session.is_token_in_doubt() || session.may_replace_token(),
             took: session.confirmation.took().into(),
-            usage: session.usage,
+            usage: shown.usage,
         })
     }
 
@@ -176,8 +177,18 @@ impl CoreSessionRecord {
             },
         };
         let grant = grant.filter(|_| !matches!(state, SessionState::Closed { .. }));
-        Session {
+        let evidence = LastingEvidence {
             again: self.again.map(Duration::from),
+            leads_past: self.leads_past,
+            last_call: time(self.last_call),
+            last_sign: time(self.last_sign),
+            preloads: self.preloads,
+            reports: self.reports.as_ref().map(|reports| reports.restore(at)),
+            stream: self.stream,
+            streams: self.streams,
+            usage: self.usage,
+        };
+        Session {
             confirmation: Confirmation::written(time(self.last_good), self.took.into(), self.slept.into()),
             credit: self
                 .credit
@@ -192,26 +203,15 @@ impl CoreSessionRecord {
             deadline: Some(at.now),
             grant,
             last_answered: Ticket(self.generation),
-            leads_past: self.leads_past,
-            last_call: time(self.last_call),
-            last_sign: time(self.last_sign),
-            life: LifeSigns {
-                preloads: self.preloads,
-                streams: self.streams,
-                ..LifeSigns::new(time(self.last_sign).min(at.now))
-            },
+            evidence: PlayerEvidence::restore(at.now, evidence),
             generation: self.generation,
             lingers: self.lingers,
             lost_close: self.lost_close.map(|(next, tries)| (time(next), tries)),
             reopens_until: self.reopens_until.map(time).filter(|_| matches!(state, SessionState::Owing { .. })),
-            reports: self.reports.as_ref().map(|reports| reports.restore(at)),
             schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
             seed: self.seed,
             sharing: shares.is_some(),
             state,
-            stream: self.stream,
-            usage: self.usage,
-            // Who was connected is not any more, by our doing: that is no evidence.
             ..Session::new(at.now, self.seed, policy)
         }
     }

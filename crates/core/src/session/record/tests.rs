@@ -329,7 +329,7 @@ proptest! {
                 prop_assert!(*beat <= moment.now + SECOND * 31, "{:?}", *beat - moment.now);
                 // Its next tick asks for a beat or is far away: it ends nothing.
                 let mut at = session.deadline().unwrap();
-                if session.usage == DeliveryState::Nothing {
+                if session.has_nothing() {
                     super::super::step(&mut restored.session, moment.now + SECOND * 29, Input::Tick, &life.policy);
                     prop_assert!(restored.session.is_active(), "it may ask again");
                 } else if record.session.renewals {
@@ -902,6 +902,6 @@ fn what_a_preload_is_like_is_known_after_a_restart() {
     assert!(before.is_outdated_by(&WrittenStamp::of(&life.device.playbacks()[0]).unwrap()));
     life.act(&Step::Used);
     let next = restarted(&life, SECOND);
-    let known = next.device.playbacks()[0].session.life;
+    let known = *next.device.playbacks()[0].session.life();
     assert!(known.streams && known.preloads);
 }

@@ -44,7 +44,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
     if let Some(grant) = &mut session.grant {
         grant.restored(now);
     }
-    session.may_have_got_it();
+    session.evidence.restored();
     match session.state {
         SessionState::Closed { why: SessionClosure::Ended(why), .. } if orphan => step.note(SessionEvent::Closed(why)),
         SessionState::Closed { ref why, until } => {
@@ -53,7 +53,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         }
         SessionState::Opening { .. } | SessionState::Sharing { .. } | SessionState::Waiting { .. } => {}
         SessionState::Owing { ran, since, tries, .. } => {
-            session.heard(now);
+            session.evidence.heard(now);
             session.give_chance(now, policy);
             // The clock may have been set back: the lost session holds its place no longer than it would have.
             let held = session.reopens_until.map(|until| until.saturating_duration_since(since));
@@ -71,9 +71,9 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             Some(since) => {
                 let since = session.credit_since(now, since, true, policy);
                 session.take_credit(since, true, &mut step);
-                session.heard(now);
+                session.evidence.heard(now);
                 // Nothing is lost before another chance, wherever the budget went meanwhile.
-                session.spared = Some(now + session.allowed_silence(policy));
+                session.evidence.spare_until(now + session.allowed_silence(policy));
                 session.state = SessionState::Failing { missed, retry: now + catch_up };
             }
             None => session.go_on(now, now + catch_up),
@@ -124,7 +124,7 @@ impl Session {
             SessionClosure::Ended(end) => self.memory_of(end, policy),
             SessionClosure::Unmanaged | SessionClosure::Unreachable(_) => policy.end_memory,
         };
-        (until.min(now + longest.min(until.saturating_duration_since(self.last_sign))), why)
+        (until.min(now + longest.min(until.saturating_duration_since(self.last_sign()))), why)
     }
 
     /// Since when one whose beats were lost is on credit: it was before, or the time for it came meanwhile.
@@ -136,21 +136,13 @@ impl Session {
     /// Credit lasts no longer than its budget: what goes beyond that is a clock that was set.
     fn credit_since(&self, now: Instant, since: Instant, ran: bool, policy: &Policy) -> Instant {
         let OnUnreachable { new, running } = &policy.on_unreachable;
-        let budget = self.allowed(if ran { running } else { new });
+        let budget = self.evidence.allowed(if ran { running } else { new });
         since.min(now).max(now.checked_sub(budget).unwrap_or(now))
     }
 
     pub(super) fn go_on(&mut self, now: Instant, beat: Instant) {
         self.credit = None;
-        self.is_heard_again(now);
+        self.evidence.goes_on(now);
         self.enter(SessionState::Live { beat });
-    }
-
-    /// Its silence begins anew.
-    pub(super) fn is_heard_again(&mut self, now: Instant) {
-        self.heard(now);
-        if let Some(reports) = &mut self.reports {
-            reports.at = reports.at.map(|at| at.min(now));
-        }
     }
 }

@@ -16,12 +16,11 @@ impl Session {
     /// What was due meanwhile is due now, but not all at once; nobody is given up before having had a
     /// chance to be heard.
     pub(super) fn slept(&mut self, now: Instant, by: Duration, policy: &Policy) {
-        (self.last_call, self.last_sign, self.life.last) = (now, now, now);
+        self.evidence.machine_slept(now, by);
         self.confirmation.machine_slept(by);
         if let Some(grant) = &mut self.grant {
             grant.machine_slept(now, by);
         }
-        self.licensed_until = self.licensed_until.map(|until| until.checked_sub(by).unwrap_or(now));
         self.reopens_until = self.reopens_until.map(|until| until.checked_sub(by).unwrap_or(now));
         self.schedule.slept(now, by);
         self.give_chance(now, policy);
@@ -54,12 +53,7 @@ impl Session {
 
     /// Whatever ran out meanwhile is not over before somebody could be asked, or heard.
     pub(super) fn give_chance(&mut self, now: Instant, policy: &Policy) {
-        self.spared = Some(now + MIN_TIME_AFTER_SLEEP.max(policy.grace));
-    }
-
-    /// Nothing ends by itself before a chance after the machine slept, or the process was not there.
-    pub(in crate::session) fn spare(&self, at: Instant) -> Instant {
-        self.spared.map_or(at, |until| at.max(until))
+        self.evidence.spare_until(now + MIN_TIME_AFTER_SLEEP.max(policy.grace));
     }
 }
 

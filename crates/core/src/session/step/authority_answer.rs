@@ -115,7 +115,7 @@ impl Session {
     /// count is given back at once.
     fn leave_unmanaged(&mut self, step: &mut Step<'_>) {
         if let Some(grant) = self.take_grant() {
-            step.give_back(grant, self.told(step.now));
+            step.give_back(grant, self.evidence.told(step.now));
         }
         self.close(SessionClosure::Unmanaged, step);
     }
@@ -146,9 +146,9 @@ impl Session {
             | SessionState::Waiting { .. } => return,
         }
         if ask == AskKind::Renew {
-            self.heard(step.now);
+            self.evidence.heard(step.now);
             self.shows_renewal(step.now, step.policy);
-            self.use_it();
+            self.evidence.served();
             if step.policy.enforcement == Enforcement::Auto {
                 self.carry(None, step);
             }

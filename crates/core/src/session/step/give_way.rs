@@ -8,7 +8,6 @@ use std::time::Instant;
 use super::super::effect::{CallAnswer, PlayerFacts, SessionEvent, SessionRefusal};
 use super::super::end_reason::EndReason;
 use super::super::grant::AskKind;
-use super::super::life_signs::LifeSigns;
 use super::super::player_call::CallKind;
 use super::super::policy::Policy;
 use super::super::state::{Session, SessionClosure, SessionState};
@@ -43,7 +42,7 @@ impl Session {
         let opening = asked && matches!(self.state, SessionState::Opening { .. });
         // One that owes its open would come back with its credit made new.
         self.credit_spent |= matches!(self.state, SessionState::Owing { .. });
-        self.life = self.life.anew(self.life.last);
+        self.evidence.shows_itself_anew();
         self.gave_way = Some(step.now);
         self.end(EndReason::GaveWay, step);
         if matches!(self.state, SessionState::Closing { .. }) && (beat.is_some() || opening) {
@@ -91,11 +90,9 @@ impl Session {
             (None, Some(beat)) => SessionState::Live { beat },
             (None, None) => return,
         };
-        self.heard(step.now);
         self.enter(next);
-        let calls = self.life.calls;
         self.away = None;
-        self.life = LifeSigns { calls, ..self.life.anew(step.now) };
+        self.evidence.came_back(step.now);
         step.note(SessionEvent::Returned);
         step.wake();
     }
@@ -111,11 +108,9 @@ impl Session {
         if let Some((_, Some(refusal))) = self.refused_back.as_ref().filter(|(until, _)| now < *until) {
             return CallAnswer::Refuse(refusal.clone());
         }
-        self.life.calls = true;
+        self.evidence.call_waits(now);
         if renews {
             self.shows_renewal(now, policy);
-        } else {
-            self.life.last = now;
         }
         CallAnswer::Wait
     }
@@ -127,7 +122,7 @@ impl Session {
             *since = now;
         }
         if self.returns {
-            (self.life.calls, self.life.last) = (true, now);
+            self.evidence.call_waits(now);
         }
         CallAnswer::Wait
     }
@@ -147,10 +142,10 @@ impl Session {
     /// It was to be opened again, and cannot be now: it is over as it was. Its player may ask once more in a moment.
     pub(super) fn stay_away(&mut self, refusal: Option<SessionRefusal>, step: &mut Step<'_>) {
         self.returns = false;
-        let calls = self.life.calls;
+        let calls = self.life().calls;
         self.refused_back =
             refusal.map(|refusal| (step.now + step.policy.denial_memory, Some(refusal).filter(|_| calls)));
-        self.life = self.life.anew(self.life.last);
+        self.evidence.shows_itself_anew();
         self.enter(SessionState::Closed {
             until: step.now + Policy::MAX_GIVEN_WAY_TIME,
             why: SessionClosure::Ended(EndReason::GaveWay),

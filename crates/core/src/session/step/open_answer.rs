@@ -77,7 +77,9 @@ impl Session {
 
     fn granted(&mut self, lane: &CallInFlight, grant: HeldGrant, step: &mut Step<'_>) {
         // What its player has shown since it gave way counts on.
-        self.life = if self.returns { self.life } else { self.life.anew(self.life.last) };
+        if !self.returns {
+            self.evidence.shows_itself_anew();
+        }
         self.refused_back = None;
         self.returns = false;
         step.note(SessionEvent::Opened { interval: grant.interval() });
@@ -86,7 +88,7 @@ impl Session {
         self.confirmation.confirm(step.now, lane.since, lane.slept);
         // An open that is owed is no sign of its player: nobody waits for it.
         if matches!(self.state, SessionState::Opening { .. }) {
-            self.heard(step.now);
+            self.evidence.heard(step.now);
         }
         if step.policy.enforcement == Enforcement::Renewal && step.policy.renews {
             self.beats = BeatSource::Renewals { every: None };

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::effect::SessionEvent;
 use super::super::end_reason::EndReason;
 use super::super::input::LicenseFeedback;
-use super::super::life_signs::LifeSigns;
-use super::super::player_report::{MediaFetch, PlayerReport, PlayingState, ReportHistory};
+use super::super::player_report::{MediaFetch, PlayerReport, PlayingState};
 use super::super::policy::Policy;
 use super::super::state::{BeatSource, Session, SessionState};
 use super::context::Step;
@@ -15,24 +14,14 @@ use super::deadlines::bounded;
 use crate::session::Enforcement;
 
 impl Session {
-    pub(super) fn media(
-        &mut self,
-        now: Instant,
-        MediaFetch { again, leads_past, segment, stream }: MediaFetch,
-        policy: &Policy,
-    ) {
-        self.alone = None;
-        self.fetches(now, segment);
+    pub(super) fn media(&mut self, now: Instant, media: MediaFetch, policy: &Policy) {
+        self.evidence.fetched(now, media.segment, self.is_left_over(now));
         match self.state {
             SessionState::Failing { .. }
             | SessionState::Live { .. }
             | SessionState::Owing { .. }
             | SessionState::Sharing { .. } => {
-                self.leads_past = leads_past.unwrap_or(self.leads_past);
-                self.again = again.filter(|_| !self.leads_past);
-                self.last_sign = now;
-                self.asks_for_media(now);
-                self.stream = policy.stream.or(stream).or(self.stream);
+                self.evidence.media(now, media, policy.stream);
             }
             SessionState::Closed { .. }
             | SessionState::Closing { .. }
@@ -43,41 +32,21 @@ impl Session {
     }
 
     pub(super) fn report(&mut self, report: PlayerReport, step: &mut Step<'_>) {
-        self.alone = None;
-        self.life.reported(step.now, &report);
+        self.evidence.seen(step.now, &report);
         match self.state {
             SessionState::Failing { .. }
             | SessionState::Live { .. }
             | SessionState::Owing { .. }
             | SessionState::Sharing { .. } => {
-                self.stream = step.policy.stream.or(report.stream).or(self.stream);
-                let before = self.playing();
-                let reports = self
-                    .reports
-                    .map_or_else(|| ReportHistory::first(step.now, report), |known| known.next(step.now, report));
-                self.reports = Some(reports);
+                let (before, playing) = self.evidence.reported(step.now, report, step.policy.stream);
                 if before == Some(PlayingState::Paused) && !step.policy.beat_while_paused {
                     self.end_rest(step.now);
                 }
-                if before.is_some_and(|before| !before.is_under_way()) && reports.playing.is_under_way() {
+                if before.is_some_and(|before| !before.is_under_way()) && playing.is_under_way() {
                     self.resume(step.now, step.policy);
                 }
-                if report.playing == PlayingState::Plays && !report.starts {
-                    self.use_it();
-                }
-                match reports.playing {
-                    PlayingState::Quit if step.policy.endings.quit => self.end(EndReason::Quit, step),
-                    PlayingState::Done | PlayingState::Fails if reports.is_last_word(before) => {
-                        self.last_sign = step.now
-                    }
-                    PlayingState::Done | PlayingState::Fails | PlayingState::Quit => {}
-                    PlayingState::Buffers
-                    | PlayingState::Paused
-                    | PlayingState::Plays
-                    | PlayingState::Seeks
-                    | PlayingState::Unsaid => {
-                        self.last_sign = step.now;
-                    }
+                if playing == PlayingState::Quit && step.policy.endings.quit {
+                    self.end(EndReason::Quit, step);
                 }
             }
             SessionState::Closed { .. }
@@ -138,7 +107,7 @@ impl Session {
             | SessionState::Live { .. }
             | SessionState::Owing { .. }
             | SessionState::Sharing { .. } => {
-                self.heard(step.now);
+                self.evidence.heard(step.now);
                 match (step.policy.enforcement, served) {
                     // Whatever the route demands: without renewals nobody but we can keep the session.
                     (_, LicenseFeedback::NeverRenews) | (Enforcement::Auto, LicenseFeedback::Stays) => {
@@ -160,30 +129,15 @@ impl Session {
         }
     }
 
-    /// What one that gave way had under way comes for a moment longer, and tells nothing but the way that its media take.
-    fn fetches(&mut self, now: Instant, segment: bool) {
+    /// What one that gave way had under way comes for a moment longer.
+    fn is_left_over(&self, now: Instant) -> bool {
         const LEFT_OVER: Duration = Duration::from_secs(3);
-        if !self.gives_way() || self.gave_way.is_none_or(|since| now >= since + LEFT_OVER) {
-            self.life.fetched(now, segment);
-        }
-        self.life.streams |= segment;
-    }
-
-    /// A playback of the same content and player, which began after this one.
-    pub(in crate::session) fn comes_after(&mut self, now: Instant, earlier: &LifeSigns) {
-        self.life = earlier.successor(now);
-    }
-
-    /// The player called.
-    pub(super) fn heard(&mut self, now: Instant) {
-        self.last_call = now;
-        self.last_sign = now;
-        self.life.last = now;
+        self.gives_way() && self.gave_way.is_some_and(|since| now < since + LEFT_OVER)
     }
 
     /// It may come once more before its round and the authority's patience are over.
     pub(super) fn shows_renewal(&mut self, now: Instant, policy: &Policy) {
-        self.life.renewed(now, self.round() + policy.grace);
+        self.evidence.renewed(now, self.round() + policy.grace);
     }
 
     /// From now on the player's renewals are the beats.

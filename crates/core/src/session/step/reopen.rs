@@ -92,21 +92,21 @@ impl Session {
             Some(since) => self.owe_again(step.now, since),
             // Whatever takes the place each time, it is not there for this device.
             None if loss == SessionLoss::LetGo && self.reopened_silently => {
-                let told = self.told(step.now);
+                let told = self.evidence.told(step.now);
                 lost.into_iter().for_each(|grant| step.give_back(grant, told));
                 self.close(SessionClosure::Denied(Denial::Limit, reason), step);
             }
             None if loss == SessionLoss::LetGo => {
                 // Of a token that is not the newest it was said of another session, which may hold the place yet.
                 self.reopened_silently = !in_doubt;
-                let told = self.told(step.now);
+                let told = self.evidence.told(step.now);
                 lost.into_iter().for_each(|grant| step.give_back(grant, told));
                 self.reopen(allowed, step);
             }
             // One that renews is there. Of another nobody knows, after so long.
             None if ask == AskKind::Renew || (in_doubt && silent <= allowed) => self.reopen(allowed, step),
             None => {
-                let told = self.told(step.now);
+                let told = self.evidence.told(step.now);
                 lost.into_iter().for_each(|grant| step.give_back(grant, told));
                 self.close(SessionClosure::Ended(EndReason::Expired), step);
             }

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::super::effect::{Effects, SessionEvent};
 use super::super::grant::Ticket;
-use super::super::life_signs::LifeSigns;
+use super::super::player_evidence::GatheredEvidence;
 use super::super::policy::Policy;
-use super::super::state::{BeatSource, GatheredEvidence, Session, SessionClosure, SessionState};
+use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
 use super::context::Step;
 use crate::session::Enforcement;
 
@@ -73,9 +73,8 @@ impl Session {
 
     fn join(&mut self, step: &mut Step<'_>) {
         step.note(SessionEvent::Joined);
-        self.life = LifeSigns::new(step.now);
         self.confirmation.join(step.now);
-        self.heard(step.now);
+        self.evidence.joined(step.now);
     }
 
     /// The authority would not have the content token by which it was to be opened; another one is tried.
@@ -87,12 +86,10 @@ impl Session {
 
     /// What those that share it show is what it shows itself.
     pub(in crate::session) fn gathered(&mut self, now: Instant, of_all: &GatheredEvidence) {
-        self.last_sign = of_all.last_sign.map_or(self.last_sign, |sign| sign.max(self.last_sign));
-        self.stream = of_all.stream;
+        self.evidence.gathered(of_all);
         if !of_all.served {
             return;
         }
-        self.use_it();
         match (of_all.renewed, self.beats) {
             (true, BeatSource::Timer) => self.beats = BeatSource::Renewals { every: None },
             (false, BeatSource::Renewals { .. }) => {
@@ -108,7 +105,7 @@ impl Session {
 
     /// After a restart.
     pub(super) fn resume_sharing(&mut self, step: &mut Step<'_>) {
-        self.may_have_got_it();
+        self.evidence.restored();
         self.confirmation.restored(step.now, Duration::ZERO);
         match &self.state {
             SessionState::Closed { until, why } => {
@@ -119,7 +116,7 @@ impl Session {
                 let (by, until) = (by.clone(), (*until).min(step.now + step.policy.memory_of_kill(by)));
                 self.state = SessionState::Killed { by, since: (*since).min(step.now), until };
             }
-            SessionState::Sharing { .. } => self.is_heard_again(step.now),
+            SessionState::Sharing { .. } => self.evidence.goes_on(step.now),
             SessionState::Closing { .. }
             | SessionState::Failing { .. }
             | SessionState::Live { .. }

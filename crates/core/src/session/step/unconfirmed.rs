@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 use super::super::effect::{CallAnswer, SessionEvent};
 use super::super::end_reason::EndReason;
 use super::super::player_call::CallKind;
-use super::super::player_report::StreamType;
 use super::super::policy::Policy;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::super::verdict::AuthorityFault;
 use super::context::Step;
-use crate::session::{OnUnreachable, OutageBudget};
+use crate::session::OnUnreachable;
 
 /// Between two tries of an open that is owed: doubled from the first to the last.
 const UNCONFIRMED_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
@@ -33,8 +32,9 @@ impl Session {
             | SessionState::Sharing { .. }
             | SessionState::Waiting { .. } => (false, step.now, 0),
         };
-        let until =
-            self.owes_until(step.policy).unwrap_or_else(|| step.now + self.allowed(&step.policy.on_unreachable.new));
+        let until = self
+            .owes_until(step.policy)
+            .unwrap_or_else(|| step.now + self.evidence.allowed(&step.policy.on_unreachable.new));
         // An answer that decides nothing gives no credit, and takes none away.
         let owing = matches!(self.state, SessionState::Owing { .. });
         if !(owing || fault.kind.is_unanswered()) || self.credit_spent || until <= step.now {
@@ -87,7 +87,7 @@ impl Session {
             return;
         }
         let over = |(_, at): &(EndReason, Option<Instant>)| at.is_some_and(|at| step.now >= at);
-        if let Some((why, _)) = self.ends(step.policy).into_iter().find(over) {
+        if let Some((why, _)) = self.ends(step.policy).find(over) {
             self.end(why, step);
         } else if self.budget_ends(step.policy).is_some_and(|at| step.now >= at) {
             self.close_unreachable(AuthorityFault::spent(), step);
@@ -99,12 +99,12 @@ impl Session {
     /// Without a session there is nothing that could be replaced under the player's feet: no call waits.
     /// One that reopens has its session within a moment, as a rule, and is worth the wait.
     pub(super) fn call_owing(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
-        self.asks(kind);
+        self.evidence.asks(kind);
         match kind {
             CallKind::Certificate => return CallAnswer::Pass,
-            CallKind::License | CallKind::Release => self.heard(now),
+            CallKind::License | CallKind::Release => self.evidence.heard(now),
             CallKind::Renewal => {
-                self.heard(now);
+                self.evidence.heard(now);
                 self.shows_renewal(now, policy);
             }
         }
@@ -122,7 +122,7 @@ impl Session {
         match self.state {
             SessionState::Owing { ran, since, .. } => {
                 let OnUnreachable { new, running } = &policy.on_unreachable;
-                let credit = self.spare(since + self.allowed(if ran { running } else { new }));
+                let credit = self.evidence.spare(since + self.evidence.allowed(if ran { running } else { new }));
                 Some(self.reopens_until.map_or(credit, |until| until.max(credit)))
             }
             SessionState::Closed { .. }
@@ -160,15 +160,6 @@ impl Session {
         if self.credit_spent { memory.max(policy.kill_memory) } else { memory }
     }
 
-    /// By its kind; unknown counts as the stricter.
-    pub(super) fn allowed(&self, allowed: &OutageBudget) -> Duration {
-        match self.stream {
-            Some(StreamType::Live) => allowed.live,
-            Some(StreamType::Vod) => allowed.vod,
-            None => allowed.shorter(),
-        }
-    }
-
     /// From when on a session whose beats are lost is on credit, if that may be.
     pub(super) fn credit_from(&self, policy: &Policy) -> Option<Instant> {
         let failing = matches!(self.state, SessionState::Failing { .. });
@@ -177,7 +168,7 @@ impl Session {
 
     /// Whether it may play on without the authority's word, being of its kind.
     fn runs_on(&self, policy: &Policy) -> bool {
-        !self.allowed(&policy.on_unreachable.running).is_zero()
+        !self.evidence.allowed(&policy.on_unreachable.running).is_zero()
     }
 
     /// A lost beat is sent again; on credit less often, and scattered.

@@ -328,7 +328,7 @@ fn a_player_that_says_that_it_has_ended_long_before_its_end_plays_on() {
         lab.feed(Input::Report(PlayerReport { at_end, playing: PlayingState::Done, ..PlayerReport::default() }));
         assert_eq!(lab.session.playing(), Some(expected), "{at_end} {until:?}");
         lab.wait(secs(10));
-        let playhead = lab.session.told(lab.now).playhead.map(|at| at.as_secs());
+        let playhead = lab.session.evidence.told(lab.now).playhead.map(|at| at.as_secs());
         assert_eq!(playhead, Some(if expected == PLAYS { 120 } else { 110 }), "{at_end} {until:?}");
     }
 }

@@ -2,8 +2,14 @@
 
 use super::*;
 use crate::session::DeliveryState;
+use crate::session::player_evidence::{LastingEvidence, PlayerEvidence};
 
 const AFTER: Duration = secs(30);
+
+/// When it ends because its player got nothing.
+fn unused_at(session: &Session, policy: &Policy) -> Option<Instant> {
+    session.ends(policy).find(|(end, _)| *end == EndReason::Unused).and_then(|(_, at)| at)
+}
 
 /// Open, and nobody has got anything.
 fn opened() -> Lab {
@@ -67,7 +73,7 @@ fn whatever_reaches_the_player_is_use_and_stays_it() {
         let mut lab = opened();
         lab.feed(input.clone());
         lab.feed(Input::Unserved);
-        assert_eq!(lab.session.unused_at(&lab.policy).is_none(), used, "{input:?}");
+        assert_eq!(unused_at(&lab.session, &lab.policy).is_none(), used, "{input:?}");
     }
 }
 
@@ -76,7 +82,7 @@ fn an_accepted_renewal_is_use() {
     let mut lab = opened();
     assert!(matches!(lab.call(CallKind::Renewal), CallAnswer::Renew(..)));
     lab.answer(alive("second"));
-    assert_eq!(lab.session.unused_at(&lab.policy), None);
+    assert_eq!(unused_at(&lab.session, &lab.policy), None);
 }
 
 #[test]
@@ -103,7 +109,8 @@ fn reports_of_a_player_that_got_nothing_do_not_keep_it() {
 #[test]
 fn one_on_credit_that_served_nobody_ends_too() {
     let mut lab = Lab::owing(on_credit());
-    lab.session.usage = DeliveryState::Asked;
+    let asked = LastingEvidence { usage: DeliveryState::Asked, ..lab.session.evidence.lasting() };
+    lab.session.evidence = PlayerEvidence::restore(lab.now, asked);
     let start = lab.now;
     while lab.session.is_active() {
         match lab.flying {
@@ -119,7 +126,7 @@ fn it_can_be_switched_off() {
     let policy = endings(EndingRules { unused: None, ..EndingRules::default() });
     let mut lab = opened();
     lab.feed(Input::Unserved);
-    assert_eq!(lab.session.unused_at(&policy), None);
+    assert_eq!(unused_at(&lab.session, &policy), None);
 }
 
 /// A license that was on its way when the process died may have arrived, and whoever plays by it must stay.
@@ -133,11 +140,11 @@ fn after_a_restart_only_what_surely_came_to_nothing_is_unused() {
         }
         lab.wait(secs(600));
         resume(&mut lab.session, lab.now, false, &lab.policy);
-        let at = lab.session.unused_at(&lab.policy);
+        let at = unused_at(&lab.session, &lab.policy);
         assert_eq!(at, unused.then(|| lab.now + AFTER), "and it has its time anew");
         // It asks again: from then on it may have got it.
         lab.call(CallKind::License);
         resume(&mut lab.session, lab.now, false, &lab.policy);
-        assert_eq!(lab.session.unused_at(&lab.policy), None);
+        assert_eq!(unused_at(&lab.session, &lab.policy), None);
     }
 }

@@ -1,0 +1,131 @@
+//! The ends that a session may come to by what its player shows, and when.
+
+use std::time::{Duration, Instant};
+
+use super::super::EndingRules;
+use super::super::end_reason::EndReason;
+use super::super::player_report::{PlayingState, StreamType};
+use super::super::step::bounded;
+use super::PlayerEvidence;
+
+/// A paused player of something live goes on asking for its playlists, and a browser that slows its page does not
+/// slow it to less than once a minute: whoever fetches nothing for so long was closed.
+const MAX_PAUSED_SILENCE: Duration = Duration::from_secs(600);
+
+/// When the next renewal is expected, where the player's renewals are the beats.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct RenewalRhythm {
+    /// When the authority last confirmed the session.
+    pub(in super::super) confirmed: Instant,
+    pub(in super::super) round: Duration,
+}
+
+impl PlayerEvidence {
+    /// By what the session may end of itself, and when: the strongest evidence first, which is the reason when several
+    /// have come. `grace`: for what is under way.
+    pub(in super::super) fn ends(
+        &self,
+        rhythm: Option<RenewalRhythm>,
+        rules: &EndingRules,
+        grace: Duration,
+    ) -> [(EndReason, Option<Instant>); 6] {
+        let ends = [
+            (EndReason::Unused, self.unused_at(rules)),
+            (EndReason::RenewalsOverdue, rhythm.and_then(|rhythm| self.overdue_at(rhythm, rules, grace))),
+            (EndReason::Silent, self.silent_at(rules)),
+            (EndReason::MediaSilent, self.media_silent_at(rules)),
+            (EndReason::LicenseExpired, self.unlicensed_at(rules, grace)),
+            (EndReason::Longest, Some(self.last_sign + rules.longest)),
+        ];
+        ends.map(|(end, at)| (end, at.map(|at| self.spare(at))))
+    }
+
+    /// When a player that got nothing has asked for long no more. Its reports do not count: a page that shows an
+    /// error may send them for hours.
+    fn unused_at(&self, rules: &EndingRules) -> Option<Instant> {
+        rules.unused.filter(|_| self.is_unused()).map(|unused| self.last_call + unused)
+    }
+
+    /// When the player's renewals have been missing for too many rounds.
+    fn overdue_at(&self, rhythm: RenewalRhythm, rules: &EndingRules, grace: Duration) -> Option<Instant> {
+        let rounds = rules.renewals_overdue?;
+        let since = self.last_call.max(rhythm.confirmed);
+        let after = |rounds| since + bounded(rhythm.round).mul_f64(rounds) + grace;
+        Some(self.sooner(after(rounds), after((rounds / 2.0).max(1.0)), rules))
+    }
+
+    /// When a player that reports must have been gone: it is neither heard nor does it ask.
+    fn silent_at(&self, rules: &EndingRules) -> Option<Instant> {
+        let allowed = self.reports.filter(|_| rules.report_silence)?.allowed_silence()?;
+        Some(self.sooner(self.last_sign + allowed, self.last_sign + allowed / 2, rules))
+    }
+
+    /// When a player of something live must have been gone: it fetches nothing more. One that has all of what it
+    /// plays need not, and a paused one has longer.
+    fn media_silent_at(&self, rules: &EndingRules) -> Option<Instant> {
+        let silence = rules.media_silence.filter(|_| self.stream == Some(StreamType::Live))?;
+        // Once may be late, and is no evidence.
+        self.again.filter(|again| again.saturating_mul(2) <= silence)?;
+        let paused = self.playing() == Some(PlayingState::Paused);
+        Some(self.last_sign + if paused { silence.max(MAX_PAUSED_SILENCE) } else { silence })
+    }
+
+    /// When none of its licenses can be of use any more. A call may still be on its way to renew them.
+    fn unlicensed_at(&self, rules: &EndingRules, grace: Duration) -> Option<Instant> {
+        let until = self.licensed_until.filter(|_| rules.license_expiry)?;
+        Some(until.max(self.last_call) + grace)
+    }
+
+    /// When other evidence is enough: in `full`, or by `half` of it when the player's connections have been
+    /// gone for the dwell time.
+    fn sooner(&self, full: Instant, half: Instant, rules: &EndingRules) -> Instant {
+        match (self.alone, rules.connections_gone) {
+            (Some(since), Some(dwell)) => full.min(half.max(since + dwell)),
+            (None, _) | (_, None) => full,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::player_report::{MediaFetch, PlayerReport};
+    use super::*;
+    use crate::time::testing::Clock;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// After how many seconds what a player showed at the beginning ends its session so.
+    fn ends_after(why: EndReason, show: impl FnOnce(&mut PlayerEvidence, Instant)) -> Option<u64> {
+        let began = Clock.now();
+        let mut evidence = PlayerEvidence::new(began, Some(StreamType::Live));
+        show(&mut evidence, began);
+        let rhythm = RenewalRhythm { confirmed: began, round: SECOND * 60 };
+        let ends = evidence.ends(Some(rhythm), &EndingRules::default(), SECOND * 5);
+        let (_, at) = ends.into_iter().find(|(end, _)| *end == why)?;
+        at.map(|at| (at - began).as_secs())
+    }
+
+    #[test]
+    fn each_end_comes_by_its_own_evidence_and_sooner_where_the_connections_are_gone() {
+        let report = PlayerReport { by_interval: true, playing: PlayingState::Plays, ..PlayerReport::default() };
+        let media = MediaFetch { again: Some(SECOND * 10), ..MediaFetch::default() };
+        assert_eq!(ends_after(EndReason::Unused, |_, _| {}), Some(30));
+        assert_eq!(ends_after(EndReason::Unused, |it, _| it.served()), None);
+        assert_eq!(ends_after(EndReason::RenewalsOverdue, |_, _| {}), Some(125));
+        assert_eq!(ends_after(EndReason::RenewalsOverdue, |it, at| it.disconnected(at)), Some(65));
+        assert_eq!(ends_after(EndReason::Silent, |_, _| {}), None);
+        assert_eq!(ends_after(EndReason::Silent, |it, at| _ = it.reported(at, report, None)), Some(75));
+        assert_eq!(ends_after(EndReason::MediaSilent, |_, _| {}), None);
+        assert_eq!(ends_after(EndReason::MediaSilent, |it, at| it.media(at, media, None)), Some(90));
+        assert_eq!(ends_after(EndReason::LicenseExpired, |_, _| {}), None);
+        assert_eq!(ends_after(EndReason::LicenseExpired, |it, at| it.licensed(Some(at + SECOND * 50))), Some(55));
+        assert_eq!(ends_after(EndReason::Longest, |_, _| {}), Some(12 * 3600));
+    }
+
+    #[test]
+    fn nothing_ends_before_the_time_until_which_it_is_spared() {
+        let spared = |it: &mut PlayerEvidence, at: Instant| it.spare_until(at + SECOND * 100);
+        assert_eq!(ends_after(EndReason::Unused, spared), Some(100));
+        assert_eq!(ends_after(EndReason::RenewalsOverdue, spared), Some(125));
+    }
+}
