@@ -167,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_are_too_odd(
+        fn no_bytes_make_the_reader_panic(
             start in prop::sample::select(vec![&b"PROXY "[..], b"PROXY TCP4 ", b"PROXY UNKNOWN", v2::PROTOCOL_PREFIX, b""]),
             command in prop::sample::select(vec![vec![], vec![0x21, 0x11], vec![0x21, 0x21], vec![0x20], vec![0x21, 0x31, 0, 216]]),
             rest in prop::collection::vec(any::<u8>(), 0..300),

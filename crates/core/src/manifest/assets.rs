@@ -1,10 +1,11 @@
-//! Asset lists of interstitials (draft-pantos-hls-rfc8216bis, `X-ASSET-LIST`): the playlists that a player inserts.
+//! Rewrites asset lists of HLS interstitials (draft-pantos-hls-rfc8216bis, `X-ASSET-LIST`): the playlists that a player
+//! inserts. The media route calls it.
 
 use serde_json::Value;
 
 use super::steering::object;
 
-/// The list with what `bind` makes of each URI. None: it is no list.
+/// Returns the list with each URI replaced by that of `bind`; `None` if it is no list.
 pub fn asset_list(list: &[u8], mut bind: impl FnMut(&str) -> Option<String>) -> Option<String> {
     let mut list = object(list)?;
     for asset in list.get_mut("ASSETS")?.as_array_mut()? {
@@ -21,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_asset_is_bound_and_the_rest_stays() {
+    fn each_asset_of_a_list_is_bound_and_the_rest_stays() {
         let list =
             r#"{"ASSETS":[{"URI":"a","DURATION":1.5,"X":[]},{"URI":"elsewhere"},{}],"SKIP-CONTROL":{"OFFSET":1}}"#;
         let bind = |uri: &str| (uri == "a").then(|| format!("https://ours/{uri}"));

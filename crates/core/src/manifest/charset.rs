@@ -1,4 +1,4 @@
-//! Manifests in other characters than UTF-8, which an edited one always is.
+//! Converts a manifest of another character set to UTF-8, in which every edited one is sent. The media route calls it.
 
 use std::borrow::Cow;
 
@@ -10,19 +10,19 @@ use super::UnfitManifest;
 /// XML declarations stand at the very beginning, and none is longer.
 const MAX_DECLARATION_BYTES: usize = 256;
 
-/// A manifest in UTF-8, and whether it was anything else.
+/// A manifest in UTF-8, and whether it was converted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ManifestUtf8 {
     pub bytes: Bytes,
     pub converted: bool,
 }
 
-/// By the first of these that tells: a byte order mark, zeros as UTF-16 has them, `charset` of the media type, the XML
-/// declaration. A name of UTF-16 alone is not believed: the text would not be one that we, or the declaration itself,
-/// could be read in.
+/// Takes the character set from the first of these that names one: a byte order mark, zeros like those of UTF-16,
+/// `charset` of the media type, the XML declaration. UTF-16 by name alone is not believed: neither sidebeat nor a
+/// parser could read such a declaration.
 ///
 /// # Errors
-/// [`UnfitManifest::Broken`]: bytes that are no text in these characters.
+/// [`UnfitManifest::Broken`]: the bytes are no text in that character set.
 pub fn utf8(bytes: Bytes, charset: Option<&str>) -> Result<ManifestUtf8, UnfitManifest> {
     let encoding = Encoding::for_bom(&bytes).map(|(encoding, _)| encoding).or_else(|| by_zeros(&bytes));
     let declared = declared(&bytes);
@@ -48,8 +48,8 @@ pub fn utf8(bytes: Bytes, charset: Option<&str>) -> Result<ManifestUtf8, UnfitMa
     Ok(ManifestUtf8 { bytes: redeclared(text).into_owned().into(), converted: true })
 }
 
-/// Playlists (RFC 8216 section 4) and lists in JSON (RFC 8259 section 8.1) are, whatever is said of them; one that is not
-/// is what was said.
+/// Playlists (RFC 8216 section 4) and JSON lists (RFC 8259 section 8.1) are UTF-8, whatever is declared. Bytes that are
+/// not UTF-8 are read as declared.
 fn is_utf8_by_format(bytes: &[u8]) -> bool {
     matches!(bytes.trim_ascii_start(), [b'#' | b'{', ..]) && std::str::from_utf8(bytes).is_ok()
 }
@@ -62,7 +62,7 @@ fn by_zeros(bytes: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
-/// What an XML declaration says of its encoding, and where the name stands.
+/// The encoding that an XML declaration names, and the position of the name.
 fn declared(bytes: &[u8]) -> Option<(&str, usize)> {
     let head = bytes.get(..bytes.len().min(MAX_DECLARATION_BYTES))?;
     let end = memchr::memmem::find(head, b"?>").filter(|_| head.starts_with(b"<?xml"))?;
@@ -74,7 +74,7 @@ fn declared(bytes: &[u8]) -> Option<(&str, usize)> {
     Some((label, (label.as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize)))
 }
 
-/// With a declaration that says what the text is now.
+/// Replaces the encoding in the declaration by UTF-8.
 fn redeclared(text: Cow<'_, str>) -> Cow<'_, str> {
     let Some((label, at)) = declared(text.as_bytes()) else { return text };
     let (Some(before), Some(after)) = (text.get(..at), text.get(at + label.len()..)) else { return text };
@@ -93,7 +93,7 @@ mod tests {
     const MPD: &str = "<?xml version=\"1.0\" encoding='UTF-16'?><MPD a=\"\u{e9}\u{1f600}\"><Period/></MPD>";
 
     #[test]
-    fn a_manifest_is_read_in_the_characters_that_it_comes_in() {
+    fn a_manifest_is_read_in_its_own_character_set() {
         let utf8_mpd = MPD.replace("UTF-16", "UTF-8");
         for little in [true, false] {
             for mark in ["\u{feff}", ""] {

@@ -1,4 +1,4 @@
-//! DASH MPDs (ISO/IEC 23009-1), read once from the front to the back.
+//! Reads DASH MPDs (ISO/IEC 23009-1) in one pass from front to back. `manifest::read` calls it.
 
 mod attributes;
 mod base_url;
@@ -28,15 +28,15 @@ const MAX_ELEMENT_DEPTH: usize = 32;
 
 /// An open element.
 struct OpenElement {
-    /// Where URIs below it begin; none: as in its parent.
+    /// Base of the URIs below it; `None` if its parent's holds.
     bases: Option<ElementBases>,
-    /// Its text is in Base64.
+    /// True if its text is in Base64.
     encoded: bool,
-    /// Its own text is a URI for this, from this byte on.
+    /// The use of its own text as a URI, which begins at this byte.
     text: Option<(UriTextKind, usize)>,
 }
 
-/// What an element's text is a URI for.
+/// The use of a URI that is an element's text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum UriTextKind {
     Base,
@@ -49,11 +49,11 @@ pub(super) enum UriTextKind {
 
 struct DashReader<'a> {
     found: ManifestEdits,
-    /// The events of the stream that is open are URLs for this.
+    /// The use of the URLs in the open event stream.
     events: Option<UriTextKind>,
     inherited: InheritedEdits,
     inject: CmcdInjection,
-    /// It is asked for at another place next time, which is not the route.
+    /// The player asks for the MPD at another place next time, beyond the route.
     moves: bool,
     namespaces: Namespaces,
     open: Vec<OpenElement>,
@@ -151,7 +151,7 @@ impl<'a> DashReader<'a> {
         match kind {
             UriTextKind::Base => self.base_url(raw, from, plain.trim())?,
             UriTextKind::Beside | UriTextKind::Manifest => self.location(kind, raw, from, encoded),
-            // A patch is no MPD that could be edited: a player without it asks for the whole.
+            // A patch cannot be edited. A player without it asks for the whole MPD.
             UriTextKind::Patch => self.take_off(from, before),
             UriTextKind::Steering => self.steering(from, before, plain.trim()),
             UriTextKind::License => self.license(raw, from, plain.trim()),
@@ -159,7 +159,7 @@ impl<'a> DashReader<'a> {
         Ok(())
     }
 
-    /// One of the bases of the element that is open. It begins where those of the elements around that one lead.
+    /// Adds a base of the open element, relative to the bases of its parents.
     fn base_url(&mut self, raw: &str, from: usize, plain: &str) -> Result<(), UnfitManifest> {
         let Some((within, around)) = self.open.split_last_mut() else { return Ok(()) };
         let plan = plan(around, self.plan);
@@ -191,7 +191,7 @@ impl<'a> DashReader<'a> {
         Ok(())
     }
 
-    /// Where its list cannot be bound, the whole element goes. As a location, it is the MPD's own.
+    /// Binds a steering list, or removes the element. As a location it belongs to the MPD itself.
     fn steering(&mut self, from: usize, before: usize, plain: &str) {
         let (edits, left) = (self.found.edits.len(), self.found.left);
         let base = self.plan.base;
@@ -204,12 +204,12 @@ impl<'a> DashReader<'a> {
         }
     }
 
-    /// The element whose text this is.
+    /// Removes the element with this text.
     fn take_off(&mut self, from: usize, before: usize) {
         let start = self.text.get(..from).and_then(|text| text.rfind('<'));
         let end = self.text.get(before..).and_then(|text| text.find('>'));
         if let (Some(start), Some(more)) = (start, end) {
-            // What was found within it stands last.
+            // Its own edits are the last ones.
             while self.found.edits.pop_if(|edit| edit.at.start >= start).is_some() {}
             self.inherited.forget(self.found.edits.len());
             self.found.edit(TextEdit { at: start..before + more + 1, with: "".into() });
@@ -222,7 +222,7 @@ impl<'a> DashReader<'a> {
         }
     }
 
-    /// Whether rooted URIs may be read below a base that does not lead to us; of a part nobody here knows the base.
+    /// True if rooted URIs may be read below a base on another server. The base of a part is unknown here.
     fn strays(&self) -> bool {
         self.plan.part || strays(&self.open)
     }
@@ -240,19 +240,19 @@ impl<'a> DashReader<'a> {
     }
 }
 
-/// Where relative URIs begin.
+/// Base of relative URIs.
 fn base<'a>(open: &'a [OpenElement], plan: &EditPlan<'a>) -> UriBase<'a> {
     bases(open).map_or(plan.base, |bases| bases.base(plan.base))
 }
 
-/// Below alternatives a relative URI follows the one that its player chooses: all are bound, and to bind it to one of them
-/// would leave the others unused. Where one leads past us, it is better bound.
+/// Plan for URIs below alternative bases: a relative URI follows the base that its player chooses. All bases are bound,
+/// and binding the URI to one of them would leave the others unused. If a base leads past the route, the URI is bound.
 fn plan<'a>(open: &[OpenElement], plan: &EditPlan<'a>) -> EditPlan<'a> {
     let follows = bases(open).is_some_and(|bases| bases.several && !bases.strays);
     EditPlan { all: plan.all && !follows, ..*plan }
 }
 
-/// Whether some relative and rooted URIs lead to another server than us, whatever we make of them.
+/// True if some relative and rooted URIs lead to another server in spite of every edit.
 fn strays(open: &[OpenElement]) -> bool {
     bases(open).is_some_and(|bases| bases.strays)
 }

@@ -1,4 +1,5 @@
-//! Edits of a text: which bytes go, and what stands there instead.
+//! Edits of a text: the bytes to replace, and their replacement. The parsers collect them; [`apply`] makes the new
+//! text.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use super::UnfitManifest;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TextEdit {
     pub at: Range<usize>,
-    /// Shared by all edits that say the same.
+    /// Shared by all edits with the same replacement.
     pub with: Arc<str>,
 }
 
@@ -24,7 +25,7 @@ impl TextEdit {
     }
 }
 
-/// Sorts edits by the bytes that they replace; parsers note some of them behind what comes later in the text.
+/// Sorts edits by position, because parsers add some of them late.
 ///
 /// # Errors
 /// [`UnfitManifest::Overlaps`]
@@ -34,10 +35,10 @@ pub(super) fn in_order(edits: &mut [TextEdit]) -> Result<(), UnfitManifest> {
     if edits.windows(2).all(apart) { Ok(()) } else { Err(UnfitManifest::Overlaps) }
 }
 
-/// The text with all edits, which come in the order of its bytes and are apart (`in_order`).
+/// The text with all edits applied. They must be in order (`in_order`) and apart.
 ///
 /// # Errors
-/// [`UnfitManifest::Overlaps`], if one of them fits nowhere: a text without it would lead past the route.
+/// [`UnfitManifest::Overlaps`] if an edit fits nowhere: a text without it would lead past the route.
 pub fn apply(text: &Bytes, edits: &[TextEdit]) -> Result<Bytes, UnfitManifest> {
     if edits.is_empty() {
         return Ok(text.clone());
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_that_cannot_be_applied_refuses_the_whole_and_is_never_dropped() {
+    fn an_edit_that_fits_nowhere_refuses_the_whole_text() {
         let text = Bytes::from_static(b"0123456789");
         for (edits, what) in [
             (vec![edit(2..5), edit(4..6)], "two want the same bytes"),
@@ -77,7 +78,7 @@ mod tests {
         ] {
             assert_eq!(apply(&text, &edits), Err(UnfitManifest::Overlaps), "{what}");
         }
-        // Parsers note some behind what comes later; those are put in order, and what then overlaps is refused.
+        // Edits out of order are sorted, and overlapping ones refused.
         let mut edits = [edit(4..6), edit(0..2), edit(10..10), edit(2..2)];
         in_order(&mut edits).unwrap();
         assert_eq!(apply(&text, &edits).unwrap(), "xx23x6789x");

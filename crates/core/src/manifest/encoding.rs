@@ -1,7 +1,7 @@
-//! Undoes the content encodings of a reply (RFC 9110 section 8.4), within a bound on what comes out.
+//! Decodes the content encodings of a reply (RFC 9110 section 8.4), up to a size limit.
 //!
-//! Servers encode manifests though they are asked not to. What cannot be undone is refused: it could not be edited,
-//! and a player that can would be led past the route.
+//! Servers encode manifests even if asked not to. An unknown encoding is refused: sidebeat could not edit the manifest,
+//! and it would lead a player past the route. The media route calls this module.
 
 use std::io::{ErrorKind, Read};
 
@@ -13,28 +13,28 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::UnfitManifest;
 
-/// Encodings on top of each other; nobody needs two.
+/// Encodings on top of each other; real replies have one.
 const MAX_ENCODINGS: usize = 3;
-/// As browsers have it (RFC 9659).
+/// Limit of browsers (RFC 9659).
 const MAX_ZSTD_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
-/// Encoders that work on blocks at once write a member for each.
+/// Parallel encoders write a member for each block.
 const MAX_GZIP_MEMBERS: usize = 512;
-/// Encoders that work on parts at once write one for each, and one to be skipped.
+/// Parallel encoders write a frame and a skippable frame for each part.
 const MAX_ZSTD_FRAMES: usize = 512;
 const BROTLI_BUFFER_BYTES: usize = 4096;
 
-/// Encodings that exist and are not undone here: those of the IANA registry, and those that were in use before.
+/// Encodings that exist and are not decoded here: those of the IANA registry, and earlier ones.
 const NOT_UNDONE: [&str; 12] =
     ["aes128gcm", "bzip2", "compress", "dcb", "dcz", "exi", "lz4", "lzma", "pack200-gzip", "sdch", "snappy", "xz"];
 
-/// The names in the values of `Content-Encoding` that change anything, in the order in which they were applied.
+/// The effective names in the values of `Content-Encoding`, in the order in which they were applied.
 pub fn encodings<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let names = values.flat_map(|value| value.split(',')).map(str::trim);
     names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity")).take(MAX_ENCODINGS + 1).collect()
 }
 
-/// Of the same names, those in which a manifest could be hidden: the encodings that exist, whether they are undone here
-/// or not. Stores put other words there (`aws-chunked`, `binary`, `utf-8`), and no player undoes those.
+/// Filters the names that could hide a manifest: all encodings that exist, decodable or not. Stores also put other
+/// words there (`aws-chunked`, `binary`, `utf-8`), which no player decodes.
 pub fn encodings_that_exist<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let names = values.flat_map(|value| value.split(',')).map(str::trim);
     names.filter(|name| exists(name)).take(MAX_ENCODINGS + 1).collect()
@@ -45,7 +45,7 @@ fn exists(name: &str) -> bool {
     decoder(&name, &[]).is_some() || NOT_UNDONE.contains(&name.strip_prefix("x-").unwrap_or(&name))
 }
 
-/// What `body` was before these encodings.
+/// Decodes `body`.
 ///
 /// # Errors
 /// [`UnfitManifest::Encoding`], or [`UnfitManifest::Large`] beyond `most` bytes at any step.
@@ -56,17 +56,17 @@ pub fn decoded(names: &[&str], body: Bytes, most: usize) -> Result<Bytes, UnfitM
     names.iter().rev().try_fold(body, |body, name| undone(name, &body, most).map(Bytes::from))
 }
 
-/// Whether all of these encodings are known, and not too many.
+/// True if all of these encodings are known, and not too many.
 pub fn are_decodable(names: &[&str]) -> bool {
     names.len() <= MAX_ENCODINGS && names.iter().all(|name| decoder(name, &[]).is_some())
 }
 
-/// The first bytes, at most so many, of what a body was that begins so. As many as can be told; none is no fault.
+/// Decodes the start of a body: up to `most` bytes, as many as can be decoded; none is no fault.
 pub fn decoded_start(names: &[&str], body: &[u8], most: usize) -> Vec<u8> {
     names.iter().rev().fold(body.to_vec(), |body, name| {
         let mut start = Vec::new();
         if let Some(mut decoder) = decoder(name, &body) {
-            // It breaks off where the body does.
+            // Decoding stops where the body ends.
             let _broken = (&mut decoder).take(most as u64).read_to_end(&mut start);
         }
         start
@@ -83,7 +83,7 @@ fn undone(name: &str, body: &[u8], most: usize) -> Result<Vec<u8>, UnfitManifest
 fn decoder<'a>(name: &str, body: &'a [u8]) -> Option<Box<dyn Read + 'a>> {
     Some(match name.to_ascii_lowercase().as_str() {
         "br" => Box::new(Decompressor::new(body, BROTLI_BUFFER_BYTES)),
-        // With and without the header of zlib, because servers disagree.
+        // Servers send it with or without the zlib header.
         "deflate" if has_zlib_header(body) => Box::new(ZlibDecoder::new(body)),
         "deflate" => Box::new(DeflateDecoder::new(body)),
         "gzip" | "x-gzip" => Box::new(Gzip { decoder: GzDecoder::new(body), members: 1 }),
@@ -96,7 +96,7 @@ fn has_zlib_header(body: &[u8]) -> bool {
     matches!(body, [method, flags, ..] if method & 0x0f == 8 && (u16::from(*method) << 8 | u16::from(*flags)) % 31 == 0)
 }
 
-/// One member after the other (RFC 1952 section 2.2). Zeros may fill up what follows the last one.
+/// Reads one member after the other (RFC 1952 section 2.2). Zeros may follow the last one.
 struct Gzip<'a> {
     decoder: GzDecoder<&'a [u8]>,
     members: usize,
@@ -119,7 +119,7 @@ impl Read for Gzip<'_> {
     }
 }
 
-/// One frame after the other.
+/// Reads one frame after the other.
 struct Zstd<'a> {
     body: &'a [u8],
     decoder: FrameDecoder,
@@ -133,7 +133,7 @@ impl<'a> Zstd<'a> {
         Self { body, decoder, frames: 0 }
     }
 
-    /// The next frame that holds any of it. False: none does.
+    /// Goes to the next frame with content. False if there is none.
     fn next_frame(&mut self) -> std::io::Result<bool> {
         while !self.body.is_empty() {
             self.frames += 1;
@@ -149,7 +149,7 @@ impl<'a> Zstd<'a> {
     }
 }
 
-/// The bytes of a frame that is to be skipped (RFC 8878 section 3.1.2).
+/// Length of a skippable frame (RFC 8878 section 3.1.2).
 fn skippable(body: &[u8]) -> Option<usize> {
     let [magic, 0x2a, 0x4d, 0x18, a, b, c, d, ..] = *body else { return None };
     let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
@@ -207,7 +207,7 @@ mod tests {
         [&[0x5e, 0x2a, 0x4d, 0x18][..], &length.to_le_bytes(), &vec![b'#'; length as usize]].concat()
     }
 
-    /// One metablock that is not compressed, and the empty last one (RFC 7932 section 9.2).
+    /// A brotli stream of one uncompressed metablock and the empty last one (RFC 7932 section 9.2).
     fn brotli(text: &[u8]) -> Vec<u8> {
         let mut all = vec![0x0c];
         let length = text.len() as u32 - 1;
@@ -246,7 +246,7 @@ mod tests {
             assert_eq!(undo(name, body.clone(), MAX_DECODED_BYTES).unwrap(), text, "{name}");
             let names = encodings([name].into_iter());
             assert!(are_decodable(&names), "{name}");
-            // Of a chain, the first bytes of the outermost may tell nothing yet.
+            // The first bytes of the outermost encoding in a chain may decode to nothing yet.
             let end = if names.len() == 1 && name != "zstd" { body.len() - 1 } else { body.len() };
             assert!(
                 names.is_empty() || decoded_start(&names, &body[..end], MAX_DECODED_BYTES).starts_with(b"#EXTM3U"),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoding_that_is_none_or_unknown_is_refused() {
+    fn a_broken_or_unknown_encoding_is_refused() {
         let text = b"#EXTM3U\n1.ts\n";
         for (name, body) in [
             ("gzip", text.to_vec()),
@@ -278,7 +278,7 @@ mod tests {
         {
             for end in 1..whole.len() {
                 let cut = undo(name, whole[..end].to_vec(), MAX_DECODED_BYTES);
-                // The checks that stand last are not looked at by every decoder.
+                // Not every decoder verifies the checks at the end.
                 assert!(
                     cut == Err(UnfitManifest::Encoding) || cut == Ok(Bytes::from_static(text)),
                     "{name} {end}: {cut:?}"
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_out_is_bounded() {
+    fn the_decoded_size_is_bounded() {
         let bomb = vec![b'#'; 64 * 1024 * 1024];
         for (name, body) in [("gzip", gzip(&bomb)), ("deflate", zlib(&bomb)), ("zstd", zstd(&bomb))] {
             assert!(body.len() < 128 * 1024, "{name}: {}", body.len());

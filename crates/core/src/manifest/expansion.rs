@@ -1,34 +1,34 @@
-//! Bounds on what a manifest may make of itself: output and work grow with its own size, and not with its square.
+//! Bounds the output and the work of editing a manifest: both grow with its size, and not with its square.
 //!
-//! A variable, a base or a long path of the playback can stand in every line. So every edit and every URI that is
-//! worked out is counted, and a manifest that goes beyond the bounds is refused.
+//! A variable, a base or a long path of the playback can occur in every line. So every edit and every resolved URI is
+//! counted, and a manifest beyond the bounds is refused. The parsers call it.
 
 use super::{EditPlan, TextEdit, UnfitManifest};
 
-/// Longest URI that variables or bases may be put together to; servers take no longer ones.
+/// Longest URI made from variables or bases; servers accept no longer ones.
 pub const MAX_EXPANDED_URI_BYTES: usize = 8 * 1024;
-/// An edited manifest may always be this much larger than twice what came: a small one below a long path, with what is
-/// told to players in it.
+/// An edited manifest may always exceed twice its size by so much, which lets a small one below a long path carry the
+/// player's instructions.
 const EXTRA_OUTPUT_BYTES: usize = 64 * 1024;
-/// And by so much for each of its edits: short names of long windows grow by scheme, host and path of the playback, and by
-/// the folder that they stand in. Where those are longer, by as much as they are ([`longest_prefix`]).
+/// Allowance for each edit: scheme, host and path of the playback, and the folder, are put before short names. If those
+/// are longer, their length counts instead ([`longest_prefix`]).
 const EXTRA_OUTPUT_BYTES_PER_EDIT: usize = 256;
-/// In all by no more than this, however many edits there are: a window of a day has some forty thousand.
+/// Limit of all allowances, for any number of edits: a window of a day has some forty thousand.
 pub const MAX_EXTRA_OUTPUT_BYTES: usize = 2 * 1024 * 1024;
-/// Bytes of URIs that are worked out for each byte of the manifest.
+/// Limit of resolved URI bytes for each byte of the manifest.
 const MAX_RESOLVED_PER_BYTE: usize = 16;
-/// Beyond that: for small manifests below long paths.
+/// Additional allowance, for small manifests below long paths.
 const MAX_EXTRA_RESOLVED_BYTES: usize = 4 * 1024 * 1024;
 
-/// Counts what one manifest has cost so far.
+/// Cost of a manifest so far.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ExpansionCount {
-    /// Bytes by which its edits let it grow.
+    /// Bytes that the edits may add.
     pub added: usize,
     pub edits: usize,
     /// Bytes that an edit may put before a name.
     pub prefix: usize,
-    /// Bytes of the URIs that were worked out.
+    /// Bytes of the resolved URIs.
     pub resolved: usize,
 }
 
@@ -46,7 +46,7 @@ impl ExpansionCount {
         self.resolved = self.resolved.saturating_add(bytes);
     }
 
-    /// `size`: of the manifest as it came.
+    /// `size`: of the manifest before the edits.
     pub(super) fn check(&self, size: usize) -> Result<(), UnfitManifest> {
         let per_edit = self.prefix.max(EXTRA_OUTPUT_BYTES_PER_EDIT);
         let extra = EXTRA_OUTPUT_BYTES.saturating_add(self.edits.saturating_mul(per_edit));
@@ -59,8 +59,8 @@ impl ExpansionCount {
     }
 }
 
-/// What may stand before a short name once it is edited: our host, the playback's path with the server's name in it, and,
-/// where relative URIs are bound, the folder of the manifest, which holds its token in many networks.
+/// Longest text before a short name after an edit: host, the playback's path with the server's name, and, if relative
+/// URIs are bound, the manifest's folder, which holds a token in many networks.
 fn longest_prefix(plan: &EditPlan<'_>) -> usize {
     const MARK_BYTES: usize = "~h/s/".len();
     const SCHEME_BYTES: usize = "https://".len();

@@ -1,4 +1,5 @@
-//! HLS playlists, line by line (RFC 8216, and draft-pantos-hls-rfc8216bis for its newer tags).
+//! Reads HLS playlists line by line (RFC 8216, and draft-pantos-hls-rfc8216bis for its newer tags). `manifest::read`
+//! calls it.
 
 pub(super) mod attributes;
 mod define;
@@ -18,16 +19,16 @@ use super::uri_rewrite::{self, ManifestUri, UriRewriter, UriUsage};
 use super::{EditPlan, MAX_MANIFEST_PARTS, ManifestEdits, ManifestFacts, Purpose, TextEdit, UnfitManifest};
 
 const MAX_RENDITIONS: usize = 64;
-/// No segment is longer than a day.
+/// Longest segment: a day.
 const MAX_TARGET_DURATION_S: u64 = 86_400;
-/// A part and an initialization section to come; some servers announce several.
+/// A part and an initialization section; some servers announce several.
 const MAX_HINTS: usize = 8;
 
 struct HlsReader<'a> {
-    /// The tag by which the URI line to come names a playlist.
+    /// The tag by which the next URI line names a playlist.
     announced: Option<&'a str>,
     collect: StartCollector,
-    /// Where the playlist is to end.
+    /// Position at which the playlist is to end.
     cut: Option<usize>,
     duration_ms: u64,
     ended: bool,
@@ -35,7 +36,7 @@ struct HlsReader<'a> {
     multivariant: bool,
     places: UriRewriter,
     plan: &'a EditPlan<'a>,
-    /// Of the segment to come: first byte, and the byte after the last one before.
+    /// The next segment's first byte, and the byte after the previous one.
     range: (u64, u64),
     start_ms: u64,
     tail: PlaylistTail,
@@ -66,7 +67,7 @@ pub(super) fn read(text: &str, plan: &EditPlan<'_>) -> Result<ManifestEdits, Unf
         if count == MAX_MANIFEST_PARTS {
             return Err(UnfitManifest::Many);
         }
-        // For players a CR alone ends a line, too.
+        // Players also end a line at a lone CR.
         text.get(begin..end)
             .unwrap_or_default()
             .trim_ascii()
@@ -85,7 +86,7 @@ impl<'a> HlsReader<'a> {
         if !line.starts_with('#') {
             return self.uri_line(line);
         }
-        // Every other line is one of these.
+        // About half of all lines are these, so they are checked first.
         if let Some(value) = line.strip_prefix("#EXTINF:") {
             self.duration_ms = milliseconds(value);
             return Ok(());
@@ -106,7 +107,7 @@ impl<'a> HlsReader<'a> {
             .clone()
             .any(|row| row.is_document() && attributes(value).any(|(key, uri)| key == row.name && is_data(uri)))
         {
-            // A document that stands in the playlist itself, where it cannot be edited.
+            // A document inside the playlist cannot be edited.
             self.take_off(line);
             return Ok(());
         }
@@ -141,7 +142,7 @@ impl<'a> HlsReader<'a> {
         Ok(())
     }
 
-    /// Bound, or taken off as a whole: a list that does not pass through us could lead anywhere.
+    /// Binds the steering tag, or removes it: a list that does not pass through the route could lead anywhere.
     fn steering(&mut self, line: &'a str, uris: &[&'a str], usage: UriUsage) -> Result<(), UnfitManifest> {
         let (edits, left) = (self.found.edits.len(), self.found.left);
         for uri in uris {
@@ -198,7 +199,7 @@ impl<'a> HlsReader<'a> {
         first
     }
 
-    /// Segments that the player has already, from the number of its playlist on.
+    /// Counts the segments that the player has already.
     fn skip(&mut self, value: &str) {
         let skipped = attributes(value).find(|(key, _)| *key == "SKIPPED-SEGMENTS");
         let skipped = skipped.and_then(|(_, number)| number.trim().parse().ok());
@@ -240,7 +241,7 @@ impl<'a> HlsReader<'a> {
         Ok(())
     }
 
-    /// Its path at its server, if that is wanted.
+    /// Binds a URI and returns its path at its server, if `wanted`.
     fn uri(&mut self, uri: &'a str, usage: UriUsage, wanted: bool) -> Result<Option<PathHash>, UnfitManifest> {
         let named = ManifestUri { at: self.offset(uri), raw: uri, usage };
         let whole = substituted(&self.variables, uri)?;
@@ -252,7 +253,7 @@ impl<'a> HlsReader<'a> {
         Ok(path)
     }
 
-    /// Of a slice of the text.
+    /// Position of a slice in the text.
     fn offset(&self, slice: &str) -> usize {
         (slice.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize)
     }

@@ -1,9 +1,9 @@
-//! What a manifest says, and the edits that keep its player on the media route.
+//! Reads manifests, and finds the edits that keep their players on the media route.
 //!
-//! HLS playlists (RFC 8216 and its second edition) and DASH MPDs (ISO/IEC 23009-1): every URI that would lead
-//! past the route is found and replaced; what is not replaced stays byte for byte. Pure: bytes in, edits and
-//! facts out; bounded in size, depth and number; decides nothing about sessions. The gateway's media route
-//! calls it, and says where URIs are to lead.
+//! Manifests are HLS playlists (RFC 8216 and its second edition) and DASH MPDs (ISO/IEC 23009-1). Every URI that would
+//! lead past the route is found and replaced; all other bytes stay. The module is pure, bounded in size, depth and
+//! number, and decides nothing about sessions. The gateway's media route calls [`read`] and says where URIs are to
+//! lead.
 
 mod assets;
 mod charset;
@@ -36,7 +36,7 @@ pub use self::sniff::{MAX_SNIFFED_BYTES, SniffedBody, sniff};
 pub use self::steering::steered;
 pub use self::uri::{AbsoluteUri, UriBase, without_default_port};
 
-/// Larger than the manifests of day-long windows; a route may say otherwise.
+/// Enough for the manifests of day-long windows; a route may configure another limit.
 pub const DEFAULT_MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 /// Lines of a playlist, or parts of an MPD.
 const MAX_MANIFEST_PARTS: usize = 400_000;
@@ -47,106 +47,106 @@ pub enum ManifestFormat {
     Hls,
 }
 
-/// What a URI is for.
+/// The use of a URI.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Purpose {
-    /// A list of what is inserted (RFC 8216bis, `X-ASSET-LIST`).
+    /// A list of interstitials (RFC 8216bis, `X-ASSET-LIST`).
     Assets,
-    /// Beside the media: a clock, a report, a notice. It leads no player past the route.
+    /// A URL beside the media: a clock, a report, a notice. It leads no player past the route.
     Beside,
     /// A key, or other data that is fetched once.
     Data,
     /// Another manifest.
     Manifest,
-    /// A part of an MPD, which stands by itself.
+    /// A separate part of an MPD.
     Part,
     Segment,
-    /// A steering list. Where it cannot be bound, the manifest goes without.
+    /// A steering list. If it cannot be bound, it is removed from the manifest.
     Steering,
 }
 
-/// What is done to a manifest.
+/// The rules for editing a manifest.
 pub struct EditPlan<'a> {
-    /// Relative URIs are bound as well: segments do not pass through the route, or the manifest stands elsewhere.
+    /// Binds relative URIs as well, because segments do not pass through the route or the manifest stands elsewhere.
     pub all: bool,
-    /// Where the manifest stands at its origin.
+    /// Location of the manifest at its origin.
     pub base: UriBase<'a>,
-    /// The URI by which a player reaches this; none: it stays as it is. What it says of a folder, whose path
-    /// ends with `/`, holds for all that is in it.
+    /// Returns the URI by which a player reaches this; `None` leaves it as it is. The answer for a folder, whose path
+    /// ends with `/`, holds for all files in it.
     pub bind: &'a dyn Fn(&AbsoluteUri<'_>, Purpose) -> Option<String>,
     pub cmcd: Option<&'a CmcdRequest<'a>>,
-    /// A live playlist ends before the segment of this number. One that has moved beyond it cannot ([`UnfitManifest::Moved`]):
-    /// whatever it has is unknown to its player.
+    /// A live playlist ends before the segment of this number. A playlist that has moved beyond it is refused
+    /// ([`UnfitManifest::Moved`]), because its player knows none of its segments.
     pub end: Option<u64>,
     /// Variables that playlists of this playback may import, with their values.
     pub imports: &'a [(String, String)],
-    /// Where licenses are asked for, in place of what the manifest says.
+    /// The license URL to put into the manifest.
     pub license: Option<&'a str>,
-    /// What the player's URIs of this playback begin with: they are in place already.
+    /// Start of the player's URIs of this playback: such URIs need no edit.
     pub own: &'a str,
-    /// It is a part of an MPD, which its player puts into the whole: URIs begin where they do there.
+    /// True for a part of an MPD, which its player inserts into the whole: its URIs have the base of that place.
     pub part: bool,
-    /// Whether a playlist's segments are to be found by their paths.
+    /// Collects the paths of the segments, to find them again.
     pub playheads: bool,
-    /// Of the player's URI for this.
+    /// Query of the player's URI for this manifest.
     pub query: Option<&'a str>,
-    /// Scheme, host and port as the player reaches us, for URIs that must be absolute. None: they cannot be.
+    /// Scheme, host and port as the player reaches sidebeat, for URIs that must be absolute; `None` if unknown.
     pub site: Option<&'a str>,
-    /// A playlist with a URI that may lead anywhere is refused.
+    /// Refuses a playlist with a URI that may lead anywhere.
     pub strict: bool,
 }
 
 impl EditPlan<'_> {
-    /// Whether a URI is one of the player's for this playback already, rooted or with our host.
+    /// True if a URI is the player's for this playback already, rooted or with sidebeat's host.
     fn is_own(&self, uri: &str) -> bool {
         let rooted = |uri: &str| uri.starts_with(self.own);
         rooted(uri) || self.site.and_then(|site| uri.strip_prefix(site)).is_some_and(rooted)
     }
 
-    /// A rooted URI of ours with our host.
+    /// Adds sidebeat's host to a rooted URI.
     fn with_host(&self, uri: String) -> String {
         let rooted = uri.starts_with('/') && !uri.starts_with("//");
         self.site.filter(|_| rooted).map(|site| format!("{site}{uri}")).unwrap_or(uri)
     }
 }
 
-/// What players are told to report, for [`EditPlan::cmcd`].
+/// The reports to request from players, for [`EditPlan::cmcd`].
 pub struct CmcdRequest<'a> {
     pub content: &'a str,
     pub session: &'a str,
 }
 
-/// What a manifest says that matters to a session.
+/// The facts of a manifest that matter to a session.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ManifestFacts {
-    /// Sound alone, as the player's playlists go: their paths at the origin.
+    /// Playlists with sound alone: their paths at the origin.
     pub audio: Vec<String>,
-    /// Some of the manifests and segments that it names are fetched past the route. What is fetched once, such as a
-    /// key, shows nothing of a player.
+    /// Some of the named manifests and segments are fetched past the route. Data fetched once, such as a key, does not
+    /// count, because it shows nothing of a player.
     pub elsewhere: bool,
-    /// Of the segments, keys and other data that it names.
+    /// Name endings of the named segments, keys and other data.
     pub endings: SegmentEndings,
-    /// What is announced before it is there (`#EXT-X-PRELOAD-HINT`, `#EXT-X-PREFETCH`): paths at the origin. A request
-    /// for it may wait there until it is.
+    /// Paths at the origin that are announced early (`#EXT-X-PRELOAD-HINT`, `#EXT-X-PREFETCH`). A request for one may
+    /// wait there until it exists.
     pub hinted: Vec<String>,
-    /// Whether more is to come; a multivariant playlist does not say.
+    /// True if more is to come; a multivariant playlist does not say.
     pub live: Option<bool>,
     pub playheads: Playheads,
-    /// Within which time a player of something live asks for it again, if that is certain.
+    /// Time within which a live player certainly asks for it again.
     pub reload: Option<Duration>,
-    /// Of an HLS media playlist.
+    /// End of an HLS media playlist.
     pub tail: Option<PlaylistTail>,
-    /// Of a multivariant playlist, with their values: those that it names may import them.
+    /// Variables of a multivariant playlist, with their values: the playlists that it names may import them.
     pub variables: Vec<(String, String)>,
 }
 
-/// The edits in the order of the bytes, none overlapping another.
+/// A manifest's edits in order, none overlapping another, and its facts.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ManifestEdits {
     pub edits: Vec<TextEdit>,
     pub expansion: ExpansionCount,
     pub facts: ManifestFacts,
-    /// URIs that would leave the route and were not bound.
+    /// Number of URIs that leave the route and were not bound.
     pub left: usize,
 }
 
@@ -160,13 +160,13 @@ impl ManifestEdits {
         self.edits.push(edit);
     }
 
-    /// Whether a manifest of this size may still be read on.
+    /// Checks that a manifest of this size is still within the bounds.
     fn check(&self, size: usize) -> Result<(), UnfitManifest> {
         if self.edits.len() > MAX_MANIFEST_PARTS { Err(UnfitManifest::Many) } else { self.expansion.check(size) }
     }
 }
 
-/// Why a manifest is not edited.
+/// The reason why a manifest is not edited.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum UnfitManifest {
     /// Not well formed, or not UTF-8.
@@ -174,23 +174,24 @@ pub enum UnfitManifest {
     Broken,
     #[error("the manifest is nested too deeply")]
     Deep,
-    /// Its content encoding is unknown, or not what it says.
+    /// The content encoding is unknown or wrong.
     #[error("the manifest's content encoding cannot be undone")]
     Encoding,
     /// Neither a playlist nor an MPD.
     #[error("this is no manifest")]
     Foreign,
-    /// By its variables, its bases or the length of its own path.
+    /// The cause may be its variables, its bases or the length of its own path.
     #[error("the manifest would grow to more than twice its size")]
     Grows,
     #[error("the manifest is larger than allowed")]
     Large,
     #[error("the manifest has too many parts")]
     Many,
-    /// A live playlist cannot end at a segment that it has no more.
+    /// A live playlist cannot end at a segment that it no longer has.
     #[error("the playlist has moved on")]
     Moved,
-    /// Two edits want the same bytes: a mistake of ours. Half of them would lead past the route.
+    /// Two edits replace the same bytes, which is a bug of this module. Applying half of them would lead past the
+    /// route.
     #[error("the edits of the manifest overlap")]
     Overlaps,
     /// Only its player knows where some of its URIs lead.
@@ -217,7 +218,7 @@ impl UnfitManifest {
 }
 
 impl ManifestFormat {
-    /// By the media type of a reply, whatever parameters follow it.
+    /// The format of a media type with any parameters.
     pub fn of_media_type(text: &str) -> Option<Self> {
         let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match kind.as_str() {
@@ -232,7 +233,7 @@ impl ManifestFormat {
         }
     }
 
-    /// By the end of a path.
+    /// The format by the end of a path.
     pub fn of_path(path: &str) -> Option<Self> {
         let (_, extension) = path.rsplit('/').next()?.rsplit_once('.')?;
         match extension.to_ascii_lowercase().as_str() {
@@ -253,7 +254,7 @@ impl ManifestFormat {
 /// Reads a manifest of at most `largest` bytes.
 ///
 /// # Errors
-/// Why it cannot be edited; [`UnfitManifest::Foreign`] alone means that nothing in it needs to be.
+/// The reason why it cannot be edited; only [`UnfitManifest::Foreign`] means that it needs no edit.
 pub fn read(
     format: ManifestFormat,
     bytes: &[u8],

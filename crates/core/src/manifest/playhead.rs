@@ -1,20 +1,20 @@
-//! Where in a title a segment begins, by its path: with the buffer that a player reports (CMCD `bl`), the
-//! playhead is what its newest request asks for, minus what it has.
+//! Finds the time at which a segment begins, by its path.
 //!
-//! Knows titles with an end alone; a live playhead is now.
+//! The playhead is the time of the newest requested segment, minus the buffer that the player reports (CMCD `bl`). Only
+//! titles with an end have such times; a live playhead is now. The parsers fill [`Playheads`]; the media route asks it.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// A title of a day in segments of six seconds; later ones are not known.
+/// A title of a day in segments of six seconds; later segments are not stored.
 const MAX_SEGMENT_STARTS: usize = 14_400;
 const MAX_TEMPLATES: usize = 64;
 
-/// Starts of segments, milliseconds, by a hash of path and first byte; ordered.
+/// Starts of segments in milliseconds, in the order of a hash of path and first byte.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Playheads {
-    /// Where the title ends, milliseconds, if the manifest says.
+    /// End of the title in milliseconds, if the manifest names it.
     end: Option<u64>,
     listed: Arc<[(u32, u32)]>,
     templates: Arc<[NumberedSegments]>,
@@ -23,21 +23,21 @@ pub struct Playheads {
 /// Segments by number or time.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct NumberedSegments {
-    /// Of one segment, in units of `timescale`; only for numbers.
+    /// Duration of a segment, in units of `timescale`; only for numbers.
     pub(super) duration: u64,
     pub(super) first: u64,
-    /// Of the period, milliseconds.
+    /// Start of the period in milliseconds.
     pub(super) offset: u64,
-    /// Units of `timescale` that the period begins with.
+    /// Start of the period in units of `timescale`.
     pub(super) origin: u64,
-    /// The path at the origin, identifiers in dollars.
+    /// The path at the origin, with identifiers in dollars.
     pub(super) path: String,
-    /// Segments of unlike length; empty: all have the duration.
+    /// Segments of unlike length; empty if all have the duration.
     pub(super) runs: Vec<SegmentRun>,
     pub(super) timescale: u64,
 }
 
-/// Segments of one length, one after another; in units of `timescale`.
+/// Consecutive segments of one length, in units of `timescale`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct SegmentRun {
     pub(super) count: u64,
@@ -63,8 +63,8 @@ impl StartCollector {
         self.templates.len() >= MAX_TEMPLATES
     }
 
-    /// Representations share them. They are told apart by their hashes, because comparing each with all takes the
-    /// product of their lengths; of two with one hash, one is lost, which costs a playhead.
+    /// Adds a template; representations may share one. Hashes find duplicates, because comparing each with all would
+    /// cost the product of their lengths. Of two with one hash, one is lost, which costs a playhead.
     pub(super) fn template(&mut self, template: NumberedSegments) {
         let mut hasher = DefaultHasher::new();
         template.hash(&mut hasher);
@@ -73,7 +73,7 @@ impl StartCollector {
         }
     }
 
-    /// `end`: of the title, milliseconds.
+    /// `end`: of the title in milliseconds.
     pub(super) fn finish(mut self, end: Option<u64>) -> Playheads {
         self.listed.sort_unstable();
         Playheads { end, listed: self.listed.into(), templates: self.templates.into() }
@@ -85,24 +85,24 @@ impl Playheads {
         self.listed.is_empty() && self.templates.is_empty()
     }
 
-    /// The memory that it takes, about.
+    /// Approximate memory use.
     pub fn heap_bytes(&self) -> usize {
         let template =
             |template: &NumberedSegments| size_of_val(template) + template.path.len() + size_of_val(&*template.runs);
         size_of_val(&*self.listed) + self.templates.iter().map(template).sum::<usize>()
     }
 
-    /// Where the title ends, milliseconds.
+    /// End of the title in milliseconds.
     pub fn end(&self) -> Option<u64> {
         self.end
     }
 
-    /// When the segment at this path (without query) begins, milliseconds from the title's start.
+    /// Start of the segment at this path (without query), in milliseconds from the title's start.
     pub fn start(&self, path: &str, first_byte: u64) -> Option<u64> {
         let key = PathHash::of(path).at(first_byte);
         let listed = self.listed.binary_search_by_key(&key, |(key, _)| *key).ok();
         let listed = listed.and_then(|index| self.listed.get(index)).map(|(_, start)| u64::from(*start));
-        // Periods may share a pattern: each goes from its own first number to the next one's.
+        // Periods may share a template: each goes from its own first number to the next one's.
         let fitting = || self.templates.iter().filter_map(|template| Some((template.offset, template.start(path)?)));
         listed.or_else(|| fitting().max_by_key(|(offset, _)| *offset).map(|(_, start)| start))
     }
@@ -119,7 +119,7 @@ impl NumberedSegments {
         Some(units.checked_mul(1000)?.checked_div(self.timescale)?.saturating_add(self.offset))
     }
 
-    /// `index`: from the first on. From the origin on.
+    /// Start of the segment with this `index`, which counts from 0, since the origin.
     fn numbered(&self, index: u64) -> Option<u64> {
         if self.runs.is_empty() {
             return index.checked_mul(self.duration).filter(|_| self.duration > 0);
@@ -134,7 +134,7 @@ impl NumberedSegments {
         None
     }
 
-    /// One `S` of a timeline (ISO/IEC 23009-1, section 5.3.9.6): `t`, `d` and `r`. The last may go on to the end.
+    /// Adds an `S` of a timeline (ISO/IEC 23009-1, section 5.3.9.6): `t`, `d` and `r`. The last may repeat to the end.
     pub(super) fn run(&mut self, start: Option<u64>, duration: u64, repeat: i64) {
         const RUNS: usize = 4096;
         let open = |run: &SegmentRun| run.count == u64::MAX;
@@ -151,7 +151,7 @@ impl NumberedSegments {
     }
 }
 
-/// The number that stands at `$Number$` or `$Time$`, when the rest of the path fits.
+/// The number at `$Number$` or `$Time$`, if the rest of the path fits.
 fn matched<'t>(template: &'t str, path: &str) -> Option<(&'t str, u64)> {
     let (mut left, mut found) = (path, None);
     let mut parts = template.split('$');
@@ -174,8 +174,8 @@ fn matched<'t>(template: &'t str, path: &str) -> Option<(&'t str, u64)> {
     found.filter(|_| left.is_empty())
 }
 
-/// A path by its hash, FNV-1a: a collision costs a wrong playhead and nothing else. Taken on for more of the
-/// path, it is that of the whole.
+/// An FNV-1a hash of a path: a collision only costs a wrong playhead. Hashing on from a prefix gives the hash of the
+/// whole path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct PathHash(u32);
 
@@ -188,7 +188,7 @@ impl PathHash {
         self.with(more.bytes())
     }
 
-    /// Of what begins at this byte there.
+    /// Hash of the part that begins at this byte.
     fn at(self, first_byte: u64) -> u32 {
         self.with(first_byte.to_be_bytes().into_iter()).0
     }
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_tell_where_a_segment_begins() {
+    fn a_template_tells_when_a_segment_begins() {
         let template = |path: &str| NumberedSegments {
             duration: 96_000,
             first: 1,

@@ -1,9 +1,9 @@
-//! How the names of segments end, as manifests name them.
+//! Remembers how the names of segments end.
 //!
-//! A manifest has thousands of segments, of a few kinds: their endings tell which replies are media even where their
-//! bytes and media types do not, as those of encrypted segments.
+//! A manifest has thousands of segments of a few kinds. Their endings identify media replies even if bytes and media
+//! types do not, as for encrypted segments. The parsers add endings; the media route asks for them.
 
-/// Of one manifest, or of one playback; without its dot, and empty if there is none.
+/// Limit for a manifest, and for a playback. An ending has no dot, and is empty if the name has none.
 const MAX_ENDINGS: usize = 16;
 const MAX_ENDING_BYTES: usize = 8;
 
@@ -22,7 +22,7 @@ impl SegmentEndings {
         others.0.iter().for_each(|ending| self.add(ending));
     }
 
-    /// Whether a segment was named that ends as this path.
+    /// True if a named segment has the ending of this path.
     pub fn has(&self, path: &str) -> bool {
         ending(path).is_some_and(|ending| self.knows(ending))
     }
@@ -38,7 +38,7 @@ impl SegmentEndings {
     }
 }
 
-/// None: it is a folder.
+/// `None` for a folder.
 fn ending(path: &str) -> Option<&str> {
     let name = path.rsplit('/').next().filter(|name| !name.is_empty())?;
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_segment_is_told_by_how_others_end() {
+    fn a_segment_is_recognised_by_the_ending_of_others() {
         let mut endings = SegmentEndings::default();
         ["/a/1.m4s", "/b/seg", "v/"].iter().for_each(|path| endings.note(path));
         for (path, has) in

@@ -1,27 +1,28 @@
-//! Tells a manifest by its first bytes, whatever its path and its media type say.
+//! Recognises a manifest by its first bytes, independent of path and media type. The media route calls it.
 
 use super::ManifestFormat;
 
-/// Comments may stand before the root of an MPD; what has not begun by then is no manifest.
+/// Comments may precede the root of an MPD; a manifest must begin within so many bytes.
 pub const MAX_SNIFFED_BYTES: usize = 64 * 1024;
 
-/// What the first bytes of a body tell.
+/// The result of reading the first bytes of a body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SniffedBody {
     Manifest(ManifestFormat),
-    /// The bytes that follow will tell.
+    /// More bytes are needed.
     More,
     Other,
-    /// A period that stands by itself.
+    /// A separate period of an MPD.
     Part,
 }
 
-/// Looks for `#EXTM3U` or another tag of playlists, or for XML whose root is an `MPD` or a `Period`, in UTF-8 or UTF-16. `whole`: no more follows.
+/// Looks for `#EXTM3U` or another tag of playlists, or for XML whose root is an `MPD` or a `Period`, in UTF-8 or
+/// UTF-16. `whole`: no more follows.
 pub fn sniff(bytes: &[u8], whole: bool) -> SniffedBody {
     let bytes = bytes.get(..bytes.len().min(MAX_SNIFFED_BYTES)).unwrap_or_default();
     let found = match bytes {
         [] => SniffedBody::More,
-        // The byte order marks of UTF-16, or an ASCII character of it without one.
+        // The byte order marks of UTF-16, or an ASCII character in UTF-16 without a mark.
         [0xff, 0xfe, rest @ ..] => narrow(rest, 0),
         [0xfe, 0xff, rest @ ..] => narrow(rest, 1),
         [0, b'#' | b'<', ..] => narrow(bytes, 1),
@@ -34,7 +35,7 @@ pub fn sniff(bytes: &[u8], whole: bool) -> SniffedBody {
     if found == SniffedBody::More && !more { SniffedBody::Other } else { found }
 }
 
-/// One byte of each two, from this one on.
+/// Takes every second byte from this one on.
 fn narrow(bytes: &[u8], from: usize) -> SniffedBody {
     let ascii: Vec<u8> = bytes.chunks_exact(2).filter_map(|unit| unit.get(from).copied()).collect();
     text(&ascii)
@@ -50,7 +51,7 @@ fn text(bytes: &[u8]) -> SniffedBody {
     }
 }
 
-/// Up to the first tag. Some players ask for no `#EXTM3U`, and let comments stand before it.
+/// Reads up to the first tag. Some players need no `#EXTM3U` and accept comments before it.
 fn playlist(bytes: &[u8]) -> SniffedBody {
     const TAG: &[u8] = b"#EXT";
     let mut lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii_start);
@@ -62,14 +63,14 @@ fn playlist(bytes: &[u8]) -> SniffedBody {
     }
 }
 
-/// Up to the name of the root.
+/// Reads up to the name of the root.
 fn xml(mut bytes: &[u8]) -> SniffedBody {
     loop {
         bytes = bytes.trim_ascii_start();
         let after = match bytes {
             [b'<', b'?', ..] => behind(bytes, b"?>"),
             [b'<', b'!', b'-', b'-', rest @ ..] => behind(rest, b"-->"),
-            // Refused later, with a reason.
+            // A document type is refused later, with a reason.
             [b'<', b'!', b'D', ..] => behind_doctype(bytes),
             [b'<', b'!', ..] if bytes.len() < 4 => None,
             [b'<', name @ ..] => return root(name),
@@ -113,7 +114,7 @@ mod tests {
     const DASH: SniffedBody = SniffedBody::Manifest(ManifestFormat::Dash);
 
     #[test]
-    fn a_manifest_is_told_by_its_first_bytes() {
+    fn a_manifest_is_recognised_by_its_first_bytes() {
         for (text, expected) in [
             ("#EXTM3U\n", HLS),
             ("\u{feff}#EXTM3U", HLS),
@@ -139,7 +140,7 @@ mod tests {
             ("", SniffedBody::Other),
         ] {
             assert_eq!(sniff(text.as_bytes(), true), expected, "{text:?}");
-            // However the bytes come in, what they tell is told as early as can be, and never otherwise.
+            // The result does not depend on how the bytes are split, and comes as early as it can.
             let early = (0..text.len()).map(|end| sniff(&text.as_bytes()[..end], false));
             let first = early.into_iter().find(|found| *found != SniffedBody::More).unwrap_or(expected);
             assert_eq!(first, expected, "{text:?}");
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_late_is_no_manifest() {
+    fn a_body_that_begins_late_is_no_manifest() {
         let text = |spaces: usize| format!("{}<MPD>", " ".repeat(spaces));
         assert_eq!(sniff(text(60_000).as_bytes(), true), DASH);
         assert_eq!(sniff(text(70_000).as_bytes(), false), SniffedBody::Other);

@@ -1,4 +1,4 @@
-//! What holds of every manifest, and the forms that manifests come in.
+//! Tests of every manifest format: the edits, their bounds, and properties of random manifests.
 
 mod bases;
 mod tables;
@@ -83,7 +83,7 @@ fn a_live_playlist_keeps_to_the_route() {
 }
 
 #[test]
-fn steering_keeps_to_the_route_or_is_taken_off() {
+fn steering_keeps_to_the_route_or_is_removed() {
     let none = |_: &AbsoluteUri<'_>, _: Purpose| None;
     let hls =
         "#EXTM3U\n#EXT-X-CONTENT-STEERING:SERVER-URI=\"URI\",PATHWAY-ID=\"a\"\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
@@ -101,7 +101,7 @@ fn steering_keeps_to_the_route_or_is_taken_off() {
         assert_eq!(edited(ManifestFormat::Dash, &dash, &nowhere), "<MPD><Period/></MPD>");
         assert_eq!(read(ManifestFormat::Hls, hls.as_bytes(), &nowhere, DEFAULT_MAX_MANIFEST_BYTES).unwrap().left, 0);
     }
-    // A list that stands in the manifest itself is one that we do not see, and of two the player chooses.
+    // A list inside the manifest itself does not pass through sidebeat, and a player may choose it.
     let only = |to: &AbsoluteUri<'_>, purpose: Purpose| bind(to, purpose).filter(|_| to.authority == "steer.example");
     for uri in ["data:application/json,{}", "https://steer.example/s\",SERVER-URI=\"https://elsewhere.example/s"] {
         let hls = hls.replace("URI=\"URI", &format!("URI=\"{uri}"));
@@ -129,7 +129,7 @@ fn a_multivariant_playlist_keeps_to_the_route() {
 }
 
 #[test]
-fn a_title_tells_where_its_segments_begin() {
+fn a_title_tells_when_its_segments_begin() {
     let text = "#EXTM3U\n#EXTINF:2.0,\n#EXT-X-BYTERANGE:10@5\nv.mp4\n#EXTINF:2.5,\n#EXT-X-BYTERANGE:10\nv.mp4\n\
         #EXTINF:2,\n../x/3.ts?t=1\n#EXT-X-ENDLIST";
     let facts = read(ManifestFormat::Hls, text.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES).unwrap().facts;
@@ -141,7 +141,7 @@ fn a_title_tells_where_its_segments_begin() {
 }
 
 #[test]
-fn a_timeline_tells_where_its_segments_begin() {
+fn a_timeline_tells_when_its_segments_begin() {
     let text = r#"<MPD type="static" mediaPresentationDuration="PT1M"><Period duration="PT20S">
         <AdaptationSet><SegmentTemplate media="$RepresentationID$/$Number$.m4s" startNumber="5" timescale="10"
          presentationTimeOffset="100"><SegmentTimeline><S t="100" d="20" r="2"/><S d="30" r="-1"/><S t="250" d="10"/>
@@ -199,7 +199,7 @@ fn an_mpd_keeps_to_the_route() {
 }
 
 #[test]
-fn reports_are_asked_for_once_and_where_they_are_read() {
+fn reports_are_requested_once_and_where_players_read_the_request() {
     let cmcd = CmcdRequest { content: "a&b", session: "s" };
     let plan = EditPlan { cmcd: Some(&cmcd), ..plan() };
     let wanted = "<ClientDataReporting><CMCDParameters schemeIdUri=\"urn:mpeg:dash:cta-5004:2023\" version=\"1\" \
@@ -234,7 +234,7 @@ fn reports_are_asked_for_once_and_where_they_are_read() {
 }
 
 #[test]
-fn what_is_no_manifest_or_too_much_of_one_is_told() {
+fn a_broken_foreign_or_excessive_manifest_is_refused_with_its_reason() {
     let deep = format!("<MPD>{}", "<a>".repeat(40));
     let many = format!("#EXTM3U\n{}", "\n".repeat(MAX_MANIFEST_PARTS));
     let rows: [(ManifestFormat, &[u8], UnfitManifest); 10] = [
@@ -261,9 +261,9 @@ fn what_is_no_manifest_or_too_much_of_one_is_told() {
     assert!(read(ManifestFormat::Hls, text, &plan(), text.len()).is_ok(), "as large as it may be");
 }
 
-/// What is known of a folder holds for its base and its variables alone.
+/// The result for a folder holds for its base and its variables alone.
 #[test]
-fn a_folder_is_not_taken_for_another_of_the_same_text() {
+fn folders_with_the_same_text_are_kept_apart() {
     let text = "<MPD><Period><BaseURL>https://other.example/a/</BaseURL><AdaptationSet><SegmentList>\
         <SegmentURL media=\"../1\"/></SegmentList></AdaptationSet></Period><Period><SegmentList>\
         <SegmentURL media=\"../1\"/></SegmentList></Period></MPD>";
@@ -279,7 +279,7 @@ fn a_folder_is_not_taken_for_another_of_the_same_text() {
     assert!(once.ends_with("\n/media/~p/0123/~h/cdn.examples/1.ts\n") && once.contains("\nv{$up}/1.ts\n#"), "{once}");
 }
 
-/// The one too many could lead out of the route from the middle of a URI.
+/// The variable beyond the limit could lead out of the route from the middle of a URI.
 #[test]
 fn a_playlist_with_more_variables_than_are_followed_is_refused() {
     let playlist = |count: usize| {
@@ -295,7 +295,7 @@ fn a_playlist_with_more_variables_than_are_followed_is_refused() {
     );
 }
 
-/// It names other playlists, and a kill of a live stream puts no end into it.
+/// The playlist names other playlists, and a kill of a live stream does not end it.
 #[test]
 fn a_multivariant_playlist_is_neither_live_nor_ended_and_leads_to_manifests() {
     let asked = std::cell::RefCell::new(Vec::new());
@@ -357,7 +357,7 @@ fn a_document_type_is_refused_wherever_it_stands() {
     assert!(read(ManifestFormat::Dash, b"<MPD></MPD>", &plan(), DEFAULT_MAX_MANIFEST_BYTES).is_ok());
 }
 
-/// Above its own root no URI of the route's server may lead; another server is whole.
+/// A URI of the route's server may not lead above its root; another server is reachable whole.
 #[test]
 fn a_base_on_another_server_has_no_root_but_its_own() {
     let text = |base: &str| format!("<MPD><BaseURL>{base}</BaseURL><SegmentURL media=\"../../x/1.m4s\"/></MPD>");
@@ -379,7 +379,7 @@ fn a_base_on_another_server_has_no_root_but_its_own() {
     }
 }
 
-/// A step upward is no name of a file, however it is written, even in a folder that is known by then.
+/// A step upward is no file name in any spelling, even in a known folder.
 #[test]
 fn a_step_upward_is_never_taken_for_a_name() {
     for up in ["..", "%2e%2e", "%2E%2e", ".%2e", "%2e.", "..?x", "%2e%2e?x=1", "%2E%2E#f"] {
@@ -393,9 +393,9 @@ fn a_step_upward_is_never_taken_for_a_name() {
     }
 }
 
-/// Players skip what stands before a manifest, and take each of CR, LF and CRLF for the end of a line.
+/// Players skip text before a manifest, and take each of CR, LF and CRLF for the end of a line.
 #[test]
-fn a_manifest_is_known_however_it_begins_and_its_lines_end() {
+fn a_manifest_is_recognised_with_any_beginning_and_any_line_ends() {
     let (head, bound) = ("\n \t#EXTM3U\n", "/media/~p/0123/~h/other.examples/1.ts");
     assert_eq!(
         edited(ManifestFormat::Hls, &format!("{head}//other.example/1.ts\n"), &plan()),
@@ -407,7 +407,7 @@ fn a_manifest_is_known_however_it_begins_and_its_lines_end() {
     assert_eq!(edited(ManifestFormat::Dash, &text, &plan()), text.replace("//other.example/1.ts", bound));
 }
 
-/// Its bytes stand before everything, and every edit behind them.
+/// Its bytes come before everything, so every edit is behind them.
 #[test]
 fn a_byte_order_mark_shifts_every_edit() {
     let bound = "/media/~p/0123/~h/other.examples/1.ts";
@@ -421,7 +421,7 @@ fn a_byte_order_mark_shifts_every_edit() {
     }
 }
 
-/// A player works dots out before it asks: they must not climb out of the path that it is given.
+/// A player resolves dots before it asks: they must not climb out of the given path.
 #[test]
 fn dots_in_absolute_uris_are_worked_out() {
     for (uri, bound) in [
@@ -438,7 +438,7 @@ fn dots_in_absolute_uris_are_worked_out() {
     }
 }
 
-/// What a set says holds for its representations, each of which may begin elsewhere.
+/// A set's attributes hold for its representations, each of which may have another base.
 #[test]
 fn a_template_that_is_inherited_binds_to_the_base_of_its_heir() {
     let text = "<MPD><Period><AdaptationSet><SegmentTemplate media=\"$Number$.m4s\" initialization=\"i/1.mp4\"/>\
@@ -450,7 +450,7 @@ fn a_template_that_is_inherited_binds_to_the_base_of_its_heir() {
     assert_eq!(all, expected.replace("x.m4s", &format!("{at}x.m4s")));
 }
 
-/// A list of segments begins where its own set does, and not where a representation of the same depth elsewhere does.
+/// A list of segments has the base of its own set, and not that of a representation at the same depth elsewhere.
 #[test]
 fn a_list_that_is_inherited_binds_to_the_base_of_its_heir() {
     let text = "<MPD><Period><AdaptationSet><SegmentList><Initialization sourceURL=\"i.mp4\"/>\
@@ -463,7 +463,7 @@ fn a_list_that_is_inherited_binds_to_the_base_of_its_heir() {
     assert_eq!(all, expected);
 }
 
-/// Once bound, a URI that no base changes stays bound, whatever base its heir has.
+/// A bound URI that no base changes stays bound, for an inner element with any base.
 #[test]
 fn a_template_that_is_inherited_and_not_relative_stays_bound() {
     for (uri, bound) in [("/s/1.m4s", "cdn.examples/s/1.m4s"), ("https://b.example/s", "b.examples/s")] {
@@ -480,7 +480,7 @@ fn a_template_that_is_inherited_and_not_relative_stays_bound() {
     }
 }
 
-/// Another format's attribute of the same name is none of ours.
+/// An attribute of the same name in another format is no URI.
 #[test]
 fn only_links_and_license_elements_have_their_attributes_edited() {
     let text = |period: &str, license: &str| {
@@ -499,7 +499,7 @@ fn only_links_and_license_elements_have_their_attributes_edited() {
     assert_eq!(edited, text(&remote, "licenseUrl=\"https://us/l\""));
 }
 
-/// A media playlist imports what the multivariant one defines.
+/// A media playlist imports variables of the multivariant one.
 #[test]
 fn a_uri_with_an_imported_variable_leads_where_the_value_does() {
     let marked = &uris::marked;
@@ -526,7 +526,7 @@ fn a_uri_with_an_imported_variable_leads_where_the_value_does() {
         let bound = format!("{SITE}{OWN}{}", bound.replacen("~h", "~a", 1));
         assert_eq!(edited(ManifestFormat::Hls, &media(uri), &plan), media(&bound), "{value}");
     }
-    // A value longer than any URI is of no use.
+    // A value longer than any URI is useless.
     let long = main(&"x".repeat(MAX_EXPANDED_URI_BYTES + 1));
     assert!(
         read(ManifestFormat::Hls, long.as_bytes(), &plan(), DEFAULT_MAX_MANIFEST_BYTES)
@@ -537,9 +537,9 @@ fn a_uri_with_an_imported_variable_leads_where_the_value_does() {
     );
 }
 
-/// Its server gets what it defined, and other servers learn nothing of the playback.
+/// Its server gets the defined value, and other servers learn nothing of the playback.
 #[test]
-fn a_variable_in_a_query_says_what_it_said() {
+fn a_variable_in_a_query_keeps_its_value() {
     let text = "#EXTM3U\n#EXT-X-DEFINE:NAME=\"r\",VALUE=\"https://cdn.example/vod/\"\n#EXTINF:4,\n1.ts?r={$r}\n\
         #EXTINF:4,\nhttps://foreign.test/px.ts?r={$r}\n#EXTINF:4,\nhttps://b.example/2.ts?r={$r}\n";
     let edited = edited(ManifestFormat::Hls, text, &EditPlan { bind: &uris::marked, ..plan() });
@@ -569,15 +569,15 @@ fn a_uri_that_begins_with_an_unknown_variable_is_counted_or_refused() {
         );
         assert_eq!(strict.err(), (left == 1).then_some(UnfitManifest::Variable), "{line}");
     }
-    // Steering would lead anywhere.
+    // Steering with an unknown variable would lead anywhere.
     let text = "#EXTM3U\n#EXT-X-CONTENT-STEERING:SERVER-URI=\"{$h}/s\"\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
     let without = "#EXTM3U\n#\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
     assert_eq!(edited(ManifestFormat::Hls, text, &EditPlan { strict: true, ..plan() }), without);
 }
 
-/// A dollar sign of a path is two of a template (ISO/IEC 23009-1 section 5.3.9.4.4).
+/// A dollar sign of a path is doubled in a template (ISO/IEC 23009-1 section 5.3.9.4.4).
 #[test]
-fn a_path_with_a_dollar_sign_stands_in_a_template_as_a_template_has_it() {
+fn a_dollar_sign_of_a_path_is_doubled_in_a_template() {
     let plan = EditPlan { all: true, base: UriBase { path: "/vod/a$b/main", ..plan().base }, ..plan() };
     let text = "<MPD><Period><SegmentTemplate media=\"v/$Number$$$.m4s\" initialization=\"../i\"/><SegmentList>\
         <SegmentURL media=\"1\"/></SegmentList></Period></MPD>";
@@ -588,7 +588,7 @@ fn a_path_with_a_dollar_sign_stands_in_a_template_as_a_template_has_it() {
     assert_eq!(edited(ManifestFormat::Dash, text, &plan), bound);
 }
 
-/// Segments that a player has already are skipped in what it is sent, and counted all the same.
+/// Segments that a player has already are omitted from its playlist, and still counted.
 #[test]
 fn a_playlist_that_skips_segments_ends_where_the_whole_one_does() {
     let text = "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:10\n#EXT-X-SKIP:SKIPPED-SEGMENTS=20\n#EXTINF:4,\n30.ts\n";
@@ -596,10 +596,10 @@ fn a_playlist_that_skips_segments_ends_where_the_whole_one_does() {
     assert_eq!(tail.map(|tail| tail.next), Some(31));
 }
 
-/// A patch is no MPD that we could edit, and a list from elsewhere leads elsewhere: a player without them asks
-/// for the MPD, and for the list, by way of us.
+/// A patch cannot be edited, and a list from another server leads elsewhere. A player without them asks sidebeat for
+/// the MPD and the list.
 #[test]
-fn what_would_bring_unedited_news_is_taken_off() {
+fn sources_of_unedited_updates_are_removed() {
     let text = "<MPD><PatchLocation ttl=\"9\">https://cdn.example/vod/p</PatchLocation><ContentSteering a=\"1\" \
         proxyServerURL=\"https://x/\" b=\"2\">//s/l</ContentSteering><Period/></MPD>";
     let expected = "<MPD><ContentSteering a=\"1\"  b=\"2\">http://proxy.test/media/~p/0123/~h/ss/l</ContentSteering><Period/></MPD>";
@@ -607,7 +607,7 @@ fn what_would_bring_unedited_news_is_taken_off() {
 }
 
 #[test]
-fn formats_are_told_by_path_and_by_type() {
+fn a_format_is_recognised_by_path_and_by_type() {
     for (path, format) in [
         ("/a/b.m3u8", Some(ManifestFormat::Hls)),
         ("/a/b.MPD", Some(ManifestFormat::Dash)),
@@ -655,7 +655,7 @@ fn mpd() -> impl Strategy<Value = String> {
         .prop_map(|(outer, inner)| format!("<MPD>{}<Period>{}</Period></MPD>", outer.concat(), inner.concat()))
 }
 
-/// Files, most of them in few folders, and what only looks like one.
+/// Files, most of them in few folders, and names that only look like files.
 fn file() -> impl Strategy<Value = String> {
     let folder = prop::sample::select(vec![
         "",
@@ -689,7 +689,7 @@ fn file() -> impl Strategy<Value = String> {
     (folder, name).prop_map(|(folder, name)| format!("{folder}{name}"))
 }
 
-/// What becomes of one URI that is looked at alone.
+/// The result for a URI that is read alone.
 fn alone(uri: &str, plan: &EditPlan<'_>, write: fn(&str) -> String) -> Option<String> {
     let absolute = match plan.base.reach(uri) {
         UriReach::Escapes(absolute) => absolute,
@@ -700,7 +700,7 @@ fn alone(uri: &str, plan: &EditPlan<'_>, write: fn(&str) -> String) -> Option<St
     (bound != uri).then(|| write(&bound))
 }
 
-/// Every URI of the text that would leave the route; found by another walk than the one under test.
+/// Finds the URIs of the text that leave the route, by another walk than the one under test.
 fn escaping(text: &str) -> Option<&str> {
     let own = |at: usize| text[..at].rfind(['"', '\'', '>', '\n']).map_or("", |begin| &text[begin + 1..at]);
     text.match_indices("//")
@@ -744,7 +744,7 @@ proptest! {
         }
     }
 
-    /// Numbers are whatever an origin writes: no sum or product of them ends the call.
+    /// An origin may write any number: no sum or product of them may panic.
     #[test]
     fn no_number_of_a_playlist_is_too_large(of in numbers(10), ended in any::<bool>(), elapsed in any::<u64>()) {
         let [a, b, c, d, e, f, g, h, i, j] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|at: usize| of[at]);
@@ -792,9 +792,9 @@ proptest! {
         }
     }
 
-    /// Whatever was found out of the folder of another.
+    /// The result of a URI does not depend on the other folders that were read before.
     #[test]
-    fn a_uri_is_bound_among_others_as_it_is_alone(
+    fn a_uri_is_bound_the_same_way_alone_and_among_others(
         files in prop::collection::vec(file(), 0..40), all in any::<bool>(), variable in any::<bool>(),
     ) {
         let bind = |to: &AbsoluteUri<'_>, purpose: Purpose| bind(to, purpose).filter(|_| to.authority != "b.example");
@@ -853,7 +853,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "(#EXTM3U\\n|<MPD>)[#A-Za-z:=\"'<>/!\\[\\]{}$ \n&;.-]{0,200}") {
+    fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "(#EXTM3U\\n|<MPD>)[#A-Za-z:=\"'<>/!\\[\\]{}$ \n&;.-]{0,200}") {
         let cmcd = CmcdRequest { content: "c", session: "s" };
         let plan = EditPlan { cmcd: Some(&cmcd), end: Some(3), license: Some("l"), ..plan() };
         for bytes in [[b"#EXTM3U".to_vec(), bytes.clone()].concat(), [b"<MPD".to_vec(), bytes].concat(), text.into_bytes()] {
@@ -871,9 +871,9 @@ proptest! {
     }
 }
 
-/// Twice its size, and beyond that what short URIs need to lead to us; a small one makes nothing large.
+/// The limit is twice the size, and the bytes that short URIs need beyond it; a small manifest cannot become large.
 #[test]
-fn an_edited_manifest_is_at_most_so_much_larger_than_twice_what_came() {
+fn an_edited_manifest_exceeds_twice_its_size_by_a_bounded_amount() {
     const KIB: usize = 1024;
     let variable = |value: usize, lines: usize| {
         let value = format!("https://cdn.example/{}", "v".repeat(value));
@@ -892,7 +892,7 @@ fn an_edited_manifest_is_at_most_so_much_larger_than_twice_what_came() {
                 }
                 Err(why) => {
                     refused += 1;
-                    // What defines the variable is bound as well.
+                    // The definition of the variable is bound as well.
                     assert!(
                         why == UnfitManifest::Grows && growth + 100 > allowed.min(16 * text.len()),
                         "{value} {lines}: {growth}, {allowed}"
@@ -913,7 +913,7 @@ fn an_edited_manifest_is_at_most_so_much_larger_than_twice_what_came() {
 
 /// Many networks put a token of some hundred characters there.
 #[test]
-fn short_names_in_a_long_folder_may_grow_by_all_that_stands_before_them() {
+fn short_names_in_a_long_folder_may_grow_by_scheme_host_and_path() {
     let direct = |to: &AbsoluteUri<'_>, _: Purpose| Some(format!("https://{}{}", to.authority, to.path));
     let hls: String = (0..1800).map(|number| format!("#EXTINF:4,\nseg-{number:010}.ts\n")).collect();
     let dash: String = (0..1800).map(|number| format!("<SegmentURL media=\"seg-{number:010}.ts\"/>")).collect();
@@ -937,7 +937,7 @@ fn short_names_in_a_long_folder_may_grow_by_all_that_stands_before_them() {
                     let whole = edited(*format, text, &plan);
                     assert_eq!(whole.matches(&format!("{before}{folder}seg-")).count(), 1800, "{case}");
                 } else {
-                    // Whatever stands there, in all it is bounded.
+                    // The total is bounded for any folder.
                     let refused = read(*format, text.as_bytes(), &plan, DEFAULT_MAX_MANIFEST_BYTES);
                     assert_eq!(refused.err(), Some(UnfitManifest::Grows), "{case}");
                 }
@@ -947,7 +947,7 @@ fn short_names_in_a_long_folder_may_grow_by_all_that_stands_before_them() {
 }
 
 #[test]
-fn a_live_manifest_tells_when_it_is_asked_for_again_if_that_is_certain() {
+fn a_live_manifest_has_a_reload_time_if_that_is_certain() {
     let hls = |tags: &str| format!("#EXTM3U\n{tags}#EXTINF:4,\n7.m4s\n");
     let dash = |attributes: &str, within: &str| format!("<MPD {attributes}>{within}<Period/></MPD>");
     let update = "type=\"dynamic\" minimumUpdatePeriod=\"PT1M30S\"";

@@ -1,18 +1,18 @@
-//! Where a URI of a manifest leads, as players read it.
+//! Resolves the URIs of a manifest, as players do.
 //!
-//! Follows the URL standard where it is more lenient than RFC 3986, because browsers do: backslashes are
-//! slashes, tabs are nothing, `%2e` is a dot.
+//! Resolution follows the URL standard where that is more lenient than RFC 3986, because browsers do: backslashes are
+//! slashes, tabs are ignored, `%2e` is a dot. `uri_rewrite`, the parsers and the media route call it.
 
 use std::borrow::Cow;
 
-/// Where relative URIs begin.
+/// The base of relative URIs.
 #[derive(Clone, Copy, Debug)]
 pub struct UriBase<'a> {
-    /// Host, and port if it is written.
+    /// Host, and port if written.
     pub authority: &'a str,
-    /// Of the manifest, from the host on, without a query; begins with `/`.
+    /// Path of the manifest, without a query; begins with `/`.
     pub path: &'a str,
-    /// The part of `path` above which the route does not reach; begins and ends with `/`.
+    /// Start of `path` above which the route does not reach; begins and ends with `/`.
     pub root: &'a str,
     pub tls: bool,
 }
@@ -26,14 +26,14 @@ pub struct AbsoluteUri<'a> {
     pub tls: bool,
 }
 
-/// What becomes of a URI if nobody touches it.
+/// The place to which an unedited URI leads a player.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum UriReach<'a> {
-    /// To another place than the route.
+    /// To a place beyond the route.
     Escapes(AbsoluteUri<'a>),
     /// To no web server, or to the document itself.
     Nowhere,
-    /// It binds to the manifest's own URL.
+    /// To the manifest's own URL, so it stays on the route.
     Stays,
 }
 
@@ -42,7 +42,7 @@ impl<'a> UriBase<'a> {
     where
         'a: 'b,
     {
-        // Most are, and this is asked of every segment.
+        // Most URIs are plain, and every segment has one.
         if is_plain(uri) {
             return UriReach::Stays;
         }
@@ -54,12 +54,12 @@ impl<'a> UriBase<'a> {
         self.reach_plain(uri)
     }
 
-    /// Whether it binds to the manifest's own URL, if nobody touches it.
+    /// True if the unedited URI resolves against the manifest's own URL and stays on the route.
     pub(super) fn stays(&self, uri: &str) -> bool {
         matches!(self.reach(uri), UriReach::Stays)
     }
 
-    /// The URI with its host, wherever that is; none for what is on no web server.
+    /// The URI with its host; `None` if it is on no web server.
     pub fn absolute<'b>(&self, uri: &'b str) -> Option<AbsoluteUri<'b>>
     where
         'a: 'b,
@@ -71,7 +71,7 @@ impl<'a> UriBase<'a> {
         }
     }
 
-    /// The URI with its host, wherever that is; what is on no web server, as if it were a path.
+    /// The URI with its host; a URI on no web server counts as a path.
     pub(super) fn resolve_any<'b>(&self, uri: &'b str) -> AbsoluteUri<'b>
     where
         'a: 'b,
@@ -130,7 +130,7 @@ impl<'a> UriBase<'a> {
         false
     }
 
-    /// The URI with its host, dots worked out.
+    /// The URI with its host, and dots resolved.
     pub(super) fn resolve<'b>(&self, uri: &str) -> AbsoluteUri<'b>
     where
         'a: 'b,
@@ -148,7 +148,7 @@ impl<'a> UriBase<'a> {
     }
 }
 
-/// The path at the folder, dots worked out.
+/// The path in the folder, with dots resolved.
 fn joined(folder: &str, path: &str) -> String {
     let mut steps: Vec<&str> = folder.split('/').collect();
     let mut last = "";
@@ -172,8 +172,8 @@ fn joined(folder: &str, path: &str) -> String {
     whole
 }
 
-/// Of a path that begins with `/`. Players work dots out before they ask: left as they are, they would climb out of
-/// the path by which a player reaches this.
+/// Resolves dots in a path that begins with `/`. Players do so before they ask: dots left in place would climb out of
+/// the path of the playback.
 fn without_dots(uri: &str) -> String {
     let path = path_of(uri);
     if !path.contains("/.") && !path.contains("/%") {
@@ -183,7 +183,7 @@ fn without_dots(uri: &str) -> String {
     joined("", path.get(1..).unwrap_or_default()) + query
 }
 
-/// A relative path that can be nothing else, and climbs nowhere.
+/// True for a relative path that has no other meaning and does not climb.
 fn is_plain(uri: &str) -> bool {
     let mut before = b'/';
     let plain = uri.bytes().all(|byte| {
@@ -207,7 +207,7 @@ fn own<'a>(reach: UriReach<'_>) -> UriReach<'a> {
     }
 }
 
-/// What stands before a colon that is no part of a path.
+/// Splits off a scheme: text before a colon that is no part of a path.
 fn split_scheme(uri: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = uri.split_once(':')?;
     let first = scheme.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic());
@@ -215,7 +215,7 @@ fn split_scheme(uri: &str) -> Option<(&str, &str)> {
     (first && scheme.bytes().all(plain)).then_some((scheme, rest))
 }
 
-/// Whether it says on which server it is.
+/// True if the URI names its server.
 pub(super) fn names_server(uri: &str) -> bool {
     let uri = uri.trim_start_matches(|c: char| c <= ' ');
     split_scheme(uri).is_some() || uri.starts_with("//") || uri.starts_with("\\\\")
@@ -229,13 +229,13 @@ fn at_host(tls: bool, rest: &str) -> AbsoluteUri<'_> {
     AbsoluteUri { authority: Cow::Borrowed(without_default_port(authority, tls)), path, tls }
 }
 
-/// Host and port; without the port if it is the scheme's own, which says the same.
+/// Host and port; without the port if it is the scheme's default.
 pub fn without_default_port(authority: &str, tls: bool) -> &str {
     let bare = authority.strip_suffix(if tls { ":443" } else { ":80" }).or_else(|| authority.strip_suffix(':'));
     bare.unwrap_or(authority)
 }
 
-/// A document or bytes that stand in the URI itself.
+/// True if the document or bytes stand in the URI itself.
 pub(super) fn is_data(uri: &str) -> bool {
     let uri = uri.trim_start_matches(|c: char| c <= ' ');
     split_scheme(uri).is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("data"))
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn relative_uris_are_resolved() {
+    fn relative_uris_resolve_against_their_base() {
         for (uri, path) in [
             ("1.ts", "/vod/a/1.ts"),
             ("../1.ts?q", "/vod/1.ts?q"),

@@ -1,9 +1,9 @@
-//! Where the URIs of a manifest lead, folder by folder.
+//! Rewrites the URIs of a manifest, folder by folder.
 //!
-//! A manifest names thousands of files in a few folders. What is found out of one file holds for every other
-//! plainly named one beside it: its URI differs in the name alone, and so does the URI by which the player
-//! reaches it. So the name stays where it is in the text, and only its folder is replaced. Whatever is not
-//! plain is worked out by itself ([`UriRewriter::bind_whole`]), and means the same.
+//! A manifest names thousands of files in a few folders. Plainly named files in one folder differ in the name alone,
+//! and so do their rewritten URIs. So the name stays in the text, and only its folder is replaced, by the result for
+//! the first file. Any other URI is resolved by itself ([`UriRewriter::bind_whole`]), with the same meaning. The
+//! parsers call it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -15,68 +15,68 @@ use super::playhead::PathHash;
 use super::uri::{AbsoluteUri, UriBase, UriReach, is_data, names_server};
 use super::{EditPlan, ManifestEdits, Purpose, TextEdit};
 
-/// Folders that are kept in mind; picture, sound and texts of a few servers.
+/// Number of folders remembered: picture, sound and texts on a few servers.
 const MAX_FOLDERS_REMEMBERED: usize = 8;
 
-/// Makes a URI fit to stand in its format, one character at a time.
+/// Escapes a URI for its format.
 pub(super) type UriWriter = fn(&str) -> Cow<'_, str>;
 
 pub(super) struct UriRewriter {
     folders: ArrayVec<FolderRewrite, MAX_FOLDERS_REMEMBERED>,
-    /// Index of the one that was used last.
+    /// Index of the folder that was used last.
     newest: usize,
     write: UriWriter,
 }
 
-/// What is known of the plainly named files in one folder.
+/// The result for the plainly named files in a folder.
 struct FolderRewrite {
     lead: UriDestination,
-    /// Of its path at the server.
+    /// Hash of its path at the server.
     path: PathHash,
-    /// As the text has it; empty for the manifest's own.
+    /// The folder as written in the text; empty for the manifest's own.
     text: String,
     usage: UriUsage,
 }
 
-/// What a URI is for, and in which form it may stand there.
+/// The use of a URI, and the form that it may have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct UriUsage {
-    /// With scheme and host: its format wants it so, or it may be read below a base that does not lead to us. A rooted
-    /// one would be asked of that base's server, which then knows the playback's id.
+    /// Writes scheme and host, because the format requires them or a base may lead to another server. That server would
+    /// otherwise get a rooted URI with the playback's id.
     pub(super) absolute: bool,
     pub(super) purpose: Purpose,
 }
 
-/// Where one URI leads once it is edited.
+/// The result of editing a URI.
 pub(super) struct RewrittenUri {
-    /// At its server.
+    /// Path at its server.
     pub(super) path: String,
     pub(super) standing: BaseStanding,
 }
 
-/// What holds for relative URIs below a base.
+/// Where relative URIs below a base lead.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum BaseStanding {
-    /// They lead past the route.
+    /// Past the route.
     Elsewhere,
-    /// They lead where its own base leads.
+    /// To the place to which the base around it leads.
     Inherited,
-    /// They lead to us.
+    /// To sidebeat.
     Ours,
 }
 
-/// What becomes of a URI, or of its folder.
+/// The decision on a URI, or on its folder.
 enum UriDestination {
-    /// It stays as it is.
+    /// Leave it as it is.
     Kept,
-    /// It would have to be bound, but leads to a server that the route does not have.
+    /// Count it: it should be bound, but leads to a server that the route does not have.
     Left,
     To(Arc<str>),
 }
 
-/// One URI as it stands in a manifest.
+/// A URI in a manifest.
 pub(super) struct ManifestUri<'a> {
-    /// Its first byte.
+    /// Position of its first byte.
     pub(super) at: usize,
     /// Slice of the manifest.
     pub(super) raw: &'a str,
@@ -88,13 +88,13 @@ impl UriRewriter {
         Self { folders: ArrayVec::new(), newest: 0, write }
     }
 
-    /// Relative URIs begin elsewhere from now on.
+    /// Forgets all folders, because relative URIs have another base from now on.
     pub(super) fn forget(&mut self) {
         self.folders.clear();
     }
 
-    /// Notes the edit that keeps this URI's player on the route, and returns its path at its server, without the
-    /// query, if that is `wanted`. `plain`: what it says once the format's own marks are taken off.
+    /// Adds the edit that keeps this URI's player on the route, and returns the path at its server, without the query,
+    /// if `wanted`. `plain`: the URI without the format's own escapes.
     pub(super) fn bind<'a>(
         &mut self,
         plan: &EditPlan<'_>,
@@ -116,7 +116,7 @@ impl UriRewriter {
         bound.filter(|_| wanted).map(|bound| PathHash::of(without_query(&bound.path)))
     }
 
-    /// As [`Self::bind`], of one that fills this part of the text and is looked at by itself. None: it is on no
+    /// Like [`Self::bind`], for a URI in this part of the text that is resolved by itself. `None` if it is on no
     /// server.
     pub(super) fn bind_whole(
         &mut self,
@@ -128,7 +128,7 @@ impl UriRewriter {
         found: &mut ManifestEdits,
     ) -> Option<RewrittenUri> {
         found.expansion.resolve(base.path.len() + uri.len());
-        // It cannot be edited where it stands.
+        // Data inside a URI cannot be edited.
         if is_data(uri) && matches!(usage.purpose, Purpose::Assets | Purpose::Manifest | Purpose::Part) {
             note(&UriDestination::Left, usage.purpose, at, found);
             return None;
@@ -138,7 +138,7 @@ impl UriRewriter {
             found.facts.endings.note(without_query(&to.path));
         }
         let mut lead = lead(plan, stays, &to, uri, usage, self.write);
-        // It says which part of a manifest is meant.
+        // The fragment selects a part of the manifest.
         if let (UriDestination::To(with), Some((_, fragment))) = (&mut lead, uri.split_once('#'))
             && matches!(usage.purpose, Purpose::Manifest | Purpose::Part)
         {
@@ -154,7 +154,7 @@ impl UriRewriter {
         Some(RewrittenUri { path: to.path, standing })
     }
 
-    /// The folder of a plainly named file, and the file's name with its query.
+    /// Splits a plainly named file into its folder, and its name with the query.
     fn folder<'a>(
         &mut self,
         plan: &EditPlan<'_>,
@@ -180,7 +180,7 @@ impl UriRewriter {
 
     fn keep(&mut self, folder: FolderRewrite) -> usize {
         if self.folders.is_full() {
-            // Whatever is still in use comes back.
+            // Folders still in use are learned again.
             self.folders.clear();
         }
         self.folders.push(folder);
@@ -189,7 +189,7 @@ impl UriRewriter {
 }
 
 impl FolderRewrite {
-    /// From the whole URI of one of its files. None if the name is no part of where it leads.
+    /// Learns a folder from the whole URI of a file. `None` if the name does not decide where it leads.
     fn learn(
         plan: &EditPlan<'_>,
         base: &UriBase<'_>,
@@ -207,7 +207,7 @@ impl FolderRewrite {
     }
 }
 
-/// Where a URI leads, and whether it does so by binding to the manifest's own URL.
+/// Resolves a URI; also tells whether it resolves against the manifest's own URL.
 fn resolved<'b>(base: &UriBase<'b>, uri: &'b str) -> Option<(bool, AbsoluteUri<'b>)> {
     match base.reach(uri) {
         UriReach::Escapes(absolute) => Some((false, absolute)),
@@ -227,7 +227,7 @@ fn note(lead: &UriDestination, purpose: Purpose, at: Range<usize>, found: &mut M
     }
 }
 
-/// `text`: the URI, or its folder.
+/// Decides on a URI. `text`: the URI, or its folder.
 fn lead(
     plan: &EditPlan<'_>,
     stays: bool,
@@ -239,7 +239,7 @@ fn lead(
     let UriUsage { absolute, purpose } = usage;
     // These are edited by their paths.
     let bound = plan.all || matches!(purpose, Purpose::Assets | Purpose::Part | Purpose::Steering);
-    // Where a part's own URIs begin, only its player knows.
+    // Only its player knows the base of a part's URIs.
     let bound = bound && (!plan.part || purpose != Purpose::Segment);
     if plan.is_own(text) || (stays && !bound) || (purpose == Purpose::Beside && names_server(text)) {
         return UriDestination::Kept;
@@ -255,7 +255,7 @@ fn is_fetched(purpose: Purpose) -> bool {
     matches!(purpose, Purpose::Data | Purpose::Segment)
 }
 
-/// The path that a URI leads to at its server, without the query.
+/// The path at its server, without the query.
 pub(super) fn path(base: &UriBase<'_>, uri: &str) -> String {
     let mut path = base.resolve_any(uri).path;
     path.truncate(without_query(&path).len());
@@ -266,21 +266,19 @@ fn without_query(path: &str) -> &str {
     path.split_once('?').map_or(path, |(path, _)| path)
 }
 
-/// A URI's folder, and the name behind it if that is plain: nothing in it or in its query could mean anything
-/// but itself, whatever the folder.
+/// Splits a URI into its folder and a plain name: neither the name nor its query has another meaning in any folder.
 fn split(uri: &str) -> Option<(&str, &str)> {
     let end = memchr::memchr2(b'#', b'?', uri.as_bytes()).unwrap_or(uri.len());
     let (path, query) = uri.split_at_checked(end)?;
     let folder = memchr::memrchr(b'/', path.as_bytes()).map_or(0, |slash| slash + 1);
     let name = path.as_bytes().get(folder..)?;
-    // A dot, or the code of one, may begin a step upward.
+    // A dot, also percent-encoded, may begin a step upward.
     let begins = name.first().is_some_and(|first| !matches!(first, b'%' | b'.'));
     let plain = begins && name.iter().all(|byte| NAME.has(*byte)) && query.bytes().all(|byte| QUERY.has(byte));
     if plain { uri.split_at_checked(folder) } else { None }
 }
 
-/// What plain names and queries are made of. A query may hold variables: whatever stands for them, it leads to no
-/// other path.
+/// The characters of plain names and queries. A query may hold variables, because no value changes the path.
 static NAME: Bytes = Bytes::new(b"$%(),-.0123456789=ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz");
 static QUERY: Bytes =
     Bytes::new(b"!$%&()*+,-./0123456789:;=?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_abcdefghijklmnopqrstuvwxyz{|}~");

@@ -1,4 +1,4 @@
-//! The attributes of an MPD that are URIs.
+//! Edits the attributes of an MPD that are URIs. The DASH parser calls it for each element.
 
 use std::cell::LazyCell;
 
@@ -11,11 +11,11 @@ use super::text::{attributes, local, plain, readable, value};
 use super::uri_table::{self, DashUriAttribute, UriKind};
 use super::{DashReader, UriTextKind, base};
 
-/// Of a remote element that is none.
+/// Address of a remote element that does not exist.
 const RESOLVE_TO_ZERO: &str = "urn:mpeg:dash:resolve-to-zero:2013";
 
 impl DashReader<'_> {
-    /// What an element says in attributes.
+    /// Edits the attributes of an element.
     pub(super) fn element(&mut self, start: &BytesStart<'_>, before: usize) -> Result<(), UnfitManifest> {
         let name = start.local_name();
         if name.as_ref() == "Period"
@@ -26,11 +26,11 @@ impl DashReader<'_> {
         if name.as_ref() == "Representation"
             && value(start, "id").is_some_and(|id| matches!(self.plan.base.reach(&id), UriReach::Escapes(_)))
         {
-            // A template that begins with it leads there, for all that is written before it.
+            // A template that begins with a placeholder may lead anywhere.
             self.found.left += 1;
         }
         if name.as_ref() == "SegmentTemplate" {
-            // Once more, for its times.
+            // The template is resolved again for its times.
             self.found.expansion.resolve(base(&self.open, self.plan).path.len());
         }
         self.timing.element(start, self.open.len(), || base(&self.open, self.plan));
@@ -56,7 +56,7 @@ impl DashReader<'_> {
         Ok(())
     }
 
-    /// What a stream of events is of.
+    /// Learns the use of an event stream's URLs.
     fn events(&mut self, start: &BytesStart<'_>, name: &str) -> Result<(), UnfitManifest> {
         match name {
             "EventStream" | "InbandEventStream" => {
@@ -69,7 +69,7 @@ impl DashReader<'_> {
                 self.events = uri_table::events(&scheme);
                 Ok(())
             }
-            // What it names is asked for like any other URL of its text; a callback's alone stands here.
+            // A callback may have its URL in this attribute; other events have theirs in the text.
             "Event" if self.events == Some(UriTextKind::Beside) => {
                 let data = attributes(start).find(|(key, _)| *key == "messageData");
                 data.map_or(Ok(()), |(key, raw)| self.uris(key, raw, UriKind::Beside))
@@ -80,7 +80,8 @@ impl DashReader<'_> {
 
     fn uris(&mut self, key: &str, raw: &str, kind: UriKind) -> Result<(), UnfitManifest> {
         if kind == UriKind::Removed {
-            // A steering list passes through us, and another proxy could not reach what it stands at.
+            // The steering list passes through the route, and the proxy named here could not reach the list's new
+            // address.
             let at = self.offset(key)..self.offset(raw) + raw.len() + 1;
             self.found.edit(TextEdit { at, with: "".into() });
             return Ok(());
@@ -96,7 +97,7 @@ impl DashReader<'_> {
             UriKind::Manifest => raw.split_ascii_whitespace().for_each(|uri| {
                 self.attribute(uri, UriUsage { absolute: true, purpose: Purpose::Manifest });
             }),
-            // It cannot be edited where it stands: the element goes (ISO/IEC 23009-1 section 5.5.3).
+            // Data inside a URI cannot be edited, so the element is removed (ISO/IEC 23009-1 section 5.5.3).
             UriKind::Part if is_data(&plain(raw)) => {
                 let at = self.offset(raw)..self.offset(raw) + raw.len();
                 self.found.edit(TextEdit { at, with: RESOLVE_TO_ZERO.into() });
@@ -110,7 +111,7 @@ impl DashReader<'_> {
         Ok(())
     }
 
-    /// `raw` is a slice of the text. It belongs to the MPD, whatever its bases are.
+    /// Edits a URI that belongs to the MPD itself, whatever its bases are. `raw` is a slice of the text.
     pub(super) fn beside(&mut self, raw: &str) {
         let at = self.offset(raw)..self.offset(raw) + raw.len();
         let usage = UriUsage { absolute: true, purpose: Purpose::Beside };
@@ -123,7 +124,7 @@ impl DashReader<'_> {
         self.places.bind(&super::plan(&self.open, self.plan), &base, &uri, plain, &mut self.found, false);
     }
 
-    /// Below a path with a dollar sign, which a template has twice (ISO/IEC 23009-1 section 5.3.9.4.4).
+    /// Binds a template. A dollar sign in its path must be doubled (ISO/IEC 23009-1 section 5.3.9.4.4).
     fn template(&mut self, raw: &str, usage: UriUsage) {
         let base = base(&self.open, self.plan);
         let [path, root] = [base.path, base.root].map(|text| text.replace('$', "$$"));
@@ -133,7 +134,7 @@ impl DashReader<'_> {
         self.places.bind_whole(&plan, &base, at, &plain(raw), usage, &mut self.found);
     }
 
-    /// `depth`: of the element that has this list or template, for itself and for what is in it.
+    /// Binds a segment's URI. `depth`: of the element that has this list or template, for itself and its content.
     fn segment(&mut self, raw: &str, depth: usize, template: bool) {
         let edits = self.found.edits.len();
         let usage = UriUsage { absolute: self.strays(), purpose: Purpose::Segment };
@@ -151,7 +152,7 @@ impl DashReader<'_> {
         }
     }
 
-    /// `raw` is a slice of the text.
+    /// Position of `raw`, which is a slice of the text.
     fn offset(&self, raw: &str) -> usize {
         (raw.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize)
     }

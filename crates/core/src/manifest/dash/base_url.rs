@@ -1,20 +1,20 @@
-//! Where the relative URIs of an element begin, as its `BaseURL`s say.
+//! Keeps the bases of relative URIs, as the `BaseURL`s of elements define them.
 //!
 //! Several `BaseURL`s beside each other are alternatives, and a player may use any of them. Some may lead past the
-//! route while others lead to us.
+//! route while others lead to sidebeat. The DASH parser calls it.
 
 use super::super::uri::{AbsoluteUri, UriBase};
 use super::super::{EditPlan, ManifestEdits};
 use super::MAX_ELEMENT_DEPTH;
 
-/// The bases that hold within one element.
+/// The bases within an element.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ElementBases {
-    /// The one that URIs are followed by.
+    /// The base used to resolve URIs here.
     chosen: Option<ChosenBase>,
-    /// Of these, or of the bases around them, a player chooses one.
+    /// True if a player chooses among these, or among the bases around them.
     pub(super) several: bool,
-    /// With some of them a rooted URI leads to another server than us, which then knows the playback's id.
+    /// True if some base sends a rooted URI to another server, which then knows the playback's id.
     pub(super) strays: bool,
 }
 
@@ -28,7 +28,8 @@ struct ChosenBase {
 }
 
 impl ElementBases {
-    /// One more, which begins at `around`. All lead to the same files: the first that keeps to the route tells which.
+    /// Adds an alternative, which is relative to `around`. All alternatives lead to the same files, so the first one on
+    /// the route is used.
     pub(super) fn add(&mut self, around: &UriBase<'_>, uri: &str, (strays, several): (bool, bool)) {
         self.strays |= strays;
         self.several |= several || self.chosen.is_some();
@@ -47,7 +48,7 @@ impl ElementBases {
         self.chosen.as_ref().map_or(around, of)
     }
 
-    /// Bytes of its path.
+    /// Length of its path in bytes.
     pub(super) fn longest(&self) -> usize {
         self.chosen.as_ref().map_or(0, |chosen| chosen.path.len())
     }
@@ -61,8 +62,7 @@ fn chosen(base: &UriBase<'_>, absolute: AbsoluteUri<'_>) -> ChosenBase {
     ChosenBase { authority: authority.into_owned(), path, root: root.to_owned(), strays: false, tls }
 }
 
-/// Edits of URIs, by index, that elements further in inherit, each with the bases of its own. For each depth of the
-/// element that has them.
+/// Edits of URIs, by index, that inner elements inherit and resolve against their own bases; a list for each depth.
 pub(super) struct InheritedEdits {
     relative: [Vec<usize>; MAX_ELEMENT_DEPTH + 1],
     rooted: [Vec<usize>; MAX_ELEMENT_DEPTH + 1],
@@ -81,7 +81,7 @@ impl InheritedEdits {
         self.relative.get_mut(depth).into_iter().for_each(|within| within.push(index));
     }
 
-    /// `index`: of an edit that is a rooted URI.
+    /// `index`: of an edit with a rooted URI.
     pub(super) fn note_rooted(&mut self, depth: usize, index: usize) {
         self.rooted.get_mut(depth).into_iter().for_each(|within| within.push(index));
     }
@@ -93,14 +93,14 @@ impl InheritedEdits {
         }
     }
 
-    /// Edits from this one on are no more.
+    /// Forgets the edits from this index on.
     pub(super) fn forget(&mut self, edits: usize) {
         for within in self.relative.iter_mut().chain(&mut self.rooted) {
             while within.pop_if(|index| *index >= edits).is_some() {}
         }
     }
 
-    /// An heir has a base of its own: by that, which is bound, its relative URIs are bound as well.
+    /// Drops edits of relative URIs: an inner element has a base of its own, which is bound, so they are bound by it.
     pub(super) fn rebase(&mut self, found: &mut ManifestEdits) {
         for index in self.relative.iter_mut().flat_map(|within| within.drain(..)) {
             if let Some(edit) = found.edits.get_mut(index) {
@@ -109,7 +109,7 @@ impl InheritedEdits {
         }
     }
 
-    /// The base of an heir leads past the route: what is rooted would follow it.
+    /// Adds the host to rooted URIs, because the base of an inner element leads past the route.
     pub(super) fn stray(&mut self, plan: &EditPlan<'_>, found: &mut ManifestEdits) {
         for index in self.rooted.iter_mut().flat_map(|within| within.drain(..)) {
             if let Some(edit) = found.edits.get_mut(index) {

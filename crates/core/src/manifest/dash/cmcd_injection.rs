@@ -1,7 +1,7 @@
-//! Where `CMCDParameters` are put into an MPD: players that read them report about themselves from then on.
+//! Inserts `CMCDParameters` into an MPD: players that read them report about themselves from then on.
 //!
-//! dash.js 5.0 and later do (`docs/players.md`). A service description that is there is filled, because a
-//! second one would not be read; one that already has parameters is left alone.
+//! dash.js 5.0 and later do (`docs/players.md`). An existing service description is filled, because a second one would
+//! not be read; one that already has parameters stays as it is. The DASH parser calls it.
 
 use std::ops::Range;
 
@@ -12,11 +12,11 @@ use super::super::{CmcdRequest, TextEdit};
 
 #[derive(Default)]
 pub(super) struct CmcdInjection {
-    /// Nothing is to be put in any more.
+    /// True once nothing is to be inserted any more.
     done: bool,
     /// The service description that is open, if it has no parameters.
     filling: bool,
-    /// With its colon.
+    /// The prefix with its colon.
     prefix: String,
     root: bool,
 }
@@ -26,7 +26,7 @@ impl CmcdInjection {
         self.root
     }
 
-    /// `depth`: how many elements are open around it.
+    /// `depth`: number of elements around it.
     pub(super) fn start(&mut self, start: &BytesStart<'_>, depth: usize) {
         match (depth, start.local_name().as_ref()) {
             (0, "MPD") => {
@@ -67,7 +67,7 @@ impl CmcdInjection {
         }
     }
 
-    /// `depth`: how many are open, the one that ends included.
+    /// `depth`: number of open elements, including the one that ends.
     pub(super) fn end(&mut self, depth: usize, before: usize, wanted: Option<&CmcdRequest<'_>>) -> Option<TextEdit> {
         if depth != 2 || !std::mem::take(&mut self.filling) {
             return None;
@@ -76,7 +76,7 @@ impl CmcdInjection {
         Some(TextEdit::insert(before, &element(&self.prefix, wanted?)))
     }
 
-    /// Before the first period, if nothing was there to fill.
+    /// Inserts a service description before the first period, if there was none to fill.
     pub(super) fn period(&mut self, before: usize, wanted: Option<&CmcdRequest<'_>>) -> Option<TextEdit> {
         if std::mem::replace(&mut self.done, true) {
             return None;
@@ -86,7 +86,7 @@ impl CmcdInjection {
     }
 }
 
-/// Version 1, which every dash.js that reads them takes.
+/// Writes version 1, which every dash.js that reads the parameters accepts.
 fn element(p: &str, cmcd: &CmcdRequest<'_>) -> String {
     let (session, content) = (escape(cmcd.session), escape(cmcd.content));
     format!(

@@ -1,11 +1,11 @@
-//! Times as MPDs write them: `xs:duration` and `xs:dateTime`.
+//! Reads times as MPDs write them: `xs:duration` and `xs:dateTime`. The DASH readers call it.
 
 use std::time::Duration;
 
-/// Nothing lasts longer, and no sum with it leaves the range of a clock.
+/// Longest duration; no sum with it leaves the range of a clock.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// `PT1H2M3.5S`; months and years have no length and are none.
+/// Reads `PT1H2M3.5S`; `None` for months and years, which have no fixed length.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let (days, time) = text.trim().strip_prefix('P')?.split_once('T').unwrap_or((text.trim().get(1..)?, ""));
     let mut seconds = parts(days, &[('D', 86_400.0)])?;
@@ -24,7 +24,7 @@ fn parts(mut text: &str, units: &[(char, f64)]) -> Option<f64> {
     text.is_empty().then_some(sum)
 }
 
-/// `2026-01-01T19:00:00Z` since the epoch; without a zone it is UTC (ISO/IEC 23009-1).
+/// Reads `2026-01-01T19:00:00Z` since the epoch; without a zone it is UTC (ISO/IEC 23009-1).
 pub(super) fn date_time(text: &str) -> Option<Duration> {
     let (date, time) = text.trim().split_once('T')?;
     let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
@@ -49,12 +49,12 @@ fn offset(zone: &str) -> Option<f64> {
     Some(sign * (hours.parse::<f64>().ok()? * 3600.0 + minutes.parse::<f64>().ok()? * 60.0))
 }
 
-/// Since 1970-01-01, by the proleptic Gregorian calendar.
+/// Days since 1970-01-01, by the proleptic Gregorian calendar.
 fn days(year: i64, month: i64, day: i64) -> Option<i64> {
     if !((1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day)) {
         return None;
     }
-    // A year begins in March here, so that the odd day is its last.
+    // The year begins in March here, so that the leap day is its last.
     let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
     let of_year = (153 * month + 2) / 5 + day - 1;
     Some(year * 365 + year / 4 - year / 100 + year / 400 + of_year - 719_468)
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_and_dates() {
+    fn durations_and_dates_are_read() {
         for (text, seconds) in [
             ("PT12S", Some(12.0)),
             ("P1DT1H2M3.5S", Some(90_123.5)),

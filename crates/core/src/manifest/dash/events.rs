@@ -1,4 +1,5 @@
-//! Texts that are URLs of the MPD itself, whatever its bases are: where it is asked for next, and what events bring.
+//! Edits texts that are URLs of the MPD itself, whatever its bases are: its next location, and the content of events.
+//! The DASH parser calls it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +11,7 @@ use super::text::{has_elements, plain};
 use super::{DashReader, UriTextKind};
 
 impl UriTextKind {
-    /// An element of the MPD's own namespace alone.
+    /// True for the URIs of elements that must be in the MPD's own namespace.
     pub(super) fn is_of_mpd(self) -> bool {
         match self {
             Self::Base | Self::Manifest | Self::Patch | Self::Steering => true,
@@ -20,7 +21,7 @@ impl UriTextKind {
 }
 
 impl DashReader<'_> {
-    /// `raw` is the text of an element, from this byte on; `encoded`: in Base64.
+    /// Edits the text `raw` of an element, which begins at `from`. `encoded`: in Base64.
     pub(super) fn location(&mut self, kind: UriTextKind, raw: &str, from: usize, encoded: bool) {
         let left = self.found.left;
         let purpose = if kind == UriTextKind::Beside { Purpose::Beside } else { Purpose::Manifest };
@@ -32,7 +33,7 @@ impl DashReader<'_> {
         let decoded =
             || String::from_utf8(STANDARD.decode(text.split_ascii_whitespace().collect::<String>()).ok()?).ok();
         match encoded.then(decoded) {
-            // An MPD, or whatever else an event may bring.
+            // An MPD, or another document in an event.
             _ if has_elements(raw) => self.found.left += 1,
             None => {
                 self.places.bind_whole(self.plan, &self.plan.base, at, text, usage, &mut self.found);
@@ -48,7 +49,7 @@ impl DashReader<'_> {
     }
 }
 
-/// The edits from this one on, as the text was.
+/// Encodes the replacements of the edits from this index on, like the text.
 fn encode(found: &mut ManifestEdits, from: usize) {
     for edit in found.edits.iter_mut().skip(from) {
         let with = STANDARD.encode(unescape(&edit.with).as_deref().unwrap_or(&edit.with));

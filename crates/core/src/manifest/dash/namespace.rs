@@ -1,33 +1,33 @@
-//! Which elements are the MPD's own: an app's may have the same names.
+//! Finds out which elements are the MPD's own: an app's may have the same names. The DASH parser calls it.
 
 use quick_xml::events::BytesStart;
 
 use super::text::{attributes, plain};
 
-/// Of the versions of MPDs.
+/// Common start of the namespaces of MPD versions.
 const MPD: &str = "urn:mpeg:dash:schema:mpd:";
 
-/// Of one element; what is not looked at is the MPD's.
+/// Limit for an element; further declarations are ignored, so their names count as the MPD's.
 const MAX_DECLARED: usize = 64;
 
-/// The prefixes that are in force.
+/// The prefixes in force.
 #[derive(Default)]
 pub(super) struct Namespaces {
     declared: Vec<DeclaredPrefix>,
-    /// Of the root, whatever that is.
+    /// Namespace of the root, whatever it is.
     own: String,
 }
 
 struct DeclaredPrefix {
-    /// Elements around the one that declares it.
+    /// Number of elements around the one that declares it.
     depth: usize,
     foreign: bool,
-    /// Empty: of names without one.
+    /// The prefix; empty for names without one.
     prefix: String,
 }
 
 impl Namespaces {
-    /// `depth`: elements around this one.
+    /// Reads the declarations of an element. `depth`: number of elements around it.
     pub(super) fn start(&mut self, start: &BytesStart<'_>, depth: usize) {
         if !start.attributes_raw().contains("xmlns") {
             return;
@@ -54,7 +54,7 @@ impl Namespaces {
         self.declared.truncate(self.declared.partition_point(|declared| declared.depth < depth));
     }
 
-    /// Names without a namespace, and with a prefix that nobody declared, are the MPD's.
+    /// True for a name of another namespace. Names without a namespace, and with an undeclared prefix, are the MPD's.
     pub(super) fn is_foreign(&self, start: &BytesStart<'_>) -> bool {
         let prefix = prefix_of(start);
         self.declared.iter().rev().find(|declared| declared.prefix == prefix).is_some_and(|declared| declared.foreign)

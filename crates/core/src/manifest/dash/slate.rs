@@ -1,5 +1,5 @@
-//! A slate in place of a live programme: its period over and over, each at its time on the programme's own
-//! timeline, so that a player that asks for its MPD anew goes on from one period to the next.
+//! Makes a slate's MPD follow a live programme: its period repeats, each time at its place on the programme's timeline.
+//! So a player that reloads its MPD goes on from one period to the next. The media route calls [`insert`].
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::super::MAX_EXTRA_OUTPUT_BYTES;
 use super::text::value;
 use super::{date_time, position};
 
-/// How the programme's MPD counts time, and since when the slate plays; times since the epoch.
+/// The programme's way to count time, and the start of the slate; times since the epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct DashSlate<'a> {
     pub now: Duration,
@@ -20,15 +20,15 @@ pub struct DashSlate<'a> {
     pub since: Duration,
 }
 
-/// What the slate's MPD is taken apart into.
+/// The parts of the slate's MPD.
 struct MpdParts<'a> {
     duration: Duration,
     inner: &'a str,
     profiles: String,
 }
 
-/// The MPD that follows the programme's. `slate` is one with an end, its URIs in place. None: one of the two
-/// is not what it must be, a slate of one period with a duration and a programme that is live.
+/// Returns the MPD that follows the programme's. `slate` is an MPD with an end, its URIs edited. `None` unless the
+/// slate has one period with a duration and the programme is live.
 pub fn insert(slate: &str, at: &DashSlate<'_>) -> Option<String> {
     let start = availability_start(at.programme)?;
     let MpdParts { duration, inner, profiles } = parts(slate)?;
@@ -42,7 +42,7 @@ pub fn insert(slate: &str, at: &DashSlate<'_>) -> Option<String> {
         date_text(start),
         date_text(at.now),
     );
-    // A player that is behind still plays the one before. Of a very large slate it is left out.
+    // A delayed player still plays the previous round. For a very large slate that round is omitted.
     let most = slate.len().saturating_mul(2).saturating_add(MAX_EXTRA_OUTPUT_BYTES);
     let behind = u32::from(inner.len().saturating_mul(3) <= most);
     for round in round.saturating_sub(behind)..=round.saturating_add(1) {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_read_back() {
+    fn written_dates_read_back_equal() {
         for days in (0..100_000).step_by(7) {
             let at = Duration::from_secs(days * 86_400 + 3661);
             assert_eq!(date_time::date_time(&date_text(at)), Some(at));

@@ -1,4 +1,4 @@
-//! The texts of an MPD: attributes where they stand, and what they mean.
+//! Reads the texts of an MPD: attributes in place, and their plain values. The DASH parser calls it.
 
 use std::borrow::Cow;
 
@@ -8,13 +8,13 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::UnfitManifest;
 
-/// Longer texts are no URLs that anybody serves.
+/// Longer texts are no usable URLs.
 const MAX_URI_TEXT_BYTES: usize = 16 * 1024;
 
-/// Names with prefixes, and raw values: slices of the text.
+/// Names with prefixes, and raw values, as slices of the text.
 pub(super) fn attributes<'s>(start: &'s BytesStart<'_>) -> impl Iterator<Item = (&'s str, &'s str)> {
     let mut found = start.attributes();
-    // Two of one name are one too many, but looking for them takes the square of their number.
+    // Duplicate names are not well-formed, but the check takes the square of their number.
     found.with_checks(false);
     found.filter_map(|attribute| {
         let attribute = attribute.ok()?;
@@ -33,7 +33,7 @@ pub(super) fn local(name: &str) -> &str {
     memchr::memrchr(b':', name.as_bytes()).and_then(|colon| name.get(colon + 1..)).unwrap_or(name)
 }
 
-/// References resolved, marks of character data and comments taken off; what cannot be read stays as it is.
+/// Resolves references, and removes marks of character data and comments; unreadable text stays as it is.
 pub(super) fn plain(raw: &str) -> Cow<'_, str> {
     if raw.len() > MAX_URI_TEXT_BYTES {
         return Cow::Borrowed("");
@@ -61,7 +61,7 @@ pub(super) fn plain(raw: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Whether anything but text and comments stands in it.
+/// True if the text holds more than text and comments.
 pub(super) fn has_elements(raw: &str) -> bool {
     let mut xml = XmlReader::from_str(raw);
     while raw.contains('<') {
@@ -74,7 +74,8 @@ pub(super) fn has_elements(raw: &str) -> bool {
     false
 }
 
-/// A longer one would be read as nothing, and lead past the route; data that stand in a URI lead nowhere.
+/// Checks that a URI can be read: a longer one would count as empty, and lead past the route. Data inside a URI leads
+/// nowhere.
 pub(super) fn readable(raw: &str) -> Result<(), UnfitManifest> {
     let fits = raw.len() <= MAX_URI_TEXT_BYTES || raw.trim_start().starts_with("data:");
     if fits { Ok(()) } else { Err(UnfitManifest::Grows) }

@@ -1,4 +1,4 @@
-//! Where in time the segments of an MPD begin: what its periods, templates and timelines say.
+//! Computes when the segments of an MPD begin, from its periods, templates and timelines. The DASH parser calls it.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ pub(super) struct SegmentTiming {
     collect: StartCollector,
     end_ms: Option<u64>,
     live: bool,
-    /// How often it is loaded again. Zero stands for whenever the media say so, which may be never.
+    /// Time between two loads of the MPD. Zero means whenever the media announce it, which may be never.
     update_ms: Option<u64>,
-    /// Where the next period begins, if it does not say.
+    /// Start of the next period, if it names none.
     period_end_ms: u64,
     period_ms: u64,
-    /// The template that is open, and how many elements are around it.
+    /// The open template, and the number of elements around it.
     template: Option<(usize, NumberedSegments)>,
 }
 
 impl SegmentTiming {
-    /// `depth`: how many elements are around it. `base`: where its relative URIs begin.
+    /// Reads an element. `depth`: number of elements around it. `base`: base of its relative URIs.
     pub(super) fn element<'a>(&mut self, start: &BytesStart<'_>, depth: usize, base: impl FnOnce() -> UriBase<'a>) {
         match start.local_name().as_ref() {
             "MPD" => {
@@ -61,7 +61,7 @@ impl SegmentTiming {
         }
     }
 
-    /// There are thousands of these, and numbers need no references: they are read once, as they stand.
+    /// Reads an `S`. There are thousands, and numbers need no references, so each is read once, as written.
     fn run(&mut self, start: &BytesStart<'_>) {
         let Some((_, template)) = &mut self.template else { return };
         let (mut at, mut duration, mut repeat) = (None, None, 0);
@@ -78,7 +78,7 @@ impl SegmentTiming {
         }
     }
 
-    /// An element at this depth has ended: a template that began there is whole.
+    /// An element at this depth has ended; a template that began there is complete.
     pub(super) fn end(&mut self, depth: usize) {
         if let Some((_, template)) = self.template.take_if(|(from, _)| *from == depth) {
             self.collect.template(template);
@@ -89,7 +89,7 @@ impl SegmentTiming {
         self.update_ms.filter(|update| self.live && *update > 0).map(Duration::from_millis)
     }
 
-    /// Whether it is live, and where the segments of one that is not begin.
+    /// True for a live MPD, and the starts of segments of one that is not live.
     pub(super) fn finish(self) -> (Option<bool>, Playheads) {
         (Some(self.live), self.collect.finish(self.end_ms.filter(|_| !self.live)))
     }

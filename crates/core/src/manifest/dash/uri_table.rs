@@ -1,35 +1,36 @@
-//! Every element and attribute of an MPD that carries a URI (`docs/media.md` gives the reasons).
+//! The table of all elements and attributes of an MPD with a URI; `docs/media.md` gives the reasons. The DASH parser
+//! looks them up.
 
 use super::UriTextKind;
 
-/// What an attribute's URI is, and so what becomes of it.
+/// The use of an attribute's URI, which decides what is done with it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in super::super) enum UriKind {
-    /// Asked for beside the media. What names its server stays; a path keeps to the route.
+    /// Requested beside the media. A URI with a server stays; a path is kept on the route.
     Beside,
-    /// Files that belong to the media, below the bases in force.
+    /// Files of the media, below the bases in force.
     File,
     License,
     /// Another MPD.
     Manifest,
     /// A part of this MPD.
     Part,
-    /// The attribute is taken off.
+    /// The attribute is removed.
     Removed,
-    /// A segment for what is in the element.
+    /// A segment for the content of the element.
     Segment,
-    /// The same, in an element of a list.
+    /// A segment in an element of a list.
     SegmentOfList,
-    /// Segments, by their numbers and times.
+    /// A template of segments by number or time.
     Template,
 }
 
 pub(in super::super) struct DashUriAttribute {
-    /// Empty: any.
+    /// Empty for any element.
     pub(in super::super) element: &'static str,
     pub(in super::super) kind: UriKind,
     pub(in super::super) name: &'static str,
-    /// The element's `schemeIdUri` begins so.
+    /// Start of the element's `schemeIdUri`.
     pub(in super::super) scheme: &'static str,
 }
 
@@ -78,11 +79,11 @@ pub(in super::super) const URI_ATTRIBUTES: [DashUriAttribute; 34] = [
     row("", "xlink:href", UriKind::Part),
 ];
 
-/// Of events whose messages are URLs that the player asks for (ISO/IEC 23009-1, DASH-IF callback events).
+/// Events whose messages are URLs that the player requests (ISO/IEC 23009-1, DASH-IF callback events).
 const CALLBACK_SCHEME: &str = "urn:mpeg:dash:event:callback:";
-/// Of events whose texts are MPDs that are put in.
+/// Events whose texts are MPDs to insert.
 const INSERTION_SCHEME: &str = "urn:mpeg:dash:event:insertion:";
-/// Their segments bring whole MPDs and patches of them, which pass unedited.
+/// Events whose segments bring MPDs and patches, which would pass unedited.
 pub(super) const UPDATE_SCHEME: &str = "urn:mpeg:dash:event:2012";
 pub(super) const UPDATES_WITH_TEXT: [&str; 2] = ["2", "3"];
 
@@ -98,7 +99,7 @@ pub(in super::super) const URI_TEXTS: [(&str, UriTextKind); 8] = [
     ("PatchLocation", UriTextKind::Patch),
 ];
 
-/// What the texts of a stream's events are, if they are URLs.
+/// The use of the texts in an event stream, if they are URLs.
 pub(super) fn events(scheme: &str) -> Option<UriTextKind> {
     match scheme {
         _ if scheme.starts_with(CALLBACK_SCHEME) => Some(UriTextKind::Beside),
@@ -107,7 +108,7 @@ pub(super) fn events(scheme: &str) -> Option<UriTextKind> {
     }
 }
 
-/// Servers and guidelines differ in the capitals of DRM elements.
+/// Compares names without case, because servers and guidelines write DRM elements differently.
 fn is(known: &str, name: &str) -> bool {
     known == name || (known.ends_with("url") && known.eq_ignore_ascii_case(name))
 }
@@ -116,7 +117,7 @@ pub(super) fn uri_text(element: &str) -> Option<UriTextKind> {
     URI_TEXTS.iter().find(|(known, _)| is(known, element)).map(|(_, text)| *text)
 }
 
-/// The rows of an element's attributes, but for those of any element.
+/// The rows of an element's attributes, without those for any element.
 pub(super) fn rows(element: &str) -> impl Iterator<Item = &'static DashUriAttribute> + Clone + use<'_> {
     URI_ATTRIBUTES.iter().filter(move |row| is(row.element, element))
 }

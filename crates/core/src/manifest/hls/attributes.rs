@@ -1,8 +1,9 @@
-//! Attribute lists (RFC 8216, section 4.2), as they come: nothing is refused.
+//! Reads attribute lists (RFC 8216, section 4.2) leniently: nothing is refused. The HLS readers call it.
 
 use std::borrow::Cow;
 
-/// Names with values, quotes taken off. As lenient parsers read them: single quotes, and spaces around the equal sign.
+/// Names with values, without quotes. Like in lenient parsers, single quotes and spaces around the equal sign are
+/// accepted.
 pub(super) fn attributes(list: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut left = list;
     std::iter::from_fn(move || {
@@ -20,14 +21,14 @@ pub(super) fn attributes(list: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// The value and what follows its comma, if single quotes are around all of it.
+/// The value and the text behind its comma, if single quotes surround the value.
 fn single_quoted(text: &str) -> Option<(&str, &str)> {
     let (value, rest) = text.strip_prefix('\'')?.split_once('\'')?;
     let rest = rest.trim_ascii_start();
     if rest.is_empty() { Some((value, "")) } else { rest.strip_prefix(',').map(|rest| (value, rest)) }
 }
 
-/// Fit to stand between quotes, and on a line of its own.
+/// Escapes a URI to stand between quotes on one line.
 pub(in super::super) fn quoted(uri: &str) -> Cow<'_, str> {
     if uri.bytes().any(|byte| matches!(byte, b'"' | b'\n' | b'\r' | b' ')) {
         return Cow::Owned(uri.replace('"', "%22").replace(['\n', '\r'], "").replace(' ', "%20"));

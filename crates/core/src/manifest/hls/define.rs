@@ -1,7 +1,7 @@
-//! `#EXT-X-DEFINE`: variables of a playlist, its own and imported ones.
+//! Reads `#EXT-X-DEFINE`: variables of a playlist, its own and imported ones. The HLS parser calls it.
 //!
-//! They are filled in where a URI with them is bound, and never changed where they are defined: the same one may stand
-//! in a query, where the server wants what it said, and other servers are to learn nothing of us.
+//! Variables are substituted where a URI with them is bound, and never changed where they are defined: the same one may
+//! occur in a query, where its server needs the value, and other servers must not learn of the playback.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::attributes::attributes;
 use super::variables::query_value;
 use crate::manifest::{MAX_EXPANDED_URI_BYTES, Purpose, UnfitManifest};
 
-/// Variables that one playlist may define. One that was not followed could lead past the route unseen.
+/// Limit of variables in a playlist. An unknown one could lead past the route unseen, so more are refused.
 const MAX_VARIABLES: usize = 64;
 
 impl<'a> HlsReader<'a> {
@@ -36,9 +36,9 @@ impl<'a> HlsReader<'a> {
         imports.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
-    /// Only the player knows where it leads.
+    /// Handles a URI of which only the player knows where it leads.
     pub(super) fn unknown(&mut self, purpose: Purpose) -> Result<(), UnfitManifest> {
-        // Its tag is taken off.
+        // The caller removes the steering tag.
         if purpose == Purpose::Steering {
             return Ok(());
         }
@@ -50,7 +50,8 @@ impl<'a> HlsReader<'a> {
         Ok(())
     }
 
-    /// What the playlists that it names may import. Longer values than a URI may have are of no use there.
+    /// The variables that the named playlists may import. Values longer than any URI are omitted, because they are of
+    /// no use there.
     pub(super) fn exported(&self) -> Vec<(String, String)> {
         let fits = |(_, value): &&(&str, Cow<'_, str>)| value.len() <= MAX_EXPANDED_URI_BYTES;
         self.variables

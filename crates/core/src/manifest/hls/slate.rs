@@ -1,6 +1,7 @@
-//! A slate in place of a live playlist: its segments over and over, numbered on from where the programme ended.
+//! Makes a slate's playlist follow a live playlist: its segments repeat, numbered on from the end of the programme.
 //!
-//! The player has only seen its playlist go on, behind a discontinuity (RFC 8216, section 6.2.2).
+//! The player sees its playlist go on behind a discontinuity (RFC 8216, section 6.2.2). The media route calls
+//! [`continued`].
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,26 +10,26 @@ use super::super::MAX_EXTRA_OUTPUT_BYTES;
 use super::attributes::attributes;
 use super::milliseconds;
 
-/// Segments that the player may already fetch when the slate begins, and those it may still fetch later.
+/// Segments that the player may already fetch when the slate begins, and later ones in advance.
 const SEGMENTS_AHEAD_OF_SLATE: u64 = 3;
 const SLATE_WINDOW_SEGMENTS: u64 = 6;
 
-/// Where a playlist that a player has seen ended.
+/// The end of a playlist that a player has seen.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct PlaylistTail {
-    /// Discontinuities up to its end.
+    /// Number of discontinuities up to its end.
     pub discontinuity: u64,
-    /// Number of the segment to come.
+    /// Number of the next segment.
     pub next: u64,
     pub target_s: u64,
 }
 
 #[derive(Default)]
 struct SlateSegment<'a> {
-    /// Lines but the URI and the byte range.
+    /// Lines except the URI and the byte range.
     lines: Vec<&'a str>,
     ms: u64,
-    /// With its offset.
+    /// Byte range with its offset.
     range: Option<String>,
     uri: &'a str,
 }
@@ -42,8 +43,8 @@ struct HlsSlate<'a> {
     total_ms: u64,
 }
 
-/// The playlist that follows `tail`, so long after the slate began. `slate` is a media playlist with an end, its
-/// URIs in place. None: it has no segments, or what is repeated with each of its rounds is out of all proportion.
+/// Returns the playlist that follows `tail`, so long after the slate began. `slate` is a media playlist with an end,
+/// its URIs edited. `None` if it has no segments, or if the lines repeated in each round are too large.
 pub fn continued(slate: &str, tail: &PlaylistTail, elapsed: Duration) -> Option<String> {
     let most = slate.len().saturating_mul(2).saturating_add(MAX_EXTRA_OUTPUT_BYTES);
     let slate = parse(slate);
@@ -71,8 +72,8 @@ pub fn continued(slate: &str, tail: &PlaylistTail, elapsed: Duration) -> Option<
     Some(text)
 }
 
-/// The playlist that a multivariant one names for sound alone, or for everything: the first. None: it is a media
-/// playlist, or has none.
+/// The first playlist that a multivariant one names for sound alone, or for everything. `None` for a media playlist, or
+/// if there is none.
 pub fn rendition(text: &str, audio: bool) -> Option<&str> {
     let mut announced = false;
     let mut variant = None;
@@ -93,7 +94,7 @@ pub fn rendition(text: &str, audio: bool) -> Option<&str> {
 }
 
 impl HlsSlate<'_> {
-    /// Which segment plays then, counted on over the rounds.
+    /// Index of the segment at this time, counted on over the rounds.
     fn index(&self, elapsed: u64) -> u64 {
         let (round, mut left) = (elapsed / self.total_ms, elapsed % self.total_ms);
         let within = self.pieces.iter().position(|piece| {
@@ -201,7 +202,7 @@ mod tests {
         seen.dedup();
         discontinuities.sort();
         discontinuities.dedup();
-        // Each number names one segment, in one discontinuity, whenever it is asked for.
+        // Each number names one segment in one discontinuity, at any time.
         let numbers: Vec<_> = seen.iter().map(|(number, _)| *number).collect();
         assert_eq!(numbers, (100..100 + 19 + 3).collect::<Vec<_>>());
         assert_eq!(seen[0].1, "/v.mp4 10@9");

@@ -1,11 +1,11 @@
-//! Every tag of a playlist that carries a URI (`docs/media.md` gives the reasons).
+//! The table of all tags of a playlist with a URI; `docs/media.md` gives the reasons. The HLS parser looks them up.
 
 use super::super::Purpose;
 use super::super::uri_rewrite::UriUsage;
 
-/// One attribute that is a URI.
+/// An attribute that is a URI.
 pub(in super::super) struct HlsUriAttribute {
-    /// Empty: the tag's whole value.
+    /// Empty for the tag's whole value.
     pub(in super::super) name: &'static str,
     pub(in super::super) tag: &'static str,
     pub(in super::super) usage: UriUsage,
@@ -38,8 +38,8 @@ pub(in super::super) const URI_ATTRIBUTES: [HlsUriAttribute; 14] = [
     row("#EXT-X-SESSION-KEY", "URI", Purpose::Data, false),
 ];
 
-/// Tags whose URI may be asked for before it can be answered.
+/// Tags whose URI may be requested before it exists.
 pub(in super::super) const ANNOUNCING_TAGS: [&str; 2] = ["#EXT-X-PREFETCH", "#EXT-X-PRELOAD-HINT"];
 
-/// Of tags that nobody here knows: `URI` means one everywhere.
+/// Unknown tags: an attribute `URI` is a URI in every tag.
 pub(in super::super) const UNKNOWN_TAG: HlsUriAttribute = row("", "URI", Purpose::Data, false);

@@ -1,4 +1,5 @@
-//! Variables of a playlist (draft-pantos-hls-rfc8216bis, section 4.3), filled in within bounds.
+//! Substitutes the variables of a playlist (draft-pantos-hls-rfc8216bis, section 4.3), within bounds. The HLS parser
+//! calls it.
 
 use std::borrow::Cow;
 
@@ -6,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use super::super::{MAX_EXPANDED_URI_BYTES, UnfitManifest};
 
-/// What `QUERYPARAM` of this name is: percent-decoded, from the URI of the playlist.
+/// Value of a `QUERYPARAM`: percent-decoded, from the URI of the playlist.
 pub(super) fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
     let decoded = |text: &'a str| percent_decode_str(text).decode_utf8().ok();
     let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
@@ -14,15 +15,15 @@ pub(super) fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<
     decoded(value)
 }
 
-/// Whether a reference to a variable stands in it.
+/// True if the text refers to a variable.
 pub(in super::super) fn has_variable(text: &str) -> bool {
     let mut references = text.split("{$").skip(1).filter_map(|rest| rest.split_once('}'));
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     references.any(|(name, _)| !name.is_empty() && name.bytes().all(plain))
 }
 
-/// With the variables that are known; others stay. A variable of a megabyte may stand in a URI a
-/// thousand times.
+/// Substitutes the known variables; others stay. The result is bounded, because a large variable may occur in a
+/// thousand URIs.
 pub(super) fn substituted<'a>(variables: &[(&str, Cow<'_, str>)], uri: &'a str) -> Result<Cow<'a, str>, UnfitManifest> {
     if variables.is_empty() || !uri.contains("{$") {
         return Ok(Cow::Borrowed(uri));
@@ -44,7 +45,7 @@ pub(super) fn substituted<'a>(variables: &[(&str, Cow<'_, str>)], uri: &'a str) 
             break;
         };
         match variables.iter().find(|(known, _)| *known == name) {
-            // Longer ones are found out about before they are copied.
+            // A longer value is refused before it is copied.
             Some((_, value)) if value.len() > MAX_EXPANDED_URI_BYTES => return Err(UnfitManifest::Grows),
             Some((_, value)) => whole.push_str(value),
             None => whole.extend(["{$", name, "}"]),

@@ -1,4 +1,4 @@
-//! Which form a bound URI has, by what its format wants and by the bases that it is read below.
+//! Tests of the form of a bound URI: what its format requires, and the bases above it.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::super::uri::UriBase;
 use super::{OWN, SITE, bind, edited, plan};
 use crate::manifest::{AbsoluteUri, DEFAULT_MAX_MANIFEST_BYTES, EditPlan, ManifestFormat, Purpose, read};
 
-/// What a player is given for a URI of its own server and of another one.
+/// The player's URI for a URI of its own server and of another one.
 fn ours(path: &str) -> String {
     format!("{SITE}{OWN}~h/{path}")
 }
@@ -16,7 +16,7 @@ fn listed(to: &AbsoluteUri<'_>, purpose: Purpose) -> Option<String> {
 }
 
 #[test]
-fn what_a_format_wants_absolute_is_absolute() {
+fn a_uri_that_must_be_absolute_is_absolute() {
     let line = |uri: &str| format!("#EXTM3U\n#EXT-X-DATERANGE:ID=\"1\",X-ASSET-URI=\"{uri}\"\n");
     for (uri, bound) in [
         ("http://cdn.example/b/m.m3u8", ours("cdn.example/b/m.m3u8")),
@@ -37,14 +37,14 @@ fn what_a_format_wants_absolute_is_absolute() {
     let text = "<MPD><Location>/x/main.mpd</Location><Period/></MPD>";
     let bound = format!("<MPD><Location>{}</Location><Period/></MPD>", ours("cdn.examples/x/main.mpd"));
     assert_eq!(edited(ManifestFormat::Dash, text, &plan()), bound);
-    // Without a host by which the player reached us there is none to write.
+    // Without the player's host, no absolute URI can be written.
     let nameless = edited(ManifestFormat::Hls, &line("/b/m.m3u8"), &EditPlan { site: None, ..plan() });
     assert_eq!(nameless, line("/media/~p/0123/~h/cdn.examples/b/m.m3u8"));
 }
 
-/// Two URIs of one line come in the order of the line, not of the table of tags.
+/// The URIs of a line are edited in the order of the line, not of the table of tags.
 #[test]
-fn each_uri_of_a_line_is_bound_in_whatever_order_they_stand() {
+fn the_uris_of_a_line_are_bound_in_any_order() {
     let both = |first: &str, second: &str| format!("#EXTM3U\n#EXT-X-DATERANGE:ID=\"1\",{first},X-A=\"b\",{second}\n");
     let (uri, list) = (("X-ASSET-URI=\"/a\"", "/a"), ("X-ASSET-LIST=\"/b\"", "/b"));
     let bound = |(attribute, path): (&str, &str)| attribute.replace(path, &ours(&format!("cdn.examples{path}")));
@@ -52,7 +52,7 @@ fn each_uri_of_a_line_is_bound_in_whatever_order_they_stand() {
         let text = edited(ManifestFormat::Hls, &both(first.0, second.0), &plan());
         assert_eq!(text, both(&bound(first), &bound(second)));
     }
-    // An element that is filled with what is to be reported may lead elsewhere itself.
+    // An element that receives the report parameters may have URIs of its own.
     let cmcd = crate::manifest::CmcdRequest { content: "c", session: "s" };
     let text = "<MPD><ServiceDescription xlink:href=\"/r.xml\"/><Period/></MPD>";
     let text = edited(ManifestFormat::Dash, text, &EditPlan { cmcd: Some(&cmcd), ..plan() });
@@ -60,7 +60,7 @@ fn each_uri_of_a_line_is_bound_in_whatever_order_they_stand() {
     assert!(text.starts_with(&head) && text.ends_with("</ServiceDescription><Period/></MPD>"), "{text}");
 }
 
-/// A player goes over to the second one when the first one fails, and reaches another server by it.
+/// A player switches to the second base when the first one fails, and reaches another server by it.
 #[test]
 fn a_relative_uri_below_alternatives_follows_the_one_that_its_player_chooses() {
     let all = EditPlan { all: true, ..plan() };
@@ -74,28 +74,28 @@ fn a_relative_uri_below_alternatives_follows_the_one_that_its_player_chooses() {
             format!("<Period><BaseURL>p/</BaseURL>{template}</Period>"),
             format!("<Period><BaseURL>p/</BaseURL>{template}</Period>"),
         ),
-        // An absolute one within them is bound itself.
+        // An absolute base within them is bound itself.
         (format!("<Period>{one}{template}</Period>"), format!("<Period>{}{template}</Period>", bound("a"))),
     ] {
         let edited = edited(ManifestFormat::Dash, &format!("<MPD>{one}{other}{rest}</MPD>"), &all);
         assert_eq!(edited, format!("<MPD>{both}{expected}</MPD>"), "{rest}");
     }
-    // What comes before its bases as well.
+    // A template before its bases is edited as well.
     let text = format!("<MPD><Period>{template}{one}{other}</Period></MPD>");
     assert_eq!(edited(ManifestFormat::Dash, &text, &all), format!("<MPD><Period>{template}{both}</Period></MPD>"));
-    // Below one base it is bound, for players that do not follow the redirect.
+    // Below one base the URI is bound, for players that do not follow the redirect.
     let text = format!("<MPD>{one}<Period>{template}</Period></MPD>");
     assert!(edited(ManifestFormat::Dash, &text, &all).contains("media=\"/media/~p/0123/~h/a.examples/v/$Number$\""));
 }
 
 #[test]
-fn nothing_of_ours_is_rooted_below_a_base_that_leads_elsewhere() {
+fn no_bound_uri_is_rooted_below_a_foreign_base() {
     let foreign = "<BaseURL>https://foreign.test/f/</BaseURL>";
     let own = "<BaseURL>https://b.example/o/</BaseURL>";
     let (rooted, absolute) = ("/media/~p/0123/~h/b.examples", ours("b.examples"));
     let bound = format!("<BaseURL>{rooted}/o/</BaseURL>");
     for (text, expected, left) in [
-        // A base of ours below a foreign one.
+        // A bound base below a foreign one.
         (
             format!("{foreign}<Period>{own}<SegmentTemplate media=\"/s/$Number$\"/></Period>"),
             format!(
@@ -114,7 +114,7 @@ fn nothing_of_ours_is_rooted_below_a_base_that_leads_elsewhere() {
             format!("{foreign}<Period><SegmentTemplate media=\"/s\"/></Period>"),
             2,
         ),
-        // Alternatives: whichever the player uses, what it asks for by an absolute URI leads to us.
+        // Alternatives: with any of them, an absolute URI leads to sidebeat.
         (
             format!("{own}{foreign}<Period><SegmentTemplate media=\"/s\"/></Period>"),
             format!("{bound}{foreign}<Period><SegmentTemplate media=\"{absolute}/s\"/></Period>"),
@@ -131,7 +131,7 @@ fn nothing_of_ours_is_rooted_below_a_base_that_leads_elsewhere() {
             format!("{bound}<BaseURL>/media/~p/0123/~h/cdn.examples/z/</BaseURL><Period/>"),
             0,
         ),
-        // What a set says, below the base of one of its representations.
+        // A set's URIs, below the base of one of its representations.
         (
             format!(
                 "<Period><AdaptationSet><SegmentTemplate media=\"https://b.example/s\"/><Representation>{foreign}\
@@ -143,13 +143,13 @@ fn nothing_of_ours_is_rooted_below_a_base_that_leads_elsewhere() {
             ),
             1,
         ),
-        // Within an element, whatever the order.
+        // Within an element, in any order.
         (
             format!("<Period><SegmentTemplate media=\"https://b.example/s\"/>{foreign}</Period>"),
             format!("<Period><SegmentTemplate media=\"{absolute}/s\"/>{foreign}</Period>"),
             1,
         ),
-        // An absolute base of ours ends what a foreign one around it means; so does the end of the element.
+        // An absolute, bound base ends the effect of a foreign one around it; so does the end of the element.
         (
             format!("<Period>{foreign}</Period><Period><SegmentTemplate media=\"https://b.example/s\"/></Period>"),
             format!("<Period>{foreign}</Period><Period><SegmentTemplate media=\"{rooted}/s\"/></Period>"),
@@ -189,7 +189,7 @@ fn element((bases, media): &Level, rest: &str, template_first: bool) -> String {
     if template_first { format!("{template}{bases}{rest}") } else { format!("{bases}{template}{rest}") }
 }
 
-/// Every URL that a player may ask for by these bases, one of each level, and this URI.
+/// Every URL that a player may request with these bases, one of each level, and this URI.
 fn asked(levels: &[Vec<String>], uri: &str) -> Vec<String> {
     let mut bases = vec![("proxy.test".to_owned(), format!("{OWN}show/main"), false)];
     for level in levels.iter().filter(|level| !level.is_empty()) {
@@ -204,9 +204,9 @@ fn resolve((authority, path, tls): &(String, String, bool), uri: &str) -> (Strin
 }
 
 proptest! {
-    /// By whichever of its bases a player reads a manifest: the id of its playback is asked of us alone.
+    /// With any of its bases, a player sends the id of its playback to sidebeat alone.
     #[test]
-    fn the_id_is_told_to_nobody_else(
+    fn no_other_server_learns_the_playback_id(
         levels in prop::collection::vec(level(), 4..=4), all in any::<bool>(), first in any::<bool>(),
     ) {
         let [mpd, period, set, representation] = &levels[..] else { unreachable!() };
@@ -219,7 +219,7 @@ proptest! {
             edited.split(mark).skip(1).map(|rest| rest.split(end).next().unwrap().to_owned()).collect()
         };
         let (mut bases, media) = (values("<BaseURL>", '<').into_iter(), values("media=\"", '"'));
-        // Of all levels from the outermost; a template holds for all levels within its own.
+        // For all levels from the outermost; a template holds for all levels within its own.
         let bases: Vec<Vec<String>> = levels.iter().map(|(own, _)| bases.by_ref().take(own.len()).collect()).collect();
         let templates = levels.iter().enumerate().filter(|(_, (_, media))| media.is_some()).map(|(at, _)| at);
         for (at, media) in templates.zip(&media) {

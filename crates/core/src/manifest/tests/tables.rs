@@ -1,4 +1,4 @@
-//! The page, the tables and what is done: of each tag, element and attribute that carries a URI the same.
+//! Checks that the page, the tables and the edits agree on each tag, element and attribute with a URI.
 
 use std::collections::BTreeSet;
 
@@ -11,15 +11,15 @@ use crate::manifest::{DEFAULT_MAX_MANIFEST_BYTES, EditPlan, ManifestFormat, Purp
 
 const PAGE: &str = include_str!("../../../../../docs/media.md");
 
-/// One place of a URI, and what becomes of it in the page's own words.
+/// A place of a URI, and its treatment in the page's own words.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Row {
     becomes: String,
-    /// Tag or element; empty: any.
+    /// Tag or element; empty for any.
     holder: String,
-    /// Attribute; empty: a tag's value, an element's text.
+    /// Attribute; empty for a tag's value or an element's text.
     name: String,
-    /// What `schemeIdUri` begins with.
+    /// Start of `schemeIdUri`.
     scheme: String,
 }
 
@@ -70,7 +70,7 @@ fn dash_rows() -> BTreeSet<Row> {
     attributes.chain(texts).collect()
 }
 
-/// What the page names that no table has, because it is no place of its own; tests of it stand in `uris`.
+/// Rows of the page that no table has, because they are no places of their own; `uris` tests them.
 fn beside_the_tables() -> BTreeSet<Row> {
     BTreeSet::from([
         row("a line that is no tag", "", "", "bound"),
@@ -87,7 +87,7 @@ fn beside_the_tables() -> BTreeSet<Row> {
     ])
 }
 
-/// Every place that the page's two tables name.
+/// All places in the page's two tables.
 fn page_rows() -> BTreeSet<Row> {
     let part = |from: &str, to: &str| PAGE.split_once(from).unwrap().1.split_once(to).unwrap().0;
     let lines = [part("\n## HLS\n", "\n## MPEG-DASH\n"), part("\n## MPEG-DASH\n", "\n## ")];
@@ -119,20 +119,20 @@ fn rows_of(cells: Vec<&str>) -> Vec<Row> {
 }
 
 #[test]
-fn the_page_and_the_tables_name_the_same() {
+fn the_page_and_the_tables_name_the_same_places() {
     let tables: BTreeSet<Row> = hls_rows().into_iter().chain(dash_rows()).chain(beside_the_tables()).collect();
     let page = page_rows();
     assert_eq!(tables.difference(&page).collect::<Vec<_>>(), Vec::<&Row>::new(), "not on the page");
     assert_eq!(page.difference(&tables).collect::<Vec<_>>(), Vec::<&Row>::new(), "on the page alone");
 }
 
-/// What a URI has become where it stands: itself, another one, or nothing with what holds it.
+/// The result for a URI: itself, another one, or nothing together with its tag or element.
 enum Outcome {
     Gone,
     Is(String),
 }
 
-/// In the page's words. None: it does not lead there, and is counted.
+/// The outcome for the page's words. `None` if the URI does not lead there, and is counted.
 fn outcome(becomes: &str, purpose: &str, uri: &str) -> Option<Outcome> {
     let foreign = uri.contains("foreign.test");
     let (host, path) = match uri.strip_prefix("https://") {
@@ -206,7 +206,7 @@ fn each_element_and_attribute_of_the_table_becomes_what_the_page_says() {
         };
         let gone = if name.is_empty() { String::new() } else { format!("<{element}{scheme} />") };
         treated(ManifestFormat::Dash, &row, purpose, text, &whole(&gone));
-        // Of another kind it is no URI.
+        // With another scheme it is no URI.
         if !row.scheme.is_empty() {
             let other = text("/x/y").replace(&row.scheme, "urn:example:");
             assert_eq!(edited(ManifestFormat::Dash, &other, &EditPlan { bind: &marked, ..plan() }), other, "{row:?}");
@@ -216,7 +216,7 @@ fn each_element_and_attribute_of_the_table_becomes_what_the_page_says() {
 
 /// A key of a whole presentation is fetched before the first playlist of its variants.
 #[test]
-fn a_session_key_is_bound_and_what_is_no_address_stays() {
+fn a_session_key_is_bound_and_a_text_that_is_no_address_stays() {
     let plan = EditPlan { bind: &marked, ..plan() };
     for tag in ["#EXT-X-SESSION-KEY", "#EXT-X-KEY"] {
         for (uri, becomes) in [

@@ -1,9 +1,9 @@
-//! Every tag, element and attribute that carries a URI.
+//! Tests of every tag, element and attribute with a URI.
 
 use super::{OWN, SITE, bind, edited, plan};
 use crate::manifest::{AbsoluteUri, DEFAULT_MAX_MANIFEST_BYTES, EditPlan, ManifestFormat, Purpose, read};
 
-/// Where a URI leads, with what it is for.
+/// Marks a URI with its purpose.
 pub(super) fn marked(to: &AbsoluteUri<'_>, purpose: Purpose) -> Option<String> {
     let mark = match purpose {
         Purpose::Assets => "~a",
@@ -45,7 +45,7 @@ fn every_tag_with_a_uri_keeps_to_the_route() {
             "{line}"
         );
     }
-    // A list is edited even where it would bind by itself.
+    // A list is edited even where it would stay on the route by itself.
     let list = edited(
         ManifestFormat::Hls,
         "#EXTM3U\n#EXT-X-DATERANGE:X-ASSET-LIST=\"l\"\n",
@@ -94,7 +94,7 @@ fn every_element_with_a_uri_keeps_to_the_route() {
             assert_eq!(edited(ManifestFormat::Dash, &input, &EditPlan { bind: &marked, ..plan() }), bound);
         }
     }
-    // A part is edited even where it would bind by itself, and a property of another kind is no URI.
+    // A part is edited even where it would stay on the route by itself, and a property of another kind is no URI.
     let part = edited(
         ManifestFormat::Dash,
         "<MPD><Period xlink:href=\"p.xml\"/></MPD>",
@@ -105,9 +105,9 @@ fn every_element_with_a_uri_keeps_to_the_route() {
     assert_eq!(edited(ManifestFormat::Dash, other, &plan()), other);
 }
 
-/// What only reports or tells the time leads nowhere; but a path would be asked of us, and is.
+/// A URI for reports or time keeps its server; but a path would be requested from sidebeat, and is edited.
 #[test]
-fn what_stands_beside_the_media_keeps_its_server() {
+fn a_uri_beside_the_media_keeps_its_server() {
     let at = |path: &str| format!("{SITE}{OWN}~h/cdn.examples{path}");
     for element in [
         "<UTCTiming schemeIdUri=\"urn:mpeg:dash:utc:http-iso:2014\" value=\"URI\"/>",
@@ -156,7 +156,7 @@ fn what_stands_beside_the_media_keeps_its_server() {
     );
 }
 
-/// It is put into the MPD that refers to it: relative URIs begin where they do there.
+/// The player inserts the part into the MPD that refers to it, so relative URIs have the base of that place.
 #[test]
 fn a_part_of_an_mpd_is_edited_as_one() {
     let plan = EditPlan { all: true, bind: &marked, part: true, ..plan() };
@@ -185,7 +185,7 @@ fn a_part_of_an_mpd_is_edited_as_one() {
     assert!(read(ManifestFormat::Dash, b"<Period>", &plan, DEFAULT_MAX_MANIFEST_BYTES).is_err());
 }
 
-/// However it is written down.
+/// The spelling of the URI does not matter.
 #[test]
 fn the_url_of_an_event_is_bound_in_character_data_and_in_base64() {
     let at = |path: &str| format!("{SITE}{OWN}~h/cdn.examples{path}");
@@ -226,7 +226,7 @@ fn the_url_of_an_event_is_bound_in_character_data_and_in_base64() {
 }
 
 #[test]
-fn elements_of_another_namespace_are_none_of_the_mpd() {
+fn elements_of_another_namespace_are_not_edited() {
     let dash = "urn:mpeg:dash:schema:mpd:2011";
     for (root, base, own) in [
         (format!("MPD xmlns=\"{dash}\""), "x:BaseURL xmlns:x=\"urn:mine\"", false),
@@ -254,7 +254,7 @@ fn elements_of_another_namespace_are_none_of_the_mpd() {
             "{root} {base}"
         );
     }
-    // It holds for the element that declares it.
+    // A declaration holds for its own element.
     let text = "<MPD><Period><x:E xmlns:x=\"urn:mine\"/><a:E xmlns=\"urn:mine\" xmlns:a=\"urn:a\"><Location>/x</Location>\
                 </a:E></Period><Location>/y</Location></MPD>";
     let bound = text.replace("/y", &format!("{SITE}{OWN}~h/cdn.examples/y"));
@@ -282,9 +282,9 @@ fn an_identifier_that_is_an_address_is_counted_and_its_fragment_stays() {
     assert_eq!(edited(ManifestFormat::Dash, &text("/o.mpd#period=1&amp;as=2"), &plan()), text(&bound));
 }
 
-/// It cannot be edited where it stands, and would lead anywhere.
+/// A document inside a URI cannot be edited, and would lead anywhere.
 #[test]
-fn a_document_that_stands_in_a_uri_is_taken_off_or_counted() {
+fn a_document_inside_a_uri_is_removed_or_counted() {
     let data = "data:application/vnd.apple.mpegurl;base64,I0VYVE0zVQ==";
     for (lines, becomes) in [
         (format!("#EXT-X-STREAM-INF:BANDWIDTH=1\n{data}"), "#\n#"),
@@ -304,7 +304,7 @@ fn a_document_that_stands_in_a_uri_is_taken_off_or_counted() {
     }
 }
 
-/// Some parsers want no double quotes, and look past spaces.
+/// Some parsers accept values without double quotes, and skip spaces.
 #[test]
 fn a_uri_is_found_as_lenient_parsers_find_it() {
     for value in ["URI='URI'", "URI = \"URI\"", "URI =URI", "METHOD=AES-128, URI= 'URI' ,IV=0x1"] {
