@@ -1,4 +1,4 @@
-//! What it costs to read one report, and to give up on the worst texts.
+//! Measures the cost of reading a report, and of giving up on the worst texts.
 
 #[path = "cpu.rs"]
 mod cpu;

@@ -1,4 +1,4 @@
-//! What the core costs: one step, one beat round, one re-arm of a full wheel.
+//! Measures the core: one step, one beat round, one re-arm of a full wheel.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

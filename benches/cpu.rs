@@ -1,4 +1,4 @@
-//! CPU time of this thread in place of wall time, for machines that others use as well.
+//! Measures CPU time of this thread instead of wall time, for machines that run other work as well.
 
 use std::time::Duration;
 

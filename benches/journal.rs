@@ -1,7 +1,7 @@
-//! What durable sessions cost: CPU and added latency at 1,000 changes a second, and a recovery.
+//! Measures durable sessions: CPU and added latency at 1,000 changes a second, and a recovery.
 //!
-//! Sessions of the real shell before an authority and a license server that answer after 10 ms each, with the
-//! journal and without in turns. `-- --write` puts the figures into `benches/README.md`.
+//! The real shell runs sessions before an authority and a license server that answer after 10 ms each, alternately with
+//! and without the journal. `-- --write` puts the figures into `benches/README.md`.
 
 mod setup;
 

@@ -1,4 +1,4 @@
-//! What it costs to edit one manifest of 200 KiB, and to give up on the worst ones.
+//! Measures the cost of editing a manifest of 200 KiB, and of giving up on the worst ones.
 
 #[path = "cpu.rs"]
 mod cpu;

@@ -1,7 +1,7 @@
-//! What a segment costs on its way: bytes per CPU second of sidebeat's media route beside nginx's `proxy_pass`.
+//! Measures a segment's way: bytes per CPU second of sidebeat's media route beside nginx's `proxy_pass`.
 //!
-//! Runs the release binary and nginx as children on core 0; plays origin and players on core 1, as the whole
-//! proxy's benchmark does. Every segment is checked for its length, and sidebeat's for its playback.
+//! The benchmark runs the release binary and nginx as children on core 0, and origin and players on core 1, like the
+//! benchmark of the whole proxy. It checks each segment's length, and sidebeat's playback of it.
 
 #![allow(dead_code, reason = "the parts of the other benchmark are used as they are")]
 

@@ -1,7 +1,7 @@
-//! What a session, a refused open, a kill and a connection hold in memory: at ordinary sizes, and at the largest that
-//! anybody may send.
+//! Measures the memory of a session, a refused open, a kill and a connection: at ordinary sizes, and at the largest
+//! ones accepted.
 //!
-//! Resident memory of this process before and after so many of each. `-- --write` puts the figures into
+//! The figures are the resident memory of this process before and after many of each. `-- --write` puts them into
 //! `benches/README.md`.
 
 mod setup;

@@ -1,8 +1,8 @@
-//! How late beats come while operators read long lists: 100,000 sessions of an embedded authority on one thread,
-//! operators on theirs, as `sidebeat run` has them. First in quiet, then with operators who list all sessions and all
-//! places, page after page, and scrape the metrics, without a pause.
+//! Measures how late beats are while operators read long lists.
 //!
-//! `-- --write` puts the figures into `benches/README.md`.
+//! One thread serves 100,000 sessions of an embedded authority, and operators have a thread of their own, as in
+//! `sidebeat run`. The first phase is quiet; then operators list all sessions and all places, page after page, and
+//! scrape the metrics, without a pause. `-- --write` puts the figures into `benches/README.md`.
 
 mod setup;
 

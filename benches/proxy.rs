@@ -1,7 +1,7 @@
-//! What the whole proxy costs: CPU per license call beside nginx, memory, size.
+//! Measures the whole proxy: CPU per license call beside nginx, memory, size.
 //!
-//! Runs the release binary as a child, pinned to core 0; makes the load and plays the license server
-//! itself, pinned to core 1. `benches/README.md` says how to read the figures.
+//! The benchmark runs the release binary as a child on core 0; it generates the load and plays the license server on
+//! core 1. `benches/README.md` says how to read the figures.
 
 #[path = "proxy/figures.rs"]
 mod figures;

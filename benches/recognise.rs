@@ -1,4 +1,4 @@
-//! What it costs to recognise one message of each system, and to give up on the worst bodies.
+//! Measures the cost of recognising a message of each system, and of giving up on the worst bodies.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! What the benches of the shell have in common: a card, a call, and how their figures come into `benches/README.md`.
+//! Common code of the shell's benches: a session context, a call, and the writer of figures into `benches/README.md`.
 
 use std::error::Error;
 use std::fs;

@@ -1,8 +1,8 @@
-//! No input makes work or output grow faster than its size: every parser gets its worst case at the full size that is
-//! allowed, and at a quarter of it.
+//! Tests that no input makes work or output grow faster than its size: every parser gets its worst case at the full
+//! allowed size, and at a quarter of it.
 //!
-//! Work is counted, not timed: bytes that are allocated, bytes that are held at once, and what the parser itself
-//! counts. A parser whose work grows with the square of its input needs sixteen times as much for four times the input.
+//! The tests count work and do not time it: allocated bytes, bytes held at once, and the parser's own counts. If work
+//! grows with the square of the input, four times the input needs sixteen times the work.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 

@@ -1,4 +1,4 @@
-//! Edits every manifest of a folder that nobody here wrote, for `tests/corpus/run.mjs` to compare.
+//! Edits every manifest of a folder of real ones, for `tests/corpus/run.mjs` to compare.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 

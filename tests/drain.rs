@@ -1,4 +1,5 @@
-//! How connections end: at drain, at a hand-over, at their lifetime's end. Nothing that is on its way is lost.
+//! Tests how connections end: at drain, at a hand-over, at the end of their lifetime. No request or reply in transit is
+//! lost.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 

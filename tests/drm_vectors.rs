@@ -1,5 +1,5 @@
-//! Every synthetic DRM message: what it must be recognised as, in every wrapper, cut anywhere and
-//! damaged anywhere; and what hostile bodies must not achieve.
+//! Tests recognition with every synthetic DRM message, in every wrapper, cut anywhere and damaged anywhere, and with
+//! hostile bodies.
 
 #![allow(clippy::unwrap_used, reason = "the whole file is tests")]
 

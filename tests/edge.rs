@@ -1,4 +1,4 @@
-//! The edge over real sockets: TLS, slowness, limits, CORS.
+//! Tests the edge over real sockets: TLS, slowness, limits, CORS.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 

@@ -1,5 +1,5 @@
-//! The embedded authority as a household meets it: the whole proxy before a license server that knows
-//! nothing of sessions, and players that are scripted, over sockets.
+//! Tests the embedded authority in a household: the whole proxy, over sockets, between scripted players and a license
+//! server that knows no sessions.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 

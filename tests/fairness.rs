@@ -1,4 +1,4 @@
-//! One address that takes all it can, over real sockets: the others must not notice.
+//! Tests that an address that takes all it can harms no other address, over real sockets.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 

@@ -1,6 +1,6 @@
-//! Request framing, byte for byte: what the client is told, whether the connection goes on, and what
-//! reaches the handler. A proxy and its origin that read one request differently can be made to see
-//! two, so every doubtful head has its row here, those that hyper settles alone included.
+//! Tests request framing byte for byte: the reply to the client, the fate of the connection, and the calls that reach
+//! the handler. If proxy and origin read a request differently, it can become two, so every doubtful head has its row
+//! here, even those that hyper handles alone.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 

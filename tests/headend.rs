@@ -1,4 +1,4 @@
-//! The simulated head-end over real sockets: what the proxy, the players and other tests meet.
+//! Tests the simulated head-end over real sockets: the behaviour on which the proxy, the players and other tests rely.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 

@@ -1,4 +1,4 @@
-//! HTTP/2 peers that misbehave, in raw frames: each must be closed, and its neighbours not notice.
+//! Tests HTTP/2 peers that misbehave, in raw frames: each is closed, and its neighbours do not notice.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 

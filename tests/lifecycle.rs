@@ -1,7 +1,6 @@
-//! The built program from its command line: exit codes, files, signals.
+//! Tests the built program from its command line: exit codes, files, signals.
 //!
-//! The proxy is a process of its own before a head-end in this one, so that its signals and its end are
-//! real.
+//! The proxy is a process of its own before a head-end in this one, so its signals and its end are real.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 

@@ -1,4 +1,4 @@
-//! The README's configurations, taken from the README and used as they stand.
+//! Tests the README's configurations as they stand there.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 

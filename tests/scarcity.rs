@@ -1,4 +1,4 @@
-//! The built program where something is scarce: descriptors, and room for the log.
+//! Tests the built program when descriptors or log space are scarce.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 

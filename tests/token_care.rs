@@ -1,5 +1,5 @@
-//! The care for content tokens, through the real proxy: what is refused without a call, what shares
-//! one call, and what never does.
+//! Tests the handling of content tokens through the real proxy: which calls are refused without a request to the
+//! head-end, which share one, and which never do.
 
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 

@@ -1,4 +1,4 @@
-//! Medians, ranges, and the page that shows them.
+//! Computes medians and ranges, and writes the page that shows them.
 
 use std::fmt::Write;
 use std::fs;

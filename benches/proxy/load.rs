@@ -1,4 +1,4 @@
-//! Players: each has a connection of its own and asks again as soon as it is answered.
+//! Runs the players: each has its own connection and calls again as soon as it gets its reply.
 
 use std::cell::Cell;
 use std::io;

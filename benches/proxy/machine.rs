@@ -1,4 +1,4 @@
-//! Cores, processes as `/proc` shows them, and the release build.
+//! Handles cores, processes as `/proc` shows them, and the release build.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

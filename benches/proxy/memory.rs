@@ -1,4 +1,4 @@
-//! What a proxy holds that nobody uses, and what each open connection adds.
+//! Measures the memory of an idle proxy, and of each open connection.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The command line of the benchmark.
+//! Parses the command line of the benchmark.
 
 use std::path::PathBuf;
 use std::time::Duration;

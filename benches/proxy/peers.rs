@@ -1,4 +1,4 @@
-//! The programs under measurement, as children that end with their owner.
+//! Starts the measured programs, as children that end with their owner.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

@@ -1,4 +1,4 @@
-//! The rounds: every case once in each, one after the other, so that all meet the same machine.
+//! Runs the rounds: each has every case once, one after the other, so that all cases meet the same machine.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! The license server of the benchmark: one license for everybody, and the caller's name back.
+//! The license server of the benchmark: it gives every caller the same license, and its own name back.
 
 use std::io;
 use std::net::SocketAddr;

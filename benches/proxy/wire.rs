@@ -1,4 +1,4 @@
-//! Just enough HTTP/1.1 to read one message after the other; cheaper than what is measured.
+//! Reads HTTP/1.1 messages one after the other; cheaper than the measured programs.
 
 use std::io;
 use std::ops::Range;

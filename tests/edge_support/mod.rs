@@ -1,4 +1,4 @@
-//! An edge on free ports before a handler that remembers what it was given.
+//! Starts an edge on free ports before a handler that remembers its calls.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 

@@ -1,4 +1,4 @@
-//! What an operator sees and does.
+//! Tests the admin API as operators use it.
 
 use std::future::IntoFuture;
 use std::time::Duration;

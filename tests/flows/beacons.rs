@@ -1,4 +1,4 @@
-//! Beacons and reports of pages: they can set no header, so their content token says whose they are.
+//! Tests beacons and reports of pages. They can set no header, so their content token identifies the playback.
 
 use crate::events::Listener;
 use crate::player::{CLEARKEY, Player};

@@ -1,4 +1,4 @@
-//! What is blacked out from the start: nothing of it plays through us, with a slate, without one, by whichever route.
+//! Tests blackouts from the start: the proxy passes no part of the title, with or without a slate, on any route.
 
 use http::{Method, Response};
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! Where a session is demanded, no license comes without one: every setting of a route, with every token, message and DRM
-//! system, judged by what the call carries and by what the license server gave.
+//! Tests that a route that demands sessions gives no license without one: with every setting of a route, token, message
+//! and DRM system.
 
 use std::collections::BTreeMap;
 

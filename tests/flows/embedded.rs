@@ -1,4 +1,4 @@
-//! The authority that is built in, where players bring no token; its limits have a test of their own.
+//! Tests the embedded authority with players that bring no token; `tests/embedded.rs` tests its limits.
 
 use serde_json::json;
 

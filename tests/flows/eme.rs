@@ -1,4 +1,4 @@
-//! The mirror: a playback's key sessions as the wire shows them, under the names of EME.
+//! Tests the EME mirror: it shows the key sessions of a playback under the names of EME.
 
 use http::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! By which evidence a playback is over, and what is none.
+//! Tests which evidence ends a playback, and which does not.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,4 +1,4 @@
-//! Who keeps a session alive: the license's own policy decides, or the route.
+//! Tests which beats keep a session alive: the policy of the license decides, or the route.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What happens to sessions is told to who asked for it.
+//! Tests that webhooks, apps and operators get the events that they asked for.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

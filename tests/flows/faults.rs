@@ -1,5 +1,5 @@
-//! The session service in trouble: never a kill, never a long silence, and no session lost that could
-//! be kept.
+//! Tests faults of the session service: they never kill, never keep a player waiting, and lose no session that could be
+//! kept.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! FirstLight from the app's authorization to the last DELETE, with the simulated services.
+//! Tests FirstLight from the app's authorization to the last DELETE, with the simulated services.
 
 use http::{Method, Response};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! FirstLight with a media route: authorization, manifest, license and segments are one playback.
+//! Tests FirstLight with a media route: authorization, manifest, license and segments are one playback.
 
 use http::Method;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
-//! FirstLight's services answer with errors, or not at all: to one caller, and to everybody.
+//! Tests outages of FirstLight's services, for one caller and for all.
 //!
-//! Their failures are counted by playback, and each of their calls is made: there is no breaker to open.
+//! Failures are counted for each playback, and every call is made: FirstLight has no circuit breaker.
 
 use serde_json::json;
 

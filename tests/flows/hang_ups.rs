@@ -1,4 +1,4 @@
-//! Players that hang up: the work that goes on for them counts for their address until it is over.
+//! Tests players that hang up: the work that goes on for them counts for their address until it ends.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

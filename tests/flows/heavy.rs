@@ -1,4 +1,4 @@
-//! Large work leaves the threads that serve players and the one that beats; what is too much of it is told to come again.
+//! Tests that large work does not run on the threads that serve players or beat; excess work is refused for now.
 
 use std::future::poll_fn;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! Servers that are away for a moment: calls are held and asked again, and nothing is asked twice that may have counted.
+//! Tests short outages of servers: calls are held and retried, except those that may have taken effect.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

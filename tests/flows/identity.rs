@@ -1,4 +1,4 @@
-//! Whom a session is counted for: the first rung of the ladder that answers, seen in the admin API.
+//! Tests the owner of a session: the first identity source that answers, as the admin API shows it.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What is judged is what is sent: nothing that a player writes around its message lets the license server see another
-//! one than the one on which the session was decided.
+//! Tests that the judged message is the sent one: nothing around a message lets the license server read another message
+//! than the proxy did.
 
 use bytes::Bytes;
 use http::Method;

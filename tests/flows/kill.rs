@@ -1,4 +1,4 @@
-//! The head-end ends a session, and the viewer is told, once and for good.
+//! Tests kills by the head-end: the viewer learns the reason, once and for good.
 
 use std::sync::Arc;
 use std::time::Duration;

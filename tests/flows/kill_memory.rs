@@ -1,4 +1,4 @@
-//! A kill is remembered: by its content token at every device, and by its device for what brings no token.
+//! Tests the memory of kills: by the content token on every device, and by the device for calls without a token.
 
 use http::Method;
 use serde_json::json;

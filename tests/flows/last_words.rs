@@ -1,4 +1,4 @@
-//! The last words of a page that is left: they count though the connection is closed right behind them.
+//! Tests the last calls of a closing page: they count although the connection closes right behind them.
 
 #[cfg(target_os = "linux")]
 use std::io::Read;

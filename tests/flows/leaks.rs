@@ -1,5 +1,4 @@
-//! Nothing secret is ever seen: not in the log at its loudest, not in the metrics, not in the admin API,
-//! not in a refusal.
+//! Tests that no secret is shown: not in the log at its highest level, the metrics, the admin API or a refusal.
 
 use http::Method;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! The license server in trouble: the kinds are told apart for the player and in the metrics.
+//! Tests faults of the license server: players and metrics can distinguish them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The log of this process, caught: there is one, for all stories in it.
+//! Captures the log of this process, for all tests in it.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock};

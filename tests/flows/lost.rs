@@ -1,5 +1,5 @@
-//! Answers that are lost after the head-end has replaced the session's token. "No such session" is no kill then: another
-//! session is opened in its place, and the player is not refused.
+//! Tests answers that are lost after the head-end has replaced the session's token. "No such session" is no kill then:
+//! sidebeat opens another session in its place, and does not refuse the player.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};

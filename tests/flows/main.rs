@@ -1,8 +1,8 @@
-//! Whole flows: the real proxy between scripted players and the real head-end, over real sockets.
+//! Tests whole flows: the real proxy between scripted players and the real head-end, over real sockets.
 //!
-//! A test reads as a story: a [`stage::Stage`] is set, viewers press play, the head-end's own log and
-//! books say what happened. What has to happen first is awaited there; nothing sleeps and hopes. Every
-//! stage ends with [`stage::Stage::end`], which checks what must hold of every story.
+//! A test reads as a story: it sets a [`stage::Stage`], viewers press play, and the head-end's log and books show the
+//! result. Tests wait for events and never for a time. Every stage ends with [`stage::Stage::end`], which checks the
+//! conditions common to all stories.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 

@@ -1,5 +1,5 @@
-//! What passes without a session, what a license server declines, and identities that tell too little leave their lines
-//! in the log: with words, device and account, and never without end.
+//! Tests the log lines of calls without a session, of declined licenses and of weak identities: they have words, device
+//! and account, and their number is bounded.
 
 use http::Method;
 use serde_json::json;

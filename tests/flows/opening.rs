@@ -1,4 +1,4 @@
-//! A session is opened before its first license, beaten while it lives, and closed when the player stops.
+//! Tests that a session is opened before its first license, beaten while it lives, and closed when the player stops.
 
 use std::time::Duration;
 

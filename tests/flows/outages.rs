@@ -1,4 +1,4 @@
-//! The session service is away: who plays on, for how long, and how that is settled when it is back.
+//! Tests outages of the session service: which playbacks continue, for how long, and how they are settled afterwards.
 
 use std::time::Duration;
 

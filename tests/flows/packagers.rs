@@ -1,7 +1,7 @@
-//! What another packager than ffmpeg makes plays through a media route: Shaka Packager, live, as a title, and in one file.
+//! Tests that output of Shaka Packager plays through a media route, live, as a title, and in one file.
 //!
-//! `tests/run.sh` fetches it from npm and names it in `SHAKA_PACKAGER`; without that the tests say so and pass. GPAC comes by
-//! no registry that tests may use.
+//! `tests/run.sh` fetches it from npm and names it in `SHAKA_PACKAGER`; without that the tests say so and pass. GPAC is
+//! in no registry that tests may use.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

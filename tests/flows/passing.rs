@@ -1,4 +1,4 @@
-//! What is none of our business passes, byte for byte; what is dangerous does not.
+//! Tests that calls without a session pass byte for byte, and dangerous ones do not pass.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! One device that shows several pictures, at authorities that count devices.
+//! Tests a device that shows several pictures, at authorities that count devices.
 
 use http::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The scripted player: what an unmodified one sends, and what it gets.
+//! The scripted player: it sends the calls of an unmodified player and reads the replies.
 
 use std::collections::BTreeMap;
 use std::future::IntoFuture;

@@ -1,4 +1,4 @@
-//! A device that fetches the next title's license while it plays: which of the two is over, and when.
+//! Tests a device that fetches the next title's license while it plays: which playback ends, and when.
 
 use http::Method;
 use serde_json::json;

@@ -1,4 +1,5 @@
-//! Nothing irreversible before a yes: the embedded authority's places, and the license server's answer.
+//! Tests that nothing irreversible happens before the license server accepts a call: a place of the embedded authority
+//! stays provisional until then.
 
 use std::future::IntoFuture;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The page that a refusal leads its viewer to: what it says in whose language, who may free a place by it, and who not.
+//! Tests the page to which a refusal leads its viewer: its text, its languages, and which viewers may free a place.
 
 use http::Method;
 

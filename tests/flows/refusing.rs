@@ -1,4 +1,4 @@
-//! A refusal in the shape that its player shows: over the wire, per system and player family.
+//! Tests the shape of refusals over the wire, for each system and player family.
 
 use http::Method;
 use serde_json::json;

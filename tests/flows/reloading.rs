@@ -1,4 +1,4 @@
-//! A new configuration while players play: nothing that runs is lost, and what comes next follows it.
+//! Tests reloads while players play: running playbacks continue, and later ones follow the new configuration.
 
 use std::future::IntoFuture;
 use std::time::Duration;

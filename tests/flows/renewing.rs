@@ -1,4 +1,4 @@
-//! Widevine under SSM: the player's own renewals are the session's beats.
+//! Tests Widevine with SSM: the player's own renewals are the session's beats.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! A player that reports about itself is believed while it reports, and gone when it stops.
+//! Tests players that report about themselves: sidebeat believes them while they report, and ends them when they stop.
 //!
-//! The head-end's beats, one a second, are the clock: nothing here waits for a time of its own.
+//! The head-end's beats, one a second, are the clock; no test waits for a time of its own.
 
 use http::Method;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! The stage: one proxy, one head-end, and the people who watch.
+//! The stage: one proxy, one head-end, and the players of a test.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

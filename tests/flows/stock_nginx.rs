@@ -1,7 +1,7 @@
-//! A stock nginx before the license server and the session service: HTTP/2 with a connection that it gives up after
-//! every 100 requests. Not one call may be lost by that.
+//! Tests a stock nginx before the license server and the session service: HTTP/2 connections that it closes after every
+//! 100 requests. Not one call may be lost.
 //!
-//! `tests/run.sh` installs nginx. Where there is none, the test says so and passes, unless `STOCK_NGINX=required`.
+//! `tests/run.sh` installs nginx. Without it, the test says so and passes, unless `STOCK_NGINX=required`.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! PlayReady, FairPlay and ClearKey: every request is a license request, in whatever form it comes.
+//! Tests PlayReady, FairPlay and ClearKey: every request is a license request, in any form.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Content tokens that must be proven: what a forged one can do, and how keys come and go.
+//! Tests content tokens that must be proven: a forged one has no effect, and keys can change.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

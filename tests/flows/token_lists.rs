@@ -1,4 +1,4 @@
-//! Several tokens in one header, and one token in several spellings: neither hides a kill or escapes the count.
+//! Tests several tokens in one header, and several spellings of one token: neither hides a kill or evades the count.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

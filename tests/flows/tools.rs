@@ -1,6 +1,6 @@
-//! What people try a stream with: ffmpeg and streamlink play through a media route, HLS and DASH, live and as a title.
+//! Tests that ffmpeg and streamlink play through a media route, HLS and DASH, live and as a title.
 //!
-//! `tests/run.sh` installs both. Where one is missing, its tests say so and pass, unless `STREAM_TOOLS=required`.
+//! `tests/run.sh` installs both. If one is missing, its tests say so and pass, unless `STREAM_TOOLS=required`.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

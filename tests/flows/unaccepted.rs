@@ -1,4 +1,4 @@
-//! A call that nobody has accepted changes nothing of what is remembered of a playback.
+//! Tests that a call that no server has accepted changes nothing that sidebeat remembers of a playback.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,4 +1,4 @@
-//! A session of which nothing reaches its player ends soon, however well it is beaten.
+//! Tests that a session whose player receives nothing ends soon, even if heartbeats succeed.
 
 use http::Method;
 use serde_json::{Value, json};

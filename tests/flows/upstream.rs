@@ -1,4 +1,4 @@
-//! A license server that a test scripts: it keeps what it was sent and answers what it is told.
+//! A scripted license server: it keeps its calls and gives the replies of the test.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

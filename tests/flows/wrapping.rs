@@ -1,5 +1,4 @@
-//! Bodies in wrappings, translated where a route says so and untouched where it does not; and what
-//! travels in the URL beside them.
+//! Tests wrapped bodies, translated if a route says so and untouched otherwise, and the URL parameters beside them.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! One device changes its channel; several devices share an account.
+//! Tests channel changes on one device, and several devices of one account.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The documents: their links, the tests and the layers that they name, the configurations they show.
+//! Checks the documents: their links, the tests and the layers that they name, the configurations that they show.
 
 use std::collections::BTreeSet;
 use std::iter;

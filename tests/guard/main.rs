@@ -1,7 +1,7 @@
-//! What the code and the documents say about each other, held by tests.
+//! Checks the code and the documents against each other.
 //!
-//! Reads the sources as text: which layer may use which, what pure layers must not know, that
-//! every metric, key, refusal and link of the documents is real, and the other way round.
+//! The guards read the sources as text. They check which layer uses which, that pure layers have no impure calls, and
+//! that every metric, key, refusal and link of the documents exists in the code, and the reverse.
 
 #[cfg(test)]
 mod documents;

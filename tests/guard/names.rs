@@ -1,4 +1,5 @@
-//! Names and sentences explain themselves: unique types, constants that say what they bound, a subject in each sentence.
+//! Checks that names and sentences explain themselves: unique types, constants that say what they bound, a subject in
+//! each sentence.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! The sources as the guards see them.
+//! Reads the sources for the guards.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Names that programs rely on, metrics, keys and refusals: the same in the code and in the documents.
+//! Checks that metrics, keys and refusals have the same names in the code and in the documents.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

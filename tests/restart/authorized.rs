@@ -1,4 +1,4 @@
-//! Playbacks that were authorized before a restart: what was registered of them outlives it.
+//! Tests that registrations of authorized playbacks survive a restart.
 
 use std::time::Duration;
 

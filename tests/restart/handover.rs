@@ -1,4 +1,4 @@
-//! Restarts that no call notices: by SIGUSR2, by reload, and by a service manager that keeps the sockets.
+//! Tests restarts that no call notices: by SIGUSR2, by reload, and by a service manager that keeps the sockets.
 
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpListener};

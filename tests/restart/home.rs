@@ -1,4 +1,5 @@
-//! A folder with a configuration and a journal, before a head-end in this process.
+//! A folder with a configuration and a journal, before a head-end in this process. The restart tests start their
+//! proxies in it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

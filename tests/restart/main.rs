@@ -1,4 +1,4 @@
-//! Sessions across restarts: real processes, ended by SIGKILL and SIGTERM, before a head-end with books.
+//! Tests sessions across restarts: real processes, ended by SIGKILL and SIGTERM, before a head-end with books.
 
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "the helpers of tests may fail them")]
 

@@ -1,5 +1,5 @@
-//! Requests that cross the end of a process, or a reload, on connections that were there before it: to players'
-//! listeners and to operators'.
+//! Tests requests that cross the end of a process, or a reload, on earlier connections to players' and operators'
+//! listeners.
 
 use std::net::{SocketAddr, TcpListener};
 

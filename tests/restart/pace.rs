@@ -1,4 +1,4 @@
-//! When beats come after a restart, by the head-end's own times.
+//! Tests the times of beats after a restart, by the head-end's clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A device that shows several pictures by one session, over a restart.
+//! Tests a device that shows several pictures by one session, over a restart.
 
 use http::Method;
 use serde_json::{Value, json};

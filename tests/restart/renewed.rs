@@ -1,4 +1,4 @@
-//! A player's renewal brings the session's next token: whoever has the license of it goes on with that token.
+//! Tests that a renewal's token survives a crash: a player with the renewed license continues with that token.
 
 use http::Request;
 use serde_json::json;

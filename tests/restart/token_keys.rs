@@ -1,4 +1,4 @@
-//! Tokens that were proven before a restart, and keys that were replaced during it.
+//! Tests tokens that were proven before a restart, with keys that were replaced during it.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::KeyPair;

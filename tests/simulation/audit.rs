@@ -1,4 +1,4 @@
-//! The books at the end of a life and at the end of a run: what they must say of what the shell did.
+//! Compares the head-end's books with the shell at the end of each life and at the end of a run.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Who is in a storm: the head-end, the players, and the policy by which the proxy serves them.
+//! Chooses the parts of a storm: the head-end, the players, and the policy of the proxy.
 
 use std::time::Duration;
 

@@ -1,9 +1,8 @@
 //! The far side of the real shell: the way to the head-end, and the head-end with its books.
 //!
-//! What is under way is kept apart from the tasks that wait for it: a shell that dies takes its waiting
-//! tasks along, but not what it had sent. Arrivals are worked off in the order of their times whenever
-//! somebody looks, so no task of ours moves them. Times are the head-end's own, which run on while the
-//! proxy is dead or its machine sleeps.
+//! Calls under way are kept apart from the tasks that wait for them: a dying shell takes its waiting tasks along, but
+//! not the calls that it sent. Arrivals are handled in the order of their times at the next access, so no task of the
+//! simulation moves them. Times are the head-end's own, which run on while the proxy is dead or its machine sleeps.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,4 +1,4 @@
-//! The oracle: a head-end that keeps its own books of what it opened, heard and closed.
+//! The oracle: a head-end that keeps books of the sessions that it opened, heard and closed.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
-//! The embedded authority under crashes: its ledger, and the sessions that hold its places, must agree after every
-//! restart and whenever all is quiet.
+//! Tests the embedded authority under crashes: its ledger, and the sessions that hold its places, must agree after
+//! every restart and in every quiet moment.
 //!
-//! The real shell, client, counter and store; a crash may come between any two writings. No place is held that no
-//! session claims, and no session plays without its place.
+//! The shell, client, counter and store are real; a crash may come between any two writes. Every held place has its
+//! session, and every playing session has its place.
 
 use std::collections::BTreeSet;
 use std::path::Path;

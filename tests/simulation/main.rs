@@ -1,12 +1,11 @@
-//! Worlds under a seeded storm: the real shell (`shell`), and the core alone (`world`), which share
-//! players, the head-end with its books, and the watch over the promises; and the real shell with the embedded
-//! authority (`household`).
+//! Runs worlds under a seeded storm: the real shell (`shell`), the core alone (`world`), and the real shell with the
+//! embedded authority (`household`). The first two share players, the head-end with its books, and the watch over the
+//! promises.
 //!
-//! `SIMULATION_SEED` replays one seed and shows every move; `SIMULATION_SEEDS` and `SIMULATION_STEPS` say how
-//! many and how long. A failure prints what replays it, its step and the last moves. A longer run, by a profile that is
-//! fast and checks the core's laws:
-//! `SIMULATION_SEEDS=4096 SIMULATION_STEPS=20000 cargo test --profile checked --test simulation`.
-//! No clock is read but once, for a base; every other instant is that plus virtual time.
+//! `SIMULATION_SEED` replays one seed and shows every move; `SIMULATION_SEEDS` and `SIMULATION_STEPS` set number and
+//! length. A failure prints how to replay it, its step and the last moves. A longer run, with a fast profile that
+//! checks the core's invariants: `SIMULATION_SEEDS=4096 SIMULATION_STEPS=20000 cargo test --profile checked --test
+//! simulation`. The clock is read once, for a base; every other instant is that plus virtual time.
 
 #[cfg(test)]
 mod audit;

@@ -1,4 +1,4 @@
-//! What is under way, and what becomes of it on the way: delay, loss, doubling, death.
+//! The network of the core's world: calls under way, with delay, loss, doubling and death.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! A player: what it plays, the key sessions it remembers (old ones too), and whether it waits.
+//! A player: its content, the key sessions that it remembers (old ones too), and its pending call.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! The one source of chance: SplitMix64.
+//! The only source of chance: SplitMix64.
 
 use std::time::Duration;
 

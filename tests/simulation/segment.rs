@@ -1,4 +1,4 @@
-//! One segment of a player whose media pass through a media route: let through, and cut when its playback is over.
+//! A segment of a player whose media pass through a media route: it is passed on, and cut when its playback ends.
 
 use std::sync::Arc;
 use std::time::Duration;

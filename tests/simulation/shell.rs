@@ -1,9 +1,9 @@
-//! The real shell under the storm: `Sessions`, its pump and its pacer on a runtime with paused time,
-//! players in tasks of their own, and processes that die.
+//! Runs the real shell under the storm: `Sessions`, its dispatcher and its timer on a runtime with paused time, players
+//! in tasks of their own, and processes that die.
 //!
-//! A life is a runtime: dropped at any moment, it takes all tasks along, as a process does. The next
-//! one finds what the store has. What must hold is checked where it happens: in [`Far`], by the log
-//! lines, at every answer to a player.
+//! A life is a runtime: dropped at any moment, it takes all tasks along, as a process does. The next life finds the
+//! store's content. Conditions are checked where they arise: in [`Far`], by the log lines, and at every answer to a
+//! player.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};

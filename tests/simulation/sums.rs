@@ -1,4 +1,4 @@
-//! How often what is worth seeing was seen, by name.
+//! Counts interesting events by name.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! One call of a player, as the gateway tells its story: admitted, then forwarded or renewed.
+//! A player's call, handled like in the gateway: admitted, then forwarded or renewed.
 
 use std::future::poll_fn;
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! The shadow of every playback, and the promises that are checked against it at every turn.
+//! Keeps a shadow of every playback, and checks the promises against it at every turn.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};

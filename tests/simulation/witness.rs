@@ -1,7 +1,7 @@
-//! What the real shell says of itself while it runs: its own log lines, heard where they are written.
+//! Reads the log lines of the real shell while it runs.
 //!
-//! A line is written under the device's lock in the very step that it tells of, so its time and its order
-//! are those of the decision.
+//! A line is written under the device's lock in the very step that it reports, so its time and its order are those of
+//! the decision.
 
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex, Once};

@@ -1,5 +1,5 @@
-//! Devices, players and the head-end under one virtual clock; drives `Device` and `Wheel` as the
-//! shell does, and looks at all promises after every step.
+//! Devices, players and the head-end under one virtual clock. The world drives `Device` and `Wheel` like the shell
+//! does, and checks all promises after every step.
 
 use std::collections::HashSet;
 use std::sync::Arc;

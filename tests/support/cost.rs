@@ -1,6 +1,5 @@
-//! What one parser makes of one input, counted and not timed: bytes that it asks of the allocator, bytes that it holds at
-//! once, and bytes that it gives. A parser whose work grows with the square of its input needs sixteen times as much for
-//! four times the input.
+//! Counts the cost of one parser for one input: bytes requested from the allocator, bytes held at once, and bytes
+//! returned. If work grows with the square of the input, four times the input needs sixteen times the work.
 
 #![allow(dead_code, reason = "each binary of tests uses its own part")]
 

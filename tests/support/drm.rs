@@ -1,8 +1,8 @@
 //! Synthetic license messages, built from the notation of `tests/vectors/drm/README.md`.
 //!
-//! [`vectors`] rebuilds every vector file; the builders below it make more messages of the same
-//! shapes with chosen identifiers, for tests that need many devices, contents or key sessions.
-//! Nothing here comes from a real device: the filler is a hash of a counter.
+//! [`vectors`] rebuilds every vector file. The builders below make messages of the same shapes with chosen identifiers,
+//! for tests with many devices, contents or key sessions. No data comes from a real device: the filler is a hash of a
+//! counter.
 
 #![allow(dead_code, reason = "each test uses its own part")]
 

@@ -1,4 +1,4 @@
-//! The far side through its own control API: what it saw, what it holds, what it is told to do.
+//! Drives the simulated head-end through its control API: reads its log and state, and sets its faults.
 
 #![allow(dead_code, reason = "each test uses its own part")]
 

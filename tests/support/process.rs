@@ -1,4 +1,4 @@
-//! The built program as a process of its own: started, heard, signalled, killed.
+//! Runs the built program as a process: starts, reads, signals and kills it.
 
 #![allow(dead_code, reason = "each test uses its own part")]
 

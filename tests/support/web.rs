@@ -1,4 +1,4 @@
-//! HTTP as a player speaks it: a socket per call, nothing hidden.
+//! HTTP as a player speaks it: a socket per call, without hidden retries.
 
 #![allow(dead_code, reason = "each test uses its own part")]
 

@@ -1,5 +1,5 @@
-//! Players that cannot run here, as scripted clients: what each sends for its settings, what it makes of a refusal, and
-//! what its viewer is shown in the end. Each file names the public source of each fact.
+//! Scripted copies of players that cannot run here: the calls that each sends for its settings, its reaction to a
+//! refusal, and the text that its viewer sees. Each file names the public source of each fact.
 
 mod avplayer;
 mod kodi;

@@ -1,4 +1,4 @@
-//! Where a playback's path leads, and where it does not.
+//! Tests the reach of a playback's path.
 
 use std::time::Duration;
 

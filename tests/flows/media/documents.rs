@@ -1,4 +1,4 @@
-//! Documents that stand beside a manifest: edited by how it refers to them.
+//! Tests documents beside a manifest: the reference decides how each is edited.
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt;

@@ -1,4 +1,4 @@
-//! Manifests and segments through the proxy: what binds them to a playback, and what ends its stream.
+//! Tests manifests and segments through the proxy: how they are bound to a playback, and what ends its stream.
 
 mod bounds;
 mod documents;

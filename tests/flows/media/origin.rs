@@ -1,4 +1,4 @@
-//! An origin that a test scripts, down to when each byte is sent; and a player that reads as slowly.
+//! A scripted origin, which controls when each byte is sent, and a player that reads slowly.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

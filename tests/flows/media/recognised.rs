@@ -1,4 +1,4 @@
-//! Manifests in whatever dress they come: path, type, encoding and characters that say something else, or nothing.
+//! Tests that manifests are recognised even if path, type, encoding and character set are wrong or missing.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! A blackout: the stream goes over to its slate, and the player notices nothing but other pictures.
+//! Tests blackouts: the stream switches to its slate, and the player only sees other pictures.
 
 use http::Method;
 

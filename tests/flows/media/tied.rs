@@ -1,4 +1,4 @@
-//! Media and the license call of one playback that does not name them: they are one playback all the same.
+//! Tests that media and the license call of a title are one playback, even if the license call does not name it.
 
 use http::Method;
 

@@ -853,7 +853,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "(#EXTM3U\\n|<MPD>)[#A-Za-z:=\"'<>/!\\[\\]{}$ \n&;.-]{0,200}") {
+    fn no_bytes_make_the_manifest_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "(#EXTM3U\\n|<MPD>)[#A-Za-z:=\"'<>/!\\[\\]{}$ \n&;.-]{0,200}") {
         let cmcd = CmcdRequest { content: "c", session: "s" };
         let plan = EditPlan { cmcd: Some(&cmcd), end: Some(3), license: Some("l"), ..plan() };
         for bytes in [[b"#EXTM3U".to_vec(), bytes.clone()].concat(), [b"<MPD".to_vec(), bytes].concat(), text.into_bytes()] {
