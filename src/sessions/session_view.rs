@@ -61,7 +61,7 @@ impl SessionView {
     pub(super) fn of(playback: &Playback<SessionEntry>, now: Instant, wall: Duration) -> Self {
         let session = &playback.session;
         let next_beat = match (session.state(), session.beats()) {
-            (SessionState::Live { beat }, BeatSource::Timer) => Some(beat.saturating_duration_since(now)),
+            (SessionState::Live { beat, .. }, BeatSource::Timer) => Some(beat.saturating_duration_since(now)),
             (_, BeatSource::Renewals { .. } | BeatSource::Timer) => None,
         };
         let timeline = playback.card.timeline.clone();

@@ -13,7 +13,7 @@ use crate::secret::{Fingerprint, Secret};
 /// A grant as the authority gave it, with when its token ends and whether a newer token may exist.
 #[must_use]
 #[derive(Clone, Debug)]
-pub(super) struct HeldGrant {
+pub struct HeldGrant {
     doubt: TokenDoubt,
     /// When the token ends, if it says so.
     good_until: Option<Instant>,

@@ -4,6 +4,7 @@ mod closure;
 mod counted;
 mod invariants;
 mod killed;
+mod transitions;
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::closure::SessionClosure;
+pub(super) use self::transitions::Forfeit;
 use super::confirmation::Confirmation;
 use super::effect::SessionRefusal;
 use super::end_reason::EndReason;
@@ -28,14 +30,14 @@ use super::verdict::Reason;
 pub enum SessionState {
     /// Over, and remembered for left-over calls.
     Closed { until: Instant, why: SessionClosure },
-    /// The authority is being told; `next` is when to try.
-    Closing { next: Instant, tries: u8, why: EndReason },
+    /// The authority is being told; `next` is when to try. Without a grant while its open is under way.
+    Closing { grant: Option<HeldGrant>, next: Instant, tries: u8, why: EndReason },
     /// Beats are lost, but the authority may still hold the session.
-    Failing { missed: u8, retry: Instant },
-    /// Ended by the authority or an operator; sticky.
-    Killed { by: Reason, since: Instant, until: Instant },
+    Failing { grant: HeldGrant, missed: u8, retry: Instant },
+    /// Ended by the authority or an operator; sticky. With a grant until that is given back.
+    Killed { by: Reason, grant: Option<HeldGrant>, since: Instant, until: Instant },
     /// Confirmed; `beat` is when the next one is due, if beats are ours.
-    Live { beat: Instant },
+    Live { beat: Instant, grant: HeldGrant },
     /// Its open is under way.
     Opening { since: Instant },
     /// Plays on credit since then: the open failed because nobody could say, and is tried again. `ran`: it
@@ -90,8 +92,6 @@ pub struct Session {
     /// It had its credit in an earlier playback of the same thing.
     pub(super) credit_spent: bool,
     pub(super) deadline: Option<Instant>,
-    /// Held by us at the authority; given back by a close, or gone with a kill or expiry.
-    pub(super) grant: Option<HeldGrant>,
     pub(super) lane: Option<CallInFlight>,
     /// The newest call that was answered.
     pub(super) last_answered: Ticket,
@@ -136,7 +136,6 @@ impl Session {
             credit: None,
             credit_spent: false,
             deadline: Some(now + policy.lane_patience),
-            grant: None,
             lane: None,
             last_answered: Ticket(0),
             failing_until: None,
@@ -204,22 +203,17 @@ impl Session {
     }
 
     pub fn grant(&self) -> Option<&Grant> {
-        self.grant.as_ref().map(HeldGrant::as_grant)
+        self.held().map(HeldGrant::as_grant)
     }
 
     /// When the token of its grant ends, if it says so.
     pub(super) fn good_until(&self) -> Option<Instant> {
-        self.grant.as_ref().and_then(HeldGrant::good_until)
+        self.held().and_then(HeldGrant::good_until)
     }
 
     /// The authority may know the session by a newer token than that of its grant.
     pub(super) fn is_token_in_doubt(&self) -> bool {
-        self.grant.as_ref().is_some_and(HeldGrant::is_in_doubt)
-    }
-
-    /// The grant, which is the session's no more.
-    pub(super) fn take_grant(&mut self) -> Option<Grant> {
-        self.grant.take().map(HeldGrant::into_grant)
+        self.held().is_some_and(HeldGrant::is_in_doubt)
     }
 
     pub fn interval(&self) -> Option<Duration> {
@@ -232,7 +226,7 @@ impl Session {
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
             | SessionState::Owing { .. }
-            | SessionState::Waiting { .. } => self.grant.as_ref().map(HeldGrant::interval),
+            | SessionState::Waiting { .. } => self.held().map(HeldGrant::interval),
         }
     }
 
@@ -334,6 +328,6 @@ impl Session {
     }
 
     pub(super) fn allowed_silence(&self, policy: &Policy) -> Duration {
-        self.grant.as_ref().map_or(Duration::ZERO, HeldGrant::interval) + policy.grace
+        self.held().map_or(Duration::ZERO, HeldGrant::interval) + policy.grace
     }
 }

@@ -15,7 +15,7 @@ use super::grant::{AskKind, Ticket};
 use super::input::Input;
 use super::player_call::CallKind;
 use super::policy::Policy;
-use super::state::{BeatSource, CallInFlight, Session, SessionClosure, SessionState};
+use super::state::{BeatSource, CallInFlight, Forfeit, Session, SessionClosure, SessionState};
 use super::verdict::{AuthorityFault, FaultKind, Reason};
 
 mod after_restart;
@@ -139,20 +139,21 @@ impl Session {
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
             | SessionState::Owing { .. } => {
-                self.enter(SessionState::Closing { next: step.now, tries: 0, why });
+                let (next, tries) = (step.now, 0);
+                self.enter(|grant| SessionState::Closing { grant, next, tries, why });
                 step.wake();
             }
             SessionState::Closing { .. } | SessionState::Killed { .. } if self.lingers && why == EndReason::Drained => {
                 self.close_now(step.now)
             }
             // What was presumed is known now, and its player does not take it back any more.
-            SessionState::Closing { next, tries, why: EndReason::GaveWay } => {
+            SessionState::Closing { next, tries, why: EndReason::GaveWay, .. } => {
                 self.away = None;
-                self.enter(SessionState::Closing { next, tries, why });
+                self.enter(|grant| SessionState::Closing { grant, next, tries, why });
             }
             SessionState::Closed { why: SessionClosure::Ended(EndReason::GaveWay), .. } => {
                 let until = step.now + self.memory_of(why, step.policy);
-                self.enter(SessionState::Closed { until, why: SessionClosure::Ended(why) });
+                self.enter(|_| SessionState::Closed { until, why: SessionClosure::Ended(why) });
                 step.wake();
             }
             SessionState::Closed { .. } | SessionState::Closing { .. } | SessionState::Killed { .. } => {}
@@ -161,7 +162,7 @@ impl Session {
 
     fn start(&mut self, now: Instant) {
         if self.waits() {
-            self.enter(SessionState::Opening { since: now });
+            self.enter(|_| SessionState::Opening { since: now });
         }
     }
 
@@ -169,7 +170,7 @@ impl Session {
         self.give_up_lane(step);
         match self.state {
             SessionState::Closed { until, .. } | SessionState::Killed { until, .. } => {
-                if step.now >= until && self.grant.is_none() && self.lane.is_none() {
+                if step.now >= until && self.held().is_none() && self.lane.is_none() {
                     step.forget();
                 }
             }
@@ -229,7 +230,7 @@ impl Session {
         match self.state {
             SessionState::Opening { .. } => self.ask(AskKind::Open, step),
             SessionState::Owing { next, .. } if step.now >= next => self.ask(AskKind::Open, step),
-            SessionState::Live { beat } if self.beats_itself() && step.now >= beat && !self.rests(step.policy) => {
+            SessionState::Live { beat, .. } if self.beats_itself() && step.now >= beat && !self.rests(step.policy) => {
                 let late = step.now - (beat - spread(self.seed, self.generation));
                 if late > Policy::MAX_BEAT_LATENESS {
                     step.note(SessionEvent::BeatLate(late));
@@ -239,12 +240,10 @@ impl Session {
             SessionState::Failing { retry, .. } if self.beats == BeatSource::Timer && step.now >= retry => {
                 self.ask(AskKind::Beat, step);
             }
-            SessionState::Closing { why, .. } if self.grant.is_none() => self.close(SessionClosure::Ended(why), step),
+            SessionState::Closing { grant: None, why, .. } => self.close(SessionClosure::Ended(why), step),
             SessionState::Closing { next, .. } if step.now >= next => self.ask(AskKind::Close, step),
             // Killed here and not by the authority: the grant is still ours to give back.
-            SessionState::Killed { .. }
-                if self.grant.is_some() && self.lost_close.is_none_or(|(next, _)| step.now >= next) =>
-            {
+            SessionState::Killed { grant: Some(_), .. } if self.lost_close.is_none_or(|(next, _)| step.now >= next) => {
                 self.ask(AskKind::Close, step);
             }
             SessionState::Closed { .. }
@@ -283,6 +282,19 @@ impl Session {
         {
             return self.stay_away(refusal, step);
         }
+        let closed = self.over(why, step);
+        self.enter(|_| closed);
+        step.wake();
+    }
+
+    fn close_without_grant(&mut self, forfeit: Forfeit, why: SessionClosure, step: &mut Step<'_>) {
+        let closed = self.over(why, step);
+        self.enter_without_grant(forfeit, closed);
+        step.wake();
+    }
+
+    /// Says that it is over, and for how long that is remembered.
+    fn over(&self, why: SessionClosure, step: &mut Step<'_>) -> SessionState {
         let memory = match &why {
             // It has played: whoever has that token stays refused, as after a kill.
             SessionClosure::Denied(..) if self.credit.is_some() => step.policy.kill_memory,
@@ -300,8 +312,7 @@ impl Session {
             // Noted as the failed call that it was, or as the loss of what was running.
             SessionClosure::Spent { .. } | SessionClosure::Unreachable(_) => {}
         }
-        self.enter(SessionState::Closed { until: step.now + memory, why });
-        step.wake();
+        SessionState::Closed { until: step.now + memory, why }
     }
 }
 

@@ -167,7 +167,7 @@ fn rest<C>(playback: &Playback<C>) -> u64 {
             }
         }
         SessionState::Closing { why, .. } => why.hash(&mut sum),
-        SessionState::Killed { by: _, since, until } => (since, until).hash(&mut sum),
+        SessionState::Killed { by: _, grant: _, since, until } => (since, until).hash(&mut sum),
         SessionState::Owing { ran, since, .. } => (ran, since).hash(&mut sum),
         SessionState::Sharing { interval } => interval.hash(&mut sum),
         SessionState::Failing { .. }

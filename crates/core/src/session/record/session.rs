@@ -143,24 +143,24 @@ impl CoreSessionRecord {
             |grant: &GrantRecord| HeldGrant::written(grant.restore(), self.good_until.map(time), self.token_in_doubt);
         let grant = self.grant.as_ref().map(held);
         let shares = self.shares.filter(|_| grant.is_none());
-        let state = match (&self.state, &grant) {
+        let state = match (&self.state, grant) {
             (StateRecord::Closed { until, why }, _) => {
                 SessionState::Closed { until: time(*until), why: why.restore(at) }
             }
-            (StateRecord::Closing { next, tries, why }, Some(_)) => {
-                SessionState::Closing { next: time(*next), tries: *tries, why: *why }
+            (StateRecord::Closing { next, tries, why }, Some(grant)) => {
+                SessionState::Closing { grant: Some(grant), next: time(*next), tries: *tries, why: *why }
             }
-            (StateRecord::Failing { missed, retry }, Some(_)) => {
-                SessionState::Failing { missed: *missed, retry: time(*retry) }
+            (StateRecord::Failing { missed, retry }, Some(grant)) => {
+                SessionState::Failing { grant, missed: *missed, retry: time(*retry) }
             }
             (StateRecord::Owing { ran, since, tries }, None) if shares.is_none() => {
                 SessionState::Owing { next: at.now, ran: *ran, since: time(*since), tries: *tries }
             }
-            (StateRecord::Killed { by, since, until }, _) => {
+            (StateRecord::Killed { by, since, until }, grant) => {
                 let (by, until) = (by.clone(), time(*until));
-                SessionState::Killed { by, since: time(*since).min(at.now), until }
+                SessionState::Killed { by, grant, since: time(*since).min(at.now), until }
             }
-            (StateRecord::Live { beat }, Some(_)) => SessionState::Live { beat: time(*beat) },
+            (StateRecord::Live { beat }, Some(grant)) => SessionState::Live { beat: time(*beat), grant },
             (StateRecord::Live { .. }, None) if shares.is_some() => {
                 SessionState::Sharing { interval: shares.map(Duration::from).unwrap_or_default() }
             }
@@ -176,7 +176,6 @@ impl CoreSessionRecord {
                 why: SessionClosure::Ended(EndReason::Orphaned),
             },
         };
-        let grant = grant.filter(|_| !matches!(state, SessionState::Closed { .. }));
         let evidence = LastingEvidence {
             again: self.again.map(Duration::from),
             leads_past: self.leads_past,
@@ -201,7 +200,6 @@ impl CoreSessionRecord {
                 BeatSource::Timer
             },
             deadline: Some(at.now),
-            grant,
             last_answered: Ticket(self.generation),
             evidence: PlayerEvidence::restore(at.now, evidence),
             generation: self.generation,

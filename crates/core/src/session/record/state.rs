@@ -62,14 +62,14 @@ impl StateRecord {
                 Self::Closed { until: at.wall_of(*until), why: SessionClosureRecord::of(why, at)? }
             }
             SessionState::Waiting { .. } => return None,
-            SessionState::Closing { next, tries, why } => {
+            SessionState::Closing { next, tries, why, .. } => {
                 Self::Closing { next: at.wall_of(*next), tries: *tries, why: *why }
             }
-            SessionState::Failing { missed, retry } => Self::Failing { missed: *missed, retry: at.wall_of(*retry) },
-            SessionState::Killed { by, since, until } => {
+            SessionState::Failing { missed, retry, .. } => Self::Failing { missed: *missed, retry: at.wall_of(*retry) },
+            SessionState::Killed { by, since, until, .. } => {
                 Self::Killed { by: by.clone(), since: at.wall_of(*since), until: at.wall_of(*until) }
             }
-            SessionState::Live { beat } => Self::Live { beat: at.wall_of(*beat) },
+            SessionState::Live { beat, .. } => Self::Live { beat: at.wall_of(*beat) },
             SessionState::Opening { since } => Self::Opening { since: at.wall_of(*since) },
             // Nobody sends a beat for it: it joined then, or was confirmed since.
             SessionState::Sharing { .. } => Self::Live { beat: at.wall_of(session.last_good()) },

@@ -280,7 +280,7 @@ proptest! {
         let moment = life.moment();
         let Some(record) = PlaybackRecord::of(playback, &moment) else {
             let session = &playback.session;
-            prop_assert!(session.grant.is_none() && !session.is_killed(), "all that may hold a grant is written");
+            prop_assert!(session.grant().is_none() && !session.is_killed(), "all that may hold a grant is written");
             prop_assert!(matches!(session.state(), SessionState::Closed { why: SessionClosure::Ended(EndReason::Drained) | SessionClosure::Unreachable(_), .. }), "what is over is known");
             return Ok(());
         };
@@ -324,7 +324,7 @@ proptest! {
             prop_assert!(fx.list.contains(&Effect::Note(SessionEvent::Orphaned)), "{:?}", fx.list);
         }
         match (&record.session.state, session.state()) {
-            (StateRecord::Live { .. } | StateRecord::Failing { .. }, SessionState::Live { beat }) => {
+            (StateRecord::Live { .. } | StateRecord::Failing { .. }, SessionState::Live { beat, .. }) => {
                 prop_assert!(asks.is_empty() && session.grant() == playback.session.grant());
                 prop_assert!(*beat <= moment.now + SECOND * 31, "{:?}", *beat - moment.now);
                 // Its next tick asks for a beat or is far away: it ends nothing.
@@ -340,7 +340,7 @@ proptest! {
                     prop_assert!(fx.list.iter().any(|effect| matches!(effect, Effect::Ask(ask) if ask.kind == AskKind::Beat)));
                 }
             }
-            (StateRecord::Failing { missed, .. }, SessionState::Failing { missed: still, retry }) => {
+            (StateRecord::Failing { missed, .. }, SessionState::Failing { missed: still, retry, .. }) => {
                 prop_assert!(session.credit.is_some() && missed == still && asks.is_empty());
                 prop_assert!(*retry <= moment.now + SECOND * 5 && session.grant() == playback.session.grant());
                 // Its next tick asks for a beat or is far away: it ends nothing.
@@ -362,7 +362,7 @@ proptest! {
                 prop_assert_eq!(by, still);
                 prop_assert!(*until <= moment.now + life.policy.kill_memory);
                 prop_assert!(asks.is_empty() && session.grant() == playback.session.grant());
-                prop_assert!(session.grant.is_none() || session.deadline().unwrap() <= moment.now + SECOND);
+                prop_assert!(session.grant().is_none() || session.deadline().unwrap() <= moment.now + SECOND);
             }
             (StateRecord::Opening { .. } | StateRecord::Closing { .. }, SessionState::Closed { why, .. }) => {
                 prop_assert!(record.session.opening && *why == SessionClosure::Ended(EndReason::Orphaned));
@@ -431,7 +431,7 @@ fn beats_that_fell_due_are_spread_and_those_to_come_keep_their_time() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let record = PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap();
-    let SessionState::Live { beat } = *life.playback().unwrap().session.state() else { panic!() };
+    let SessionState::Live { beat, .. } = *life.playback().unwrap().session.state() else { panic!() };
     let resumed = |seed: u32, after: Duration| {
         let moment = ClockMoment { now: life.now + after, wall: life.moment().wall + after };
         let mut record = record.clone();
@@ -439,7 +439,7 @@ fn beats_that_fell_due_are_spread_and_those_to_come_keep_their_time() {
         let mut session = record.session.restore(&moment, &life.policy);
         let fx = resume(&mut session, moment.now, false, &life.policy);
         let late = fx.list.iter().any(|effect| matches!(effect, Effect::Note(SessionEvent::BeatLate(_))));
-        let SessionState::Live { beat } = *session.state() else { panic!("{session:?}") };
+        let SessionState::Live { beat, .. } = *session.state() else { panic!("{session:?}") };
         (beat, late)
     };
     assert_eq!(resumed(99, SECOND), (beat, false));

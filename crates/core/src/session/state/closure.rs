@@ -35,6 +35,25 @@ impl SessionClosure {
     }
 }
 
+impl SessionState {
+    /// Over, or about to be, because another playback is presumed to be the one that plays.
+    pub(super) fn gives_way(&self) -> bool {
+        match self {
+            Self::Closed { why: SessionClosure::Ended(why), .. } | Self::Closing { why, .. } => {
+                *why == EndReason::GaveWay
+            }
+            Self::Closed { .. }
+            | Self::Failing { .. }
+            | Self::Killed { .. }
+            | Self::Live { .. }
+            | Self::Opening { .. }
+            | Self::Owing { .. }
+            | Self::Sharing { .. }
+            | Self::Waiting { .. } => false,
+        }
+    }
+}
+
 impl Session {
     /// Whether its content token can still be of use: to open it, or to calls that pass under it without one of their
     /// own. Else its fingerprint is enough.
@@ -61,19 +80,7 @@ impl Session {
 
     /// It is over, or about to be, because another one is presumed to play: its player can take it back.
     pub fn gives_way(&self) -> bool {
-        match self.state {
-            SessionState::Closed { why: SessionClosure::Ended(why), .. } | SessionState::Closing { why, .. } => {
-                why == EndReason::GaveWay
-            }
-            SessionState::Closed { .. }
-            | SessionState::Failing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => false,
-        }
+        self.state.gives_way()
     }
 
     /// It gave way, and is opened again.

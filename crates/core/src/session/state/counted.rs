@@ -11,13 +11,13 @@ impl Session {
 
     /// The authority may hold it, though nobody may be waiting for its place.
     pub fn is_owed_a_close(&self) -> bool {
-        self.grant.is_some() || self.lane.is_some()
+        self.held().is_some() || self.lane.is_some()
     }
 
     /// It is over, and its place is on its way back to the authority. That of a lost close is not waited for,
     /// but while it is asked for again.
     pub fn gives_back(&self) -> bool {
-        !self.is_active() && (self.lane.is_some() || (self.grant.is_some() && !self.lingers))
+        !self.is_active() && (self.lane.is_some() || (self.held().is_some() && !self.lingers))
     }
 
     /// A call is under way whose answer may replace the token.

@@ -41,7 +41,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         | SessionState::Sharing { .. }
         | SessionState::Waiting { .. } => step.note(SessionEvent::Resumed),
     }
-    if let Some(grant) = &mut session.grant {
+    if let Some(grant) = session.held_mut() {
         grant.restored(now);
     }
     session.evidence.restored();
@@ -65,7 +65,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             session.state = SessionState::Owing { next: now + catch_up.max(closing), ran, since, tries };
         }
         SessionState::Closing { why, .. } => {
-            session.enter(SessionState::Closing { next: now + closing, tries: 0, why })
+            session.enter(|grant| SessionState::Closing { grant, next: now + closing, tries: 0, why })
         }
         SessionState::Failing { missed, .. } => match session.goes_on_credit(now, policy) {
             Some(since) => {
@@ -74,16 +74,15 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
                 session.evidence.heard(now);
                 // Nothing is lost before another chance, wherever the budget went meanwhile.
                 session.evidence.spare_until(now + session.allowed_silence(policy));
-                session.state = SessionState::Failing { missed, retry: now + catch_up };
+                session.enter_holding(|grant| SessionState::Failing { grant, missed, retry: now + catch_up });
             }
             None => session.go_on(now, now + catch_up),
         },
-        SessionState::Killed { ref by, since, until } => {
-            let (by, memory) = (by.clone(), policy.memory_of_kill(by));
+        SessionState::Killed { .. } => {
             session.lost_close = Some((now + closing, 0));
-            session.state = SessionState::Killed { by, since: since.min(now), until: until.min(now + memory) };
+            session.remember_kill(now, policy);
         }
-        SessionState::Live { beat } => {
+        SessionState::Live { beat, .. } => {
             let interval = session.interval().unwrap_or_default();
             let due = beat.min(now + interval + spread(session.seed, session.generation));
             let late = now.saturating_duration_since(due);
@@ -127,6 +126,14 @@ impl Session {
         (until.min(now + longest.min(until.saturating_duration_since(self.last_sign()))), why)
     }
 
+    /// A kill, too, is remembered for no longer than it was to be.
+    pub(super) fn remember_kill(&mut self, now: Instant, policy: &Policy) {
+        if let SessionState::Killed { by, since, until, .. } = &mut self.state {
+            *since = (*since).min(now);
+            *until = (*until).min(now + policy.memory_of_kill(by));
+        }
+    }
+
     /// Since when one whose beats were lost is on credit: it was before, or the time for it came meanwhile.
     fn goes_on_credit(&self, now: Instant, policy: &Policy) -> Option<Instant> {
         let from = self.credit_from(policy)?;
@@ -143,6 +150,6 @@ impl Session {
     pub(super) fn go_on(&mut self, now: Instant, beat: Instant) {
         self.credit = None;
         self.evidence.goes_on(now);
-        self.enter(SessionState::Live { beat });
+        self.enter_holding(|grant| SessionState::Live { beat, grant });
     }
 }

@@ -18,7 +18,7 @@ impl Session {
     pub(super) fn slept(&mut self, now: Instant, by: Duration, policy: &Policy) {
         self.evidence.machine_slept(now, by);
         self.confirmation.machine_slept(by);
-        if let Some(grant) = &mut self.grant {
+        if let Some(grant) = self.held_mut() {
             grant.machine_slept(now, by);
         }
         self.reopens_until = self.reopens_until.map(|until| until.checked_sub(by).unwrap_or(now));
@@ -31,7 +31,7 @@ impl Session {
         match &mut self.state {
             SessionState::Closing { next: due, .. }
             | SessionState::Failing { retry: due, .. }
-            | SessionState::Live { beat: due }
+            | SessionState::Live { beat: due, .. }
             | SessionState::Owing { next: due, .. } => *due = earlier(now, *due, by, scatter),
             SessionState::Killed { .. } => {
                 if let Some((due, _)) = &mut self.lost_close {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::super::effect::{PlayerFacts, SessionEvent};
 use super::super::end_reason::EndReason;
 use super::super::grant::{AskKind, Grant, Ticket};
-use super::super::state::{CallInFlight, Session, SessionClosure, SessionState};
+use super::super::state::{CallInFlight, Forfeit, Session, SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, FaultKind, Reason, Verdict};
 use super::context::Step;
 use super::deadlines::bounded;
@@ -114,14 +114,14 @@ impl Session {
     /// The authority wants no more beats, and the playback goes on without a session. What the authority may still
     /// count is given back at once.
     fn leave_unmanaged(&mut self, step: &mut Step<'_>) {
-        if let Some(grant) = self.take_grant() {
+        if let Some(grant) = self.grant().cloned() {
             step.give_back(grant, self.evidence.told(step.now));
         }
-        self.close(SessionClosure::Unmanaged, step);
+        self.close_without_grant(Forfeit::GivenBack, SessionClosure::Unmanaged, step);
     }
 
     fn refresh(&mut self, now: Instant, interval: Option<Duration>, lifetime: Option<Duration>, token: Option<Secret>) {
-        if let Some(grant) = &mut self.grant {
+        if let Some(grant) = self.held_mut() {
             grant.refresh(now, interval, lifetime, token);
         }
     }
@@ -153,7 +153,8 @@ impl Session {
                 self.carry(None, step);
             }
         }
-        self.enter(SessionState::Live { beat: self.beat_after_sleep(step.now, lane.since, lane.slept, step.policy) });
+        let beat = self.beat_after_sleep(step.now, lane.since, lane.slept, step.policy);
+        self.enter_holding(|grant| SessionState::Live { beat, grant });
     }
 
     /// `lane`: of the lost beat. `after`: when the authority wants to be asked again.
@@ -172,7 +173,8 @@ impl Session {
             | SessionState::Waiting { .. } => 1,
         };
         let Some(most) = step.policy.max_failures else {
-            return self.enter(SessionState::Failing { missed, retry: self.retry_beat(step.now, missed, step.policy) });
+            let retry = self.retry_beat(step.now, missed, step.policy);
+            return self.enter_holding(|grant| SessionState::Failing { grant, missed, retry });
         };
         if missed > most && self.is_live() {
             return self.end(EndReason::Lost, step);
@@ -180,7 +182,7 @@ impl Session {
         let due = early.unwrap_or_else(|| self.beat_after_sleep(step.now, lane.since, lane.slept, step.policy));
         self.failing_until = Some(due);
         let retry = after.map_or(due, |after| due.min(step.now + bounded(after)));
-        self.enter(SessionState::Failing { missed, retry: retry.max(step.now) });
+        self.enter_holding(|grant| SessionState::Failing { grant, missed, retry: retry.max(step.now) });
     }
 
     fn closed(&mut self, result: Result<Verdict, AuthorityFault>, step: &mut Step<'_>) {
@@ -188,13 +190,13 @@ impl Session {
             (Err(fault), SessionState::Closing { tries, why, .. }) => {
                 let why = *why;
                 match self.close_again(step.now, *tries, &fault, step.policy) {
-                    Some((next, tries)) => self.enter(SessionState::Closing { next, tries, why }),
-                    None => self.grant = None,
+                    Some((next, tries)) => self.enter(|grant| SessionState::Closing { grant, next, tries, why }),
+                    None => drop(self.forfeit(Forfeit::Expired)),
                 }
             }
             // Forgiven meanwhile: nobody is to wait for the next try.
             (Err(_), SessionState::Killed { until, .. }) if step.now >= *until => {
-                if let Some(grant) = self.take_grant() {
+                if let Some(grant) = self.forfeit(Forfeit::GivenBack) {
                     step.give_back(grant, PlayerFacts::default());
                 }
             }
@@ -202,7 +204,7 @@ impl Session {
                 let tries = self.lost_close.map_or(0, |(_, tries)| tries);
                 self.lost_close = self.close_again(step.now, tries, &fault, step.policy);
                 if self.lost_close.is_none() {
-                    self.grant = None;
+                    drop(self.forfeit(Forfeit::Expired));
                 }
             }
             (Ok(Verdict::Denied(_, reason)), _) => {
@@ -211,15 +213,29 @@ impl Session {
                 self.give_up_grant(step);
             }
             (Ok(Verdict::Unknown(_)), _) => self.give_up_grant(step),
-            (Err(_) | Ok(_), _) => self.grant = None,
+            (Err(_) | Ok(_), _) => drop(self.forfeit(Forfeit::GivenBack)),
         }
     }
 
     pub(super) fn kill_by_authority(&mut self, by: Reason, step: &mut Step<'_>) {
+        let (since, until) = self.note_kill(&by, step);
+        self.enter(|grant| SessionState::Killed { by, grant, since, until });
+    }
+
+    /// What the authority has ended is given back only where it counts also that.
+    pub(super) fn kill_what_is_ended(&mut self, by: Reason, step: &mut Step<'_>) {
+        if step.policy.counts_ended {
+            return self.kill_by_authority(by, step);
+        }
+        let (since, until) = self.note_kill(&by, step);
+        self.enter_without_grant(Forfeit::Gone, SessionState::Killed { by, grant: None, since, until });
+    }
+
+    /// Since when it is killed, and for how long that is remembered.
+    fn note_kill(&mut self, by: &Reason, step: &mut Step<'_>) -> (Instant, Instant) {
         step.note(SessionEvent::Killed(by.clone()));
         self.credit_spent = false;
-        let until = step.now + step.policy.memory_of_kill(&by);
-        self.enter(SessionState::Killed { by, since: step.now, until });
+        (step.now, step.now + step.policy.memory_of_kill(by))
     }
 }
 

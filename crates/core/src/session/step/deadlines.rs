@@ -43,7 +43,7 @@ impl Session {
         let beats = self.beats_itself();
         match self.state {
             SessionState::Closed { until, .. } | SessionState::Killed { until, .. } => match self.lost_close {
-                Some((next, _)) if self.grant.is_some() => next,
+                Some((next, _)) if self.held().is_some() => next,
                 Some(_) | None => until.max(now),
             },
             SessionState::Closing { next, .. } => next,
@@ -51,7 +51,7 @@ impl Session {
             SessionState::Failing { .. } if self.credit.is_none() => {
                 first_end(self.credit_from(policy).unwrap_or(self.last_sign() + policy.endings.longest).max(now))
             }
-            SessionState::Live { beat } if beats && !self.rests(policy) => first_end(beat),
+            SessionState::Live { beat, .. } if beats && !self.rests(policy) => first_end(beat),
             SessionState::Failing { .. } | SessionState::Live { .. } | SessionState::Sharing { .. } => {
                 first_end(self.last_sign() + policy.endings.longest)
             }

@@ -10,7 +10,7 @@ use super::super::end_reason::EndReason;
 use super::super::grant::AskKind;
 use super::super::player_call::CallKind;
 use super::super::policy::Policy;
-use super::super::state::{Session, SessionClosure, SessionState};
+use super::super::state::{Forfeit, Session, SessionClosure, SessionState};
 use super::context::Step;
 
 /// What a session needs to go on after it gave way.
@@ -28,7 +28,7 @@ impl Session {
             return;
         }
         let beat = match self.state {
-            SessionState::Live { beat } => Some(beat),
+            SessionState::Live { beat, .. } => Some(beat),
             SessionState::Closed { .. }
             | SessionState::Closing { .. }
             | SessionState::Failing { .. }
@@ -67,7 +67,7 @@ impl Session {
         }
         if matches!(self.state, SessionState::Closing { tries: 1.., .. }) && self.lane.is_none() {
             // Its close is lost, and goes on by itself.
-            if let Some(grant) = self.take_grant() {
+            if let Some(grant) = self.forfeit(Forfeit::GivenBack) {
                 step.give_back(grant, PlayerFacts::default());
             }
             self.close(SessionClosure::Ended(EndReason::GaveWay), step);
@@ -78,19 +78,18 @@ impl Session {
         self.away = None;
         self.lingers = false;
         self.returns = true;
-        self.enter(SessionState::Waiting { not_before: step.now, since: step.now });
+        self.enter(|_| SessionState::Waiting { not_before: step.now, since: step.now });
         step.note(SessionEvent::Returned);
         step.wake();
     }
 
     fn come_back(&mut self, step: &mut Step<'_>) {
         let opening = self.lane.filter(|lane| lane.ask == AskKind::Open);
-        let next = match (opening, self.away.and_then(|away| away.beat)) {
-            (Some(lane), _) => SessionState::Opening { since: lane.since },
-            (None, Some(beat)) => SessionState::Live { beat },
+        match (opening, self.away.and_then(|away| away.beat)) {
+            (Some(lane), _) => self.enter(|_| SessionState::Opening { since: lane.since }),
+            (None, Some(beat)) => self.enter_holding(|grant| SessionState::Live { beat, grant }),
             (None, None) => return,
-        };
-        self.enter(next);
+        }
         self.away = None;
         self.evidence.came_back(step.now);
         step.note(SessionEvent::Returned);
@@ -146,7 +145,7 @@ impl Session {
         self.refused_back =
             refusal.map(|refusal| (step.now + step.policy.denial_memory, Some(refusal).filter(|_| calls)));
         self.evidence.shows_itself_anew();
-        self.enter(SessionState::Closed {
+        self.enter(|_| SessionState::Closed {
             until: step.now + Policy::MAX_GIVEN_WAY_TIME,
             why: SessionClosure::Ended(EndReason::GaveWay),
         });

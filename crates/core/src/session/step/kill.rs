@@ -2,7 +2,7 @@
 
 use super::super::effect::{PlayerFacts, SessionEvent};
 use super::super::end_reason::EndReason;
-use super::super::state::{Session, SessionClosure, SessionState};
+use super::super::state::{Forfeit, Session, SessionClosure, SessionState};
 use super::super::verdict::{KillSource, Reason};
 use super::context::Step;
 use crate::secret::Fingerprint;
@@ -27,21 +27,20 @@ impl Session {
     fn kill_now(&mut self, by: Reason, step: &mut Step<'_>) {
         step.note(SessionEvent::Killed(by.clone()));
         let until = step.now + step.policy.memory_of_kill(&by);
-        self.enter(SessionState::Killed { by, since: step.now, until });
+        self.enter(|grant| SessionState::Killed { by, grant, since: step.now, until });
         step.wake();
     }
 
     /// The authority ended the session of this token, unless that has been replaced by another since. The session is
     /// given back only where the authority counts also what it has ended.
     pub(super) fn pushed_kill(&mut self, token: Fingerprint, reason: Reason, step: &mut Step<'_>) {
-        if self.grant.as_ref().is_none_or(|grant| !grant.is_of(token)) {
+        if self.held().is_none_or(|grant| !grant.is_of(token)) {
             return;
         }
         match self.state {
             SessionState::Failing { .. } | SessionState::Live { .. } => {
                 self.end_doubt();
-                self.grant = self.grant.take().filter(|_| step.policy.counts_ended);
-                self.kill_by_authority(reason, step);
+                self.kill_what_is_ended(reason, step);
                 step.wake();
             }
             // Its player would take it back. Its close, if it is under way, is waited for.
@@ -67,7 +66,7 @@ impl Session {
         step.note(SessionEvent::Forgiven);
         if self.lane.is_none() {
             self.lost_close = None;
-            if let Some(grant) = self.take_grant() {
+            if let Some(grant) = self.forfeit(Forfeit::GivenBack) {
                 step.give_back(grant, PlayerFacts::default());
             }
         }

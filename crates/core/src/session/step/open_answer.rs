@@ -1,5 +1,7 @@
 //! What an open brings: a grant, a decision against it, or nothing to go by.
 
+use std::time::Duration;
+
 use super::super::effect::{SessionEvent, SessionRefusal};
 use super::super::grant::AskKind;
 use super::super::held_grant::HeldGrant;
@@ -11,13 +13,13 @@ use crate::session::Enforcement;
 
 impl Session {
     pub(super) fn opened(&mut self, lane: &CallInFlight, result: Result<Verdict, AuthorityFault>, step: &mut Step<'_>) {
-        match self.state {
+        match &mut self.state {
             SessionState::Opening { .. } | SessionState::Owing { .. } => self.opened_in_time(lane, result, step),
             // The player left, or an operator killed it, while the authority was deciding.
-            SessionState::Closing { .. } | SessionState::Killed { .. } => {
+            SessionState::Closing { grant: held, .. } | SessionState::Killed { grant: held, .. } => {
                 if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
                     self.credit_spent = false;
-                    self.grant = Some(HeldGrant::new(step.now, grant));
+                    *held = Some(HeldGrant::new(step.now, grant));
                 }
             }
             SessionState::Closed { .. }
@@ -71,19 +73,22 @@ impl Session {
     }
 
     fn begin(&mut self, lane: &CallInFlight, grant: HeldGrant, step: &mut Step<'_>) {
-        self.granted(lane, grant, step);
-        self.enter(SessionState::Live { beat: self.beat_after_sleep(step.now, step.now, lane.slept, step.policy) });
+        self.granted(lane, grant.interval(), step);
+        self.enter(|_| SessionState::Live { beat: step.now, grant });
+        let due = self.beat_after_sleep(step.now, step.now, lane.slept, step.policy);
+        if let SessionState::Live { beat, .. } = &mut self.state {
+            *beat = due;
+        }
     }
 
-    fn granted(&mut self, lane: &CallInFlight, grant: HeldGrant, step: &mut Step<'_>) {
+    fn granted(&mut self, lane: &CallInFlight, interval: Duration, step: &mut Step<'_>) {
         // What its player has shown since it gave way counts on.
         if !self.returns {
             self.evidence.shows_itself_anew();
         }
         self.refused_back = None;
         self.returns = false;
-        step.note(SessionEvent::Opened { interval: grant.interval() });
-        self.grant = Some(grant);
+        step.note(SessionEvent::Opened { interval });
         self.credit_spent = false;
         self.confirmation.confirm(step.now, lane.since, lane.slept);
         // An open that is owed is no sign of its player: nobody waits for it.

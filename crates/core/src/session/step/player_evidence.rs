@@ -60,7 +60,7 @@ impl Session {
     /// It was not beaten while it paused, and its next beat is not late for that.
     pub(super) fn end_rest(&mut self, now: Instant) {
         match &mut self.state {
-            SessionState::Live { beat } => *beat = (*beat).max(now),
+            SessionState::Live { beat, .. } => *beat = (*beat).max(now),
             SessionState::Closed { .. }
             | SessionState::Closing { .. }
             | SessionState::Failing { .. }
@@ -76,8 +76,8 @@ impl Session {
     fn resume(&mut self, now: Instant, policy: &Policy) {
         let half = self.interval().unwrap_or_default() / 2;
         match self.state {
-            SessionState::Live { beat } if policy.beat_on_resume && now >= self.last_good() + half => {
-                self.enter(SessionState::Live { beat: beat.min(now) });
+            SessionState::Live { beat, .. } if policy.beat_on_resume && now >= self.last_good() + half => {
+                self.enter_holding(|grant| SessionState::Live { beat: beat.min(now), grant });
             }
             SessionState::Closed { .. }
             | SessionState::Closing { .. }

@@ -11,7 +11,7 @@ use super::super::effect::SessionEvent;
 use super::super::end_reason::EndReason;
 use super::super::grant::{AskKind, Ticket};
 use super::super::policy::Policy;
-use super::super::state::{CallInFlight, Session, SessionClosure, SessionState};
+use super::super::state::{CallInFlight, Forfeit, Session, SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, Denial, Reason, Verdict};
 use super::context::Step;
 use crate::secret::Secret;
@@ -38,23 +38,24 @@ impl Session {
         result: &Result<Verdict, AuthorityFault>,
         policy: &Policy,
     ) {
-        if let Some(grant) = &mut self.grant {
+        if let Some(grant) = self.held_mut() {
             grant.weigh(now, result, lane.outdated, policy.rotates_tokens);
         }
     }
 
     /// The authority speaks of the session in so many words, and not of a token.
     pub(super) fn end_doubt(&mut self) {
-        if let Some(grant) = &mut self.grant {
+        if let Some(grant) = self.held_mut() {
             grant.end_doubt();
         }
     }
 
     /// A late answer brings the newest token, unless a later call was answered before it.
     pub(super) fn take_late_token(&mut self, now: Instant, ticket: Ticket, token: Secret, lifetime: Option<Duration>) {
-        let Some(grant) = self.grant.as_mut().filter(|_| ticket.is_after(self.last_answered)) else { return };
         // What was asked after it may have replaced the token once more.
-        grant.take_late_token(now, token, lifetime, ticket.0 == self.generation);
+        let (is_late, is_newest) = (!ticket.is_after(self.last_answered), ticket.0 == self.generation);
+        let Some(grant) = self.held_mut().filter(|_| !is_late) else { return };
+        grant.take_late_token(now, token, lifetime, is_newest);
         self.last_answered = ticket;
         if let Some(lane) = &mut self.lane {
             lane.outdated = true;
@@ -71,8 +72,7 @@ impl Session {
         let killed = loss == SessionLoss::Killed || (loss == SessionLoss::Unknown && !in_doubt && silent <= allowed);
         if killed && self.gives_way() {
             // Else its player would take it back.
-            self.grant = self.grant.take().filter(|_| step.policy.counts_ended);
-            return self.kill_by_authority(reason, step);
+            return self.kill_what_is_ended(reason, step);
         }
         if !self.is_active() {
             // Its close is on its way, and is worth sending where the place is counted until then.
@@ -83,18 +83,17 @@ impl Session {
         }
         step.note(SessionEvent::Failed(ask, reason.clone()));
         if killed {
-            self.grant = self.grant.take().filter(|_| step.policy.counts_ended);
-            return self.kill_by_authority(reason, step);
+            return self.kill_what_is_ended(reason, step);
         }
         let lost = self.grant().cloned().filter(|_| step.policy.counts_ended);
-        self.give_up_grant(step);
+        self.note_lost_grant(step);
         match self.credit {
             Some(since) => self.owe_again(step.now, since),
             // Whatever takes the place each time, it is not there for this device.
             None if loss == SessionLoss::LetGo && self.reopened_silently => {
                 let told = self.evidence.told(step.now);
                 lost.into_iter().for_each(|grant| step.give_back(grant, told));
-                self.close(SessionClosure::Denied(Denial::Limit, reason), step);
+                self.close_without_grant(Forfeit::Gone, SessionClosure::Denied(Denial::Limit, reason), step);
             }
             None if loss == SessionLoss::LetGo => {
                 // Of a token that is not the newest it was said of another session, which may hold the place yet.
@@ -108,7 +107,7 @@ impl Session {
             None => {
                 let told = self.evidence.told(step.now);
                 lost.into_iter().for_each(|grant| step.give_back(grant, told));
-                self.close(SessionClosure::Ended(EndReason::Expired), step);
+                self.close_without_grant(Forfeit::Gone, SessionClosure::Ended(EndReason::Expired), step);
             }
         }
     }
@@ -117,14 +116,16 @@ impl Session {
     fn reopen(&mut self, held: Duration, step: &mut Step<'_>) {
         step.note(SessionEvent::Reopening);
         self.reopens_until = Some(step.now + held);
-        self.enter(SessionState::Owing { next: step.now, ran: true, since: step.now, tries: 0 });
+        let next = SessionState::Owing { next: step.now, ran: true, since: step.now, tries: 0 };
+        self.enter_without_grant(Forfeit::Gone, next);
     }
 
     /// Its place is taken, perhaps by the lost one.
     pub(super) fn reopen_later(&mut self, now: Instant) {
         if let SessionState::Owing { ran, since, tries, .. } = self.state {
             let tries = tries.saturating_add(1);
-            self.enter(SessionState::Owing { next: self.next_open(now, tries), ran, since, tries });
+            let next = self.next_open(now, tries);
+            self.enter(|_| SessionState::Owing { next, ran, since, tries });
         }
     }
 
@@ -135,8 +136,13 @@ impl Session {
 
     /// It cannot be given back: if its token was not the newest one, the authority holds it until it expires.
     pub(super) fn give_up_grant(&mut self, step: &mut Step<'_>) {
+        self.note_lost_grant(step);
+        drop(self.forfeit(Forfeit::Gone));
+    }
+
+    fn note_lost_grant(&mut self, step: &mut Step<'_>) {
         self.confirmation.lose_grant(self.interval());
-        if self.grant.take().is_some_and(|grant| grant.is_in_doubt()) {
+        if self.is_token_in_doubt() {
             step.note(SessionEvent::LeftOpen);
         }
     }

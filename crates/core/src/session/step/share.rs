@@ -50,12 +50,12 @@ impl Session {
                 until: step.now + self.memory_of(*why, step.policy),
                 why: SessionClosure::Ended(*why),
             },
-            SessionState::Killed { by, since, until } => {
+            SessionState::Killed { by, since, until, .. } => {
                 let until = (*until).max(step.now + step.policy.memory_of_kill(by));
-                SessionState::Killed { by: by.clone(), since: *since, until }
+                SessionState::Killed { by: by.clone(), grant: None, since: *since, until }
             }
         };
-        self.enter(next);
+        self.enter(|_| next);
         step.wake();
         self.settle(step);
         if self.is_active() {
@@ -112,10 +112,7 @@ impl Session {
                 let (until, why) = self.remembered(step.now, *until, why, step.policy);
                 self.state = SessionState::Closed { until, why };
             }
-            SessionState::Killed { by, since, until } => {
-                let (by, until) = (by.clone(), (*until).min(step.now + step.policy.memory_of_kill(by)));
-                self.state = SessionState::Killed { by, since: (*since).min(step.now), until };
-            }
+            SessionState::Killed { .. } => self.remember_kill(step.now, step.policy),
             SessionState::Sharing { .. } => self.evidence.goes_on(step.now),
             SessionState::Closing { .. }
             | SessionState::Failing { .. }

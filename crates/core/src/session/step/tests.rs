@@ -152,7 +152,7 @@ impl Lab {
                 self.asks.push(ask);
             }
             Effect::Displace(_) | Effect::Forget => {
-                assert!(self.flying.is_none() && self.session.grant.is_none(), "nothing may be left to do");
+                assert!(self.flying.is_none() && self.session.grant().is_none(), "nothing may be left to do");
                 self.forgotten = true;
             }
             Effect::Note(event) => self.events.push(event),
@@ -552,7 +552,7 @@ fn the_close_of_a_killed_session_is_tried_as_any_other() {
         assert_eq!(lab.session.takes_place(), sent.len() <= 2, "after {} tries", sent.len());
         lab.answer(fault());
         assert!(matches!(lab.call(CallKind::Renewal), CallAnswer::Refuse(SessionRefusal::Killed(_))));
-        if lab.session.grant.is_none() {
+        if lab.session.grant().is_none() {
             break;
         }
         lab.come_up();

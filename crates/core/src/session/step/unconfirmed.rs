@@ -10,7 +10,7 @@ use super::super::effect::{CallAnswer, SessionEvent};
 use super::super::end_reason::EndReason;
 use super::super::player_call::CallKind;
 use super::super::policy::Policy;
-use super::super::state::{Session, SessionClosure, SessionState};
+use super::super::state::{Forfeit, Session, SessionClosure, SessionState};
 use super::super::verdict::AuthorityFault;
 use super::context::Step;
 use crate::session::OnUnreachable;
@@ -40,7 +40,8 @@ impl Session {
         if !(owing || fault.kind.is_unanswered()) || self.credit_spent || until <= step.now {
             return self.close_unreachable(fault, step);
         }
-        self.enter(SessionState::Owing { next: self.next_open(step.now, tries), ran, since, tries });
+        let next = self.next_open(step.now, tries);
+        self.enter(|_| SessionState::Owing { next, ran, since, tries });
     }
 
     /// When an open that is owed is tried again: less and less often, and never all at once when the authority is back,
@@ -54,32 +55,33 @@ impl Session {
 
     /// The authority is back and has let the session of a playback expire meanwhile: it opens another.
     pub(super) fn owe_again(&mut self, now: Instant, since: Instant) {
-        self.grant = None;
-        self.enter(SessionState::Owing { next: now, ran: true, since, tries: 0 });
+        self.enter_without_grant(Forfeit::Gone, SessionState::Owing { next: now, ran: true, since, tries: 0 });
     }
 
     /// Nobody gave word for as long as this policy allows. The authority has let it expire by its own rule: there
     /// is nothing left to give back.
     pub(super) fn lose(&mut self, step: &mut Step<'_>) {
-        self.grant = None;
-        if self.credit_from(step.policy).is_some() {
-            self.close_unreachable(AuthorityFault::spent(), step);
+        let why = if self.credit_from(step.policy).is_some() {
+            self.out_of_credit(AuthorityFault::spent(), step)
         } else {
-            self.close(SessionClosure::Ended(EndReason::Lost), step);
-        }
+            SessionClosure::Ended(EndReason::Lost)
+        };
+        self.close_without_grant(Forfeit::Expired, why, step);
     }
 
     fn close_unreachable(&mut self, fault: AuthorityFault, step: &mut Step<'_>) {
+        let why = self.out_of_credit(fault, step);
+        self.close(why, step);
+    }
+
+    fn out_of_credit(&self, fault: AuthorityFault, step: &mut Step<'_>) -> SessionClosure {
         let ran = matches!(self.state, SessionState::Failing { .. } | SessionState::Owing { ran: true, .. });
         if ran {
             step.note(SessionEvent::Closed(EndReason::Lost));
         }
-        let spent = ran || self.credit_spent || self.credit.is_some();
         let again = step.now + step.policy.refusal_memory();
-        self.close(
-            if spent { SessionClosure::Spent { again, fault } } else { SessionClosure::Unreachable(fault) },
-            step,
-        );
+        let spent = ran || self.credit_spent || self.credit.is_some();
+        if spent { SessionClosure::Spent { again, fault } } else { SessionClosure::Unreachable(fault) }
     }
 
     pub(super) fn tick_owing(&mut self, step: &mut Step<'_>) {
