@@ -24,7 +24,7 @@ fn reports(criterion: &mut Criterion<Cpu>) {
     group.finish();
 }
 
-/// As large as the bounds allow, and made to reach each of them.
+/// Lists as large as the bounds allow, each made to reach one of them.
 fn hostile(criterion: &mut Criterion<Cpu>) {
     let escapes = format!("CMCD=sid=\"{}\"", "%5c%22".repeat(4090));
     let members = format!("bl=({})", "1;v=2;a=3 ".repeat(16));

@@ -30,7 +30,7 @@ use setup::{Outcome, TOKEN_BYTES};
 
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(4);
-/// Each opens and stops one playback: four changes of its record.
+/// Each cycle opens and stops one playback: four changes of its record.
 const CYCLES_A_SECOND: u32 = 250;
 const RECOVERED: u64 = 100_000;
 
@@ -76,7 +76,7 @@ struct Measured {
     latencies: Vec<Duration>,
 }
 
-/// One playback, opened and stopped; gives how long its player waited for the open.
+/// Opens and stops a playback; returns how long its player waited for the open.
 async fn cycle(sessions: Arc<Sessions>, number: u64) -> Result<Duration, &'static str> {
     let key = DeviceKey::new("head-end", DeviceSource::Header, &number.to_string());
     let call = setup::call(number);
@@ -99,7 +99,7 @@ async fn round(tasks: &Tasks, store: Option<Arc<dyn Store>>, serial: u64) -> Out
     let sessions = sessions(tasks, store);
     let (began, spent) = (Clock.now(), cpu()?);
     let cycles = CYCLES_A_SECOND * ROUND.as_secs() as u32;
-    // Whoever waits for an open keeps the next one from nothing.
+    // A pending open must not delay the next one.
     let mut under_way = JoinSet::new();
     for number in 0..cycles {
         tokio::time::sleep_until((began + ROUND / cycles * number).into()).await;
@@ -148,11 +148,11 @@ async fn recover(folder: &Path, tasks: &Tasks) -> Outcome<(f64, f64, [u64; 2])> 
         store.put(StoredRecord::Session(Box::new(record)));
     }
     store.durable().await;
-    // As it is while its process lives: what a kill leaves.
+    // The copy is the file that a kill would leave, while its process lives.
     let left = folder.join("left.redb");
     fs::copy(&path, &left)?;
     let metadata = fs::metadata(&path)?;
-    // Of it, what the disk has blocks of 512 bytes for.
+    // Disk usage in blocks of 512 bytes.
     let size = [metadata.len(), metadata.blocks() * 512];
     journal.end();
     writing.join().map_err(|_| "the writer died")?;

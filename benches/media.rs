@@ -136,7 +136,7 @@ async fn begin(address: SocketAddr) -> Outcome<String> {
     Ok(location.ok_or_else(|| format!("no playback: {head}"))?.to_owned())
 }
 
-/// The same segment for everybody.
+/// Serves the same segment to every caller.
 async fn origin(set: &mut JoinSet<()>) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

@@ -36,10 +36,10 @@ use setup::{Outcome, TOKEN_BYTES};
 const CONFIG: &str = "[[route]]\npath = \"/license\"\nlicense-server = \"http://127.0.0.1:9/\"\n";
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// How large the fields are that somebody else chooses.
+/// Sizes of the fields that callers and authorities choose.
 #[derive(Clone, Copy)]
 struct Sizes {
-    /// Of these bytes each: account, content, device and the groups.
+    /// Bytes of each name: account, content, device and the groups.
     name: usize,
     content_token: usize,
     session_token: usize,
@@ -124,7 +124,7 @@ fn call(number: u64, token: u64, key_session: u64) -> PlayerCall {
     }
 }
 
-/// Bytes that this process has in memory.
+/// Resident memory of this process in bytes.
 fn resident() -> Outcome<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
@@ -189,9 +189,9 @@ impl Shell {
     }
 }
 
-/// Bytes for each of so many.
+/// Bytes for each of `count` objects.
 async fn each(count: u64, make: impl AsyncFn(u64) -> Outcome<()>) -> Outcome<f64> {
-    // What is made once is there already.
+    // The first call creates what all share.
     make(0).await?;
     let before = resident()?;
     for number in 1..=count {
@@ -223,7 +223,7 @@ async fn sessions(tasks: &Tasks, sizes: Sizes) -> Outcome<[f64; 3]> {
         Err("a killed session was not given back".into())
     });
     let killed = killed.await?;
-    // What is freed would be used again, and not be seen.
+    // Freed memory would be used again, and not be counted.
     [live, refusing, killing].into_iter().for_each(std::mem::forget);
     Ok([plays, refused, killed])
 }

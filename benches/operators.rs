@@ -37,7 +37,7 @@ use setup::Outcome;
 
 const SESSIONS: u64 = 100_000;
 const INTERVAL: Duration = Duration::from_secs(30);
-/// Each phase, and the filling before them.
+/// Length of each phase, and of the filling before them.
 const PHASE: Duration = INTERVAL;
 const READERS: usize = 3;
 /// A page that takes longer has failed.
@@ -126,8 +126,7 @@ async fn fill(sessions: &Arc<Sessions>, authorities: &Authorities) -> Outcome<()
     Ok(())
 }
 
-/// Reads pages until it is told to stop, and keeps nothing of them, so that the readers cost as little as they can of
-/// the cores on which is measured.
+/// Reads pages until `stop` is set, and keeps none of them, so that the readers use little of the measured cores.
 fn read(address: SocketAddr, number: usize, stop: &AtomicBool, pages: &AtomicUsize) -> Outcome<()> {
     let list = if number.is_multiple_of(2) { "/v1/sessions" } else { "/v1/authorities/home/slots" };
     let mut connection = BufReader::new(TcpStream::connect(address)?);

@@ -29,7 +29,7 @@ fn requests(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// As large as the bounds allow, and made to reach each of them.
+/// Bodies as large as the bounds allow, each made to reach one of them.
 fn hostile(criterion: &mut Criterion) {
     let namespace = "http://schemas.microsoft.com/DRM/2007/03/protocols";
     let elements = format!("<Envelope xmlns=\"{namespace}\"><Body><AcquireLicense>{}", "<i>t</i>".repeat(8_000));

@@ -16,10 +16,10 @@ use tokio::runtime;
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// Bytes of a content token, as head-ends make them.
+/// Size of a typical content token in bytes.
 pub(crate) const TOKEN_BYTES: usize = 700;
 
-/// Of a playback of this device, whatever it plays.
+/// Context of a playback on this device, of any content.
 pub(crate) fn card(device: String) -> SessionContext {
     SessionContext {
         account: Some("account".into()),
@@ -44,7 +44,7 @@ pub(crate) fn card(device: String) -> SessionContext {
     }
 }
 
-/// For a license, with this content token.
+/// A license call with this content token.
 pub(crate) fn call(token: u64) -> PlayerCall {
     let token = Some(Fingerprint(token));
     PlayerCall {
@@ -57,7 +57,7 @@ pub(crate) fn call(token: u64) -> PlayerCall {
     }
 }
 
-/// What the figures are of, and how busy the machine was.
+/// Describes the machine, and how busy it was.
 pub(crate) fn headline() -> Outcome<String> {
     let build = if cfg!(debug_assertions) { " (an unoptimised build)" } else { "" };
     let load = fs::read_to_string("/proc/loadavg")?;

@@ -55,10 +55,10 @@ fn bind(to: &AbsoluteUri<'_>, _: Purpose) -> Option<String> {
     (to.authority != "foreign").then(|| format!("{OWN}~h/s/{}{}", to.authority, to.path))
 }
 
-/// Bytes that a player would get; zero where the manifest is refused.
+/// Size of the edited manifest; zero if it is refused.
 fn edit(format: ManifestFormat, bytes: &[u8], path: &str) -> usize {
     let cmcd = CmcdRequest { content: "0123456789abcdef", session: "0123456789abcdef" };
-    // Where segments do not pass through, relative URIs are bound as well.
+    // If segments do not pass through, relative URIs are bound as well.
     let all = path.len() > 100;
     let end = all.then_some(u64::MAX);
     let base = UriBase { authority: "cdn.example", path, root: "/vod/", tls: true };
@@ -181,7 +181,7 @@ fn a_variable_that_would_fill_the_memory_is_refused() {
         measure(text.as_bytes(), |_| usize::from(unfit(ManifestFormat::Hls, &text) == Some(UnfitManifest::Grows)));
     assert_eq!(cost.output, 1);
     assert!(cost.allocated < 4 * 1024 * 1024, "{cost:?}");
-    // Where it fits a URL, it is filled in as ever.
+    // A result of at most the size of a URL is filled in as usual.
     let fits = text.replace(&value, &"v".repeat(7000)).replace(&"{$a}".repeat(1000), "https://other.example/{$a}.ts");
     assert_eq!(unfit(ManifestFormat::Hls, &fits), None);
 }
@@ -465,13 +465,13 @@ fn a_license_message_costs_no_more_than_its_size() {
     }
 }
 
-/// Whatever wraps a message, in whatever order.
+/// Messages in all wrappings, in several orders.
 fn wrapped_cases() -> Vec<(&'static str, Make)> {
     let text = |head: &'static str, part: fn(usize) -> String, tail: &'static str| -> Make {
         Box::new(move |size| filled(head, part, tail, size))
     };
     let repeated = |part: &'static str| -> Make { Box::new(move |size| part.repeat(size / part.len()).into_bytes()) };
-    // Each wrapping around what is left of the size, from the inside out.
+    // Each wrapping takes the rest of the size, from the inside out.
     let nested: Make = Box::new(|size| {
         let mut body = vec![b'A'; size / 20];
         loop {
@@ -528,7 +528,7 @@ fn a_wrapped_message_costs_no_more_than_its_size() {
     }
 }
 
-/// However large bodies are allowed to be: of the largest ones the search looks at a fixed number of bytes.
+/// The search looks at a fixed number of bytes, even if the limit on bodies is raised.
 #[test]
 fn a_body_of_the_largest_size_costs_no_more_than_its_size() {
     const SHAPES: [&str; 2] = ["numbers", "quotes"];
@@ -543,7 +543,7 @@ fn a_body_of_the_largest_size_costs_no_more_than_its_size() {
     }
 }
 
-/// Whatever the license server answers, and whether it says no in words.
+/// Any reply of a license server, and the check for a denial in words.
 #[test]
 fn a_license_servers_reply_costs_no_more_than_its_size() {
     for (name, make) in wrapped_cases() {
@@ -562,7 +562,7 @@ fn a_license_servers_reply_costs_no_more_than_its_size() {
     });
 }
 
-/// In the query, in the steps of the path and in the headers, which are looked at one by one.
+/// The texts are in the query, in the steps of the path and in the headers, which are read one by one.
 #[test]
 fn a_message_beside_the_body_costs_no_more_than_its_size() {
     let separators: [(&str, fn(&[u8]) -> Vec<&[u8]>); 4] = [
@@ -584,7 +584,7 @@ fn a_message_beside_the_body_costs_no_more_than_its_size() {
     }
 }
 
-/// What an app asks its authorization service for, as it is read, led through the proxy, or passed on.
+/// An authorization is read, led through the proxy, and passed on.
 #[test]
 fn an_authorization_costs_no_more_than_its_size() {
     let names = FieldNames::default();

@@ -27,7 +27,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Beside each file stands `FILE.edited` then. One that is no manifest, or a broken one, has none.
+/// Writes `FILE.edited` beside each file, except for broken or foreign ones.
 #[test]
 #[ignore = "the manifests are not ours to keep: node tests/corpus/run.mjs fetches them, and runs this"]
 fn every_manifest_of_a_folder_is_edited() {
@@ -55,7 +55,7 @@ fn every_manifest_of_a_folder_is_edited() {
         };
         let Ok(edits) = manifest::read(format, &bytes, &plan, DEFAULT_MAX_MANIFEST_BYTES) else { continue };
         let edited: Bytes = manifest::apply(&bytes, &edits.edits).unwrap();
-        // What is edited once needs no edit.
+        // An edited manifest needs no edit.
         let again = manifest::read(format, &edited, &plan, DEFAULT_MAX_MANIFEST_BYTES).unwrap();
         let changed: Vec<_> =
             again.edits.iter().filter(|edit| edited[edit.at.clone()] != *edit.with.as_bytes()).collect();

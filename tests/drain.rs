@@ -91,7 +91,7 @@ async fn drain_gives_up_after_its_grace() {
     assert_eq!(held.read(&mut [0; 64]).await.unwrap_or(0), 0, "cut, not answered");
 }
 
-/// From its first poll on every reply says that its connection ends.
+/// From its first poll on, every reply says that its connection ends.
 async fn begin_drain(serving: &Serving) -> Pin<Box<impl Future<Output = usize>>> {
     let mut drain = Box::pin(serving.drain(GENEROUS));
     assert!(timeout(Duration::ZERO, drain.as_mut()).await.is_err(), "connections are waited for");
@@ -143,7 +143,7 @@ async fn a_request_that_comes_when_drain_has_begun_is_answered_and_is_the_last_o
         }
     }
     let mut drain = begin_drain(&edge.serving).await;
-    // All at once: a connection is waited for one second, whatever else this machine does.
+    // All at once, because each connection has one second, also on a slow machine.
     for (stream, rest, _) in &mut connections {
         stream.write_all(rest.as_bytes()).await.unwrap();
     }
@@ -188,7 +188,7 @@ async fn half_a_head_is_no_idle_connection() {
     assert_eq!(left, 0);
 }
 
-/// Its head said nothing of an end.
+/// The head of its reply announced no end.
 #[tokio::test]
 async fn a_reply_that_flowed_before_drain_leaves_time_for_one_more_request() {
     let edge = Setup::default().run().await;
@@ -297,7 +297,7 @@ async fn connections_in_the_backlog_are_answered_when_drain_begins() {
 
 // Hand-over
 
-/// Whatever may come is waited for, and only for so long.
+/// A hand-over waits for requests that may come, up to a limit.
 #[tokio::test]
 async fn a_hand_over_waits_for_requests_and_not_for_peers_that_send_none() {
     let edge = Setup::default().run().await;

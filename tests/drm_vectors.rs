@@ -247,7 +247,7 @@ fn widevine_shapes_that_do_not_fit_are_unknown() {
         signed(l(2, &content)),
         signed([l(2, &existing), v(3, 3)].concat()),
         [l(2, l(2, &existing)), l(3, "s")].concat(),
-        // What a server's parser skips, drops or leaves to the content.
+        // Fields that a server's parser skips, drops or leaves to the content.
         signed([l(2, &content), v(3, 2)].concat()),
         signed([l(2, &existing), v(3, 1)].concat()),
         signed([l(2, &content), v(1, 0)].concat()),
@@ -260,7 +260,7 @@ fn widevine_shapes_that_do_not_fit_are_unknown() {
         [&b"\x9b\x06\x08\x01\x9c\x06"[..], &signed(l(2, &content))].concat(),
         [&b"\x88\x00\x01"[..], &signed(l(2, &content))].concat(),
     ];
-    // Nobody signs the envelope: one of several types or messages counts for a license request, where any may.
+    // The envelope is not signed: with several types or messages, it counts as a license request if one may be.
     let license = || l(2, l(2, &content));
     let release = || l(2, [l(2, &existing), v(3, 3)].concat());
     for (envelope, kind) in [
@@ -391,7 +391,7 @@ fn playready_of_several_licenses_the_first_end_is_shown_and_the_last_ends_the_pl
 
 #[test]
 fn playready_is_known_however_far_into_its_message_it_names_itself() {
-    // As a comment, and as other headers of the envelope.
+    // The length comes from a comment, or from other headers of the envelope.
     for length in [3_000, 4_096, 5_000, 60_000] {
         let filler = "x".repeat(length);
         for filler in [format!("<!--{filler}-->"), format!("<soap:Header><h>{filler}</h></soap:Header>")] {
@@ -463,7 +463,8 @@ fn fairplay_cenc_names_its_key_ids() {
     assert_eq!(message.content_id, look(Request, &vector("ck_request.json")).unwrap().content_id);
 }
 
-/// What stands beside a message tells what it is for; a text elsewhere does not, nor does it for another system.
+/// The names beside a message show its content; a text elsewhere does not, and neither do names beside another system's
+/// message.
 #[test]
 fn a_name_tells_the_content_of_the_fairplay_message_beside_it_alone() {
     let release = String::from_utf8(vector("fps_release_plist.bin")).map_or_else(|bytes| b64(bytes.into_bytes()), b64);
@@ -621,14 +622,14 @@ fn headers_only_exclude_or_break_ties() {
 // === The matrix ===
 
 type Wrapper = fn(&[u8]) -> Vec<u8>;
-/// What a cut body still holds, as far as a cut can be undone.
+/// Undoes the wrapper of a cut body, as far as possible.
 type Unwrapper = fn(&[u8]) -> Option<Vec<u8>>;
 
 const WRAPPERS: &[(&str, Wrapper, Unwrapper)] = &[
     ("raw", <[u8]>::to_vec, |cut| Some(cut.to_vec())),
     ("base64", |body| b64(body).into(), base64_decode),
     ("base64url", |body| b64u(body).into(), base64_decode),
-    // Whether a server takes JSON that was cut behind the message is its business: a whole message counts.
+    // A server may accept JSON that was cut behind the message, so a whole message counts.
     ("json", |body| format!(r#"{{"payload":"{}"}}"#, b64(body)).into(), |cut| json_string(cut.get(12..)?)),
     (
         "json, escaped",
@@ -654,7 +655,7 @@ fn json_string(cut: &[u8]) -> Option<Vec<u8>> {
     base64_decode(text.as_bytes())
 }
 
-/// What a message may lack at its end and still be complete.
+/// True if the missing end of a message is optional.
 fn is_complete(name: &str, whole: &[u8], cut: &[u8]) -> bool {
     match name {
         // The session key is the last field, and optional.
@@ -689,7 +690,7 @@ fn cut_everywhere(prefix: &str) {
                 let left = unwrap(&body[..length]);
                 let complete = left.is_some_and(|left| is_complete(name, &whole, &left));
                 let found = look(direction, &body[..length]).is_ok();
-                // Its first eight bytes are all of a release record that is looked at, and a piece between escapes has them.
+                // A release record is recognised by its first eight bytes, and a piece between escapes has them.
                 let is_record = name == "fps_release_plist.bin" && wrapper.contains("percent");
                 assert!(found == complete || (is_record && found), "{name} in {wrapper} cut at {length}: {found}");
             }
@@ -773,7 +774,7 @@ fn a_request_is_recognised_in_whatever_players_and_apps_wrap_it() {
             (system, MessageKind::LicenseRequest, true),
             "{name}"
         );
-        // Whatever stands beside it, as a value among many.
+        // The message is a value among many.
         if name.ends_with(".json") && !name.contains("unclosed") {
             let junk = "{\"a\":[\"b\\\"c\",1,\"CAQ=\"]},".repeat(50);
             let beside = [b"[", junk.as_bytes(), body, b"]"].concat();
@@ -969,7 +970,7 @@ fn no_size_hides_a_message() {
     for length in [65_536, 65_537, 1_000_000] {
         let body = [b"bplist00", &vec![b'x'; length - 8][..]].concat();
         assert!(look(Request, &body).is_ok(), "{length}");
-        // What a server skips is skipped here.
+        // A field that servers skip is skipped here.
         let challenge = [vector("wv_new_clientid.bin"), l(99, vec![0; length])].concat();
         assert_eq!(look(Request, &challenge).map(|message| message.kind), Ok(MessageKind::LicenseRequest), "{length}");
     }

@@ -89,7 +89,7 @@ async fn plain_http_on_the_https_port_is_told_so_in_plain_http() {
     assert!(edge.take_seen().is_empty());
 }
 
-/// Whatever is written of a request: in the middle of its first word, and byte by byte.
+/// Any part of a request: up to the middle of its first word, and byte by byte.
 #[tokio::test]
 async fn plain_http_is_known_by_its_first_byte_and_costs_no_longer_than_a_handshake() {
     let edge = setup(ServerLimits { handshake: SHORT, ..limits() }).run().await;
@@ -105,7 +105,7 @@ async fn plain_http_is_known_by_its_first_byte_and_costs_no_longer_than_a_handsh
     let mut half = TcpStream::connect(edge.tls).await.unwrap();
     half.write_all(b"G").await.unwrap();
     assert!(read_to_end(&mut half).await.starts_with(b"HTTP/1.1 400"));
-    // One that goes on sending is read no longer than it takes to tell it.
+    // A peer that goes on sending is read only until it has its reply.
     let mut endless = TcpStream::connect(edge.tls).await.unwrap();
     let sending = async { while endless.write_all(&[b'G'; 4096]).await.is_ok() {} };
     timeout(GENEROUS, sending).await.expect("an endless request is read on and on");
@@ -143,7 +143,7 @@ async fn tls_on_the_plain_port_gets_an_alert() {
         let mut stream = edge.connect().await;
         stream.set_nodelay(true).unwrap();
         for part in parts {
-            // Who has read enough hangs up.
+            // The edge hangs up when it has read enough.
             let _gone = stream.write_all(part).await;
             tokio::task::yield_now().await;
         }
@@ -155,7 +155,7 @@ async fn tls_on_the_plain_port_gets_an_alert() {
     let error = Client::trusting(edge.directory.path()).connect(edge.plain).await.unwrap_err();
     assert!(error.to_string().contains("ProtocolVersion"), "{error}");
     assert!(edge.take_seen().is_empty());
-    // And inside TLS such a byte is no request, and no handshake.
+    // Inside TLS such a byte is neither a request nor a handshake.
     let mut inner = Client::trusting(edge.directory.path()).speaking(H1).connect(edge.tls).await.unwrap();
     inner.write_all(&hello).await.unwrap();
     let said = read_to_end(&mut inner).await;
@@ -224,7 +224,7 @@ async fn a_client_certificate_names_the_device() {
     }
 
     let (stranger, key): (CertificateDer<'static>, _) = edge_tls::Devices::new().issue();
-    // In TLS 1.3 the client learns of it only when it reads.
+    // In TLS 1.3 the client only notices when it reads.
     if let Ok(mut stream) = trusting().showing(stranger, key).connect(edge.tls).await {
         assert!(ask(&mut stream, GET).await.is_none());
     }
@@ -440,7 +440,7 @@ async fn cross_origin_headers_are_on_every_reply() {
     assert_eq!(edge.counters.refused_origins.load(Ordering::Relaxed), 3);
 }
 
-// Proxies in front of us
+// Proxies in front of sidebeat
 
 const VIEWER: &str = "203.0.113.9";
 const PROXY_V1: &str = "PROXY TCP4 203.0.113.9 10.0.0.1 4711 443\r\n";
@@ -453,7 +453,7 @@ fn trusting_this_machine() -> Setup {
 async fn a_trusted_proxy_names_the_viewer_of_each_call() {
     let edge = trusting_this_machine().run().await;
     let mut stream = edge.connect().await;
-    // One connection of the proxy carries calls of several viewers.
+    // A connection of the proxy carries calls of several viewers.
     for (headers, address, via) in [
         ("X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 203.0.113.9, 127.0.0.7\r\n", VIEWER, true),
         ("Forwarded: for=\"[2001:db8::9]:4711\";proto=https\r\n", "2001:db8::9", true),
@@ -486,12 +486,12 @@ async fn a_proxy_protocol_header_names_the_viewer_of_a_connection() {
         [(PROXY_V1.as_bytes(), VIEWER), (v2, VIEWER), (local, "127.0.0.1"), (b"PROXY UNKNOWN\r\n", "127.0.0.1")];
     for (header, address) in headers {
         let mut stream = edge.connect().await;
-        // In pieces, as a slow network brings it, and with the first request right behind.
+        // The header comes in pieces, as on a slow network, with the first request right behind.
         let (first, rest) = header.split_at(7);
         stream.write_all(first).await.unwrap();
         stream.write_all(&[rest, GET.as_bytes()].concat()).await.unwrap();
         assert_eq!(status(&read_reply(&mut stream).await.unwrap()), 200);
-        // Of the connection, so of its next call as well; and the viewer is no trusted proxy.
+        // The header holds for the connection, so for its next call as well; and the viewer is no trusted proxy.
         let next = "GET /a HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n";
         assert_eq!(status(&ask(&mut stream, next).await.unwrap()), 200);
         let seen: Vec<_> = edge.take_seen().iter().map(|seen| seen.peer.address.to_string()).collect();
@@ -558,7 +558,7 @@ async fn what_a_foreign_page_loads_without_an_origin_is_refused() {
         assert_eq!(status(&ask(&mut edge.connect().await, &asked).await.unwrap()), expected, "{headers}");
     }
     assert_eq!(edge.counters.refused_hosts.load(Ordering::Relaxed), 1);
-    // Who reads why a player was refused comes from anywhere.
+    // A page that explains a refusal may be opened from any page.
     for headers in
         ["Accept: text/html,application/xhtml+xml", "Sec-Fetch-Site: cross-site", "Referer: https://app.example/"]
     {

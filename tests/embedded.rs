@@ -27,7 +27,7 @@ use sidebeat::config::{self, EndpointUrl};
 use sidebeat::task::Tasks;
 use tokio::net::TcpListener;
 
-/// Long enough never to be reached by a test that passes.
+/// A passing test never waits so long.
 const GENEROUS: Duration = Duration::from_secs(20);
 /// Between two looks at what is awaited.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -37,7 +37,7 @@ const CHALLENGE: &str = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"
 
 struct Home {
     admin: SocketAddr,
-    /// What reached the license server.
+    /// The bodies that reached the license server.
     licenses: Arc<Mutex<Vec<String>>>,
     proxy: SocketAddr,
 }
@@ -215,7 +215,7 @@ async fn an_expired_token_takes_no_place_and_what_nobody_can_read_is_no_expired_
         let said = home.play_with("tv", &[("nv-authorizations", &with(now - 60))]).await;
         assert_eq!((said.status, &said.body["error"]), (403, &json!("token_expired")), "{}", said.body);
         assert!(home.slots().await.is_empty() && home.licenses.lock().unwrap().is_empty());
-        // Within the leeway, still good, of no kind that we know, and none.
+        // A token within the leeway, a valid one, one of an unknown kind, and none.
         let tokens = [("a", with(now - 5)), ("b", with(now + 600)), ("c", "opaque".to_owned())];
         for (device, token) in &tokens {
             home.play_with(device, &[("nv-authorizations", token)]).await.is_license();
@@ -243,7 +243,7 @@ async fn without_a_word_about_accounts_all_devices_are_one_household() {
     at_home("", async |home| {
         home.play("tv").await.is_license();
         home.play("phone").await.is_refused("limit_reached", FULL_1);
-        // Whatever a token that nobody has verified says of accounts.
+        // The claims of an unverified token about accounts are ignored.
         let claims = json!({ "device": { "accountId": "bob" }, "accountId": "bob" });
         home.play_with("pad", &[("nv-authorizations", &token(&claims))]).await.is_refused("limit_reached", FULL_1);
         let accounts: Vec<_> = home.slots().await.iter().map(|slot| slot["account"].clone()).collect();
@@ -436,7 +436,7 @@ async fn end_that_one_and_play_here() {
         let said = home.api(Method::GET, "home/slots", "").await;
         assert_eq!(said.body["slots"], json!([]));
         assert_eq!(said.body["reserved"][0]["device"], "pad");
-        // Kept for the pad, whoever comes first.
+        // The place is kept for the pad, whichever device asks first.
         home.play("phone").await.is_refused("limit_reached", FULL_1);
         home.play("tv").await.is_refused("session_killed", "this playback was moved to another device");
         home.play("pad").await.is_license();
@@ -470,7 +470,7 @@ async fn the_same_on_the_command_line() {
     .await;
 }
 
-/// The list is read in pages, so that its length is no matter of whoever beats meanwhile.
+/// The list is read in pages, so its length does not delay beats.
 #[tokio::test]
 async fn slots_are_listed_page_by_page_and_filtered_and_the_command_line_follows_the_pages() {
     at_home(r#"account = ["device"]"#, async |home| {

@@ -26,7 +26,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const SHORT: Duration = Duration::from_millis(150);
 const GREEDY: u8 = 2;
 
-/// As the configuration has them unless it says otherwise.
+/// The defaults of the configuration.
 fn defaults() -> ServerLimits {
     let least = "[[route]]\npath = \"/license\"\nlicense-server = \"https://drm.example/\"\n";
     let config = sidebeat::config::parse(least, std::path::Path::new("."), std::iter::empty());
@@ -43,7 +43,7 @@ async fn connect_from(host: u8, to: SocketAddr) -> TcpStream {
     socket.connect(to).await.unwrap()
 }
 
-/// Connections of one address that have sent so much and keep still. Those that are refused are among them.
+/// Opens connections of one address that send `text` and then stay silent, including refused ones.
 async fn flood(edge: &Running, connections: usize, text: &str) -> Vec<TcpStream> {
     let mut streams = Vec::with_capacity(connections);
     for _ in 0..connections {
@@ -88,7 +88,7 @@ async fn a_household_at_the_defaults_is_refused_nothing_nor_when_it_comes_back_f
                     }
                 });
             }
-            // All of them are there before the first one is answered.
+            // All are sent before the first one is answered.
             for _ in 0..CONNECTIONS {
                 edge.begun().await;
             }
@@ -131,7 +131,7 @@ async fn a_call_takes_its_place_when_its_body_is_complete() {
     assert_eq!(edge.counters.refused_calls.load(Ordering::Relaxed), 0);
 }
 
-/// Each address keeps to its share, and together they want more connections than there may be.
+/// Each address keeps to its share, but together they want more connections than the limit.
 #[tokio::test]
 async fn half_bodies_of_many_addresses_lock_nobody_out() {
     let edge = run(ServerLimits { connections: 64, connections_per_address: 4, ..defaults() }).await;
@@ -203,8 +203,7 @@ async fn an_address_has_so_many_calls_in_flight_and_no_more() {
     assert_eq!(status(&ask(&mut again, GET).await.unwrap()), 200);
 }
 
-/// A head-end that answers slowly makes every call last: a few addresses that keep to their limits must not take
-/// everybody's places together.
+/// A slow head-end makes every call last. A few addresses within their limits must not take all places together.
 #[tokio::test]
 async fn many_addresses_that_hold_all_the_calls_they_may_leave_room_for_households() {
     const HOUSEHOLD: usize = 2;
@@ -239,7 +238,7 @@ async fn many_addresses_that_hold_all_the_calls_they_may_leave_room_for_househol
     assert_eq!(edge.counters.refused_calls.load(Ordering::Relaxed), 0, "nobody is told that we are overloaded");
 }
 
-/// A load balancer that is not told of speaks for all: it may have all places.
+/// An undeclared load balancer sends the calls of all viewers, so it may have all places.
 #[tokio::test]
 async fn where_one_address_may_have_every_call_it_gets_them() {
     let edge = run(ServerLimits { in_flight: 12, in_flight_per_address: 12, ..limits() }).await;
@@ -267,7 +266,7 @@ async fn streams_of_one_connection_count_as_calls_of_their_address() {
     assert_eq!((held.status().as_u16(), refused), (200, 403));
 }
 
-/// A reply that nobody reads counts until it is sent: its address cannot pile up replies in our memory.
+/// An unread reply counts until it is sent, so its address cannot pile up replies in memory.
 #[tokio::test]
 async fn replies_that_nobody_reads_count_for_their_address_alone() {
     let edge = run(ServerLimits { in_flight_per_address: 3, ..limits() }).await;
@@ -301,7 +300,7 @@ async fn an_address_has_so_many_connections_and_no_more() {
 
 // Connections that run short
 
-/// What a connection may do that never calls: each of these would lock everybody out.
+/// Each of these connections makes no call, and enough of them would lock out all others.
 #[tokio::test]
 async fn connections_on_which_nothing_happens_lock_nobody_out() {
     for what in ["silent", "half a head", "kept alive", "a handshake that does not come", "HTTP/2 without a request"] {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 const CHUNKS: &str = "5\r\nhello\r\n0\r\n\r\n";
 
-/// What must happen to one vector.
+/// The expected outcome of a vector.
 #[derive(Debug, Eq, PartialEq)]
 struct Outcome {
     status: u16,

@@ -134,7 +134,7 @@ async fn a_window_that_stays_shut() {
     neighbours_are_served(&edge).await;
 }
 
-/// The next frame: its kind, flags, stream and payload. None at the end of the connection.
+/// The next frame: its kind, flags, stream and payload. `None` at the end of the connection.
 async fn next_frame(stream: &mut Stream) -> Option<(u8, u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await.ok()?;
@@ -150,7 +150,7 @@ fn get(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS | END_STREAM, stream, &[&path, b"\x41\x09localhost".as_slice()].concat())
 }
 
-/// It answers pings, and goes on with other calls: nothing else of it is amiss.
+/// The peer answers pings and makes other calls, and only this window stays closed.
 #[tokio::test]
 async fn a_window_of_one_byte_that_is_not_opened_again_holds_a_reply_for_a_while_alone() {
     let edge = run().await;
@@ -184,7 +184,7 @@ async fn a_window_of_one_byte_that_is_not_opened_again_holds_a_reply_for_a_while
     neighbours_are_served(&edge).await;
 }
 
-/// Their streams' tasks are over: only what waits for the window is left of them.
+/// The tasks of their streams are over; only data that waits for the window remains.
 #[tokio::test]
 async fn a_reply_whose_last_piece_is_not_read_counts_for_its_address() {
     let edge = Setup { limits: ServerLimits { in_flight_per_address: 2, ..limits() }, ..Setup::default() }.run().await;

@@ -45,7 +45,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 impl Proxy {
-    /// `None` where nobody listens any more.
+    /// `None` if the proxy no longer listens.
     async fn get(&self, path: &str) -> Option<Reply> {
         self.ask_admin(Method::GET, path).await.ok()
     }
@@ -96,7 +96,7 @@ impl Home {
         self.folder.path().join("certs")
     }
 
-    /// Trusts the CA in the folder, and nobody else.
+    /// Trusts only the CA in the folder.
     fn client(&self) -> Arc<ClientConfig> {
         web::trusting(&self.certificates().join("ca.pem"))
     }
@@ -166,7 +166,7 @@ fn a_faulty_configuration_is_told_all_its_faults_at_once() {
     assert!(text(&missing.stderr).contains("does not exist"), "{}", text(&missing.stderr));
 }
 
-/// Where only the pair's usual place is made up by itself: a typing mistake must not go live self-signed.
+/// Only the default path gets a generated pair: a typing mistake must not go live self-signed.
 #[test]
 fn files_that_cannot_be_used_are_told_by_check_and_by_run_with_their_lines() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -294,7 +294,7 @@ fn certificates_are_made_and_a_ca_that_is_trusted_is_kept() {
 
 #[test]
 fn the_demo_tells_its_story_on_whatever_ports_are_free() {
-    // Those that it prefers are taken, by us if by nobody else.
+    // Its preferred ports are taken, here or by another process.
     let _taken = [8080, 9180, 9200].map(|port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
     let shown = run(&["demo", "--check"]);
     let story = text(&shown.stdout);
@@ -334,7 +334,7 @@ async fn a_hangup_signal_shows_the_new_certificate_and_cuts_nobody_off() {
     assert!(fresh.shown != open.shown, "the old certificate is still shown");
     fresh.call(home.license().await).await;
 
-    // What cannot be used changes nothing.
+    // An unusable file changes nothing.
     std::fs::write(folder.join("leaf.pem"), "nonsense").unwrap();
     proxy.signal("-HUP");
     assert!(proxy.says("configuration: ").contains("leaf.pem"));
@@ -389,14 +389,14 @@ async fn a_hangup_signal_takes_the_new_configuration_and_keeps_every_session() {
     assert!(home.headend.open().await.is_empty());
 }
 
-/// A pipe that somebody reads. Given up, and left to its thread, when nobody comes.
+/// A pipe with a reader. After a time limit it is left to its thread.
 fn opened(pipe: PathBuf) -> std::fs::File {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || tell.send(std::fs::OpenOptions::new().write(true).open(pipe)));
     told.recv_timeout(Duration::from_secs(30)).unwrap().unwrap()
 }
 
-/// Its CA file is a pipe that nobody writes to, until we do.
+/// Its CA file is a pipe that blocks until the test writes to it.
 #[tokio::test]
 async fn a_signal_that_comes_during_the_start_is_acted_on_after_it() {
     let home = Home::secure().await;
@@ -409,7 +409,7 @@ async fn a_signal_that_comes_during_the_start_is_acted_on_after_it() {
     for signals in [&["-HUP"][..], &["-TERM"], &["-INT"], &["-HUP", "-TERM"]] {
         assert!(Command::new("mkfifo").arg(at("pipe.pem")).status().unwrap().success());
         let mut proxy = Proxy::begin(&file);
-        // Opens as soon as it is read; who reads it again finds a file.
+        // Opens as soon as it is read; a later reader finds a file.
         let mut pipe = opened(at("pipe.pem"));
         std::fs::rename(at("ca.pem"), at("pipe.pem")).unwrap();
         signals.iter().for_each(|signal| proxy.signal(signal));
@@ -488,7 +488,7 @@ async fn sessions_are_listed_shown_killed_and_torn_down_from_a_terminal() {
     assert_eq!(proxy.terminate().await.code(), Some(0));
 }
 
-/// Behind NAT, or behind a proxy that is not trusted, an address is several devices.
+/// Behind NAT, or behind an untrusted proxy, several devices share an address.
 #[tokio::test]
 async fn tokens_of_several_devices_from_one_address_are_warned_of_where_the_address_is_the_device() {
     let home = Home::plain().await;

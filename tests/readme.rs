@@ -40,7 +40,7 @@ fn assert_good(file: &Path, text: &str) {
     assert_eq!(String::from_utf8_lossy(&checked.stdout), format!("{}: good\n", file.display()), "{text}");
 }
 
-/// The recipe with what every reader must change: where it listens, and whom it asks for licenses.
+/// The recipe with the values that every reader must change: the listener and the license server.
 fn recipe_for(license_server: SocketAddr) -> String {
     let url = recipe().lines().find_map(|line| line.strip_prefix("license-server = ")).unwrap();
     let text = recipe().replace(url, &format!("\"http://{license_server}/licenses\""));
@@ -50,7 +50,7 @@ fn recipe_for(license_server: SocketAddr) -> String {
     format!("{text}\n[admin]\nlisten = \"127.0.0.1:0\"\n")
 }
 
-/// Gives a license to everybody.
+/// A license server that accepts every call.
 async fn license_server(tasks: &Tasks) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -80,7 +80,7 @@ async fn license_server(tasks: &Tasks) -> SocketAddr {
 /// A television, a phone, a tablet and a laptop.
 #[derive(Clone, Default)]
 struct Device {
-    /// Its own on the LAN.
+    /// Its address on the LAN.
     address: Option<IpAddr>,
     headers: Vec<(&'static str, String)>,
 }

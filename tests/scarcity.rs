@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-/// For what is going to come, on a machine with other work to do.
+/// Limit for each wait, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 const NOWHERE: &str = "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -107,7 +107,7 @@ async fn a_process_with_all_its_descriptors_in_use_says_that_it_lives_and_recove
         eventually("serves players again", async || call_from(51, proxy.players).await.contains(" 404 ")).await;
         assert!(alive().await);
     }
-    // Players' connections leave room for the calls upstream that they cause: who is let in is served.
+    // Players' connections leave descriptors for the calls upstream that they cause, so an accepted player is served.
     let license = "POST /license HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
     let calls: JoinSet<_> = (60..120).map(|host| request_from(host, proxy.players, license)).collect();
     let replies = calls.join_all().await;
@@ -117,7 +117,7 @@ async fn a_process_with_all_its_descriptors_in_use_says_that_it_lives_and_recove
     assert_eq!(proxy.terminate().await.code(), Some(0));
 }
 
-/// 1.7 MB of frames that answer a question that nobody asked.
+/// 1.7 MB of frames that answer no question.
 #[tokio::test]
 async fn frames_that_make_no_sense_fill_no_log() {
     const FRAMES: usize = 100_000;
@@ -146,7 +146,7 @@ async fn ask(to: SocketAddr, request: &str) -> String {
     String::from_utf8_lossy(&part[..read]).into_owned()
 }
 
-/// The log says what a support desk asks first; the reply says no more than before.
+/// The log answers a support desk's first question; the reply says no more than before.
 #[tokio::test]
 async fn the_log_says_which_path_origin_or_host_was_refused() {
     let listed = format!("{PLAIN}\norigins = [\"https://tv.example\"]");
@@ -182,7 +182,7 @@ async fn the_log_says_which_path_origin_or_host_was_refused() {
             !told.contains(token) && !reply.contains("evil.example") && !reply.contains("bad.example"),
             "{told} {reply}"
         );
-        // A route is named to nobody but who asked for it.
+        // Only a call to a route is told its name.
         assert!(request.contains("/license") || !reply.contains("/license"), "{reply}");
     }
     assert_eq!(proxy.terminate().await.code(), Some(0));
@@ -261,7 +261,7 @@ async fn a_caller_that_is_refused_without_end_writes_its_first_lines_and_the_res
     assert_eq!(proxy.terminate().await.code(), Some(0));
 }
 
-/// With an embedded authority that grants nobody anything, before a license server that is not there.
+/// A configuration with an embedded authority that grants nothing, before a missing license server.
 fn configured_with_sessions() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let config = format!(
@@ -298,7 +298,7 @@ async fn every_refusal_names_the_device_and_the_account_that_are_known() {
         ("POST /license HTTP/1.1\r\nContent-Encoding: gzip\r\n", CHALLENGE, "415", "content_encoding"),
         ("POST /license HTTP/1.1\r\nContent-Type: text/plain; charset=utf-7\r\n", CHALLENGE, "415", "charset"),
         (unknown.as_str(), CHALLENGE, "403", "unknown_playback"),
-        // By its session, and by the session that media would have.
+        // The line names its session, and the session that its media would have.
         ("POST /license HTTP/1.1\r\n", CHALLENGE, "403", "setup_rejected"),
         ("GET /media/a.m3u8 HTTP/1.1\r\n", "", "403", "setup_rejected"),
         ("GET /media/a.ts HTTP/1.1\r\n", "", "404", "playback_missing"),
@@ -321,7 +321,7 @@ async fn a_device_that_is_refused_without_end_writes_its_first_lines_and_the_res
     }
     let told = proxy.says("more like it in");
     assert!(told.contains("refused") && told.contains("living-room"), "{told}");
-    // In two windows at most.
+    // The lines fall into two windows at most.
     assert!((20..=40).contains(&proxy.said("setup_rejected")), "{}", proxy.said("setup_rejected"));
     assert_eq!(proxy.terminate().await.code(), Some(0));
 }
@@ -340,7 +340,7 @@ async fn saying(status: &'static str, body: &'static str) -> (SocketAddr, JoinSe
     (address, serving)
 }
 
-/// What one refused call leaves in the log: the names of its lines.
+/// The log lines of one refused call, by name.
 #[tokio::test]
 async fn a_call_that_is_refused_leaves_one_line_that_says_whose_it_was() {
     let (kills, _killing) = saying("404 Not Found", r#"{"errorCode":3002,"message":"Not Found"}"#).await;
@@ -369,7 +369,7 @@ async fn a_call_that_is_refused_leaves_one_line_that_says_whose_it_was() {
     for (route, lines) in [
         ("limit", &["error=\"limit_reached\""][..]),
         ("away", &["error=\"authority_unreachable\""]),
-        // The session's end is told once, and each call that it refuses.
+        // The session's end is logged once, and each call that it refuses.
         ("killed", &[" killed ", "error=\"session_killed\""]),
         ("declined", &["the license server declined", "reason=\"unused\"", " opened "]),
     ] {

@@ -35,7 +35,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use web::Reply;
 
-/// For what is going to come, on a machine with other work to do.
+/// Limit for each wait, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 const CHALLENGE: &[u8] = br#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
 const WIDEVINE_NEW: &[u8] = include_bytes!("vectors/drm/wv_new_clientid.bin");
@@ -52,7 +52,7 @@ struct Stage {
     _end: DropGuard,
 }
 
-/// One player's call.
+/// A player's call.
 #[derive(Clone, Copy)]
 struct Ask<'a> {
     body: &'a [u8],
@@ -249,7 +249,7 @@ fn wall() -> u64 {
     Clock.wall().as_secs()
 }
 
-/// A token as the proxy reads it; nobody could verify it.
+/// A token as the proxy reads it; its signature is invalid.
 fn token(name: &str, expires_in: i64) -> String {
     let claims = json!({
         "typ": "ContentAuthZ", "exp": wall().saturating_add_signed(expires_in), "jti": name,
@@ -342,8 +342,8 @@ async fn within_the_leeway_the_head_end_judges() {
     assert_eq!(stage.log("setup").await.len(), 2);
 }
 
-/// A head-end has several servers, and one of them may have a wrong clock: those who come later could not correct it if
-/// they were refused here.
+/// A head-end has several servers, and one may have a wrong clock: later calls could not correct it if they were
+/// refused here.
 #[tokio::test]
 async fn one_reply_with_a_wrong_date_refuses_nobody() {
     for ahead in [DAY, -DAY] {
@@ -414,7 +414,7 @@ async fn twins_share_one_license_call_on_whatever_worker() {
     }
     assert_eq!((stage.log("setup").await.len(), stage.log("license-clearkey").await.len()), (1, 1));
     assert_eq!(stage.metric(SAME).await, Some(7.0));
-    // Nothing was kept: the same challenge goes upstream again.
+    // No license was kept: the same challenge goes upstream again.
     stage.ask(Ask::new("tv", &token)).await.expect_license();
     assert_eq!((stage.log("setup").await.len(), stage.log("license-clearkey").await.len()), (1, 2));
 }
@@ -427,7 +427,7 @@ async fn a_one_shot_token_serves_twins_once() {
     let (one, two) = join!(stage.ask(Ask::new("tv", &token)), stage.ask(Ask::new("tv", &token)));
     one.expect_license();
     two.expect_license();
-    // It is spent, as the head-end says itself.
+    // The token is spent, as the head-end says itself.
     let late = stage.ask(Ask::new("tv", &token)).await;
     assert_eq!((late.status.as_u16(), late.json()["errorCode"].as_i64()), (400, Some(4006)));
 }
@@ -494,7 +494,7 @@ async fn the_first_may_hang_up() {
     };
     tokio::time::timeout(PATIENCE, noticing).await.expect("the proxy never notices that the first has gone");
     let mut second = pin!(stage.ask(Ask::new("tv", &token)));
-    // It waits, without a call of its own.
+    // The second call waits and is not sent by itself.
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut second).await.is_err());
     script.gate.add_permits(9);
     second.await.expect_license();
@@ -508,7 +508,7 @@ async fn a_license_for_nobody_is_not_asked_for() {
     let token = stage.token("device=tv").await;
     let gone = tokio::time::timeout(Duration::from_millis(100), stage.ask(Ask::new("tv", &token))).await;
     assert!(gone.is_err());
-    // The session is opened all the same, and serves who comes then.
+    // The session is opened all the same, and serves the later call.
     stage.sim(Method::GET, "log?endpoint=setup&wait=10000", Value::Null).await;
     stage.ask(Ask::new("tv", &token)).await.expect_license();
     assert_eq!((stage.log("setup").await.len(), stage.log("license-clearkey").await.len()), (1, 1));

@@ -22,17 +22,17 @@ use crate::{Outcome, machine};
 
 const CHALLENGE: &[u8] = include_bytes!("../../tests/vectors/drm/wv_new_privacy.bin");
 
-/// What is asked of whom.
+/// The target of the calls, and the expected reply.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) path: String,
-    /// Whose reply is expected: our own license server's, byte by byte, or any Widevine license.
+    /// True if the reply must be the benchmark's own license, byte by byte; else any Widevine license will do.
     pub(crate) exact: bool,
     pub(crate) tls: Option<TlsConnector>,
 }
 
-/// One player: a device with its content token.
+/// A player: a device with its content token.
 #[derive(Clone)]
 pub(crate) struct Player {
     pub(crate) device: String,

@@ -16,7 +16,7 @@ const CORE_OF_PROXY: &str = "0";
 /// `USER_HZ`, in which Linux writes the times of `/proc/PID/stat` on every platform it builds for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Which core a child runs on.
+/// The core of a child.
 #[derive(Clone, Copy)]
 pub(crate) enum Core {
     Load,
@@ -103,7 +103,7 @@ pub(crate) fn describe() -> Outcome<String> {
     Ok(format!("{model}, {cores} cores, Linux {}, load average {load}", kernel.trim()))
 }
 
-/// What a command says, on either stream.
+/// Output of a command, from either stream.
 pub(crate) fn text_of(command: &mut Command) -> Outcome<String> {
     let output = command.output().map_err(|fault| format!("{}: {fault}", command.get_program().display()))?;
     let said = [output.stdout, output.stderr].concat();

@@ -11,7 +11,7 @@ use crate::wire::Reader;
 use crate::{Outcome, machine, peers, upstream};
 
 const CONNECTIONS: usize = 500;
-/// For what starts late, or is freed late.
+/// Time for late starts and late frees.
 const SETTLE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Memory {
@@ -19,7 +19,7 @@ pub(crate) struct Memory {
     pub(crate) idle: u64,
     /// Bytes for each plain connection that has made one call and waits for the next.
     pub(crate) per_connection: u64,
-    /// The same with TLS.
+    /// Bytes for each such connection with TLS.
     pub(crate) per_tls_connection: u64,
 }
 
@@ -35,7 +35,7 @@ pub(crate) async fn measure(binary: &Path) -> Outcome<Memory> {
     let environment = [
         ("SIDEBEAT_ADMIN_LISTEN", "127.0.0.1:0"),
         ("SIDEBEAT_ROUTE_0_LICENSE_SERVER", server.as_str()),
-        // All of them come from one address here.
+        // All connections come from one address here.
         ("SIDEBEAT_SERVER_LIMITS_CONNECTIONS_PER_ADDRESS", "1000"),
         ("SIDEBEAT_ROUTE_0_SESSION_CONTROL", "never"),
         ("SIDEBEAT_SERVER_LISTEN", "127.0.0.1:0"),
@@ -61,7 +61,7 @@ pub(crate) async fn measure(binary: &Path) -> Outcome<Memory> {
     Ok(Memory { idle, per_connection, per_tls_connection })
 }
 
-/// Bytes for each of many connections, beyond what the first few needed.
+/// Bytes for each of many connections, except the needs of the first few.
 async fn fill(target: &Target, id: u32) -> Outcome<u64> {
     let player = Player { device: "device".to_owned(), token: "opaque".to_owned() };
     let (mut open, mut before) = (Vec::new(), 0);

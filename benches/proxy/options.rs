@@ -14,7 +14,7 @@ pub(crate) struct Options {
     pub(crate) binary: Option<PathBuf>,
     pub(crate) connections: usize,
     pub(crate) rounds: usize,
-    /// Of each case in each round; a quarter more is spent on warming up.
+    /// Time for each case in each round; a quarter more is spent on warming up.
     pub(crate) seconds: Duration,
     /// Puts the figures into `benches/README.md`.
     pub(crate) write: bool,

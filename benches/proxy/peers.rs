@@ -12,7 +12,7 @@ use crate::Outcome;
 use crate::machine::{self, Core};
 
 pub(crate) struct Proxy {
-    /// Of sidebeat alone.
+    /// Admin address; sidebeat only.
     pub(crate) admin: Option<SocketAddr>,
     child: Running,
     pub(crate) plain: SocketAddr,
@@ -60,7 +60,7 @@ pub(crate) fn sidebeat(binary: &Path, config: &Path, environment: &[(&str, &str)
     Ok(Proxy { admin: Some(admin), child, plain, tls })
 }
 
-/// One process, as one worker of it would be; temporary files beside its configuration.
+/// Starts one nginx process, which equals one worker; its temporary files are beside its configuration.
 pub(crate) fn nginx(directory: &Path, upstream: SocketAddr) -> Outcome<Proxy> {
     let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let (plain, tls) = (free()?, free()?);
@@ -84,8 +84,8 @@ pub(crate) fn filled(text: &str, places: &[(&str, SocketAddr)]) -> String {
     places.iter().fold(text.to_owned(), |text, (mark, address)| text.replace(mark, &address.to_string()))
 }
 
-/// Reads lines until each mark was followed by an address; what comes later is read and dropped, so that
-/// the child never waits for us.
+/// Reads lines until each mark was followed by an address. Later lines are read and dropped, so that the child never
+/// blocks.
 fn addresses<const N: usize>(said: impl Read + Send + 'static, marks: [&str; N]) -> Outcome<[SocketAddr; N]> {
     let mut found = [None; N];
     let mut lines = BufReader::new(said).lines();

@@ -15,7 +15,7 @@ use crate::peers::Proxy;
 use crate::wire::Reader;
 use crate::{Outcome, peers, say, upstream};
 
-/// One row of the table.
+/// A row of the table.
 pub(crate) struct Case {
     id: u32,
     pub(crate) name: String,
@@ -27,11 +27,11 @@ pub(crate) struct Case {
 
 pub(crate) struct Rounds {
     pub(crate) cases: Vec<Case>,
-    /// One row for each good round, in the order of the cases.
+    /// A row for each good round, in the order of the cases.
     pub(crate) rounds: Vec<Vec<Measure>>,
 }
 
-/// What a case asks of sidebeat: its path, and what that stands for.
+/// The path of each case at sidebeat, and its meaning.
 const ROUTES: [(&str, &str); 4] = [
     ("/pass", "no authority"),
     ("/embedded", "embedded authority, session live"),
@@ -99,7 +99,7 @@ async fn once(options: &Options, cases: &[Case]) -> Outcome<Vec<Measure>> {
     Ok(measures)
 }
 
-/// As many devices, each with an account and a content token of the head-end.
+/// Gets `count` devices, each with an account and a content token of the head-end.
 async fn ask_players(head_end: SocketAddr, group: &str, count: usize) -> Outcome<Vec<Player>> {
     let mut players = Vec::new();
     for number in 0..count {

@@ -10,8 +10,7 @@ use tokio::task::JoinSet;
 use crate::wire::Reader;
 
 pub(crate) const LICENSE: &[u8] = include_bytes!("../../tests/vectors/drm/wv_license.bin");
-/// What the caller wrote into `User-Agent`, which every proxy passes on: a reply that reached somebody
-/// else shows.
+/// The caller's `User-Agent`, which every proxy passes on: it exposes a reply for another caller.
 pub(crate) const CALLER: &str = "x-caller";
 
 /// Serves for as long as the set lives.

@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Long enough never to be reached by a test that passes.
+/// A passing test never waits so long.
 pub(crate) const GENEROUS: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Debug)]
@@ -135,7 +135,7 @@ pub(crate) struct Setup {
     pub(crate) forwarded_header: ForwardedHeader,
     pub(crate) limits: ServerLimits,
     pub(crate) origins: AllowedOrigins,
-    /// Whether both listeners expect a PROXY protocol header.
+    /// True if both listeners expect a PROXY protocol header.
     pub(crate) proxy_protocol: bool,
     pub(crate) public_url: Option<String>,
     pub(crate) trusted_proxies: Vec<IpNet>,
@@ -196,7 +196,7 @@ pub(crate) struct Running {
     pub(crate) workers: Arc<Mutex<BTreeSet<usize>>>,
 }
 
-/// Both listeners on free ports, with a pair made in `directory`.
+/// Settings for both listeners on free ports, with a certificate made in `directory`.
 pub(crate) fn server(setup: &Setup, directory: &std::path::Path) -> ServerSettings {
     make_pair(directory);
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -281,8 +281,8 @@ pub(crate) async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec
     all
 }
 
-/// One HTTP/1.1 reply, head and body, by its Content-Length; `None` if the connection ends instead.
-/// A `100 Continue` before it is kept in front.
+/// Reads an HTTP/1.1 reply, head and body, by its Content-Length; `None` if the connection ends instead. A preceding
+/// `100 Continue` is included.
 pub(crate) async fn read_reply(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<String> {
     let reading = async {
         let (mut all, mut part) = (Vec::new(), vec![0; 4096]);
@@ -311,7 +311,7 @@ pub(crate) fn status(reply: &str) -> u16 {
 }
 
 pub(crate) async fn ask(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), request: &str) -> Option<String> {
-    // A connection that was closed meanwhile is told by the reading.
+    // Reading shows if the connection was closed meanwhile.
     let _written = stream.write_all(request.as_bytes()).await;
     read_reply(stream).await
 }

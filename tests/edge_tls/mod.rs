@@ -85,7 +85,7 @@ impl Client {
         Calls { closed, send: Send::One(Arc::new(tokio::sync::Mutex::new(send))) }
     }
 
-    /// One configuration for all connections, since resumption lives in it.
+    /// The configuration for all connections, because it holds the tickets for resumption.
     fn ready(self) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)

@@ -62,7 +62,7 @@ async fn a_session_is_named_by_its_first_digits() {
     assert_eq!(ask(Method::GET, unique.clone()).await.json()["id"], ids[0].as_str());
     assert_eq!(
         ask(Method::GET, unique[..common].to_owned()).await.status.as_u16() / 100,
-        // Fewer than four name nobody, though they may fit one alone.
+        // Fewer than four digits name no session, even if they fit only one.
         4
     );
     assert_eq!(ask(Method::POST, format!("{}/kill", &unique[..common])).await.status.as_u16() / 100, 4);
@@ -167,7 +167,7 @@ async fn the_proxy_tells_that_it_lives_and_is_ready() {
     assert_eq!((plain("/livez").await, plain("/readyz").await), ("alive\n".to_owned(), "ready\n".to_owned()));
     assert!(plain("/").await.contains("<html"));
     assert_eq!(stage.ask(Method::GET, "/v2").await.error(), (404, "not_found".to_owned()));
-    // None of it is to be had where players are.
+    // The players' listener serves none of these.
     for path in ["/livez", "/readyz", "/metrics", "/v1/sessions"] {
         assert_eq!(stage.stranger().at(path).post("").method(Method::GET).await.status, 404, "{path}");
     }

@@ -15,7 +15,7 @@ async fn beacon(stage: &Stage, below: &str) {
     report(stage, below, "").await;
 }
 
-/// In the words of CMCD, if it says anything.
+/// Sends a report, in CMCD unless it is empty.
 async fn report(stage: &Stage, below: &str, says: &str) {
     let body = if says.is_empty() { String::new() } else { format!("e=ps,{says},ts=1764460800000,v=2\n") };
     let beacon = stage.stranger().post(body).below(below).header("content-type", "text/plain;charset=UTF-8");
@@ -31,7 +31,7 @@ async fn a_sign_with_the_token_alone_ends_its_session_whatever_names_the_device(
         let name = async |token: &str| report(&stage, &below.replace("TOKEN", token), says).await;
         let tv = in_the_living_room(&stage).await;
         assert_eq!(stage.only_session("live").await["device"], "living-room");
-        // Without its token, or with that of another one, nobody is believed.
+        // A report without its token, or with another one, has no effect.
         let other = stage.player("pad", "film").await.token;
         beacon(&stage, "/~stop").await;
         name(&other).await;
@@ -83,7 +83,7 @@ async fn an_app_that_names_its_token_alone_hears_of_its_playback() {
     let stage = Stage::clearkey().heartbeat(0.2).settings(|settings| settings.limit = 9).start().await;
     let tv = stage.player("tv", "news").await.with("x-device-id", "living-room");
     let target = format!("/license/~events?token={}", tv.token);
-    // One listens before there is a session, and one when it plays.
+    // The first listener begins before there is a session, the second when it plays.
     let mut early = Listener::at(stage.proxy, &target, "").await;
     assert!(tv.post(CLEARKEY).await.is_good());
     early.until("session.opened").await;

@@ -42,7 +42,7 @@ async fn authorize(stage: &Stage, device: Option<&str>) -> Value {
     reply.json()
 }
 
-/// Whoever has this URL, as the stage's players reach it.
+/// A player with this URL, at the stage's proxy.
 fn at(stage: &Stage, url: &Value) -> Player {
     let url = url.as_str().unwrap();
     let path = url.strip_prefix("http://proxy.test").unwrap_or_else(|| panic!("{url} does not lead through us"));

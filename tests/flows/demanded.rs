@@ -11,7 +11,7 @@ use crate::stage::{Script, Stage};
 use crate::upstream::{Asked, Upstream, good};
 use crate::web::Reply;
 
-/// What a route says; `None`: nothing.
+/// The settings of a route; `None` if absent.
 #[derive(Clone, Copy, Debug)]
 struct Setting {
     authority: &'static str,
@@ -21,7 +21,7 @@ struct Setting {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Token {
-    /// No content token at all.
+    /// The call has no content token.
     Absent,
     AsksForNoSession,
     AsksForSession,
@@ -31,15 +31,15 @@ enum Token {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Asks {
     ForLicense,
-    /// To keep: it outlives its playback.
+    /// A persistent license, which outlives its playback.
     ForLicenseToKeep,
     /// A message of the system that asks for none.
     ForNoLicense,
-    /// Nothing that anybody could recognise.
+    /// A message that no reader can recognise.
     Unreadably,
 }
 
-/// What must become of a call.
+/// The expected result of a call.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Due {
     /// The authority was asked for a session and said that none is needed.
@@ -51,7 +51,7 @@ enum Due {
 
 const SETTINGS: [Option<&str>; 4] = [None, Some("always"), Some("auto"), Some("never")];
 
-/// By the words of the documentation alone.
+/// The result according to the documentation alone.
 fn due(setting: Setting, token: Token, asks: Asks) -> Due {
     let embedded = setting.authority == "home";
     let control = setting.session_control.unwrap_or(if embedded { "always" } else { "auto" });
@@ -150,7 +150,7 @@ async fn player(stage: &Stage, device: &str, token: Token) -> Player {
     }
 }
 
-/// By what the player got and what the proxy holds of its device.
+/// The actual result: the player's reply, and the proxy's sessions of its device.
 async fn became(stage: &Stage, device: &str, reply: &Reply) -> Due {
     if !reply.is_good() {
         return Due::Refusal;

@@ -6,7 +6,7 @@ use crate::player::CLEARKEY;
 use crate::stage::{Script, Stage};
 use crate::upstream::{LICENSE, Upstream, good};
 
-/// Beside the head-end, which must then see nothing.
+/// A script with a head-end, which must get no call.
 fn script(server: &Upstream, limit: u32, interval: &str) -> Script {
     let authority = format!(
         "[[authority]]\nname = \"home\"\nkind = \"embedded\"\nsessions-per-account = {limit}\n\
@@ -67,7 +67,7 @@ async fn keys_of_one_title_asked_for_one_by_one_share_a_session() {
     let stage = script(&server, 2, "30s").start().await;
     let tv = stage.stranger().with("x-device-id", "tv");
     let asks = |kid: [u8; 16]| tv.post(crate::drm::clearkey_request(&[kid], Some("temporary")));
-    // As players do: a key session for the picture and one for the sound, at the same time.
+    // Players do this: a key session for the picture and one for the sound, at the same time.
     let mut calls = tokio::task::JoinSet::new();
     for kid in [crate::drm::KID, crate::drm::KID2] {
         calls.spawn(asks(kid).into_future());

@@ -12,7 +12,7 @@ async fn mirror(stage: &Stage, state: &str) -> Vec<Value> {
     stage.only_session(state).await["eme"].as_array().unwrap().clone()
 }
 
-/// Of all of its keys, of which there must be one.
+/// The statuses of all its keys, of which there must be one.
 fn statuses(key_session: &Value) -> Vec<String> {
     let statuses = key_session["keyStatuses"].as_object().unwrap().values();
     let statuses: Vec<_> = statuses.map(|status| status.as_str().unwrap().to_owned()).collect();

@@ -51,7 +51,7 @@ async fn post(line: &mut SendRequest<Full<Bytes>>, player: &Player, body: impl I
     reply.into_body().collect().await.unwrap();
 }
 
-/// Whether the connections of each session's player are gone.
+/// For each session, true if its player's connections are gone.
 async fn gone(stage: &Stage) -> Vec<bool> {
     stage.sessions().await.iter().map(|row| !row["connections_gone_s"].is_null()).collect()
 }
@@ -101,7 +101,7 @@ async fn a_reconnect_behind_nat_keeps_the_session() {
     post(&mut line, &tv, widevine_new("video")).await;
     drop(line);
     stage.eventually("gone", async || gone(&stage).await == [true]).await;
-    // The same device by its header, from another address and port.
+    // The device is the same by its header, from another address and port.
     let mut line = connect(&stage, "127.0.0.2").await;
     post(&mut line, &tv, widevine_renewal("video")).await;
     assert_eq!(gone(&stage).await, [false]);
@@ -115,7 +115,7 @@ async fn a_paused_player_keeps_its_session() {
     let stage = route("clearkey", AT_ONCE).heartbeat(0.3).start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good());
-    // It says nothing, and its connection is gone: a browser has closed it.
+    // The player sends nothing, and its connection is gone: a browser has closed it.
     stage.headend.nth("heartbeat", 6).await;
     assert_eq!((stage.each("state").await, gone(&stage).await), (vec!["live".to_owned()], vec![true]));
     stage.end().await;
@@ -145,7 +145,7 @@ async fn a_player_that_never_calls_again_is_over_when_its_license_has_run_out() 
     assert!(tv.license("video").await.is_good());
     assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
     assert_eq!(ended(&stage, "license-expired").await, 1.0);
-    // Who was believed gone and is not may start again.
+    // A player that was believed gone and is not may start again.
     assert!(tv.license("video").await.is_good());
     assert_eq!(stage.headend.count("setup").await, 2);
     stage.end().await;
@@ -192,7 +192,7 @@ async fn two_tabs_of_one_device_are_two_playbacks_where_there_is_room_and_else_a
         let (one, other) = (stage.player("tv", "news").await, stage.player("tv", "film").await);
         assert!(one.license("one").await.is_good() && other.license("other").await.is_good());
         plays(&other).await;
-        // Each tab goes on by its own key session, or is told that it lost its place.
+        // Each tab continues with its own key session, or learns that it lost its place.
         assert_eq!(one.renew("one").await.status, first);
         assert!(other.renew("other").await.is_good());
         stage.end().await;
@@ -213,7 +213,7 @@ async fn closing_one_of_two_tabs_with_the_same_content_ends_the_other_in_no_way(
         if turns {
             assert!(one.renew("one").await.is_good() && other.renew("other").await.is_good());
         }
-        // By a call and a beacon.
+        // It calls by a license call and by a beacon.
         for _ in 0..2 {
             assert_eq!(one.stop().await.status, 204);
         }
@@ -277,7 +277,7 @@ async fn a_connection_that_we_closed_is_no_evidence() {
         stage.eventually("closed", async || line.is_closed()).await;
         stage.eventually("gone", async || stage.metric("edge_connections", &[]).await == 0.0).await;
         assert_eq!(gone(&stage).await, [false], "{limits}");
-        // What the player closes still is.
+        // A connection that the player closes still is evidence.
         let mut line = connect(&stage, "127.0.0.1").await;
         post(&mut line, &tv, widevine_renewal("video")).await;
         drop(line);
@@ -313,7 +313,7 @@ async fn a_player_that_gives_no_sign_for_the_longest_time_is_over() {
     assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
     assert_eq!(ended(&stage, "longest").await, 1.0);
     assert!(stage.headend.count("heartbeat").await >= 1, "it was beaten until then");
-    // Who was believed gone and is not may start again.
+    // A player that was believed gone and is not may start again.
     assert!(tv.post(CLEARKEY).await.is_good());
     stage.end().await;
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::stage::{Script, Stage};
 
-/// Long enough that the license is there before the first beat is due.
+/// The license arrives before the first beat is due.
 const INTERVAL: f64 = 1.0;
 
 fn script(enforcement: &str, can_renew: bool) -> Script {
@@ -64,7 +64,7 @@ async fn renewals_can_be_forced_on_a_license_that_names_none() {
     stage.end().await;
 }
 
-/// Their players never renew: no session expires for want of beats, whatever the route demands.
+/// Their players never renew: no session expires without beats, even if the route demands renewals.
 #[tokio::test]
 async fn a_system_without_renewals_is_beaten_for_though_renewals_are_demanded() {
     let body = |system| match system {

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::stage::{Script, Stage};
 use crate::upstream::{Upstream, good, status};
 
-/// For what is going to come, on a machine with other work to do.
+/// Limit for each wait, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A session with ClearKey licenses, and a webhook at `hook`.
@@ -71,7 +71,7 @@ async fn players_that_listen_without_end_take_no_place_of_an_operator() {
     stage.end().await;
 }
 
-/// However many addresses they come from: each holds a connection for as long as it likes.
+/// The limit holds for listeners at any number of addresses: each holds a connection as long as it likes.
 #[tokio::test]
 async fn listeners_hold_a_quarter_of_the_connections_at_most() {
     let script = Stage::script().route("/license", "clearkey", "").limits("connections = 40");
@@ -144,7 +144,7 @@ async fn a_webhook_hears_only_what_it_asked_for_and_of_kills_with_their_reason()
     stage.end().await;
 }
 
-/// What ends with the process is still told.
+/// Sessions that end with the process are still reported.
 #[tokio::test]
 async fn the_end_of_the_process_is_told_to_a_webhook() {
     let hook = Upstream::answering(|_| status(204)).await;
@@ -169,7 +169,7 @@ async fn a_webhook_that_is_gone_costs_no_playback() {
     stage.end().await;
 }
 
-/// Whoever listens, and what it heard.
+/// A listener, and the events that it got.
 pub(crate) struct Listener {
     pub(crate) heard: String,
     stream: TcpStream,
@@ -195,7 +195,7 @@ impl Listener {
                 self.heard.push_str(&String::from_utf8_lossy(&bytes[..read]));
             }
         };
-        // For all of it: what keeps the connection alive comes without end.
+        // The limit covers everything, because keep-alive lines come without end.
         let in_time = tokio::time::timeout(PATIENCE, hears).await.is_ok();
         assert!(in_time, "never heard {text}: {}", self.heard);
     }

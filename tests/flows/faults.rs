@@ -13,10 +13,10 @@ use crate::stage::{Script, Stage};
 use crate::upstream::nobody;
 use crate::web::Reply;
 
-/// dash.js gives up at eight seconds; we answer before.
+/// dash.js gives up after eight seconds, so sidebeat must answer before.
 const LONGEST: Duration = Duration::from_secs(6);
 
-/// What goes wrong, and what a fault of it is called.
+/// The faults of the service, and their names.
 fn troubles() -> [(Value, &'static str); 8] {
     [
         (json!("drop"), "authority_lost"),
@@ -53,12 +53,12 @@ async fn a_setup_in_trouble_is_told_apart_and_tried_again_by_the_next_call() {
         let refused = in_time(player.post(CLEARKEY)).await;
         assert_eq!(refused.error(), (403, error.to_owned()), "{action}");
         assert_eq!(refused.json()["event"], "ssmsetuperror");
-        // One that is answered in between: this is no outage. Of another account, as that of a 429 has to wait.
+        // A call that succeeds in between: this is no outage. It is for another account, because a 429 delays its own.
         let well = stage.player_of("bob", &format!("well-{number}"), "news").await;
         assert!(well.post(CLEARKEY).await.is_good());
         players.push(player);
     }
-    // What players send at once is answered from memory; a moment later it is asked again.
+    // Immediate retries are answered from memory; a moment later the head-end is asked again.
     for player in players {
         stage.eventually("asked again", async || player.post(CLEARKEY).await.is_good()).await;
     }
@@ -108,7 +108,7 @@ async fn lost_beats_are_sent_again_and_the_player_plays_on() {
         assert!(player.post(CLEARKEY).await.is_good());
         players.push((player, action));
     }
-    // All but one: a good status is a good beat, whatever else is said. On a busy machine one more beat may be late.
+    // All but one fail: a good status is a good beat with any body. On a busy machine one more beat may be late.
     let (troubled, malformed) = (players.len(), json!("malformed"));
     for (number, _) in players.iter().enumerate().filter(|(_, (_, action))| *action != malformed) {
         let device = format!("device-{number}");
@@ -119,7 +119,7 @@ async fn lost_beats_are_sent_again_and_the_player_plays_on() {
     }
     stage.eventually("all live", async || stage.each("state").await == vec!["live"; troubled]).await;
     assert_eq!((stage.headend.count("setup").await, stage.headend.count("session-killed").await), (troubled, 0));
-    // The head-end still works on the call that we gave up while it gets the next one.
+    // The head-end still works on the abandoned call while it gets the next one.
     assert_eq!(stage.finish().await["open"], json!([]));
 }
 
@@ -155,7 +155,7 @@ async fn a_renewal_in_trouble_is_asked_for_once_more_and_refuses_nobody() {
         assert!(in_time(tv.renew("video")).await.is_good(), "after {action}");
     }
     assert_eq!((stage.headend.count("setup").await, stage.headend.count("session-killed").await), (1, 0));
-    // The head-end still works on the call that we gave up while it gets the next one.
+    // The head-end still works on the abandoned call while it gets the next one.
     assert_eq!(stage.finish().await["open"], json!([]));
 }
 

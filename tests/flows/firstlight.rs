@@ -106,7 +106,7 @@ async fn a_firstlight_playback_is_authorized_licensed_beaten_and_stopped() {
     assert_eq!(story[..3], ["authorize", "stream-put", "fl-heartbeat"]);
     assert_eq!(story[story.len() - 2..], ["fl-heartbeat", "stream-delete"]);
     assert!(log.iter().all(|seen| seen.status < 300), "every token was the latest: {log:?}");
-    // Its token is spent: whoever would go on has to be authorized anew.
+    // Its token is spent: the app must authorize the playback anew.
     assert_eq!(tv.post(CLEARKEY).await.error(), (403, "token_rejected".into()));
     stage.end().await;
 }
@@ -121,7 +121,7 @@ async fn a_device_beyond_the_limit_is_refused_and_the_first_plays_on() {
     let since = stage.headend.now().await;
     stage.headend.next("fl-heartbeat", since).await;
     assert_eq!(stage.headend.open().await, ["tv news"]);
-    // The same device may play something else: the old one goes first.
+    // If the same device plays something else, the old playback ends first.
     let _tv = playing(&stage, "tv", "film", "vod").await;
     assert_eq!(stage.headend.open().await, ["tv film"]);
     stage.end().await;
@@ -294,7 +294,7 @@ async fn a_playback_that_nobody_registered_is_refused() {
     stage.end().await;
 }
 
-/// What an authorization service may say, and whether the reply is passed on.
+/// Possible replies of an authorization service, and whether each is passed on.
 #[tokio::test]
 async fn odd_authorizations_pass_through_untouched_or_are_refused() {
     let server = license_server().await;
@@ -327,7 +327,7 @@ async fn odd_authorizations_pass_through_untouched_or_are_refused() {
     stage.end().await;
 }
 
-/// What cannot be read may hold a blackout, and URLs that lead past us.
+/// An unreadable reply may hold a blackout, and URLs that lead past sidebeat.
 #[tokio::test]
 async fn an_authorization_in_an_encoding_that_is_not_read_is_refused_and_none_is_asked_for() {
     let server = license_server().await;
@@ -345,7 +345,7 @@ async fn an_authorization_in_an_encoding_that_is_not_read_is_refused_and_none_is
     }
 }
 
-/// Apps parse leniently: what is no authorization to us may be one to them.
+/// Apps parse leniently: they may accept an authorization that sidebeat does not recognise.
 #[tokio::test]
 async fn a_reply_that_may_be_an_authorization_to_the_app_alone_does_not_pass() {
     let server = license_server().await;
@@ -394,7 +394,7 @@ async fn a_byte_order_mark_or_an_empty_action_is_no_way_around_a_blackout() {
     }
 }
 
-/// Some servers say so where there is none.
+/// Some servers name `identity` as the encoding.
 #[tokio::test]
 async fn an_authorization_that_names_no_encoding_in_so_many_words_is_read() {
     let server = license_server().await;

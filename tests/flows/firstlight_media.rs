@@ -64,7 +64,7 @@ async fn get(stage: &Stage, path: &str) -> Reply {
     stage.stranger().at(path).post("").method(Method::GET).await
 }
 
-/// What `uri` is for a player that has it from the manifest at `path`.
+/// Resolves `uri` for a player that has the manifest from `path`.
 fn beside(path: &str, uri: &str) -> String {
     if uri.starts_with('/') { uri.to_owned() } else { format!("{}/{uri}", path.rsplit_once('/').unwrap().0) }
 }
@@ -73,7 +73,7 @@ fn uris(playlist: &str) -> Vec<&str> {
     playlist.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect()
 }
 
-/// From the authorization to the media playlist; gives its path and what it said.
+/// Plays from the authorization to the media playlist; returns its path and text.
 async fn begin(stage: &Stage, authorization: &Value) -> (String, String) {
     let sent = at(stage, &authorization["contentUrl"], "/media/~").post("").method(Method::GET).await;
     assert_eq!(sent.status, 302, "{}", sent.text());
@@ -127,7 +127,7 @@ async fn a_blackout_by_a_beat_shows_the_slate_on_the_media_route() {
     stage.end().await;
 }
 
-/// A viewer who travels: the beat brings it, and a title's player has its manifests already.
+/// The viewer travels: the beat brings the blackout, and a title's player has its manifests already.
 #[tokio::test]
 async fn a_title_that_is_blacked_out_on_the_way_says_blackout_wherever_its_player_asks() {
     for (manifest, slate) in [("vod/main.m3u8", false), ("vod/main.m3u8", true), ("vod/main.mpd", false)] {
@@ -192,7 +192,7 @@ async fn failures_in_line_end_a_live_stream_that_plays_through_a_media_route() {
     let tv = at(&stage, &authorization["licenseUrl"], "/license/~");
     assert!(tv.post(CLEARKEY).await.is_good());
     stage.headend.fault("fl-heartbeat", json!({"status": 503}), 1000).await;
-    // Its player goes on asking, as players do, and that begins nothing anew.
+    // Its player goes on asking, as players do, and no playback begins anew.
     stage.eventually("refused", async || get(&stage, &path).await.status == 403).await;
     stage.only_session("closed").await;
     assert_eq!(stage.metric("sessions_ended_total", &["reason=\"lost\""]).await, 1.0);
@@ -217,7 +217,7 @@ async fn failures_in_line_leave_a_title_that_plays_through_a_media_route() {
     stage.end().await;
 }
 
-/// As Shaka and hls.js do, and dash.js where it is told to: version 1, in the query, without a state.
+/// Shaka, hls.js and a configured dash.js report this way: version 1, in the query, without a state.
 #[tokio::test]
 async fn a_bookmark_follows_a_player_that_tells_its_buffer_with_its_requests() {
     for (manifest, segment) in [("vod/main.m3u8", "v/31.m4s"), ("vod/main.mpd", "v/31.m4s")] {

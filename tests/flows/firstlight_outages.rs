@@ -17,14 +17,14 @@ fn script(server: &Upstream) -> Script {
     script.server("trusted-proxies = [\"127.0.0.1\"]")
 }
 
-/// Nobody was spared, and nobody is in anybody's way.
+/// Every call reached the service, and no call waited for another.
 async fn assert_every_call_is_made(stage: &Stage, what: &str) {
     for metric in ["authority_breaker_open", "authority_calls_spared_total", "authority_deferrals_total", "on_credit"] {
         assert_eq!(stage.metric(metric, &[]).await, 0.0, "{what}: {metric}");
     }
 }
 
-/// Whoever sends garbage can provoke an error answer.
+/// Any caller can provoke an error answer by sending garbage.
 #[tokio::test]
 async fn error_answers_of_firstlight_to_one_caller_cost_nobody_else_a_call() {
     for endpoint in ENDPOINTS {
@@ -42,7 +42,7 @@ async fn error_answers_of_firstlight_to_one_caller_cost_nobody_else_a_call() {
             assert!(met >= 8, "{what}: {met} of 8 have met an error");
             assert_every_call_is_made(&stage, &what).await;
             let asked = (stage.headend.count(ENDPOINTS[0]).await, stage.headend.count(ENDPOINTS[1]).await);
-            // One at the same address, one of the same user at another one.
+            // A device at the same address, and one of the same user at another address.
             assert!(user_at(&stage, "bob", "box", "198.51.100.6").await.is_good(), "{what}");
             let second = user_at(&stage, "bob", "phone", "198.51.100.7").await;
             assert_eq!(second.error(), (403, "limit_reached".to_owned()), "{what}: decided by the service");

@@ -44,7 +44,7 @@ impl Silent {
     }
 }
 
-/// Its connection is closed as soon as its call has set out. False if it was refused.
+/// Closes its connection as soon as its call was sent. False if it was refused.
 async fn asks_and_hangs_up(to: SocketAddr, path: &str, (device, token): (usize, &str), server: &mut Silent) -> bool {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into()).unwrap();
@@ -93,7 +93,7 @@ async fn hang_ups_take_no_more_than_their_share(path: &str) {
     assert!((MOST..=2 * MOST).contains(&begun), "{begun} calls of one address are under way");
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good(), "another address is served");
-    // What was begun ends, and gives its place back.
+    // The pending calls end, and give their places back.
     drop(server);
     let again = async || {
         let socket = TcpSocket::new_v4().unwrap();
@@ -118,8 +118,8 @@ async fn license_calls_of_players_that_hang_up_count_for_their_address_until_the
     hang_ups_take_no_more_than_their_share("/slow-license").await;
 }
 
-/// Somebody at another address who names the device `tv`, with tokens that nobody has signed. Closes each connection so
-/// long after its call has set out, and begins the next one.
+/// Plays a caller at another address that names the device `tv`, with unsigned tokens. Closes each connection this long
+/// after its call, and begins the next one.
 async fn names_anothers_device(to: SocketAddr, tokens: Vec<String>, stays: Duration, begun: Arc<watch::Sender<usize>>) {
     for (number, token) in tokens.iter().cycle().enumerate() {
         let socket = TcpSocket::new_v4().unwrap();
@@ -139,7 +139,7 @@ async fn names_anothers_device(to: SocketAddr, tokens: Vec<String>, stays: Durat
     }
 }
 
-/// At once, and before the device's next playback may set out.
+/// The players hang up at once, and before the device's next playback may begin.
 #[tokio::test]
 async fn callers_at_another_address_who_hang_up_take_no_turn_from_one_that_waits() {
     for (stays, callers, plays) in [(20, 1, false), (20, 1, true), (400, 3, false), (400, 3, true)] {

@@ -8,7 +8,7 @@ use crate::player::CLEARKEY;
 use crate::stage::Stage;
 use crate::upstream::{Upstream, good, nobody, status};
 
-/// As long as a service takes that is started anew.
+/// Time that a service takes to restart.
 const AWAY: Duration = Duration::from_millis(1500);
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn a_route_that_does_not_retry_fails_at_the_first_attempt() {
     stage.end().await;
 }
 
-/// One reply of 503, then good ones.
+/// A server that replies with 503 once, and then succeeds.
 async fn stumbling() -> Upstream {
     let calls = Arc::new(AtomicUsize::new(0));
     Upstream::answering(move |_| match calls.fetch_add(1, Ordering::Relaxed) {

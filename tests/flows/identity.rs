@@ -16,7 +16,7 @@ use crate::stage::Stage;
 use crate::upstream::{Upstream, good};
 use crate::web;
 
-/// All rungs but the client certificate, which needs TLS.
+/// All identity sources except the client certificate, which needs TLS.
 const LADDER: &str =
     r#"device = ["header:x-device-id", "query:device", "cookie:box", "token-claim:device.deviceId", "peer"]"#;
 
@@ -41,7 +41,7 @@ async fn the_first_rung_that_answers_names_the_device() {
         (opaque().header("x-device-id", "").header("nv-authorizations", "opaque"), "peer", "127.0.0.1"),
     ];
     for (call, rung, device) in rows {
-        // The head-end may refuse what it cannot read; here it counts whom we counted it for.
+        // The head-end may refuse the unreadable token; the test only needs the owner of the session.
         let reply = call.await;
         stage.eventually("closing", async || stage.each("device").await.contains(&device.to_owned())).await;
         let sessions = stage.sessions().await;
@@ -100,7 +100,7 @@ async fn nobody_takes_the_address_of_another_by_writing_it_into_a_header() {
     assert_eq!(stage.each("state").await, ["live", "live"]);
     assert_eq!(thief.stop().await.status, 204);
     stage.headend.next("teardown", 0).await;
-    // Its own address is whose it is.
+    // Its own address identifies it.
     assert_eq!(tv.without("x-device-id").stop().await.status, 204);
     stage.headend.next("teardown", 1).await;
     stage.end().await;
@@ -120,7 +120,7 @@ async fn identities_that_tell_too_little_are_counted() {
         assert!(stage.stranger().post(CLEARKEY).header("nv-authorizations", &token).await.is_good());
         assert_eq!(weak("shared_peer").await, shared, "{device}");
     }
-    // Who says which device it is shares nothing.
+    // A call that names its device shares nothing.
     let token = stage.headend.token("account=ann&device=pad&content=news").await;
     stage.player_with("pad", &token).post(CLEARKEY).await;
     assert_eq!(weak("shared_peer").await, 1.0);
@@ -142,7 +142,7 @@ async fn a_token_names_its_device_to_the_license_call_and_to_the_beacon() {
     }
     assert_eq!(stage.each("device_by").await, ["token-claim", "token-claim"]);
     assert_eq!(stage.each("state").await, ["live", "live"], "neither is the other's zap");
-    // As `navigator.sendBeacon` does: no header but what browsers send.
+    // `navigator.sendBeacon` sends only the headers of browsers.
     let beacon = stage.stranger().post("").below(&format!("/~stop?token={}", tv.token));
     assert_eq!(beacon.header("content-type", "text/plain;charset=UTF-8").await.status, 204);
     stage.headend.next("teardown", 0).await;
@@ -179,7 +179,7 @@ async fn a_picture_in_a_page_stops_nothing_and_a_program_may_stop_by_get() {
     stage.end().await;
 }
 
-/// One machine in front of us speaks for many households.
+/// A machine in front of sidebeat carries the calls of many households.
 #[tokio::test]
 async fn viewers_behind_a_trusted_proxy_are_told_apart_by_the_address_that_it_names() {
     let license = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;

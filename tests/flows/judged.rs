@@ -10,7 +10,7 @@ use crate::player::{CLEARKEY, Player, widevine_new};
 use crate::stage::{Script, Stage};
 use crate::upstream::{Upstream, good};
 
-/// One place for the whole house, which is taken.
+/// The house has one place, which is taken.
 async fn full_house(server: &Upstream, limits: &str) -> Stage {
     let stage = house(server).limits(limits).start().await;
     let first = member(&stage, "tv-a").post(widevine_new("first")).await;
@@ -81,7 +81,7 @@ async fn the_server_gets_exactly_what_was_judged() {
     let route = "authority = \"head-end\"\n[route.body]\nplayer = \"json:challenge\"\nserver = \"raw\"";
     let stage = Stage::script().upstream("/license", &server.url(), route).start().await;
     let tv = stage.player("tv", "news").await;
-    // Which of two fields of one name counts is each parser's choice: the one that was judged is sent.
+    // Parsers differ on which of two equal fields counts, so the judged one is sent.
     let offline = drm::widevine_new_of(&drm::widevine_content(&drm::widevine_pssh(b"c", &[drm::KID]), 2, drm::RID));
     let body =
         format!("{{\"challenge\":\"{}\",\"challenge\":\"{}\"}}", drm::b64(widevine_new("video")), drm::b64(&offline));
@@ -166,7 +166,7 @@ async fn no_license_comes_without_a_session_where_one_is_demanded() {
     stage.end().await;
 }
 
-/// Whatever the license stands in, and whatever the call seems to ask for.
+/// The license may be in any wrapping, and the call may seem to ask for anything.
 #[tokio::test]
 async fn no_license_comes_without_a_session_in_any_encoding_or_wrapping() {
     let license = std::fs::read("tests/vectors/drm/wv_license.bin").unwrap();
@@ -180,7 +180,7 @@ async fn no_license_comes_without_a_session_in_any_encoding_or_wrapping() {
         ("gzip", gzip(&license)),
         ("gzip, gzip", gzip(&gzip(&license))),
         ("gzip", gzip(json!({"license": drm::b64(&license)}).to_string().as_bytes())),
-        // It may hold anything.
+        // The encoding may hold anything.
         ("unheard-of", license.clone()),
         ("gzip", license.clone()),
         ("", [b"GLS/1.0 0 OK\r\nX: 1\r\n\r\n", &license[..]].concat()),
@@ -328,7 +328,7 @@ async fn a_route_says_what_becomes_of_unrecognised_calls() {
     }
 }
 
-/// Wrapped more often than anybody looks: in the body, or in the URL of a call without one.
+/// The body, or the URL of a call without one, is wrapped beyond the search's depth.
 #[tokio::test]
 async fn what_is_wrapped_beyond_reading_passes_no_authority_whatever_the_route_says_of_unrecognised_calls() {
     let tangled = (0..12).fold(CLEARKEY.to_owned(), |message, _| drm::b64u(message));
@@ -359,7 +359,7 @@ async fn a_license_to_keep_opens_no_session() {
     let server = license_server().await;
     let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let tv = stage.player("tv", "news").await;
-    // The same call, but for its license type, opens one.
+    // The same call with another license type opens a session.
     let content = |kind| drm::widevine_content(&drm::widevine_pssh(b"content-42", &[drm::KID]), kind, drm::RID);
     assert!(tv.post(drm::widevine_new_of(&content(2))).await.is_good());
     assert_eq!(stage.headend.count("setup").await, 0);
@@ -395,7 +395,7 @@ async fn a_call_without_a_session_says_why_to_whoever_asks_later() {
     let unknown = "passed: the body is no license message that is known";
     assert_eq!(calls("?device=pc").await, [unknown, "declined: 127.0.0.1 answered 403"]);
     assert_eq!(calls("").await.len(), 3);
-    // What belongs to a session stands in its timeline.
+    // Events of a session are in its timeline.
     let session = stage.only_session("live").await;
     let entries = session["timeline"].as_array().unwrap().iter();
     let details: Vec<_> =

@@ -112,7 +112,7 @@ async fn only_a_new_content_token_opens_again_after_a_kill() {
     stage.headend.answered("heartbeat", 404).await;
     assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
 
-    // Another second makes another token of the same content.
+    // A token of another second is another token for the same content.
     let token = stage.headend.token("account=ann&device=tv&content=news&once=true").await;
     let again = stage.player_with("tv", &token);
     assert!(again.post(CLEARKEY).await.is_good());
@@ -160,7 +160,7 @@ async fn an_operators_kill_of_what_has_ended_refuses_its_player_and_its_successo
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good());
     let first = stage.each("id").await.remove(0);
-    // Its close is on the way for as long as the successor begins.
+    // The close takes as long as the successor needs to begin.
     stage.headend.fault("teardown", json!({ "delay_ms": 400 }), 1).await;
     assert_eq!(tv.stop().await.status, 204);
     assert!(tv.post(CLEARKEY).await.is_good());
@@ -171,11 +171,11 @@ async fn an_operators_kill_of_what_has_ended_refuses_its_player_and_its_successo
     assert_eq!(said, json!({ "id": first, "done": "killed", "also": [second] }));
     assert_eq!(tv.post(CLEARKEY).await.error(), (403, "session_killed".to_owned()));
     stage.eventually("given back", async || stage.headend.open().await.is_empty()).await;
-    // It is one kill, and is taken back as one.
+    // The kill is one, and is taken back as one.
     assert!(stage.ask(Method::POST, &format!("/v1/sessions/{second}/forgive")).await.is_good());
     assert!(tv.post(CLEARKEY).await.is_good());
 
-    // Nothing has followed it: its player may be about to.
+    // No playback has followed it, but its player may be about to begin one.
     let phone = stage.player_of("bob", "phone", "film").await;
     assert!(phone.post(CLEARKEY).await.is_good());
     let of_phone = async || {
@@ -263,7 +263,7 @@ async fn a_limit_is_told_remembered_for_a_moment_and_then_asked_for_again() {
     let refused = phone.post(CLEARKEY).await;
     assert_eq!(refused.refusal(), (403, "limit_reached".to_owned(), Some(1007)));
     assert_eq!((&refused.json()["code"], &refused.json()["event"]), (&json!(400), &json!("ssmsetuperror")));
-    // What players send at once after a refusal costs the head-end nothing.
+    // Immediate retries after a refusal cost the head-end no call.
     for _ in 0..3 {
         assert_eq!(phone.post(CLEARKEY).await.refusal(), (403, "limit_reached".to_owned(), Some(1007)));
     }
@@ -300,7 +300,7 @@ async fn a_refused_setup_is_told_with_its_reason_and_reaches_no_license_server()
         assert_eq!(refused.refusal(), (403, error.to_owned(), Some(code)));
         let told = refused.json();
         assert_eq!((&told["code"], &told["message"]), (&json!(status), &json!("so it is")), "{code}");
-        // Also of one that counts as killed: what failed is its setup, and it never had a beat.
+        // This also holds for a playback that counts as killed: its setup failed, and it never had a beat.
         assert_eq!(told["event"], "ssmsetuperror", "{code}");
         assert_eq!(player.post(CLEARKEY).await.json()["event"], "ssmsetuperror", "{code}");
         assert_eq!(refused.header("x-ssm-error"), code.to_string());
@@ -336,7 +336,7 @@ async fn a_session_that_ran_out_is_no_kill() {
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good());
     stage.headend.next("session-expired", 0).await;
-    // Nothing of it stands in the way of another start with the same token.
+    // Its remains do not prevent another start with the same token.
     stage.eventually("over", async || stage.each("state").await == ["closed"]).await;
     assert!(tv.post(CLEARKEY).await.is_good());
     assert_eq!(stage.metric("sessions_ended_total", &["reason=\"killed\""]).await, 0.0);
@@ -344,7 +344,7 @@ async fn a_session_that_ran_out_is_no_kill() {
     stage.end_leaving_some_open().await;
 }
 
-/// The head-end cannot be reached when an operator kills: it is told as soon as it can be.
+/// The head-end is unreachable when an operator kills; it hears of the kill as soon as it answers.
 #[tokio::test]
 async fn an_operators_kill_in_an_outage_reaches_the_head_end_after_it() {
     let stage = Stage::clearkey().start().await;

@@ -17,7 +17,7 @@ async fn kill_all(stage: &Stage) {
     }
 }
 
-/// Whatever it asks, with its token or without.
+/// Every call of the player is refused, with or without its token.
 async fn is_refused_everything(player: &Player) {
     let calls = [
         player.license("video"),
@@ -50,11 +50,11 @@ async fn a_killed_token_is_refused_to_every_device_on_every_path_of_its_authorit
         is_refused_everything(&player).await;
         is_refused_everything(&player.at("/free")).await;
     }
-    // By whatever place the token comes.
+    // The token may come in any place.
     let query = tv.clone().without("nv-authorizations").with("x-device-id", "phone");
     let license = query.license("video").below(&format!("?token={}", tv.token));
     assert_eq!(license.await.error(), (403, KILLED.to_owned()));
-    // With whatever stands around it in the list that head-ends read.
+    // The token may stand anywhere in the list that head-ends read.
     for list in [format!("{},a.b.c.d.e", tv.token), format!("a.b.c.d.e,{}", tv.token), format!(",{},", tv.token)] {
         let player = tv.clone().with("x-device-id", "phone").with("nv-authorizations", &list);
         assert_eq!(player.license("video").await.error(), (403, KILLED.to_owned()), "{list}");
@@ -73,7 +73,7 @@ async fn a_killed_device_is_refused_without_a_token_and_plays_by_a_new_one() {
     stage.headend.next("teardown", 0).await;
     let calls = stage.headend.log().await.len();
     is_refused_everything(&tv.clone().without("nv-authorizations")).await;
-    // With whatever stands around it in the list that head-ends read.
+    // The token may stand anywhere in the list that head-ends read.
     for list in [format!("{},a.b.c.d.e", tv.token), format!("a.b.c.d.e,{}", tv.token), format!(",{},", tv.token)] {
         let player = tv.clone().with("x-device-id", "phone").with("nv-authorizations", &list);
         assert_eq!(player.license("video").await.error(), (403, KILLED.to_owned()), "{list}");

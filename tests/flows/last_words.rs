@@ -18,7 +18,7 @@ use crate::web;
 
 const PAGES: usize = 500;
 
-/// Sends each of these and closes its connection at once, on a thread that waits for nobody.
+/// Sends each call and closes its connection at once, on a thread that never waits.
 async fn send_and_leave(to: SocketAddr, calls: Vec<Vec<u8>>) {
     let leave = move || {
         for call in calls {
@@ -29,7 +29,7 @@ async fn send_and_leave(to: SocketAddr, calls: Vec<Vec<u8>>) {
     tokio::task::spawn_blocking(leave).await.unwrap();
 }
 
-/// As [`send_and_leave`], over TLS: what is written and the end of the connection lie in the socket together.
+/// Like [`send_and_leave`], over TLS: the data and the end of the connection arrive at the socket together.
 async fn send_over_tls_and_leave(to: SocketAddr, folder: &Path, protocol: &[u8], calls: Vec<Vec<u8>>) {
     let mut config = Arc::unwrap_or_clone(web::trusting(&folder.join("certs/ca.pem")));
     config.alpn_protocols = vec![protocol.to_vec()];
@@ -80,8 +80,8 @@ fn http2_call(method: &str, path: &str, device: usize, body: &[u8], ends: &str) 
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &headers, &data, &cancel].concat()
 }
 
-/// As [`send_and_leave`], on connections that have been answered before. Each call and the end of its connection come
-/// in one packet: HTTP libraries find the end before anybody has looked at the call.
+/// Like [`send_and_leave`], on used connections. Each call and the end of its connection come in one packet: HTTP
+/// libraries see the end before the call is read.
 #[cfg(target_os = "linux")]
 async fn send_at_the_end(to: SocketAddr, calls: Vec<Vec<u8>>) {
     let leave = move || {

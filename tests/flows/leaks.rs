@@ -10,7 +10,7 @@ use crate::player::{CLEARKEY, playready, widevine_new, widevine_renewal};
 use crate::stage::Stage;
 use crate::upstream::{Upstream, good};
 
-/// What must not be seen, in the forms in which it could be.
+/// The secrets of the test, in every form that could appear.
 #[derive(Default)]
 struct Secrets(Vec<(String, String)>);
 

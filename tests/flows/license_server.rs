@@ -14,7 +14,7 @@ use crate::upstream::{Upstream, good, nobody, status};
 
 const AUTHORITY: &str = "authority = \"head-end\"\ntimeout = \"500ms\"";
 
-/// One call to a license server; the session stays for a while, because players try again.
+/// Calls the license server once; the session stays for a while, because players retry.
 async fn expect(url: &str, lines: &str, error: &str) {
     let stage = Stage::script().upstream("/license", url, lines).limits("call = \"2s\"");
     let stage = stage.authority("timeout = \"1s\"").start().await;
@@ -22,8 +22,8 @@ async fn expect(url: &str, lines: &str, error: &str) {
     let began = Clock.now();
     let refused = tv.post(CLEARKEY).await;
     let took = Clock.now().saturating_duration_since(began);
-    // Where a moment may mend it, a status that players retry; they would do that at once, so it does not come at once.
-    // Else a 4xx, because a 5xx starts a storm of retries in players.
+    // A temporary fault gets a status that players retry; it is delayed, because they retry at once. Other faults get a
+    // 4xx, because a 5xx starts a storm of retries.
     let (status, comes_again) = match error {
         "connect" | "refused" | "reset" | "resolve" => (503, true),
         "timeout" => (504, true),
@@ -112,7 +112,7 @@ async fn a_part_of_a_reply_is_no_license() {
     stage.end().await;
 }
 
-/// And no longer, though the call could wait.
+/// The wait ends there, although the call could take longer.
 #[tokio::test]
 async fn a_silent_one_is_waited_for_as_long_as_its_route_says() {
     let silent = Upstream::raw(|stream| async move {
@@ -187,7 +187,7 @@ async fn its_reply_is_of_the_wrong_type() {
 #[tokio::test]
 async fn it_redirects_to_where_tokens_do_not_belong() {
     let elsewhere = Upstream::answering(|_| good("application/json", "{}")).await;
-    // The same path at this server would even answer.
+    // The same path at this server would even succeed.
     let targets = ["http://{}/keys", "//{}/keys", "https://license.example/keys", "http://127.0.0.1:1/keys"];
     for target in targets.map(|target| target.replace("{}", &elsewhere.address.to_string())) {
         let redirecting = Upstream::answering(move |asked| match asked.target.as_str() {
@@ -217,7 +217,7 @@ async fn it_redirects_in_circles_or_without_end_or_changes_the_method() {
     expect(&endless.url(), AUTHORITY, "redirect_loop").await;
     assert_eq!(endless.seen().len(), 6);
     for code in [301, 302, 303] {
-        // What stands elsewhere would be a good license, by POST and by GET.
+        // The other server would give a good license, by POST and by GET.
         let other = Upstream::answering(move |asked| match asked.target.as_str() {
             "/acquire" => redirect(code, "/elsewhere"),
             _ => good("application/json", "{}"),
@@ -304,7 +304,7 @@ async fn a_redirect_to_the_same_server_is_followed_with_everything() {
     }
 }
 
-/// To a browser the reply is ours.
+/// To a browser the reply comes from sidebeat.
 #[tokio::test]
 async fn what_it_says_of_itself_is_not_told_of_us() {
     const OF_ITSELF: [&str; 4] = ["strict-transport-security", "alt-svc", "clear-site-data", "report-to"];
@@ -330,7 +330,7 @@ async fn its_own_errors_are_no_faults() {
     let server = Upstream::answering(|asked| status(asked.target.rsplit('/').next().unwrap().parse().unwrap())).await;
     let stage = Stage::script().upstream("/license", &server.url(), AUTHORITY).start().await;
     let tv = stage.player("tv", "news").await;
-    // Of these, 304 alone is no redirect to anywhere.
+    // Of these, only 304 is no redirect.
     for code in [304, 400, 401, 404, 500, 503] {
         assert_eq!(tv.post(CLEARKEY).below(&format!("/{code}")).await.status, code);
     }

@@ -30,7 +30,7 @@ impl<'a> MakeWriter<'a> for Log {
 }
 
 impl Log {
-    /// One for all stories of this process: there is one log.
+    /// Starts the only capture, shared by all tests of this process.
     pub(crate) fn start() -> Self {
         static LOG: OnceLock<Log> = OnceLock::new();
         let start = || {

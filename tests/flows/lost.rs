@@ -17,8 +17,8 @@ use crate::stage::{Script, Stage};
 /// The two answers to a token that was replaced: 400 with 1006, and that of a kill, 404 with 3002.
 const STALE: [&str; 2] = ["invalid", "not-found"];
 
-/// The head-end does its work, and nobody hears the answer: cut off, cut short, later than we wait, or replaced by a page
-/// of success.
+/// The head-end does its work, but the answer is lost: cut off, cut short, later than the limit, or replaced by a page
+/// with a success status.
 fn losses() -> [Value; 4] {
     [json!("lose-reply"), json!("truncate"), json!({"delay_ms": 2500}), json!("garble")]
 }
@@ -78,7 +78,7 @@ async fn a_renewal_whose_answer_is_lost_gets_its_license_by_a_new_session_within
         assert!(opened.contains(&setups), "{stale}, {loss}: {setups}");
         assert_eq!(event(&stage, "opening anew").await, (setups - 1) as f64, "{stale}, {loss}");
         if late {
-            // It still works on the call that we gave up while it gets the next one.
+            // The head-end still works on the abandoned call while it gets the next one.
             stage.finish().await;
         } else {
             assert_eq!(stage.end_leaving_some_open().await["open"].as_array().unwrap().len(), 1, "the lost one");
@@ -86,7 +86,7 @@ async fn a_renewal_whose_answer_is_lost_gets_its_license_by_a_new_session_within
     }
 }
 
-/// What the head-end answers in place of its decision, any number of times in a row.
+/// The head-end's replies without a decision, any number of times in a row.
 #[tokio::test]
 async fn a_renewal_that_gets_no_decision_at_all_goes_on_with_the_last_grant() {
     let none = [
@@ -117,7 +117,7 @@ async fn a_renewal_that_gets_no_decision_at_all_goes_on_with_the_last_grant() {
     }
 }
 
-/// The lost session holds the only place until the head-end lets it expire: nobody is refused for that.
+/// The lost session holds the only place until the head-end lets it expire; the player is not refused for that.
 #[tokio::test]
 async fn a_session_waits_for_the_place_that_its_own_lost_one_holds() {
     let script = stale_is(Stage::clearkey().heartbeat(0.5), "not-found").authority("grace = \"5s\"");
@@ -133,7 +133,7 @@ async fn a_session_waits_for_the_place_that_its_own_lost_one_holds() {
     stage.end().await;
 }
 
-/// The cost: a kill that nobody was told of is seen by the open that takes the lost session's place.
+/// The cost: an unreported kill is seen by the open that takes the lost session's place.
 #[tokio::test]
 async fn a_kill_that_falls_into_a_lost_answer_is_seen_one_call_later() {
     let stage = stale_is(Stage::clearkey().heartbeat(0.5), "not-found").start().await;
@@ -176,7 +176,7 @@ async fn the_close_of_a_session_whose_newest_token_is_lost_is_told_as_left_open(
 /// Pages of a captive portal or a CDN that answer in the head-end's place, with success.
 const PAGES: [&str; 4] = ["<html>Please log in</html>", "", "null", r#"{"portal": "https://login.example"}"#];
 
-/// One of them stands where a new token was told, and those after it must not make the old token look kept.
+/// One page replaces the answer with the new token; the later ones must not make the old token look valid.
 #[tokio::test]
 async fn pages_that_answer_in_the_head_ends_place_prove_nothing_of_its_tokens() {
     for page in PAGES {
@@ -225,7 +225,7 @@ async fn a_page_that_answers_a_teardown_gives_no_place_back() {
     stage.end().await;
 }
 
-/// A setup that is answered when its player has been turned away already. Its session is nobody's.
+/// The setup is answered after its player was refused, so its session has no player.
 #[tokio::test]
 async fn an_open_that_is_granted_after_it_was_given_up_is_given_back() {
     let script = Stage::clearkey().settings(|settings| settings.limit = 1).authority("timeout = \"400ms\"");
@@ -233,7 +233,7 @@ async fn an_open_that_is_granted_after_it_was_given_up_is_given_back() {
     stage.headend.fault("setup", json!({ "delay_ms": 1500 }), 1).await;
     let tv = stage.player("tv", "news").await;
     assert_eq!(tv.post(CLEARKEY).await.error(), (403, "authority_timeout".to_owned()));
-    // Long before it would expire.
+    // The close comes long before the session would expire.
     assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
     assert!(stage.headend.open().await.is_empty());
     assert_eq!(stage.metric("authority_late_grants_total", &["authority=\"head-end\""]).await, 1.0);

@@ -11,7 +11,7 @@ use crate::player::CLEARKEY;
 use crate::stage::Stage;
 use crate::upstream::{LICENSE, Upstream, good, status};
 
-/// As many lines of one kind as one device causes in ten seconds.
+/// Number of lines of one kind that one device may cause in ten seconds.
 const MAX_LINES_PER_SOURCE: usize = 20;
 
 /// Waits for what a log writer may not have written when the player has its reply.
@@ -37,10 +37,10 @@ async fn a_call_that_passes_without_a_session_says_whose_it_is_and_why_and_write
     for part in ["INFO", "route=\"/noted-passed\"", "account=\"noted-ann\"", &format!("reason=\"{reason}\"")] {
         assert!(told.iter().all(|line| line.contains(part)), "{part}: {told:#?}");
     }
-    // Another device of the house still gets its own.
+    // Another device of the house still gets its own line.
     assert!(tv.clone().with("x-device-id", "noted-pad").post(CLEARKEY).await.is_good());
     assert_eq!(lines(&stage, &log, &["passed without a session", "device=\"noted-pad\""], 1).await.len(), 1);
-    // Whoever asks later finds each of them under the device and under the account.
+    // A later search by device or by account finds each line.
     let calls = async |query: &str| {
         stage.ask(Method::GET, &format!("/v1/calls?{query}")).await.json()["calls"].as_array().unwrap().clone()
     };
@@ -141,7 +141,7 @@ async fn an_identity_that_tells_too_little_is_warned_of_once_with_its_route_and_
     for device in ["one", "two", "two"] {
         let tv = stage.player(device, "news").await;
         for route in ["/noted-shared", "/noted-account", "/noted-unregistered"] {
-            // Whatever becomes of it.
+            // The reply does not matter.
             let _reply = tv.clone().at(route).post(CLEARKEY).await;
         }
     }

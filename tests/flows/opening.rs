@@ -41,8 +41,8 @@ async fn licenses_asked_for_at_once_share_one_session() {
     stage.end().await;
 }
 
-/// A player that repeats a call that is under way gets the one reply to it. What the license server could tell apart, or
-/// what we answer in another way, is no repetition.
+/// A player that repeats a pending call gets the same reply. A call is no repetition if the license server could notice
+/// the difference, or if sidebeat answers differently.
 #[tokio::test]
 async fn calls_that_differ_in_anything_share_no_reply() {
     let server = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
@@ -74,7 +74,7 @@ async fn every_beat_and_every_later_license_carries_the_latest_token() {
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good());
 
-    // Each beat replaces the token, and the head-end refuses any but the latest.
+    // Each beat replaces the token, and the head-end refuses all but the latest.
     for beats in [3, 5] {
         assert_eq!(stage.headend.nth("heartbeat", beats).await.status, 200);
         assert!(tv.post(CLEARKEY).await.is_good());
@@ -113,7 +113,7 @@ async fn a_beacon_without_headers_closes_the_session_that_its_query_names() {
     // The device alone is not enough.
     assert_eq!(stage.stranger().post("").below("/~stop?device=phone").await.status, 204);
     assert_eq!(stage.headend.open().await, ["phone film"]);
-    // Who asks learns nothing.
+    // The caller learns nothing from the reply.
     assert_eq!(stage.stranger().post("").below("/~stop?device=fridge").await.status, 204);
     stage.end().await;
 }
@@ -200,7 +200,7 @@ async fn a_beat_keeps_its_rhythm_and_never_comes_early() {
 
 #[tokio::test]
 async fn a_fresh_token_for_the_same_content_goes_on_with_the_session() {
-    // As apps send one when the picture moves to another screen.
+    // Apps send one when the picture moves to another screen.
     let stage = Stage::clearkey().start().await;
     let mut sessions = Vec::new();
     for _ in 0..3 {
@@ -208,7 +208,7 @@ async fn a_fresh_token_for_the_same_content_goes_on_with_the_session() {
         let tv = stage.player_with("tv", &token);
         assert!(tv.post(CLEARKEY).await.is_good());
         sessions.push(stage.headend.log().await.pop().unwrap().session);
-        // It was played, and the license server says so itself.
+        // The token was played, and the license server says so itself.
         let again = tv.post(CLEARKEY).await;
         assert_eq!((again.status.as_u16(), &again.json()["errorCode"]), (400, &json!(4006)));
     }

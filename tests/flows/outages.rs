@@ -48,12 +48,12 @@ async fn a_new_playback_plays_on_credit_and_is_reconciled() {
         assert!(tv.post(CLEARKEY).await.is_good());
         assert!(stage.metric("credit_debt_seconds_total", &[]).await > 0.0);
         assert_eq!(stage.metric("credits_total", &["playback=\"new\""]).await, 1.0);
-        // What is granted late to calls that were given up is given back.
+        // Late grants to abandoned calls are given back.
         stage.end().await;
     }
 }
 
-/// An error is an answer, and whoever sends garbage can provoke one.
+/// An error is an answer, and any caller can provoke one by sending garbage.
 #[tokio::test]
 async fn error_answers_to_one_caller_give_it_no_credit_and_cost_nobody_else_a_call() {
     for code in [400, 429, 500, 502, 503, 504] {
@@ -75,7 +75,7 @@ async fn error_answers_to_one_caller_give_it_no_credit_and_cost_nobody_else_a_ca
     }
 }
 
-/// What stands before a head-end ends the calls that it does not like, or lets them hang, and answers everybody else.
+/// A gateway before the head-end cuts or hangs the calls of one caller, and answers all others.
 #[tokio::test]
 async fn silence_that_a_caller_provokes_gives_it_no_credit_and_costs_nobody_else_a_call() {
     for (action, devices, plays) in
@@ -173,14 +173,14 @@ async fn a_late_denial_refuses_what_played_on_credit_and_stays() {
     let stage = script("{ new = \"10m\" }").settings(|settings| settings.limit = 1).start().await;
     let first = stage.player("first", "news").await;
     assert!(first.post(CLEARKEY).await.is_good());
-    // Its own, and the one by which the head-end is asked whether it answers at all.
+    // The calls are its own, and the probe that asks if the head-end answers at all.
     stage.headend.fault("setup", json!("drop"), 2).await;
     let second = stage.player("second", "film").await;
     assert!(second.post(CLEARKEY).await.is_good(), "on credit, whatever the limit");
     stage.eventually("denied", async || second.post(CLEARKEY).await.status == 403).await;
     let setups = stage.headend.count("setup").await;
     assert_eq!(second.post(CLEARKEY).await.error(), (403, "limit_reached".to_owned()));
-    // It has room now, and the denial stands all the same.
+    // There is room now, and the denial still holds.
     assert_eq!(first.stop().await.status, 204);
     stage.headend.next("teardown", 0).await;
     assert_eq!(second.post(CLEARKEY).await.error(), (403, "limit_reached".to_owned()));
@@ -200,7 +200,7 @@ async fn credit_that_is_spent_is_not_given_again() {
     let before = stage.headend.count("setup").await;
     stage
         .eventually("asked again", async || {
-            // By the budget that is spent, or by the call that was dropped just now.
+            // The reason is the spent budget, or the dropped call.
             let (status, error) = tv.post(CLEARKEY).await.error();
             assert!(status == 403 && ["authority_unreachable", "authority_lost"].contains(&&*error), "{error}");
             stage.headend.count("setup").await > before
@@ -306,7 +306,7 @@ async fn a_breaker_spares_players_the_wait() {
     assert!(stage.headend.count("setup").await <= asked + 20 - spared);
     let list = stage.ask(http::Method::GET, "/v1/authorities").await.json();
     assert_eq!(list["authorities"][0]["not_asked"], json!(["open,renew"]));
-    // One answer closes it.
+    // One answer closes the breaker.
     stage.headend.no_faults().await;
     let tv = stage.player("tv", "news").await;
     stage.eventually("answered", async || tv.post(CLEARKEY).await.is_good()).await;

@@ -42,7 +42,7 @@ fn package(packager: &Path, folder: &Path, streams: &[&str], options: &[&str]) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-/// Of a folder, in whole files and in ranges.
+/// Serves a folder, in whole files and in ranges.
 fn answer(folder: &Path, asked: &Asked) -> Response<Bytes> {
     let name = asked.target.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
     let Ok(file) = std::fs::read(folder.join(name)).map(Bytes::from) else { return status(404) };

@@ -31,7 +31,7 @@ async fn bodies_that_nobody_knows_pass_byte_for_byte_and_are_counted() {
         let reply = tv.post(body.clone()).await;
         assert_eq!((reply.status.as_u16(), reply.header("content-type")), (200, "application/x-any"));
         assert!(reply.body == *body && server.seen()[number].body == *body, "body {number} was changed");
-        // Its own content token stays with it.
+        // Its own content token stays in the call.
         assert_eq!(server.seen()[number].header("nv-authorizations"), tv.token);
     }
     assert_eq!(stage.metric("unrecognised_total", &["fault=\"unknown\""]).await, 5.0);
@@ -130,7 +130,7 @@ async fn a_reply_passes_with_its_status_and_headers_and_is_never_cached() {
 
 #[tokio::test]
 async fn the_license_servers_own_refusal_is_the_players_to_see() {
-    // Its codes mean other things than the session service's: 3002 here is no kill.
+    // Its codes differ from the session service's: 3002 here is no kill.
     let refusal = r#"{"errorCode":3002,"message":"Not Found"}"#;
     let server = Upstream::answering(move |_| {
         Response::builder().status(404).body(Bytes::from_static(refusal.as_bytes())).unwrap()
@@ -181,7 +181,7 @@ async fn only_listed_headers_reach_the_license_server() {
     let mut names: Vec<_> = seen.headers.keys().map(|name| name.as_str().to_owned()).collect();
     names.sort();
     let mut expected: Vec<_> = passed.iter().map(|(name, _)| *name).collect();
-    // Of what comes back nothing may be encoded, or it could not be read.
+    // The reply must not be encoded, or it could not be read.
     assert_eq!(seen.header("accept-encoding"), "identity");
     expected.extend(["accept-encoding", "content-length", "host", "nv-authorizations", "via"]);
     expected.sort_unstable();
@@ -310,7 +310,7 @@ async fn a_slow_body_gives_its_call_no_more_time() {
     tokio::time::sleep(Duration::from_secs(4)).await;
     slow.write_all(b"x").await.unwrap();
     let mut reply = [0; 12];
-    // With the call's whole time it would come four seconds later than it has to.
+    // With the call's whole time it would come four seconds later.
     tokio::time::timeout(Duration::from_secs(3), slow.read_exact(&mut reply)).await.expect("in time").unwrap();
     assert_eq!(&reply, b"HTTP/1.1 504");
     stage.end().await;
@@ -368,7 +368,7 @@ async fn http_2_players_are_served_and_refused_alike() {
     stage.end().await;
 }
 
-/// Its servers know whom a request came through (RFC 9110, section 7.6.3), and one that comes back ends.
+/// Servers see through which proxy a request came (RFC 9110, section 7.6.3), and a request that comes back is refused.
 #[tokio::test]
 async fn a_request_says_that_it_came_through_us_and_is_refused_when_it_comes_again() {
     let server = Upstream::answering(|_| good("application/json", LICENSE)).await;
@@ -392,7 +392,7 @@ async fn a_request_says_that_it_came_through_us_and_is_refused_when_it_comes_aga
     }
     assert_eq!((server.seen().len(), origin.heads().len()), (2, 1));
     assert_eq!(stage.metric("refusals_total", &["cause=\"request_loop\""]).await, 5.0);
-    // Another sidebeat on the way is none.
+    // Another sidebeat on the way is no loop.
     assert!(tv.post(CLEARKEY).header("via", "1.1 sidebeat-00000000, 1.1 sidebeat").await.is_good());
     assert!(fetch(&stage, "tv", &path).await.is_good());
     stage.end().await;

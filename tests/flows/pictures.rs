@@ -65,7 +65,7 @@ async fn four_pictures_of_one_device_are_one_session_at_the_head_end() {
     stage.end().await;
 }
 
-/// At a head-end with one place the other device's turn comes when the last picture closes, and not before.
+/// At a head-end with one place, the other device gets its turn when the last picture closes, and not before.
 #[tokio::test]
 async fn another_device_gets_the_place_when_the_last_picture_closes() {
     let stage = counting_devices().settings(|settings| settings.limit = 1).start().await;
@@ -74,7 +74,7 @@ async fn another_device_gets_the_place_when_the_last_picture_closes() {
     for player in &players {
         assert_eq!(pad.license("news").await.error(), (403, "limit_reached".to_owned()));
         stop(player).await;
-        // What was refused is remembered for a moment: as another call.
+        // A refusal is remembered for a moment, so this is another call.
         stage.headend.open().await;
     }
     let pad = stage.player("pad", "film").await;
@@ -95,7 +95,7 @@ async fn a_killed_device_is_refused_in_every_picture() {
         assert_eq!(player.license("again").await.error(), (403, "session_killed".to_owned()), "{picture}");
     }
     assert_eq!(stage.metric("sessions_ended_total", &["reason=\"killed\""]).await, 1.0);
-    // As after any kill: a new content token is another playback.
+    // As after any kill, a new content token begins another playback.
     assert!(stage.player("tv", "five").await.license("five").await.is_good());
     assert_eq!(stage.headend.count("setup").await, 2);
     stage.end().await;
@@ -112,13 +112,13 @@ async fn a_picture_that_the_license_server_declines_costs_the_others_nothing() {
     assert!(!next.license("next").await.is_good());
     assert!(film.renew("film").await.is_good());
     stop(&film).await;
-    // What got nothing is over half a minute later; a stop does not wait for that.
+    // A playback without a license ends half a minute later; a stop does not wait for that.
     stop(&next).await;
     stage.eventually("given back", async || stage.headend.open().await.is_empty()).await;
     stage.end().await;
 }
 
-/// Each device of the household takes one place, however many pictures it shows.
+/// Each device of the household takes one place for any number of pictures.
 #[tokio::test]
 async fn a_device_with_several_pictures_takes_one_place_of_its_household() {
     let license = r#"{"keys":[{"k":"AAECAwQFBgcICQoLDA0ODw","kid":"ABEiM0RVZneImaq7zN3u_w","kty":"oct"}]}"#;
@@ -146,7 +146,7 @@ async fn a_device_with_several_pictures_takes_one_place_of_its_household() {
     stage.finish().await;
 }
 
-/// What players and operators hear of it.
+/// The events that players and operators get.
 #[tokio::test]
 async fn playbacks_that_join_and_leave_are_told_under_their_session() {
     let stage = counting_devices().start().await;

@@ -14,7 +14,7 @@ use rustls::ClientConfig;
 use crate::drm::{self, WidevineId};
 use crate::web::{self, Cut, Reply};
 
-/// One device that plays one thing.
+/// A device that plays one content.
 #[derive(Clone, Debug)]
 pub(crate) struct Player {
     pub(crate) headers: BTreeMap<String, String>,
@@ -43,7 +43,7 @@ impl Player {
         self
     }
 
-    /// With this header in every call.
+    /// Adds this header to every call.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.insert(name.to_owned(), value.to_owned());
         self
@@ -54,7 +54,7 @@ impl Player {
         self
     }
 
-    /// As a page of that origin.
+    /// Makes it a page of that origin.
     pub(crate) fn in_a_browser(self) -> Self {
         self.with("origin", "https://tv.example")
     }
@@ -104,7 +104,7 @@ impl Call {
         self
     }
 
-    /// What follows the route's path, with its query.
+    /// Adds text behind the route's path, with its query.
     pub(crate) fn below(mut self, rest: &str) -> Self {
         self.path.push_str(rest);
         self
@@ -143,7 +143,7 @@ pub(crate) fn widevine_renewal(key_session: &str) -> Vec<u8> {
     drm::widevine_renewal(&id(key_session), 30)
 }
 
-/// What the ClearKey module of a browser sends for the demo's asset.
+/// The message of a browser's ClearKey module for the demo's asset.
 pub(crate) const CLEARKEY: &str = r#"{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}"#;
 
 pub(crate) fn playready(custom: Option<&str>, nonce: &str) -> String {

@@ -22,7 +22,7 @@ pub(crate) async fn plays(player: &Player) {
     assert_eq!(report.await.status, 204);
 }
 
-/// As Media3 does, some 50 s ahead.
+/// Media3 does this some 50 s ahead.
 #[tokio::test]
 async fn a_preload_does_not_end_the_film() {
     let (stage, film, next) = film_and_preload(Stage::widevine()).await;

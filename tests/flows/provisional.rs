@@ -24,7 +24,7 @@ fn home(server: &str, lines: &str) -> Script {
     Stage::script().authority(&authority).upstream("/license", server, route)
 }
 
-/// Of the account `ann`, by a token that nobody has signed.
+/// A player of the account `ann`, with an unsigned token.
 fn of_ann(stage: &Stage, device: &str, authorization: &str) -> Player {
     let claims = json!({"accountId": "ann", "jti": device}).to_string();
     let token = format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), URL_SAFE_NO_PAD.encode(claims));
@@ -64,7 +64,7 @@ async fn a_forged_account_ends_nobodys_session_when_the_license_server_declines(
     stage.end().await;
 }
 
-/// It says no in its own way, with a good status.
+/// The license server denies with a success status.
 #[tokio::test]
 async fn a_forged_account_ends_nobodys_session_by_a_reply_that_is_no_license() {
     let rows: [(u16, &'static str); 9] = [
@@ -144,7 +144,7 @@ async fn a_call_that_is_declined_takes_nobodys_place_for_longer_than_the_call() 
     let mut calls = JoinSet::new();
     calls.spawn(of_ann(&stage, "thief", "good").post(CLEARKEY).into_future());
     asked.recv().await.unwrap();
-    // The last place may be free again within the call of whoever comes next: it waits for that.
+    // The last place may be free again within the next caller's call, which waits for that.
     let mut tv = JoinSet::new();
     tv.spawn(of_ann(&stage, "tv", "good").post(CLEARKEY).into_future());
     stage.eventually("the tv waits", async || stage.each("device").await.len() == 2).await;

@@ -8,12 +8,12 @@ use crate::stage::{Script, Stage};
 use crate::upstream::{LICENSE, Upstream, good};
 use crate::web::Reply;
 
-/// As every scripted player calls the proxy.
+/// The origin at which every scripted player calls the proxy.
 const OURS: &str = "http://proxy.test";
 const GERMAN: &str = "[texts.de]\nsession-killed = \"Ihr Anbieter hat <b>beendet</b>.\"\nlimit-reached = \"Zu viele.\"\n\
                       page-title = \"Warum?\"\nsession-ended = \"Vorbei.\"\nrefused = \"Nein.\"\n";
 
-/// One household with one place.
+/// A household with one place.
 fn household(server: &Upstream, lines: &str) -> Script {
     let authority = format!("[[authority]]\nname = \"home\"\nkind = \"embedded\"\nsessions-per-account = 1\n{lines}");
     Stage::script().authority(&authority).upstream("/license", &server.url(), "authority = \"home\"").tables(GERMAN)
@@ -41,7 +41,7 @@ fn path_of(refused: &Reply) -> String {
     href.strip_prefix(OURS).unwrap_or_else(|| panic!("{href} leads elsewhere")).to_owned()
 }
 
-/// As a browser opens it: without what the player said of itself.
+/// Opens the page like a browser, without the player's headers.
 async fn open(stage: &Stage, path: &str) -> Reply {
     stage.stranger().at(path).post("").method(Method::GET).header("accept-language", "it").await
 }
@@ -92,7 +92,7 @@ async fn a_refusal_leads_to_a_page_that_says_what_happened_and_what_to_do() {
     for part in ["<script", "src=", "href=", "style", "http", "<b>", "<form"] {
         assert!(!text.contains(part), "{part} is in {text}");
     }
-    // In English where the language has no text, or is not there.
+    // The text is English if the language has none, or is missing.
     assert!(text.contains("Start the playback once more."));
     let english = open(&stage, &path).await.text();
     assert!(english.contains("<html lang=\"en\">") && english.contains("Your service has ended"), "{english}");
@@ -178,7 +178,7 @@ async fn a_playback_that_comes_back_too_late_may_free_a_place_by_its_own_path() 
     stage.end().await;
 }
 
-/// As a manifest brings it, an account that anybody may write is no proof either.
+/// The account comes with a manifest, and anybody may write it, so it is no proof.
 #[tokio::test]
 async fn a_manifests_refusal_has_no_key_for_an_account_that_anybody_may_write() {
     for lines in [
@@ -238,7 +238,7 @@ async fn every_refusal_leads_to_a_page_that_can_be_read() {
         assert_eq!(told["detail"], if is_over { "Vorbei." } else { "Nein." }, "{error}");
         assert_eq!(refused.header("content-language"), "de", "{error}");
         let href = told["href"].as_str().unwrap_or_else(|| panic!("no href in {told}"));
-        // A name that is not ours is not repeated.
+        // A foreign host name is not repeated.
         let is_addressed = !matches!(error, "host_invalid" | "host_refused");
         assert_eq!(href.starts_with(OURS), is_addressed, "{href}");
         let path = href.strip_prefix(OURS).unwrap_or(href);
@@ -291,14 +291,14 @@ async fn a_viewer_frees_a_place_of_the_household_and_plays() {
     assert_eq!(stage.metric("slots_ended_total", &["authority=\"home\"", "reason=\"viewer\""]).await, 1.0);
     assert!(phone.post(CLEARKEY).await.is_good(), "the place is not kept for who freed it");
     assert_eq!(device(&stage, "tv-<kitchen>").post(CLEARKEY).await.error().1, "session_killed");
-    // Once.
+    // The key works once.
     let again = send(&stage, &path, &form, &own).await;
     assert!(again.text().contains("too old") && !again.text().contains("<form"), "{}", again.text());
     assert!(!open(&stage, &path).await.text().contains("tv-"));
     stage.end().await;
 }
 
-/// Where pages are listed, a page of ours is on no list, and may send its form all the same.
+/// With a list of origins, sidebeat's page is not on it, and may send its form nevertheless.
 #[tokio::test]
 async fn the_page_frees_a_place_also_where_origins_are_listed() {
     let server = license_server().await;
@@ -402,7 +402,7 @@ async fn a_stranger_with_an_incident_alone_learns_nothing_and_frees_nothing() {
     stage.end().await;
 }
 
-/// Where the account is what anybody may write, or the operator wants it so, the page is the one for everybody.
+/// If anybody may write the account, or the operator configures it, the page is the general one.
 #[tokio::test]
 async fn an_account_that_anybody_may_write_gets_no_key() {
     let server = license_server().await;

@@ -62,7 +62,7 @@ async fn widevine_is_refused_in_band_where_no_status_is_shown() {
             ("application/octet-stream", "session_killed")
         );
     }
-    // Its very first message is where it listens.
+    // The player reads an error of its very first message.
     let certificate = video_js.post(&[8, 4][..]).header("content-type", "application/octet-stream").await;
     assert_eq!(certificate.error(), (403, "session_killed".to_owned()));
     // Everybody else sees a status.

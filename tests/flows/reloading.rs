@@ -29,7 +29,7 @@ fn home(server: &Upstream, limit: u32) -> Script {
     Stage::script().authority(&authority).upstream("/license", &server.url(), route)
 }
 
-/// What it gives may be a license, and names it.
+/// A license server whose replies may be licenses, and name it.
 async fn license_server(name: &'static str) -> Upstream {
     Upstream::answering(move |_| good("application/octet-stream", format!("\u{1}{name}"))).await
 }
@@ -93,7 +93,7 @@ async fn who_comes_on_the_deny_list_loses_his_sessions_and_nobody_else_does() {
     let told = players[0].post(CLEARKEY).await.json();
     let message = "this account or device may not play any more";
     assert_eq!((&told["error"], &told["message"]), (&json!("session_killed"), &json!(message)));
-    // The list of those who may play has no room for eve.
+    // The list of allowed accounts does not have eve.
     stage.reload(&denying("allow = [\"b*\"]"));
     let told = players[2].post(CLEARKEY).await.json();
     assert_eq!((&told["error"], &told["message"]), (&json!("session_killed"), &json!(message)));

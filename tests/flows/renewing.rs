@@ -25,7 +25,7 @@ async fn a_renewal_goes_to_the_session_service_and_comes_back_as_it_was_asked_fo
     let tv = stage.player("tv", "news").await;
     assert!(tv.license("video").await.is_good());
 
-    // Each renewal replaces the token, and the head-end refuses any but the latest.
+    // Each renewal replaces the token, and the head-end refuses all but the latest.
     for round in 1..=3 {
         let renewed = tv.renew("video").await;
         assert!(renewed.is_good(), "round {round}: {}", renewed.text());
@@ -103,7 +103,7 @@ async fn a_404_without_a_code_at_a_path_that_has_worked_is_a_lost_answer_and_no_
     let tv = stage.player("tv", "news").await;
     assert!(tv.license("video").await.is_good());
     assert!(tv.renew("video").await.is_good());
-    // At the path that has worked, and at the other one, where the old token is asked for.
+    // The call goes to the known path and to the other one, with the old token.
     stage.headend.fault("renewal", json!({"status": 404}), 1).await;
     stage.headend.fault("renewal", json!({"errorCode": 3002, "status": 404}), 2).await;
     let renewed = tv.renew("video").await;
@@ -170,7 +170,7 @@ async fn a_renewal_of_a_license_from_before_is_adopted() {
     let renewed = tv.renew("video").await;
     assert!(renewed.is_good(), "{}", renewed.text());
     assert_eq!(stage.headend.story().await, ["setup", "renewal"]);
-    // And from then on it is a session as any other.
+    // From then on it is a session like any other.
     assert!(tv.renew("video").await.is_good());
     assert_eq!(stage.only_session("live").await["paced_by"], "renewals");
     stage.end().await;

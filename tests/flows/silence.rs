@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::player::{CLEARKEY, Call, Player};
 use crate::stage::{Script, Stage};
 
-/// As hls.js sends it: a round of its interval, and a change of its state.
+/// hls.js sends these: a report per interval, and a change of state.
 const PLAYS: &str =
     "bl=(12000),br=(300),cid=\"c1\",e=t,mtp=(11300),sf=h,sid=\"sess-hls\",sn=6,st=v,sta=p,ts=1795285945901,v=2\n";
 const PAUSES: &str =
@@ -23,7 +23,7 @@ fn a_beat_each_second() -> Script {
     Stage::clearkey().heartbeat(1.0)
 }
 
-/// The report that its event target is given: identity and token in the URL, and no header of ours.
+/// A report by a page's event target: identity and token in the URL, and no extra header.
 fn report(stage: &Stage, device: &str, token: &str, lines: impl Into<bytes::Bytes>) -> Call {
     let call = stage.stranger().post(lines).below(&format!("/~report?token={token}&device={device}"));
     call.header("content-type", "application/cmcd")
@@ -70,7 +70,7 @@ async fn a_player_whose_reports_stop_is_torn_down() {
     let told = stage.only_session("closed").await;
     let last = told["timeline"].as_array().unwrap().last().unwrap();
     assert!(last["detail"].as_str().unwrap().contains("silent"), "{told:#}");
-    // Who was believed gone and is not may start again.
+    // A player that was believed gone and is not may start again.
     assert!(tv.post(CLEARKEY).await.is_good());
     assert_eq!(stage.headend.count("setup").await, 2);
     stage.end().await;
@@ -86,7 +86,7 @@ async fn a_player_that_reports_with_its_license_calls_alone_is_not_silent_betwee
         stage.headend.nth("heartbeat", round).await;
         assert!(tv.post(CLEARKEY).below(query).await.is_good());
     }
-    // It has its licenses and asks for no more, for longer than a reporting player may be silent.
+    // It has its licenses and requests no more, for longer than a reporting player may be silent.
     stage.headend.nth("heartbeat", 9).await;
     assert_eq!(stage.only_session("live").await["player"], "plays");
     assert_eq!((ended(&stage, "silent").await, stage.headend.count("teardown").await), (0.0, 0));
@@ -135,7 +135,7 @@ async fn a_change_of_state_before_the_first_round_is_no_round() {
     tell(&stage, &tv, PLAYS_ON).await;
     stage.headend.nth("heartbeat", 2).await;
     tell(&stage, &tv, PLAYS).await;
-    // It may report once in ten seconds as well.
+    // A report each ten seconds is enough.
     stage.headend.nth("heartbeat", 6).await;
     assert_eq!(stage.only_session("live").await["player"], "plays");
     assert_eq!(stage.headend.count("teardown").await, 0);
@@ -160,7 +160,7 @@ async fn reports_sent_as_a_query_count_too() {
     let stage = Stage::clearkey().start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good());
-    // As Shaka 5.1 sends it, its tokens quoted.
+    // Shaka 5.1 quotes its tokens.
     let get = async |state: &str| {
         let list =
             format!("cid%3D%22c1%22%2Ce%3D%22ps%22%2Cmtp%3D1500%2Csf%3Dd%2Csn%3D4%2Csta%3D%22{state}%22%2Cv%3D2");
@@ -187,7 +187,7 @@ async fn a_report_of_somebody_else_changes_nothing() {
         [("fridge", "e30.e30.e30"), ("tv", "e30.e30.e30"), ("tv", "unknown"), ("tv", unused.as_str())]
     {
         let reply = report(&stage, device, token, QUITS).await;
-        // Who asks learns nothing.
+        // The caller learns nothing from the reply.
         assert_eq!((reply.status.as_u16(), reply.body.len()), (204, 0), "{device}");
     }
     let rows = stage.sessions().await;
@@ -211,7 +211,7 @@ async fn one_devices_token_says_nothing_about_another_device() {
     assert_eq!(report(&stage, "tv", &phone.token, QUITS).await.status, 204);
     stage.eventually("over", async || stage.state_of("phone").await == "closed").await;
     assert_eq!(stage.state_of("tv").await, "live");
-    // It is over, and names nobody else's.
+    // The playback is over, and the token names no other one.
     assert_eq!(report(&stage, "tv", &phone.token, QUITS).await.status, 204);
     assert_eq!(stage.state_of("tv").await, "live");
     stage.end().await;
@@ -236,12 +236,12 @@ async fn a_body_that_cannot_be_read_does_no_harm() {
         let reply = report(&stage, "tv", &tv.token, body.to_vec()).await;
         assert_eq!(reply.status, 204, "{:?}", String::from_utf8_lossy(body));
     }
-    // No status here makes a player fall silent for good, as 410 would.
+    // No status here silences a player for good, as 410 would.
     let huge = report(&stage, "tv", &tv.token, [QUITS.as_bytes(), &[b'x'; 64 << 10]].concat()).await;
     assert_eq!(huge.error(), (413, "body_too_large".to_owned()));
     assert_eq!(stage.each("player").await, ["null"]);
 
-    // And what can be read beside it still is.
+    // The readable lines beside it still count.
     tell(&stage, &tv, &["sta=(((\n", PAUSES].concat()).await;
     assert_eq!(stage.only_session("live").await["player"], "paused");
     assert_eq!(stage.headend.count("teardown").await, 0);

@@ -18,7 +18,7 @@ use crate::headend::FarSide;
 use crate::player::Player;
 use crate::web::{self, Reply};
 
-/// What is going to happen happens within this time, on a machine with other work to do.
+/// Limit for each wait, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The script of a stage.
@@ -54,7 +54,7 @@ impl Script {
         })
     }
 
-    /// What the head-end is set to.
+    /// Changes the settings of the head-end.
     pub(crate) fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self
@@ -166,12 +166,12 @@ impl Stage {
         }
     }
 
-    /// One Widevine route at `/license`.
+    /// A Widevine route at `/license`.
     pub(crate) fn widevine() -> Script {
         Self::script().route("/license", "widevine", "")
     }
 
-    /// One ClearKey route at `/license`.
+    /// A ClearKey route at `/license`.
     pub(crate) fn clearkey() -> Script {
         Self::script().route("/license", "clearkey", "")
     }
@@ -209,7 +209,7 @@ impl Stage {
         self.reload.take(config::parse(text, &PathBuf::from("."), std::iter::empty()))
     }
 
-    /// Nobody in particular: no device, no token.
+    /// A caller without device and token.
     pub(crate) fn stranger(&self) -> Player {
         Player {
             headers: BTreeMap::new(),
@@ -227,7 +227,7 @@ impl Stage {
         reply.unwrap_or_else(|_| panic!("the admin listener is gone"))
     }
 
-    /// As [`Self::ask`], with a JSON body.
+    /// Like [`Self::ask`], with a JSON body.
     pub(crate) async fn tell(&self, method: Method, path: &str, body: &Value) -> Reply {
         let request = http::Request::builder().method(method).uri(path).header("host", "localhost");
         let reply = web::send(self.admin, None, request.body(body.to_string().into()).unwrap()).await;
@@ -290,7 +290,7 @@ impl Stage {
         assert_eq!(books["open"], Value::Array(Vec::new()), "sessions are left open");
     }
 
-    /// As [`Self::end`], where the script made the proxy lose a session.
+    /// Like [`Self::end`], for scripts that make the proxy lose a session.
     pub(crate) async fn end_leaving_some_open(self) -> Value {
         let books = self.finish().await;
         assert_eq!(books["counters"]["overlaps"], 0, "two calls of one session at once");

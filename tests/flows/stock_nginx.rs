@@ -25,14 +25,14 @@ const AT_ONCE: usize = 24;
 /// License calls of one session: most calls to the session service are opens.
 const CALLS_OF_A_SESSION: usize = 4;
 
-/// One session of so many also streams, and renews.
+/// One in so many sessions also streams, and renews.
 const CALLS_OF_A_STREAM: usize = 40;
-/// As the configuration of nginx says.
+/// Limit in the configuration of nginx.
 const CALLS_OF_A_CONNECTION: usize = 100;
 
 struct Nginx(Child);
 
-/// What nginx saw: by connection, how many calls came on it.
+/// Number of calls on each connection, as nginx logged it.
 fn calls_by_connection(log: &str) -> BTreeMap<&str, usize> {
     let mut connections = BTreeMap::new();
     for line in log.lines() {
@@ -68,7 +68,7 @@ impl Drop for Nginx {
 }
 
 impl Nginx {
-    /// With a certificate of its own, before what listens at `behind`.
+    /// Starts nginx with a certificate of its own, before the server at `behind`.
     fn start(folder: &Path, at: SocketAddr, behind: SocketAddr) -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
         std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();

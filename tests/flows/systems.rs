@@ -100,7 +100,7 @@ async fn routes_of_several_systems_share_the_devices_of_their_authority() {
     let stage = Stage::script().route("/wv", "widevine", "").route("/ck", "clearkey", "").start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.clone().at("/wv").license("video").await.is_good());
-    // The same content token through the other route is the same playback.
+    // The same content token on the other route is the same playback.
     assert!(tv.at("/ck").post(CLEARKEY).await.is_good());
     assert_eq!(stage.headend.story().await, ["setup", "license-widevine", "license-clearkey"]);
     stage.end().await;

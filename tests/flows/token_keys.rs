@@ -21,7 +21,7 @@ use crate::stage::{Script, Stage};
 use crate::upstream::{LICENSE, Upstream, good, status};
 use crate::web::Reply;
 
-/// One who signs tokens.
+/// An issuer of signed tokens.
 struct Issuer {
     algorithm: Algorithm,
     key: KeyPair,
@@ -47,7 +47,7 @@ impl Issuer {
         encode(&header, claims, &key.unwrap()).unwrap()
     }
 
-    /// Of the account, for a device that plays something.
+    /// A token of the account, for a device that plays something.
     fn token(&self, account: &str, device: &str) -> String {
         self.sign(&claims(account, device))
     }
@@ -69,7 +69,7 @@ const HOME: &str = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount
     on-limit = \"end-oldest\"\n";
 const ROUTE: &str = "authority = \"home\"\ndevice = [\"token-claim:device.deviceId\", \"header:x-device-id\"]";
 
-/// A license server that believes everybody.
+/// A license server that accepts every token.
 async fn license_server() -> Upstream {
     Upstream::answering(|_| good("application/json", LICENSE)).await
 }
@@ -101,7 +101,7 @@ fn is_refused(reply: &Reply, error: &str) -> bool {
     reply.error() == (403, error.to_owned())
 }
 
-/// Where keys are published. What it serves changes with the test.
+/// A server that publishes keys, which the test changes.
 struct KeyServer {
     answer: Arc<Mutex<Response<Bytes>>>,
     asked: Arc<AtomicUsize>,
@@ -144,7 +144,7 @@ fn key_set(issuers: &[&Issuer]) -> Response<Bytes> {
     good("application/json", json!({ "keys": keys }).to_string())
 }
 
-/// Every token here names the account and the device of who plays; the license server would accept them all.
+/// Every token here names the account and the device of the running playback; the license server would accept all.
 #[tokio::test]
 async fn a_token_that_no_key_signed_is_refused_and_ends_nobodys_session() {
     let (folder, server, issuer) = (tempfile::tempdir().unwrap(), license_server().await, Issuer::rsa());
@@ -207,7 +207,7 @@ async fn a_token_that_no_key_signed_is_refused_and_ends_nobodys_session() {
     stage.end().await;
 }
 
-/// The other signature that everybody can make of one by ECDSA: `n - s` in place of `s`.
+/// The other valid ECDSA signature, which anybody can compute: `n - s` in place of `s`.
 fn with_the_other_signature(token: &str) -> String {
     const ORDER: [u8; 32] = [
         0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
@@ -255,7 +255,7 @@ async fn an_expired_token_opens_nothing_and_what_runs_by_it_goes_on_and_stops_by
     short["exp"] = (Clock.wall().as_secs() + 2).into();
     let tv = player(&stage, &issuer.sign(&short));
     assert!(tv.post(CLEARKEY).await.is_good());
-    // Nobody plays by this one; it runs out at the same time.
+    // No device plays with this one; it expires at the same time.
     short["device"]["deviceId"] = "phone".into();
     short["device"]["accountId"] = "bob".into();
     let phone = issuer.sign(&short);
@@ -293,7 +293,7 @@ async fn keys_that_are_replaced_verify_the_next_tokens_and_what_runs_by_an_old_o
     stage.end().await;
 }
 
-/// Its key may be gone by then; and no beacon can send the header by which the license call names its device.
+/// Its key may be gone by then, and no beacon can send the header by which the license call names its device.
 #[tokio::test]
 async fn a_beacon_with_the_token_that_began_a_session_is_believed_whatever_names_the_device() {
     let (old, new) = (Issuer::ec(Some("1")), Issuer::ec(Some("2")));
@@ -326,9 +326,9 @@ async fn keys_that_nobody_has_are_looked_for_now_and_then_only() {
         let reply = player(&stage, &theirs.token("ann", &device.to_string())).post(CLEARKEY).await;
         assert!(is_refused(&reply, "token_unverified"), "{}", reply.text());
     }
-    // At the start, and for the first of them. A slow machine may be at it for longer than the pause.
+    // One fetch at the start, and one for the first token. A slow machine may take longer than the pause.
     assert!(keys.asked() <= 4, "{} times", keys.asked());
-    // By the name of a key that we have there is nothing to look for.
+    // The name of a known key starts no fetch.
     let asked = keys.asked();
     let same = Issuer::ec(Some("1")).token("ann", "x");
     assert!(is_refused(&player(&stage, &same).post(CLEARKEY).await, "token_unverified"));
@@ -360,7 +360,7 @@ async fn keys_stay_when_newer_ones_cannot_be_fetched() {
         assert!(tv.post(CLEARKEY).await.is_good());
         let shown = format!("{answer:?}");
         keys.answers(answer);
-        // Nobody can say that it is none.
+        // Without its key, the token cannot be called forged.
         let reply = player(&stage, &theirs.token("bob", "phone")).post(CLEARKEY).await;
         assert_eq!(reply.error(), (503, "token_keys_missing".to_owned()), "{shown}");
         assert_eq!(stage.metric("token_key_fetches_total", &["result=\"failed\""]).await, 1.0, "{shown}");
@@ -380,7 +380,7 @@ async fn until_there_are_keys_calls_are_asked_to_come_again() {
     let reply = tv.post(CLEARKEY).await;
     assert_eq!(reply.error(), (503, "token_keys_missing".to_owned()));
     assert_eq!(reply.header("retry-after"), "1");
-    // One that is not signed at all is none, whatever keys may come.
+    // An unsigned token is forged, whatever keys may come.
     let unsigned = format!("{}.e30.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#));
     assert!(is_refused(&player(&stage, &unsigned).post(CLEARKEY).await, "token_unverified"));
     assert!(server.seen().is_empty() && stage.sessions().await.is_empty());
@@ -400,7 +400,7 @@ async fn key_files_are_read_again_at_a_reload_and_one_that_is_none_changes_nothi
         assert!(reply.is_good() || is_refused(&reply, "token_unverified"), "{}", reply.text());
         reply.is_good()
     };
-    // One of another second is another token.
+    // A token of another second is another token.
     let tv = player(&stage, &old.token("tv", "tv"));
     assert!(tv.post(CLEARKEY).await.is_good() && !allowed(&new, "phone").await);
     let both = old.key.public_key_pem() + &new.key.public_key_pem();
@@ -476,7 +476,7 @@ async fn serve_keys_over_tls(folder: &Path, body: Bytes) -> (std::net::SocketAdd
     tasks.spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            // Who does not trust us hangs up.
+            // A client that does not trust the server hangs up.
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
             let mut asked = vec![0; 4096];
             let _head = stream.read(&mut asked).await;
@@ -539,7 +539,7 @@ async fn where_tokens_are_verified_no_kind_of_license_comes_without_one() {
     }
 }
 
-/// Whoever registered it vouched for it, and its URL cannot be guessed.
+/// The registering service vouched for it, and its URL cannot be guessed.
 #[tokio::test]
 async fn where_tokens_are_verified_a_registered_playback_needs_none() {
     let (folder, server, issuer) = (tempfile::tempdir().unwrap(), license_server().await, Issuer::ec(None));
@@ -570,7 +570,7 @@ async fn where_tokens_are_verified_a_registered_playback_needs_none() {
     stage.end().await;
 }
 
-/// A stranger may know a device's name; the session of that is not his.
+/// A stranger may know a device's name, which gives no access to its session.
 #[tokio::test]
 async fn where_tokens_are_verified_nobody_has_a_license_by_the_device_of_another() {
     let (folder, issuer) = (tempfile::tempdir().unwrap(), Issuer::ec(None));
@@ -586,7 +586,7 @@ async fn where_tokens_are_verified_nobody_has_a_license_by_the_device_of_another
         assert!(is_refused(&reply, "token_missing"), "{}", reply.text());
     }
     assert_eq!(server.seen().len(), 1);
-    // Its own key session proves a player that leaves the token out later.
+    // The player that leaves out the token later is proven by its key session.
     assert!(stranger.renew("video").await.is_good());
     assert_eq!(tv.stop().await.status, 204);
     stage.end().await;

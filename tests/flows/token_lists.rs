@@ -9,7 +9,7 @@ use crate::player::{CLEARKEY, Player};
 use crate::stage::Stage;
 use crate::upstream::{LICENSE, Upstream, good};
 
-/// One that nobody has signed.
+/// An unsigned token.
 fn forged(claims: &Value) -> String {
     format!("e30.{}.c2lnbmF0dXJl", URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
@@ -26,7 +26,7 @@ async fn ask(stage: &Stage, device: &str, tokens: &str) -> (u16, String) {
     if reply.is_good() { (200, String::new()) } else { reply.error() }
 }
 
-/// The same bytes for a decoder that does not look at what is left of the last digit.
+/// The same bytes for a decoder that ignores the unused bits of the last digit.
 fn with_other_unused_bits(token: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (kept, last) = token.split_at(token.len() - 1);
@@ -62,7 +62,7 @@ async fn a_killed_token_plays_in_no_spelling_and_no_company() {
         (format!("{content},{killed}"), "session_killed"),
         (format!("{fresh},{killed}"), "session_killed"),
         (format!("{fresh},{content},{}", with_other_unused_bits(&killed)), "session_killed"),
-        // Which of them is the content token cannot be said.
+        // It is unknown which of them is the content token.
         (format!("{killed},{fresh}"), "token_ambiguous"),
         (format!("{content},{fresh}"), "token_ambiguous"),
     ];
@@ -84,14 +84,14 @@ async fn a_token_beside_the_content_token_takes_nobody_out_of_the_count() {
     for (device, beside) in [("one", json!({})), ("two", json!({"typ": "Kc"})), ("three", no_session)] {
         let good = stage.player_of(device, device, "news").await.token;
         let answer = ask(&stage, device, &format!("{},{good}", forged(&beside))).await;
-        // The simulated head-end takes no list with a broken token. Nothing passes it by.
+        // The simulated head-end accepts no list with a broken token, and no such call passes without it.
         assert_eq!(answer, (403, "token_rejected".to_owned()), "{beside}");
     }
     assert_eq!((stage.headend.count("setup").await, server.seen().len()), (3, 0));
     stage.end().await;
 }
 
-/// A token that nobody can read, as the head-end encrypts its own.
+/// An unreadable token, as the head-end encrypts its own.
 const ENCRYPTED: &str = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMTI4R0NNIn0.a2V5.aXY.Y2lwaGVydGV4dA.dGFn";
 
 /// The license server takes whichever token it likes, so one that wants no session speaks for itself alone.
@@ -151,7 +151,7 @@ async fn a_token_that_wants_no_session_gets_none_alone_or_beside_its_like() {
     stage.end().await;
 }
 
-/// The app's own tokens say nothing by which one is told from another.
+/// The app's own tokens have no claims that identify them.
 #[tokio::test]
 async fn where_tokens_are_the_apps_own_only_one_may_come() {
     let server = Upstream::answering(|_| good("application/json", LICENSE)).await;

@@ -34,7 +34,7 @@ async fn run(words: Vec<String>) -> Output {
     run_for(60, words).await
 }
 
-/// With an end in any case: both tools can wait for ever.
+/// Runs a tool for a limited time, because both tools can wait for ever.
 pub(crate) async fn run_for(seconds: u32, words: Vec<String>) -> Output {
     let seconds = seconds.to_string();
     let run = move || Command::new("timeout").args(["-k", "5", &seconds]).args(words).stdin(Stdio::null()).output();
@@ -80,7 +80,7 @@ async fn ffmpeg_plays_hls_and_dash_live_and_as_a_title() {
         ("live/main.mpd", key),
     ];
     for (path, options) in rows {
-        // ffmpeg loses the live channel where its period changes, and the times with it, without us as well.
+        // ffmpeg loses the live channel when its period changes, and the times with it, also without sidebeat.
         let live = path.contains("live");
         let mut played = false;
         for number in 0..if live { 5 } else { 1 } {
@@ -158,7 +158,8 @@ async fn streamlink_plays_hls_and_dash_titles_that_ffmpeg_packaged() {
     }
     let folder = tempfile::tempdir().unwrap();
     packaged(folder.path(), &["-f", "hls", "-hls_time", "2", "-hls_playlist_type", "vod"], "main.m3u8");
-    // Picture alone: streamlink 5.2 loses a short title whose sound is apart on the pipes to its ffmpeg, without us as well.
+    // Picture alone: streamlink 5.2 loses a short title with separate sound on the pipes to its ffmpeg, also without
+    // sidebeat.
     packaged(folder.path(), &["-an", "-f", "dash", "-seg_duration", "2"], "main.mpd");
     let origin = origin(folder.path()).await;
     let stage = route(&format!("http://{}", origin.address)).start().await;
@@ -177,7 +178,8 @@ async fn streamlink_plays_hls_and_dash_titles_that_ffmpeg_packaged() {
     stage.end().await;
 }
 
-/// Their decryption is that of AES-128. Of the simulator's programme (SAMPLE-AES-CTR) ffmpeg 5.1 makes noise, without us as well.
+/// Both tools decrypt AES-128. ffmpeg 5.1 makes noise of the simulator's programme (SAMPLE-AES-CTR), also without
+/// sidebeat.
 #[tokio::test]
 async fn ffmpeg_and_streamlink_play_an_encrypted_playlist_whose_key_comes_through_the_route() {
     if is_missing("streamlink") || is_missing("ffmpeg") {
@@ -200,7 +202,7 @@ async fn ffmpeg_and_streamlink_play_an_encrypted_playlist_whose_key_comes_throug
     let out = file("played.ts");
     std::fs::write(&out, &output.stdout).unwrap();
     is_clean(&run(ffmpeg(&[], &out.display().to_string(), PLAYED)).await, "what streamlink deciphered");
-    // Each of them asked for its key where its playback has it.
+    // Each tool requested its key under its playback's path.
     let keys: Vec<_> = origin.seen().into_iter().filter(|asked| asked.target == "/keys/one").collect();
     assert!(keys.len() >= 2, "{}", keys.len());
     assert!(stage.metric("media_requests_total", &["kind=\"segment\"", "outcome=\"passed\""]).await > 6.0);
@@ -249,7 +251,7 @@ async fn streamlink_plays_a_live_playlist_until_its_kill() {
     let origin = origin(folder.path()).await;
     let stage = route(&format!("http://{}", origin.address)).start().await;
     let url = format!("hls://http://{}/media/live.m3u8?device=tv", stage.proxy);
-    // It asks a playlist that is refused again until nothing has come for so long; its own default is 60 s.
+    // streamlink requests a refused playlist until nothing has come for so long; its own default is 60 s.
     let words = ["streamlink", "--loglevel", "error", "--stream-timeout", "8", "--stdout", &url, "best"];
     let words = words.map(str::to_owned);
     let asked = || origin.seen().iter().filter(|asked| asked.target.ends_with(".ts")).count();

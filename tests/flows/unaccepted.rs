@@ -10,7 +10,7 @@ use crate::player::{CLEARKEY, Player, playready, widevine_renewal};
 use crate::stage::Stage;
 use crate::upstream::{Upstream, good, status};
 
-/// The claims of this token, which nobody has signed.
+/// An unsigned token with the claims of this one.
 fn forged(token: &str) -> String {
     let claims = token.split('.').nth(1).unwrap();
     format!("{}.{claims}.Zm9yZ2Vk", URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#))
@@ -18,8 +18,8 @@ fn forged(token: &str) -> String {
 
 const FORGED: &str = ".Zm9yZ2Vk";
 
-/// Gives licenses to good tokens, and certificates to everybody; of its own PlayReady sessions it says what a head-end
-/// says of a killed one.
+/// Gives licenses to good tokens, and certificates to all; for its own PlayReady sessions it replies like a head-end
+/// for a killed one.
 async fn license_server() -> Upstream {
     Upstream::answering(|asked| {
         let is_forged = asked.headers.values().any(|value| value.to_str().is_ok_and(|value| value.contains(FORGED)));
@@ -35,7 +35,7 @@ async fn license_server() -> Upstream {
     .await
 }
 
-/// What an attacker tries who knows the device and the content of a playback, and none of its tokens.
+/// The calls of an attacker that knows the device and the content of a playback, and none of its tokens.
 async fn attack(thief: &Player) {
     for key_session in (0..20).map(|number| format!("forged {number}")) {
         let _declined = thief.license(&key_session).await;
@@ -112,7 +112,7 @@ async fn a_device_alone_speaks_for_no_playback_that_began_with_a_token() {
     };
     assert_eq!(of("head-end").await, ("live".to_owned(), json!(null)), "nothing was believed of it");
 
-    // Where nothing but the device was ever said, it is all that a stop can say.
+    // If only the device was ever named, a stop needs no more.
     assert_eq!(bare.stop().await.status, 204);
     stage.eventually("stopped", async || of("home").await.0 == "closed").await;
     assert_eq!(of("head-end").await.0, "live");

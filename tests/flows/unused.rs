@@ -10,7 +10,7 @@ use crate::player::CLEARKEY;
 use crate::stage::{Script, Stage};
 use crate::upstream::{Upstream, good, nobody, status};
 
-/// So soon that no beat of a stage comes first, and later than a busy machine needs for a license call.
+/// Before the first beat of a stage, and after a license call on a busy machine.
 const SOON: &str = "[route.endings]\nunused = \"700ms\"";
 
 fn route(server: &str) -> Script {
@@ -31,7 +31,7 @@ async fn a_license_server_that_refuses_or_is_down_holds_no_place() {
         assert_eq!(tv.post(CLEARKEY).await.status, status);
         assert_eq!(stage.headend.next("teardown", 0).await.status, 204);
         ended_unused(&stage).await;
-        // Whoever tries again begins anew.
+        // A player that retries begins anew.
         assert_eq!(tv.post(CLEARKEY).await.status, status);
         assert_eq!(stage.headend.count("setup").await, 2);
         stage.end().await;
@@ -105,7 +105,7 @@ async fn a_player_that_got_its_license_stays() {
     stage.end().await;
 }
 
-/// Neither does a no in plain words, whoever it is said to.
+/// A denial in plain words is no use, to any caller.
 #[tokio::test]
 async fn a_no_in_plain_words_is_no_license_and_no_use() {
     for (asked, said) in [(CLEARKEY, "This account may not watch this."), ("hello", "Access denied"), ("hello", "{}")] {
@@ -125,10 +125,10 @@ async fn a_no_in_plain_words_is_no_license_and_no_use() {
     }
 }
 
-/// A license in words that nobody knows may have come by it.
+/// The player may have received a license in unknown words.
 #[tokio::test]
 async fn a_call_of_its_token_that_nobody_can_read_is_use() {
-    // Of a system that nobody knows a key alone may be the license.
+    // In an unknown system a key alone may be the license.
     for license in [crate::upstream::OPAQUE, "{\"k\":\"AAECAwQFBgcICQoLDA0ODw\"}"] {
         let server = Upstream::answering(move |asked| match &asked.body[..] {
             b"hello" => good("application/x-any", license),
@@ -145,12 +145,12 @@ async fn a_call_of_its_token_that_nobody_can_read_is_use() {
     }
 }
 
-/// The path of its content with us.
+/// The path of its content at sidebeat.
 async fn register(stage: &Stage, device: &str, content: &str) -> String {
     registered(stage, device, content).await.0
 }
 
-/// The paths of its content and its licenses with us.
+/// The paths of its content and its licenses at sidebeat.
 async fn registered(stage: &Stage, device: &str, content: &str) -> (String, String) {
     let order = json!({
         "authority": "home", "device": device, "license-route": "/license", "media-route": "/media",
@@ -164,7 +164,7 @@ async fn registered(stage: &Stage, device: &str, content: &str) -> (String, Stri
     (path(&reply["authorization"]["contentUrl"], "/media/~"), path(&reply["license-url"], "/license/~"))
 }
 
-/// Its player goes on by the license that it has, in a session that began with a license that it did not get.
+/// Its player continues with its earlier license, in a session that began with a lost license.
 #[tokio::test]
 async fn a_player_that_fetches_media_in_a_session_without_a_license_stays() {
     let title = "#EXTM3U\n#EXTINF:4,\n7.m4s\n#EXT-X-ENDLIST\n";
@@ -185,7 +185,7 @@ async fn a_player_that_fetches_media_in_a_session_without_a_license_stays() {
         media::answer(&mut origin.next().await, 4, 4).await;
     });
     assert!(reply.is_good(), "{}", reply.text());
-    // One that begins later and gets nothing is over.
+    // A later playback that receives nothing ends.
     assert_eq!(media::fetch(&stage, "phone", "/media/film.m3u8").await.status, 302);
     stage.eventually("ended", async || stage.metric("sessions_ended_total", &["reason=\"unused\""]).await > 0.0).await;
     let rows = stage.sessions().await;
@@ -201,7 +201,7 @@ async fn media_that_are_never_fetched_hold_no_place_and_media_that_are_do() {
     let stage = media::route(&origin, SOON).start().await;
     let (_, reply) = media::begin(&stage, "tv", "/media/film.m3u8").await;
     assert!(reply.is_good());
-    // Of what is registered, the one manifest may be all that ever comes by.
+    // Of a registered playback, only the manifest may ever pass through sidebeat.
     let registered = register(&stage, "box", &format!("{}/vod/film.m3u8", origin.url())).await;
     let (_, reply) = media::begin(&stage, "box", &registered).await;
     assert!(reply.is_good());
@@ -236,7 +236,7 @@ async fn who_only_looks_begins_no_session() {
     let looked = tv.clone().at(&forgotten).post("").method(Method::HEAD).await;
     assert_eq!((looked.status.as_u16(), origin.lines().len()), (200, 2));
     assert!(stage.sessions().await.is_empty());
-    // It begins when it is fetched.
+    // The playback begins when its manifest is fetched.
     let again = tv.post("").method(Method::GET).await;
     assert_eq!(again.status, 302);
     assert_eq!(stage.each("state").await, ["live"]);
@@ -269,7 +269,7 @@ async fn who_only_looks_is_told_what_is_behind_the_redirects_of_the_origin() {
         assert_eq!((reply.status.as_u16(), reply.header("x-there")), (200, "yes"), "{name} {status}");
         assert_eq!(line, format!("HEAD {expected} HTTP/1.1"), "{name} {status}");
     }
-    // To where the route does not reach, and without an end.
+    // Redirects beyond the route, and without an end.
     for (location, hops, expected) in [("https://elsewhere.example/a", 1, 403), ("film.m3u8?a=1", 11, 502)] {
         let tv = stage.stranger().with("x-device-id", "tv").at("/media/film.m3u8?a=1");
         let (reply, ()) = tokio::join!(tv.post("").method(Method::HEAD), async {

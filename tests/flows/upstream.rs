@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub(crate) const LICENSE: &str =
     r#"{"keys":[{"k":"AAECAwQFBgcICQoLDA0ODw","kid":"ABEiM0RVZneImaq7zN3u_w","kty":"oct"}]}"#;
 
-/// What nobody can read, and may be a license.
+/// An unreadable body that may be a license.
 pub(crate) const OPAQUE: &str = "\u{1}license";
 
 pub(crate) struct Upstream {
@@ -158,7 +158,7 @@ pub(crate) fn status(status: u16) -> Response<Bytes> {
     response
 }
 
-/// An address where nobody listens.
+/// An address without a listener.
 pub(crate) async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }

@@ -41,7 +41,7 @@ async fn a_player_that_speaks_raw_meets_a_server_that_speaks_json() {
     stage.end().await;
 }
 
-/// Whatever it is, it is no license that could be wrapped.
+/// The reply is no license that could be wrapped, whatever it is.
 #[tokio::test]
 async fn what_the_server_declines_with_is_translated_by_nobody() {
     let server = Upstream::answering(|_| crate::upstream::status(402)).await;
@@ -106,7 +106,7 @@ async fn without_a_translation_every_wrapping_passes_as_it_is() {
         let reply = tv.post(body.clone()).header("content-type", "application/json").await;
         assert_eq!((reply.text(), &server.seen()[number].body), (body.clone(), &body.clone().into()));
     }
-    // All of them were understood.
+    // All of them were recognised.
     assert_eq!((stage.headend.count("setup").await, stage.metric("unrecognised_total", &[]).await), (1, 0.0));
     stage.end().await;
 }
@@ -153,7 +153,7 @@ async fn a_body_that_is_not_wrapped_as_the_route_says_is_told_so() {
 
 #[tokio::test]
 async fn a_token_in_the_query_opens_the_session_and_goes_no_further() {
-    // As hls.js and native players do it, which set no headers.
+    // hls.js and native players set no headers.
     let server = Upstream::answering(|_| good("application/json", "{}")).await;
     let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let token = stage.headend.token("account=ann&device=tv&content=news").await;
@@ -197,7 +197,7 @@ async fn cmcd_is_read_and_goes_no_further_where_the_route_strips_it() {
     let call = tv.post(CLEARKEY).below("?a=1&CMCD=sid%3D%22a%22%2Csta%3Da%2Cv%3D2");
     assert!(call.header("cmcd-session", "sid=\"a\"").await.is_good());
     assert_eq!(stage.only_session("live").await["player"], "paused");
-    // In headers alone, too.
+    // A report in headers alone passes, too.
     assert!(tv.post(CLEARKEY).below("?a=1").header("cmcd-session", "sid=\"a\",sta=p,v=2").await.is_good());
     assert_eq!(stage.only_session("live").await["player"], "plays");
     let app = stage.stranger().at("/authorize").with("x-device-id", "tv");

@@ -11,7 +11,7 @@ use crate::stage::Stage;
 
 #[tokio::test]
 async fn at_the_limit_a_zap_closes_the_old_session_before_it_opens_the_new_one() {
-    // With one place for the account the order is no matter of taste.
+    // With one place for the account, the order of close and open matters.
     let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
     assert!(stage.player("tv", "news").await.post(CLEARKEY).await.is_good());
     assert!(stage.player("tv", "film").await.post(CLEARKEY).await.is_good());
@@ -44,7 +44,7 @@ async fn ten_zaps_at_once_ask_for_no_more_than_they_need() {
         calls.spawn(stage.player("tv", &format!("channel-{channel}")).await.post(CLEARKEY).into_future());
     }
     let replies = calls.join_all().await;
-    // The last one plays; who was zapped away is told so, unless the license was there before.
+    // The last player plays. A player that lost its place learns so, unless its license came first.
     assert!(replies.iter().any(|reply| reply.is_good()));
     for reply in replies.iter().filter(|reply| !reply.is_good()) {
         assert_eq!(reply.error(), (403, "session_ended".to_owned()));
@@ -76,7 +76,7 @@ async fn two_tabs_that_begin_together_behind_one_place_are_both_served() {
     stage.end().await;
 }
 
-/// As fast as a viewer zaps, at a head-end that answers before the next one.
+/// The zaps are as fast as a viewer's, at a head-end that answers before the next one.
 #[tokio::test]
 async fn ten_zaps_in_two_seconds_cost_a_few_opens_and_not_ten() {
     let stage = Stage::widevine().settings(|settings| settings.limit = 1).start().await;
@@ -155,7 +155,7 @@ async fn devices_never_see_each_others_sessions() {
     let thief = stage.player_of("eve", "phone", "news").await;
     let bare = thief.clone().without("nv-authorizations").renew("video").await;
     assert_eq!(bare.json()["errorCode"], 1005, "{}", bare.text());
-    // With a token of its own it gets a session of its own.
+    // With its own token the other player gets a session of its own.
     assert!(thief.renew("video").await.is_good());
     assert_eq!(stage.headend.count("setup").await, 2);
     // The content token of another device opens nothing in its name either.

@@ -15,7 +15,7 @@ fn documents() -> Vec<String> {
     documents
 }
 
-/// As GitHub makes them: lower case, blanks to dashes, punctuation gone.
+/// GitHub's anchors: lower case, blanks to dashes, punctuation removed.
 fn anchors(text: &str) -> BTreeSet<String> {
     let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
     let headings = text.lines().filter(|line| line.starts_with('#'));

@@ -36,7 +36,7 @@ pub(crate) const LAYERS: [(&[&str], &str); 20] = [
 /// Without tests. A longer file is worth a look: it may tell two stories.
 const WARN_SOURCE_LINES: usize = 500;
 
-/// What the core must not name. Its manifest keeps out tokio and whatever else reads a clock, spawns or listens.
+/// Names that the core must not use. Its manifest excludes tokio and other crates that read a clock, spawn or listen.
 const IMPURE: [&str; 6] = ["Instant::now", "SystemTime", "std::env", "std::fs", "std::net", "std::thread"];
 
 fn layer(module: &str) -> usize {
@@ -46,7 +46,7 @@ fn layer(module: &str) -> usize {
 /// The top-level modules that this code of this module names by `crate::…` or `super::…`.
 fn used(code: &str, module: &[String]) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
-    // To the binary the library is a crate of its own, as the lower crates are to all others.
+    // The library is a crate of its own to the binary, as the lower crates are to all others.
     let own: &[&str] = match &*module[0] {
         "headend" => &[],
         "main" => &["crate::", "sidebeat::"],
@@ -118,8 +118,8 @@ fn arrows_point_down() {
     }
 }
 
-/// Which files of its own folder, and of the folders above, a source of the gateway uses: folder, its own name there, the
-/// other's.
+/// The files that a source of the gateway uses, in its own folder and in those above: folder, own name there, the
+/// other's name.
 fn neighbours(code: &str, module: &[String]) -> Vec<(Vec<String>, String, String)> {
     let mut found = Vec::new();
     let mut add = |folder: &[String], rest: &str| {
@@ -149,7 +149,7 @@ fn files_of_a_folder_of_the_gateway_use_each_other_in_one_direction() {
         arrows.extend(neighbours(&source.code, &source.module).into_iter().filter(|(f, _, other)| is_module(f, other)));
     }
     assert!(arrows.len() > 50, "the arrows are not found any more");
-    // What nobody points at is taken off, again and again; a circle stays.
+    // Files without users are removed, again and again; a cycle remains.
     loop {
         let pointed: BTreeSet<_> = arrows.iter().map(|(folder, _, other)| (folder.clone(), other.clone())).collect();
         let before = arrows.len();
@@ -201,7 +201,7 @@ fn the_core_depends_on_nothing_that_waits_listens_or_logs() {
 #[test]
 fn long_files_are_listed() {
     for source in sources().iter().filter(|source| source.lines > WARN_SOURCE_LINES) {
-        // Not by `println!`, which shows nothing of a test that passes.
+        // `println!` shows nothing for a test that passes.
         writeln!(io::stderr(), "warning: {} has {} lines without tests", source.path, source.lines).unwrap();
     }
 }

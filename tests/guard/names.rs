@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::documents::cells;
 use crate::source::{Source, read, sources, without_tests};
 
-/// Each says a size, and nothing of what it bounds.
+/// Words for a size that do not say what is bounded.
 const SIZES: [&str; 14] = [
     "AGAIN", "APART", "EARLIEST", "FEWEST", "FIRST", "LARGEST", "LAST", "LATEST", "LEAST", "LONGEST", "LOOK", "MOST",
     "SHORTEST", "SMALLEST",

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One file of `src/`, without its tests.
+/// A file of `src/`, without its tests.
 pub(crate) struct Source {
     /// Without tests and without comments.
     pub(crate) code: String,
@@ -11,7 +11,7 @@ pub(crate) struct Source {
     pub(crate) lines: usize,
     /// Names of the modules above and of the module itself: `src/edge/tls.rs` is `["edge", "tls"]`.
     pub(crate) module: Vec<String>,
-    /// From the repository's root.
+    /// Path from the repository's root.
     pub(crate) path: String,
 }
 
@@ -23,8 +23,7 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|why| panic!("{path}: {why}"))
 }
 
-/// Every file below `folder` whose name ends so, from the repository's root and sorted. What npm
-/// installs is not ours.
+/// All files below `folder` with this ending, from the repository's root and sorted, except packages that npm installs.
 pub(crate) fn files(folder: &str, ending: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
@@ -49,7 +48,7 @@ pub(crate) fn code() -> Vec<String> {
     files("src", ".rs").into_iter().chain(crates).collect()
 }
 
-/// All of the code but its test modules.
+/// All code except test modules.
 pub(crate) fn sources() -> Vec<Source> {
     let is_test = |path: &String| path.split(['/', '.']).any(|part| matches!(part, "testing" | "tests"));
     code().into_iter().filter(|path| !is_test(path)).map(Source::of).collect()
@@ -103,7 +102,7 @@ pub(crate) fn literals(code: &str) -> Vec<&str> {
     code.split('"').skip(1).step_by(2).collect()
 }
 
-/// Whether it could be the stable name of something: `no_route`, `timeout`.
+/// True for a possible stable name: `no_route`, `timeout`.
 pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }

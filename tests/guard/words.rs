@@ -97,7 +97,7 @@ fn marked(path: &str, marks: &[&str]) -> Vec<String> {
     names.filter(|name| is_name(name)).map(str::to_owned).collect()
 }
 
-/// Every `error` that a player may be told.
+/// Every `error` that a player may get.
 fn refusals() -> BTreeSet<String> {
     [
         RequestViolation::ALL.iter().map(|breach| breach.label().to_owned()).collect(),

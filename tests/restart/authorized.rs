@@ -10,7 +10,7 @@ use crate::eventually;
 use crate::home::Home;
 use crate::process::{CLEARKEY, Proxy};
 
-/// What the app of this user and device is given.
+/// The authorization for the app of this user and device.
 async fn authorize(proxy: &Proxy, user: &str, device: &str) -> Value {
     let body = json!({"deviceId": device, "contentId": "game", "contentTypeId": "live"}).to_string();
     let headers = [("x-authorization", user), ("x-device-id", device), ("content-type", "application/json")];
@@ -31,7 +31,7 @@ async fn get(proxy: &Proxy, path: &str) -> String {
     reply.text()
 }
 
-/// What the first URI of the playlist at `path` is for its player.
+/// The first URI of the playlist at `path`, resolved like its player does.
 fn first(path: &str, playlist: &str) -> String {
     let uri = playlist.lines().find(|line| !line.starts_with('#') && !line.is_empty()).unwrap();
     if uri.starts_with('/') { uri.to_owned() } else { format!("{}/{uri}", path.rsplit_once('/').unwrap().0) }
@@ -44,7 +44,7 @@ async fn begin(proxy: &Proxy, authorization: &Value) -> String {
     first(&main, &get(proxy, &main).await)
 }
 
-/// Who holds places, as `account device`.
+/// The holders of places, as `account device`.
 async fn places(home: &Home) -> Vec<String> {
     let books = home.headend.books().await;
     let name = |row: &Value| format!("{} {}", row["account"].as_str().unwrap(), row["device"].as_str().unwrap());
@@ -74,12 +74,12 @@ async fn an_authorized_playback_beats_streams_and_closes_after_a_crash() {
     let license = path(&tv["licenseUrl"], "/license/~");
     let reply = proxy.ask(Method::POST, &license, &[], CLEARKEY).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    // Its URL and its own headers: the place is ann's, and no other.
+    // The stop has its URL and its own headers, and frees only ann's place.
     proxy.ask(Method::POST, &format!("{license}/~stop"), &[], "").await;
     assert!(home.headend.next("stream-delete", since).await.status < 300);
     eventually("given back", async || places(&home).await.is_empty()).await;
 
-    // Whoever was authorized before begins after it, with the token that the authorization brought.
+    // A playback authorized before the restart begins after it, with the token of its authorization.
     begin(&proxy, &phone).await;
     assert_eq!(places(&home).await, ["bob phone"]);
     let license = path(&phone["licenseUrl"], "/license/~");
@@ -88,7 +88,7 @@ async fn an_authorized_playback_beats_streams_and_closes_after_a_crash() {
     assert!(places(&home).await.is_empty());
 }
 
-/// So many come right behind one another that the journal gathers them.
+/// The calls follow each other so closely that the journal gathers them.
 #[tokio::test]
 async fn what_an_app_was_told_is_registered_is_known_after_a_crash_right_behind_the_reply() {
     let home = Home::firstlight().await;
@@ -122,7 +122,7 @@ async fn the_path_that_a_player_is_sent_to_is_known_after_a_crash_right_behind_t
         proxy.kill();
         let proxy = home.proxy();
         for path in paths {
-            // One that is not known is begun anew, by another redirect.
+            // An unknown playback begins anew, by another redirect.
             get(&proxy, &path).await;
         }
     }
@@ -151,7 +151,7 @@ async fn an_authorize_route_and_what_it_registered_survive_a_hangup() {
     assert!(places(&home).await.is_empty());
 }
 
-/// Its player has the manifests of the title, and goes on with a segment.
+/// Its player has the manifests of the title, and continues with a segment.
 #[tokio::test]
 async fn a_blackout_by_a_beat_outlives_a_crash_for_media_and_license() {
     for slate in [false, true] {
@@ -167,7 +167,7 @@ async fn a_blackout_by_a_beat_outlives_a_crash_for_media_and_license() {
         get(&proxy, &segment).await;
         home.headend.settings(json!({ "firstlight": { "blackout": ["game"] } })).await;
         eventually("killed", async || proxy.sessions().await[0]["state"] == "killed").await;
-        // Written before anybody is told.
+        // The end is written before it is reported.
         eventually("given back", async || places(&home).await.is_empty()).await;
         proxy.kill();
         let proxy = home.proxy();
@@ -199,7 +199,7 @@ async fn where_a_player_stands_outlives_the_process() {
     let film = proxy.ask(Method::POST, "/authorize", &headers, &film).await.json()["data"].clone();
     begin(&proxy, &film).await;
     let license = path(&film["licenseUrl"], "/license/~");
-    // Nothing but the place is another one each time, and no beat comes in between.
+    // Only the place differs each time, and no beat comes in between.
     for place in [10_000, 754_000] {
         let report = format!("{license}/~report?CMCD=e%3Dps%2Cpt%3D{place}%2Csta%3Da%2Cv%3D2");
         assert_eq!(proxy.ask(Method::GET, &report, &[], "").await.status, 204);
@@ -234,7 +234,7 @@ async fn where_a_player_stands_is_at_most_some_seconds_old_after_a_crash() {
         told.push((Clock.now(), place));
         tokio::time::sleep(BETWEEN_REPORTS).await;
     }
-    // What came a second before this is on disk.
+    // The position of a second before is on disk.
     let oldest = Clock.now() - WORTH_A_WRITE - Duration::from_secs(1);
     proxy.kill();
     let known = told.iter().rev().find(|(at, _)| *at <= oldest).unwrap().1;

@@ -27,7 +27,7 @@ use crate::home::Home;
 use crate::process::{CLEARKEY, Proxy, sidebeat};
 use crate::web;
 
-/// What became of the calls of all players.
+/// The outcomes of the calls of all players.
 #[derive(Default)]
 struct Tally {
     answered: Cell<usize>,
@@ -38,7 +38,7 @@ struct Tally {
 }
 
 impl Tally {
-    /// Once so many calls are answered: restarts that follow each other at once would meet none.
+    /// Waits until so many calls are answered: immediate further restarts would meet none.
     async fn reaches(&self, answered: usize) {
         let reached = async {
             while self.answered.get() < answered {
@@ -110,7 +110,7 @@ impl Sender {
     }
 }
 
-/// One player. A connection is kept until its end was announced (`keeps`), or for one call.
+/// Plays a player. A connection is kept until its end is announced (`keeps`), or for one call.
 async fn play(way: &Way, token: &str, device: &str, keeps: bool, tally: &Tally) {
     let mut kept = None;
     while !tally.over.get() {
@@ -137,7 +137,7 @@ async fn call_once(way: &Way, token: &str, device: &str, keeps: bool, kept: &mut
             None => way.connect().await.ok_or("no connection")?,
         };
         if sender.ready().await.is_err() {
-            // It was closed while it was idle: nothing was sent.
+            // The connection was closed while it was idle: nothing was sent.
             continue;
         }
         let reply = match sender.send(way.call(token, device)).await {
@@ -163,14 +163,14 @@ async fn call_once(way: &Way, token: &str, device: &str, keeps: bool, kept: &mut
     Err(format!("{MAX_CONNECTIONS_OF_A_CALL} connections were closed before the call was sent"))
 }
 
-/// Its connection ended without an error, and with fewer streams than were on their way: this one was not looked at, and
-/// may be sent again (RFC 9113, section 6.8), as browsers do.
+/// True if the connection ended without an error and before this stream was processed. The call may be sent again (RFC
+/// 9113, section 6.8), as browsers do.
 fn was_not_processed(fault: &hyper::Error) -> bool {
     let http2 = std::error::Error::source(fault).and_then(|source| source.downcast_ref::<h2::Error>());
     http2.is_some_and(|fault| fault.is_go_away() && fault.is_remote() && fault.reason() == Some(h2::Reason::NO_ERROR))
 }
 
-/// For one call, however many connections it takes.
+/// Limit for a call over any number of connections.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Each restart closes the idle ones once.
 const MAX_CONNECTIONS_OF_A_CALL: usize = 100;
@@ -201,7 +201,7 @@ async fn under_load(home: &Home, way: &Way, restarts: impl AsyncFnOnce(&Tally)) 
     Rc::into_inner(tally).unwrap()
 }
 
-/// Everybody has one session, which nobody opened anew or gave back.
+/// Every player has one session, which was neither opened anew nor given back.
 async fn assert_sessions_went_on(home: &Home) {
     assert_eq!((home.headend.count("setup").await, home.headend.count("teardown").await), (6, 0));
     assert_eq!(home.headend.open().await.len(), 6);
@@ -257,8 +257,8 @@ async fn restarts_and_reloads_under_load_over_tls_and_http_2_lose_no_call() {
     restart_and_reload(&home, proxy, way, 20).await;
 }
 
-/// As an upgrade does: another file in its place. By a process of its own, for what this one has open for writing may be
-/// open in a child that another test is starting, and then cannot be run ("text file busy").
+/// Replaces the file, as an upgrade does. Another process does it: a file that this one writes may be open in a child
+/// of another test, and could not be run ("text file busy").
 fn install(file: &Path, program: &Path) {
     let new = program.with_extension("new");
     let status = Command::new("install").args(["-m", "755"]).args([file, &new]).status().unwrap();
@@ -303,7 +303,7 @@ async fn a_successor_that_cannot_start_leaves_the_process_as_it_was() {
     failed().await;
     std::fs::remove_file(&program).unwrap();
     failed().await;
-    // What lies there now is what is started.
+    // The process starts the file that is there now.
     script(&format!("#!/bin/sh\necho the upgraded program >&2\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_sidebeat")));
     proxy.succeed().await;
     assert_eq!(proxy.said("the upgraded program"), 1);
@@ -342,7 +342,7 @@ async fn a_successor_that_would_not_find_the_sessions_is_refused_before_anything
     proxy.end_successor().await;
 }
 
-/// Before it was told to go on, or behind that.
+/// The successor dies before it is told to go on, or right after that.
 #[tokio::test]
 async fn a_successor_that_dies_before_it_serves_is_followed_by_another_one() {
     for dies in ["exit 1", "head -c 1 >/dev/null; exit 1", "head -c 1 >/dev/null; kill -KILL $$"] {
@@ -426,7 +426,7 @@ async fn a_socket_that_fits_no_listener_stops_the_start() {
     let log = String::from_utf8_lossy(&told.stderr).into_owned();
     assert!(told.status.code() == Some(1) && log.contains("\"web\" on 127.0.0.1:"), "{log}");
     assert!(log.contains("fits no listener of the configuration") && log.contains("FileDescriptorName="), "{log}");
-    // What was meant for another process is not taken.
+    // A socket for another process is not taken.
     let mut command = sidebeat();
     command.args(["check", "-c"]).arg(home.folder.path().join("config.toml"));
     command.env("LISTEN_FDS", "1").env("LISTEN_PID", "1");

@@ -52,7 +52,7 @@ impl Home {
              license-server = \"{base}/wvls/contentlicenseservice/v1/licenses\"\n"
         );
         let home = Self::furnished(&config, FarSide { address: bound.address, tasks }, deaths);
-        // A beat whose answer died with us is made again with the token before it.
+        // A beat whose answer was lost with the process is repeated with the previous token.
         home.headend.settings(serde_json::json!({ "accept_previous": true })).await;
         home
     }
@@ -91,13 +91,13 @@ impl Home {
         Self { folder, headend, _deaths: deaths }
     }
 
-    /// Nothing expires: a process that is killed again and again on a busy machine may not get to beat.
+    /// Nothing expires: a process that is killed repeatedly on a busy machine may not beat.
     pub(crate) async fn without_expiry(self) -> Self {
         self.headend.settings(serde_json::json!({ "grace": 600 })).await;
         self.far("grace = \"10m\"")
     }
 
-    /// What is running plays on, and the head-end lets go of it soon.
+    /// Running playbacks continue, and the head-end soon lets them expire.
     pub(crate) async fn on_credit(self) -> Self {
         self.headend.settings(serde_json::json!({ "grace": 0.2 })).await;
         self.far("grace = \"200ms\"\ntimeout = \"300ms\"\non-unreachable = { running = \"10m\" }")
@@ -152,7 +152,7 @@ impl Home {
     }
 }
 
-/// A license server that gives everybody the same.
+/// A license server that gives every caller the same reply.
 async fn anything_goes(tasks: &Tasks) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();

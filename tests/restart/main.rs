@@ -47,7 +47,7 @@ fn names(rows: &[Value]) -> Vec<String> {
     rows.iter().map(name).collect()
 }
 
-/// What players got a license for, as `device content`.
+/// The playbacks with a license, as `device content`.
 type Licensed = RefCell<BTreeSet<String>>;
 
 /// Players that play, zap and stop, until the proxy is gone.
@@ -117,7 +117,7 @@ async fn whenever_it_is_killed_every_session_goes_on_or_is_given_back_once() {
     let (known, licensed) = (names(&live), licensed.into_inner());
     let open = home.headend.open().await;
     assert!(known.iter().all(|name| open.contains(name)), "{known:?} of {open:?}");
-    // An open whose answer reached nobody may be forgotten; one that a player had a license by never is.
+    // An open without a heard answer may be forgotten; one with a license never is.
     let leaked: Vec<_> = open.iter().filter(|name| !known.contains(name) && licensed.contains(*name)).collect();
     assert!(leaked.is_empty(), "{leaked:?} are leaked");
     assert_eq!(proxy.terminate().await.code(), Some(0));
@@ -172,7 +172,7 @@ async fn a_crash_between_the_answer_and_the_journal_is_known_after_the_restart()
     assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
 }
 
-/// It began before the crash; its end is the next process's to tell, whose first beat is answered.
+/// It began before the crash; the next process reports its end, when its first beat is answered.
 #[tokio::test]
 async fn an_outage_that_a_crash_fell_into_is_told_with_what_was_owed_in_it() {
     let home = Home::new(0.3, "close", false).await.on_credit().await;
@@ -268,7 +268,7 @@ async fn a_kill_outlives_a_crash() {
     let token = home.token("tv", "news").await;
     assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
     let id = proxy.sessions().await[0]["id"].as_str().unwrap().to_owned();
-    // Whoever is told that it is done need wait for nothing more.
+    // A reply to the operator means that the kill is done.
     proxy.admin(Method::POST, &format!("/v1/sessions/{id}/kill")).await;
     proxy.kill();
     let mut proxy = home.proxy();
@@ -287,10 +287,10 @@ async fn the_embedded_authoritys_places_outlive_a_crash() {
     let home = Home::new(30.0, "close", true).await;
     let mut proxy = home.proxy();
     let token = home.token("tv", "news").await;
-    // Who was denied is denied again for a while with the same token.
+    // A denied device is denied again for a while with the same token.
     let of_phone = [home.token("phone", "a").await, home.token("phone", "b").await, home.token("phone", "c").await];
     assert_eq!(home.license(&proxy, "tv", &token).await.unwrap().status, 200);
-    // Of another device of the same account: its refusal comes after the first place is durable.
+    // A device of the same account: its refusal comes after the first place is durable.
     assert_eq!(home.license(&proxy, "phone", &of_phone[0]).await.unwrap().json()["error"], "limit_reached");
     proxy.kill();
 

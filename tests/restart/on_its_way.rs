@@ -11,7 +11,7 @@ use crate::handover::activated;
 use crate::home::Home;
 use crate::process::{CLEARKEY, Proxy, eventually};
 
-/// What happens to the process.
+/// The event that the process meets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Event {
     Handover,
@@ -39,7 +39,7 @@ async fn are_answered(mut connections: Vec<OpenConnection>, event: Event) {
     }
 }
 
-/// One that has sent nothing, one that was used, and one of each that has sent half a head.
+/// Opens an unused connection and a used one, and one of each with half a head sent.
 async fn connect_all(address: SocketAddr, request: &str, whose: &str) -> Vec<OpenConnection> {
     let mut all = Vec::new();
     for (used, half) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -57,7 +57,7 @@ async fn connect_all(address: SocketAddr, request: &str, whose: &str) -> Vec<Ope
 
 impl OpenConnection {
     async fn send(&mut self) {
-        // One that was closed meanwhile is told by the reading.
+        // Reading shows if the connection was closed meanwhile.
         let _written = self.stream.write_all(self.rest.as_bytes()).await;
     }
 
@@ -74,7 +74,7 @@ impl OpenConnection {
     }
 }
 
-/// Whether replies say so, or nobody is accepted any more.
+/// True if replies announce the end, or connections are no longer accepted.
 async fn is_ending(address: SocketAddr) -> bool {
     let Ok(mut stream) = TcpStream::connect(address).await else { return true };
     ask(&mut stream, OPERATORS_CALL).await.is_none_or(|reply| reply.contains("connection: close"))
@@ -115,7 +115,7 @@ async fn what_is_on_its_way_when_the_process_ends_or_reloads_is_answered() {
         }
         if matches!(event, Event::Stop | Event::StopWithSockets) {
             are_answered(of_players, event).await;
-            // Operators are served until then, and not told before.
+            // Operators are served until then, without an earlier announcement.
             proxy.says_soon("stopped").await;
             are_answered(of_operators, event).await;
         } else {

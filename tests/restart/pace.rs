@@ -31,7 +31,7 @@ async fn after_a_kill_beats_come_in_time_and_not_in_a_burst() {
     };
     let (early, all) = (24, 32);
     play(&proxy, 0..early).await;
-    // The first ones fall due while nobody is there, the last ones after that.
+    // The first beats fall due while no process runs, the last ones after that.
     tokio::time::sleep(Duration::from_millis(INTERVAL_MS * 3 / 8)).await;
     play(&proxy, early..all).await;
     // An open waits for all that was said before it to be durable; what becomes of itself is another story.
@@ -61,7 +61,7 @@ async fn after_a_kill_beats_come_in_time_and_not_in_a_burst() {
     assert_eq!(home.headend.count("setup").await, all + 1, "nothing was opened anew");
     for (device, beat) in &beats {
         let due = heard[device] + INTERVAL_MS;
-        // The head-end's clock starts a little before ours.
+        // The head-end's clock starts a little before the test's.
         assert!(*beat + INTERVAL_MS / 10 >= due, "{device} was beaten {} ms early", due - beat);
         assert!(*beat < due + GRACE_MS, "{device} had expired");
     }

@@ -39,7 +39,7 @@ async fn a_device_that_shows_several_pictures_has_one_session_after_a_restart() 
     for embedded in [false, true] {
         let (home, mut proxy, mut tokens) = three_pictures(embedded).await;
         stop(&proxy, &tokens[0]).await;
-        // What is written for this license is written behind the stop.
+        // The record of this license is written behind the stop.
         tokens.push(home.token("tv", "four").await);
         assert_eq!(home.license(&proxy, "tv", &tokens[3]).await.unwrap().status, 200);
         for _ in 0..2 {
@@ -80,7 +80,7 @@ async fn a_killed_device_is_refused_in_every_picture_after_a_restart() {
     assert_eq!(home.headend.kill_account("tv").await, 1);
     eventually("killed", async || proxy.sessions().await[0]["state"] == "killed").await;
     assert_eq!(proxy.post("/license", "pad", &tokens[1]).await.unwrap().status, 403);
-    // What is written for this license is written behind the kill.
+    // The record of this license is written behind the kill.
     let other = proxy.post("/license", "pad", &home.token("pad", "news").await).await.unwrap();
     assert_eq!(other.status, 200);
     proxy.kill();

@@ -11,20 +11,20 @@ use super::far::Far;
 use super::headend::Fate;
 
 impl Far {
-    /// So long the writer takes for an open that sets out.
+    /// Longest time that the writer takes for an open.
     const WRITES_WITHIN: Duration = Duration::from_millis(100);
 
-    /// Nobody knows any more what was open.
+    /// Forgets which sessions were open.
     pub(crate) fn lose_all(&mut self) {
         self.head.hurt_all();
     }
 
-    /// What the next process finds, against the books: whatever was granted is known there, or as an open
-    /// of which nobody knows what it brought.
+    /// Compares the next process's findings with the books: each granted session is known there, or as an open with an
+    /// unknown result.
     pub(crate) fn compare(&mut self, now: Instant, records: &[SessionRecord]) {
         let number = |record: &SessionRecord| SessionId(record.playback.id.0 >> 32);
         let known = records.iter().map(|record| (number(record), &record.playback.session));
-        // One that is over holds nothing, and nothing is given back for it.
+        // A session that is over holds nothing, and is not given back.
         let known: BTreeMap<_, _> =
             known.filter(|(_, record)| !matches!(record.state, StateRecord::Closed { .. })).collect();
         // An end that was not written was none.
@@ -37,7 +37,7 @@ impl Far {
         }
         for book in self.head.books.iter_mut().filter(|book| book.fate == Fate::Open) {
             let record = known.get(&book.id);
-            // Nobody acted on its answer before it was written, and a stalled process writes late.
+            // The answer has no effect before it is written, and a stalled process writes late.
             let written_by = book.heard + Self::WRITES_WITHIN;
             let stalled = self.stalled.filter(|[from, _]| *from <= written_by);
             let young = now <= stalled.map_or(written_by, |[_, to]| written_by.max(to + Self::WRITES_WITHIN));

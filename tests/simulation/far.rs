@@ -24,7 +24,7 @@ use super::sums::Sums;
 use super::watch::Watch;
 use super::world::kind_name;
 
-/// Which playback a call is for: the session's number, as [`Far::draw`] gave it.
+/// The playback of a call: the session's number, as [`Far::draw`] gave it.
 pub(crate) type From = (usize, SessionId);
 
 /// A call to the head-end, as it travels.
@@ -37,7 +37,7 @@ struct Parcel {
     token: Option<Secret>,
 }
 
-/// A call that somebody waits for.
+/// A call that a task waits for.
 #[derive(Debug)]
 pub(crate) struct Trip {
     from: From,
@@ -49,7 +49,7 @@ pub(crate) struct Trip {
     token: Option<Secret>,
 }
 
-/// What one call of a player was, from which a playback may begin.
+/// A player's call, from which a playback may begin.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Began {
     pub(crate) call: PlayerCall,
@@ -64,21 +64,21 @@ pub(crate) struct Far {
     begun_at: (Instant, u32),
     /// Every call of a player.
     pub(crate) calls: Vec<Began>,
-    /// By the player's renewals.
+    /// Sessions kept alive by the player's renewals.
     pub(crate) carried: HashSet<SessionId>,
     clock: Clock,
-    /// The process is gone; what its remains do is nobody's.
+    /// True after the process's death; the effects of its remains are ignored.
     pub(crate) dead: bool,
     /// Calls that something on the way sends twice.
     doubled: HashSet<u64>,
     draws_seed: bool,
-    /// Whose call is being delivered just now.
+    /// The call that is being delivered just now.
     pub(crate) current: usize,
-    /// Who waits, and whether he will hear.
+    /// The pending calls, and whether each sender will hear its reply.
     flying: BTreeMap<u64, (AskKind, Option<Secret>, bool)>,
     pub(crate) faulty: bool,
     pub(crate) head: HeadEnd,
-    /// By an operator.
+    /// Sessions killed by an operator.
     pub(crate) killed_here: HashSet<SessionId>,
     pub(crate) intervals: HashMap<SessionId, Duration>,
     last_opens: HashMap<SessionId, Ticket>,
@@ -86,7 +86,7 @@ pub(crate) struct Far {
     /// The calls of which each session was begun, by the session's number.
     pub(crate) numbers: Vec<usize>,
     one_use: bool,
-    /// Opens of which nobody knows what they brought, until that is told.
+    /// Opens with an unknown result, until it is reported.
     pub(crate) orphans: BTreeSet<SessionId>,
     pub(crate) outage: bool,
     /// Closed, perhaps without ever having been opened.
@@ -167,7 +167,7 @@ impl Far {
         self.start.0
     }
 
-    /// As the process sees it: without the time that the machine slept in this life.
+    /// The time as the process sees it: without the machine's sleep in this life.
     pub(crate) fn awake(&self) -> Instant {
         let (at, began) = self.start;
         at + self.clock.now().duration_since(began)
@@ -177,7 +177,7 @@ impl Far {
         self.clock.now()
     }
 
-    /// For every playback an id and then a seed. An id is a number that counts up, and chance below it.
+    /// For each playback an id and then a seed. An id counts up in its high bits, and is random below.
     pub(crate) fn draw(&mut self) -> u64 {
         let chance = self.rng.next() >> 32;
         self.draws_seed = !self.draws_seed;
@@ -195,7 +195,7 @@ impl Far {
         number << 32 | chance
     }
 
-    /// Whose ask this is: a call may begin another playback when its first one has ended.
+    /// The playback of this ask: a call may begin another playback when its first one has ended.
     fn whose(&self, call: usize, ask: &AuthorityAsk) -> From {
         let device = self.calls[call].device;
         if let Some(grant) = &ask.grant {
@@ -208,7 +208,7 @@ impl Far {
         (device, *again.or(newest).or(given_up).expect("it was begun"))
     }
 
-    /// What the head-end has of this session: more than one where its open was doubled.
+    /// The head-end's books of this session: several if its open was doubled.
     pub(crate) fn books_of(&mut self, id: SessionId) -> impl Iterator<Item = &mut Book> {
         self.head.books.iter_mut().rev().filter(move |book| book.id == id)
     }
@@ -245,7 +245,7 @@ impl Far {
     fn look_at(&mut self, now: Instant, from: From, kind: AskKind, ticket: Ticket, token: Option<&Secret>) {
         let (device, id) = from;
         let begun = self.calls[self.numbers[id.0 as usize]].call.token;
-        // An open that met the limit is made once more; what was given when nobody waited goes straight back.
+        // An open that met the limit is repeated once; a grant without a waiting task is given back at once.
         let again = kind == AskKind::Open && self.last_opens.get(&id).is_some_and(|last| last.0 >= ticket.0);
         let orphan = kind == AskKind::Close && self.last_opens.get(&id) == Some(&ticket);
         if kind == AskKind::Open {
@@ -275,7 +275,7 @@ impl Far {
         }
     }
 
-    /// What becomes of it on the way: whether its reply will not be heard, and how long its sender waits.
+    /// Decides the fate of a call: whether its reply is lost, and how long its sender waits.
     fn dispatch(&mut self, now: Instant, parcel: Parcel) -> (bool, Duration) {
         let Self { doubled, faulty, rng, sums, .. } = self;
         if *faulty && rng.chance(30) {
@@ -302,7 +302,7 @@ impl Far {
         if takes <= TIMEOUT {
             return (false, takes);
         }
-        // Some wait without a limit: the core must do with an answer to what it has given up.
+        // Some wait without a limit: the core must handle an answer to a call that it gave up.
         let patient = rng.chance(300);
         sums.add(if patient { "late answers heard" } else { "late answers missed" });
         (true, if patient { takes } else { TIMEOUT })
@@ -354,13 +354,13 @@ impl Far {
         if granted.is_some() {
             self.head.hurt_last();
         }
-        // Its reply may still be heard, late; a second one is nobody's.
+        // The reply may still be heard, late; a second one is ignored.
         if self.flying.contains_key(&number) {
             self.results.entry(number).or_insert((result, granted));
         }
     }
 
-    /// Beside what a device may play there is a preload at most, and one more that is being opened.
+    /// Beside a device's allowed playbacks there is at most one preload, and one that is being opened.
     fn look_for_crowd(&self, at: Instant, (device, _): From) {
         let open = |book: &&Book| book.device == device && book.fate == Fate::Open && !book.hurt;
         let crowd = self.head.books.iter().filter(open).count();
@@ -372,7 +372,7 @@ impl Far {
     pub(crate) fn come_back(&mut self, trip: &Trip) -> Result<Verdict, AuthorityFault> {
         let now = self.now();
         self.catch_up(now);
-        // What slept on its way, or was late, confirms only what was before.
+        // A late call only confirms an earlier state.
         let fresh = self.flying.remove(&trip.number).is_some_and(|(_, _, heard)| heard);
         let (_, id) = trip.from;
         let (result, granted) = self.results.remove(&trip.number).unwrap_or((timeout(), None));
@@ -420,7 +420,7 @@ impl Far {
         self.watch.sleeps(awake);
     }
 
-    /// The proxy is gone at once. What it had sent may still arrive; nobody hears of it.
+    /// The proxy dies at once. Its calls may still arrive, without a listener.
     pub(crate) fn cut(&mut self, now: Instant) {
         self.catch_up(now);
         for (_, (kind, token, _)) in std::mem::take(&mut self.flying) {

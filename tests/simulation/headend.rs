@@ -25,19 +25,20 @@ pub(crate) struct Book {
     pub(crate) closes_asked: u32,
     pub(crate) closes_failed: u32,
     pub(crate) device: usize,
-    /// Something on the way sent a call twice, and the second one replaced the token that the proxy has: nobody can
-    /// tell a strict head-end's answer to that from a kill.
+    /// The network sent a call twice, and the second one replaced the proxy's token: a strict head-end's answer to that
+    /// looks like a kill.
     pub(crate) doubled: bool,
     pub(crate) fate: Fate,
     pub(crate) heard: Instant,
-    /// A call for it was lost, late or refused, and none was answered since: it may expire without our fault.
+    /// A call for it was lost, late or refused, and none was answered since: it may expire without a fault of the
+    /// proxy.
     pub(crate) hurt: bool,
     pub(crate) id: SessionId,
     pub(crate) interval: Duration,
     /// The player's renewals carried it, so the player could let it expire.
     pub(crate) renewed: bool,
     pub(crate) serial: u64,
-    /// The proxy's machine slept while it was open, and nobody has heard since that it has not run out.
+    /// The proxy's machine slept while it was open, and no answer since shows that it lives.
     pub(crate) slept: bool,
     /// How often the proxy has heard that it is no more.
     told_gone: u32,
@@ -53,7 +54,7 @@ pub(crate) struct HeadEnd {
     pub(crate) limits_reached: u64,
     next_serial: u64,
     open: Vec<usize>,
-    /// A token that was replaced is answered as one that nobody knows: 404 with 3002, and not 400 with 1006.
+    /// True if a replaced token gets the reply for an unknown one: 404 with 3002, and not 400 with 1006.
     strict: bool,
     pub(crate) tokens: HashMap<String, (usize, u64)>,
 }
@@ -96,7 +97,7 @@ impl HeadEnd {
         book.slept &= !newest;
     }
 
-    /// The proxy hears this answer. What is gone at the head-end, it has been told of now.
+    /// The proxy hears this answer, so it knows of all ends at the head-end.
     pub(crate) fn tell(&mut self, asked_with: &Secret, kind: AskKind, result: &Result<Verdict, AuthorityFault>) {
         let Ok(Verdict::Denied(..) | Verdict::Killed(_) | Verdict::Unknown(_)) = result else { return };
         let at = self.book_of(asked_with);
@@ -104,7 +105,7 @@ impl HeadEnd {
         book.told_gone += u32::from(kind != AskKind::Close && book.fate != Fate::Open);
     }
 
-    /// One further call ends what was killed, whatever answers were lost before: it is refused, or opened anew.
+    /// A further call must end a killed session, even after lost answers: it is refused, or opened anew.
     pub(crate) fn look_at(&self, asked_with: &Secret, kind: AskKind) {
         let book = &self.books[self.book_of(asked_with)];
         assert!(kind == AskKind::Close || book.told_gone < 2, "asked for what is known to be gone: {book:?}");
@@ -115,12 +116,12 @@ impl HeadEnd {
         self.books.iter_mut().for_each(|book| book.told_gone = 0);
     }
 
-    /// Whether it was killed here, in any of the sessions that were opened for it.
+    /// True if it was killed here, in any of the sessions opened for it.
     pub(crate) fn has_killed(&self, id: SessionId) -> bool {
         self.books.iter().any(|book| book.id == id && matches!(book.fate, Fate::Killed { .. }))
     }
 
-    /// Whether the token that the proxy has was replaced by a call that something on the way sent twice.
+    /// True if the network doubled a call, which replaced the proxy's token.
     pub(crate) fn is_doubled(&self, id: SessionId) -> bool {
         self.strict && self.books.iter().any(|book| book.id == id && book.doubled)
     }
@@ -129,7 +130,7 @@ impl HeadEnd {
         self.open.iter().for_each(|at| self.books[*at].slept = true);
     }
 
-    /// Whoever could give them back does not know of them any more.
+    /// The process that could give them back has forgotten them.
     pub(crate) fn hurt_all(&mut self) {
         self.open.iter().for_each(|at| self.books[*at].hurt = true);
     }

@@ -35,10 +35,10 @@ use super::witness::let_each_line_ask;
 const DEVICES: usize = 6;
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// What must have happened in a run of many seeds.
+/// Events that must happen in a run of many seeds.
 pub(crate) const HAPPENINGS: [&str; 6] =
     ["crashes", "ended by an operator", "places free again", "places held again", "quiet", "sessions without a place"];
-/// And where a device is one session.
+/// Events that must happen if a device has one session.
 pub(crate) const PICTURE_HAPPENINGS: [&str; 7] = [
     "crashes",
     "ended by an operator",
@@ -52,7 +52,7 @@ pub(crate) const PICTURE_HAPPENINGS: [&str; 7] = [
 pub(crate) struct Household {
     chance: Arc<Mutex<Rng>>,
     config: String,
-    /// Of the authority: the places are devices'.
+    /// True if the authority counts devices.
     counts_devices: bool,
     replay: String,
     rng: Rng,
@@ -61,7 +61,7 @@ pub(crate) struct Household {
     wall: Duration,
 }
 
-/// One process.
+/// A process.
 struct Life {
     calls: JoinSet<()>,
     clock: Clock,
@@ -71,7 +71,7 @@ struct Life {
     sessions: Arc<Sessions>,
 }
 
-/// All lives of one seed.
+/// Runs all lives of one seed.
 pub(crate) fn run(seed: u64, steps: u64, counts_devices: bool) -> Sums {
     let_each_line_ask();
     let mut household = Household::new(seed, steps, counts_devices);
@@ -158,7 +158,7 @@ impl Household {
         life
     }
 
-    /// What is held now is what sessions claim, and every session that plays has its place.
+    /// The held places are those that sessions claim, and every playing session has its place.
     fn look_at_restart(&mut self, life: &Life, found: &Found, written: usize) {
         let held = life.held();
         assert!(
@@ -216,7 +216,7 @@ impl Household {
         }
     }
 
-    /// Nothing is under way any more, and all is written: ledger, sessions and store say the same.
+    /// No call is pending, and all is written: ledger, sessions and store agree.
     async fn be_quiet(&mut self, life: &Life) {
         let moves = |life: &Life| life.sessions.list().iter().any(|row| !SETTLED.contains(&row.state));
         for turn in 0.. {
@@ -227,7 +227,7 @@ impl Household {
                 break;
             }
         }
-        // Whoever lost his place hears of it at his next beat.
+        // A session that lost its place hears of it at its next beat.
         tokio::time::sleep(INTERVAL * 2).await;
         self.store.commit();
         if moves(life) {
@@ -284,13 +284,13 @@ impl Life {
         held.into_iter().map(|held| held.slot.0).collect()
     }
 
-    /// By an operator. False where nobody plays.
+    /// An operator's kill. False without a playing session.
     fn end_oldest(&self) -> bool {
         let (counter, now) = (self.counter(), self.clock.now());
         counter.held_after(now, None, 1).first().is_some_and(|held| counter.end(now, held.slot))
     }
 
-    /// Its player is yet to be told why.
+    /// True if its player does not know the reason yet.
     fn was_ended(&self, slot: u64) -> bool {
         let token = Secret::new(slot.to_string());
         self.home.killed(&Grant { interval: INTERVAL, lifetime: None, token }).is_some()

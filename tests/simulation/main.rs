@@ -53,7 +53,7 @@ mod tests {
         setting("SIMULATION_STEPS", 3_000)
     }
 
-    /// Every seed of a storm, or the one to replay, on two threads. None when only one was replayed.
+    /// Runs every seed of a storm, or the one to replay, on two threads. `None` if only one was replayed.
     fn storm<T: Send>(run: impl Fn(u64) -> T + Copy + Send, plus: impl Fn(T, T) -> T) -> Option<T> {
         if let Ok(seed) = std::env::var("SIMULATION_SEED") {
             run(seed.parse().expect("a number"));
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn ledger_and_sessions_agree_wherever_the_process_crashes() {
-        // Its days are short: a tenth crashes often enough.
+        // Its days are short: a tenth of the steps crashes often enough.
         let sum = storm(|seed| household::run(seed, steps() / 10, false), Sums::plus);
         println!("household: {sum:?}");
         sum.iter().for_each(|sum| sum.assert_that_these_happened(&household::HAPPENINGS));

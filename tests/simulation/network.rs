@@ -23,7 +23,7 @@ pub(crate) struct Flight {
 #[derive(Debug)]
 pub(crate) enum Happening {
     Answer(Flight, Result<Verdict, AuthorityFault>),
-    /// At the head-end; `deaf` when nobody waits for the reply any more.
+    /// The call reaches the head-end; `deaf` if its sender no longer waits.
     Arrive(Flight, bool),
     Served(usize, SessionId, LicenseFeedback),
 }
@@ -105,7 +105,7 @@ impl Network {
     }
 }
 
-/// One way.
+/// Delay in one direction.
 pub(crate) fn delay(rng: &mut Rng, faulty: bool) -> Duration {
     if faulty && rng.chance(10) {
         return rng.millis(1_000, 5_000);

@@ -11,7 +11,7 @@ use super::rng::Rng;
 pub(crate) struct Player {
     content: u64,
     pub(crate) device: usize,
-    /// Its media pass through a media route.
+    /// True if its media pass through a media route.
     pub(crate) fetches: bool,
     key_sessions: Vec<u64>,
     left_over: Vec<(u64, u64)>,
@@ -52,7 +52,7 @@ impl Player {
         self.refreshes = 0;
     }
 
-    /// Another content token for the same content; without a name for it that would be other content.
+    /// Takes another content token for the same content; without a name in it that would be other content.
     pub(crate) fn refresh(&mut self) {
         if self.names_content && self.refreshes < 6 {
             self.refreshes += 1;

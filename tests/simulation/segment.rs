@@ -32,7 +32,7 @@ impl Segment {
         sessions.used(key, token);
         let end = line.far().clock_now() + takes;
         while let Some(change) = sessions.change(key, token) {
-            // What changed before is seen now, and what changes from here on wakes.
+            // Earlier changes are seen now, and later ones wake the task.
             if !told(&sessions.flow(key, token)) {
                 line.far().sums.add("media cut");
                 return;
@@ -46,7 +46,7 @@ impl Segment {
 }
 
 impl Far {
-    /// Whether the media of this token may flow. Never those of a killed playback.
+    /// True if the media of this token may flow; never those of a killed playback.
     fn flows(&mut self, of: (usize, Fingerprint), flow: &MediaFlow) -> bool {
         self.sums.add(match flow {
             MediaFlow::Absent => "media of nobody",
@@ -59,7 +59,7 @@ impl Far {
         goes
     }
 
-    /// All of it went through, so nobody had to cut it.
+    /// The whole segment passed, so no kill had to cut it.
     fn passed(&self, of: (usize, Fingerprint)) {
         assert!(!self.is_banned(of), "a kill cuts what is on its way");
     }

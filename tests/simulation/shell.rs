@@ -34,7 +34,7 @@ use super::viewer::Viewer;
 use super::watch::Watch;
 use super::witness::{Witness, let_each_line_ask};
 
-/// What must have happened in a run of many seeds, beside all endings.
+/// Events that must happen in a run of many seeds, beside all end reasons.
 pub(crate) const HAPPENINGS: [&str; 56] = [
     "authority answers again",
     "authority call failed",
@@ -104,7 +104,7 @@ pub(crate) struct World {
     names: Arc<Names>,
     players: Vec<Player>,
     step: u64,
-    /// What outlives a process, in some worlds.
+    /// The store that outlives a process, in some worlds.
     store: Option<Arc<Memory>>,
     /// When the next life begins, in the head-end's time.
     wakes: Instant,
@@ -156,7 +156,7 @@ async fn write(store: Arc<Memory>, far: Arc<Mutex<Far>>) {
     }
 }
 
-/// One process, from its start to its end.
+/// A process, from its start to its end.
 struct Life {
     calls: JoinSet<()>,
     clock: Clock,
@@ -174,7 +174,7 @@ enum Died {
     Stopped,
 }
 
-/// All lives of one seed; gives the trace and the sums.
+/// Runs all lives of one seed; returns the trace and the sums.
 pub(crate) fn run(seed: u64, steps: u64) -> (u64, Sums) {
     let_each_line_ask();
     let mut world = World::new(seed, steps);
@@ -272,7 +272,7 @@ impl World {
         Some(died)
     }
 
-    /// What a life leaves: the time at which it ended. Nothing of it runs any more after this.
+    /// Ends a life and returns its time. None of its tasks runs any more.
     fn part(&mut self, life: &mut Life) {
         let mut far = self.far.lock().expect("the promise that was broken is told above");
         self.wakes = far.now();
@@ -304,7 +304,7 @@ impl World {
         (self.wakes, self.wall) = (self.wakes + gone, self.wall + gone);
     }
 
-    /// One move of the grammar.
+    /// Makes one move.
     async fn act(&mut self, life: &mut Life) {
         let (player, what) = {
             let mut far = self.far();
@@ -432,7 +432,7 @@ impl World {
         life.sessions.report(self.keys[self.players[player].device], token, report);
     }
 
-    /// A player whose media pass through us asks for a segment, and may say something of itself with it.
+    /// A player whose media pass through sidebeat requests a segment, perhaps with a report.
     fn fetch(&mut self, life: &mut Life, player: usize) {
         let Player { device, fetches, .. } = self.players[player];
         if !fetches {
@@ -501,7 +501,7 @@ impl World {
         far.sums.add_all(far.outage.then_some("outages"));
     }
 
-    /// The lid is closed, and opened again. Until the shell knows of it, nobody is to blame.
+    /// The machine sleeps and wakes. Until the shell knows, no fault counts.
     fn suspend(&mut self, life: &Life) {
         let far = &mut *self.far();
         if !self.mortal {
@@ -536,7 +536,7 @@ impl World {
             far.stalled = Some([now, now + by]);
             by
         };
-        // What was begun has set out before.
+        // Begun calls have been sent before.
         tokio::time::sleep(Duration::from_millis(1)).await;
         tokio::time::advance(by).await;
     }
@@ -574,7 +574,7 @@ impl World {
             waited += 1;
             assert!(waited < 1_000, "something is never forgotten: {:?}", life.sessions.list());
         }
-        // For what was forgotten while it was under way.
+        // Time for calls that were forgotten while pending.
         self.pass(60_000, 60_001).await;
         self.far().audit(self.ample && !self.mortal);
     }

@@ -29,7 +29,7 @@ impl Sums {
 
     /// A storm that does not blow proves nothing.
     pub(crate) fn assert_that_all_of_it_happened(&self, names: &[&str]) {
-        // Nothing here has a programme.
+        // No playback here has a programme.
         let ends = EndReason::ALL.iter().filter(|end| !matches!(end, EndReason::Programme)).map(|end| end.name());
         self.assert_that_these_happened(&ends.chain(names.iter().copied()).collect::<Vec<_>>());
     }

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::far::{Far, Line};
 use super::headend::Fate;
 
-/// As long as a license call may take.
+/// Longest time of a license call.
 const ADMISSION: Duration = Duration::from_secs(6);
 
 pub(crate) struct Viewer {
@@ -88,7 +88,7 @@ impl Viewer {
         self.line.far().watch.shadow(SessionId(id.0 >> 32)).licensed = true;
     }
 
-    /// In a task of its own, as the gateway does: who hangs up loses no token.
+    /// Runs in a task of its own, as in the gateway, so a player that hangs up loses no token.
     async fn renew(&self, id: SessionId, grant: Grant, ticket: Ticket) {
         let (call, key, device, line) = (self.call, self.key, self.device, self.line.clone());
         let sessions = self.sessions.clone();
@@ -115,7 +115,7 @@ impl Far {
         self.clock_now() + within
     }
 
-    /// What a player was told.
+    /// Records the reply to a player.
     fn admitted(
         &mut self,
         (device, number): (usize, usize),
@@ -146,7 +146,7 @@ impl Far {
         });
         let passes =
             matches!(admission.answer, CallAnswer::Pass) && matches!(call.kind, CallKind::License | CallKind::Renewal);
-        // With nothing to open a session with, a call is the gateway's to judge: it refuses it where one is demanded.
+        // The gateway judges a call that cannot open a session: it refuses it if a session is demanded.
         let sessionless = id.map_or(call.opens == OpenAbility::No, |id| self.watch.shadow(id).sessionless);
         assert!(!passes || sessionless, "a license without a session: {call:?} {id:?}");
         let Some(id) = id else { return };
@@ -159,7 +159,7 @@ impl Far {
         }
     }
 
-    /// No token reaches another device, and a kill at the head-end is not outplayed by long.
+    /// No token reaches another device, and a player does not play long after a kill at the head-end.
     fn look_at_grant(&mut self, from: (usize, SessionId), grant: &Grant) {
         let now = self.now();
         self.catch_up(now);
@@ -169,7 +169,7 @@ impl Far {
             && !(book.renewed || book.hurt || self.stalled.is_some() || self.slept)
         {
             let slow = book.interval + Duration::from_secs(2);
-            // Nobody could be told while the process was away.
+            // The player could not be told while the process was away.
             let at = at.max(self.began());
             assert!(now <= at + slow, "forwarded {:?} after the kill", now - at);
         }

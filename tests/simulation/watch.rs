@@ -9,10 +9,10 @@ use sidebeat::session::{
     AskKind, AuthorityFault, BeatSource, CallAnswer, Policy, Session, SessionRefusal, Ticket, Verdict,
 };
 
-/// What the shadow of one playback knows.
+/// The shadow's knowledge of a playback.
 #[derive(Default)]
 pub(crate) struct Shadow {
-    /// From when, and how far apart, beats are counted; none while beats are being lost.
+    /// Start and distance of counted beats; `None` while beats are lost.
     basis: Option<(Instant, Duration)>,
     /// The basis is an open's answer, which the session hears of when it is written down.
     by_open: bool,
@@ -22,7 +22,7 @@ pub(crate) struct Shadow {
     killed_at: Option<Instant>,
     /// Content tokens that calls for it brought, also those that another one has.
     named: BTreeSet<Fingerprint>,
-    /// Its player has a license.
+    /// True if its player has a license.
     pub(crate) licensed: bool,
     /// A beat that is about to set out was noted as late.
     pub(crate) late: bool,
@@ -43,7 +43,7 @@ pub(crate) struct Watch {
     last_kill: Option<(Instant, usize, BTreeSet<Fingerprint>)>,
     moves: VecDeque<(u64, Duration, &'static str, u64, u64)>,
     seed: u64,
-    /// As many are in the run.
+    /// Number of steps in the run.
     steps: u64,
     /// A replay shows every move.
     shown: usize,
@@ -52,7 +52,7 @@ pub(crate) struct Watch {
     slept: Option<Instant>,
     pub(crate) step: u64,
     pub(crate) trace: u64,
-    /// For how long an answer may wait until the store knows of its open.
+    /// Longest time that an answer may wait until the store knows of its open.
     pub(crate) written_within: Duration,
 }
 
@@ -117,7 +117,7 @@ impl Watch {
         flying.is_some_and(|(flies, of, _)| (flies, of) == (ticket, kind))
     }
 
-    /// For no longer a call waits until the store knows of it.
+    /// A call waits at most so long until the store knows of it.
     pub(crate) const WRITTEN: Duration = Duration::from_secs(1);
 
     /// Within this time a shell must know that the machine slept.
@@ -182,13 +182,13 @@ impl Watch {
         }
         if kind == AskKind::Open && shadow.reopens {
             shadow.opened = false;
-            // Who met the limit is heard of when it asks again.
+            // A session that met the limit is seen when it asks again.
             shadow.flying.take_if(|(_, kind, _)| *kind == AskKind::Open);
         }
         shadow.reopens &= kind == AskKind::Open;
         assert!(kind != AskKind::Open || !shadow.opened, "one open per playback, unless it failed");
         assert!(shadow.flying.is_none(), "one writer: {kind:?} while {:?}", shadow.flying);
-        // What was decided before the kill may set out after it, when it is written down.
+        // A decision before the kill may be sent after it, when it is written.
         let killed = shadow.killed && shadow.killed_at.is_some_and(|at| now > at + Self::WRITTEN);
         assert!(!killed || kind == AskKind::Close, "the killed neither beats nor opens");
         shadow.opened |= kind == AskKind::Open;
@@ -225,7 +225,7 @@ impl Watch {
         }
     }
 
-    /// An answer is about to be delivered. False when nobody waits for it any more.
+    /// An answer is about to be delivered. False if its caller no longer waits.
     pub(crate) fn answered(
         &mut self,
         now: Instant,
@@ -263,7 +263,7 @@ impl Watch {
         if late { self.gives_up(now, id) } else { None }
     }
 
-    /// What is in flight is given up.
+    /// Gives up the pending call.
     pub(crate) fn gives_up(&mut self, now: Instant, id: SessionId) -> Option<AskKind> {
         let shadow = self.shadow(id);
         let given_up = shadow.flying.take();
@@ -291,7 +291,7 @@ impl Watch {
         self.shadow(id).opened = false;
     }
 
-    /// Whether a kill of this moment is meant for this playback as well: it has the same token, or both have none.
+    /// True if a kill of this moment covers this playback as well: both have the same token, or none.
     pub(crate) fn is_reached(&mut self, now: Instant, device: usize, id: SessionId) -> bool {
         let Shadow { named, tokens, .. } = self.shadow(id);
         let tokens: BTreeSet<_> = tokens.union(named).copied().collect();

@@ -16,8 +16,8 @@ use tracing::{Event, Metadata, Subscriber};
 
 use super::far::{Began, Far};
 
-/// Hears nothing, and has every place that writes a line ask whoever listens, each time. Else the first thread that
-/// comes by a place decides for all of them whether anybody does, and a witness on another thread hears nothing.
+/// A subscriber that hears nothing, and makes every log call site ask the current one each time. Otherwise the first
+/// thread at a call site decides for all, and a witness on another thread hears nothing.
 struct Deaf;
 
 /// Before anything of a world writes a line.
@@ -36,7 +36,7 @@ struct Line {
     session: String,
 }
 
-/// What lines are called, as far as the witness tells them apart.
+/// The names of the lines that the witness distinguishes.
 const NAMES: [&str; 19] = [
     "authority answers again",
     "authority call failed",

@@ -21,7 +21,7 @@ use super::player::Player;
 use super::rng::Rng;
 use super::watch::Watch;
 
-/// As long as a license call may take.
+/// Longest time of a license call.
 const ADMISSION: Duration = Duration::from_secs(6);
 
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ impl Tally {
             assert!(seen > 0, "{self:?}");
         }
         for (end, seen) in EndReason::ALL.into_iter().zip(ends) {
-            // Nothing here has a programme, and the process lives on.
+            // No playback here has a programme, and the process does not end.
             let absent = matches!(end, EndReason::Drained | EndReason::Orphaned | EndReason::Programme);
             assert!(seen > 0 || absent, "never {}", end.name());
         }
@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// One move of the grammar.
+    /// Makes one move.
     pub(crate) fn step(&mut self, step: u64) {
         self.watch.step = step;
         let player = self.rng.below(self.players.len());
@@ -271,7 +271,7 @@ impl World {
         self.net.put(at, Happening::Served(device, id, served));
     }
 
-    /// No token reaches another device, and a kill at the head-end is not outplayed by long.
+    /// No token reaches another device, and a player does not play long after a kill at the head-end.
     fn check_grant(&mut self, device: usize, id: SessionId, grant: &Grant) {
         let at = self.head.book_of(&grant.token);
         let timer = self.playback_beats(device, id) == Some(BeatSource::Timer);
@@ -317,7 +317,7 @@ impl World {
         self.tell(player, &Input::Report(report));
     }
 
-    /// A player whose media pass through us asks for a segment.
+    /// A player whose media pass through sidebeat requests a segment.
     fn fetch(&mut self, player: usize) {
         if self.players[player].fetches {
             let stream = self.rng.pick(&[None, Some(StreamType::Live), Some(StreamType::Vod)]);
@@ -326,7 +326,7 @@ impl World {
         }
     }
 
-    /// What concerns the playback of the player's token.
+    /// Gives an input to the playback of the player's token.
     fn tell(&mut self, player: usize, input: &Input) {
         let (device, token) = (self.players[player].device, self.players[player].token());
         let fits = |p: &&sidebeat::session::Playback<Card>| p.session.is_active() && p.has_token(token);
@@ -501,7 +501,7 @@ impl World {
             self.head.books[at].closes_failed += 1;
         }
         let Some(playback) = self.devices[device].playback_mut(id) else {
-            // As the shell does: whoever asked for it is forgotten, so the grant goes straight back.
+            // The shell does the same: the playback is forgotten, so the grant is given back at once.
             if let (AskKind::Open, Ok(Verdict::Granted(grant))) = (kind, result) {
                 self.tally.orphans += 1;
                 self.send(device, id, Ticket(0), AskKind::Close, Some(grant));
@@ -510,13 +510,13 @@ impl World {
         };
         let known = playback.session.interval();
         if self.watch.answered(self.now, id, (ticket, kind), known, &result) {
-            // One that was late confirms only what was before.
+            // A late answer only confirms an earlier state.
             let fresh = self.now <= sent + TIMEOUT;
             token.iter().filter(|_| fresh).for_each(|token| self.head.heal(token, &result));
             token.iter().for_each(|token| self.head.tell(token, kind, &result));
         }
         if kind == AskKind::Open && matches!(&result, Ok(Verdict::Denied(denial, _)) if denial.may_pass()) {
-            // For nothing: the shell would ask once more.
+            // The result is ignored: the shell would ask once more.
             let mut out = DeviceEffects::new();
             self.devices[device].turn(id, self.now, |_| true, &self.policy, &mut out);
             self.carry_out(device, out);
@@ -620,11 +620,11 @@ impl World {
         }
     }
 
-    /// What must hold between any two moves.
+    /// Checks the conditions that hold between any two moves.
     fn look(&mut self) {
         for device in &self.devices {
             let taken = device.playbacks().iter().filter(|p| p.session.takes_place()).count();
-            // Beside what it may play there is a preload at most, and one more that is being opened.
+            // Beside the allowed playbacks there is at most one preload, and one that is being opened.
             assert!(taken <= self.policy.sessions_per_device + 2, "{taken} places are taken");
             for playback in device.playbacks() {
                 let killed = self.watch.shadow(playback.id).killed;
@@ -642,7 +642,7 @@ impl World {
     }
 }
 
-/// Not at all, or for as long as an outage may last.
+/// Outage: none, or for as long as one may last.
 pub(crate) fn kind_name(kind: AskKind) -> &'static str {
     match kind {
         AskKind::Beat => "send beat",
@@ -652,7 +652,7 @@ pub(crate) fn kind_name(kind: AskKind) -> &'static str {
     }
 }
 
-/// With what a refusal is for: the trace tells one from the other.
+/// The name of a refusal includes its cause, so that traces differ.
 fn name_of(answer: &CallAnswer) -> &'static str {
     match answer {
         CallAnswer::Forward(_) => "forward",

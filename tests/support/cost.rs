@@ -5,18 +5,18 @@
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
-    /// Bytes that were asked of the allocator in all.
+    /// Bytes requested from the allocator in total.
     pub(crate) allocated: u64,
     pub(crate) input: usize,
     pub(crate) output: usize,
-    /// Bytes that were held at once.
+    /// Largest number of bytes held at once.
     pub(crate) peak: u64,
 }
 
-/// What an input may cost beside its size.
+/// Allowed cost of an input beside its size.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowance {
-    /// For what costs the same whatever the input is.
+    /// Cost that does not depend on the input.
     pub(crate) fixed: u64,
     pub(crate) output: usize,
 }
@@ -50,7 +50,7 @@ pub(crate) fn assert_linear(
     assert!(whole.allocated <= quarter.allocated * 6 + allowance.fixed, "{name}: {quarter:?} {whole:?}");
 }
 
-/// As much of `part` between both as fits.
+/// `head` and `tail` with as much of `part` between them as fits.
 pub(crate) fn filled(head: &str, part: impl Fn(usize) -> String, tail: &str, size: usize) -> Vec<u8> {
     let mut text = head.to_owned();
     for index in 0.. {

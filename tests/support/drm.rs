@@ -282,7 +282,7 @@ pub(crate) fn playready_fault() -> &'static str {
     r#"<?xml version="1.0" encoding="utf-8"?><soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:xsd="http://www.w3.org/2001/XMLSchema"><soap:Body><soap:Fault><faultcode>soap:Server</faultcode><faultstring>Service Specific Error</faultstring><faultactor></faultactor><detail><Exception><StatusCode>0x8004c604</StatusCode><CustomData>E_SESSION_LIMIT</CustomData><Message>[session limit]</Message></Exception></detail></soap:Fault></soap:Body></soap:Envelope>"#
 }
 
-/// What the CDM hands out around a challenge, as text.
+/// The CDM's envelope around a challenge, as text.
 pub(crate) fn playready_key_message(challenge: &str) -> String {
     let challenge = b64(challenge);
     format!(

@@ -53,7 +53,7 @@ impl FarSide {
         self.call(Method::POST, "/sim/faults", script.to_string()).await;
     }
 
-    /// From now on everything goes well.
+    /// Removes all faults.
     #[allow(dead_code, reason = "not every binary of tests needs it")]
     pub(crate) async fn no_faults(&self) {
         self.call(Method::DELETE, "/sim/faults", String::new()).await;
@@ -160,7 +160,7 @@ impl FarSide {
         }
     }
 
-    /// Nothing of that name comes for so long.
+    /// Waits so long, and fails if a call of that name comes.
     pub(crate) async fn sees_no(&self, endpoint: &str, since: u64, wait: Duration) {
         let seen = self.seen_after(since, Some(endpoint), wait).await;
         assert!(seen.is_empty(), "the head-end saw {seen:?}");

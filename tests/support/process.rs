@@ -28,7 +28,7 @@ pub(crate) fn sidebeat() -> Command {
     command
 }
 
-/// What the shell around the tests has set must not change the configurations of the tests.
+/// Removes the settings of the surrounding shell, which must not change the tests' configurations.
 pub(crate) fn forget_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SIDEBEAT_")) {
         command.env_remove(name);
@@ -44,14 +44,14 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
     tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("never {what}"));
 }
 
-/// A proxy with its log. Where it listens it says itself.
+/// A proxy with its log, which names its addresses.
 pub(crate) struct Proxy {
     pub(crate) admin: SocketAddr,
     child: Option<Child>,
     heard: Arc<Mutex<Vec<String>>>,
     lines: Receiver<String>,
     pub(crate) players: SocketAddr,
-    /// The process that took over, by its id: it is no child of ours.
+    /// Id of the process that took over: it is no child of this one.
     successor: Option<String>,
 }
 
@@ -62,14 +62,14 @@ impl Proxy {
         proxy
     }
 
-    /// It may not serve yet.
+    /// Starts a proxy that may not serve yet.
     pub(crate) fn begin(config: &Path) -> Self {
         let mut command = sidebeat();
         command.args(["run", "-c"]).arg(config);
         Self::begin_by(command)
     }
 
-    /// As a command that ends in running it.
+    /// Starts a command that ends in running the proxy.
     pub(crate) fn spawn(command: &mut Command) -> Self {
         forget_settings(command);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -80,7 +80,7 @@ impl Proxy {
         thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {
                 hears.lock().unwrap().push(line.clone());
-                // Nobody may be listening any more.
+                // The reader may be gone.
                 let _gone = tell.send(line);
             }
         });
@@ -105,7 +105,7 @@ impl Proxy {
 
     /// Waits for the next line of the log that says so.
     pub(crate) fn says(&self, what: &str) -> String {
-        // For all lines together: a process that goes on saying other things never says this one.
+        // The limit holds for all lines together, because a process may go on with other lines.
         let deadline = Clock.now() + PATIENCE;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Clock.now())) {
@@ -131,12 +131,12 @@ impl Proxy {
         self.heard.lock().unwrap().join("\n")
     }
 
-    /// Bytes of the log so far.
+    /// Size of the log so far in bytes.
     pub(crate) fn log_bytes(&self) -> usize {
         self.heard.lock().unwrap().iter().map(|line| line.len() + 1).sum()
     }
 
-    /// As [`Self::says`], while others go on.
+    /// Like [`Self::says`], while other tasks run.
     pub(crate) async fn says_soon(&self, what: &str) -> String {
         let waiting = async {
             loop {
@@ -198,14 +198,14 @@ impl Proxy {
         self.ended().await
     }
 
-    /// As a crash or a power cut.
+    /// Kills it like a crash or a power cut.
     pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Of the admin API.
+    /// Calls the admin API.
     pub(crate) async fn ask_admin(&self, method: Method, path: &str) -> Result<Reply, Cut> {
         let request = Request::builder().method(method).uri(path).header("host", "localhost");
         web::send(self.admin, None, request.body(Full::<Bytes>::default()).unwrap()).await
@@ -224,7 +224,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Whether a process runs, or has ended and was not asked after by whoever adopted it.
+/// True if a process runs, or has ended and is still unreaped.
 fn is_there(process: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
-/// No player waits longer than this; a test that does has found a reply that never comes.
+/// No player waits longer; a test that does has found a reply that never comes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub(crate) async fn send(
     tokio::time::timeout(PATIENCE, exchange).await.unwrap_or_else(|_| panic!("no reply within {PATIENCE:?}"))
 }
 
-/// As [`send`] without TLS, from an address of one's own.
+/// Like [`send`] without TLS, from a given address.
 pub(crate) async fn send_from(
     own: Option<IpAddr>,
     address: SocketAddr,
@@ -82,7 +82,7 @@ async fn over(stream: impl AsyncRead + AsyncWrite + Unpin, request: Request<Full
     reply
 }
 
-/// One HTTP/2 connection, over TLS as browsers have it.
+/// An HTTP/2 connection, over TLS as browsers use it.
 pub(crate) struct Http2(http2::SendRequest<Full<Bytes>>);
 
 impl Http2 {
@@ -107,12 +107,12 @@ impl Http2 {
     }
 }
 
-/// A client that trusts this CA, and nobody else.
+/// A client that trusts only this CA.
 pub(crate) fn trusting(authority: &Path) -> Arc<ClientConfig> {
     Arc::new(trust(authority).with_no_client_auth())
 }
 
-/// As [`trusting`], still to be told which certificate it shows.
+/// Like [`trusting`], before it gets a certificate to show.
 pub(crate) fn trust(authority: &Path) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();

@@ -63,13 +63,13 @@ impl Kodi {
         call
     }
 
-    /// True if the stream opens; else its viewer is told that playback failed. The module takes no keys from an error.
+    /// True if the stream opens; else its viewer reads that playback failed. The module takes no keys from an error.
     async fn opens(&self, challenge: &[u8]) -> bool {
         let reply = self.call(challenge).await;
         reply.status.as_u16() < FAILED && !reply.body.starts_with(&SIGNED_ERROR)
     }
 
-    /// So many samples are decrypted, each a look at the pending renewal. Gives the calls that this made.
+    /// Decrypts so many samples, each with a look at the pending renewal. Returns the number of calls made.
     async fn plays(&mut self, samples: usize) -> usize {
         let mut calls = 0;
         for _ in 0..samples {
@@ -116,7 +116,7 @@ async fn token(stage: &Stage, content: &str) -> String {
 }
 
 fn script() -> Script {
-    // The README's own recipe: nothing but the token tells who asks.
+    // The README's own recipe: only the token identifies the device.
     Stage::script().route("/license", "widevine", "")
 }
 
@@ -174,7 +174,7 @@ async fn kodi_opens_no_stream_whose_first_license_is_refused() {
 #[tokio::test]
 async fn a_refused_renewal_of_kodi_is_one_call_and_none_at_every_sample() {
     let mozilla = "User-Agent=Mozilla%2F5.0%20(X11)&";
-    // As the add-on's wiki shows it.
+    // The value as on the add-on's wiki.
     let page = "User-Agent=Mozilla%2F5.0&Content-Type=application%2Foctet-stream&Origin=https%3A%2F%2Ftv.example&";
     let rows = [
         (Version::Omega21, "", "", 1),
@@ -196,7 +196,7 @@ async fn a_refused_renewal_of_kodi_is_one_call_and_none_at_every_sample() {
         let before = stage.headend.story().await.len();
         kodi.pending = Some(widevine_renewal("video"));
         assert_eq!(kodi.plays(50).await, calls, "{agent}{lines}");
-        // Its license runs out by itself; what it opens next, it is refused.
+        // Its license expires by itself, and its next request is refused.
         assert!(!kodi.opens(&widevine_new("again")).await);
         let after = stage.headend.story().await.split_off(before);
         assert!(after.iter().all(|call| call == "teardown"), "{after:?}");
@@ -204,7 +204,7 @@ async fn a_refused_renewal_of_kodi_is_one_call_and_none_at_every_sample() {
     }
 }
 
-/// What the README gives for a setting, between its back quotes.
+/// The README's value for a setting, between its back quotes.
 fn readme(setting: &str) -> String {
     let (_, after) = README.split_once(setting).unwrap_or_else(|| panic!("the README has no {setting}"));
     let mut parts = after.split('`');

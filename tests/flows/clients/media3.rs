@@ -23,7 +23,7 @@ struct Media3 {
     player: Player,
 }
 
-/// What the app is told.
+/// The callbacks that the app gets.
 #[derive(Debug)]
 enum Told {
     Keys,
@@ -33,7 +33,7 @@ enum Told {
         posts: usize,
         reply: Reply,
     },
-    /// To `DrmSessionEventListener` alone: the picture goes on until its keys expire.
+    /// Only `DrmSessionEventListener` hears it: playback continues until its keys expire.
     SessionManagerError {
         reply: Reply,
     },
@@ -74,7 +74,7 @@ impl Media3 {
     }
 }
 
-/// What an app can read to its viewer: the `detail` of the body in the exception.
+/// The text for a viewer: the `detail` of the body in the exception.
 fn detail(reply: &Reply) -> String {
     let problem: Value = reply.json();
     problem["detail"].as_str().unwrap_or_else(|| panic!("no detail: {}", reply.text())).to_owned()

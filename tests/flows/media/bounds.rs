@@ -118,7 +118,7 @@ async fn a_manifest_is_edited_with_whatever_success_it_comes() {
     for name in ["next.m3u8", "next"] {
         let next = format!("{}/{name}", folder(&path));
         let answers = async {
-            // One whose path does not tell what it is may be asked for twice.
+            // A document whose path does not show its kind may be requested twice.
             loop {
                 answer_manifest(&mut origin.next().await, "203 Non-Authoritative Information").await;
             }
@@ -200,7 +200,7 @@ async fn a_made_up_path_reaches_nobody() {
             let path = format!("{}/{mark}/{host}/metrics", folder(&path));
             let reply = fetch(&stage, "tv", &path).await;
             assert!(!reply.is_good(), "{path}: {}", reply.text());
-            // `origin_unavailable` would say that somebody was dialled, or looked for.
+            // `origin_unavailable` would reveal that an address was dialled or resolved.
             let error = reply.error().1;
             assert!(["blackout", "dot_segment", "media_path", "bad_request"].contains(&&*error), "{path}: {error}");
         }
@@ -210,7 +210,7 @@ async fn a_made_up_path_reaches_nobody() {
     stage.end().await;
 }
 
-/// With and without the port of its scheme it is the same server.
+/// A URI with the default port of its scheme names the same server.
 #[tokio::test]
 async fn the_port_of_a_scheme_may_be_written_or_not() {
     let text = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nhttp://cdn.test:80/a.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=2\n\
@@ -259,7 +259,7 @@ async fn below_a_playbacks_own_path_the_query_is_its_servers() {
     let origin =
         Origin::with(vec![("/vod/main.m3u8", HLS, main), ("/vod/v.m3u8", HLS, format!("#EXTM3U\n{segments}"))]).await;
     let stage = route(&origin, "device = [\"query:device\", \"peer\"]").start().await;
-    // The player's own query is ours where no playback has begun.
+    // Without a playback the player's own query is sidebeat's, and is removed.
     let sent = fetch(&stage, "", "/media/main.m3u8?device=tv&token=mine&x=1").await;
     let path = sent.header("location").to_owned();
     assert!(path.ends_with("/main.m3u8?x=1"), "{path}");
@@ -281,7 +281,7 @@ async fn below_a_playbacks_own_path_the_query_is_its_servers() {
     stage.end().await;
 }
 
-/// Its query names nobody, and reaches the server once the playback has begun anew.
+/// Its query names no device, and reaches the server once the playback has begun anew.
 #[tokio::test]
 async fn a_path_that_is_forgotten_keeps_the_query_of_its_server() {
     let origin = Origin::with(live()).await;

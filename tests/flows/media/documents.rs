@@ -28,7 +28,7 @@ async fn an_asset_list_leads_through_the_route_or_is_counted() {
     let main = "#EXTM3U\n#EXT-X-DATERANGE:ID=\"1\",X-ASSET-LIST=\"ads/list?y=2\"\n#EXTINF:4,\n7.m4s\n";
     let pages = vec![
         ("/vod/live.m3u8", HLS, main.to_owned()),
-        // Where it stands need not say what it is.
+        // Its path need not show its kind.
         ("/vod/ads/list", "text/plain", list("/vod").to_string()),
         ("/vod/odd", JSON, "[]".to_owned()),
     ];
@@ -73,7 +73,7 @@ async fn a_part_of_an_mpd_leads_through_the_route() {
     stage.end().await;
 }
 
-/// The elements carry no URI. What the player makes of them is the query of its own URLs, and that goes on to the origin.
+/// The elements carry no URI. The player puts their values into the query of its own URLs, and the origin gets it.
 #[tokio::test]
 async fn a_query_that_the_player_copies_from_its_mpd_reaches_the_origin_with_every_segment() {
     const INFO: &str = "xmlns:up=\"urn:mpeg:dash:schema:urlparam:2016\" schemeIdUri=\"urn:mpeg:dash:urlparam:2016\"";
@@ -90,7 +90,7 @@ async fn a_query_that_the_player_copies_from_its_mpd_reaches_the_origin_with_eve
     let stage = route(&origin, "").start().await;
     let (path, reply) = begin(&stage, "tv", "/media/main.mpd?device=tv&sig=%2Fx%3D&t=1,2&CMCD=sid%3D%22a%22").await;
     assert_eq!(reply.text(), main.replace("/vod/v/", &format!("{}/v/", folder(&path))), "but for its base it stays");
-    // As a player does it: the query of the URL from which the MPD came.
+    // The player adds the query of the MPD's URL.
     let (own, query) = path.split_once('?').unwrap();
     assert_eq!(query, "sig=%2Fx%3D&t=1,2");
     assert_eq!(origin.lines(), [format!("GET /vod/main.mpd?{query} HTTP/1.1")]);
@@ -120,7 +120,7 @@ async fn what_an_interstitial_says_to_an_app_stays_as_it_is() {
     stage.end().await;
 }
 
-/// An asset list is told by how it was referred to, and so is one that it has moved to.
+/// The reference identifies an asset list, also one that has moved.
 #[tokio::test]
 async fn a_document_that_has_moved_is_edited_where_it_is() {
     let list = |own: &str| json!({"ASSETS": [{"URI": format!("{own}/a.m3u8"), "DURATION": 15.0}]}).to_string();
@@ -175,14 +175,14 @@ async fn what_a_playlist_imports_keeps_to_the_route() {
         .replace("\n{$p}/", &format!("\n{own}/alt/"))
         .replace("\n{$q}/2.m4s?q={$q}", &format!("\n{own}/b/2.m4s?q={}/vod/b", origin.url()));
     assert_eq!(reply.text(), expected);
-    // Without the multivariant one nobody knows where they lead.
+    // Without the multivariant playlist it is unknown where they lead.
     let (_, alone) = begin(&stage, "other", "/media/v.m3u8").await;
     assert_eq!(alone.error(), (403, "manifest_unfit".to_owned()));
     assert_eq!(stage.metric("manifests_unfit_total", &["fault=\"variable\""]).await, 1.0);
     stage.end().await;
 }
 
-/// Folders of users begin like our own marks.
+/// Folders of users begin like sidebeat's own marks.
 #[tokio::test]
 async fn a_folder_that_begins_with_a_tilde_is_the_origins() {
     let text = "#EXTM3U\n#EXTINF:4,\n7.m4s\n".to_owned();

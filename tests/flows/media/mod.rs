@@ -150,14 +150,14 @@ async fn a_player_that_does_not_read_holds_its_server_back() {
         answer(&mut asked, 256 * MIB, 1).await;
         asked
     });
-    // What fits into the buffers of kernels and ours is far less than the whole.
+    // The buffers of kernels and of sidebeat hold far less than the whole.
     let mut sent = 0;
     let chunk = vec![b'x'; MIB];
     while let Ok(written) = tokio::time::timeout(std::time::Duration::from_secs(1), asked.stream.write(&chunk)).await {
         sent += written.unwrap();
         assert!(sent < 64 * MIB, "the proxy takes in what nobody reads");
     }
-    // And who hangs up takes the transfer along.
+    // A player that hangs up ends the transfer.
     drop(player);
     let gone = async { while asked.stream.write_all(&chunk).await.is_ok() {} };
     tokio::time::timeout(std::time::Duration::from_secs(20), gone)
@@ -190,7 +190,7 @@ async fn an_origin_that_fails_may_be_asked_again() {
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
     for name in ["7.m4s", "gone.m3u8"] {
         let path = format!("{}/{name}", folder(&path));
-        // It hangs up without a word.
+        // The origin hangs up without a reply.
         let (reply, ()) = tokio::join!(fetch(&stage, "tv", &path), async { drop(origin.next().await) });
         assert_eq!(reply.error(), (502, "origin_unavailable".to_owned()), "{path}");
     }
@@ -221,7 +221,7 @@ async fn parts_and_copies_are_asked_for_as_the_player_does() {
         assert!(asked.contains(wanted), "{asked}");
     }
     assert!(!asked.contains("cmcd") && !asked.contains("cookie") && !asked.contains("x-device-id"), "{asked}");
-    // What it said of itself is known all the same.
+    // Its report is known nevertheless.
     assert_eq!(stage.only_session("live").await["player"], "paused");
     stage.end().await;
 }
@@ -247,7 +247,7 @@ async fn a_kill_cuts_what_is_on_its_way() {
         assert_eq!(reply.error(), (403, "session_killed".to_owned()), "{path}");
     }
     assert_eq!(stage.metric("kill_effective_seconds_count", &[]).await, 1.0);
-    // What is killed does not come back by itself; a new content token makes a new playback.
+    // A killed playback does not come back by itself; a new content token begins a new one.
     assert_eq!(fetch(&stage, "tv", "/media/live.m3u8").await.error(), (403, "session_killed".to_owned()));
     let (_, reply) = begin(&stage, "tv", "/media/live.m3u8?token=another").await;
     assert!(reply.is_good());
@@ -280,7 +280,7 @@ async fn a_zap_ends_the_stream_before() {
     let stage = route(&origin, "").start().await;
     let (first, _) = begin(&stage, "tv", "/media/live.m3u8").await;
     let (second, _) = begin(&stage, "tv", "/media/other.m3u8").await;
-    // It may be a preload, until its player says that it plays.
+    // It may be a preload until its player reports that it plays.
     assert!(fetch(&stage, "tv", &first).await.is_good() && fetch(&stage, "tv", &second).await.is_good());
     assert!(fetch(&stage, "tv", &format!("{second}?CMCD=sta%3Dp")).await.is_good());
     assert_eq!(fetch(&stage, "tv", &first).await.error(), (403, "session_ended".to_owned()));
@@ -360,14 +360,15 @@ async fn a_redirect_of_the_origin_stays_on_the_route() {
     stage.end().await;
 }
 
-/// Each is the player's to follow: what ends them is that the playback remembers where its player was sent.
+/// The player follows each redirect. They end because the playback remembers where its player was sent.
 #[tokio::test]
 async fn redirects_of_the_origin_that_do_not_end_are_refused_and_counted() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
     let own = folder(&path).to_owned();
-    // To itself, to and fro, and ever on; of a segment, of a manifest, and to another of the origin's paths.
+    // Redirects to itself, to and fro, and ever on; for a segment, for a manifest, and to another of the origin's
+    // paths.
     for (places, name) in [(1, "a.m4s"), (2, "b.m4s"), (100, "c.m4s"), (2, "d.m3u8"), (3, "/cdn/e.m4s")] {
         let mut next = format!("{own}/{}", name.trim_start_matches('/'));
         let mut hops = 0;
@@ -390,7 +391,7 @@ async fn redirects_of_the_origin_that_do_not_end_are_refused_and_counted() {
     }
     let labels = ["fault=\"redirect_loop\"", "route=\"/media\""];
     assert_eq!(stage.metric("upstream_faults_total", &labels).await, 5.0);
-    // What is sent elsewhere once, again and again, is no circle.
+    // A segment that is redirected once, again and again, is no loop.
     let moved = format!("{own}/live/7.m4s");
     for _ in 0..12 {
         let (reply, ()) = tokio::join!(fetch(&stage, "tv", &moved), async {
@@ -403,7 +404,7 @@ async fn redirects_of_the_origin_that_do_not_end_are_refused_and_counted() {
     stage.end().await;
 }
 
-/// As large as may be is passed on whole; one field or one byte more is refused, for a manifest as for a segment.
+/// A head at the limit is passed on whole; one field or one byte more is refused, for a manifest and a segment.
 #[tokio::test]
 async fn a_head_of_the_origin_is_taken_up_to_its_limits() {
     const MOST: usize = 32 * 1024;
@@ -524,7 +525,7 @@ async fn a_segment_takes_back_an_end_that_was_only_presumed() {
             assert!(fetch(&stage, "tv", &path).await.is_good());
         }
         let segment = format!("{}/7.m4s", folder(&path));
-        // Once it has been used it is not unused any more.
+        // A used playback is no longer unused.
         for round in 1..=if ends.starts_with("unused") { 1 } else { 2 } {
             stage.eventually("closed", async || stage.each("state").await.iter().all(|state| state == "closed")).await;
             let ((head, _player), ()) = tokio::join!(get(stage.proxy, &segment, "x-device-id: tv\r\n"), async {
@@ -539,7 +540,7 @@ async fn a_segment_takes_back_an_end_that_was_only_presumed() {
     }
 }
 
-/// What its viewer ended stays so, and another's place is not taken.
+/// A playback that its viewer ended stays ended, and another's place is not taken.
 #[tokio::test]
 async fn a_segment_takes_back_neither_a_stop_nor_anybodys_place() {
     let origin = Origin::with(live()).await;
@@ -587,7 +588,7 @@ async fn a_playback_that_begins_anew_is_counted_as_it_was() {
     }
 }
 
-/// Whose segments come straight from the origin shows itself by its manifest alone.
+/// A player whose segments come straight from the origin is visible only by its manifest.
 #[tokio::test]
 async fn a_live_player_that_need_not_ask_again_is_not_gone() {
     let mpd = |update: &str| {
@@ -608,7 +609,7 @@ async fn a_live_player_that_need_not_ask_again_is_not_gone() {
     stage.end().await;
 }
 
-/// The playlist that names the others does not say that it is live, but somebody else may.
+/// The playlist that names the others does not say that it is live, but a report may.
 #[tokio::test]
 async fn a_live_player_whose_playlists_are_elsewhere_is_not_gone() {
     let main = |uri: &str| format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{uri}\n");

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// No test sends as much.
+/// Larger than any test's data.
 const MAX_REST_BYTES: usize = 1 << 30;
 
 /// A request's head as it came, and the connection to answer on.
@@ -29,7 +29,7 @@ pub(crate) struct Origin {
     _deaths: DeadTasks,
 }
 
-/// What it answers by itself: path, media type and text.
+/// The replies that it gives by itself: path, media type and text.
 pub(crate) type Pages = Vec<(&'static str, &'static str, String)>;
 
 impl Origin {
@@ -63,7 +63,7 @@ impl Origin {
         asked.await.unwrap_or_else(|_| panic!("nobody asks the origin")).unwrap()
     }
 
-    /// Of all requests so far.
+    /// The heads of all requests so far.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
@@ -102,7 +102,7 @@ async fn serve(
     }
 }
 
-/// Up to the empty line. None: the connection ended.
+/// Reads up to the empty line. `None` if the connection ended.
 pub(crate) async fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

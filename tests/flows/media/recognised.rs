@@ -18,7 +18,7 @@ const MPD: &str = "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><MPD><Period i
 async fn answer(asked: &mut Asked, headers: &str, body: &[u8]) {
     let head = format!("HTTP/1.1 200 OK\r\n{headers}content-length: {}\r\n\r\n", body.len());
     asked.stream.write_all(head.as_bytes()).await.unwrap();
-    // Whoever is refused for a lie may have hung up.
+    // The proxy may have hung up after refusing a false length.
     let _gone = asked.stream.write_all(body).await;
 }
 
@@ -99,7 +99,7 @@ async fn a_manifest_is_known_by_its_content_whatever_its_path_and_type_say() {
         assert_eq!((reply.status.as_u16(), reply.text()), (200, expected), "{name}");
         assert_eq!(reply.header("cache-control"), "no-store", "{name}");
     }
-    // Each was asked for once, and what may be a manifest without an encoding.
+    // Each was requested once, and a possible manifest again without an encoding.
     assert_eq!(origin.lines().len(), 17, "{:?}", origin.lines());
     let may_be = origin.heads().into_iter().filter(|head| {
         let named = [".ts", ".m4s", ".mp4", ".vtt", ".jpg"];
@@ -116,7 +116,7 @@ async fn a_manifest_is_known_by_its_content_whatever_its_path_and_type_say() {
     stage.end().await;
 }
 
-/// A player that is led past us by it would not be stopped by a kill.
+/// A kill would not stop a player that follows its URIs past sidebeat.
 #[tokio::test]
 async fn a_manifest_in_the_dress_of_a_segment_is_edited_in_parts_and_encodings_too() {
     let origin = Origin::with(live()).await;
@@ -135,7 +135,7 @@ async fn a_manifest_in_the_dress_of_a_segment_is_edited_in_parts_and_encodings_t
         let reply = fetched(&stage, &origin, &segment, &headers, &body).await;
         assert_eq!((reply.status.as_u16(), reply.text()), (200, expected.clone()), "{headers}");
     }
-    // What nobody here can read, somebody else may.
+    // A body that sidebeat cannot read may be readable for a player.
     let mut late = vec![0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 3];
     late.extend([b'x'; 70 * 1024]);
     late.push(0);
@@ -183,7 +183,7 @@ async fn media_whose_content_encoding_means_nothing_passes_where_the_route_is_st
             ("7.ts", &[0x47; 400]),
             ("audio", b"ID3\x04"),
             ("sub.vtt", b"WEBVTT\n"),
-            // As a whole encrypted with AES-128, and the key for it.
+            // A segment encrypted as a whole with AES-128, and its key.
             ("8.ts", b"\xa7\x1f\x03\x9c\x55\xe0\x12\x8b"),
             ("8.m4s", b"\x1f"),
             ("keys", b"\xa70123456789abcde"),
@@ -199,7 +199,7 @@ async fn media_whose_content_encoding_means_nothing_passes_where_the_route_is_st
             refuses(&stage, &origin, &format!("{own}/{name}"), (encoding, PLAYLIST.as_bytes()), "encoding").await;
         }
     }
-    // What is encoded, and what begins as nothing that is known, may still be one.
+    // An encoded body, or one with an unknown start, may still be a manifest.
     for (encoding, body) in [
         ("dcz", &b"\x5e\x2a\x4d\x18"[..]),
         ("dcz", b"\x5e\x2a\x4d\x18\x20\0\0\0"),
@@ -229,7 +229,7 @@ async fn media_whose_content_encoding_means_nothing_passes_where_the_route_is_st
     stage.end().await;
 }
 
-/// One byte of a chunk tells, and more may be long in coming.
+/// The first byte of a chunk suffices, and more may be late.
 #[tokio::test]
 async fn a_segment_is_passed_on_with_its_first_chunk_whatever_it_begins_with() {
     let origin = Origin::with(live()).await;
@@ -244,7 +244,7 @@ async fn a_segment_is_passed_on_with_its_first_chunk_whatever_it_begins_with() {
             asked.stream.write_all(head.as_bytes()).await.unwrap();
             asked.stream.write_all(first).await.unwrap();
             if matches!(first, b"#!") {
-                // It might be a comment before the first tag.
+                // The line might be a comment before the first tag.
                 asked.stream.write_all(b"\n\xa7").await.unwrap();
             }
             asked
@@ -253,7 +253,7 @@ async fn a_segment_is_passed_on_with_its_first_chunk_whatever_it_begins_with() {
         assert_eq!(read(&mut player, first.len()).await, first);
         drop(asked);
     }
-    // Not from the beginning, it tells nothing.
+    // A part that does not begin the file shows nothing.
     let segment = format!("{}/7.ts", folder(&path));
     let ((head, mut player), ()) =
         tokio::join!(get(stage.proxy, &segment, "x-device-id: tv\r\nrange: bytes=7-\r\n"), async {
@@ -327,7 +327,7 @@ async fn a_manifest_that_lies_about_its_encoding_or_its_size_is_refused_and_coun
         let half = whole[..whole.len() / 2].to_vec();
         for (body, fault) in [(bomb, "large"), (half, "encoding"), (other, "encoding"), (PLAYLIST.into(), "encoding")] {
             for name in ["main.m3u8", "main", "7.m4s"] {
-                // What nobody takes for a manifest is passed on as it came, and no player reads it.
+                // A body that no player takes for a manifest is passed on unchanged.
                 let is_in_clear = body == PLAYLIST.as_bytes();
                 if name != "main.m3u8" && fault == "encoding" && !is_in_clear {
                     continue;
@@ -368,7 +368,7 @@ async fn a_manifest_that_lies_about_its_encoding_or_its_size_is_refused_and_coun
     stage.end().await;
 }
 
-/// What nobody can name may be a manifest of a kind that leads past us.
+/// An unknown body may be a manifest of a kind that leads past sidebeat.
 #[tokio::test]
 async fn what_is_neither_a_manifest_nor_a_segment_is_counted_and_refused_where_the_route_is_strict() {
     let rows: [(&str, &str, &[u8], bool); 12] = [
@@ -432,7 +432,7 @@ async fn what_a_manifest_names_as_a_segment_is_one_where_the_route_is_strict() {
     stage.end().await;
 }
 
-/// Whoever can undo its encoding may find a manifest.
+/// A player that can decode it may find a manifest.
 #[tokio::test]
 async fn what_cannot_be_decoded_is_counted_and_what_can_is_edited() {
     let origin = Origin::with(live()).await;
@@ -451,7 +451,7 @@ async fn what_cannot_be_decoded_is_counted_and_what_can_is_edited() {
     stage.end().await;
 }
 
-/// It is of what its server sent, and so are the addresses that stand in its head.
+/// Such fields describe the server's body, and so do the addresses in its head.
 #[tokio::test]
 async fn what_a_head_says_of_a_body_that_was_edited_does_not_come_with_it() {
     let origin = Origin::with(live()).await;

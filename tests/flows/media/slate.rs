@@ -42,7 +42,7 @@ async fn a_live_playlist_goes_on_with_the_slate() {
     assert!(reply.text().contains("\n8.m4s\n"));
     black_out(&stage, &origin).await;
     let reply = fetch(&stage, "tv", &path).await;
-    // Who asks is the programme's business.
+    // The slate's server must not learn the caller's identity.
     let (_, _player) = get(stage.proxy, &path, "x-device-id: tv\r\nauthorization: hush\r\n").await;
     let last = origin.heads().pop().unwrap().to_ascii_lowercase();
     assert!(last.contains("/slate/") && !last.contains("hush"), "{last}");

@@ -26,10 +26,10 @@ fn script(origin: &Origin) -> Script {
     ))
 }
 
-/// What one player fetches of one title: its license by the plain path, as an app sets it.
+/// A player's requests for a title: its license by the plain path, as an app sets it.
 struct Title {
     player: Player,
-    /// Where its manifest is, once the player was sent there.
+    /// Path of its manifest, after the redirect.
     path: String,
 }
 
@@ -56,7 +56,7 @@ impl Title {
     }
 }
 
-/// Whether the license came before the manifest, whose URL holds the content token.
+/// Plays both in either order; the manifest's URL holds the content token.
 async fn begun(stage: &Stage, content: &str, license_first: bool) -> Title {
     let mut title = Title::of(stage, content).await;
     if !license_first {
@@ -111,7 +111,7 @@ async fn a_kill_before_the_first_segment_holds_for_media_of_the_same_token() {
     stage.end().await;
 }
 
-/// With every beat of the film a segment of it is fetched. The next title's license came, and nothing else of it.
+/// A segment of the film is fetched with every beat. The next title only has its license.
 #[tokio::test]
 async fn a_film_whose_license_call_went_by_the_plain_path_lives_by_its_segments() {
     for license_first in [false, true] {
@@ -120,7 +120,7 @@ async fn a_film_whose_license_call_went_by_the_plain_path_lives_by_its_segments(
         let film = begun(&stage, "film", license_first).await;
         assert!(film.segment(&stage, 0).await.is_good());
         let next = begun(&stage, "next", license_first).await;
-        // Each of the two is beaten.
+        // Both playbacks are beaten.
         for beat in 1..=12 {
             stage.headend.nth("heartbeat", beat).await;
             assert!(film.segment(&stage, beat % 2).await.is_good(), "license first: {license_first}, beat {beat}");
@@ -141,8 +141,8 @@ async fn a_film_whose_license_call_went_by_the_plain_path_lives_by_its_segments(
     }
 }
 
-/// Whoever knows the device's name alone can ask for a manifest, before the license or after it: it would have a hand on
-/// the film.
+/// A caller that knows only the device's name can request a manifest, before or after the license: it could control the
+/// film.
 #[tokio::test]
 async fn media_without_a_token_are_tied_to_no_license() {
     for license_first in [false, true] {
@@ -165,7 +165,7 @@ async fn media_without_a_token_are_tied_to_no_license() {
     }
 }
 
-/// A player that asks by its first URL each time, or somebody who has one token of several.
+/// A player that uses its first URL each time, or a caller that has one of several tokens.
 #[tokio::test]
 async fn reloads_of_a_first_manifest_push_no_token_out() {
     let origin = titles().await;
@@ -186,7 +186,7 @@ async fn reloads_of_a_first_manifest_push_no_token_out() {
     stage.end().await;
 }
 
-/// Somebody who knows the device's name alone.
+/// A caller that knows only the device's name.
 #[tokio::test]
 async fn a_license_call_that_is_declined_takes_no_media() {
     let origin = titles().await;
