@@ -1,7 +1,6 @@
 //! Routes requests of the admin listener to their answers.
 
-use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, VARY};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, VARY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
@@ -11,7 +10,7 @@ use super::{Admin, headers, json as rows, metrics};
 use crate::authority::CallClass;
 use crate::config::EndpointUrl;
 use crate::edge::{AddressResource, OutgoingBody, Peer, ReplyBody, RequestBody, own_replies};
-use crate::events::{EventAudience, ListenersFull, Notice, NoticeStream};
+use crate::events::{EVENT_STREAM_TYPE, EventAudience, ListenersFull, Notice, NoticeStream};
 use crate::ids::SessionId;
 use crate::session::{Blackout, KillSource, Reason};
 use crate::sessions::{DeviceKey, FindFault};
@@ -65,9 +64,10 @@ impl Admin {
         let Some(share) = peer.limits.take(peer.address, AddressResource::EventListeners, 1) else { return full() };
         let whole = |notice: &Notice| Some(notice.whole());
         match self.telemetry.events.stream(EventAudience::Operators, share, headers, whole) {
-            Ok(NoticeStream { feed, reply }) => {
+            Ok(NoticeStream { body, feed }) => {
                 self.tasks.spawn(feed);
-                reply.map(|body| OutgoingBody::stream(body.map_err(|never| match never {})))
+                let body = OutgoingBody::stream(body.map_err(|never| match never {}));
+                own_replies::own(StatusCode::OK, EVENT_STREAM_TYPE, body)
             }
             Err(ListenersFull) => full(),
         }
@@ -194,17 +194,14 @@ fn slate(query: Option<&str>) -> Result<Reason, &'static str> {
 }
 
 pub(super) fn good(value: &Value) -> Response<ReplyBody> {
-    own_replies::json(StatusCode::OK, Bytes::from(value.to_string()))
+    own_replies::json(StatusCode::OK, value)
 }
 
 pub(super) fn fault(status: StatusCode, detail: &str) -> Response<ReplyBody> {
     let error = status.canonical_reason().unwrap_or_default().to_lowercase().replace(' ', "_");
-    own_replies::json(status, Bytes::from(json!({ "error": error, "detail": detail }).to_string()))
+    own_replies::json(status, &json!({ "error": error, "detail": detail }))
 }
 
 fn text(content_type: &'static str, text: String) -> Response<ReplyBody> {
-    let mut response = own_replies::empty(StatusCode::OK);
-    *response.body_mut() = ReplyBody::new(Bytes::from(text));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
+    own_replies::own(StatusCode::OK, content_type, ReplyBody::new(text.into()))
 }

@@ -7,11 +7,14 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
+use serde_json::{Map, Value};
 
 use super::ReplyBody;
 use super::refusal_help::ViewerPage;
 use crate::ids::Incident;
 
+/// Media type of problem details.
+pub const PROBLEM_TYPE: &str = "application/problem+json";
 /// The incident, in a header that scripts may read.
 pub const INCIDENT: HeaderName = HeaderName::from_static("x-sidebeat-incident");
 
@@ -71,21 +74,16 @@ impl EdgeRefusal {
     }
 
     fn body(self, incident: &str, detail: Option<&str>, href: Option<&str>, title: Option<&str>) -> Bytes {
-        let mut text = serde_json::json!({
-            "type": "about:blank", "title": self.status.canonical_reason(), "status": self.status.as_u16(),
-            "error": self.error, "detail": detail.unwrap_or(self.detail), "incident": incident,
-        });
-        if let Some(text) = text.as_object_mut() {
-            let help = [("href", href), ("hrefTitle", title)].into_iter();
-            text.extend(help.filter_map(|(name, value)| Some((name.to_owned(), value?.into()))));
-        }
-        text.to_string().into()
+        let detail = detail.unwrap_or(self.detail);
+        let said = [("error", Some(self.error)), ("detail", Some(detail)), ("incident", Some(incident))];
+        let said = said.into_iter().chain([("href", href), ("hrefTitle", title)]);
+        let members = said.filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect();
+        problem(self.status, None, members).into()
     }
 
     fn told(self, incident: Incident, href: Option<&str>) -> Response<ReplyBody> {
         let incident = incident.to_string();
-        let mut reply = json(self.status, self.body(&incident, None, href, None));
-        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let mut reply = own(self.status, PROBLEM_TYPE, Full::new(self.body(&incident, None, href, None)));
         if let Ok(incident) = HeaderValue::try_from(incident) {
             reply.headers_mut().insert(INCIDENT, incident);
         }
@@ -106,17 +104,34 @@ pub fn note<B>(reply: &mut Response<B>, note: String) {
     }
 }
 
+/// RFC 9457 problem details. Without a type and title of its own a problem has its status in words, as the RFC wants
+/// it.
+pub fn problem(status: StatusCode, kind: Option<(&str, &str)>, mut members: Map<String, Value>) -> String {
+    let (kind, title) = kind.unwrap_or(("about:blank", status.canonical_reason().unwrap_or("Refused")));
+    let first = [("type", kind.into()), ("title", title.into()), ("status", status.as_u16().into())];
+    members.extend(first.map(|(name, value)| (name.to_owned(), value)));
+    Value::Object(members).to_string()
+}
+
 /// A JSON reply of our own; never cached.
-pub fn json(status: StatusCode, text: Bytes) -> Response<ReplyBody> {
-    let mut reply = empty(status);
-    *reply.body_mut() = Full::new(text);
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+pub fn json(status: StatusCode, value: &Value) -> Response<ReplyBody> {
+    own(status, "application/json", Full::new(value.to_string().into()))
+}
+
+/// A reply of our own with a body of this media type; never cached.
+pub fn own<B>(status: StatusCode, media_type: &'static str, body: B) -> Response<B> {
+    let mut reply = uncached(status, body);
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     reply
 }
 
 /// A reply without a body; never cached.
 pub fn empty(status: StatusCode) -> Response<ReplyBody> {
-    let mut reply = Response::new(ReplyBody::default());
+    uncached(status, ReplyBody::default())
+}
+
+fn uncached<B>(status: StatusCode, body: B) -> Response<B> {
+    let mut reply = Response::new(body);
     *reply.status_mut() = status;
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply

@@ -8,8 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName};
 use http_body_util::channel::{Channel, Sender};
 use hyper::body::{Body, Frame};
 use serde_json::Value;
@@ -18,6 +17,8 @@ use super::{EventHub, HeardNext, Listener, Notice};
 
 /// Sent when there are no events, so that proxies do not take the connection for dead.
 const EVENT_STREAM_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Media type of a stream.
+pub const EVENT_STREAM_TYPE: &str = "text/event-stream";
 /// A browser that lost the connection comes back after this time, in milliseconds.
 const RETRY: &str = "retry: 2000\n\n";
 /// Streams at once of all players together, and of operators. Separate, so that neither uses up the other's.
@@ -57,10 +58,10 @@ impl Drop for ListenerPlace {
     }
 }
 
-/// A stream: its reply, and the future that feeds it, which must be spawned.
+/// A stream: its body, and the future that feeds it, which must be spawned.
 pub struct NoticeStream<F, S> {
+    pub body: ListenerBody<S>,
     pub feed: F,
-    pub reply: Response<ListenerBody<S>>,
 }
 
 /// Frees its place as soon as its connection is gone, which the feed notices only when it writes.
@@ -107,10 +108,8 @@ impl EventHub {
         let place = ListenerPlace(Arc::clone(streams));
         let after = request.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
         let (sender, channel) = Channel::new(MAX_EVENTS_PER_STREAM);
-        let mut reply = Response::new(ListenerBody { channel, _place: place, _share: share });
-        reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(NoticeStream { feed: feed(Arc::clone(self), self.listen(after), sender, write), reply })
+        let body = ListenerBody { channel, _place: place, _share: share };
+        Ok(NoticeStream { body, feed: feed(Arc::clone(self), self.listen(after), sender, write) })
     }
 }
 
@@ -169,7 +168,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_place_is_released_when_its_reader_is_gone_though_others_are_busy() {
         let (hub, names) = (Arc::new(EventHub::default()), names());
-        let NoticeStream { feed, reply } =
+        let NoticeStream { mut body, feed } =
             hub.stream(EventAudience::Players, (), &HeaderMap::new(), |_: &Notice| None).unwrap();
         let (tasks, _deaths) = Tasks::new();
         tasks.spawn(feed);
@@ -182,7 +181,6 @@ mod tests {
                 }
             }
         };
-        let mut body = reply.into_body();
         let mut read = async || body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(read().await, RETRY);
         let (line, ()) = tokio::join!(tokio::time::timeout(EVENT_STREAM_KEEPALIVE_INTERVAL * 2, read()), busy(12));

@@ -25,12 +25,11 @@ use super::license::outgoing;
 use super::onward_target;
 use super::query;
 use super::route::AuthorizeRoute;
-use super::server_headers;
 use crate::authority::Authority;
 use crate::cmcd;
 use crate::config::{self, DeviceSource, IdentitySource};
 use crate::edge::own_replies::EdgeRefusal;
-use crate::edge::{Peer, ReplyBody, RequestBody, body};
+use crate::edge::{Peer, ReplyBody, RequestBody, body, passed_on};
 use crate::ids::PlaybackId;
 use crate::registrations::{AuthorizationBlock, Registration, RewriteTargets, unread};
 use crate::secret::Fingerprint;
@@ -270,12 +269,8 @@ fn onward_target(route: &config::AuthorizeRouteSettings, rest: &str, query: Opti
 
 fn as_it_is(reply: UpstreamReply) -> Response<ReplyBody> {
     let UpstreamReply { body, mut headers, status } = reply;
-    server_headers::take_off(&mut headers);
     headers.remove(CONTENT_LENGTH);
     headers.remove(ETAG);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
+    passed_on(status, headers, Full::new(body))
 }

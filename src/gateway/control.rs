@@ -25,7 +25,7 @@ use crate::cmcd;
 use crate::edge::{
     AddressResource, OutgoingBody, Peer, ReplyBody, RequestBody, body, has_browser_headers, own_replies,
 };
-use crate::events::{EventAudience, Notice, NoticeStream};
+use crate::events::{EVENT_STREAM_TYPE, EventAudience, Notice, NoticeStream};
 use crate::secret::Fingerprint;
 use crate::sessions::{DeviceKey, Sessions};
 
@@ -139,9 +139,10 @@ impl Gateway {
             return whole("too_many_listeners", "too many of this address listen to events; close some");
         };
         match self.telemetry.events.stream(EventAudience::Players, share, headers, scoped) {
-            Ok(NoticeStream { feed, reply }) => {
+            Ok(NoticeStream { body, feed }) => {
                 self.tasks.spawn(feed);
-                reply.map(|body| OutgoingBody::stream(body.map_err(|never| match never {})))
+                let body = OutgoingBody::stream(body.map_err(|never| match never {}));
+                own_replies::own(StatusCode::OK, EVENT_STREAM_TYPE, body)
             }
             Err(_full) => whole("too_many_listeners", "too many listen to events; come back later"),
         }

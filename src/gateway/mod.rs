@@ -18,7 +18,6 @@ mod query;
 mod refusal;
 mod restore;
 mod route;
-mod server_headers;
 mod session_context;
 mod upstream_reach;
 mod via;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use crate::source::{code, files, read, sources};
+use crate::source::{Source, code, files, read, sources};
 
 /// From the top to the bottom: a module uses modules of lower rows only, never its own row's.
 /// `docs/design.md` shows the same rows.
@@ -215,6 +215,15 @@ fn nothing_prints_past_the_log() {
             assert!(!text.contains(word), "{path} holds {word}");
         }
     }
+}
+
+/// One place says that our own replies are never cached, and one takes a server's headers off its reply.
+#[test]
+fn replies_are_made_in_their_own_files() {
+    let makers = ["src/edge/cors.rs", "src/edge/own_replies.rs", "src/edge/passed_reply.rs"];
+    let makes = |source: &Source| source.path.starts_with("src/") && source.code.contains("Response::new(");
+    let found: Vec<_> = sources().into_iter().filter(makes).map(|source| source.path).collect();
+    assert_eq!(found, makers, "use `own_replies` or `passed_on`");
 }
 
 #[test]

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Response};
+use http::{Response, StatusCode};
 use http_body_util::Full;
 use tokio::sync::oneshot;
 
@@ -14,6 +13,7 @@ use super::single_flight::CallOutcome;
 use crate::authority::RenewalAnswer;
 use crate::drm::{self, Direction, DrmMessage, configured_wrapping};
 use crate::edge::ReplyBody;
+use crate::edge::own_replies::own;
 use crate::gateway::route::LicenseRoute;
 use crate::ids::SessionId;
 use crate::session::{
@@ -193,9 +193,5 @@ fn fault(kind: FaultKind, message: &str) -> RenewalOutcome {
 /// The renewed license in the form in which the player expects it.
 fn reply(route: &LicenseRoute, license: &[u8]) -> Response<ReplyBody> {
     let (content_type, body) = configured_wrapping::wrap(&route.license.wrapping.player_reply, license);
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    let content_type = HeaderValue::from_static(content_type.unwrap_or("application/octet-stream"));
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    own(StatusCode::OK, content_type.unwrap_or("application/octet-stream"), Full::new(body.into()))
 }

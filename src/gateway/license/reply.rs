@@ -15,9 +15,8 @@ use super::refuse::LicenseRefusal;
 use super::single_flight::CallOutcome;
 use super::upstream::LicenseServerFailure;
 use crate::drm::{self, Direction, DrmMessage, DrmSystem};
-use crate::edge::ReplyBody;
+use crate::edge::{ReplyBody, passed_on};
 use crate::gateway::route::LicenseRoute;
-use crate::gateway::server_headers;
 use crate::manifest::{decoded, encodings};
 use crate::telemetry::PlayerCallOutcome;
 use crate::upstream::UpstreamReply;
@@ -67,13 +66,9 @@ pub(in crate::gateway) fn onward_reply(
         set_content_type(&mut headers, content_type);
         wrapped.into()
     };
-    server_headers::take_off(&mut headers);
     headers.remove(CONTENT_LENGTH);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    Ok(response)
+    Ok(passed_on(status, headers, Full::new(body)))
 }
 
 /// Facts that the license server's reply shows.

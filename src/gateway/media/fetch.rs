@@ -21,7 +21,7 @@ use super::{MediaCall, cookies};
 use crate::cmcd;
 use crate::config::{self, RetriedCalls};
 use crate::edge::{AddressResource, AddressShare};
-use crate::gateway::{query, server_headers};
+use crate::gateway::query;
 use crate::secret::Fingerprint;
 use crate::upstream::{CallHold, Streamed, UpstreamCall, UpstreamFault};
 
@@ -157,7 +157,6 @@ impl MediaCall<'_> {
 
 /// Adapts the headers of a manifest that was edited for one playback.
 pub(super) fn edited(headers: &mut HeaderMap) {
-    server_headers::take_off(headers);
     for name in [ACCEPT_RANGES, CONTENT_LENGTH, ETAG, LAST_MODIFIED] {
         headers.remove(name);
     }

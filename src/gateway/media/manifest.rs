@@ -14,7 +14,7 @@ use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use super::replies::{MediaKind, MediaOutcome};
 use super::{MediaCall, UNKNOWN_MEDIA, told};
 use crate::edge::own_replies::EdgeRefusal;
-use crate::edge::{OutgoingBody, ReplyBody, body};
+use crate::edge::{OutgoingBody, ReplyBody, body, passed_on};
 use crate::manifest::{self, ManifestFormat, Purpose, SniffedBody, UnfitManifest};
 use crate::upstream::{CallPhase, UpstreamFault};
 
@@ -277,9 +277,7 @@ impl MediaCall<'_> {
 
     pub(super) fn sent(&self, body: Bytes, mut headers: HeaderMap) -> Response<OutgoingBody> {
         fetch::edited(&mut headers);
-        let mut response = Response::new(OutgoingBody::from(ReplyBody::new(body)));
-        *response.headers_mut() = headers;
-        response
+        passed_on(StatusCode::OK, headers, OutgoingBody::from(ReplyBody::new(body)))
     }
 
     pub(super) fn sent_as(&self, format: ManifestFormat, text: String) -> Response<OutgoingBody> {

@@ -21,8 +21,7 @@ use super::paths::{MediaDocument, MediaTarget, PlaybackPaths};
 use super::replies::{CIRCLE, ELSEWHERE, MediaKind, MediaOutcome, UNKNOWN_MEDIA, redirect};
 use super::{MediaCall, fetch, manifest};
 use crate::clock::Clock;
-use crate::edge::{CutReply, OutgoingBody};
-use crate::gateway::server_headers;
+use crate::edge::{CutReply, OutgoingBody, passed_on};
 use crate::manifest::{ManifestFormat, UnfitManifest};
 use crate::session::{MediaNames, SessionRefusal};
 use crate::sessions::{DeviceKey, MediaFlow, Sessions};
@@ -115,12 +114,8 @@ impl MediaCall<'_> {
             let bound = location.and_then(|location| manifest::bound(map, target, location));
             return bound.map_or_else(|| self.refused(MediaKind::Segment, ELSEWHERE), |path| self.sent_on(&path));
         }
-        server_headers::take_off(&mut headers);
         fetch::unreferred(&mut headers);
-        let mut response = Response::new(OutgoingBody::stream(GuardedBody::new(body, self)));
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
+        passed_on(status, headers, OutgoingBody::stream(GuardedBody::new(body, self)))
     }
 }
 

@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::{LicensePhase, RefusalBody};
+use crate::edge::own_replies;
 use crate::ids::Incident;
 
 /// Widevine `SignedMessage` of type 3 with `LicenseError` 3, service unavailable. Devices would act on the other
@@ -14,19 +15,10 @@ pub(super) const WIDEVINE: [u8; 6] = [0x08, 0x03, 0x12, 0x02, 0x08, 0x03];
 /// members are extensions. Keeps the head-end's own words, so that apps that look for `code` 404 and `errorCode`
 /// 3002 find them. `status` is the reply's.
 pub(super) fn problem(turned: &RefusalBody, phase: LicensePhase, status: StatusCode, incident: Incident) -> String {
-    let (kind, title) = problem_type(&turned.error).unwrap_or_else(|| {
-        // RFC 9457 wants the status in words if the type is `about:blank`.
-        ("about:blank", status.canonical_reason().unwrap_or("Refused"))
-    });
-    let mut problem = said(turned, phase, incident);
-    problem.extend([
-        ("type".to_owned(), kind.into()),
-        ("title".to_owned(), title.into()),
-        ("status".to_owned(), status.as_u16().into()),
-        // Firefox takes JSON without keys for an empty license and reports nothing. All players reject an empty list.
-        ("keys".to_owned(), Value::Array(Vec::new())),
-    ]);
-    Value::Object(problem).to_string()
+    let mut members = said(turned, phase, incident);
+    // Firefox takes JSON without keys for an empty license and reports nothing. All players reject an empty list.
+    members.insert("keys".to_owned(), Value::Array(Vec::new()));
+    own_replies::problem(status, problem_type(&turned.error), members)
 }
 
 /// `None` if DASH-IF names no type for the error.

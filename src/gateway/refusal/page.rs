@@ -4,9 +4,7 @@
 //! If a limit of the embedded authority was met, the refused player also gets a key. With the key the page shows
 //! the account's running playbacks and can end one of them (POST); without it they stay hidden.
 
-use http::header::{
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-};
+use http::header::{CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use std::time::Duration;
@@ -205,10 +203,8 @@ fn html(
          <meta name=\"viewport\" content=\"width=device-width\">\n<meta name=\"robots\" content=\"noindex\">\n\
          <title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n{about}{incident}</body>\n</html>\n"
     );
-    let mut response = own_replies::empty(StatusCode::OK);
-    *response.body_mut() = Full::new(text.into());
+    let mut response = own_replies::own(StatusCode::OK, "text/html; charset=utf-8", Full::new(text.into()));
     for (name, value) in [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, POLICY),
         (CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
         // The URL holds the key. Browsers must still tell us which page sent a form.

@@ -1,7 +1,7 @@
 //! Chooses the shape by DRM system, phase and player family, unless the route sets it.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, ORIGIN, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, ORIGIN, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 
@@ -10,7 +10,7 @@ use super::{LicensePhase, RefusalBody};
 use crate::config::{RefusalProfile, RefusalProfiles, RefusalSettings};
 use crate::drm::{DrmMessage, DrmSystem};
 use crate::edge::ReplyBody;
-use crate::edge::own_replies::INCIDENT;
+use crate::edge::own_replies::{INCIDENT, PROBLEM_TYPE, own};
 use crate::ids::Incident;
 
 const SSM_ERROR: HeaderName = HeaderName::from_static("x-ssm-error");
@@ -96,17 +96,14 @@ impl RefusalShape {
             Self::Soap500 => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let (content_type, body): (_, Bytes) = match self {
-            Self::Http => ("application/problem+json", body::problem(turned, phase, status, incident).into()),
+            Self::Http => (PROBLEM_TYPE, body::problem(turned, phase, status, incident).into()),
             // The type is not that of a problem, because this reply must pass for a license until the CDM reads it.
             Self::RejectClearKey => ("application/json", body::problem(turned, phase, status, incident).into()),
             Self::RejectWidevine => ("application/octet-stream", Bytes::from_static(&body::WIDEVINE)),
             Self::Soap200 | Self::Soap500 => (SOAP, body::soap(turned, phase, incident).into()),
         };
-        let mut response = Response::new(Full::new(body));
-        *response.status_mut() = status;
+        let mut response = own(status, content_type, Full::new(body));
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let language = turned.help.as_ref().filter(|_| self != Self::RejectWidevine).map(|help| &help.language);
         headers.extend(language.and_then(|tag| Some((CONTENT_LANGUAGE, HeaderValue::try_from(tag).ok()?))));
         if turned.comes_again == Some(status) {

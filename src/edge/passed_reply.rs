@@ -1,11 +1,11 @@
-//! Removes reply headers by which a server describes itself and not its content.
+//! Passes on an upstream's reply, without the headers by which its server describes itself and not its content.
 //!
 //! To a browser the reply is ours. A license server's `Strict-Transport-Security` would forbid plain HTTP on
-//! every port of our host, and its `Clear-Site-Data` would empty the storage of pages. Called for every reply of
-//! an upstream.
+//! every port of our host, and its `Clear-Site-Data` would empty the storage of pages. Every reply of an upstream
+//! is made here.
 
 use http::header::{ALT_SVC, STRICT_TRANSPORT_SECURITY};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 
 static OF_THE_SERVER: [HeaderName; 9] = [
     ALT_SVC,
@@ -19,8 +19,13 @@ static OF_THE_SERVER: [HeaderName; 9] = [
     STRICT_TRANSPORT_SECURITY,
 ];
 
-pub(super) fn take_off(headers: &mut HeaderMap) {
+/// A reply of an upstream for the player.
+pub fn passed_on<B>(status: StatusCode, mut headers: HeaderMap, body: B) -> Response<B> {
     for name in &OF_THE_SERVER {
         headers.remove(name);
     }
+    let mut reply = Response::new(body);
+    *reply.status_mut() = status;
+    *reply.headers_mut() = headers;
+    reply
 }
