@@ -321,7 +321,7 @@ fn bases_that_add_up_to_no_url_are_refused() {
 }
 
 #[test]
-fn what_comes_before_the_editing_of_a_manifest_costs_no_more_than_its_size() {
+fn decoding_and_sniffing_a_manifest_cost_no_more_than_its_size() {
     let utf8 = |bytes: &[u8]| {
         let text = manifest::utf8(Bytes::copy_from_slice(bytes), Some("windows-1252"));
         text.map_or(0, |text| text.bytes.len() / 2)
@@ -357,7 +357,7 @@ fn an_encoded_manifest_costs_no_more_than_it_may_be_large() {
 }
 
 #[test]
-fn slates_and_lists_cost_no_more_than_their_size() {
+fn slates_and_asset_lists_cost_no_more_than_their_size() {
     let at = |slate: &[u8]| {
         let text = String::from_utf8_lossy(slate);
         let programme = "<MPD type=\"dynamic\" availabilityStartTime=\"2026-01-01T00:00:00Z\"><Period/></MPD>";

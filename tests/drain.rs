@@ -190,7 +190,7 @@ async fn half_a_head_is_no_idle_connection() {
 
 /// The head of its reply announced no end.
 #[tokio::test]
-async fn a_reply_that_flowed_before_drain_leaves_time_for_one_more_request() {
+async fn a_reply_begun_before_drain_leaves_time_for_one_more_request() {
     let edge = Setup::default().run().await;
     let mut connections = connect_both(&edge).await;
     for (stream, over) in &mut connections {

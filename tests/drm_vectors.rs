@@ -69,7 +69,7 @@ fn other(direction: Direction) -> Direction {
 // === The files ===
 
 #[test]
-fn recipes_rebuild_every_file() {
+fn the_builders_rebuild_every_vector_file() {
     let rebuilt = vectors();
     for (name, bytes) in &rebuilt {
         assert!(*bytes == vector(name), "{name} differs from its recipe");
@@ -112,7 +112,7 @@ const LEASE: LicenseLease = LicenseLease {
 };
 
 #[test]
-fn widevine_facts() {
+fn widevine_messages_show_their_facts() {
     let (id, id16) = (Some(Fingerprint::of(RID)), Some(Fingerprint::of(RID16)));
     let (session, session16) = (Some(Fingerprint::of(SID8)), Some(Fingerprint::of(SID16)));
     let content = Some(Fingerprint::of_parts(CONTENT));
@@ -141,7 +141,7 @@ fn widevine_facts() {
 }
 
 #[test]
-fn widevine_error_codes() {
+fn widevine_errors_show_their_codes() {
     for (name, code) in [("invalid", 1), ("revoked", 2), ("unavailable", 3), ("expired", 4)] {
         let message = look(Reply, &vector(&format!("wv_error_{name}.bin"))).unwrap();
         assert_eq!(message.error_code, Some(code), "{name}");
@@ -150,7 +150,7 @@ fn widevine_error_codes() {
 }
 
 #[test]
-fn playready_facts() {
+fn playready_messages_show_their_facts() {
     let nonce = Some(Fingerprint::of(&base64_decode(b"gdI/z01/gXSlemowluc7Mw==").unwrap()));
     let sets = [look(Request, &vector("ck_release.json")), look(Request, &vector("ck_request.json"))];
     let [one, two] = sets.map(|message| message.unwrap().content_id);
@@ -172,7 +172,7 @@ fn playready_facts() {
 }
 
 #[test]
-fn playready_replies_tell_validity_and_transaction() {
+fn playready_replies_show_validity_and_transaction() {
     let lease = look(Reply, &vector("pr_response_lease60.xml")).unwrap();
     assert_eq!(lease.validity, Some(Validity { begin: None, end: Some(T + 60), issued: Some(T) }));
     let acknowledge = playready_acknowledge("00112233-4455-6677-8899-aabbccddeeff");
@@ -187,7 +187,7 @@ fn playready_replies_tell_validity_and_transaction() {
 }
 
 #[test]
-fn clearkey_facts() {
+fn clearkey_messages_show_their_facts() {
     let request = look(Request, &vector("ck_request.json")).unwrap();
     assert_eq!(request.key_ids.as_slice(), [KID, KID2]);
     let old = look(Request, &vector("ck_request_std_alphabet.json")).unwrap();
@@ -215,7 +215,7 @@ fn built_messages_link_as_a_player_would_make_them() {
 }
 
 #[test]
-fn widevine_content_of_every_variant() {
+fn widevine_requests_of_every_variant_show_their_content() {
     let pssh = widevine_pssh(b"", &[KID]);
     let header = [&[0; 4][..], &0xedef_8ba9_79d6_4ace_a3c8_27dc_d51d_21ed_u128.to_be_bytes()].concat();
     let size = (32 + pssh.len() as u32).to_be_bytes();
@@ -298,7 +298,7 @@ fn widevine_seconds_stay_small_enough_to_add() {
 // === PlayReady in detail ===
 
 #[test]
-fn playready_operations() {
+fn every_playready_operation_has_its_kind() {
     let op = |name: &str| soap(&format!("<p:{name} xmlns:p=\"{PROTOCOLS}\"><x/></p:{name}>"));
     for (name, request, reply) in [
         ("AcquireLicense", Some(MessageKind::LicenseRequest), Some(MessageKind::License)),
@@ -370,7 +370,7 @@ fn playready_reply(ends: &[u32]) -> DrmMessage {
 
 /// The page sees the key as gone by the first end, and the device may play until the last.
 #[test]
-fn playready_of_several_licenses_the_first_end_is_shown_and_the_last_ends_the_playback() {
+fn playready_shows_the_first_end_of_several_licenses_and_the_last_ends_the_playback() {
     let (soon, late) = (T as u32 + 60, T as u32 + 900);
     let seconds = Duration::from_secs;
     for (ends, first, lasts) in [
@@ -390,7 +390,7 @@ fn playready_of_several_licenses_the_first_end_is_shown_and_the_last_ends_the_pl
 }
 
 #[test]
-fn playready_is_known_however_far_into_its_message_it_names_itself() {
+fn playready_is_recognised_even_if_its_namespace_comes_late() {
     // The length comes from a comment, or from other headers of the envelope.
     for length in [3_000, 4_096, 5_000, 60_000] {
         let filler = "x".repeat(length);
@@ -409,7 +409,7 @@ fn playready_is_known_however_far_into_its_message_it_names_itself() {
 }
 
 #[test]
-fn playready_key_message_of_a_secure_stop() {
+fn a_playready_key_message_of_a_secure_stop_is_a_release() {
     let body = r#"<PlayReadyKeyMessage type="SecureStop"><SecureStop><Challenge>AAAA</Challenge></SecureStop></PlayReadyKeyMessage>"#;
     assert_eq!(
         look(Request, &utf16le(body)).map(|m| (m.system, m.kind)),
@@ -419,7 +419,7 @@ fn playready_key_message_of_a_secure_stop() {
 }
 
 #[test]
-fn soap_of_others_is_unknown() {
+fn foreign_soap_is_unknown() {
     let fault = playready_fault();
     assert!(look(Reply, fault.replace("0x8004c604", "0x1").as_bytes()).is_err());
     assert!(look(Reply, fault.replace("StatusCode", "Code").as_bytes()).is_err());
@@ -482,7 +482,7 @@ fn a_name_tells_the_content_of_the_fairplay_message_beside_it_alone() {
 }
 
 #[test]
-fn fairplay_replies_in_their_wrappers() {
+fn fairplay_replies_are_recognised_in_their_wrappers() {
     let ckc = b64(fairplay_ckc("ckc"));
     for body in [
         ckc.clone(),
@@ -502,7 +502,7 @@ fn fairplay_replies_in_their_wrappers() {
 // === Wrappers ===
 
 #[test]
-fn wrappers_that_are_met() {
+fn every_wrapper_of_real_apps_is_recognised() {
     let (new, license) = (vector("wv_new_clientid.bin"), vector("wv_license.bin"));
     let (up, down) = (b64(&new), b64(&license));
     let escaped = down.replace('/', "\\/");
@@ -573,7 +573,7 @@ fn percent(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn what_is_wrapped_too_often_is_told_from_what_nobody_knows() {
+fn a_body_wrapped_too_often_differs_from_an_unknown_one() {
     let mut body = vector("wv_renewal_untyped.bin");
     let mut found = Vec::new();
     for peels in 1..=12 {
@@ -753,7 +753,7 @@ fn xml_passes_as_wide_text_of_each_order_and_no_cut_does() {
 }
 
 #[test]
-fn a_request_is_recognised_in_whatever_players_and_apps_wrap_it() {
+fn a_request_is_recognised_in_any_wrapping_of_players_and_apps() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/wrapped");
     let wrapped = wrapped_vectors();
     for (name, body) in &wrapped {
@@ -785,7 +785,7 @@ fn a_request_is_recognised_in_whatever_players_and_apps_wrap_it() {
 }
 
 #[test]
-fn of_several_messages_the_one_that_asks_for_most_counts() {
+fn the_message_that_asks_for_most_counts_among_several() {
     let (new, renewal) = (b64(vector("wv_new_clientid.bin")), b64(vector("wv_renewal_untyped.bin")));
     let offline = b64(widevine_new_of(&widevine_content(&widevine_pssh(b"c", &[KID]), 2, RID)));
     for decoys in [&["CAQ="][..], &[&renewal], &[&offline], &["CAQ=", &offline, &renewal]] {
@@ -824,7 +824,7 @@ fn a_message_beside_the_body_is_found() {
 }
 
 #[test]
-fn hexadecimal_digits_are_read_however_they_are_written_apart() {
+fn hexadecimal_digits_are_read_with_any_separators() {
     let challenge = vector("wv_new_clientid.bin");
     for (before, between) in [
         ("", ""),
@@ -855,7 +855,7 @@ fn a_message_is_found_among_words_that_could_belong_to_it() {
 }
 
 #[test]
-fn bodies_that_are_made_to_be_searched_for_long_are_given_up() {
+fn bodies_made_for_a_long_search_are_given_up() {
     let shapes: [(&str, fn(usize) -> Vec<u8>); 14] = [
         ("quotes", |n| b"\"".repeat(n)),
         ("escaped quotes", |n| b"\\\"".repeat(n / 2)),
@@ -983,7 +983,7 @@ fn duplicate_keys_and_lone_surrogates_only_label() {
 }
 
 #[test]
-fn nothing_of_a_body_is_shown() {
+fn no_part_of_a_body_is_shown() {
     for &(name, direction, ..) in EXPECTED {
         let shown = format!("{:?}", look(direction, &vector(name)));
         for secret in ["synthetic", "VQ6YxFJQ", "00112233445566778899AABB", "gdI/z01"] {

@@ -30,7 +30,7 @@ fn setup(limits: ServerLimits) -> Setup {
 // TLS
 
 #[tokio::test]
-async fn both_protocols_over_both_versions_of_tls() {
+async fn the_edge_serves_both_protocols_over_both_versions_of_tls() {
     let edge = Setup::default().run().await;
     for tls in [&rustls::version::TLS12, &rustls::version::TLS13] {
         for (protocol, version) in [(H1, Version::HTTP_11), (H2, Version::HTTP_2)] {
@@ -63,7 +63,7 @@ fn count(edge: &Running, breach: RequestViolation) -> u64 {
 }
 
 #[tokio::test]
-async fn plain_http_on_the_https_port_is_told_so_in_plain_http() {
+async fn plain_http_on_the_https_port_gets_a_plain_http_explanation() {
     let edge = Setup::default().run().await;
     let large = format!(
         "POST /a?secret=1 HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 30000\r\n\r\n{}",
@@ -91,7 +91,7 @@ async fn plain_http_on_the_https_port_is_told_so_in_plain_http() {
 
 /// Any part of a request: up to the middle of its first word, and byte by byte.
 #[tokio::test]
-async fn plain_http_is_known_by_its_first_byte_and_costs_no_longer_than_a_handshake() {
+async fn plain_http_is_recognised_by_its_first_byte_and_takes_no_longer_than_a_handshake() {
     let edge = setup(ServerLimits { handshake: SHORT, ..limits() }).run().await;
     let mut stream = TcpStream::connect(edge.tls).await.unwrap();
     stream.set_nodelay(true).unwrap();
@@ -113,7 +113,7 @@ async fn plain_http_is_known_by_its_first_byte_and_costs_no_longer_than_a_handsh
 }
 
 #[tokio::test]
-async fn a_public_url_of_ours_is_told_to_plain_http_on_the_https_port() {
+async fn plain_http_on_the_https_port_learns_the_public_url() {
     for (public_url, told) in [("https://tv.example:8443", true), ("http://tv.example", false)] {
         let edge = Setup { public_url: Some(public_url.to_owned()), ..Setup::default() }.run().await;
         let mut stream = TcpStream::connect(edge.tls).await.unwrap();
@@ -124,7 +124,7 @@ async fn a_public_url_of_ours_is_told_to_plain_http_on_the_https_port() {
 }
 
 #[tokio::test]
-async fn what_is_neither_tls_nor_http_gets_no_http() {
+async fn bytes_that_are_neither_tls_nor_http_get_no_http() {
     let edge = Setup::default().run().await;
     for bytes in [&b"\x80\x2e\x01\x03\x01"[..], b"\0\0\0\0\0\0", b"get / HTTP/1.1\r\n\r\n"] {
         let mut stream = TcpStream::connect(edge.tls).await.unwrap();
@@ -383,7 +383,7 @@ async fn a_panic_in_a_call_ends_its_connection_alone() {
 }
 
 #[tokio::test]
-async fn the_death_of_a_worker_is_told() {
+async fn the_death_of_a_worker_is_reported() {
     let (tasks, mut deaths) = sidebeat::task::Tasks::new();
     let directory = tempfile::tempdir().unwrap();
     let server = edge_support::server(&Setup::default(), directory.path());
@@ -537,7 +537,7 @@ async fn a_strangers_proxy_protocol_header_closes_its_connection() {
 }
 
 #[tokio::test]
-async fn what_a_foreign_page_loads_without_an_origin_is_refused() {
+async fn a_foreign_pages_load_without_an_origin_is_refused() {
     let origins = AllowedOrigins::List(vec!["https://tv.example".to_owned()]);
     let edge = Setup { origins, ..Setup::default() }.run().await;
     for (headers, expected) in [

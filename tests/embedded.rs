@@ -191,7 +191,7 @@ const FULL_1: &str = "the account holds all of its 1 sessions";
 // === Limits ===
 
 #[tokio::test]
-async fn the_newest_is_denied_and_a_stop_makes_room_at_once() {
+async fn the_newest_session_is_denied_and_a_stop_makes_room_at_once() {
     at_home(r#"account = ["query:account"]"#, async |home| {
         home.play("tv").await.is_license();
         home.play("phone").await.is_refused("limit_reached", FULL_1);
@@ -208,7 +208,7 @@ async fn the_newest_is_denied_and_a_stop_makes_room_at_once() {
 }
 
 #[tokio::test]
-async fn an_expired_token_takes_no_place_and_what_nobody_can_read_is_no_expired_one() {
+async fn an_expired_token_takes_no_place_and_an_unreadable_one_does_not_count_as_expired() {
     at_home(r#"account = ["device"]"#, async |home| {
         let with = |exp: u64| token(&json!({ "exp": exp, "contentRights": [{ "sessionControl": {} }] }));
         let now = Clock.wall().as_secs();
@@ -239,7 +239,7 @@ async fn beats_keep_a_session_whose_player_is_silent() {
 }
 
 #[tokio::test]
-async fn without_a_word_about_accounts_all_devices_are_one_household() {
+async fn all_devices_are_one_household_if_no_account_is_configured() {
     at_home("", async |home| {
         home.play("tv").await.is_license();
         home.play("phone").await.is_refused("limit_reached", FULL_1);
@@ -253,7 +253,7 @@ async fn without_a_word_about_accounts_all_devices_are_one_household() {
 }
 
 #[tokio::test]
-async fn with_accounts_in_tokens_and_by_device_each_is_counted_apart() {
+async fn accounts_in_tokens_and_devices_as_accounts_are_counted_apart() {
     at_home(r#"account = ["token-claim:device.accountId", "device"]"#, async |home| {
         home.play("tv").await.is_license();
         home.play("phone").await.is_license();
@@ -269,7 +269,7 @@ async fn with_accounts_in_tokens_and_by_device_each_is_counted_apart() {
 }
 
 #[tokio::test]
-async fn no_account_no_session() {
+async fn a_call_without_an_account_opens_no_session() {
     at_home(r#"account = ["header:x-account"]"#, async |home| {
         home.play("tv").await.is_refused("setup_rejected", "the call names no account");
         home.play_with("pad", &[("x-account", "ann")]).await.is_license();
@@ -321,7 +321,7 @@ async fn groups_have_limits_within_the_account() {
 }
 
 #[tokio::test]
-async fn the_oldest_ends_and_its_player_is_told() {
+async fn the_oldest_session_ends_and_its_player_learns_the_reason() {
     let authority =
         "account = [\"query:account\"]\nsessions-per-account = 2\non-limit = \"end-oldest\"\ninterval = \"1h\"";
     at_home(authority, async |home| {
@@ -368,7 +368,7 @@ async fn the_victims_beat_meets_its_end() {
 // === Lists ===
 
 #[tokio::test]
-async fn who_is_denied_or_not_allowed_is_told_so() {
+async fn a_denied_or_not_allowed_player_learns_the_reason() {
     let authority = r#"
         account = ["header:x-account", "device"]
         sessions-per-account = 9
@@ -426,7 +426,7 @@ async fn an_operator_ends_a_slot() {
 }
 
 #[tokio::test]
-async fn end_that_one_and_play_here() {
+async fn a_viewer_moves_a_place_to_another_device() {
     let authority = "account = [\"query:account\"]\non-limit = \"end-oldest\"\ninterval = \"1h\"";
     at_home(authority, async |home| {
         home.play("tv").await.is_license();
@@ -447,7 +447,7 @@ async fn end_that_one_and_play_here() {
 }
 
 #[tokio::test]
-async fn the_same_on_the_command_line() {
+async fn the_command_line_lists_ends_and_moves_slots() {
     at_home(r#"account = ["query:account"]"#, async |home| {
         let admin = EndpointUrl::parse(&format!("http://{}", home.admin)).unwrap();
         let authority = || "home".to_owned();

@@ -71,7 +71,7 @@ async fn others_are_served(edge: &Running, calls: usize) {
 /// Ten devices behind one address, with as many connections each as a browser opens, and as many calls at once; then
 /// the power is cut, and all of them come back in one moment.
 #[tokio::test]
-async fn a_household_at_the_defaults_is_refused_nothing_nor_when_it_comes_back_from_a_power_cut() {
+async fn a_household_is_never_refused_at_the_default_limits_even_after_a_power_cut() {
     const CONNECTIONS: usize = 10 * 6;
     for to_tls in [false, true] {
         let edge = run(defaults()).await;
@@ -133,7 +133,7 @@ async fn a_call_takes_its_place_when_its_body_is_complete() {
 
 /// Each address keeps to its share, but together they want more connections than the limit.
 #[tokio::test]
-async fn half_bodies_of_many_addresses_lock_nobody_out() {
+async fn half_bodies_of_many_addresses_lock_no_other_out() {
     let edge = run(ServerLimits { connections: 64, connections_per_address: 4, ..defaults() }).await;
     let mut half = Vec::new();
     for host in 110..160 {
@@ -185,7 +185,7 @@ async fn all_bodies_together_are_bounded_in_bytes() {
 }
 
 #[tokio::test]
-async fn an_address_has_so_many_calls_in_flight_and_no_more() {
+async fn the_calls_in_flight_of_an_address_are_bounded() {
     let edge = run(ServerLimits { in_flight_per_address: 2, ..limits() }).await;
     let mut held = flood(&edge, 2, HOLD).await;
     edge.begun().await;
@@ -240,7 +240,7 @@ async fn many_addresses_that_hold_all_the_calls_they_may_leave_room_for_househol
 
 /// An undeclared load balancer sends the calls of all viewers, so it may have all places.
 #[tokio::test]
-async fn where_one_address_may_have_every_call_it_gets_them() {
+async fn an_address_that_may_have_every_call_gets_them() {
     let edge = run(ServerLimits { in_flight: 12, in_flight_per_address: 12, ..limits() }).await;
     let _held = flood(&edge, 12, HOLD).await;
     for _ in 0..12 {
@@ -268,7 +268,7 @@ async fn streams_of_one_connection_count_as_calls_of_their_address() {
 
 /// An unread reply counts until it is sent, so its address cannot pile up replies in memory.
 #[tokio::test]
-async fn replies_that_nobody_reads_count_for_their_address_alone() {
+async fn unread_replies_count_for_their_address_alone() {
     let edge = run(ServerLimits { in_flight_per_address: 3, ..limits() }).await;
     let mut unread = flood(&edge, 3, "GET /big HTTP/1.1\r\nHost: h\r\n\r\n").await;
     for _ in 0..3 {
@@ -284,7 +284,7 @@ async fn replies_that_nobody_reads_count_for_their_address_alone() {
 }
 
 #[tokio::test]
-async fn an_address_has_so_many_connections_and_no_more() {
+async fn the_connections_of_an_address_are_bounded() {
     let edge = run(ServerLimits { connections_per_address: 3, ..limits() }).await;
     let mut held = flood(&edge, 3, GET).await;
     for stream in &mut held {
@@ -302,7 +302,7 @@ async fn an_address_has_so_many_connections_and_no_more() {
 
 /// Each of these connections makes no call, and enough of them would lock out all others.
 #[tokio::test]
-async fn connections_on_which_nothing_happens_lock_nobody_out() {
+async fn idle_connections_lock_no_other_out() {
     for what in ["silent", "half a head", "kept alive", "a handshake that does not come", "HTTP/2 without a request"] {
         let edge = run(ServerLimits { connections: 8, ..limits() }).await;
         let mut greedy = Vec::new();
@@ -332,7 +332,7 @@ async fn connections_on_which_nothing_happens_lock_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_running_call_gives_its_connection_to_nobody() {
+async fn a_connection_with_a_running_call_is_never_closed_for_another() {
     let edge = run(ServerLimits { connections: 2, ..limits() }).await;
     let mut held = flood(&edge, 2, HOLD).await;
     edge.begun().await;

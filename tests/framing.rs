@@ -64,7 +64,7 @@ async fn check(rows: Vec<(&str, String, Expected)>) {
 }
 
 #[tokio::test]
-async fn lengths() {
+async fn body_lengths_are_judged_as_the_table_says() {
     check(vec![
         ("plain", post("Content-Length: 5", "hello"), PASS),
         ("chunked", post("Transfer-Encoding: chunked", CHUNKS), PASS_LAST),
@@ -99,7 +99,7 @@ async fn lengths() {
 }
 
 #[tokio::test]
-async fn lines() {
+async fn head_lines_are_judged_as_the_table_says() {
     check(vec![
         ("space before the colon", post("Content-Length : 5", "hello"), refuse(400)),
         ("obs-fold", post("X: a\r\n b\r\nContent-Length: 5", "hello"), refuse(400)),
@@ -119,7 +119,7 @@ async fn lines() {
 }
 
 #[tokio::test]
-async fn chunks() {
+async fn chunks_are_judged_as_the_table_says() {
     let chunked = |body: &str| post("Transfer-Encoding: chunked", body);
     check(vec![
         ("extension", chunked("5;x=y\r\nhello\r\n0\r\n\r\n"), PASS_LAST),
@@ -136,7 +136,7 @@ async fn chunks() {
 }
 
 #[tokio::test]
-async fn hosts_and_targets() {
+async fn hosts_and_targets_are_judged_as_the_table_says() {
     let bare = |line: &str, headers: &str| format!("{line}\r\n{headers}\r\n");
     check(vec![
         ("no Host", bare("POST /a HTTP/1.1", "Content-Length: 0\r\n"), refuse(400)),
@@ -174,7 +174,7 @@ async fn hosts_and_targets() {
 }
 
 #[tokio::test]
-async fn nothing_of_one_connection_reaches_the_handler() {
+async fn no_call_of_a_refused_connection_reaches_the_handler() {
     let edge = Setup::default().run().await;
     let rows = [
         "Connection: keep-alive\r\nConnection: x-auth\r\nX-Auth: 1\r\nKeep-Alive: timeout=5\r\nTE: trailers",
@@ -197,7 +197,7 @@ async fn nothing_of_one_connection_reaches_the_handler() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_is_told_to_go_on_or_refused_unsent() {
+async fn a_client_that_expects_a_continue_gets_it_or_is_refused_before_its_body() {
     let edge = Setup::default().run().await;
     let mut stream = edge.connect().await;
     stream.write_all(post("Expect: 100-continue\r\nContent-Length: 5", "").as_bytes()).await.unwrap();
@@ -227,7 +227,7 @@ async fn a_refused_client_may_finish_what_it_is_sending() {
 }
 
 #[tokio::test]
-async fn a_breach_behind_a_good_request_leaves_the_good_one_alone() {
+async fn a_violation_behind_a_good_request_does_not_affect_the_good_one() {
     let edge = Setup::default().run().await;
     let mut stream = edge.connect().await;
     let bad = post("Content-Length: 4\r\nTransfer-Encoding: chunked", CHUNKS);
@@ -240,7 +240,7 @@ async fn a_breach_behind_a_good_request_leaves_the_good_one_alone() {
 }
 
 #[tokio::test]
-async fn a_head_in_single_bytes_is_judged_the_same() {
+async fn a_head_sent_in_single_bytes_is_judged_the_same() {
     let edge = Setup::default().run().await;
     for (vector, expected) in [
         (post("Content-Length: 4\r\nTransfer-Encoding: chunked", CHUNKS), 400),

@@ -187,7 +187,7 @@ async fn a_session_lives_from_setup_to_teardown() {
 }
 
 #[tokio::test]
-async fn the_license_server_wants_a_fresh_session_of_the_same_content() {
+async fn the_simulated_license_server_requires_a_fresh_session_of_the_same_content() {
     let sim = Sim::start().await;
     let content = sim.token("content=news").await;
     let other = sim.token("content=film").await;
@@ -292,7 +292,7 @@ async fn a_kill_is_final_and_logged() {
 }
 
 #[tokio::test]
-async fn missed_beats_expire_and_a_long_poll_hears_it() {
+async fn a_session_with_missed_beats_expires_and_a_long_poll_reports_it() {
     let sim = Sim::start().await;
     sim.control("settings", json!({"heartbeat": 0.05, "grace": 0.05, "limit": 1})).await;
     let content = sim.token("device=tv").await;
@@ -317,7 +317,7 @@ async fn a_long_poll_returns_with_the_next_call() {
 }
 
 #[tokio::test]
-async fn the_wire_can_be_spelled_otherwise() {
+async fn the_names_on_the_wire_can_be_changed() {
     let sim = Sim::start().await;
     let content = sim.token("limit=9").await;
     sim.control("settings", json!({"spelling": "heartbeat", "heartbeat_json": "45"})).await;
@@ -408,7 +408,7 @@ async fn clearkey_knows_its_keys_and_acknowledges_releases() {
 }
 
 #[tokio::test]
-async fn a_script_answers_in_place_of_the_service() {
+async fn a_fault_script_answers_in_place_of_the_service() {
     let sim = Sim::start().await;
     let session = sim.setup(&sim.token("").await).await;
     sim.control(
@@ -433,7 +433,7 @@ async fn a_script_answers_in_place_of_the_service() {
 }
 
 #[tokio::test]
-async fn a_script_cuts_connections() {
+async fn a_fault_script_cuts_connections() {
     let sim = Sim::start().await;
     let first = sim.setup(&sim.token("").await).await;
     let beat = async |token: &str| sim.call(Method::POST, &format!("{SSM}/heartbeat"), token, "{}").await;
@@ -454,7 +454,7 @@ async fn a_script_cuts_connections() {
 }
 
 #[tokio::test]
-async fn a_script_kills_and_is_forgotten() {
+async fn a_fault_script_kills_and_is_removed() {
     let sim = Sim::start().await;
     let content = sim.token("device=tv&limit=9").await;
     sim.control("faults", json!({"endpoint": "heartbeat", "after": 1, "device": "tv", "action": "kill"})).await;
@@ -481,7 +481,7 @@ async fn work_is_done_for_a_caller_that_hung_up() {
 }
 
 #[tokio::test]
-async fn tls_serves_the_same() {
+async fn the_head_end_serves_the_same_over_tls() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
@@ -558,7 +558,7 @@ async fn browsers_may_call_from_anywhere() {
 }
 
 #[tokio::test]
-async fn nonsense_is_refused_and_harms_nothing() {
+async fn nonsense_is_refused_without_harm() {
     let sim = Sim::start().await;
     for (method, path, status) in [
         (Method::POST, "/DEMO/ssm/v1/sessions/elsewhere", 404),

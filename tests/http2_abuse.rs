@@ -76,7 +76,7 @@ async fn neighbours_are_served(edge: &Running) {
 }
 
 #[tokio::test]
-async fn a_preface_and_then_silence() {
+async fn a_peer_that_sends_a_preface_and_then_nothing_is_closed() {
     let edge = run().await;
     let mut silent = Client::trusting(edge.directory.path()).speaking(H2).connect(edge.tls).await.unwrap();
     silent.write_all(PREFACE).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_preface_and_then_silence() {
 }
 
 #[tokio::test]
-async fn rapid_reset() {
+async fn a_rapid_reset_attack_is_closed() {
     let edge = run().await;
     let mut stream = greet(&edge).await;
     let storm: Vec<u8> = (0..400_u32)
@@ -102,7 +102,7 @@ async fn rapid_reset() {
 }
 
 #[tokio::test]
-async fn continuation_flood() {
+async fn a_continuation_flood_is_closed() {
     let edge = run().await;
     let mut stream = greet(&edge).await;
     stream.write_all(&frame(HEADERS, END_STREAM, 1, GET)).await.unwrap();
@@ -114,7 +114,7 @@ async fn continuation_flood() {
 }
 
 #[tokio::test]
-async fn ping_and_settings_floods_whose_answers_nobody_reads() {
+async fn ping_and_settings_floods_with_unread_answers_are_closed() {
     let edge = run().await;
     for frame in [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])] {
         let mut stream = greet(&edge).await;
@@ -124,7 +124,7 @@ async fn ping_and_settings_floods_whose_answers_nobody_reads() {
 }
 
 #[tokio::test]
-async fn a_window_that_stays_shut() {
+async fn a_peer_whose_window_stays_shut_is_closed() {
     let edge = run().await;
     let mut stream = Client::trusting(edge.directory.path()).speaking(H2).connect(edge.tls).await.unwrap();
     let shut = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);

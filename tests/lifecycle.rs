@@ -139,14 +139,14 @@ impl Line {
 }
 
 #[test]
-fn the_configuration_that_comes_along_is_good() {
+fn the_reference_configuration_is_good() {
     let checked = run(&["check"]);
     assert_eq!((checked.status.code(), text(&checked.stdout)), (Some(0), "config.toml: good\n".to_owned()));
     assert!(checked.stderr.is_empty(), "{}", text(&checked.stderr));
 }
 
 #[test]
-fn a_faulty_configuration_is_told_all_its_faults_at_once() {
+fn a_faulty_configuration_shows_all_its_faults_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
     let faulty = "[server]\nworkers = -1\n[log]\nlevel = \"loud\"\n[[authority]]\nname = \"a\"\nkind = \"other\"\n\
@@ -168,7 +168,7 @@ fn a_faulty_configuration_is_told_all_its_faults_at_once() {
 
 /// Only the default path gets a generated pair: a typing mistake must not go live self-signed.
 #[test]
-fn files_that_cannot_be_used_are_told_by_check_and_by_run_with_their_lines() {
+fn check_and_run_name_unusable_files_with_their_lines() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for folder in [&folder, &other] {
         let at = folder.path().join("certs");
@@ -224,7 +224,7 @@ fn files_that_cannot_be_used_are_told_by_check_and_by_run_with_their_lines() {
 }
 
 #[test]
-fn check_warns_of_what_is_allowed_and_hardly_meant() {
+fn check_warns_of_settings_that_are_allowed_and_hardly_meant() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
     let least = "[[route]]\npath = \"/l\"\nlicense-server = \"https://l.example/\"\n";
@@ -293,7 +293,7 @@ fn certificates_are_made_and_a_ca_that_is_trusted_is_kept() {
 }
 
 #[test]
-fn the_demo_tells_its_story_on_whatever_ports_are_free() {
+fn the_demo_runs_on_any_free_ports() {
     // Its preferred ports are taken, here or by another process.
     let _taken = [8080, 9180, 9200].map(|port| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
     let shown = run(&["demo", "--check"]);
@@ -319,7 +319,7 @@ async fn a_fresh_folder_gets_certificates_and_serves_https() {
 }
 
 #[tokio::test]
-async fn a_hangup_signal_shows_the_new_certificate_and_cuts_nobody_off() {
+async fn a_hangup_signal_shows_the_new_certificate_and_cuts_no_connection() {
     let home = Home::secure().await;
     let proxy = home.proxy();
     let mut open = Line::open(&proxy, &home).await;
@@ -490,7 +490,7 @@ async fn sessions_are_listed_shown_killed_and_torn_down_from_a_terminal() {
 
 /// Behind NAT, or behind an untrusted proxy, several devices share an address.
 #[tokio::test]
-async fn tokens_of_several_devices_from_one_address_are_warned_of_where_the_address_is_the_device() {
+async fn several_devices_behind_one_address_are_warned_of_if_the_address_is_the_device() {
     let home = Home::plain().await;
     let file = home.folder.path().join("config.toml");
     let config = std::fs::read_to_string(&file).unwrap();
@@ -508,7 +508,7 @@ async fn tokens_of_several_devices_from_one_address_are_warned_of_where_the_addr
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_told_at_once() {
+async fn a_taken_port_is_reported_at_once() {
     let home = Home::plain().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let file = home.folder.path().join("config.toml");

@@ -119,7 +119,7 @@ async fn a_process_with_all_its_descriptors_in_use_says_that_it_lives_and_recove
 
 /// 1.7 MB of frames that answer no question.
 #[tokio::test]
-async fn frames_that_make_no_sense_fill_no_log() {
+async fn senseless_frames_fill_no_log() {
     const FRAMES: usize = 100_000;
     let folder = configured(TLS);
     let proxy = Proxy::start(&folder.path().join("config.toml"));
@@ -190,7 +190,7 @@ async fn the_log_says_which_path_origin_or_host_was_refused() {
 
 /// Names stand in paths, too, and in what others say.
 #[tokio::test]
-async fn a_hashed_log_names_nobody_in_a_path_or_a_refusal() {
+async fn a_hashed_log_names_no_device_or_account_in_a_path_or_a_refusal() {
     let folder = configured_with_sessions();
     let file = folder.path().join("config.toml");
     let config = std::fs::read_to_string(&file).unwrap();
@@ -215,7 +215,7 @@ async fn a_hashed_log_names_nobody_in_a_path_or_a_refusal() {
 }
 
 #[tokio::test]
-async fn a_player_that_distrusts_our_certificate_or_speaks_no_tls_is_told_in_the_log() {
+async fn a_player_that_distrusts_the_certificate_or_speaks_no_tls_is_logged() {
     let folder = configured(TLS);
     let proxy = Proxy::start(&folder.path().join("config.toml"));
     let other = tempfile::tempdir().unwrap();
@@ -236,7 +236,7 @@ async fn a_player_that_distrusts_our_certificate_or_speaks_no_tls_is_told_in_the
 }
 
 #[tokio::test]
-async fn a_caller_that_is_refused_without_end_writes_its_first_lines_and_the_rest_are_counted() {
+async fn an_endlessly_refused_caller_writes_its_first_lines_and_the_rest_are_counted() {
     const CALLS: usize = 2_000;
     let folder = configured(PLAIN);
     let proxy = Proxy::start(&folder.path().join("config.toml"));
@@ -312,7 +312,7 @@ async fn every_refusal_names_the_device_and_the_account_that_are_known() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_refused_without_end_writes_its_first_lines_and_the_rest_are_counted() {
+async fn an_endlessly_refused_device_writes_its_first_lines_and_the_rest_are_counted() {
     const CALLS: usize = 300;
     let folder = configured_with_sessions();
     let proxy = Proxy::start(&folder.path().join("config.toml"));
@@ -342,7 +342,7 @@ async fn saying(status: &'static str, body: &'static str) -> (SocketAddr, JoinSe
 
 /// The log lines of one refused call, by name.
 #[tokio::test]
-async fn a_call_that_is_refused_leaves_one_line_that_says_whose_it_was() {
+async fn a_refused_call_leaves_one_line_with_its_owner() {
     let (kills, _killing) = saying("404 Not Found", r#"{"errorCode":3002,"message":"Not Found"}"#).await;
     let (denies, _denying) = saying("400 Bad Request", r#"{"errorCode":1007,"message":"too many"}"#).await;
     let (declines, _declining) = saying("403 Forbidden", "no").await;

@@ -325,7 +325,7 @@ async fn an_expired_token_is_refused_without_a_call() {
 }
 
 #[tokio::test]
-async fn before_the_head_end_has_told_its_time_it_judges_itself() {
+async fn the_head_end_judges_tokens_until_its_time_is_known() {
     let stage = Stage::with_headend().await;
     let expired = stage.token("ttl=0").await;
     stage.ask(Ask::new("tv", &expired)).await.expect_refusal("token_rejected");
@@ -334,7 +334,7 @@ async fn before_the_head_end_has_told_its_time_it_judges_itself() {
 }
 
 #[tokio::test]
-async fn within_the_leeway_the_head_end_judges() {
+async fn the_head_end_judges_tokens_within_the_leeway() {
     let stage = Stage::with_headend().await;
     let good = stage.token("device=tv").await;
     stage.ask(Ask::new("tv", &good)).await.expect_license();
@@ -345,7 +345,7 @@ async fn within_the_leeway_the_head_end_judges() {
 /// A head-end has several servers, and one may have a wrong clock: later calls could not correct it if they were
 /// refused here.
 #[tokio::test]
-async fn one_reply_with_a_wrong_date_refuses_nobody() {
+async fn a_reply_with_a_wrong_date_refuses_no_player() {
     for ahead in [DAY, -DAY] {
         let (stage, script) = Stage::with_peer().await;
         let first = token("a", 2 * DAY);
@@ -361,7 +361,7 @@ async fn one_reply_with_a_wrong_date_refuses_nobody() {
 }
 
 #[tokio::test]
-async fn where_the_clocks_disagree_the_head_end_judges() {
+async fn the_head_end_judges_tokens_if_the_clocks_disagree() {
     let (stage, script) = Stage::with_peer().await;
     script.ahead.store(DAY, Ordering::Relaxed);
     stage.ask(Ask::new("tv", &token("a", 2 * DAY))).await.expect_license();
@@ -402,7 +402,7 @@ async fn a_running_playback_goes_on_with_its_expired_token() {
 }
 
 #[tokio::test]
-async fn twins_share_one_license_call_on_whatever_worker() {
+async fn twins_share_one_license_call_on_any_worker() {
     let stage = Stage::with_headend().await;
     let token = stage.token("device=tv").await;
     stage.delay("license").await;
@@ -445,7 +445,7 @@ async fn twins_of_a_renewal_share_one_beat() {
 }
 
 #[tokio::test]
-async fn what_differs_never_shares() {
+async fn calls_that_differ_never_share() {
     let stage = Stage::with_headend().await;
     let (token, other) = (stage.token("device=tv&limit=9").await, stage.token("device=tv&limit=9&external=x").await);
     stage.delay("license").await;
@@ -467,7 +467,7 @@ async fn what_differs_never_shares() {
 }
 
 #[tokio::test]
-async fn without_a_device_nothing_is_shared() {
+async fn a_call_without_a_device_shares_nothing() {
     let stage = Stage::with_headend().await;
     let token = stage.token("device=tv&session=false").await;
     stage.delay("license").await;
@@ -478,7 +478,7 @@ async fn without_a_device_nothing_is_shared() {
 }
 
 #[tokio::test]
-async fn the_first_may_hang_up() {
+async fn the_first_of_twins_may_hang_up() {
     let (stage, script) = Stage::with_peer().await;
     script.hold();
     let token = token("a", 3600);
@@ -502,7 +502,7 @@ async fn the_first_may_hang_up() {
 }
 
 #[tokio::test]
-async fn a_license_for_nobody_is_not_asked_for() {
+async fn a_license_without_a_waiting_player_is_not_requested() {
     let stage = Stage::with_headend().await;
     stage.delay("setup").await;
     let token = stage.token("device=tv").await;
@@ -515,7 +515,7 @@ async fn a_license_for_nobody_is_not_asked_for() {
 }
 
 #[tokio::test]
-async fn who_comes_after_the_end_of_the_session_does_not_join_it() {
+async fn a_call_after_the_end_of_the_session_does_not_join_it() {
     let (stage, script) = Stage::with_peer().await;
     script.hold();
     let token = token("a", 3600);

@@ -161,7 +161,7 @@ async fn the_metrics_are_a_page_of_open_metrics() {
 }
 
 #[tokio::test]
-async fn the_proxy_tells_that_it_lives_and_is_ready() {
+async fn the_proxy_reports_that_it_lives_and_is_ready() {
     let stage = Stage::clearkey().start().await;
     let plain = async |path: &str| stage.ask(Method::GET, path).await.text();
     assert_eq!((plain("/livez").await, plain("/readyz").await), ("alive\n".to_owned(), "ready\n".to_owned()));
@@ -176,7 +176,7 @@ async fn the_proxy_tells_that_it_lives_and_is_ready() {
 
 /// Framing, a foreign frame, and a header that says two things: the same rules as for players.
 #[tokio::test]
-async fn the_admin_listener_refuses_what_two_parsers_could_read_differently_and_lets_nobody_frame_it() {
+async fn the_admin_listener_refuses_ambiguous_requests_and_cannot_be_framed() {
     let stage = Stage::clearkey().start().await;
     let own = format!("http://{}", stage.admin);
     for (lines, status) in [
@@ -206,7 +206,7 @@ async fn the_admin_listener_refuses_what_two_parsers_could_read_differently_and_
 
 /// Far more than the listener takes: the ones that have been silent for longest give way.
 #[tokio::test]
-async fn silent_connections_keep_no_operator_from_the_admin_listener() {
+async fn silent_connections_lock_no_operator_out() {
     let stage = Stage::clearkey().start().await;
     let mut silent = Vec::new();
     for number in 0..300 {

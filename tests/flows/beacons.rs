@@ -23,7 +23,7 @@ async fn report(stage: &Stage, below: &str, says: &str) {
 }
 
 #[tokio::test]
-async fn a_sign_with_the_token_alone_ends_its_session_whatever_names_the_device() {
+async fn a_beacon_with_the_token_alone_ends_its_session_with_any_device_source() {
     for (below, says) in
         [("/~stop?token=TOKEN", ""), ("/~stop?token=TOKEN&device=fridge", ""), ("/~report?token=TOKEN", "sta=q")]
     {

@@ -94,7 +94,7 @@ async fn a_blackout_without_a_slate_to_show_refuses_media_and_license() {
 }
 
 #[tokio::test]
-async fn a_blackout_of_a_device_that_nobody_knows_is_refused_too() {
+async fn a_blackout_of_an_unknown_device_is_refused_too() {
     let server = server(dark(&json!({"blackoutUrl": "https://cdn.example/slate.m3u8"}))).await;
     let lines = "license-route = \"/license\"\nmedia-route = \"/media\"\ndevice = [\"header:x-device-id\"]";
     let stage = script(&server, FIRSTLIGHT, lines).start().await;
@@ -152,7 +152,7 @@ async fn a_blackout_from_the_start_shows_its_slate_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_blackout_that_is_told_alone_leaves_the_decision_to_the_app() {
+async fn a_blackout_that_is_only_reported_leaves_the_decision_to_the_app() {
     let server = server(dark(&json!({}))).await;
     let kind = format!("{FIRSTLIGHT}\nstop-player-on-stream-timeline-event = false");
     let lines = "license-route = \"/license\"\nmedia-route = \"/media\"";

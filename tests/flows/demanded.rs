@@ -165,7 +165,7 @@ async fn became(stage: &Stage, device: &str, reply: &Reply) -> Due {
 }
 
 #[tokio::test]
-async fn whatever_a_call_carries_no_license_comes_without_a_session_where_one_is_demanded() {
+async fn no_call_gets_a_license_without_a_session_on_a_route_that_demands_one() {
     let server = generous().await;
     let (script, routes) = house(&server);
     let stage = script.start().await;

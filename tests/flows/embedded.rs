@@ -34,7 +34,7 @@ async fn the_built_in_authority_needs_no_token() {
 }
 
 #[tokio::test]
-async fn what_names_device_account_and_groups_in_the_query_goes_no_further() {
+async fn query_parameters_that_name_device_account_and_groups_go_no_further() {
     let server = license_server().await;
     let authority = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\naccount = [\"query:house\"]\n\
         device-group = [\"query:class\"]\nsessions-per-device-group = 2\n\
@@ -62,7 +62,7 @@ async fn the_built_in_authority_leaves_renewals_to_the_license_server() {
 }
 
 #[tokio::test]
-async fn keys_of_one_title_asked_for_one_by_one_share_a_session() {
+async fn keys_of_a_title_requested_one_by_one_share_a_session() {
     let server = license_server().await;
     let stage = script(&server, 2, "30s").start().await;
     let tv = stage.stranger().with("x-device-id", "tv");

@@ -68,7 +68,7 @@ async fn a_release_that_the_license_server_declines_takes_the_keys_and_closes_no
 }
 
 #[tokio::test]
-async fn the_mirror_shows_keys_by_their_ids_and_what_a_refusal_makes_of_them() {
+async fn the_mirror_shows_keys_by_their_ids_and_their_status_after_a_refusal() {
     let stage = Stage::clearkey().start().await;
     let tv = stage.player("tv", "film").await;
     assert!(tv.post(CLEARKEY).await.is_good());

@@ -61,7 +61,7 @@ async fn ended(stage: &Stage, reason: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn the_end_of_a_connection_is_told_to_every_device_that_it_served() {
+async fn the_end_of_a_connection_reaches_every_device_that_it_served() {
     let stage = route("clearkey", "").start().await;
     let (tv, phone) = (stage.player("tv", "news").await, stage.player("phone", "film").await);
     let (mut shared, mut own) = (connect(&stage, "127.0.0.1").await, connect(&stage, "127.0.0.1").await);
@@ -81,7 +81,7 @@ async fn the_end_of_a_connection_is_told_to_every_device_that_it_served() {
 }
 
 #[tokio::test]
-async fn the_end_of_an_http_2_connection_is_told_too() {
+async fn the_end_of_an_http_2_connection_reaches_its_devices_too() {
     let folder = tempfile::tempdir().unwrap();
     let stage = Stage::script().secure(folder.path().to_owned()).route("/license", "clearkey", "").start().await;
     let tv = stage.player("tv", "news").await;
@@ -186,7 +186,7 @@ async fn sound_and_picture_a_key_rotation_and_a_seek_are_one_session() {
 }
 
 #[tokio::test]
-async fn two_tabs_of_one_device_are_two_playbacks_where_there_is_room_and_else_a_zap() {
+async fn two_tabs_of_a_device_are_two_playbacks_if_there_is_room_and_else_a_zap() {
     for (places, first) in [(2, 200), (1, 403)] {
         let stage = route("widevine", &format!("sessions-per-device = {places}")).start().await;
         let (one, other) = (stage.player("tv", "news").await, stage.player("tv", "film").await);
@@ -205,7 +205,7 @@ async fn tab(stage: &Stage) -> Player {
 }
 
 #[tokio::test]
-async fn closing_one_of_two_tabs_with_the_same_content_ends_the_other_in_no_way() {
+async fn a_closed_tab_does_not_end_another_tab_with_the_same_content() {
     for (places, turns) in [(1, false), (2, false), (1, true), (2, true)] {
         let stage = route("widevine", &format!("sessions-per-device = {places}")).start().await;
         let (one, other) = (tab(&stage).await, tab(&stage).await);
@@ -250,7 +250,7 @@ async fn a_player_that_fetches_a_fresh_token_for_every_license_has_one_session_a
 }
 
 #[tokio::test]
-async fn back_to_the_last_channel_before_it_was_closed_is_the_same_session() {
+async fn a_zap_back_before_the_close_continues_the_same_session() {
     let stage = Stage::widevine().settings(|settings| settings.limit = 1).start().await;
     stage.headend.fault("setup", json!({"delay_ms": 1000}), 1).await;
     let (news, film) = (stage.player("tv", "news").await, stage.player("tv", "film").await);
@@ -268,7 +268,7 @@ async fn back_to_the_last_channel_before_it_was_closed_is_the_same_session() {
 }
 
 #[tokio::test]
-async fn a_connection_that_we_closed_is_no_evidence() {
+async fn a_connection_that_the_proxy_closed_is_no_evidence() {
     for limits in ["idle = \"300ms\"", "lifetime = \"300ms\""] {
         let stage = route("widevine", AT_ONCE).limits(limits).start().await;
         let tv = stage.player("tv", "news").await;
@@ -287,7 +287,7 @@ async fn a_connection_that_we_closed_is_no_evidence() {
 }
 
 #[tokio::test]
-async fn a_reply_after_which_we_close_is_no_evidence() {
+async fn a_reply_after_which_the_proxy_closes_is_no_evidence() {
     let stage = route("widevine", AT_ONCE).start().await;
     let tv = stage.player("tv", "news").await;
     let body = widevine_new("video");

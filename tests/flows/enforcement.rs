@@ -27,7 +27,7 @@ async fn a_license_that_can_be_renewed_leaves_the_beats_to_the_player() {
 }
 
 #[tokio::test]
-async fn a_license_that_cannot_be_renewed_is_beaten_for() {
+async fn a_license_that_cannot_be_renewed_leaves_the_beats_to_the_proxy() {
     let stage = script("auto", false).start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.license("video").await.is_good());
@@ -66,7 +66,7 @@ async fn renewals_can_be_forced_on_a_license_that_names_none() {
 
 /// Their players never renew: no session expires without beats, even if the route demands renewals.
 #[tokio::test]
-async fn a_system_without_renewals_is_beaten_for_though_renewals_are_demanded() {
+async fn a_system_without_renewals_leaves_the_beats_to_the_proxy_even_if_renewals_are_demanded() {
     let body = |system| match system {
         "clearkey" => crate::player::CLEARKEY.as_bytes().to_vec(),
         _ => crate::player::playready(None, "nonce").into_bytes(),
@@ -96,7 +96,7 @@ async fn a_beat_is_put_off_by_the_renewal_that_counts_as_one() {
 }
 
 #[tokio::test]
-async fn other_systems_are_always_beaten_for() {
+async fn other_systems_always_leave_the_beats_to_the_proxy() {
     let script = Stage::script().route("/license", "clearkey", "").heartbeat(0.2);
     let stage = script.start().await;
     assert!(stage.player("tv", "news").await.post(crate::player::CLEARKEY).await.is_good());

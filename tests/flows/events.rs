@@ -29,7 +29,7 @@ fn names(hook: &Upstream) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_webhook_is_told_of_a_playback_from_its_opening_to_its_end() {
+async fn a_webhook_follows_a_playback_from_its_opening_to_its_end() {
     let hook = Upstream::answering(|_| status(204)).await;
     let stage = told(&hook, "secret = \"whsec_c2VjcmV0\"").start().await;
     let tv = stage.player("tv", "film").await;
@@ -132,7 +132,7 @@ async fn a_webhook_that_fails_is_tried_again_with_the_same_event() {
 }
 
 #[tokio::test]
-async fn a_webhook_hears_only_what_it_asked_for_and_of_kills_with_their_reason() {
+async fn a_webhook_gets_only_its_event_types_and_kills_with_their_reason() {
     let hook = Upstream::answering(|_| status(204)).await;
     let stage = told(&hook, "events = [\"session.killed\"]").heartbeat(0.2).start().await;
     let tv = stage.player("tv", "film").await;
@@ -146,7 +146,7 @@ async fn a_webhook_hears_only_what_it_asked_for_and_of_kills_with_their_reason()
 
 /// Sessions that end with the process are still reported.
 #[tokio::test]
-async fn the_end_of_the_process_is_told_to_a_webhook() {
+async fn a_webhook_hears_of_the_end_of_the_process() {
     let hook = Upstream::answering(|_| status(204)).await;
     let stage = told(&hook, "").start().await;
     let tv = stage.player("tv", "film").await;
@@ -231,7 +231,7 @@ async fn an_app_hears_of_its_own_playback_and_of_no_other() {
 }
 
 #[tokio::test]
-async fn who_does_not_say_whose_events_hears_none() {
+async fn a_listener_that_names_no_playback_gets_no_event() {
     let stage = Stage::clearkey().start().await;
     let asked = stage.stranger().post("").below("/~events?device=tv").method(http::Method::GET).await;
     assert_eq!(asked.error(), (403, "whose_events".to_owned()));

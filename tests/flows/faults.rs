@@ -43,7 +43,7 @@ fn impatient(script: Script) -> Script {
 }
 
 #[tokio::test]
-async fn a_setup_in_trouble_is_told_apart_and_tried_again_by_the_next_call() {
+async fn a_failed_setup_is_named_and_retried_by_the_next_call() {
     let stage = impatient(Stage::clearkey()).settings(|settings| settings.limit = 99).start().await;
     let mut players = Vec::new();
     for (number, (action, error)) in troubles().into_iter().enumerate() {
@@ -69,7 +69,7 @@ async fn a_setup_in_trouble_is_told_apart_and_tried_again_by_the_next_call() {
 }
 
 #[tokio::test]
-async fn a_head_end_that_is_down_is_told_at_once() {
+async fn a_head_end_that_is_down_is_reported_at_once() {
     let address = nobody().await;
     let authority = format!("setup-url = \"http://{address}/setup\"");
     let stage = Stage::clearkey().authority(&authority).start().await;
@@ -144,7 +144,7 @@ async fn a_player_is_served_while_beats_are_lost() {
 }
 
 #[tokio::test]
-async fn a_renewal_in_trouble_is_asked_for_once_more_and_refuses_nobody() {
+async fn a_failed_renewal_is_retried_once_and_refuses_no_player() {
     let script = Stage::widevine().settings(|settings| settings.accept_previous = true);
     let stage = impatient(script).start().await;
     let tv = stage.player("tv", "news").await;
@@ -160,7 +160,7 @@ async fn a_renewal_in_trouble_is_asked_for_once_more_and_refuses_nobody() {
 }
 
 #[tokio::test]
-async fn a_teardown_in_trouble_is_tried_once_more() {
+async fn a_failed_teardown_is_retried_once() {
     for action in [json!("drop"), json!({"status": 503})] {
         let stage = impatient(Stage::clearkey()).start().await;
         let tv = stage.player("tv", "news").await;
@@ -187,7 +187,7 @@ async fn a_teardown_whose_reply_is_lost_is_done() {
 }
 
 #[tokio::test]
-async fn a_teardown_that_never_works_holds_nobody_up() {
+async fn a_teardown_that_never_works_delays_no_player() {
     let stage = impatient(Stage::clearkey()).start().await;
     assert!(stage.player("tv", "news").await.post(CLEARKEY).await.is_good());
     stage.headend.fault("teardown", json!("drop"), 2).await;

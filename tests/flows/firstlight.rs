@@ -146,7 +146,7 @@ async fn a_blackout_comes_with_a_beat() {
 }
 
 #[tokio::test]
-async fn what_is_blacked_out_from_the_start_is_not_beaten_nor_reachable() {
+async fn a_title_blacked_out_from_the_start_is_neither_beaten_nor_reachable() {
     let server = license_server().await;
     let stage = plain(&server).settings(|settings| settings.firstlight.blackout = vec!["game".into()]).start().await;
     let authorization = authorize(&stage, "tv", "game", "live").await;
@@ -175,7 +175,7 @@ async fn a_playback_is_known_on_the_routes_of_its_authority_alone() {
 }
 
 #[tokio::test]
-async fn failures_in_line_end_what_is_live_and_nothing_else() {
+async fn consecutive_failures_end_live_playbacks_and_no_others() {
     let server = license_server().await;
     let stage = plain(&server).start().await;
     let _tv = playing(&stage, "tv", "game", "live").await;
@@ -234,7 +234,7 @@ async fn a_lost_beat_is_sent_again_when_the_service_asked_for_it() {
 }
 
 #[tokio::test]
-async fn credentials_are_tried_once_more_at_once() {
+async fn a_call_with_expired_credentials_is_retried_once_at_once() {
     let server = license_server().await;
     let stage = plain(&server).start().await;
     stage.headend.fault("fl-heartbeat", json!({"status": 401}), 1).await;
@@ -276,7 +276,7 @@ async fn a_live_playback_ends_with_its_programme() {
 }
 
 #[tokio::test]
-async fn without_the_flag_nothing_is_beaten_and_the_license_passes() {
+async fn a_playback_without_the_flag_is_not_beaten_and_its_license_passes() {
     let server = license_server().await;
     let stage = plain(&server).settings(|settings| settings.firstlight.flag = false).start().await;
     let _tv = playing(&stage, "tv", "trailer", "vod").await;
@@ -329,7 +329,7 @@ async fn odd_authorizations_pass_through_untouched_or_are_refused() {
 
 /// An unreadable reply may hold a blackout, and URLs that lead past sidebeat.
 #[tokio::test]
-async fn an_authorization_in_an_encoding_that_is_not_read_is_refused_and_none_is_asked_for() {
+async fn an_authorization_in_an_unread_encoding_is_refused_and_none_is_requested() {
     let server = license_server().await;
     for encoding in ["gzip", "br", "identity, gzip", "unheard-of"] {
         let service = Upstream::answering(move |_| {
@@ -396,7 +396,7 @@ async fn a_byte_order_mark_or_an_empty_action_is_no_way_around_a_blackout() {
 
 /// Some servers name `identity` as the encoding.
 #[tokio::test]
-async fn an_authorization_that_names_no_encoding_in_so_many_words_is_read() {
+async fn an_authorization_that_names_the_identity_encoding_is_read() {
     let server = license_server().await;
     for encoding in ["identity", "Identity", ""] {
         let service = Upstream::answering(move |_| {
@@ -580,7 +580,7 @@ async fn a_token_that_was_lost_with_its_reply_is_no_kill() {
 }
 
 #[tokio::test]
-async fn a_license_call_without_a_registered_playback_is_warned_of_where_it_passes() {
+async fn a_license_call_that_passes_without_a_registered_playback_is_warned_of() {
     let server = license_server().await;
     let stage = plain(&server).start().await;
     let unregistered = async || stage.metric("weak_identities_total", &["fault=\"unregistered\""]).await;

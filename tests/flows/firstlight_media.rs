@@ -129,7 +129,7 @@ async fn a_blackout_by_a_beat_shows_the_slate_on_the_media_route() {
 
 /// The viewer travels: the beat brings the blackout, and a title's player has its manifests already.
 #[tokio::test]
-async fn a_title_that_is_blacked_out_on_the_way_says_blackout_wherever_its_player_asks() {
+async fn a_title_blacked_out_during_playback_is_refused_as_blackout_on_every_path() {
     for (manifest, slate) in [("vod/main.m3u8", false), ("vod/main.m3u8", true), ("vod/main.mpd", false)] {
         let server = license_server().await;
         let stage = stage_of(&server, manifest).await;
@@ -173,7 +173,7 @@ async fn a_title_that_is_blacked_out_on_the_way_says_blackout_wherever_its_playe
 }
 
 #[tokio::test]
-async fn a_device_too_many_gets_no_manifest() {
+async fn a_device_beyond_the_limit_gets_no_manifest() {
     let server = license_server().await;
     let stage = stage(&server).await;
     stage.headend.settings(json!({"firstlight": {"limit": 0}})).await;
@@ -184,7 +184,7 @@ async fn a_device_too_many_gets_no_manifest() {
 }
 
 #[tokio::test]
-async fn failures_in_line_end_a_live_stream_that_plays_through_a_media_route() {
+async fn consecutive_failures_end_a_live_stream_on_a_media_route() {
     let server = license_server().await;
     let stage = stage(&server).await;
     let authorization = authorize(&stage).await;
@@ -204,7 +204,7 @@ async fn failures_in_line_end_a_live_stream_that_plays_through_a_media_route() {
 }
 
 #[tokio::test]
-async fn failures_in_line_leave_a_title_that_plays_through_a_media_route() {
+async fn consecutive_failures_do_not_end_a_title_on_a_media_route() {
     let server = license_server().await;
     let stage = stage_of(&server, "vod/main.m3u8").await;
     let (path, playlist) = begin(&stage, &authorize_as(&stage, "vod").await).await;

@@ -26,7 +26,7 @@ async fn assert_every_call_is_made(stage: &Stage, what: &str) {
 
 /// Any caller can provoke an error answer by sending garbage.
 #[tokio::test]
-async fn error_answers_of_firstlight_to_one_caller_cost_nobody_else_a_call() {
+async fn error_answers_of_firstlight_to_one_caller_cost_no_other_a_call() {
     for endpoint in ENDPOINTS {
         for code in [400, 429, 500, 503] {
             let (what, server) = (format!("{endpoint} {code}"), license_server().await);
@@ -54,7 +54,7 @@ async fn error_answers_of_firstlight_to_one_caller_cost_nobody_else_a_call() {
 }
 
 #[tokio::test]
-async fn an_outage_of_firstlight_to_many_refuses_nobody_and_every_call_is_made() {
+async fn an_outage_of_firstlight_to_many_refuses_no_player_and_every_call_is_made() {
     for action in [json!({"status": 503}), json!("drop")] {
         let server = license_server().await;
         let stage = script(&server).start().await;

@@ -49,7 +49,7 @@ fn playlist(bytes: usize) -> String {
 }
 
 #[tokio::test]
-async fn large_manifests_and_calls_wait_for_no_thread_that_serves_and_too_many_are_told_to_come_again() {
+async fn large_manifests_and_calls_block_no_serving_thread_and_excess_ones_are_refused_for_now() {
     let pages = vec![
         ("/vod/main.m3u8", HLS, playlist(100)),
         ("/vod/small.m3u8", HLS, playlist(INLINE_BYTES)),

@@ -12,7 +12,7 @@ use crate::upstream::{Upstream, good, nobody, status};
 const AWAY: Duration = Duration::from_millis(1500);
 
 #[tokio::test]
-async fn a_license_server_that_is_away_for_a_moment_costs_its_players_nothing() {
+async fn a_short_outage_of_the_license_server_costs_its_players_nothing() {
     let address = nobody().await;
     let url = format!("http://{address}/acquire");
     let stage = Stage::script().upstream("/license", &url, "authority = \"head-end\"").start().await;
@@ -51,7 +51,7 @@ async fn stumbling() -> Upstream {
 }
 
 #[tokio::test]
-async fn a_gateway_error_is_asked_again_for_renewals_alone_unless_the_route_says_otherwise() {
+async fn a_gateway_error_is_retried_for_renewals_alone_unless_the_route_says_otherwise() {
     // The route's line, and whether a license and a renewal are asked again.
     let rows = [
         ("", false, true),
@@ -83,7 +83,7 @@ async fn a_gateway_error_that_stays_is_passed_on_within_the_call() {
 }
 
 #[tokio::test]
-async fn an_origin_that_is_away_for_a_moment_interrupts_nobody() {
+async fn a_short_outage_of_an_origin_interrupts_no_player() {
     let address = nobody().await;
     let origin = format!("kind = \"media\"\norigin = \"http://{address}/vod\"");
     let stage = Stage::clearkey().tables(&format!("[[route]]\npath = \"/media\"\n{origin}\n")).start().await;
@@ -100,7 +100,7 @@ async fn an_origin_that_is_away_for_a_moment_interrupts_nobody() {
 }
 
 #[tokio::test]
-async fn a_session_service_that_is_away_for_a_moment_refuses_nobody() {
+async fn a_short_outage_of_the_session_service_refuses_no_player() {
     let address = nobody().await;
     let setup = format!("setup-url = \"http://{address}/setup\"");
     let stage = Stage::clearkey().authority(&setup).start().await;

@@ -24,7 +24,7 @@ const LADDER: &str =
 const LAST_RESORT: &str = r#"device = ["header:x-device-id", "query:device", "peer"]"#;
 
 #[tokio::test]
-async fn the_first_rung_that_answers_names_the_device() {
+async fn the_first_identity_source_that_answers_names_the_device() {
     let license = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let route = format!("authority = \"head-end\"\n{LADDER}");
     let stage = Stage::script().upstream("/license", &license.url(), &route).start().await;
@@ -52,7 +52,7 @@ async fn the_first_rung_that_answers_names_the_device() {
 }
 
 #[tokio::test]
-async fn what_names_the_device_in_the_url_is_not_passed_on() {
+async fn a_device_parameter_in_the_url_is_not_passed_on() {
     let license = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let route = "authority = \"head-end\"\ndevice = [\"path-segment\", \"query:box\"]";
     let stage = Stage::script().upstream("/license", &license.url(), route).start().await;
@@ -76,7 +76,7 @@ async fn what_names_the_device_in_the_url_is_not_passed_on() {
 }
 
 #[tokio::test]
-async fn without_any_rung_a_call_passes_uncounted() {
+async fn a_call_without_any_identity_source_passes_uncounted() {
     let license = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let route = "authority = \"head-end\"\ndevice = [\"header:x-device-id\"]";
     let stage = Stage::script().upstream("/license", &license.url(), route).start().await;
@@ -88,7 +88,7 @@ async fn without_any_rung_a_call_passes_uncounted() {
 }
 
 #[tokio::test]
-async fn nobody_takes_the_address_of_another_by_writing_it_into_a_header() {
+async fn a_header_does_not_give_a_caller_the_address_of_another() {
     let stage = Stage::script().route("/license", "clearkey", LAST_RESORT).start().await;
     let tv = stage.player("127.0.0.1", "news").await;
     assert!(tv.clone().without("x-device-id").post(CLEARKEY).await.is_good());
@@ -107,7 +107,7 @@ async fn nobody_takes_the_address_of_another_by_writing_it_into_a_header() {
 }
 
 #[tokio::test]
-async fn identities_that_tell_too_little_are_counted() {
+async fn weak_identities_are_counted() {
     let license = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let route = format!("authority = \"head-end\"\n{LAST_RESORT}");
     let home = "authority = \"home\"\nsessions-per-device = 10";
@@ -181,7 +181,7 @@ async fn a_picture_in_a_page_stops_nothing_and_a_program_may_stop_by_get() {
 
 /// A machine in front of sidebeat carries the calls of many households.
 #[tokio::test]
-async fn viewers_behind_a_trusted_proxy_are_told_apart_by_the_address_that_it_names() {
+async fn viewers_behind_a_trusted_proxy_differ_by_the_address_that_it_names() {
     let license = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let route = "authority = \"head-end\"\ndevice = [\"peer\"]\nheaders = [\"x-viewer: {viewer-address}\"]";
     let script = Stage::script().server("trusted-proxies = [\"127.0.0.1\"]");

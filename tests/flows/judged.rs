@@ -143,7 +143,7 @@ async fn generous() -> Upstream {
 }
 
 #[tokio::test]
-async fn no_license_comes_without_a_session_where_one_is_demanded() {
+async fn a_route_that_demands_sessions_gives_no_license_without_one() {
     let server = generous().await;
     let route = "authority = \"head-end\"\nsession-control = \"always\"";
     let stage = Stage::script().upstream("/license", &server.url(), route).start().await;
@@ -261,7 +261,7 @@ async fn a_license_that_is_not_wrapped_as_the_route_says_is_one_all_the_same() {
 
 /// A server may take any message of a container.
 #[tokio::test]
-async fn of_several_messages_in_one_body_none_hides_a_license_request() {
+async fn no_message_in_a_body_hides_a_license_request_beside_it() {
     let server = license_server().await;
     let stage = full_house(&server, "").await;
     let tv = member(&stage, "tv-b");
@@ -286,7 +286,7 @@ async fn of_several_messages_in_one_body_none_hides_a_license_request() {
 }
 
 #[tokio::test]
-async fn certificates_come_where_sessions_are_demanded() {
+async fn a_route_that_demands_sessions_passes_certificates() {
     let certificate = std::fs::read("tests/vectors/drm/wv_service_cert.bin").unwrap();
     let server = Upstream::answering(move |_| good("application/octet-stream", certificate.clone())).await;
     let route = "authority = \"head-end\"\nsession-control = \"always\"";
@@ -330,7 +330,7 @@ async fn a_route_says_what_becomes_of_unrecognised_calls() {
 
 /// The body, or the URL of a call without one, is wrapped beyond the search's depth.
 #[tokio::test]
-async fn what_is_wrapped_beyond_reading_passes_no_authority_whatever_the_route_says_of_unrecognised_calls() {
+async fn a_body_wrapped_beyond_reading_never_passes_an_authority() {
     let tangled = (0..12).fold(CLEARKEY.to_owned(), |message, _| drm::b64u(message));
     let query = format!("?challenge={tangled}");
     for (lines, passes) in [
@@ -369,7 +369,7 @@ async fn a_license_to_keep_opens_no_session() {
 }
 
 #[tokio::test]
-async fn a_call_without_a_session_says_why_to_whoever_asks_later() {
+async fn a_call_without_a_session_leaves_its_reason_for_operators() {
     let server = Upstream::answering(|asked| {
         let mut reply = good("application/octet-stream", crate::upstream::OPAQUE);
         *reply.status_mut() = if asked.target.ends_with("?no") { 403 } else { 200 }.try_into().unwrap();

@@ -14,7 +14,7 @@ use crate::stage::Stage;
 use crate::upstream::Upstream;
 
 #[tokio::test]
-async fn a_kill_is_found_by_the_next_beat_and_told_with_the_head_ends_own_words() {
+async fn the_next_beat_finds_a_kill_and_the_player_reads_the_head_ends_words() {
     let stage = Stage::clearkey().heartbeat(0.2).start().await;
     let tv = stage.player("tv", "news").await.in_a_browser();
     assert!(tv.post(CLEARKEY).await.is_good());
@@ -70,7 +70,7 @@ async fn every_key_session_of_a_killed_playback_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_session_call_does_not_pass_with_a_killed_token_either() {
+async fn a_call_without_a_session_does_not_pass_with_a_killed_token_either() {
     let stage = Stage::widevine().start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.license("video").await.is_good());
@@ -155,7 +155,7 @@ async fn an_operators_kill_refuses_the_player_and_gives_the_session_back() {
 
 /// The order names a session that has ended since its operator saw it.
 #[tokio::test]
-async fn an_operators_kill_of_what_has_ended_refuses_its_player_and_its_successor() {
+async fn an_operators_kill_of_an_ended_playback_refuses_its_player_and_its_successor() {
     let stage = Stage::clearkey().start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good());
@@ -217,7 +217,7 @@ async fn kill_the_only_one(stage: &Stage) {
 }
 
 #[tokio::test]
-async fn a_license_that_was_asked_for_before_a_kill_does_not_come_after_it() {
+async fn a_license_requested_before_a_kill_does_not_come_after_it() {
     let (server, mut asked, go) = held("a license, or what nobody knows").await;
     let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let tv = stage.player("tv", "news").await;
@@ -238,7 +238,7 @@ async fn a_license_that_was_asked_for_before_a_kill_does_not_come_after_it() {
 }
 
 #[tokio::test]
-async fn a_renewal_that_was_asked_for_before_a_kill_does_not_come_after_it() {
+async fn a_renewal_requested_before_a_kill_does_not_come_after_it() {
     let (ssm, mut asked, go) = held(r#"{"errorCode":0,"license":"bGljZW5zZQ=="}"#).await;
     let stage = Stage::widevine().authority(&format!("renewal-url = \"{}\"", ssm.url())).start().await;
     let tv = stage.player("tv", "news").await;
@@ -255,7 +255,7 @@ async fn a_renewal_that_was_asked_for_before_a_kill_does_not_come_after_it() {
 }
 
 #[tokio::test]
-async fn a_limit_is_told_remembered_for_a_moment_and_then_asked_for_again() {
+async fn a_limit_is_reported_remembered_for_a_moment_and_then_checked_again() {
     let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
     let (tv, phone) = (stage.player("tv", "news").await, stage.player("phone", "film").await);
     assert!(tv.post(CLEARKEY).await.is_good());
@@ -278,7 +278,7 @@ async fn a_limit_is_told_remembered_for_a_moment_and_then_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_refused_setup_is_told_with_its_reason_and_reaches_no_license_server() {
+async fn a_refused_setup_shows_its_reason_and_reaches_no_license_server() {
     let rows = [
         (400, 1003, "token_rejected"),
         (400, 1004, "token_rejected"),
@@ -310,7 +310,7 @@ async fn a_refused_setup_is_told_with_its_reason_and_reaches_no_license_server()
 }
 
 #[tokio::test]
-async fn where_sessions_are_disabled_a_player_plays_without_one() {
+async fn a_player_without_session_control_plays_without_a_session() {
     let stage = Stage::script().route("/license", "clearkey", "session-control = \"always\"").start().await;
     let token = stage.headend.token("device=tv&session=false").await;
     let tv = stage.player_with("tv", &token);

@@ -94,7 +94,7 @@ async fn household() -> (Upstream, Stage) {
 }
 
 #[tokio::test]
-async fn a_device_without_tokens_stays_killed_whatever_key_it_asks_for_until_it_is_forgiven() {
+async fn a_device_without_tokens_stays_killed_for_every_key_until_it_is_forgiven() {
     let (server, stage) = household().await;
     let (tv, phone) = (stage.stranger().with("x-device-id", "tv"), stage.stranger().with("x-device-id", "phone"));
     assert!(tv.post(CLEARKEY).await.is_good());

@@ -146,7 +146,7 @@ async fn are_all_closed_by(stage: &Stage, reason: &str) {
 }
 
 #[tokio::test]
-async fn every_stop_call_of_a_page_that_is_left_ends_its_session() {
+async fn every_stop_call_of_a_closed_page_ends_its_session() {
     for (method, body) in [("POST", &b""[..]), ("POST", b"beacon"), ("GET", b"")] {
         let (_server, stage) = household().await;
         for device in 0..PAGES {
@@ -209,7 +209,7 @@ async fn a_stop_call_over_http2_counts_though_its_stream_is_cancelled_or_its_con
 }
 
 #[tokio::test]
-async fn every_report_of_a_page_that_is_left_is_heard() {
+async fn every_report_of_a_closed_page_counts() {
     let (_server, stage) = household().await;
     for device in 0..PAGES {
         assert!(stage.stranger().with("x-device-id", &format!("tv-{device}")).post(CLEARKEY).await.is_good());
@@ -222,7 +222,7 @@ async fn every_report_of_a_page_that_is_left_is_heard() {
 }
 
 #[tokio::test]
-async fn every_release_of_a_page_that_is_left_ends_its_session_and_no_license_is_fetched_for_nobody() {
+async fn every_release_of_a_closed_page_ends_its_session_and_fetches_no_license() {
     let (server, stage) = household().await;
     for device in 0..PAGES {
         let tv = stage.stranger().with("x-device-id", &format!("tv-{device}"));
@@ -238,7 +238,7 @@ async fn every_release_of_a_page_that_is_left_ends_its_session_and_no_license_is
 }
 
 #[tokio::test]
-async fn an_operators_order_counts_though_nobody_waits_for_its_answer() {
+async fn an_operators_order_counts_even_if_its_answer_is_not_awaited() {
     const DEVICES: usize = 20;
     let (_server, stage) = household().await;
     for device in 0..DEVICES {

@@ -50,7 +50,7 @@ fn around(text: &str, form: &str) -> String {
 }
 
 #[tokio::test]
-async fn nothing_secret_is_seen_anywhere() {
+async fn no_secret_is_shown_anywhere() {
     let log = Log::start();
     let mut secrets = Secrets::default();
     let mut shown = Vec::new();
@@ -143,7 +143,7 @@ async fn nothing_secret_is_seen_anywhere() {
 }
 
 #[tokio::test]
-async fn nothing_secret_of_a_registered_playback_is_seen() {
+async fn no_secret_of_a_registered_playback_is_shown() {
     let log = Log::start();
     let mut secrets = Secrets::default();
     let server = firstlight::license_server().await;

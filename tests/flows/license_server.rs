@@ -44,12 +44,12 @@ async fn expect(url: &str, lines: &str, error: &str) {
 }
 
 #[tokio::test]
-async fn nobody_listens() {
+async fn a_license_server_that_does_not_listen_is_named() {
     expect(&format!("http://{}/acquire", nobody().await), AUTHORITY, "connect").await;
 }
 
 #[tokio::test]
-async fn it_is_too_slow() {
+async fn a_license_server_that_is_too_slow_is_named() {
     let silent = Upstream::raw(|stream| async move {
         std::future::pending::<()>().await;
         drop(stream);
@@ -59,37 +59,37 @@ async fn it_is_too_slow() {
 }
 
 #[tokio::test]
-async fn it_stops_in_the_middle_of_its_reply() {
+async fn a_license_server_that_stops_in_its_reply_is_named() {
     let half = Upstream::writing(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"keys\":").await;
     expect(&half.url(), AUTHORITY, "reset").await;
 }
 
 #[tokio::test]
-async fn it_hangs_up_without_a_reply() {
+async fn a_license_server_that_hangs_up_is_named() {
     let mute = Upstream::writing(b"").await;
     expect(&mute.url(), AUTHORITY, "reset").await;
 }
 
 #[tokio::test]
-async fn it_speaks_another_protocol() {
+async fn a_license_server_that_speaks_another_protocol_is_named() {
     let other = Upstream::writing(b"SSH-2.0-OpenSSH_9.2\r\n").await;
     expect(&other.url(), AUTHORITY, "malformed").await;
 }
 
 #[tokio::test]
-async fn it_wants_no_tls() {
+async fn a_license_server_without_tls_is_named() {
     let plain = Upstream::writing(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     expect(&plain.url().replace("http:", "https:"), AUTHORITY, "tls").await;
 }
 
 #[tokio::test]
-async fn its_reply_is_too_large() {
+async fn a_license_reply_that_is_too_large_is_refused() {
     let large = Upstream::answering(|_| good("application/json", vec![b' '; 1024 * 1024 + 1])).await;
     expect(&large.url(), AUTHORITY, "too_large").await;
 }
 
 #[tokio::test]
-async fn its_largest_reply_is_given_whole() {
+async fn the_largest_allowed_license_reply_is_given_whole() {
     let large = [crate::upstream::OPAQUE.as_bytes(), &vec![b'x'; 1024 * 1024 - crate::upstream::OPAQUE.len()]].concat();
     let reply = large.clone();
     let server = Upstream::answering(move |_| good("application/octet-stream", reply.clone())).await;
@@ -114,7 +114,7 @@ async fn a_part_of_a_reply_is_no_license() {
 
 /// The wait ends there, although the call could take longer.
 #[tokio::test]
-async fn a_silent_one_is_waited_for_as_long_as_its_route_says() {
+async fn a_silent_license_server_is_waited_for_as_long_as_its_route_says() {
     let silent = Upstream::raw(|stream| async move {
         std::future::pending::<()>().await;
         drop(stream);
@@ -131,7 +131,7 @@ async fn a_silent_one_is_waited_for_as_long_as_its_route_says() {
 }
 
 #[tokio::test]
-async fn its_reply_head_is_doubtful_or_beyond_the_limits() {
+async fn a_license_reply_with_a_doubtful_or_excessive_head_is_refused() {
     let many: String = "a: b\r\n".repeat(257);
     for (head, error) in [
         ("content-length: 2, 3\r\n", "malformed"),
@@ -147,7 +147,7 @@ async fn its_reply_head_is_doubtful_or_beyond_the_limits() {
 }
 
 #[tokio::test]
-async fn what_may_be_repaired_of_its_reply_is_repaired_for_the_player() {
+async fn a_repairable_license_reply_is_repaired_for_the_player() {
     let head = "X-Spaced : 1\r\nX-Folded: a\r\n b\r\nContent-Length : 2, 2\r\n";
     let reply = format!("HTTP/1.1 200 OK\r\n{head}{}\r\n{{}}", "a: b\r\n".repeat(253)).leak();
     let server = Upstream::writing(reply.as_bytes()).await;
@@ -176,7 +176,7 @@ async fn what_may_be_repaired_of_its_reply_is_repaired_for_the_player() {
 }
 
 #[tokio::test]
-async fn its_reply_is_of_the_wrong_type() {
+async fn a_license_reply_of_the_wrong_type_is_refused() {
     let html = Upstream::answering(|_| good("text/html", "<html>maintenance</html>")).await;
     let lines = format!(
         "{AUTHORITY}\n[route.body]\nplayer = \"raw\"\nserver = \"raw\"\nserver-reply = \"json:license\"\nplayer-reply = \"raw\""
@@ -185,7 +185,7 @@ async fn its_reply_is_of_the_wrong_type() {
 }
 
 #[tokio::test]
-async fn it_redirects_to_where_tokens_do_not_belong() {
+async fn a_redirect_to_a_place_where_tokens_do_not_belong_is_refused() {
     let elsewhere = Upstream::answering(|_| good("application/json", "{}")).await;
     // The same path at this server would even succeed.
     let targets = ["http://{}/keys", "//{}/keys", "https://license.example/keys", "http://127.0.0.1:1/keys"];
@@ -202,7 +202,7 @@ async fn it_redirects_to_where_tokens_do_not_belong() {
 }
 
 #[tokio::test]
-async fn it_redirects_in_circles_or_without_end_or_changes_the_method() {
+async fn an_endless_redirect_or_one_that_changes_the_method_is_refused() {
     let circle = Upstream::answering(|asked| redirect(307, &asked.target)).await;
     expect(&circle.url(), AUTHORITY, "redirect_loop").await;
     assert_eq!(circle.seen().len(), 1);
@@ -229,7 +229,7 @@ async fn it_redirects_in_circles_or_without_end_or_changes_the_method() {
 }
 
 #[tokio::test]
-async fn a_relative_redirect_leads_where_the_url_that_was_asked_says() {
+async fn a_relative_redirect_resolves_against_the_requested_url() {
     for (location, target) in [
         ("v2/issue", "/v2/issue"),
         ("../v2/x", "/v2/x"),
@@ -306,7 +306,7 @@ async fn a_redirect_to_the_same_server_is_followed_with_everything() {
 
 /// To a browser the reply comes from sidebeat.
 #[tokio::test]
-async fn what_it_says_of_itself_is_not_told_of_us() {
+async fn the_license_servers_headers_about_itself_are_not_passed_on() {
     const OF_ITSELF: [&str; 4] = ["strict-transport-security", "alt-svc", "clear-site-data", "report-to"];
     let server = Upstream::answering(|_| {
         let mut reply = good("application/json", "{}");
@@ -326,7 +326,7 @@ async fn what_it_says_of_itself_is_not_told_of_us() {
 }
 
 #[tokio::test]
-async fn its_own_errors_are_no_faults() {
+async fn errors_of_the_license_server_are_no_faults() {
     let server = Upstream::answering(|asked| status(asked.target.rsplit('/').next().unwrap().parse().unwrap())).await;
     let stage = Stage::script().upstream("/license", &server.url(), AUTHORITY).start().await;
     let tv = stage.player("tv", "news").await;
@@ -340,7 +340,7 @@ async fn its_own_errors_are_no_faults() {
 
 /// The player has given its license up, whatever becomes of the message.
 #[tokio::test]
-async fn a_release_is_heard_though_the_license_server_refuses_it_or_is_gone() {
+async fn a_release_counts_even_if_the_license_server_refuses_it_or_is_gone() {
     for is_gone in [false, true] {
         let server = Upstream::answering(|asked| {
             let asks = asked.body[..] == widevine_new("video")[..];
@@ -363,7 +363,7 @@ async fn a_release_is_heard_though_the_license_server_refuses_it_or_is_gone() {
 }
 
 #[tokio::test]
-async fn a_connection_that_it_closed_meanwhile_costs_the_player_nothing() {
+async fn a_connection_closed_meanwhile_by_the_license_server_costs_the_player_nothing() {
     let server = Upstream::answering(|_| {
         let response = Response::builder().header("connection", "close").header("content-type", "application/json");
         response.body(Bytes::from_static(b"{}")).unwrap()

@@ -36,7 +36,7 @@ async fn event(stage: &Stage, name: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn a_beat_whose_answer_is_lost_opens_the_session_anew_and_kills_nobody() {
+async fn a_beat_whose_answer_is_lost_opens_the_session_anew_and_is_no_kill() {
     for (stale, loss) in STALE.into_iter().flat_map(|stale| losses().map(|loss| (stale, loss))) {
         let stage = stale_is(Stage::clearkey().heartbeat(0.5), stale).start().await;
         let tv = stage.player("tv", "news").await;
@@ -156,7 +156,7 @@ async fn a_kill_that_falls_into_a_lost_answer_is_seen_one_call_later() {
 }
 
 #[tokio::test]
-async fn the_close_of_a_session_whose_newest_token_is_lost_is_told_as_left_open() {
+async fn the_close_of_a_session_whose_newest_token_is_lost_is_reported_as_left_open() {
     for stale in STALE {
         let stage = stale_is(Stage::widevine(), stale).start().await;
         let tv = stage.player("tv", "news").await;

@@ -62,7 +62,7 @@ async fn a_call_that_passes_without_a_session_says_whose_it_is_and_why_and_write
 }
 
 #[tokio::test]
-async fn what_the_license_server_declines_says_whose_it_is_and_where_it_was_declined() {
+async fn a_declined_license_leaves_a_line_with_its_owner_and_its_server() {
     let log = Log::start();
     let server = Upstream::answering(|_| status(402)).await;
     let stage = Stage::script().upstream("/noted-declined", &server.url(), "authority = \"head-end\"").start().await;
@@ -83,7 +83,7 @@ async fn what_the_license_server_declines_says_whose_it_is_and_where_it_was_decl
 
 /// Its authorization names another license server than the route.
 #[tokio::test]
-async fn what_is_declined_of_a_registered_playback_names_the_server_that_was_asked() {
+async fn a_declined_license_of_a_registered_playback_names_the_requested_server() {
     let log = Log::start();
     let server = Upstream::answering(|_| status(402)).await;
     let stage = firstlight::script_to("http://elsewhere.example", &server).start().await;
@@ -126,7 +126,7 @@ async fn a_license_whose_renewals_escape_is_warned_of_once_a_session() {
 }
 
 #[tokio::test]
-async fn an_identity_that_tells_too_little_is_warned_of_once_with_its_route_and_address() {
+async fn a_weak_identity_is_warned_of_once_with_its_route_and_address() {
     let log = Log::start();
     let server = Upstream::answering(|_| good("application/json", LICENSE)).await;
     let tables = format!(

@@ -26,7 +26,7 @@ async fn a_session_is_opened_before_the_license_that_needs_it() {
 }
 
 #[tokio::test]
-async fn licenses_asked_for_at_once_share_one_session() {
+async fn licenses_requested_at_once_share_one_session() {
     let stage = Stage::widevine().start().await;
     stage.headend.fault("setup", json!({"delay_ms": 200}), 1).await;
     let tv = stage.player("tv", "news").await;
@@ -44,7 +44,7 @@ async fn licenses_asked_for_at_once_share_one_session() {
 /// A player that repeats a pending call gets the same reply. A call is no repetition if the license server could notice
 /// the difference, or if sidebeat answers differently.
 #[tokio::test]
-async fn calls_that_differ_in_anything_share_no_reply() {
+async fn calls_that_differ_share_no_reply() {
     let server = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     stage.headend.fault("setup", json!({"delay_ms": 1500}), 1).await;
@@ -163,7 +163,7 @@ async fn all_sessions_are_closed_when_the_proxy_ends() {
 }
 
 #[tokio::test]
-async fn the_interval_is_read_however_it_is_said() {
+async fn the_interval_is_read_in_every_form() {
     // A number, a numeric string, spelled in lower case, and in the token alone.
     let said: [(&str, serde_json::Value); 4] = [
         ("heartBeat", json!(7)),

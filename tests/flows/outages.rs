@@ -55,7 +55,7 @@ async fn a_new_playback_plays_on_credit_and_is_reconciled() {
 
 /// An error is an answer, and any caller can provoke one by sending garbage.
 #[tokio::test]
-async fn error_answers_to_one_caller_give_it_no_credit_and_cost_nobody_else_a_call() {
+async fn error_answers_to_one_caller_give_it_no_credit_and_cost_no_other_a_call() {
     for code in [400, 429, 500, 502, 503, 504] {
         let stage = script("\"10m\"").settings(|settings| settings.limit = 1).start().await;
         let tv = stage.player("tv", "news").await;
@@ -77,7 +77,7 @@ async fn error_answers_to_one_caller_give_it_no_credit_and_cost_nobody_else_a_ca
 
 /// A gateway before the head-end cuts or hangs the calls of one caller, and answers all others.
 #[tokio::test]
-async fn silence_that_a_caller_provokes_gives_it_no_credit_and_costs_nobody_else_a_call() {
+async fn provoked_silence_gives_a_caller_no_credit_and_costs_no_other_a_call() {
     for (action, devices, plays) in
         [(json!("drop"), 8, false), (json!("drop"), 8, true), (json!({"delay_ms": 30_000}), 5, false)]
     {
@@ -103,7 +103,7 @@ async fn silence_that_a_caller_provokes_gives_it_no_credit_and_costs_nobody_else
 
 /// A household on a LAN is seen by several addresses, and names any number of devices.
 #[tokio::test]
-async fn a_household_that_provokes_errors_by_several_addresses_gets_no_credit_and_costs_nobody_a_call() {
+async fn a_household_that_provokes_errors_by_several_addresses_gets_no_credit_and_costs_no_other_a_call() {
     for honest in [0, 3] {
         let script = script("\"10m\"").settings(|settings| settings.limit = 1);
         let stage = script.server("trusted-proxies = [\"127.0.0.1\"]").start().await;
@@ -132,7 +132,7 @@ async fn a_household_that_provokes_errors_by_several_addresses_gets_no_credit_an
 }
 
 #[tokio::test]
-async fn error_answers_to_many_open_the_breaker_and_so_do_not_many_devices_of_one() {
+async fn error_answers_to_many_callers_open_the_breaker_and_many_devices_of_one_caller_do_not() {
     let proxies = "trusted-proxies = [\"127.0.0.1\"]";
     for (viewers, opens) in [(1, 0.0), (3, 1.0)] {
         let stage = script("\"refuse\"").server(proxies).start().await;
@@ -152,7 +152,7 @@ async fn error_answers_to_many_open_the_breaker_and_so_do_not_many_devices_of_on
 }
 
 #[tokio::test]
-async fn an_account_that_is_told_to_wait_is_not_asked_for_and_others_are() {
+async fn an_account_that_must_wait_gets_no_call_and_others_do() {
     let stage = script("\"refuse\"").start().await;
     stage.headend.fault_of("tv", "setup", json!({"status": 429})).await;
     let (tv, other) = (stage.player("tv", "news").await, stage.player("other", "news").await);
@@ -169,7 +169,7 @@ async fn an_account_that_is_told_to_wait_is_not_asked_for_and_others_are() {
 }
 
 #[tokio::test]
-async fn a_late_denial_refuses_what_played_on_credit_and_stays() {
+async fn a_late_denial_ends_a_playback_on_credit_and_is_remembered() {
     let stage = script("{ new = \"10m\" }").settings(|settings| settings.limit = 1).start().await;
     let first = stage.player("first", "news").await;
     assert!(first.post(CLEARKEY).await.is_good());
@@ -189,7 +189,7 @@ async fn a_late_denial_refuses_what_played_on_credit_and_stays() {
 }
 
 #[tokio::test]
-async fn credit_that_is_spent_is_not_given_again() {
+async fn spent_credit_is_not_given_again() {
     let stage = script("{ new = \"1500ms\" }").start().await;
     away(&stage, "setup", json!("drop")).await;
     let tv = stage.player("tv", "news").await;
@@ -225,7 +225,7 @@ async fn a_stop_on_credit_owes_nothing() {
 }
 
 #[tokio::test]
-async fn refuse_refuses_new_ones_and_lets_running_ones_go_when_they_have_expired() {
+async fn the_policy_refuse_refuses_new_playbacks_and_ends_running_ones_at_their_expiry() {
     for on_unreachable in ["\"refuse\"", "{ allow-for = \"refuse\" }"] {
         let stage = script(&format!("{on_unreachable}\ngrace = \"0s\"")).heartbeat(0.3).start().await;
         let tv = stage.player("tv", "news").await;
@@ -315,7 +315,7 @@ async fn a_breaker_spares_players_the_wait() {
 }
 
 #[tokio::test]
-async fn a_short_outage_leaks_no_close_and_holds_nobody_up() {
+async fn a_short_outage_leaks_no_close_and_delays_no_player() {
     let stage = script("\"refuse\"").start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good());
@@ -345,7 +345,7 @@ async fn a_renewal_in_an_outage_goes_to_the_license_server_with_the_last_grant()
 }
 
 #[tokio::test]
-async fn a_renewal_in_an_outage_is_judged_by_what_its_playback_plays() {
+async fn a_renewal_in_an_outage_is_judged_by_the_content_of_its_playback() {
     let running = "timeout = \"300ms\"\ngrace = \"200ms\"\non-unreachable = { running-live = \"10m\" }";
     let script = Stage::widevine().authority(running).heartbeat(0.3);
     let script = script.settings(|settings| (settings.limit, settings.grace) = (99, 0.2));
@@ -373,7 +373,7 @@ async fn a_renewal_in_an_outage_is_judged_by_what_its_playback_plays() {
 
 /// The head-end let the session expire meanwhile, and says so to the player's own renewal.
 #[tokio::test]
-async fn a_renewal_after_an_outage_is_no_kill_where_the_session_is_opened_anew() {
+async fn a_renewal_after_an_outage_is_no_kill_if_the_session_is_opened_anew() {
     let running = "timeout = \"300ms\"\ngrace = \"200ms\"\non-unreachable = { running = \"10m\" }";
     let script = Stage::widevine().authority(running).heartbeat(0.3);
     let script = script.settings(|settings| (settings.grace, settings.needs_session) = (0.2, false));

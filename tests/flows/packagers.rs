@@ -66,7 +66,7 @@ fn answer(folder: &Path, asked: &Asked) -> Response<Bytes> {
 }
 
 #[tokio::test]
-async fn ffmpeg_plays_what_shaka_packager_made_live_and_as_a_title() {
+async fn ffmpeg_plays_output_of_shaka_packager_live_and_as_a_title() {
     let Some(packager) = packager() else { return };
     if is_missing("ffmpeg") {
         return;

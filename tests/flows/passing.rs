@@ -15,7 +15,7 @@ use crate::upstream::{LICENSE, Upstream, good};
 use crate::web;
 
 #[tokio::test]
-async fn bodies_that_nobody_knows_pass_byte_for_byte_and_are_counted() {
+async fn unknown_bodies_pass_byte_for_byte_and_are_counted() {
     let server = Upstream::answering(|asked| good("application/x-any", asked.body.clone())).await;
     let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let tv = stage.player("tv", "news").await;
@@ -129,7 +129,7 @@ async fn a_reply_passes_with_its_status_and_headers_and_is_never_cached() {
 }
 
 #[tokio::test]
-async fn the_license_servers_own_refusal_is_the_players_to_see() {
+async fn a_refusal_of_the_license_server_reaches_the_player() {
     // Its codes differ from the session service's: 3002 here is no kill.
     let refusal = r#"{"errorCode":3002,"message":"Not Found"}"#;
     let server = Upstream::answering(move |_| {
@@ -191,7 +191,7 @@ async fn only_listed_headers_reach_the_license_server() {
 }
 
 #[tokio::test]
-async fn the_license_servers_cors_headers_give_way_to_ours() {
+async fn the_license_servers_cors_headers_are_replaced() {
     let server = Upstream::answering(|_| {
         let response = Response::builder().header("access-control-allow-origin", "*").header("vary", "accept");
         response.header("access-control-allow-methods", "PUT").body(Bytes::from_static(b"{}")).unwrap()
@@ -237,7 +237,7 @@ async fn session_control_follows_the_token_or_the_route() {
 }
 
 #[tokio::test]
-async fn a_token_that_nobody_can_read_still_asks_for_a_session() {
+async fn an_unreadable_token_still_asks_for_a_session() {
     let server = Upstream::answering(|_| good("application/json", "{}")).await;
     let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let session = r#"{"heartBeat":30,"sessionToken":"opaque-session"}"#;
@@ -278,7 +278,7 @@ async fn a_token_that_is_passed_on_and_replaced_is_sent_once() {
 }
 
 #[tokio::test]
-async fn what_the_body_takes_is_part_of_the_call() {
+async fn the_time_for_the_body_is_part_of_the_calls_time() {
     let server = Upstream::answering(|_| good("a/b", "{}")).await;
     let limits = "call = \"300ms\"\nbody = \"1m\"";
     let authority = "timeout = \"100ms\"";
@@ -370,7 +370,7 @@ async fn http_2_players_are_served_and_refused_alike() {
 
 /// Servers see through which proxy a request came (RFC 9110, section 7.6.3), and a request that comes back is refused.
 #[tokio::test]
-async fn a_request_says_that_it_came_through_us_and_is_refused_when_it_comes_again() {
+async fn a_forwarded_request_names_the_proxy_and_is_refused_when_it_comes_back() {
     let server = Upstream::answering(|_| good("application/json", LICENSE)).await;
     let origin = Origin::with(vec![("/vod/live.m3u8", HLS, "#EXTM3U\n#EXTINF:4,\n7.m4s\n".to_owned())]).await;
     let tables = format!(

@@ -148,7 +148,7 @@ async fn a_device_with_several_pictures_takes_one_place_of_its_household() {
 
 /// The events that players and operators get.
 #[tokio::test]
-async fn playbacks_that_join_and_leave_are_told_under_their_session() {
+async fn playbacks_that_join_and_leave_are_reported_under_their_session() {
     let stage = counting_devices().start().await;
     let players = four(&stage).await;
     for player in &players {

@@ -41,7 +41,7 @@ async fn a_preload_does_not_end_the_film() {
 }
 
 #[tokio::test]
-async fn a_garbage_token_with_a_victims_device_ends_nothing_of_the_victims() {
+async fn a_garbage_token_with_a_victims_device_ends_none_of_its_sessions() {
     for limit in [1, 2] {
         let stage = Stage::widevine().settings(|settings| settings.limit = limit).start().await;
         let victim = stage.player("tv", "film").await;
@@ -85,7 +85,7 @@ async fn a_limit_of_one_is_not_tripped_by_one_viewer_who_preloads() {
 }
 
 #[tokio::test]
-async fn there_and_back_at_a_limit_of_one_goes_on_with_what_plays() {
+async fn a_zap_there_and_back_at_a_limit_of_one_continues_the_running_playback() {
     let stage = Stage::widevine().settings(|settings| settings.limit = 1).start().await;
     let (news, film) = (stage.player("tv", "news").await, stage.player("tv", "film").await);
     for (round, channel) in [&news, &film, &news].into_iter().enumerate() {
@@ -115,7 +115,7 @@ async fn a_preload_never_costs_another_device_its_place() {
 }
 
 #[tokio::test]
-async fn what_a_license_server_declines_costs_nobody_his_session() {
+async fn a_declined_license_costs_no_other_its_session() {
     let stage = Stage::widevine().settings(|settings| settings.limit = 1).start().await;
     let film = stage.player("tv", "film").await;
     assert!(film.license("film").await.is_good());

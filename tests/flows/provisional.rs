@@ -37,7 +37,7 @@ async fn held(stage: &Stage) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_forged_account_ends_nobodys_session_when_the_license_server_declines() {
+async fn a_forged_account_ends_no_session_if_the_license_server_declines() {
     let server = Upstream::answering(|asked| match asked.header("authorization").parse() {
         Ok(code) => status(code),
         Err(_) => good("application/json", LICENSE),
@@ -66,7 +66,7 @@ async fn a_forged_account_ends_nobodys_session_when_the_license_server_declines(
 
 /// The license server denies with a success status.
 #[tokio::test]
-async fn a_forged_account_ends_nobodys_session_by_a_reply_that_is_no_license() {
+async fn a_forged_account_ends_no_session_by_a_reply_without_a_license() {
     let rows: [(u16, &'static str); 9] = [
         (200, ""),
         (200, " \r\n"),
@@ -103,7 +103,7 @@ async fn a_forged_account_ends_nobodys_session_by_a_reply_that_is_no_license() {
 }
 
 #[tokio::test]
-async fn a_license_server_that_cannot_be_reached_ends_nobody_and_holds_no_place() {
+async fn an_unreachable_license_server_ends_no_session_and_holds_no_place() {
     let stage = home(&format!("http://{}/", nobody().await), "on-limit = \"end-oldest\"").start().await;
     for device in ["tv", "phone"] {
         assert!(!of_ann(&stage, device, "good").post(CLEARKEY).await.is_good());
@@ -138,7 +138,7 @@ async fn slow_to_decline() -> (Upstream, mpsc::UnboundedReceiver<()>, Arc<Notify
 }
 
 #[tokio::test]
-async fn a_call_that_is_declined_takes_nobodys_place_for_longer_than_the_call() {
+async fn a_declined_call_takes_no_others_place_for_longer_than_the_call() {
     let (server, mut asked, go) = slow_to_decline().await;
     let stage = home(&server.url(), "sessions-per-account = 1").start().await;
     let mut calls = JoinSet::new();
@@ -156,7 +156,7 @@ async fn a_call_that_is_declined_takes_nobodys_place_for_longer_than_the_call() 
 }
 
 #[tokio::test]
-async fn a_first_manifest_that_never_came_ends_nobody_who_watches() {
+async fn a_first_manifest_that_never_came_ends_no_running_playback() {
     let text = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n7.m4s\n#EXT-X-ENDLIST\n";
     let pages = ["/vod/a.m3u8", "/vod/b.m3u8"].map(|path| (path, media::HLS, text.to_owned()));
     let origin = Origin::with(pages.into()).await;

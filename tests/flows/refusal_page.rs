@@ -257,7 +257,7 @@ async fn every_refusal_leads_to_a_page_that_can_be_read() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_ours_is_not_repeated_to_a_page_on_no_list() {
+async fn a_foreign_host_name_is_not_repeated_to_an_unlisted_page() {
     let server = license_server().await;
     let script = household(&server, "").server("origins = [\"https://tv.example\"]\nhost-names = [\"proxy.test\"]");
     let stage = script.start().await;
@@ -300,7 +300,7 @@ async fn a_viewer_frees_a_place_of_the_household_and_plays() {
 
 /// With a list of origins, sidebeat's page is not on it, and may send its form nevertheless.
 #[tokio::test]
-async fn the_page_frees_a_place_also_where_origins_are_listed() {
+async fn the_page_frees_a_place_even_with_a_list_of_origins() {
     let server = license_server().await;
     let script = household(&server, "").server("origins = [\"https://tv.example\"]\nhost-names = [\"proxy.test\"]");
     let stage = script.start().await;
@@ -318,7 +318,7 @@ async fn the_page_frees_a_place_also_where_origins_are_listed() {
 
 /// Pages that are on no list reach the page of a refusal, and nothing else by a path that looks like it.
 #[tokio::test]
-async fn a_page_on_no_list_reaches_nothing_by_a_path_like_a_refusals() {
+async fn an_unlisted_page_reaches_nothing_by_a_path_like_a_refusals() {
     let service = Upstream::answering(|_| good("application/json", "{}")).await;
     let tables = format!(
         "[[authority]]\nname = \"quickplay\"\nkind = \"firstlight\"\nheartbeat-url = \"{{headend}}/DEMO/fl/\"\n\

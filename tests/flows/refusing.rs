@@ -45,7 +45,7 @@ async fn playready_is_refused_as_its_stack_expects() {
 }
 
 #[tokio::test]
-async fn widevine_is_refused_in_band_where_no_status_is_shown() {
+async fn widevine_is_refused_in_band_if_its_player_shows_no_status() {
     let stage = Stage::widevine().start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.license("video").await.is_good());
@@ -88,7 +88,7 @@ async fn a_route_may_say_how_it_refuses() {
 
 /// PlayReady shows the head-end no renewals, so that its license server has to say it.
 #[tokio::test]
-async fn a_license_server_that_tells_a_kill_in_place_of_a_license_is_believed() {
+async fn a_kill_that_the_license_server_reports_is_believed() {
     let stage = Stage::script().route("/license", "playready", "").route("/ck", "clearkey", "").start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(playready(None, "one")).await.is_good());

@@ -69,7 +69,7 @@ async fn the_next_call_goes_to_the_new_license_server() {
 }
 
 #[tokio::test]
-async fn who_comes_on_the_deny_list_loses_his_sessions_and_nobody_else_does() {
+async fn a_newly_denied_account_loses_its_sessions_and_no_other_does() {
     let server = license_server("key").await;
     let denying = |list: &str| {
         let authority = format!(
@@ -103,7 +103,7 @@ async fn who_comes_on_the_deny_list_loses_his_sessions_and_nobody_else_does() {
 }
 
 #[tokio::test]
-async fn a_mended_authority_is_asked_at_once() {
+async fn a_repaired_authority_gets_calls_at_once() {
     let wrong = "setup-url = \"http://127.0.0.1:1/\"\ntimeout = \"1s\"";
     let stage = Stage::clearkey().authority(wrong).start().await;
     for number in 0.. {
@@ -184,7 +184,7 @@ async fn sessions_of_a_route_and_an_authority_that_are_gone_are_beaten_and_close
 }
 
 #[tokio::test]
-async fn a_raised_limit_holds_at_once_and_what_plays_stays_counted() {
+async fn a_raised_limit_holds_at_once_and_running_playbacks_stay_counted() {
     let server = license_server("license").await;
     let stage = home(&server, 1).start().await;
     let play = |device: &str| stage.stranger().with("x-account", "ann").with("x-device-id", device).post(CLEARKEY);
@@ -217,7 +217,7 @@ async fn a_running_session_follows_the_new_policy_of_its_route() {
 }
 
 #[tokio::test]
-async fn what_needs_a_restart_is_named_and_the_rest_is_taken() {
+async fn a_reload_names_the_changes_that_need_a_restart_and_takes_the_rest() {
     let stage = Stage::clearkey().start().await;
     let tv = stage.player("tv", "news").await.with("origin", "https://tv.example");
     assert!(tv.post(CLEARKEY).await.is_good());
@@ -233,7 +233,7 @@ async fn what_needs_a_restart_is_named_and_the_rest_is_taken() {
 }
 
 #[tokio::test]
-async fn numbers_toward_players_hold_for_the_next_call() {
+async fn changed_limits_toward_players_hold_for_the_next_call() {
     let server = license_server("license").await;
     let stage = home(&server, 1).start().await;
     let tv = stage.stranger().with("x-device-id", "tv").with("x-account", "ann");

@@ -115,7 +115,7 @@ async fn a_404_without_a_code_at_a_path_that_has_worked_is_a_lost_answer_and_no_
 }
 
 #[tokio::test]
-async fn a_renewal_that_finds_its_session_killed_is_refused_for_good() {
+async fn a_renewal_of_a_killed_session_is_refused_for_good() {
     let stage = Stage::widevine().start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.license("video").await.is_good());
@@ -133,7 +133,7 @@ async fn a_renewal_that_finds_its_session_killed_is_refused_for_good() {
 }
 
 #[tokio::test]
-async fn the_other_kill_of_a_renewal_is_one_too() {
+async fn the_second_kill_code_of_a_renewal_is_a_kill_too() {
     let stage = Stage::widevine().start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.license("video").await.is_good());
@@ -164,7 +164,7 @@ async fn a_release_ends_the_playback_with_its_last_key_session() {
 }
 
 #[tokio::test]
-async fn a_renewal_of_a_license_from_before_is_adopted() {
+async fn a_renewal_of_an_earlier_license_is_adopted() {
     let stage = Stage::widevine().start().await;
     let tv = stage.player("tv", "news").await;
     let renewed = tv.renew("video").await;
@@ -219,7 +219,7 @@ async fn renewals_that_stop_coming_end_the_playback() {
 }
 
 #[tokio::test]
-async fn an_offline_license_is_nobodys_session() {
+async fn an_offline_license_opens_no_session() {
     let stage = Stage::widevine().start().await;
     let token = stage.headend.token("account=ann&device=tv&content=news&session=false").await;
     let tv = stage.player_with("tv", &token);

@@ -94,7 +94,7 @@ async fn a_player_that_reports_with_its_license_calls_alone_is_not_silent_betwee
 }
 
 #[tokio::test]
-async fn a_player_that_says_no_state_may_be_paused_and_keeps_its_session_longer() {
+async fn a_player_that_reports_no_state_may_be_paused_and_keeps_its_session_longer() {
     let stage = a_beat_each_second().start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good());
@@ -143,7 +143,7 @@ async fn a_change_of_state_before_the_first_round_is_no_round() {
 }
 
 #[tokio::test]
-async fn a_player_that_says_that_it_quits_is_over_at_once() {
+async fn a_player_that_reports_its_quit_is_over_at_once() {
     let stage = Stage::clearkey().start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good());
@@ -177,7 +177,7 @@ async fn reports_sent_as_a_query_count_too() {
 }
 
 #[tokio::test]
-async fn a_report_of_somebody_else_changes_nothing() {
+async fn a_report_of_another_caller_changes_nothing() {
     let stage = Stage::clearkey().start().await;
     let (tv, phone) = (stage.player("tv", "news").await, stage.player_of("bob", "phone", "film").await);
     assert!(tv.post(CLEARKEY).await.is_good() && phone.post(CLEARKEY).await.is_good());

@@ -109,7 +109,7 @@ fn there_is_none() -> bool {
 }
 
 #[tokio::test]
-async fn a_stock_nginx_that_gives_up_a_connection_every_100_requests_costs_nobody_a_license() {
+async fn a_stock_nginx_that_closes_a_connection_every_100_requests_costs_no_license() {
     if there_is_none() {
         return;
     }

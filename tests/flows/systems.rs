@@ -86,7 +86,7 @@ async fn fairplay_in_json_and_raw_is_answered_in_kind() {
 }
 
 #[tokio::test]
-async fn clearkey_in_the_old_alphabet_is_clearkey_too() {
+async fn clearkey_in_the_old_alphabet_is_recognised_too() {
     let stage = Stage::clearkey().start().await;
     let tv = stage.player("tv", "news").await;
     let old = CLEARKEY.replace("ABEiM0RVZneImaq7zN3u_w", "ABEiM0RVZneImaq7zN3u/w==");

@@ -146,7 +146,7 @@ fn key_set(issuers: &[&Issuer]) -> Response<Bytes> {
 
 /// Every token here names the account and the device of the running playback; the license server would accept all.
 #[tokio::test]
-async fn a_token_that_no_key_signed_is_refused_and_ends_nobodys_session() {
+async fn a_token_that_no_key_signed_is_refused_and_ends_no_session() {
     let (folder, server, issuer) = (tempfile::tempdir().unwrap(), license_server().await, Issuer::rsa());
     let stage = script(&server, &pem_of(&folder, &issuer)).start().await;
     let token = issuer.token("ann", "tv");
@@ -247,7 +247,7 @@ async fn a_killed_token_is_refused_in_every_spelling_that_its_key_verifies() {
 }
 
 #[tokio::test]
-async fn an_expired_token_opens_nothing_and_what_runs_by_it_goes_on_and_stops_by_it() {
+async fn an_expired_token_opens_nothing_and_its_running_playback_continues_and_can_stop() {
     let (folder, server, issuer) = (tempfile::tempdir().unwrap(), license_server().await, Issuer::ec(None));
     let keys = pem_of(&folder, &issuer) + "\nleeway = \"0s\"";
     let stage = script(&server, &keys).start().await;
@@ -274,7 +274,7 @@ async fn an_expired_token_opens_nothing_and_what_runs_by_it_goes_on_and_stops_by
 }
 
 #[tokio::test]
-async fn keys_that_are_replaced_verify_the_next_tokens_and_what_runs_by_an_old_one_goes_on() {
+async fn replaced_keys_verify_the_next_tokens_and_playbacks_with_an_old_one_continue() {
     let (old, new) = (Issuer::ec(Some("1")), Issuer::ec(Some("2")));
     let (keys, server) = (KeyServer::with(&[&old]).await, license_server().await);
     let stage = script(&server, &keys.lines()).start().await;
@@ -295,7 +295,7 @@ async fn keys_that_are_replaced_verify_the_next_tokens_and_what_runs_by_an_old_o
 
 /// Its key may be gone by then, and no beacon can send the header by which the license call names its device.
 #[tokio::test]
-async fn a_beacon_with_the_token_that_began_a_session_is_believed_whatever_names_the_device() {
+async fn a_beacon_with_the_token_that_began_a_session_is_believed_with_any_device_source() {
     let (old, new) = (Issuer::ec(Some("1")), Issuer::ec(Some("2")));
     let (keys, server) = (KeyServer::with(&[&old]).await, license_server().await);
     let by_header = "authority = \"home\"\ndevice = [\"header:x-device-id\", \"peer\"]";
@@ -317,7 +317,7 @@ async fn a_beacon_with_the_token_that_began_a_session_is_believed_whatever_names
 }
 
 #[tokio::test]
-async fn keys_that_nobody_has_are_looked_for_now_and_then_only() {
+async fn unknown_keys_are_fetched_only_from_time_to_time() {
     let (ours, theirs) = (Issuer::ec(Some("1")), Issuer::ec(Some("2")));
     let (keys, server) = (KeyServer::with(&[&ours]).await, license_server().await);
     let stage = script(&server, &keys.lines()).start().await;
@@ -371,7 +371,7 @@ async fn keys_stay_when_newer_ones_cannot_be_fetched() {
 }
 
 #[tokio::test]
-async fn until_there_are_keys_calls_are_asked_to_come_again() {
+async fn calls_are_refused_for_now_until_there_are_keys() {
     let issuer = Issuer::ec(Some("1"));
     let (keys, server) = (KeyServer::with(&[]).await, license_server().await);
     keys.answers(status(503));
@@ -424,7 +424,7 @@ async fn key_files_are_read_again_at_a_reload_and_one_that_is_none_changes_nothi
 }
 
 #[tokio::test]
-async fn another_key_url_takes_over_none_of_the_keys_of_the_one_before() {
+async fn a_changed_key_url_keeps_none_of_the_earlier_keys() {
     let (one, two) = (Issuer::ec(Some("1")), Issuer::ec(Some("1")));
     let (here, there, server) =
         (KeyServer::with(&[&one]).await, KeyServer::with(&[&two]).await, license_server().await);
@@ -489,7 +489,7 @@ async fn serve_keys_over_tls(folder: &Path, body: Bytes) -> (std::net::SocketAdd
 }
 
 #[tokio::test]
-async fn where_tokens_are_verified_no_session_control_lets_a_call_without_one_pass() {
+async fn no_session_control_setting_passes_a_call_without_a_verified_token() {
     let (folder, server, issuer) = (tempfile::tempdir().unwrap(), license_server().await, Issuer::ec(None));
     let keys = pem_of(&folder, &issuer);
     let authority = format!("{HOME}[authority.token-keys]\n{keys}");
@@ -503,7 +503,7 @@ async fn where_tokens_are_verified_no_session_control_lets_a_call_without_one_pa
 
 /// A license to keep has no session, and a device that is not named has none either; both need a token.
 #[tokio::test]
-async fn where_tokens_are_verified_no_kind_of_license_comes_without_one() {
+async fn no_kind_of_license_comes_without_a_verified_token() {
     let (folder, issuer) = (tempfile::tempdir().unwrap(), Issuer::ec(None));
     let license = std::fs::read("tests/vectors/drm/wv_license.bin").unwrap();
     let authority = format!("{HOME}[authority.token-keys]\n{}", pem_of(&folder, &issuer));
@@ -541,7 +541,7 @@ async fn where_tokens_are_verified_no_kind_of_license_comes_without_one() {
 
 /// The registering service vouched for it, and its URL cannot be guessed.
 #[tokio::test]
-async fn where_tokens_are_verified_a_registered_playback_needs_none() {
+async fn a_registered_playback_needs_no_verified_token() {
     let (folder, server, issuer) = (tempfile::tempdir().unwrap(), license_server().await, Issuer::ec(None));
     let reply = json!({"contentId": "film", "contentUrl": server.url(), "licenseUrl": server.url()}).to_string();
     let service = Upstream::answering(move |_| good("application/json", reply.clone())).await;
@@ -572,7 +572,7 @@ async fn where_tokens_are_verified_a_registered_playback_needs_none() {
 
 /// A stranger may know a device's name, which gives no access to its session.
 #[tokio::test]
-async fn where_tokens_are_verified_nobody_has_a_license_by_the_device_of_another() {
+async fn no_caller_has_a_license_by_the_device_of_another() {
     let (folder, issuer) = (tempfile::tempdir().unwrap(), Issuer::ec(None));
     let license = std::fs::read("tests/vectors/drm/wv_license.bin").unwrap();
     let server = Upstream::answering(move |_| good("application/octet-stream", license.clone())).await;

@@ -35,7 +35,7 @@ fn with_other_unused_bits(token: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_killed_token_plays_in_no_spelling_and_no_company() {
+async fn a_killed_token_plays_in_no_spelling_and_no_list() {
     // Takes whatever one of the listed tokens allows, as decoders and servers do.
     let server = Upstream::answering(|_| good("application/json", LICENSE)).await;
     let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
@@ -77,7 +77,7 @@ async fn a_killed_token_plays_in_no_spelling_and_no_company() {
 }
 
 #[tokio::test]
-async fn a_token_beside_the_content_token_takes_nobody_out_of_the_count() {
+async fn a_token_beside_the_content_token_takes_no_session_out_of_the_count() {
     let server = Upstream::answering(|_| good("application/json", LICENSE)).await;
     let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let no_session = json!({"sessionControl": {"sessionControlEnabled": false}});
@@ -96,7 +96,7 @@ const ENCRYPTED: &str = "eyJhbGciOiJkaXIiLCJlbmMiOiJBMTI4R0NNIn0.a2V5.aXY.Y2lwaG
 
 /// The license server takes whichever token it likes, so one that wants no session speaks for itself alone.
 #[tokio::test]
-async fn a_forged_token_takes_an_encrypted_one_out_of_no_session_in_whatever_place_it_stands() {
+async fn a_forged_token_in_any_position_takes_no_encrypted_one_out_of_its_session() {
     let server = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let places = "content-token = [\"header:nv-authorizations\", \"query:token\"]\nauthority = \"head-end\"";
     let stage = Stage::script().upstream("/license", &server.url(), places).start().await;
@@ -130,7 +130,7 @@ async fn a_forged_token_takes_an_encrypted_one_out_of_no_session_in_whatever_pla
 }
 
 #[tokio::test]
-async fn a_token_that_wants_no_session_gets_none_alone_or_beside_its_like() {
+async fn a_token_without_session_control_gets_no_session_alone_or_beside_another() {
     let server = Upstream::answering(|_| good("application/octet-stream", crate::upstream::OPAQUE)).await;
     let places = "content-token = [\"header:nv-authorizations\", \"query:token\"]\nauthority = \"head-end\"";
     let stage = Stage::script().upstream("/license", &server.url(), places).start().await;
@@ -153,7 +153,7 @@ async fn a_token_that_wants_no_session_gets_none_alone_or_beside_its_like() {
 
 /// The app's own tokens have no claims that identify them.
 #[tokio::test]
-async fn where_tokens_are_the_apps_own_only_one_may_come() {
+async fn a_call_may_bring_only_one_of_an_apps_own_tokens() {
     let server = Upstream::answering(|_| good("application/json", LICENSE)).await;
     let authority = "[[authority]]\nname = \"home\"\nkind = \"embedded\"";
     let stage =

@@ -53,7 +53,7 @@ async fn attack(thief: &Player) {
 }
 
 #[tokio::test]
-async fn a_token_that_was_not_accepted_speaks_for_no_playback() {
+async fn a_token_that_was_not_accepted_controls_no_playback() {
     let server = license_server().await;
     let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let tv = stage.player("tv", "news").await;
@@ -73,7 +73,7 @@ async fn a_token_that_was_not_accepted_speaks_for_no_playback() {
 }
 
 #[tokio::test]
-async fn a_token_that_the_license_server_accepted_speaks_for_its_playback() {
+async fn a_token_that_the_license_server_accepted_controls_its_playback() {
     let server = license_server().await;
     let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let tv = stage.player("tv", "news").await;
@@ -87,7 +87,7 @@ async fn a_token_that_the_license_server_accepted_speaks_for_its_playback() {
 }
 
 #[tokio::test]
-async fn a_device_alone_speaks_for_no_playback_that_began_with_a_token() {
+async fn a_device_alone_controls_no_playback_that_began_with_a_token() {
     let server = license_server().await;
     let authority = "[[authority]]\nname = \"home\"\nkind = \"embedded\"\nsessions-per-account = 9\n";
     let route = "[[route]]\npath = \"/bare\"\nauthority = \"home\"\nlicense-server = \"";

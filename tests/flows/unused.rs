@@ -39,7 +39,7 @@ async fn a_license_server_that_refuses_or_is_down_holds_no_place() {
 }
 
 #[tokio::test]
-async fn a_reply_that_cannot_be_given_to_the_player_is_no_use() {
+async fn an_undeliverable_reply_is_no_use() {
     let html = Upstream::answering(|_| good("text/html", "<html>maintenance</html>")).await;
     let body = "[route.body]\nserver-reply = \"json:license\"\nplayer-reply = \"raw\"";
     let lines = format!("authority = \"head-end\"\n{SOON}\n{body}");
@@ -96,7 +96,7 @@ async fn a_license_that_comes_when_the_player_has_hung_up_is_no_use() {
 }
 
 #[tokio::test]
-async fn a_player_that_got_its_license_stays() {
+async fn a_player_with_its_license_keeps_its_session() {
     let stage = Stage::script().route("/license", "clearkey", SOON).heartbeat(0.5).start().await;
     let tv = stage.player("tv", "news").await;
     assert!(tv.post(CLEARKEY).await.is_good());
@@ -107,7 +107,7 @@ async fn a_player_that_got_its_license_stays() {
 
 /// A denial in plain words is no use, to any caller.
 #[tokio::test]
-async fn a_no_in_plain_words_is_no_license_and_no_use() {
+async fn a_denial_in_plain_words_is_no_license_and_no_use() {
     for (asked, said) in [(CLEARKEY, "This account may not watch this."), ("hello", "Access denied"), ("hello", "{}")] {
         let server = Upstream::answering(move |call| match &call.body[..] {
             body if body == asked.as_bytes() => good("text/plain", said),
@@ -127,7 +127,7 @@ async fn a_no_in_plain_words_is_no_license_and_no_use() {
 
 /// The player may have received a license in unknown words.
 #[tokio::test]
-async fn a_call_of_its_token_that_nobody_can_read_is_use() {
+async fn an_unreadable_call_with_its_token_counts_as_use() {
     // In an unknown system a key alone may be the license.
     for license in [crate::upstream::OPAQUE, "{\"k\":\"AAECAwQFBgcICQoLDA0ODw\"}"] {
         let server = Upstream::answering(move |asked| match &asked.body[..] {
@@ -195,7 +195,7 @@ async fn a_player_that_fetches_media_in_a_session_without_a_license_stays() {
 }
 
 #[tokio::test]
-async fn media_that_are_never_fetched_hold_no_place_and_media_that_are_do() {
+async fn fetched_media_hold_a_place_and_unfetched_media_do_not() {
     let title = "#EXTM3U\n#EXTINF:4,\n7.m4s\n#EXT-X-ENDLIST\n";
     let origin = Origin::with(vec![("/vod/film.m3u8", media::HLS, title.to_owned())]).await;
     let stage = media::route(&origin, SOON).start().await;
@@ -224,7 +224,7 @@ async fn media_that_are_never_fetched_hold_no_place_and_media_that_are_do() {
 }
 
 #[tokio::test]
-async fn who_only_looks_begins_no_session() {
+async fn a_head_request_begins_no_session() {
     let title = "#EXTM3U\n#EXTINF:4,\n7.m4s\n#EXT-X-ENDLIST\n";
     let origin = Origin::with(vec![("/vod/film.m3u8", media::HLS, title.to_owned())]).await;
     let stage = media::route(&origin, "").start().await;
@@ -245,7 +245,7 @@ async fn who_only_looks_begins_no_session() {
 
 /// There is no playback yet below whose path its player could follow them.
 #[tokio::test]
-async fn who_only_looks_is_told_what_is_behind_the_redirects_of_the_origin() {
+async fn a_head_request_is_answered_from_behind_the_origins_redirects() {
     let origin = Origin::with(vec![]).await;
     let stage = media::route(&origin, "").start().await;
     let elsewhere = format!("http://{}/cdn/film.m3u8", origin.address);

@@ -43,7 +43,7 @@ async fn a_player_that_speaks_raw_meets_a_server_that_speaks_json() {
 
 /// The reply is no license that could be wrapped, whatever it is.
 #[tokio::test]
-async fn what_the_server_declines_with_is_translated_by_nobody() {
+async fn a_reply_that_declines_is_not_translated() {
     let server = Upstream::answering(|_| crate::upstream::status(402)).await;
     let lines = body("server-reply = \"json:license\"\nplayer-reply = \"raw\"");
     let stage = Stage::script().upstream("/license", &server.url(), &lines).start().await;
@@ -91,7 +91,7 @@ async fn a_form_goes_up_raw_and_the_ckc_comes_down_in_base64() {
 }
 
 #[tokio::test]
-async fn without_a_translation_every_wrapping_passes_as_it_is() {
+async fn every_wrapping_passes_unchanged_without_a_translation() {
     let server = Upstream::answering(|asked| good("application/json", asked.body.clone())).await;
     let stage = Stage::script().upstream("/license", &server.url(), "authority = \"head-end\"").start().await;
     let tv = stage.player("tv", "news").await;
@@ -141,7 +141,7 @@ async fn a_challenge_in_the_query_opens_a_session() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_wrapped_as_the_route_says_is_told_so() {
+async fn a_body_that_is_not_wrapped_as_the_route_says_is_refused_with_the_reason() {
     let stage =
         Stage::script().route("/license", "widevine", "[route.body]\nplayer = \"json:challenge\"\nserver = \"raw\"");
     let stage = stage.start().await;
@@ -184,7 +184,7 @@ async fn cmcd_passes_and_is_never_a_key() {
 }
 
 #[tokio::test]
-async fn cmcd_is_read_and_goes_no_further_where_the_route_strips_it() {
+async fn cmcd_is_read_and_not_passed_on_if_the_route_strips_it() {
     let server = Upstream::answering(|_| good("application/json", "{}")).await;
     let lines = "authority = \"head-end\"\nheaders = [\"cmcd-session\"]\ncmcd = \"strip\"";
     let authorize = format!(

@@ -10,7 +10,7 @@ use crate::preloads::plays;
 use crate::stage::Stage;
 
 #[tokio::test]
-async fn at_the_limit_a_zap_closes_the_old_session_before_it_opens_the_new_one() {
+async fn a_zap_at_the_limit_closes_the_old_session_before_it_opens_the_new_one() {
     // With one place for the account, the order of close and open matters.
     let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
     assert!(stage.player("tv", "news").await.post(CLEARKEY).await.is_good());
@@ -121,7 +121,7 @@ async fn a_left_over_renewal_of_the_old_channel_opens_nothing() {
 }
 
 #[tokio::test]
-async fn two_devices_of_an_account_play_and_a_third_is_one_too_many() {
+async fn two_devices_of_an_account_play_and_a_third_is_refused() {
     let stage = Stage::clearkey().start().await;
     for device in ["tv", "phone"] {
         assert!(stage.player(device, "news").await.post(CLEARKEY).await.is_good());
@@ -224,7 +224,7 @@ async fn an_operators_own_session_id_is_free_again_when_another_device_wants_it(
 }
 
 #[tokio::test]
-async fn a_household_that_is_over_its_limit_is_told_at_once() {
+async fn a_household_beyond_its_limit_is_refused_at_once() {
     let stage = Stage::clearkey().settings(|settings| settings.limit = 1).start().await;
     let (kitchen, bedroom) = (stage.player("kitchen", "news").await, stage.player("bedroom", "film").await);
     assert!(kitchen.post(CLEARKEY).await.is_good());

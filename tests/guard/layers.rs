@@ -105,7 +105,7 @@ fn names_are_found_in_every_form() {
 }
 
 #[test]
-fn arrows_point_down() {
+fn every_module_uses_only_lower_layers() {
     for source in sources() {
         let top = source.module[0].as_str();
         if top == "lib" {
@@ -207,7 +207,7 @@ fn long_files_are_listed() {
 }
 
 #[test]
-fn nothing_prints_past_the_log() {
+fn no_code_prints_past_the_log() {
     let words = ["print", "eprint", "println", "eprintln", "dbg"].map(|word| format!("{word}!("));
     for path in code() {
         let text = read(&path);
@@ -227,7 +227,7 @@ fn replies_are_made_in_their_own_files() {
 }
 
 #[test]
-fn whatever_is_ignored_says_why() {
+fn every_ignored_test_and_lint_says_why() {
     for path in code().into_iter().chain(files("tests", ".rs")) {
         let bare = concat!("#[", "ignore]");
         assert!(!read(&path).contains(bare), "{path}: write the reason behind the attribute");

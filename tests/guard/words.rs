@@ -137,7 +137,7 @@ fn refusals_are_documented_and_documented_refusals_exist() {
 }
 
 #[test]
-fn the_readme_explains_what_a_viewer_is_told_most() {
+fn the_readme_explains_the_most_frequent_refusals() {
     let explained: BTreeSet<_> = column("README.md", "\n## When the phone rings\n", 0).into_iter().collect();
     let unknown: Vec<_> = explained.difference(&refusals()).cloned().collect();
     assert!(explained.len() > 5 && unknown.is_empty(), "no refusals: {unknown:?}");

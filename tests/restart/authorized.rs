@@ -90,7 +90,7 @@ async fn an_authorized_playback_beats_streams_and_closes_after_a_crash() {
 
 /// The calls follow each other so closely that the journal gathers them.
 #[tokio::test]
-async fn what_an_app_was_told_is_registered_is_known_after_a_crash_right_behind_the_reply() {
+async fn a_registration_is_known_after_a_crash_right_behind_its_reply() {
     let home = Home::firstlight().await;
     for _ in 0..3 {
         let mut proxy = home.proxy();
@@ -191,7 +191,7 @@ async fn a_blackout_by_a_beat_outlives_a_crash_for_media_and_license() {
 }
 
 #[tokio::test]
-async fn where_a_player_stands_outlives_the_process() {
+async fn the_position_of_a_player_outlives_the_process() {
     let home = Home::firstlight().await.bookmarked().await;
     let proxy = home.proxy();
     let film = json!({"deviceId": "tv", "contentId": "film", "contentTypeId": "vod"}).to_string();
@@ -216,7 +216,7 @@ async fn where_a_player_stands_outlives_the_process() {
 
 /// A crash writes nothing: what is known of the place was written before, every five seconds at most.
 #[tokio::test]
-async fn where_a_player_stands_is_at_most_some_seconds_old_after_a_crash() {
+async fn the_position_of_a_player_is_at_most_seconds_old_after_a_crash() {
     const WORTH_A_WRITE: Duration = Duration::from_secs(5);
     const BETWEEN_REPORTS: Duration = Duration::from_millis(500);
     let home = Home::firstlight().await.bookmarked().await;

@@ -70,7 +70,7 @@ async fn play(home: &Home, proxy: &Proxy, seed: u64, device: usize, licensed: &L
 }
 
 #[tokio::test]
-async fn whenever_it_is_killed_every_session_goes_on_or_is_given_back_once() {
+async fn every_session_continues_or_is_given_back_once_after_a_kill_of_the_process() {
     const ROUNDS: u64 = 20;
     let home = Home::new(1.0, "close", false).await.without_expiry().await;
     let mut dice = Dice(0x5eed);
@@ -174,7 +174,7 @@ async fn a_crash_between_the_answer_and_the_journal_is_known_after_the_restart()
 
 /// It began before the crash; the next process reports its end, when its first beat is answered.
 #[tokio::test]
-async fn an_outage_that_a_crash_fell_into_is_told_with_what_was_owed_in_it() {
+async fn an_outage_across_a_crash_is_reported_with_its_unconfirmed_sessions() {
     let home = Home::new(0.3, "close", false).await.on_credit().await;
     let mut proxy = home.proxy();
     let token = home.token("tv", "news").await;
@@ -190,7 +190,7 @@ async fn an_outage_that_a_crash_fell_into_is_told_with_what_was_owed_in_it() {
 
 /// The head-end has replaced the token, and the process that was to hear of it is gone.
 #[tokio::test]
-async fn a_session_whose_beat_was_cut_off_by_a_crash_is_opened_anew_and_kills_nobody() {
+async fn a_session_whose_beat_was_cut_off_by_a_crash_is_opened_anew_and_is_no_kill() {
     for stale in ["invalid", "not-found"] {
         let home = Home::new(1.0, "close", false).await;
         home.headend.settings(json!({ "accept_previous": false, "stale_token": stale })).await;
@@ -225,7 +225,7 @@ async fn a_close_that_was_under_way_is_sent_again() {
 }
 
 #[tokio::test]
-async fn what_stays_open_goes_on_with_the_next_process() {
+async fn open_sessions_continue_with_the_next_process() {
     let home = Home::new(2.0, "keep", false).await;
     let proxy = home.proxy();
     let token = home.token("tv", "news").await;
@@ -250,7 +250,7 @@ async fn what_stays_open_goes_on_with_the_next_process() {
 }
 
 #[tokio::test]
-async fn what_is_given_back_at_the_end_does_not_come_again() {
+async fn a_session_given_back_at_the_end_does_not_come_again() {
     let home = Home::new(30.0, "close", false).await;
     let proxy = home.proxy();
     let token = home.token("tv", "news").await;
@@ -315,7 +315,7 @@ async fn the_embedded_authoritys_places_outlive_a_crash() {
 }
 
 #[tokio::test]
-async fn what_a_mistyped_or_a_changed_authority_left_behind_comes_back_with_it() {
+async fn sessions_of_a_mistyped_or_changed_authority_come_back_with_it() {
     for embedded in [false, true] {
         let home = Home::new(30.0, "keep", embedded).await;
         let mut proxy = home.proxy();
@@ -352,7 +352,7 @@ async fn what_a_mistyped_or_a_changed_authority_left_behind_comes_back_with_it()
 }
 
 #[tokio::test]
-async fn who_may_not_play_any_more_after_a_restart_does_not() {
+async fn an_account_denied_by_a_restart_plays_no_more() {
     let home = Home::new(30.0, "keep", true).await;
     let mut proxy = home.proxy();
     let token = home.token("tv", "news").await;

@@ -89,7 +89,7 @@ fn license_call(token: &str) -> String {
 const OPERATORS_CALL: &str = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[tokio::test]
-async fn what_is_on_its_way_when_the_process_ends_or_reloads_is_answered() {
+async fn requests_in_transit_at_an_end_or_a_reload_are_answered() {
     for event in [Event::Stop, Event::StopWithSockets, Event::Handover, Event::Reload] {
         let home = Home::new(30.0, "keep", false).await;
         let [players, admin] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -135,7 +135,7 @@ async fn what_is_on_its_way_when_the_process_ends_or_reloads_is_answered() {
 
 /// The next process does not serve it: what is on its way to it is this one's to answer.
 #[tokio::test]
-async fn a_hand_over_answers_what_is_on_its_way_to_a_listener_that_goes() {
+async fn a_hand_over_answers_requests_in_transit_to_a_removed_listener() {
     let home = Home::new(30.0, "keep", false).await;
     let file = home.folder.path().join("config.toml");
     let config = std::fs::read_to_string(&file).unwrap();

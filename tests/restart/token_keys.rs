@@ -12,7 +12,7 @@ fn token(key: &KeyPair, device: &str) -> String {
 }
 
 #[tokio::test]
-async fn who_plays_by_a_token_of_a_key_that_is_gone_plays_on_after_a_crash_and_nobody_else_begins_by_it() {
+async fn a_playback_whose_key_is_gone_continues_after_a_crash_and_no_other_begins_with_it() {
     let home = Home::new(30.0, "keep", true).await;
     let file = home.folder.path().join("config.toml");
     let config = std::fs::read_to_string(&file).unwrap();

@@ -40,7 +40,7 @@ async fn answer_text(asked: &mut Asked, status: &str, text: &str) {
 
 /// A server may hold a live playlist back until it has more to say.
 #[tokio::test]
-async fn a_manifest_that_was_asked_for_before_a_kill_does_not_come_after_it() {
+async fn a_manifest_requested_before_a_kill_does_not_come_after_it() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
@@ -71,7 +71,7 @@ async fn killed_meanwhile(stage: &Stage, origin: &Origin, (method, path): (Metho
 
 /// Only a live playlist that the player knows can end; whatever else is on its way comes no more.
 #[tokio::test]
-async fn what_cannot_end_does_not_come_after_a_kill() {
+async fn a_playlist_that_cannot_end_does_not_come_after_a_kill() {
     let main = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
     let title = "#EXTM3U\n#EXTINF:4,\n7.m4s\n#EXT-X-ENDLIST\n";
     for (method, name, text) in [
@@ -97,7 +97,7 @@ async fn what_cannot_end_does_not_come_after_a_kill() {
 }
 
 #[tokio::test]
-async fn a_live_playlist_that_was_asked_for_before_a_kill_ends_with_what_its_player_knows() {
+async fn a_live_playlist_requested_before_a_kill_ends_at_a_known_segment() {
     let origin = Origin::with(vec![]).await;
     let stage = route(&origin, "when-killed = \"end\"").start().await;
     let text = &live()[0].2;
@@ -133,7 +133,7 @@ async fn a_manifest_is_edited_with_whatever_success_it_comes() {
 }
 
 #[tokio::test]
-async fn a_steering_list_leads_nowhere_else() {
+async fn a_steering_list_leads_to_no_other_server() {
     let list = json!({
         "VERSION": 1, "RELOAD-URI": "again?t=1", "PATHWAY-PRIORITY": ["a"],
         "PATHWAY-CLONES": [{"BASE-ID": "a", "ID": "b", "URI-REPLACEMENT": {"HOST": "elsewhere.example"}}],
@@ -166,7 +166,7 @@ async fn a_steering_list_leads_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_made_up_path_reaches_nobody() {
+async fn a_made_up_path_reaches_no_server() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "hosts = [\"*.cdn.example\", \"b.example:8080\"]").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
@@ -252,7 +252,7 @@ async fn a_registered_urls_query_stays_whole_and_the_players_own_follows() {
 
 /// Six of some three thousand public manifests name segments so: the parameters are the server's own.
 #[tokio::test]
-async fn below_a_playbacks_own_path_the_query_is_its_servers() {
+async fn the_query_below_a_playbacks_own_path_is_its_servers() {
     let queries = ["token=abc", "device=pc", "a&&device=&token=%2f+%20", "", "x=1&CMCDx=2"];
     let segments: String = queries.iter().map(|query| format!("#EXTINF:4,\n7.m4s?{query}\n")).collect();
     let main = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8?device=pc&token=x\n".to_owned();
@@ -296,7 +296,7 @@ async fn a_path_that_is_forgotten_keeps_the_query_of_its_server() {
 
 /// A player that is read below another server's base would tell that server the playback's id.
 #[tokio::test]
-async fn what_must_be_absolute_has_the_host_by_which_the_player_came() {
+async fn absolute_uris_have_the_host_of_the_players_request() {
     let text = |asset: &str| format!("#EXTM3U\n#EXT-X-DATERANGE:ID=\"1\",X-ASSET-URI=\"{asset}\"\n#EXTINF:4,\n7.m4s\n");
     let mpd = |base: &str| {
         format!("<MPD><BaseURL>https://elsewhere.example/</BaseURL><Period><BaseURL>{base}</BaseURL></Period></MPD>")
@@ -342,7 +342,7 @@ async fn a_blocking_reload_waits_for_three_target_durations() {
 
 /// Neither the time of a whole license call nor that of a request ends it.
 #[tokio::test]
-async fn what_waits_for_something_to_come_waits_longer_than_a_call_may_last() {
+async fn a_request_for_media_to_come_waits_longer_than_a_call_may_last() {
     let text =
         live()[0].2.replace("TARGETDURATION:4", "TARGETDURATION:1") + "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"9.0.m4s\"\n";
     let origin = Origin::with(vec![("/vod/live.m3u8", HLS, text)]).await;
@@ -428,7 +428,7 @@ async fn cookies_of_the_origin_are_for_the_playbacks_own_path() {
 
 /// A title's player has the slate's playlist for good, and asks for its segments when the blackout is long forgotten.
 #[tokio::test]
-async fn what_is_left_of_a_slate_is_refused_as_a_blackout() {
+async fn the_remains_of_a_slate_are_refused_as_a_blackout() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;

@@ -107,7 +107,7 @@ async fn a_query_that_the_player_copies_from_its_mpd_reaches_the_origin_with_eve
 
 /// They are between a service and its app, like the beacons of an asset list; what is the player's own is bound beside them.
 #[tokio::test]
-async fn what_an_interstitial_says_to_an_app_stays_as_it_is() {
+async fn an_interstitials_message_to_an_app_stays_unchanged() {
     let range = "#EXT-X-DATERANGE:ID=\"1\",X-AD-CLICK=\"https://ads.example/c\",X-ASSET-URI=\"/vod/ad.m3u8\",\
                  X-TRACKING-URI=\"/beacon\",X-COM-EXAMPLE-URI=\"//ads.example/x\"\n";
     let main = format!("#EXTM3U\n{range}#EXTINF:4,\n7.m4s\n");
@@ -158,7 +158,7 @@ async fn a_document_that_has_moved_is_edited_where_it_is() {
 
 /// The multivariant playlist says what its own playlists may import.
 #[tokio::test]
-async fn what_a_playlist_imports_keeps_to_the_route() {
+async fn imported_variables_keep_to_the_route() {
     let main = "#EXTM3U\n#EXT-X-DEFINE:NAME=\"p\",VALUE=\"/vod/alt\"\n#EXT-X-DEFINE:QUERYPARAM=\"q\"\n\
                 #EXT-X-STREAM-INF:BANDWIDTH=1\nv.m3u8\n";
     let media = "#EXTM3U\n#EXT-X-DEFINE:IMPORT=\"p\"\n#EXT-X-DEFINE:IMPORT=\"q\"\n#EXT-X-DATERANGE:ID=\"1\",\

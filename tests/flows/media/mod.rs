@@ -83,7 +83,7 @@ async fn a_manifest_is_bound_to_its_playback() {
 }
 
 #[tokio::test]
-async fn players_are_told_where_licenses_are_and_what_to_report() {
+async fn a_manifest_names_the_license_url_and_the_reports_to_send() {
     let text = "<MPD><Period><AdaptationSet><ContentProtection><dashif:Laurl>https://lic.example/</dashif:Laurl>\
         </ContentProtection></AdaptationSet></Period></MPD>";
     let origin = Origin::with(vec![("/vod/main.mpd", DASH, text.to_owned())]).await;
@@ -99,7 +99,7 @@ async fn players_are_told_where_licenses_are_and_what_to_report() {
 }
 
 #[tokio::test]
-async fn segments_may_go_past_us() {
+async fn segments_may_bypass_the_proxy() {
     let mpd = "<MPD><Period><BaseURL>v/</BaseURL></Period></MPD>";
     let pages = [live(), vec![("/vod/main.mpd", DASH, mpd.to_owned())]].concat();
     let origin = Origin::with(pages).await;
@@ -184,7 +184,7 @@ async fn a_segment_that_breaks_off_is_not_taken_for_whole() {
 }
 
 #[tokio::test]
-async fn an_origin_that_fails_may_be_asked_again() {
+async fn a_request_to_a_failing_origin_may_be_repeated() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
@@ -199,7 +199,7 @@ async fn an_origin_that_fails_may_be_asked_again() {
 }
 
 #[tokio::test]
-async fn parts_and_copies_are_asked_for_as_the_player_does() {
+async fn range_and_conditional_requests_are_passed_on_as_sent() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
@@ -227,7 +227,7 @@ async fn parts_and_copies_are_asked_for_as_the_player_does() {
 }
 
 #[tokio::test]
-async fn a_kill_cuts_what_is_on_its_way() {
+async fn a_kill_cuts_the_segment_in_transit() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
@@ -255,7 +255,7 @@ async fn a_kill_cuts_what_is_on_its_way() {
 }
 
 #[tokio::test]
-async fn what_was_asked_for_before_a_kill_does_not_come_after_it() {
+async fn a_segment_requested_before_a_kill_does_not_come_after_it() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
@@ -292,7 +292,7 @@ async fn a_zap_ends_the_stream_before() {
 }
 
 #[tokio::test]
-async fn a_path_that_nobody_has_begun_is_begun_or_refused() {
+async fn a_path_without_a_playback_begins_one_or_is_refused() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let unknown = format!("/media/~{}", "0".repeat(32));
@@ -542,7 +542,7 @@ async fn a_segment_takes_back_an_end_that_was_only_presumed() {
 
 /// A playback that its viewer ended stays ended, and another's place is not taken.
 #[tokio::test]
-async fn a_segment_takes_back_neither_a_stop_nor_anybodys_place() {
+async fn a_segment_takes_back_neither_a_stop_nor_anothers_place() {
     let origin = Origin::with(live()).await;
     let stage = Stage::script().tables(&format!(
         "[[authority]]\nname = \"home\"\nkind = \"embedded\"\n\

@@ -65,7 +65,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_manifest_is_known_by_its_content_whatever_its_path_and_type_say() {
+async fn a_manifest_is_recognised_by_its_content_with_any_path_and_type() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "when-killed = \"end\"").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
@@ -118,7 +118,7 @@ async fn a_manifest_is_known_by_its_content_whatever_its_path_and_type_say() {
 
 /// A kill would not stop a player that follows its URIs past sidebeat.
 #[tokio::test]
-async fn a_manifest_in_the_dress_of_a_segment_is_edited_in_parts_and_encodings_too() {
+async fn a_manifest_named_like_a_segment_is_edited_in_ranges_and_encodings_too() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "strict = true").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
@@ -169,7 +169,7 @@ async fn a_manifest_in_the_dress_of_a_segment_is_edited_in_parts_and_encodings_t
 
 /// Stores put words there that name no encoding, and players look past them.
 #[tokio::test]
-async fn media_whose_content_encoding_means_nothing_passes_where_the_route_is_strict() {
+async fn media_with_a_meaningless_content_encoding_pass_on_a_strict_route() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "strict = true").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
@@ -231,7 +231,7 @@ async fn media_whose_content_encoding_means_nothing_passes_where_the_route_is_st
 
 /// The first byte of a chunk suffices, and more may be late.
 #[tokio::test]
-async fn a_segment_is_passed_on_with_its_first_chunk_whatever_it_begins_with() {
+async fn a_segment_is_passed_on_with_its_first_chunk() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
@@ -370,7 +370,7 @@ async fn a_manifest_that_lies_about_its_encoding_or_its_size_is_refused_and_coun
 
 /// An unknown body may be a manifest of a kind that leads past sidebeat.
 #[tokio::test]
-async fn what_is_neither_a_manifest_nor_a_segment_is_counted_and_refused_where_the_route_is_strict() {
+async fn a_body_that_is_neither_manifest_nor_segment_is_counted_and_refused_on_a_strict_route() {
     let rows: [(&str, &str, &[u8], bool); 12] = [
         ("7.m4s", "", b"\xa7encrypted", true),
         ("frag", "", b"\0\0\0\x08moof", true),
@@ -409,7 +409,7 @@ async fn what_is_neither_a_manifest_nor_a_segment_is_counted_and_refused_where_t
 
 /// Encrypted segments look like nothing; their manifest says what they are.
 #[tokio::test]
-async fn what_a_manifest_names_as_a_segment_is_one_where_the_route_is_strict() {
+async fn a_segment_named_by_a_manifest_is_accepted_on_a_strict_route() {
     let text = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nseg7\n#EXTINF:4,\nb/8.x7?a=1.html\n";
     let origin = Origin::with(vec![("/vod/live.m3u8", HLS, text.to_owned())]).await;
     let stage = route(&origin, "strict = true").start().await;
@@ -434,7 +434,7 @@ async fn what_a_manifest_names_as_a_segment_is_one_where_the_route_is_strict() {
 
 /// A player that can decode it may find a manifest.
 #[tokio::test]
-async fn what_cannot_be_decoded_is_counted_and_what_can_is_edited() {
+async fn an_undecodable_manifest_is_counted_and_a_decodable_one_is_edited() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
@@ -453,7 +453,7 @@ async fn what_cannot_be_decoded_is_counted_and_what_can_is_edited() {
 
 /// Such fields describe the server's body, and so do the addresses in its head.
 #[tokio::test]
-async fn what_a_head_says_of_a_body_that_was_edited_does_not_come_with_it() {
+async fn fields_about_the_unedited_body_are_removed() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;
@@ -473,7 +473,7 @@ async fn what_a_head_says_of_a_body_that_was_edited_does_not_come_with_it() {
 }
 
 #[tokio::test]
-async fn a_head_says_what_a_get_would() {
+async fn a_head_reply_equals_that_of_a_get() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;

@@ -114,7 +114,7 @@ async fn the_simulated_channel_is_played_and_blacked_out() {
 
 /// A title's manifest is fetched once: its player learns of the blackout by its segments.
 #[tokio::test]
-async fn what_a_blackout_takes_from_a_title_is_refused_as_blackout() {
+async fn a_blacked_out_title_is_refused_as_blackout() {
     let mut pages = pages();
     let title = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n7.m4s\n#EXT-X-ENDLIST\n";
     pages.extend([("/vod/title.m3u8", HLS, title.to_owned()), ("/vod/7.m4s", "video/mp4", "x".to_owned())]);

@@ -70,7 +70,7 @@ async fn begun(stage: &Stage, content: &str, license_first: bool) -> Title {
 }
 
 #[tokio::test]
-async fn a_kill_stops_media_whose_license_call_went_by_the_plain_path() {
+async fn a_kill_stops_media_licensed_by_the_plain_path() {
     for (license_first, by_operator) in [(false, false), (false, true), (true, false), (true, true)] {
         let origin = titles().await;
         let stage = script(&origin).heartbeat(0.2).start().await;
@@ -113,7 +113,7 @@ async fn a_kill_before_the_first_segment_holds_for_media_of_the_same_token() {
 
 /// A segment of the film is fetched with every beat. The next title only has its license.
 #[tokio::test]
-async fn a_film_whose_license_call_went_by_the_plain_path_lives_by_its_segments() {
+async fn a_film_licensed_by_the_plain_path_lives_by_its_segments() {
     for license_first in [false, true] {
         let origin = titles().await;
         let stage = script(&origin).heartbeat(0.5).authority("grace = \"1s\"").start().await;
@@ -167,7 +167,7 @@ async fn media_without_a_token_are_tied_to_no_license() {
 
 /// A player that uses its first URL each time, or a caller that has one of several tokens.
 #[tokio::test]
-async fn reloads_of_a_first_manifest_push_no_token_out() {
+async fn reloads_of_a_first_manifest_evict_no_token() {
     let origin = titles().await;
     let stage = script(&origin).start().await;
     let mut film = begun(&stage, "film", false).await;
@@ -206,7 +206,7 @@ async fn a_license_call_that_is_declined_takes_no_media() {
 
 /// An app fetches a fresh content token for every license call, and more of them than a playback keeps.
 #[tokio::test]
-async fn fresh_content_tokens_do_not_part_a_film_from_its_media() {
+async fn fresh_content_tokens_do_not_separate_a_film_from_its_media() {
     let origin = titles().await;
     let stage = script(&origin).start().await;
     let film = begun(&stage, "film", false).await;
