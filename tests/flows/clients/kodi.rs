@@ -19,6 +19,7 @@ use crate::player::{Call, Player, widevine_new, widevine_renewal};
 use crate::stage::{Script, Stage};
 use crate::upstream::{Upstream, good};
 
+const PLAYERS: &str = include_str!("../../../docs/players.md");
 const README: &str = include_str!("../../../README.md");
 const USER_AGENT: &str = "Kodi/21.2 (X11; Linux x86_64) App_Bitness/64 Version/21.2-(21.2.0)-Git:20250115-abc";
 const FAILED: u16 = 400;
@@ -204,20 +205,22 @@ async fn a_refused_renewal_of_kodi_is_one_call_and_none_at_every_sample() {
     }
 }
 
-/// The README's value for a setting, between its back quotes.
-fn readme(setting: &str) -> String {
-    let (_, after) = README.split_once(setting).unwrap_or_else(|| panic!("the README has no {setting}"));
+/// A document's value for a setting, between its back quotes.
+fn documented(page: &str, setting: &str) -> String {
+    let (_, after) = page.split_once(setting).unwrap_or_else(|| panic!("no {setting} is documented"));
     let mut parts = after.split('`');
     let value = parts.find(|part| part.contains("LICENSE")).unwrap();
     value.replace("\\|", "|")
 }
 
 #[tokio::test]
-async fn the_settings_that_the_readme_gives_for_kodi_open_a_session() {
+async fn the_settings_that_the_documents_give_for_kodi_open_a_session() {
     let stage = script().start().await;
-    let old = readme("`inputstream.adaptive.license_key`");
+    let key = "`inputstream.adaptive.license_key`";
+    let old = documented(README, key);
+    assert_eq!(old, documented(PLAYERS, key));
     // 22 sends the challenge as it is where `req_data` is not set.
-    let new: Value = serde_json::from_str(&readme("`inputstream.adaptive.drm`")).unwrap();
+    let new: Value = serde_json::from_str(&documented(PLAYERS, "`inputstream.adaptive.drm`")).unwrap();
     let new = &new["com.widevine.alpha"]["license"];
     let new = format!("{}|{}|R{{SSM}}|R", new["server_url"].as_str().unwrap(), new["req_headers"].as_str().unwrap());
     for (key, version, content) in [(old, Version::Omega21, "news"), (new, Version::Piers22, "film")] {
