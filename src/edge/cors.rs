@@ -214,7 +214,7 @@ fn is_of_another_page(request: &HeaderMap) -> bool {
     !request.contains_key(SEC_FETCH_SITE) && has_browser_headers(request) && !has_own_referer(request)
 }
 
-/// True if the page came from the host that it calls. Whether that host is ours is checked elsewhere.
+/// True if the page came from the host that it calls. Another check decides if that host is ours.
 fn has_own_referer(request: &HeaderMap) -> bool {
     let host = request.get(HOST).and_then(|host| host.to_str().ok());
     let page = request.get(REFERER).and_then(|page| page.to_str().ok()?.parse::<Uri>().ok());

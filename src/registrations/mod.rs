@@ -2,7 +2,7 @@
 //! first manifest registers them.
 //!
 //! Maps the unguessable id in a URL to the device, the true upstream URLs and the authorization, which never leave
-//! this process. Whether a playback may go on is decided by its session, found by [`Registration::token`]. Bounded;
+//! this process. A playback's session, found by [`Registration::token`], decides if it may go on. Bounded;
 //! unused registrations are forgotten.
 
 mod archive;

@@ -13,14 +13,14 @@ const SIZES: [&str; 14] = [
 ];
 
 /// A sentence of the code's documents never opens so.
-const BARE_OPENINGS: [&str; 10] =
-    ["By what ", "By when ", "By which ", "Of which ", "That ", "What ", "Whether ", "Who ", "Whoever ", "Whose "];
+const BARE_OPENINGS: [&str; 9] =
+    ["By what ", "By when ", "By which ", "Of which ", "What ", "Whether ", "Who ", "Whoever ", "Whose "];
 
 /// Nor does the first sentence of a comment, which has nothing before it to refer to.
-const BARE_FIRST_OPENINGS: [&str; 3] = ["It ", "One ", "Those "];
+const BARE_FIRST_OPENINGS: [&str; 4] = ["It ", "One ", "That ", "Those "];
 
 /// Sentences that still open so. Lower it with each file that is mended.
-const MAX_BARE_SENTENCES: usize = 764;
+const MAX_BARE_SENTENCES: usize = 211;
 
 /// The names that stand behind one of these words in a declaration at the beginning of a line.
 fn declared<'a>(code: &'a str, words: &[&str]) -> Vec<&'a str> {
