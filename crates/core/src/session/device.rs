@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use self::device_step::DeviceStep;
 pub use self::limit_reached::PlaceTurn;
 use self::matching::{CallMatch, place};
+pub(super) use self::turn_order::TurnOrder;
 use self::zap_debounce::ZapsByCaller;
 use super::effect::{CallAnswer, Effect, Effects, SessionRefusal};
 use super::end_reason::EndReason;
 use super::grant::AskKind;
 use super::input::{FarewellSignal, Input};
-use super::open_turn::OpenTurn;
 use super::playback::{Playback, PlaybackStart};
 use super::player_call::{CallKind, PlayerCall};
 use super::policy::Policy;
@@ -87,7 +87,7 @@ impl<C> Device<C> {
             CallMatch::Nowhere => return (None, CallAnswer::Pass),
         };
         // Back to what is being opened, or was passed over, before anything else was.
-        let is_back = |p: &Playback<C>| p.session.is_asking() || (p.session.is_held() && p.turn != OpenTurn::Coming);
+        let is_back = |p: &Playback<C>| p.session.is_asking() || (p.session.is_held() && !p.order.is_coming());
         if call.kind == CallKind::License && self.playbacks.get(index).is_some_and(is_back) {
             self.wish_for(index);
         }
@@ -130,9 +130,7 @@ impl<C> Device<C> {
         if !stays {
             return self.call(now, call, policy, start, out);
         }
-        if let Some(playback) = self.playback_mut(id).filter(|p| p.turn == OpenTurn::Passed) {
-            playback.turn = OpenTurn::Asked;
-        }
+        self.playback_mut(id).into_iter().for_each(|playback| playback.order.asked_for());
         let answer = self.deliver(id, now, Input::Again(call.kind), policy, out);
         (Some(id), answer.unwrap_or(CallAnswer::Wait))
     }

@@ -15,7 +15,6 @@ mod held_grant;
 mod input;
 mod license_expiry;
 mod life_signs;
-mod open_turn;
 mod playback;
 mod player_call;
 mod player_evidence;

@@ -8,9 +8,9 @@ pub(super) mod playback_names;
 use std::time::{Duration, Instant};
 
 use self::playback_names::PlaybackNames;
+use super::device::TurnOrder;
 use super::effect::RetentionClass;
 use super::license_expiry::{KeyLease, Leases};
-use super::open_turn::OpenTurn;
 use super::player_call::{CallKind, CallNames, PlayerCall};
 use super::policy::Policy;
 use super::role::Role;
@@ -31,18 +31,12 @@ pub struct Playback<C> {
     /// Whom it is counted for, where its device may play for several.
     pub account: Option<Fingerprint>,
     pub(super) began: Instant,
-    /// The address that called for it first: turns go round among addresses. Not kept over a restart.
-    pub(super) caller: Option<Fingerprint>,
-    /// Which of the device's wishes it is: the later one counts.
-    pub(super) wish: u32,
-    pub(super) turn: OpenTurn,
     /// How long a kill of it is remembered.
     pub(super) kill_memory: Duration,
     pub(super) leases: Leases,
     pub(super) names: PlaybackNames,
+    pub(super) order: TurnOrder,
     pub role: Role,
-    /// To whom it gave way last. Not kept over a restart.
-    pub(super) gave_way_to: Option<SessionId>,
     /// Of a device's session: who renewed it last. Not kept over a restart, as no call is.
     pub(super) renewed_by: Option<SessionId>,
 }
@@ -84,14 +78,11 @@ impl<C> Playback<C> {
             id,
             session: Session::new(now, seed, policy),
             began: now,
-            caller,
-            wish: 0,
-            turn: OpenTurn::Coming,
             kill_memory: policy.kill_memory,
             leases: Leases::default(),
             names: PlaybackNames::of(call),
+            order: TurnOrder::new(caller),
             role: Role::Alone,
-            gave_way_to: None,
             renewed_by: None,
         }
     }

@@ -21,6 +21,7 @@ use self::grant::GrantRecord;
 pub use self::serde_helpers::{expose, hide, is_default};
 pub use self::session::CoreSessionRecord;
 pub use self::state::StateRecord;
+use super::device::TurnOrder;
 use super::license_expiry::Leases;
 use super::playback::Playback;
 use super::playback::playback_names::{
@@ -117,14 +118,11 @@ impl PlaybackRecord {
             role: self.role.restored(&session),
             session,
             began: at.instant_of(self.began),
-            caller: None,
             kill_memory: policy.kill_memory,
             leases,
             names,
-            gave_way_to: None,
+            order: TurnOrder::new(None),
             renewed_by: None,
-            wish: 0,
-            turn: super::open_turn::OpenTurn::Coming,
         }
     }
 }

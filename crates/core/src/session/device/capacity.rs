@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::super::effect::{Effect, RetentionClass};
 use super::super::end_reason::EndReason;
 use super::super::input::Input;
-use super::super::open_turn::OpenTurn;
 use super::super::playback::{Playback, PlaybackStart};
 use super::super::player_call::{CallKind, PlayerCall};
 use super::super::policy::Policy;
@@ -39,12 +38,13 @@ impl<C> Device<C> {
         if step.policy.opens_beside {
             let held = || self.alone().filter(|p| p.session.is_held());
             // Of the address that has most of them: nobody takes another's.
-            let of_caller = |address| held().filter(|p| p.caller == address).count() + usize::from(address == caller);
-            let most = held().max_by_key(|p| of_caller(p.caller)).map(|p| p.caller);
-            let of_most = || held().filter(|p| Some(p.caller) == most);
-            let left = of_most().find(|p| p.turn == OpenTurn::Passed).or_else(|| of_most().next_back());
+            let of_caller =
+                |address| held().filter(|p| p.order.caller() == address).count() + usize::from(address == caller);
+            let most = held().max_by_key(|p| of_caller(p.order.caller())).map(|p| p.order.caller());
+            let of_most = || held().filter(|p| Some(p.order.caller()) == most);
+            let left = of_most().find(|p| p.order.is_passed()).or_else(|| of_most().next_back());
             // Many addresses with one each take nobody's place: the bound is then that of a device's playbacks.
-            let may_leave = |p: &&Playback<C>| of_caller(p.caller) > 1;
+            let may_leave = |p: &&Playback<C>| of_caller(p.order.caller()) > 1;
             if let Some(id) = left.filter(may_leave).filter(|_| held().count() >= MAX_WAITING_PLAYBACKS).map(|p| p.id) {
                 self.step(id, Input::End(EndReason::Abandoned), step);
             }
@@ -62,7 +62,7 @@ impl<C> Device<C> {
     pub(super) fn wish_for(&mut self, index: usize) {
         self.wishes = self.wishes.saturating_add(1);
         let wish = self.wishes;
-        self.playbacks.get_mut(index).into_iter().for_each(|p| (p.wish, p.turn) = (wish, OpenTurn::Coming));
+        self.playbacks.get_mut(index).into_iter().for_each(|p| p.order.wished(wish));
     }
 
     /// Something that was called for later has reached its player. Where that plays beside another one, what waits is
@@ -74,16 +74,16 @@ impl<C> Device<C> {
             return;
         }
         // Among the calls of one address: what another one called for passes over nobody.
-        let is_served = |p: &Playback<C>, held: &Playback<C>| p.session.is_served() && p.caller == held.caller;
-        let is_later = |held: &Playback<C>| playing().any(|p| is_served(p, held) && p.wish > held.wish);
+        let is_served =
+            |p: &Playback<C>, held: &Playback<C>| p.session.is_served() && p.order.caller() == held.order.caller();
+        let is_later = |held: &Playback<C>| playing().any(|p| is_served(p, held) && p.order.wish() > held.order.wish());
         let has_room = playing().count() > step.policy.sessions_per_device;
         let passed = self.alone().filter(|p| p.session.is_held() && is_later(p));
         for (id, returns) in passed.map(|p| (p.id, p.session.returns)).collect::<Vec<_>>() {
             match self.playback_mut(id) {
                 Some(_) if returns => drop(self.step(id, Input::GiveWay, step)),
                 Some(playback) if has_room => {
-                    if playback.turn == OpenTurn::Coming {
-                        playback.turn = OpenTurn::Passed;
+                    if playback.order.pass() {
                         step.out.push((id, Effect::Wake));
                     }
                 }
@@ -94,8 +94,8 @@ impl<C> Device<C> {
 
     /// Whether something that the same address called for as late or later may yet get there.
     fn waits_for_another(&self, held: &Playback<C>, now: Instant) -> bool {
-        let mut others = self.alone().filter(|p| p.id != held.id && p.caller == held.caller);
-        others.any(|p| p.turn != OpenTurn::Passed && p.wish >= held.wish && p.is_undecided(now))
+        let mut others = self.alone().filter(|p| p.id != held.id && p.order.caller() == held.order.caller());
+        others.any(|p| !p.order.is_passed() && p.order.wish() >= held.order.wish() && p.is_undecided(now))
     }
 
     /// One whose authority was gone for a while may come back beside its successor, and gives way: it was not
@@ -165,18 +165,18 @@ impl<C> Device<C> {
             let places = step.policy.sessions_per_device;
             let beside =
                 step.policy.opens_beside && !self.alone().any(|p| p.session.is_asking() || p.session.gives_back());
-            let is_ready = |p: &&Playback<C>| p.session.may_start(step.now) && p.turn != OpenTurn::Passed;
+            let is_ready = |p: &&Playback<C>| p.session.may_start(step.now) && !p.order.is_passed();
             let held = self.alone().filter(|p| p.session.is_held()).filter(is_ready);
             let later = |than: &Playback<C>| {
-                let held = self.alone().filter(|p| p.session.is_held() && p.caller == than.caller);
-                held.filter(|p| p.wish > than.wish).count()
+                let held = self.alone().filter(|p| p.session.is_held() && p.order.caller() == than.order.caller());
+                held.filter(|p| p.order.wish() > than.order.wish()).count()
             };
             let may_start = |p: &&Playback<C>| {
                 let is_next = taken <= places + 1 && beside && !self.waits_for_another(p, step.now);
                 is_next || taken + later(p) < places
             };
             // Between addresses whoever has waited longer is first, and the same one not twice in a row.
-            let ready: Vec<_> = held.filter(may_start).map(|p| (p.id, p.caller)).collect();
+            let ready: Vec<_> = held.filter(may_start).map(|p| (p.id, p.order.caller())).collect();
             let of_another = ready.iter().find(|(_, caller)| *caller != self.last_turn);
             let Some((id, caller)) = of_another.or(ready.first()).copied() else { return };
             self.last_turn = caller;
@@ -200,7 +200,7 @@ impl<C> Device<C> {
         playback.session.hold_until(step.now + hold);
         playback.session.credit_spent = spent;
         before.iter().for_each(|earlier| playback.session.evidence.comes_after(step.now, earlier));
-        playback.wish = self.wishes;
+        playback.order.wished(self.wishes);
         let index =
             follower.and_then(|id| self.playbacks.iter().position(|p| p.id == id)).unwrap_or(self.playbacks.len());
         let id = playback.id;

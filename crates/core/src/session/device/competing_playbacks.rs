@@ -176,26 +176,27 @@ impl<C> Device<C> {
 
     pub(super) fn give_way(&mut self, id: SessionId, to: SessionId, step: &mut DeviceStep<'_>) {
         let Some(playback) = self.playback_mut(id) else { return };
-        playback.gave_way_to = Some(to);
+        playback.order.gave_way(to);
         self.step(id, Input::GiveWay, step);
     }
 
     /// What it gave way to came to nothing. Where there is no place for it either, it is not asked for again and again.
     fn return_for_nothing(&mut self, step: &mut DeviceStep<'_>) {
         let nothing = |to: SessionId| self.playbacks.iter().any(|p| p.id == to && p.came_to_nothing());
-        let back = self.playbacks.iter().filter(|p| p.session.gives_way() && p.gave_way_to.is_some_and(nothing));
+        let back =
+            self.playbacks.iter().filter(|p| p.session.gives_way() && p.order.gave_way_to().is_some_and(nothing));
         for id in back.map(|p| p.id).collect::<Vec<_>>() {
-            self.playback_mut(id).into_iter().for_each(|playback| playback.gave_way_to = None);
+            self.playback_mut(id).into_iter().for_each(|playback| playback.order.waits_for_nothing());
             self.take_back(id, step);
         }
     }
 
     /// Whom one that gave way waits for: where that one gave way itself, for the other one until it is back.
     fn waits_for(&self, playback: &Playback<C>) -> Option<SessionId> {
-        let mut to = playback.gave_way_to?;
+        let mut to = playback.order.gave_way_to()?;
         for _ in 0..self.playbacks.len() {
             let next = self.playbacks.iter().find(|p| p.id == to && p.session.gives_way());
-            let Some(next) = next.and_then(|p| p.gave_way_to) else { break };
+            let Some(next) = next.and_then(|p| p.order.gave_way_to()) else { break };
             to = next;
         }
         Some(to)
@@ -219,7 +220,7 @@ impl<C> Device<C> {
     fn take_back(&mut self, id: SessionId, step: &mut DeviceStep<'_>) {
         let wish = self.wishes;
         if let Some(playback) = self.playback_mut(id) {
-            playback.wish = wish;
+            playback.order.called_back(wish);
         }
         self.step(id, Input::TakeBack, step);
     }
@@ -264,7 +265,7 @@ impl<C> Device<C> {
         let playing = self.playing();
         let spares = || playing.iter().copied().skip(step.policy.sessions_per_device);
         let waits = self.alone().rfind(|p| p.session.is_held() || p.session.is_asking());
-        let served = spares().filter(|p| p.session.is_served()).max_by_key(|p| (p.wish, p.session.life().last));
+        let served = spares().filter(|p| p.session.is_served()).max_by_key(|p| (p.order.wish(), p.session.life().last));
         let surplus: Vec<_> = spares()
             .filter_map(|p| {
                 let newer = |other: &&Playback<C>| self.is_older(p.id, other.id);

@@ -59,7 +59,8 @@ impl<C> Device<C> {
         // Who is being opened has no place yet. It may get the one that is asked for here.
         let is_coming = others().any(|p| p.session.is_asking());
         let others: Vec<_> = others().filter(|p| p.plays_on()).collect();
-        let known = others.iter().find(|p| asks.gave_way_to == Some(p.id)).copied().filter(|_| asks.session.returns);
+        let known =
+            others.iter().find(|p| asks.order.gave_way_to() == Some(p.id)).copied().filter(|_| asks.session.returns);
         let spare = others.last().copied().filter(|_| others.len() > policy.sessions_per_device);
         let Some(rival) = known.or(spare).or_else(|| most_silent(others.into_iter())) else {
             return if is_coming { PlaceTurn::Later } else { PlaceTurn::Nobody };
