@@ -7,7 +7,7 @@ use std::path::Path;
 use sidebeat::config;
 
 use crate::layers::LAYERS;
-use crate::source::{code, files, read, root};
+use crate::source::{code, files, is_name, read, root};
 
 fn documents() -> Vec<String> {
     let mut documents = ["CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"].map(str::to_owned).to_vec();
@@ -75,17 +75,31 @@ fn the_design_shows_the_layers() {
     }
 }
 
+/// The names of all functions of the code and of its tests.
+fn functions() -> BTreeSet<String> {
+    let of = |path: &String| {
+        let text = read(path);
+        let names = text.match_indices("fn ").map(|(at, _)| text[at + 3..].split(['(', '<']).next().unwrap());
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    code().iter().chain(&files("tests", ".rs")).flat_map(of).collect()
+}
+
+#[test]
+fn the_recipes_name_tests_and_lints_that_exist() {
+    let (functions, lints) = (functions(), read("Cargo.toml"));
+    let text = read("CONTRIBUTING.md");
+    let named = text.split('`').skip(1).step_by(2).filter(|name| is_name(name) && name.matches('_').count() > 1);
+    let named: Vec<_> = named.collect();
+    assert!(named.len() > 5, "the recipes name no tests any more");
+    for name in named {
+        assert!(functions.contains(name) || lints.contains(name), "CONTRIBUTING.md names {name}, which does not exist");
+    }
+}
+
 #[test]
 fn each_promise_names_tests_that_exist() {
-    let tests: BTreeSet<String> = code()
-        .iter()
-        .chain(&files("tests", ".rs"))
-        .flat_map(|path| {
-            let text = read(path);
-            let names = text.match_indices("fn ").map(|(at, _)| text[at + 3..].split(['(', '<']).next().unwrap());
-            names.map(str::to_owned).collect::<Vec<_>>()
-        })
-        .collect();
+    let tests = functions();
     let text = read("docs/promises.md");
     let (promises, _) = text.split_once("\n## The simulation\n").unwrap();
     let promises: Vec<_> = promises.split("\n- ").skip(1).collect();
