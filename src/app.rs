@@ -5,14 +5,12 @@
 //! sessions at their authorities or leaves them for the next process, and ends. On SIGHUP it reads the configuration
 //! again ([`ConfigReloader`]). On SIGUSR2 another process takes over (`app::handover`).
 
-mod couriers;
 mod fault;
 mod files;
 mod gateway_parts;
 mod handover;
 mod persistence;
 mod reload;
-mod service_manager;
 mod shutdown;
 mod signals;
 mod sockets;
@@ -24,11 +22,10 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
-use self::couriers::start_couriers;
 pub use self::fault::AppFault;
 pub use self::files::check_files;
 use self::files::ensure_certificates;
-use self::gateway_parts::GatewayParts;
+use self::gateway_parts::{GatewayParts, start_couriers};
 pub use self::handover::{HandoverFault, Launcher, Predecessor};
 use self::persistence::Durable;
 pub use self::reload::ConfigReloader;
@@ -259,8 +256,8 @@ impl App {
         let terms = edge.terms();
         let serving = edge.serve(move |_| call.handler())?;
         admin.ready.store(true, Ordering::Release);
-        service_manager::tell_ready();
-        service_manager::say_addresses(&players, admin_address);
+        shutdown::tell_ready();
+        shutdown::say_addresses(&players, admin_address);
         if let Some(predecessor) = self.predecessor {
             predecessor.serving().await;
         }

@@ -13,7 +13,6 @@ mod json;
 mod list;
 mod metrics;
 mod playbacks;
-mod slot_list;
 mod slots;
 
 use std::net::SocketAddr;

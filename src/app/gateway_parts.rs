@@ -1,4 +1,4 @@
-//! The parts from which every worker makes its gateway.
+//! The parts from which every worker makes its gateway, and the task of each webhook.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 
 use crate::authority::{Authorities, AuthorityClient};
 use crate::clock::Clock;
+use crate::config::WebhookSettings;
 use crate::edge::Handler;
 use crate::gateway::{Gateway, IdentityWatch, MediaMemory, Routes, SingleFlight, SlotTickets, ViaName};
 use crate::registrations::Registrations;
@@ -13,6 +14,7 @@ use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 use crate::upstream::{ConnectionPool, Trust};
+use crate::webhooks::Courier;
 
 /// Parts that all workers share.
 #[derive(Clone)]
@@ -54,5 +56,18 @@ impl GatewayParts {
             telemetry: self.telemetry.clone(),
             via: self.via.clone(),
         }))
+    }
+}
+
+pub(super) fn start_couriers(
+    webhooks: Vec<WebhookSettings>,
+    pool: &ConnectionPool,
+    tasks: &Tasks,
+    telemetry: &Arc<Telemetry>,
+) {
+    for webhook in webhooks {
+        let listener = telemetry.events.listen(None);
+        let courier = Courier::new(webhook, Clock, pool.clone(), tasks.clone(), telemetry.clone());
+        tasks.spawn(courier.run(listener));
     }
 }

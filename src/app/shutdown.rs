@@ -1,13 +1,16 @@
-//! Ends the process, alone or by handing over to another.
+//! Tells the service manager that players are served, and ends the process, alone or by handing over to another.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
+
+use super::AppFault;
 use super::handover::{Launcher, Successor};
 use super::persistence::Durable;
-use super::{AppFault, service_manager};
 use crate::config::OnExit;
-use crate::edge::Serving;
+use crate::edge::{BoundAddress, Serving};
 use crate::session::EndReason;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
@@ -34,7 +37,7 @@ pub(super) struct ShutdownPlan {
 
 impl ShutdownPlan {
     pub(super) async fn stop(self, grace: Duration) {
-        service_manager::tell_stopping();
+        tell_stopping();
         if self.inherited {
             self.serving.announce(CONNECTION_CLOSE_NOTICE_TIME).await;
         }
@@ -111,5 +114,31 @@ impl ShutdownPlan {
         }
         self.tasks.drain(SESSIONS_CLOSE_TIMEOUT).await;
         taken.map(|_process| ())
+    }
+}
+
+/// Reports that this process serves players and that its predecessor has handed over.
+pub(super) fn tell_ready() {
+    tell(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
+}
+
+pub(super) fn tell_stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(fault) = sd_notify::notify(states) {
+        tracing::warn!(%fault, "the service manager cannot be told");
+    }
+}
+
+/// Logs the addresses. By then all of them are served, so a reader of these lines may call at once.
+pub(super) fn say_addresses(players: &[BoundAddress], admin: Option<SocketAddr>) {
+    for bound in players {
+        let scheme = if bound.tls { "https" } else { "http" };
+        tracing::info!("players: {scheme}://{}", bound.address);
+    }
+    if let Some(address) = admin {
+        tracing::info!("admin: http://{address}");
     }
 }

@@ -2,7 +2,6 @@
 
 mod context;
 mod fault;
-mod late_grants;
 mod other_calls;
 
 use std::sync::Arc;
@@ -13,14 +12,14 @@ use self::fault::{infrastructure, with_path};
 pub(super) use self::fault::{is_no_path, is_turned_away, naming, unspeakable};
 pub(super) use self::other_calls::OtherCalls;
 use super::authority_clock::ClockOffset;
+use super::dialect::PushedKills;
 use super::exchange::{AuthorityReply, AuthorityRequest, sent_at};
-use super::pushed_kills::PushedKills;
 use super::{Authorities, Authority};
 use crate::clock::Clock;
 use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Grant, Verdict};
 use crate::sessions::{AskAuthority, LateGrant, OpenFuture, SessionContext, VerdictFuture};
 use crate::telemetry::{SlotEnd, Telemetry};
-use crate::upstream::{CallHold, ConnectionPool, UpstreamCall, UpstreamReply};
+use crate::upstream::{CallHold, ConnectionPool, LateReply, UpstreamCall, UpstreamReply};
 
 /// Replies are small: a token is below 4 KiB, a license below 20 KiB.
 const MAX_REPLY_BYTES: usize = 64 * 1024;
@@ -170,5 +169,38 @@ impl AskAuthority for AuthorityClient {
         let kills = PushedKills::of(self.authorities.sessions(), card, grant);
         let Some(ended) = authority.dialect.accepted(grant, kills) else { return };
         self.telemetry.metrics.slots_ended(&card.authority_name, SlotEnd::Replaced, ended);
+    }
+}
+
+/// Time for which a late answer is awaited. An authority holds a silent session about as long, so a later grant need
+/// not be given back.
+const MAX_LATE_WAIT: Duration = Duration::from_secs(60);
+
+impl AuthorityClient {
+    async fn send_patiently(
+        &self,
+        request: AuthorityRequest<'_>,
+        kind: AskKind,
+        timeout: Duration,
+    ) -> (Result<UpstreamReply, AuthorityFault>, Option<LateReply>) {
+        let (call, hold) = match self.call(request, kind, timeout) {
+            Ok(call) => call,
+            Err(fault) => return (Err(fault), None),
+        };
+        let endpoint = call.endpoint;
+        let (held, late) = self.pool.send_held_patiently(call, hold, MAX_LATE_WAIT).await;
+        (held.outcome.map_err(|fault| infrastructure(&fault, endpoint)), late)
+    }
+
+    /// Resolves to the grant in the late reply to this open.
+    fn late_grant(&self, late: LateReply, authority: Arc<Authority>, card: &SessionContext) -> LateGrant {
+        let (client, card) = (self.clone(), card.without_token());
+        Box::pin(async move {
+            let reply = late.reply().await?;
+            match client.read(&authority, AskKind::Open, &card, &reply) {
+                Ok(Verdict::Granted(grant)) => Some(grant),
+                Ok(_) | Err(_) => None,
+            }
+        })
     }
 }

@@ -7,20 +7,20 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::client::{AskContext, RenewalAnswer, unspeakable};
 use super::exchange::{AuthorityReply, AuthorityRequest};
-use super::pushed_kills::PushedKills;
 use super::{AuthoritySignals, EmbeddedAuthority};
 use crate::config::{AuthorityKind, EndpointUrl, FieldNames, OnUnreachable};
 use crate::drm::DrmSystem;
 use crate::registrations::AuthorizationBlock;
-use crate::secret::Secret;
+use crate::secret::{Fingerprint, Secret};
 use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Grant, Policy, Reason, Schedule, Verdict};
-use crate::sessions::{OpenFuture, SessionContext};
+use crate::sessions::{DeviceKey, OpenFuture, SessionContext, Sessions};
 use crate::store::DialectName;
 use crate::token::TokenListing;
 
@@ -179,3 +179,25 @@ pub(super) enum PreparedCall<'a> {
 }
 
 pub(super) type RenewalFuture<'a> = Pin<Box<dyn Future<Output = RenewalAnswer> + Send + 'a>>;
+
+/// Delivers a kill of one session. It may outlive the session: then, or if the session has another token, a kill does
+/// nothing.
+#[derive(Clone, Debug)]
+pub(super) struct PushedKills {
+    key: DeviceKey,
+    sessions: Weak<Sessions>,
+    token: Fingerprint,
+}
+
+impl PushedKills {
+    pub(super) fn of(sessions: Weak<Sessions>, card: &SessionContext, grant: &Grant) -> Self {
+        let key = DeviceKey::new(&card.authority_name, card.device_source, &card.device);
+        Self { key, sessions, token: grant.token.fingerprint() }
+    }
+
+    /// Delivers a kill; false if the session is gone.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no authority of today pushes; the example does"))]
+    pub(super) fn push(&self, reason: &Reason) -> bool {
+        self.sessions.upgrade().is_some_and(|sessions| sessions.kill_pushed(self.key, self.token, reason))
+    }
+}

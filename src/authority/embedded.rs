@@ -1,30 +1,30 @@
 //! The embedded authority: a ledger of sessions and its limits, used like any other authority.
 //!
-//! Turns a session's context into a claim, and the ledger's answers into verdicts. [`super::AuthorityClient`] calls
-//! it for sessions, `gateway` to see a kill between two beats, and `admin` for its slots.
+//! As a dialect it answers at once, without a network: it turns a session's context into a claim, and the ledger's answers
+//! into verdicts. [`super::AuthorityClient`] calls it for sessions, `gateway` to see a kill between two beats, and `admin`
+//! for its slots. When the lock of the ledger is dropped, changed slots go to the store.
 
-mod dialect;
-mod ledger_guard;
 mod slots;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::ledger_guard::LedgerGuard;
-pub(super) use self::ledger_guard::LedgerStore;
 pub use self::slots::{HeldSlot, KeptSlot, MOVED_SLOT_KEPT};
 use super::AuthoritySignals;
+use super::client::{AskContext, unspeakable};
+use super::dialect::{Dialect, PushedKills};
 use super::token_keys::TokenVerifier;
 use crate::clock::Clock;
-use crate::config::{EmbeddedSettings, GroupLimits, NamePattern};
+use crate::config::{AuthorityKind, EmbeddedSettings, GroupLimits, NamePattern};
 use crate::ids;
 use crate::ledger::{KillCause, LedgerClaim, LimitReached, SlotLedger, SlotLimits, SlotLoss, SlotNumber};
 use crate::secret::Secret;
-use crate::session::{Denial, Grant, KillSource, Reason, Verdict};
-use crate::sessions::SessionContext;
-use crate::store::{RecordKey, SessionRecord, SlotRecord};
+use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Denial, Grant, KillSource, Policy, Reason, Verdict};
+use crate::sessions::{OpenFuture, SessionContext};
+use crate::store::{DialectName, RecordKey, SessionRecord, SlotRecord, Store, StoredRecord};
 
 pub struct EmbeddedAuthority {
     config: EmbeddedSettings,
@@ -225,5 +225,110 @@ fn number(token: &Secret) -> Option<u64> {
 impl fmt::Debug for EmbeddedAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EmbeddedAuthority").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl EmbeddedAuthority {
+    fn answer(&self, now: Instant, ask: &AuthorityAsk, card: &SessionContext) -> Result<Verdict, AuthorityFault> {
+        match (ask.kind, &ask.grant) {
+            (AskKind::Open, _) => Ok(self.open(now, card, ask.beside.as_ref())),
+            (AskKind::Beat | AskKind::Renew, Some(grant)) => Ok(self.beat(now, grant)),
+            (AskKind::Close, Some(grant)) => Ok(self.close(grant)),
+            (AskKind::Beat | AskKind::Close | AskKind::Renew, None) => Err(unspeakable("there is no grant")),
+        }
+    }
+}
+
+impl Dialect for EmbeddedAuthority {
+    fn name(&self) -> DialectName {
+        DialectName::Embedded
+    }
+
+    fn renewed(&self, config: AuthorityKind, signals: &AuthoritySignals) -> Option<Box<dyn Dialect>> {
+        let AuthorityKind::Embedded(config) = config else { return None };
+        Some(Box::new(self.renewed_with(*config, signals)))
+    }
+
+    fn error_name(&self) -> fn(AskKind) -> &'static str {
+        |ask| match ask {
+            AskKind::Beat => "beat-error",
+            AskKind::Close => "close-error",
+            AskKind::Open => "open-error",
+            AskKind::Renew => "renew-error",
+        }
+    }
+
+    fn perform<'a>(&'a self, context: AskContext<'a>, ask: &'a AuthorityAsk) -> OpenFuture<'a> {
+        let result = self.answer(context.began(), ask, context.card);
+        context.count(&result);
+        Box::pin(std::future::ready((result, None)))
+    }
+
+    fn accepted(&self, grant: &Grant, _kills: PushedKills) -> Option<usize> {
+        Some(self.confirm(grant))
+    }
+
+    /// False, because no network is needed.
+    fn has_breaker(&self) -> bool {
+        false
+    }
+
+    fn pace(&self) -> (f64, Duration) {
+        (1.0, self.config.grace)
+    }
+
+    fn refine(&self, policy: Policy) -> Policy {
+        Policy { rotates_tokens: false, ..policy }
+    }
+
+    fn needs_token(&self) -> bool {
+        self.verifier().is_some()
+    }
+
+    fn embedded(&self) -> Option<&EmbeddedAuthority> {
+        Some(self)
+    }
+}
+
+/// The store for an embedded authority's slots, and the authority's name in it.
+#[derive(Debug)]
+pub(in crate::authority) struct LedgerStore {
+    pub(in crate::authority) authority: Arc<str>,
+    pub(in crate::authority) store: Arc<dyn Store>,
+}
+
+pub(in crate::authority) struct LedgerGuard<'a> {
+    keeping: Option<&'a LedgerStore>,
+    ledger: MutexGuard<'a, SlotLedger>,
+}
+
+impl Deref for LedgerGuard<'_> {
+    type Target = SlotLedger;
+
+    fn deref(&self) -> &SlotLedger {
+        &self.ledger
+    }
+}
+
+impl DerefMut for LedgerGuard<'_> {
+    fn deref_mut(&mut self) -> &mut SlotLedger {
+        &mut self.ledger
+    }
+}
+
+impl Drop for LedgerGuard<'_> {
+    fn drop(&mut self) {
+        let Some(LedgerStore { authority, store }) = self.keeping else { return };
+        let changed = self.ledger.take_changed();
+        if changed.is_empty() {
+            return;
+        }
+        let moment = Clock.moment();
+        for slot in changed {
+            match self.ledger.record(slot, authority, &moment) {
+                Some(record) => store.put(StoredRecord::Slot(Box::new(record))),
+                None => store.forget(RecordKey::Slot(authority.clone(), slot.0)),
+            }
+        }
     }
 }

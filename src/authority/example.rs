@@ -12,9 +12,8 @@ use serde_json::Value;
 
 use super::AuthoritySignals;
 use super::client::unspeakable;
-use super::dialect::{Dialect, PreparedCall};
+use super::dialect::{Dialect, PreparedCall, PushedKills};
 use super::exchange::{AuthorityReply, AuthorityRequest};
-use super::pushed_kills::PushedKills;
 use crate::config::{AuthorityKind, EndpointUrl, ExampleSettings};
 use crate::secret::Secret;
 use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Denial, FaultKind, Grant, Reason, Verdict};

@@ -1,26 +1,31 @@
-//! Builds the calls of FirstLight Heartbeat and Stream Concurrency, as pure functions.
+//! FirstLight Heartbeat and Stream Concurrency as a dialect: builds their calls, as pure functions; each ask is several
+//! calls.
 //!
 //! The contract is `firstlight-hb/1`; `docs/authorities.md` has its facts and their sources. A beat is a POST with
 //! the latest heartbeat token in its body. The second service counts the device, by PUT and DELETE. `reply` reads the
 //! replies.
 
 mod calls;
-mod dialect;
 mod reply;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 pub(super) use self::reply::ReplyClass;
+use super::AuthoritySignals;
+use super::client::AskContext;
+use super::dialect::Dialect;
 use super::exchange::AuthorityRequest;
-use crate::config::{FirstLightSettings, HeaderPlaceholder, StreamConcurrency};
-use crate::registrations::{AuthorizationBlock, Registration};
+use crate::config::{AuthorityKind, FieldNames, FirstLightSettings, HeaderPlaceholder, StreamConcurrency};
+use crate::registrations::{AuthorizationBlock, LiveEvent, Registration};
 use crate::secret::Secret;
-use crate::session::{PlayerFacts, PlayingState};
+use crate::session::{AskKind, AuthorityAsk, PlayerFacts, PlayingState, Policy, ProgramTimes, Schedule};
+use crate::sessions::OpenFuture;
+use crate::store::DialectName;
 
 /// Bounds of every interval, from the authorization or the configuration.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -184,6 +189,74 @@ fn state(phase: BeatPhase, playing: Option<PlayingState>) -> &'static str {
 
 fn bounded(interval: Duration) -> Duration {
     interval.clamp(MIN_INTERVAL, MAX_INTERVAL)
+}
+
+impl Dialect for FirstLightSettings {
+    fn name(&self) -> DialectName {
+        DialectName::FirstLight
+    }
+
+    fn renewed(&self, config: AuthorityKind, _signals: &AuthoritySignals) -> Option<Box<dyn Dialect>> {
+        let AuthorityKind::FirstLight(config) = config else { return None };
+        Some(config)
+    }
+
+    /// Our own names, because the vendor publishes none.
+    fn error_name(&self) -> fn(AskKind) -> &'static str {
+        |ask| match ask {
+            AskKind::Beat => "heartbeat-error",
+            AskKind::Close => "heartbeat-stop-error",
+            AskKind::Open => "heartbeat-start-error",
+            AskKind::Renew => "heartbeat-renew-error",
+        }
+    }
+
+    fn perform<'a>(&'a self, context: AskContext<'a>, ask: &'a AuthorityAsk) -> OpenFuture<'a> {
+        Box::pin(async move {
+            let result = self.answer(context, ask).await;
+            context.count(&result);
+            (result, None)
+        })
+    }
+
+    /// False: failures are counted per session, and every call is made.
+    fn has_breaker(&self) -> bool {
+        false
+    }
+
+    fn refine(&self, policy: Policy) -> Policy {
+        Policy {
+            beat_on_resume: true,
+            beat_while_paused: self.beat_while_paused,
+            counts_ended: true,
+            max_failures: Some(self.max_failures),
+            opens_beside: false,
+            rotates_tokens: false,
+            stop_on_blackout: self.stop_player_on_stream_timeline_event,
+            stop_on_end: self.stop_player_on_stream_timeline_event && self.stop_on_playback_end,
+            ..policy
+        }
+    }
+
+    fn authorization(&self) -> (&FieldNames, &[HeaderName]) {
+        (&self.names, &self.pass_headers)
+    }
+
+    /// `None` for a playback that is known to be on demand.
+    fn schedule(&self, block: &AuthorizationBlock, now: Instant, wall: Duration) -> Option<Schedule> {
+        if block.live == Some(false) {
+            return None;
+        }
+        let times = ProgramTimes {
+            end: block.live_end,
+            overflow: block.live_event == LiveEvent::Overflow,
+            post_slate: self.post_slate,
+            start: block.live_start,
+            view_end: block.live_360_end,
+            view_start: block.live_360_start,
+        };
+        Some(Schedule::new(now, wall, &times))
+    }
 }
 
 #[cfg(test)]

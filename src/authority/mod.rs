@@ -18,7 +18,6 @@ mod firstlight;
 mod health;
 mod nagra_ssm;
 mod outage_evidence;
-mod pushed_kills;
 mod reach;
 mod registry;
 #[cfg(test)]

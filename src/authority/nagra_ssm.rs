@@ -1,26 +1,30 @@
-//! Builds the calls of NAGRA SSM v1 and reads its replies, as pure functions.
+//! NAGRA SSM v1 as a dialect: builds its calls and reads its replies, as pure functions.
 //!
 //! `docs/authorities.md` has the facts and their sources. `nv-authorizations` carries the token without a scheme: at
 //! setup the content token, then only the latest session token. Any reply with a non-empty `sessionToken` replaces
-//! the token.
+//! the token. A player's renewal counts as a beat. Its documented path and the observed one differ: the one that works is
+//! learned, and a reload forgets it.
 
-mod dialect;
-mod renewal;
-
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
-pub(super) use self::dialect::SsmDialect;
+use super::AuthoritySignals;
+use super::client::{AskContext, RenewalAnswer, is_no_path, naming, unspeakable};
+use super::dialect::{Dialect, PreparedCall, RenewalFuture};
 use super::exchange::{AuthorityReply, AuthorityRequest};
-use crate::config::{EndpointUrl, NagraSsmSettings};
+use crate::config::{AuthorityKind, EndpointUrl, NagraSsmSettings, OnUnreachable};
+use crate::drm::DrmSystem;
 use crate::secret::Secret;
-use crate::session::{AskKind, AuthorityFault, Denial, FaultKind, Grant, Reason, Verdict};
-use crate::token::TokenClaims;
+use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Denial, FaultKind, Grant, Reason, Verdict};
+use crate::sessions::SessionContext;
+use crate::store::DialectName;
+use crate::token::{TokenClaims, TokenListing};
 
 /// *Invalid expiration time*, on the vendor's page of SSM error codes.
 pub(super) const TOKEN_EXPIRED_CODE: i64 = 1004;
@@ -237,6 +241,178 @@ impl SsmReply {
         let message =
             if self.message.is_empty() { status.canonical_reason().unwrap_or("no message") } else { &self.message };
         Reason::new(status.as_u16(), self.error_code, message)
+    }
+}
+
+#[derive(Debug)]
+pub(in crate::authority) struct SsmDialect {
+    config: Box<NagraSsmSettings>,
+    renewal_path: LearnedRenewalPath,
+}
+
+impl SsmDialect {
+    pub(in crate::authority) fn new(config: Box<NagraSsmSettings>) -> Self {
+        Self { config, renewal_path: LearnedRenewalPath::default() }
+    }
+}
+
+impl Dialect for SsmDialect {
+    fn name(&self) -> DialectName {
+        DialectName::NagraSsm
+    }
+
+    fn renewed(&self, config: AuthorityKind, _signals: &AuthoritySignals) -> Option<Box<dyn Dialect>> {
+        let AuthorityKind::NagraSsm(config) = config else { return None };
+        Some(Box::new(Self::new(config)))
+    }
+
+    /// Names in the vendor's player SDK.
+    fn error_name(&self) -> fn(AskKind) -> &'static str {
+        |ask| match ask {
+            AskKind::Beat => "ssmheartbeaterror",
+            AskKind::Close => "ssmteardownerror",
+            AskKind::Open => "ssmsetuperror",
+            AskKind::Renew => "ssmrenewalerror",
+        }
+    }
+
+    fn request<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> PreparedCall<'a> {
+        let request = match (ask.kind, &ask.grant) {
+            (AskKind::Open, _) => match &card.token {
+                Some(token) => self.config.open(token),
+                None => return PreparedCall::Decide(Ok(tokenless())),
+            },
+            (AskKind::Beat, Some(grant)) => self.config.beat(grant),
+            (AskKind::Close, Some(grant)) => self.config.close(grant),
+            // Renewals carry the player's challenge and come through `renew`.
+            (AskKind::Renew, _) | (AskKind::Beat | AskKind::Close, None) => None,
+        };
+        match request {
+            Some(request) => PreparedCall::Send(request),
+            None => PreparedCall::Decide(Err(unspeakable("the token cannot stand in a header"))),
+        }
+    }
+
+    fn read(&self, reply: &AuthorityReply<'_>) -> Result<Verdict, AuthorityFault> {
+        self.config.read_reply(reply)
+    }
+
+    fn renew<'a>(&'a self, context: AskContext<'a>, grant: &'a Grant, challenge: &'a [u8]) -> RenewalFuture<'a> {
+        Box::pin(self.renew_at_either(context, grant, challenge))
+    }
+
+    fn knock(&self) -> Option<AuthorityRequest<'_>> {
+        Some(self.config.knock())
+    }
+
+    fn timeout(&self) -> Duration {
+        self.config.timeout
+    }
+
+    fn endpoints(&self) -> Vec<&EndpointUrl> {
+        let NagraSsmSettings { heartbeat, renewal, renewal_other, setup, teardown, .. } = &*self.config;
+        [setup, heartbeat, teardown, renewal].into_iter().chain(renewal_other).collect()
+    }
+
+    fn pace(&self) -> (f64, Duration) {
+        (self.config.fraction, self.config.grace)
+    }
+
+    fn on_unreachable(&self) -> OnUnreachable {
+        self.config.on_unreachable
+    }
+
+    fn renews(&self) -> bool {
+        true
+    }
+
+    fn token_listing(&self) -> TokenListing {
+        TokenListing::NamingContent
+    }
+
+    fn expired_code(&self) -> Option<i64> {
+        Some(TOKEN_EXPIRED_CODE)
+    }
+
+    fn token_header(&self, content: &Secret) -> Option<(HeaderName, HeaderValue)> {
+        Some((self.config.authorization.clone(), header_value(content.expose())?))
+    }
+
+    fn license_header(&self, content: Option<&Secret>, grant: &Grant) -> Option<(HeaderName, HeaderValue)> {
+        Some((self.config.authorization.clone(), self.config.license_value(content?, grant)?))
+    }
+
+    fn killed_by_license_server(&self, system: DrmSystem, status: StatusCode, body: &[u8]) -> Option<Reason> {
+        if system == DrmSystem::PlayReady { killed_by_license_server(status, body) } else { None }
+    }
+}
+
+#[derive(Debug, Default)]
+struct LearnedRenewalPath {
+    /// The path in use has brought an answer of the session service.
+    has_worked: AtomicBool,
+    /// The other path has answered.
+    use_other: AtomicBool,
+}
+
+impl SsmDialect {
+    /// The path for renewals, and the one to try if that is not found.
+    fn renewal_paths(&self) -> (&EndpointUrl, Option<&EndpointUrl>) {
+        match &self.config.renewal_other {
+            Some(other) if self.renewal_path.use_other.load(Ordering::Relaxed) => (other, Some(&self.config.renewal)),
+            other => (&self.config.renewal, other.as_ref()),
+        }
+    }
+
+    /// Uses this path from now on. Taking it by name keeps two calls that find out at once from undoing each other.
+    fn keep_renewal_path(&self, endpoint: &EndpointUrl) {
+        self.renewal_path.use_other.store(!std::ptr::eq(endpoint, &self.config.renewal), Ordering::Relaxed);
+    }
+
+    async fn renew_at_either(&self, context: AskContext<'_>, grant: &Grant, challenge: &[u8]) -> RenewalAnswer {
+        let permit = match context.permit() {
+            Ok(permit) => permit,
+            Err(fault) => return RenewalAnswer::failed(fault),
+        };
+        let (usual, other) = self.renewal_paths();
+        let mut renewal = self.renew_at(usual, context, grant, challenge).await;
+        if let Some(other) = other.filter(|_| is_no_path(&renewal.result)) {
+            let elsewhere = self.renew_at(other, context, grant, challenge).await;
+            let has_worked = self.renewal_path.has_worked.load(Ordering::Relaxed);
+            // A path that has worked may have replaced the token. Then an unknown session at the other path proves
+            // nothing.
+            if matches!(elsewhere.result, Ok(Verdict::Alive { .. })) || !has_worked {
+                renewal = elsewhere;
+                if !is_no_path(&renewal.result) {
+                    self.keep_renewal_path(other);
+                }
+            }
+        }
+        if renewal.result.is_ok() {
+            self.renewal_path.has_worked.store(true, Ordering::Relaxed);
+        }
+        context.tell(permit, &renewal.result);
+        context.count(&renewal.result);
+        renewal
+    }
+
+    async fn renew_at(
+        &self,
+        endpoint: &EndpointUrl,
+        context: AskContext<'_>,
+        grant: &Grant,
+        challenge: &[u8],
+    ) -> RenewalAnswer {
+        let Some(request) = self.config.renew(endpoint, grant, challenge) else {
+            return RenewalAnswer::failed(unspeakable("the token cannot stand in a header"));
+        };
+        match context.send(request, self.config.timeout).await {
+            Ok(reply) => RenewalAnswer {
+                license: license(&reply.body),
+                result: context.read(&reply).map_err(|fault| naming(fault, endpoint)),
+            },
+            Err(fault) => RenewalAnswer::failed(fault),
+        }
     }
 }
 

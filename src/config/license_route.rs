@@ -1,14 +1,15 @@
-//! `[[route]]` with `kind = "license"`.
+//! `[[route]]` with `kind = "license"`, and its tables: `[route.body]`, how bodies are wrapped on either side of us, and
+//! `[route.refusal.…]`, the refusal profile for each DRM system, with first licenses and renewals apart.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::body::wrappings;
-use super::refusal::refusal;
 use super::route::{CommonRouteFields, RouteContext, RouteKind, strip_cmcd};
 use super::table_reader::TableReader;
 use super::units::show_duration;
-use super::{AuthorityKind, BodyWrappings, EndpointUrl, RefusalSettings, RouteSettings};
+use super::words::pair;
+use super::{AuthorityKind, EndpointUrl, RouteSettings};
+use crate::drm::configured_wrapping::BodyWrapping;
 use crate::session::Enforcement;
 
 /// The fields of a `[[route]]` that only those of kind `license` have.
@@ -147,5 +148,129 @@ fn warn_of_unused(table: &TableReader<'_>, unused: Option<Duration>, call: Durat
             show_duration(call)
         );
         table.warn("endings", what);
+    }
+}
+
+/// Wrappings of bodies on either side of the proxy. A body stays untouched where both sides are equal.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BodyWrappings {
+    pub player_reply: BodyWrapping,
+    pub player_request: BodyWrapping,
+    pub server_reply: BodyWrapping,
+    pub server_request: BodyWrapping,
+}
+
+/// A missing key takes the wrapping of the other side, so that one word describes a head-end that wraps.
+pub(super) fn wrappings(table: &TableReader<'_>) -> BodyWrappings {
+    let wrapping = |key: &str| table.word(key, wrapping);
+    let player_request = wrapping("player").unwrap_or(BodyWrapping::Raw);
+    let server_request = wrapping("server").unwrap_or_else(|| player_request.clone());
+    BodyWrappings {
+        player_reply: wrapping("player-reply").unwrap_or_else(|| player_request.clone()),
+        server_reply: wrapping("server-reply").unwrap_or_else(|| server_request.clone()),
+        player_request,
+        server_request,
+    }
+}
+
+pub(super) fn wrapping(text: &str) -> Result<BodyWrapping, String> {
+    match pair(text) {
+        ("base64", None) => Ok(BodyWrapping::Base64),
+        ("form", Some(field)) => Ok(BodyWrapping::Form(field.to_owned())),
+        ("json", Some(field)) => Ok(BodyWrapping::Json(field.to_owned())),
+        ("raw", None) => Ok(BodyWrapping::Raw),
+        _ => Err("must be raw, base64, json:FIELD or form:FIELD".to_owned()),
+    }
+}
+
+/// The profile per DRM and phase.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RefusalSettings {
+    pub clearkey: RefusalProfiles,
+    pub fairplay: RefusalProfiles,
+    pub playready: RefusalProfiles,
+    pub widevine: RefusalProfiles,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RefusalProfiles {
+    pub first: RefusalProfile,
+    pub renewal: RefusalProfile,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum RefusalProfile {
+    /// The player family decides.
+    #[default]
+    Auto,
+    /// 403 and JSON.
+    Http,
+    /// 200 and an in-band refusal that the CDM rejects.
+    Reject,
+    /// 200 and a SOAP fault.
+    Soap200,
+    /// 500 and a SOAP fault.
+    Soap500,
+}
+
+const PROFILE_WORDS: [(&str, RefusalProfile); 5] = [
+    ("auto", RefusalProfile::Auto),
+    ("http", RefusalProfile::Http),
+    ("reject", RefusalProfile::Reject),
+    ("soap-200", RefusalProfile::Soap200),
+    ("soap-500", RefusalProfile::Soap500),
+];
+
+pub(super) fn refusal(table: &TableReader<'_>) -> RefusalSettings {
+    RefusalSettings {
+        clearkey: profiles(&table.table("clearkey"), no_soap),
+        fairplay: profiles(&table.table("fairplay"), http_alone),
+        playready: profiles(&table.table("playready"), |_| Ok(())),
+        widevine: profiles(&table.table("widevine"), no_soap),
+    }
+}
+
+fn profiles(table: &TableReader<'_>, fits: impl Fn(RefusalProfile) -> Result<(), &'static str>) -> RefusalProfiles {
+    let profile = |key: &str| {
+        let profile = table.choice(key, &PROFILE_WORDS).unwrap_or(RefusalProfile::Auto);
+        if let Err(what) = fits(profile) {
+            table.fault(key, what);
+        }
+        profile
+    };
+    RefusalProfiles { first: profile("first"), renewal: profile("renewal") }
+}
+
+fn no_soap(profile: RefusalProfile) -> Result<(), &'static str> {
+    match profile {
+        RefusalProfile::Auto | RefusalProfile::Http | RefusalProfile::Reject => Ok(()),
+        RefusalProfile::Soap200 | RefusalProfile::Soap500 => Err("cannot be a SOAP fault: only PlayReady speaks SOAP"),
+    }
+}
+
+fn http_alone(profile: RefusalProfile) -> Result<(), &'static str> {
+    match profile {
+        RefusalProfile::Auto | RefusalProfile::Http => Ok(()),
+        RefusalProfile::Reject => Err("cannot be \"reject\": FairPlay has no refusal in band, use \"http\""),
+        RefusalProfile::Soap200 | RefusalProfile::Soap500 => no_soap(profile),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrappings_are_read() {
+        for (text, word) in [
+            ("base64", Some(BodyWrapping::Base64)),
+            ("form:body", Some(BodyWrapping::Form("body".into()))),
+            ("json:challenge", Some(BodyWrapping::Json("challenge".into()))),
+            ("raw", Some(BodyWrapping::Raw)),
+            ("json", None),
+            ("Raw", None),
+        ] {
+            assert_eq!(wrapping(text).ok(), word, "{text}");
+        }
     }
 }

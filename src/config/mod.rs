@@ -8,7 +8,6 @@
 mod admin;
 mod authority;
 mod authorize_route;
-mod body;
 mod document;
 mod embedded;
 mod endings;
@@ -30,7 +29,6 @@ mod nagra_ssm;
 mod nearest;
 mod on_unreachable;
 mod own_listener;
-mod refusal;
 mod route;
 mod server;
 mod store;
@@ -50,7 +48,6 @@ mod tests;
 pub use self::admin::AdminSettings;
 pub use self::authority::{AuthorityKind, AuthoritySettings, KindSettings, SessionUnit};
 pub use self::authorize_route::AuthorizeRouteSettings;
-pub use self::body::BodyWrappings;
 pub use self::embedded::{EmbeddedSettings, GroupLimits, HOUSEHOLD_ACCOUNT, NamePattern};
 #[cfg(test)]
 pub use self::example::ExampleSettings;
@@ -59,13 +56,15 @@ pub use self::firstlight::{ErrorCodePattern, FieldNames, FirstLightSettings, Str
 pub use self::header_template::{HeaderPlaceholder, HeaderTemplate};
 pub use self::host_pattern::HostPattern;
 pub use self::identity_source::{AccountSource, DeviceSource, IdentitySource, TokenSource};
-pub use self::license_route::{LicenseRouteSettings, SessionControlMode, UnrecognisedCalls};
+pub use self::license_route::{
+    BodyWrappings, LicenseRouteSettings, RefusalProfile, RefusalProfiles, RefusalSettings, SessionControlMode,
+    UnrecognisedCalls,
+};
 pub use self::limits::ServerLimits;
 pub use self::load::{keys, load, parse};
 pub use self::log::{LogFormat, LogSettings};
 pub use self::media_route::MediaRouteSettings;
 pub use self::nagra_ssm::NagraSsmSettings;
-pub use self::refusal::{RefusalProfile, RefusalProfiles, RefusalSettings};
 pub use self::route::{RetriedCalls, RetrySettings, RouteKind, RouteSettings};
 pub use self::server::{AllowedOrigins, ServerSettings, TlsSettings};
 pub use self::store::{OnExit, StoreKind, StoreSettings};

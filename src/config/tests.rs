@@ -178,7 +178,7 @@ proptest::proptest! {
     #[test]
     fn no_word_is_too_odd(text in "(header|query|json|token-claim|/|https://)?.*") {
         let _ = (words::address(&text), headers::header_name(&text), headers::header_value(&text));
-        let _ = (words::origin(&text), embedded::pattern(&text), route::route_path(&text), body::wrapping(&text));
+        let _ = (words::origin(&text), embedded::pattern(&text), route::route_path(&text), license_route::wrapping(&text));
         let _ = (identity_source::account_source(&text), identity_source::group_source(&text));
         let _ = (identity_source::request_source(&text), identity_source::token_source(&text));
     }

@@ -18,7 +18,7 @@ use super::connection::StreamExecutor;
 use super::connection_guards::ConnectionGuards;
 use super::connection_state::ConnectionState;
 use super::counters::add;
-use super::request_violation::RequestViolation;
+use super::request_rules::RequestViolation;
 use super::service::ConnectionService;
 use super::shared::{EdgeShared, MAX_UNUSED_TIME};
 use crate::config::ServerLimits;

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::connection_registry::ConnectionRegistry;
 use super::permit_pool::Permit;
-use super::request_violation::RequestViolation;
+use super::request_rules::RequestViolation;
 
 pub(super) struct ConnectionState {
     /// Held while the connection may bring a request, so that a hand-over waits for it.

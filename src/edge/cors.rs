@@ -13,7 +13,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri};
 
 use super::exposed_headers::exposed;
-use super::host_rules::HostRules;
+use super::host::HostRules;
 use super::{ReplyBody, own_replies};
 use crate::config::{AllowedOrigins, ServerSettings};
 use crate::secret::clean_name;

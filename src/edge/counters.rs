@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::address_limits::AddressResource;
 use super::body;
-use super::request_violation::RequestViolation;
+use super::request_rules::RequestViolation;
 
 #[derive(Debug, Default)]
 pub struct EdgeCounters {

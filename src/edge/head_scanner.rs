@@ -5,7 +5,7 @@
 //! connection; the service then answers 400 and closes. It does not read chunks, because the reply to a chunked
 //! request closes the connection. `watched_stream` feeds it.
 
-use super::request_violation::RequestViolation;
+use super::request_rules::RequestViolation;
 
 /// The same as hyper's buffer, which refuses longer heads.
 const MAX_SCANNED_HEAD_BYTES: usize = super::connection::MAX_REQUEST_HEAD_BUFFER_BYTES;

@@ -1,10 +1,22 @@
-//! Reads the host and port in `Host`, `:authority` or an absolute target.
+//! Reads the host and port in `Host`, `:authority` or an absolute target, and decides by which names players may call us.
 //!
 //! Stricter than a URI (RFC 3986, section 3.2.2), which allows a host such as `a,b`: two parsers that read such a
 //! value differently would answer for two hosts. Accepts the names of DNS and container networks, IPv4 addresses, and
 //! IPv6 addresses in brackets. `request_rules` calls it.
+//!
+//! Names are bounded if `server.origins` is a list. A page can let its own name resolve to our address (DNS rebinding).
+//! It then has our origin, and its GETs carry no `Origin`, but `Host` holds its name. An address in `Host` cannot be
+//! rebound, and over TLS the certificate protects.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
+
+use http::HeaderMap;
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::Authority;
+
+use crate::config::{AllowedOrigins, HostPattern, ServerSettings};
+use crate::secret::clean_name;
 
 /// Longest DNS name, without the dot at its end (RFC 1035, section 2.3.4).
 const MAX_HOST_NAME_BYTES: usize = 253;
@@ -74,8 +86,51 @@ fn port_of(digits: &str) -> Option<u16> {
     if fits { digits.parse().ok() } else { None }
 }
 
+#[derive(Clone, Debug, Default)]
+pub(super) struct HostRules {
+    /// `None` if any name is accepted.
+    names: Option<Vec<HostPattern>>,
+}
+
+impl HostRules {
+    pub(super) fn of(server: &ServerSettings) -> Self {
+        match server.origins {
+            AllowedOrigins::Any => Self::default(),
+            AllowedOrigins::List(_) => Self { names: Some(server.host_names.clone()) },
+        }
+    }
+
+    /// Decides about a request. `headers` have at most one `Host`. Only HTTP/1.0 may lack one, which no browser
+    /// speaks.
+    pub(super) fn admits(&self, headers: &HeaderMap, target: Option<&Authority>, tls: bool) -> bool {
+        let Some(names) = self.names.as_ref().filter(|_| !tls) else { return true };
+        let host = match (target, headers.get(HOST)) {
+            (Some(target), _) => target.clone(),
+            (None, Some(written)) => match Authority::try_from(written.as_bytes()) {
+                Ok(host) => host,
+                Err(_) => return false,
+            },
+            (None, None) => return true,
+        };
+        let bare = host.host().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+        let is_local = bare.eq_ignore_ascii_case("localhost")
+            || bare.rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case("localhost"));
+        is_local
+            || bare.parse::<IpAddr>().is_ok()
+            || names.iter().any(|name| name.fits(bare) || name.fits(host.as_str()))
+    }
+}
+
+/// Names the unknown host, for the person who has to add it.
+pub(super) fn host_note(parts: &Parts) -> String {
+    let written = || parts.headers.get(HOST).map(|host| clean_name(host.as_bytes()));
+    let target = parts.uri.authority().map(|target| clean_name(target.as_str().as_bytes()));
+    format!("host {}", target.or_else(written).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -194,5 +249,43 @@ mod tests {
         fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let _host = NamedHost::parse(&bytes);
         }
+    }
+
+    fn admits(names: Option<&[&str]>, host: &str, tls: bool) -> bool {
+        let pattern = |name: &&str| match name.strip_prefix("*.") {
+            Some(end) => HostPattern::Below(format!(".{end}")),
+            None => HostPattern::Exact((*name).to_owned()),
+        };
+        let rules = HostRules { names: names.map(|names| names.iter().map(pattern).collect()) };
+        let headers = [(HOST, HeaderValue::from_str(host).unwrap())].into_iter().collect();
+        rules.admits(&headers, None, tls)
+    }
+
+    #[test]
+    fn a_name_that_a_page_let_resolve_to_us_is_refused() {
+        let names = Some(&["tv.home.arpa", "*.proxy.example"][..]);
+        for (host, good) in [
+            ("127.0.0.1:8080", true),
+            ("192.168.1.2", true),
+            ("[::1]:8080", true),
+            ("localhost:8080", true),
+            ("tv.localhost", true),
+            ("TV.home.arpa:8080", true),
+            ("tv.home.arpa.", true),
+            ("a.proxy.example", true),
+            ("evil.example:8080", false),
+            ("evil.example:", false),
+            ("evil.example.:80", false),
+            ("", false),
+            ("tv.home.arpa.evil.example", false),
+            ("proxy.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("notlocalhost", false),
+        ] {
+            assert_eq!(admits(names, host, false), good, "{host}");
+            assert!(admits(names, host, true), "over TLS the certificate tells: {host}");
+            assert!(admits(None, host, false), "any page may call: {host}");
+        }
+        assert!(!admits(Some(&[]), "tv.home.arpa", false));
     }
 }

@@ -3,10 +3,9 @@
 //! Owns the worker threads. Each has its own current-thread runtime, listeners and handler, so that a connection and
 //! its upstream pool stay on one thread. `app` builds it.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
+use std::{io, thread};
 
 use tokio::runtime;
 use tokio_rustls::TlsAcceptor;
@@ -14,9 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::ConnectionWorker;
 use super::listen::{BoundListener, WorkerSocket};
-use super::role::EdgeRole;
 use super::serving::Serving;
-use super::shared::{DrainHold, EdgeShared};
+use super::shared::{DrainHold, EdgeRole, EdgeShared};
 use super::viewer_address::ForwardingRules;
 use super::{CertificateFault, Certificates, Cors, EdgeCounters, Handler, listen, tls};
 use crate::clock::Clock;

@@ -20,12 +20,12 @@ use super::connection_guards::ConnectionGuards;
 use super::connection_state::{ConnectionState, ReceivingBody, UnansweredRequest};
 use super::cors::{self, HOST_REFUSED, OriginDecision};
 use super::counters::add;
-use super::host_rules::host_note;
+use super::host::host_note;
 use super::own_replies::{self, EdgeRefusal, RefusalTrace, RefusedCaller};
 use super::permit_pool::Permit;
 use super::refusal_help::AskedCall;
 use super::request_body::{CallPlace, RequestBody};
-use super::request_violation::RequestViolation;
+use super::request_rules::RequestViolation;
 use super::viewer_address::ForwardedViewer;
 use super::{OutgoingBody, Peer, ReplyBody, ReplyFuture, VIEWER_PAGE, body, request_rules};
 

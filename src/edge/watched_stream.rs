@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 use super::connection_state::ConnectionState;
 use super::counters::{EdgeCounters, add};
 use super::head_scanner::HeadScanner;
-use super::request_violation::RequestViolation;
+use super::request_rules::RequestViolation;
 
 /// Time and bytes for which a closed connection is read on. Closing with unread bytes makes the kernel send a reset,
 /// which can overtake the reply.

@@ -1,7 +1,10 @@
-//! Retries the closes of grants without a session: an open that was given up was granted after all.
+//! Gives back grants without a session: an open that was given up was granted after all.
 //!
-//! No session knows of them. So their closes are retried here while the authority cannot be reached and may still
-//! hold them. The dispatcher uses it; the end of the process waits for the first try only.
+//! Otherwise its slot would be taken until the authority lets it expire. No session knows of such a grant. So its close is
+//! retried here while the authority cannot be reached and may still hold it. If the answer to the open never comes, the
+//! grant cannot be given back where a close needs the session's own token. Where the token is the authorization's own
+//! (FirstLight), an open without an answer is a session and is closed like one. The dispatcher uses it; the end of the
+//! process waits for the first try only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +12,12 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::dispatcher::AskAuthority;
+use super::Sessions;
+use super::dispatcher::{AskAuthority, LateGrant};
 use super::pending_releases::PendingRelease;
 use super::session_context::SessionContext;
-use crate::session::{AskKind, AuthorityAsk, AuthorityFault, Ticket, Verdict};
-use crate::task::Tasks;
+use crate::session::{AskKind, AuthorityAsk, AuthorityFault, PlayerFacts, Ticket, Verdict};
+use crate::task::{HeldPlace, Tasks};
 
 /// Pauses between two tries: doubled from the first to the last.
 const ORPHAN_CLOSE_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
@@ -85,4 +89,29 @@ impl OrphanedGrants {
 
 fn is_lost(result: &Result<Verdict, AuthorityFault>) -> bool {
     result.as_ref().is_err_and(|fault| fault.kind.is_infrastructure())
+}
+
+impl Sessions {
+    /// Waits for the late grant and closes it. `place` is that of the call that caused the open. An open of the same
+    /// account that meets the limit meanwhile waits for the slot. The end of the process waits for this as for any
+    /// call.
+    pub(super) fn give_late_grant_back(
+        self: &Arc<Self>,
+        late: LateGrant,
+        card: &Arc<SessionContext>,
+        place: Option<HeldPlace>,
+    ) {
+        let (sessions, card) = (self.clone(), Arc::new(card.without_token()));
+        let closing = self.pump.closings().begin(&card);
+        self.pump.track(async move {
+            let _until_done = place;
+            let Some(grant) = late.await else { return };
+            let (telemetry, authority) = (&sessions.telemetry, &*card.authority_name);
+            telemetry.metrics.late_grant(&card.authority_name);
+            if telemetry.may_write_about("late grants", authority) {
+                tracing::info!(authority, "a session was granted after its open had been given up: it is given back");
+            }
+            sessions.pump.give_back(AuthorityAsk::giving_back(grant, PlayerFacts::default()), card, closing).await;
+        });
+    }
 }

@@ -1,18 +1,21 @@
-//! The context of a playback, besides its state: account, device, content, route, policy.
+//! The context of a playback, besides its state: account, device, content, route, policy. A shared session has the
+//! context of the playback whose content token opens it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::device_table::SessionEntry;
 use crate::clock::RecordedSpan;
 use crate::config::DeviceSource;
 use crate::events::PlaybackInfo;
 use crate::ids::SessionId;
 use crate::registrations::Registration;
 use crate::secret::{Fingerprint, Secret};
-use crate::session::{AskKind, Policy, Schedule, StreamType};
+use crate::session::{AskKind, Device, Playback, Policy, Role, Schedule, StreamType};
 use crate::store::{DialectName, SessionContextRecord};
+use crate::task::HeldPlace;
 use crate::token::TokenClaims;
 
 /// A device at one authority. Two routes to the same authority share their devices.
@@ -189,4 +192,35 @@ impl SessionContext {
             token: token.clone(),
         })
     }
+}
+
+/// Updates the contexts of shared sessions before the effects of a step: an open uses the newest accepted content
+/// token.
+pub(super) fn share_cards(device: &mut Device<SessionEntry>) {
+    let newest = |session: &Playback<SessionEntry>| {
+        let Role::DeviceSession { by } = session.role else { return None };
+        let playback = device.playbacks().iter().find(|playback| playback.id == by)?;
+        let is_news = playback.card.card.token.is_some() && playback.first_token() != session.card.opened_by;
+        is_news.then(|| (session.id, playback.first_token(), playback.card.card.clone()))
+    };
+    let news: Vec<_> = device.playbacks().iter().filter_map(newest).collect();
+    for (session, token, of) in news {
+        let Some(playback) = device.playback_mut(session) else { continue };
+        // The session keeps its position in the list of all sessions.
+        let opened = playback.card.card.opened;
+        playback.card.card = Arc::new(SessionContext { opened, ..SessionContext::clone(&of) });
+        (playback.card.record, playback.card.opened_by) = (None, token);
+    }
+}
+
+/// Takes the place of the caller that this session is opened for. No player calls a shared session itself, so the
+/// playbacks that share it hold the places.
+pub(super) fn take_place(device: &mut Device<SessionEntry>, id: SessionId) -> Option<HeldPlace> {
+    let opened_by = match device.playback(id)?.role {
+        Role::DeviceSession { by } => by,
+        Role::Alone | Role::Sharing(_) => id,
+    };
+    let waits_for_it = |p: &&Playback<SessionEntry>| p.card.place.is_some() && (p.id == id || p.shares() == Some(id));
+    let caller = device.playbacks().iter().filter(waits_for_it).max_by_key(|p| p.id == opened_by)?.id;
+    device.playback_mut(caller)?.card.place.take()
 }

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use super::device_table::{DeviceEntry, SessionEntry};
 use super::retention::drop_tokens;
-use super::shared_context::{share_cards, take_place};
+use super::session_context::{share_cards, take_place};
 use super::{DeviceKey, DispatchedAsk, Sessions};
 use crate::ids::SessionId;
 use crate::session::{AskKind, Device, DeviceEffects, Effect, SessionEvent};

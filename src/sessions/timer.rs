@@ -1,10 +1,15 @@
 //! Wakes sessions at their deadlines: one task and one wheel for all.
+//!
+//! It also notices that the machine slept, and tells every session before anything else happens to it. Monotonic time and
+//! its timers stand still in suspension. So the timer task looks now and then, and every call and answer looks first.
+//! Otherwise a session that the head-end let expire meanwhile would look killed.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::Sessions;
 use super::session_context::DeviceKey;
-use super::sleep_detector::SLEEP_POLL_INTERVAL;
 use crate::ids::SessionId;
 use crate::session::{Input, WheelSlot};
 use crate::task::Tasks;
@@ -54,5 +59,50 @@ impl Sessions {
                 device.deliver(id, now, Input::Tick, &card.policy(), out);
             }
         });
+    }
+}
+
+/// Interval at which the timer task looks, even if no deadline is due.
+pub(super) const SLEEP_POLL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A shorter sleep is harmless, and may only be a difference of the clocks.
+const MIN_NOTICED_SLEEP: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct SleepDetector {
+    /// Suspension in milliseconds that all sessions know of.
+    known: AtomicU64,
+    telling: Mutex<()>,
+}
+
+impl SleepDetector {
+    pub(super) fn new(suspended: Duration) -> Self {
+        Self { known: AtomicU64::new(suspended.as_millis() as u64), telling: Mutex::new(()) }
+    }
+
+    fn since(&self, suspended: Duration) -> Option<Duration> {
+        let slept = suspended.saturating_sub(Duration::from_millis(self.known.load(Ordering::Acquire)));
+        (slept >= MIN_NOTICED_SLEEP).then_some(slept)
+    }
+}
+
+impl Sessions {
+    /// Tells all sessions of a sleep. Must not be called under a device's lock. Concurrent callers wait until all are
+    /// told.
+    pub(super) fn notice_sleep(self: &Arc<Self>) {
+        if self.sleep.since(self.clock.suspended()).is_none() {
+            return;
+        }
+        let _telling = self.sleep.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let suspended = self.clock.suspended();
+        let Some(slept) = self.sleep.since(suspended) else { return };
+        let mut all = self.table.collect(|key, playback| Some((key, playback.id)));
+        // The table's own order differs in every process.
+        all.sort();
+        tracing::info!(slept_s = slept.as_secs_f64(), sessions = all.len(), "the machine slept");
+        for (key, id) in all {
+            self.tell(key, id, Input::Slept(slept));
+        }
+        self.sleep.known.store(suspended.as_millis() as u64, Ordering::Release);
     }
 }

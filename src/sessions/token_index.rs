@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::device_table::SessionEntry;
-use super::killed_tokens::TokenName;
+use super::kills::TokenName;
 use super::{DeviceKey, Sessions};
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;

@@ -1,8 +1,6 @@
 //! The counters behind `/metrics`. `docs/operations.md` lists every one; a guard test compares.
 
-mod authority;
 mod page;
-mod upstream;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -19,7 +17,7 @@ use super::labels::{
     RouteLabel, RouteResult, SavingLabels, SlotEnd, StateLabel, UnconfirmedLabel, WebhookDelivery,
 };
 use crate::events::PlaybackInfo;
-use crate::session::{AskKind, SessionEvent};
+use crate::session::{AskKind, FaultKind, SessionEvent};
 
 type Seconds = Family<AuthorityTime, Histogram, fn() -> Histogram>;
 
@@ -292,5 +290,69 @@ pub(super) fn ask_name(ask: AskKind) -> &'static str {
         AskKind::Close => "close",
         AskKind::Open => "open",
         AskKind::Renew => "renew",
+    }
+}
+
+impl Metrics {
+    pub fn authority_call(
+        &self,
+        authority: &Arc<str>,
+        ask: AskKind,
+        result: Result<&'static str, FaultKind>,
+        took: Duration,
+    ) {
+        let (authority, call) = (authority.clone(), ask_name(ask));
+        let result = result.unwrap_or_else(FaultKind::name);
+        self.authority_calls.get_or_create(&AuthorityCall { authority: authority.clone(), call, result }).inc();
+        self.authority_seconds.get_or_create(&AuthorityTime { authority, call }).observe(took.as_secs_f64());
+    }
+
+    /// Counts a call that was spared because none was answered lately.
+    pub fn authority_call_spared(&self, authority: &Arc<str>, ask: AskKind) {
+        let call = AuthorityTime { authority: authority.clone(), call: ask_name(ask) };
+        self.authority_calls_spared.get_or_create(&call).inc();
+    }
+
+    /// Sets whether such calls are made, or only probes.
+    pub fn breaker(&self, authority: &Arc<str>, calls: &'static str, open: bool) {
+        let label = AuthorityCalls { authority: authority.clone(), calls };
+        self.authority_breaker_open.get_or_create(&label).set(i64::from(open));
+    }
+
+    /// Counts a fetch of token keys and sets their number; `keys` is `None` if it failed.
+    pub(in crate::telemetry) fn token_keys_fetched(&self, authority: &Arc<str>, keys: Option<usize>) {
+        let result = if keys.is_some() { "good" } else { "failed" };
+        self.token_key_fetches.get_or_create(&AuthorityResult { authority: authority.clone(), result }).inc();
+        if let Some(keys) = keys {
+            let label = AuthorityLabel { authority: authority.clone() };
+            self.token_keys.get_or_create(&label).set(i64::try_from(keys).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Counts an open that was granted after it had been given up.
+    pub fn late_grant(&self, authority: &Arc<str>) {
+        self.authority_late_grants.get_or_create(&AuthorityLabel { authority: authority.clone() }).inc();
+    }
+
+    pub fn account_deferred(&self, authority: &Arc<str>) {
+        self.authority_deferrals.get_or_create(&AuthorityLabel { authority: authority.clone() }).inc();
+    }
+}
+
+impl Metrics {
+    /// Counts a call to an upstream that was not necessary.
+    pub fn upstream_call_saved(&self, route: &str, reason: &'static str) {
+        self.upstream_calls_saved.get_or_create(&SavingLabels { reason, route: route.to_owned() }).inc();
+    }
+
+    pub fn upstream_fault(&self, route: &str, fault: &'static str) {
+        self.upstream_faults.get_or_create(&RouteFault { fault, route: route.to_owned() }).inc();
+    }
+
+    /// Counts the retries of a call, by whether it was answered at last.
+    pub fn upstream_retries(&self, route: &str, times: u32, answered: bool) {
+        let result = if answered { "answered" } else { "failed" };
+        let label = RouteResult { result, route: route.to_owned() };
+        self.upstream_retries.get_or_create(&label).inc_by(times.into());
     }
 }

@@ -1,10 +1,11 @@
-//! Passes a reply's body on as fast as it is read, with a bound on every wait.
+//! Passes a reply's body on as fast as it is read, with a bound on every wait, and tracks how far the call has come.
 //!
 //! Owns the connection, and gives it back to the pool only when the body ended properly. If it is dropped before, it
 //! closes an HTTP/1.1 connection or resets an HTTP/2 stream, so that the server stops sending.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,7 +18,6 @@ use super::connection::Wire;
 use super::framing::ConnectionReuse;
 use super::origin::OriginPlace;
 use super::pool::ConnectionPool;
-use super::progress::Progress;
 use super::reply::{self, OpenedReply};
 use super::{CallPhase, UpstreamCall, UpstreamFault};
 
@@ -127,5 +127,31 @@ impl Body for Transfer {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Progress(AtomicU8);
+
+impl Progress {
+    pub(super) fn enter(&self, phase: CallPhase) {
+        let number = match phase {
+            CallPhase::Connect => 0,
+            CallPhase::Head => 1,
+            CallPhase::Body => 2,
+        };
+        self.0.store(number, Ordering::Relaxed);
+    }
+
+    pub(super) fn phase(&self) -> CallPhase {
+        match self.0.load(Ordering::Relaxed) {
+            0 => CallPhase::Connect,
+            1 => CallPhase::Head,
+            _ => CallPhase::Body,
+        }
+    }
+
+    pub(super) fn slow(&self) -> UpstreamFault {
+        UpstreamFault::Slow { phase: self.phase() }
     }
 }

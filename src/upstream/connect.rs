@@ -1,7 +1,8 @@
 //! Opens connections: from a host and port to a TCP stream, and to TLS on top of it.
 //!
 //! Bounds the time of each step, whatever the call would allow, and tries every address of the name. Called once per
-//! connection.
+//! connection. Only one attempt at a time connects to an origin that may speak HTTP/2, detached from the call that began
+//! it. If it fails, all waiting calls get its fault instead of trying in turn.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -111,6 +113,41 @@ async fn first(addresses: &[SocketAddr]) -> Result<TcpStream, UpstreamFault> {
         };
     }
     Err(fault)
+}
+
+type OpeningOutcome = Option<Result<(), UpstreamFault>>;
+
+/// Reports the attempt's outcome.
+pub(super) struct OpeningFlight(watch::Sender<OpeningOutcome>);
+
+/// Waits for the attempt's outcome.
+#[derive(Clone)]
+pub(super) struct OpeningWaiters(watch::Receiver<OpeningOutcome>);
+
+impl OpeningFlight {
+    pub(super) fn new() -> (Self, OpeningWaiters) {
+        let (tell, hear) = watch::channel(None);
+        (Self(tell), OpeningWaiters(hear))
+    }
+
+    pub(super) fn land(self, outcome: Result<(), UpstreamFault>) {
+        self.0.send_replace(Some(outcome));
+    }
+}
+
+impl OpeningWaiters {
+    /// False if the attempt is over, or its task ended without an outcome.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.0.has_changed().is_ok()
+    }
+
+    pub(super) async fn outcome(mut self) -> Result<(), UpstreamFault> {
+        let lost = Err(UpstreamFault::Connect(io::ErrorKind::Interrupted));
+        match self.0.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(lost),
+            Err(_) => lost,
+        }
+    }
 }
 
 #[cfg(test)]

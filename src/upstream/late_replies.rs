@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{timeout, timeout_at};
 
-use super::progress::Progress;
+use super::body_transfer::Progress;
 use super::retry::{CallHold, HeldOutcome};
 use super::{ConnectionPool, UpstreamCall, UpstreamFault, UpstreamReply};
 

@@ -14,11 +14,9 @@ mod hop_by_hop;
 mod late_replies;
 mod origin;
 mod pool;
-mod progress;
 mod reply;
 mod request;
 mod retry;
-mod shared_connect;
 #[cfg(test)]
 mod tests;
 mod trust;

@@ -15,9 +15,9 @@ use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
 use rustls::ClientConfig;
 
+use super::connect::OpeningWaiters;
 use super::connection::Wire;
 use super::request::RequestTarget;
-use super::shared_connect::OpeningWaiters;
 use super::{UpstreamFault, connect};
 use crate::config::EndpointUrl;
 use crate::task::Tasks;

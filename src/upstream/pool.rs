@@ -18,12 +18,12 @@ use hyper::client::conn::http1;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout, timeout_at};
 
+use super::body_transfer::Progress;
+use super::connect::OpeningFlight;
 use super::connection::{UnansweredCall, Wire};
 use super::framing::ConnectionReuse;
 use super::late_replies::MAX_LATE;
 use super::origin::{ConnectionBoarding, Origin, OriginPlace};
-use super::progress::Progress;
-use super::shared_connect::OpeningFlight;
 use super::{CallPhase, Trust, UpstreamCall, UpstreamFault, UpstreamReply, reply, request};
 use crate::clock::Clock;
 use crate::config::EndpointUrl;
