@@ -24,6 +24,7 @@ use super::player_report::{PlayingState, StreamType};
 use super::policy::Policy;
 use super::program_schedule::Schedule;
 use super::step::GiveWayState;
+use super::unconfirmed_run::UnconfirmedRun;
 use super::verdict::Reason;
 
 #[derive(Clone, Debug)]
@@ -87,10 +88,6 @@ pub struct Session {
     pub(super) away: Option<GiveWayState>,
     pub(super) beats: BeatSource,
     pub(super) confirmation: Confirmation,
-    /// Plays since then without the authority's word.
-    pub(super) credit: Option<Instant>,
-    /// It had its credit in an earlier playback of the same thing.
-    pub(super) credit_spent: bool,
     pub(super) deadline: Option<Instant>,
     pub(super) lane: Option<CallInFlight>,
     /// The newest call that was answered.
@@ -111,12 +108,6 @@ pub struct Session {
     pub(super) lost_close: Option<(Instant, u8)>,
     /// It gave way and could not be taken back until then; and what its calls are told, if one of them asked.
     pub(super) refused_back: Option<(Instant, Option<SessionRefusal>)>,
-    /// The authority lost it by a lost answer and not by a kill, and it opens another session in its place. Until then
-    /// the lost one may still hold its place, and the player's calls wait.
-    pub(super) reopens_until: Option<Instant>,
-    /// Another session was opened silently in the place of one that the authority let go of, and is not confirmed by a
-    /// beat yet: it is not done twice. Not kept over a restart, after which it may be done once more.
-    pub(super) reopened_silently: bool,
     /// It gave way, and is opened again.
     pub(super) returns: bool,
     pub(super) schedule: Schedule,
@@ -124,6 +115,7 @@ pub struct Session {
     /// It has no session of its own, but shares its device's.
     pub(super) sharing: bool,
     pub(super) state: SessionState,
+    pub(super) unconfirmed: UnconfirmedRun,
 }
 
 impl Session {
@@ -133,8 +125,6 @@ impl Session {
             away: None,
             beats: BeatSource::Timer,
             confirmation: Confirmation::none(now),
-            credit: None,
-            credit_spent: false,
             deadline: Some(now + policy.lane_patience),
             lane: None,
             last_answered: Ticket(0),
@@ -146,13 +136,12 @@ impl Session {
             lingers: false,
             lost_close: None,
             refused_back: None,
-            reopens_until: None,
-            reopened_silently: false,
             returns: false,
             schedule: policy.schedule.clone().unwrap_or_default(),
             seed,
             sharing: false,
             state: SessionState::Waiting { not_before: now, since: now },
+            unconfirmed: UnconfirmedRun::default(),
         }
     }
 
@@ -232,7 +221,7 @@ impl Session {
 
     /// Since when it plays without the authority's word.
     pub fn on_credit(&self) -> Option<Instant> {
-        self.credit
+        self.unconfirmed.since()
     }
 
     /// Which call will ask for that word.

@@ -297,7 +297,7 @@ impl Session {
     fn over(&self, why: SessionClosure, step: &mut Step<'_>) -> SessionState {
         let memory = match &why {
             // It has played: whoever has that token stays refused, as after a kill.
-            SessionClosure::Denied(..) if self.credit.is_some() => step.policy.kill_memory,
+            SessionClosure::Denied(..) if self.unconfirmed.is_running() => step.policy.kill_memory,
             SessionClosure::Denied(..) => step.policy.denial_memory,
             SessionClosure::Ended(end) => self.memory_of(*end, step.policy),
             SessionClosure::Unmanaged => step.policy.end_memory,

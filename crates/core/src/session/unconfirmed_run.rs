@@ -1,1 +1,199 @@
 //! A run without the authority's word: since when, whether its budget was spent before, and whether it reopens.
+
+use std::time::{Duration, Instant};
+
+use super::effect::SessionEvent;
+
+/// The first and the longest pause between two tries of an open that is owed: doubled from try to try.
+pub(super) const UNCONFIRMED_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+
+/// What a session that plays without the authority's word has to know of that.
+#[derive(Debug, Default)]
+pub(super) struct UnconfirmedRun {
+    /// Another session was opened silently in the place of one that the authority let go of, and is not confirmed by a
+    /// beat yet: it is not done twice. Not kept over a restart, after which it may be done once more.
+    reopened_silently: bool,
+    /// The authority lost it by a lost answer and not by a kill, and it opens another session in its place. Until then
+    /// the lost one may still hold its place, and the player's calls wait.
+    reopens_until: Option<Instant>,
+    /// Plays since then without the authority's word.
+    since: Option<Instant>,
+    /// It had its budget in an earlier playback of the same thing.
+    spent: bool,
+}
+
+impl UnconfirmedRun {
+    /// `spent`: an earlier playback of the same thing had the budget.
+    pub(super) fn new(spent: bool) -> Self {
+        Self { spent, ..Self::default() }
+    }
+
+    /// As a record says.
+    pub(super) fn written(since: Option<Instant>, spent: bool, reopens_until: Option<Instant>) -> Self {
+        Self { reopened_silently: false, reopens_until, since, spent }
+    }
+
+    /// Noted by every process that has it: each counts for itself, and the one in which it is settled tells.
+    pub(super) fn begin(&mut self, since: Instant, running: bool) -> SessionEvent {
+        self.since = Some(since);
+        SessionEvent::OnCredit { running }
+    }
+
+    /// Whatever came of it, it is over. None where there was none.
+    pub(super) fn settle(&mut self, now: Instant) -> Option<SessionEvent> {
+        self.since.take().map(|since| SessionEvent::Settled(now.saturating_duration_since(since)))
+    }
+
+    /// Goes on with its grant after a restart, as if it had never run so.
+    pub(super) fn forget(&mut self) {
+        self.since = None;
+    }
+
+    /// Another session is opened in place of the lost one, which may hold its place until then.
+    pub(super) fn reopen(&mut self, until: Instant) {
+        self.reopens_until = Some(until);
+    }
+
+    /// `is_certain`: what the authority let go of was this session, and not one by an older token.
+    pub(super) fn reopen_silently(&mut self, is_certain: bool) {
+        self.reopened_silently = is_certain;
+    }
+
+    /// It owes no open.
+    pub(super) fn stop_reopening(&mut self) {
+        self.reopens_until = None;
+    }
+
+    /// A beat was answered well.
+    pub(super) fn confirm(&mut self) {
+        self.reopened_silently = false;
+    }
+
+    /// The authority has spoken: a grant, or a kill. The next playback has a budget of its own.
+    pub(super) fn decide(&mut self) {
+        self.spent = false;
+    }
+
+    /// The next playback of the same thing has no budget.
+    pub(super) fn spend(&mut self) {
+        self.spent = true;
+    }
+
+    pub(super) fn machine_slept(&mut self, now: Instant, by: Duration) {
+        self.reopens_until = self.reopens_until.map(|until| until.checked_sub(by).unwrap_or(now));
+    }
+
+    /// The clock may have been set back: the session that was lost at `since` holds its place no longer than it would
+    /// have.
+    pub(super) fn restored(&mut self, now: Instant, since: Instant) {
+        self.reopens_until = self.reopens_until.map(|until| until.min(now + until.saturating_duration_since(since)));
+    }
+
+    /// Since when it plays without the authority's word.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.since.is_some()
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.spent
+    }
+
+    pub(super) fn was_reopened_silently(&self) -> bool {
+        self.reopened_silently
+    }
+
+    pub(super) fn reopens_until(&self) -> Option<Instant> {
+        self.reopens_until
+    }
+
+    /// Calls wait for the session that takes the place of the lost one.
+    pub(super) fn is_reopening(&self, now: Instant) -> bool {
+        self.reopens_until.is_some_and(|until| now < until)
+    }
+
+    /// When an open that is owed is tried again: less and less often, and never all at once when the authority is back,
+    /// whoever failed together. The last try of one that reopens comes when the lost session must have expired.
+    pub(super) fn next_open(&self, now: Instant, tries: u8, scatter: impl Fn(Duration) -> Duration) -> Instant {
+        let [first, last] = UNCONFIRMED_RETRY_PAUSES;
+        let pause = first.saturating_mul(1 << tries.min(10)).min(last);
+        let next = now + pause / 2 + scatter(pause);
+        self.reopens_until.filter(|until| now < *until).map_or(next, |until| next.min(until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::testing::Clock;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_run_is_settled_once_and_tells_how_long_it_was() {
+        let (mut run, now) = (UnconfirmedRun::new(false), Clock.now());
+        assert_eq!(run.settle(now), None);
+        assert_eq!(run.begin(now, true), SessionEvent::OnCredit { running: true });
+        assert!(run.is_running() && run.since() == Some(now));
+        assert_eq!(run.settle(now + SECOND), Some(SessionEvent::Settled(SECOND)));
+        assert_eq!(run.settle(now + SECOND), None);
+        run.begin(now, false);
+        run.forget();
+        assert_eq!(run.settle(now), None, "it is as if it had never run so");
+    }
+
+    #[test]
+    fn a_budget_is_spent_until_the_authority_decides() {
+        let mut run = UnconfirmedRun::new(true);
+        assert!(run.is_spent());
+        run.confirm();
+        assert!(run.is_spent(), "a beat is no grant");
+        run.decide();
+        assert!(!run.is_spent());
+        run.spend();
+        assert!(run.is_spent());
+    }
+
+    #[test]
+    fn a_lost_session_is_waited_for_no_longer_than_it_holds_its_place() {
+        let (mut run, now) = (UnconfirmedRun::new(false), Clock.now());
+        run.reopen(now + SECOND * 30);
+        assert!(run.is_reopening(now + SECOND * 29) && !run.is_reopening(now + SECOND * 30));
+        run.machine_slept(now, SECOND * 10);
+        assert_eq!(run.reopens_until(), Some(now + SECOND * 20));
+        // An hour before: the clock was set back by it.
+        let hour = SECOND * 3_600;
+        let mut back = UnconfirmedRun::written(None, false, Some(now + hour + SECOND * 20));
+        back.restored(now, now + hour);
+        assert_eq!(back.reopens_until(), Some(now + SECOND * 20));
+        back.stop_reopening();
+        assert!(!back.is_reopening(now));
+    }
+
+    #[test]
+    fn a_silent_reopening_is_done_once_until_a_beat_confirms_it() {
+        let mut run = UnconfirmedRun::new(false);
+        run.reopen_silently(true);
+        assert!(run.was_reopened_silently());
+        run.decide();
+        assert!(run.was_reopened_silently(), "the open alone confirms nothing");
+        run.confirm();
+        assert!(!run.was_reopened_silently());
+        run.reopen_silently(false);
+        assert!(!run.was_reopened_silently());
+    }
+
+    #[test]
+    fn an_open_is_tried_less_and_less_often_and_a_last_time_when_the_lost_session_has_expired() {
+        let (mut run, now) = (UnconfirmedRun::new(false), Clock.now());
+        let pause = |run: &UnconfirmedRun, tries| run.next_open(now, tries, |most| most / 2) - now;
+        assert_eq!([0, 1, 4, 5, 255].map(|tries| pause(&run, tries).as_secs()), [1, 2, 16, 30, 30]);
+        run.reopen(now + SECOND * 5);
+        assert_eq!([0, 1, 4].map(|tries| pause(&run, tries).as_secs()), [1, 2, 5]);
+        run.reopen(now);
+        assert_eq!(pause(&run, 4).as_secs(), 16, "it has expired");
+    }
+}

@@ -8,6 +8,7 @@ use super::super::input::Input;
 use super::super::playback::{Playback, PlaybackStart};
 use super::super::player_call::{CallKind, PlayerCall};
 use super::super::policy::Policy;
+use super::super::unconfirmed_run::UnconfirmedRun;
 use super::device_step::DeviceStep;
 use super::{Device, DeviceEffects, is_owed_an_effect};
 use crate::secret::Fingerprint;
@@ -198,7 +199,7 @@ impl<C> Device<C> {
         let mut playback = Playback::begin(start, step.now, call, step.policy);
         let beside = call.content_token.filter(|token| call.token != Some(*token));
         playback.session.hold_until(step.now + hold);
-        playback.session.credit_spent = spent;
+        playback.session.unconfirmed = UnconfirmedRun::new(spent);
         before.iter().for_each(|earlier| playback.session.evidence.comes_after(step.now, earlier));
         playback.order.wished(self.wishes);
         let index =

@@ -102,7 +102,7 @@ impl<C> Device<C> {
                 PlaceClaim::Waits
             }
             // It asks by itself, and its lost session may hold the place.
-            _ if asks.session.is_reopening(now) => PlaceClaim::Waits,
+            _ if asks.session.unconfirmed.is_reopening(now) => PlaceClaim::Waits,
             ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers => PlaceClaim::Lapses,
         }
     }

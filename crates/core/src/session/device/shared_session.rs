@@ -17,6 +17,7 @@ use super::super::player_evidence::GatheredEvidence;
 use super::super::policy::Policy;
 use super::super::role::Role;
 use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
+use super::super::unconfirmed_run::UnconfirmedRun;
 use super::super::verdict::{KillSource, Verdict};
 use super::competing_playbacks::most_silent;
 use super::device_step::DeviceStep;
@@ -75,7 +76,7 @@ impl<C> Device<C> {
     ) -> SessionId {
         let id = start.id;
         let mut playback = Playback::begin_device_session(start, step.now, call, step.policy, first);
-        playback.session.credit_spent = spent;
+        playback.session.unconfirmed = UnconfirmedRun::new(spent);
         self.playbacks.push(playback);
         id
     }

@@ -147,11 +147,11 @@ fn rest<C>(playback: &Playback<C>) -> u64 {
     for lease in leases.as_slice() {
         (lease.key_session, lease.ends).hash(&mut sum);
     }
-    session.credit.hash(&mut sum);
-    session.credit_spent.hash(&mut sum);
+    session.unconfirmed.since().hash(&mut sum);
+    session.unconfirmed.is_spent().hash(&mut sum);
     session.good_until().hash(&mut sum);
     session.lingers.hash(&mut sum);
-    session.reopens_until.hash(&mut sum);
+    session.unconfirmed.reopens_until().hash(&mut sum);
     session.sharing.hash(&mut sum);
     let shown = session.evidence.lasting();
     (shown.again, shown.preloads, shown.streams).hash(&mut sum);

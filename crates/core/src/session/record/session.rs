@@ -13,6 +13,7 @@ use super::super::player_report::StreamType;
 use super::super::policy::Policy;
 use super::super::program_schedule::{self, Schedule};
 use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState};
+use super::super::unconfirmed_run::UnconfirmedRun;
 use super::grant::GrantRecord;
 use super::reports::ReportsRecord;
 use super::serde_helpers::is_default;
@@ -106,8 +107,8 @@ impl CoreSessionRecord {
         let shown = session.evidence.lasting();
         Some(Self {
             again: shown.again.map(RecordedSpan::from),
-            credit: session.credit.map(|since| at.wall_of(since)),
-            credit_spent: session.credit_spent,
+            credit: session.unconfirmed.since().map(|since| at.wall_of(since)),
+            credit_spent: session.unconfirmed.is_spent(),
             every: every.map(RecordedSpan::from),
             generation: session.generation,
             good_until: session.good_until().map(|until| at.wall_of(until)),
@@ -121,7 +122,7 @@ impl CoreSessionRecord {
             opening: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
             preloads: shown.preloads,
             renewals,
-            reopens_until: session.reopens_until.map(|until| at.wall_of(until)),
+            reopens_until: session.unconfirmed.reopens_until().map(|until| at.wall_of(until)),
             reports: shown.reports.map(|reports| ReportsRecord::of(&reports, at)),
             schedule: session.schedule.to_come().map(|(when, moment)| (at.wall_of(when), moment)).collect(),
             seed: session.seed,
@@ -187,13 +188,15 @@ impl CoreSessionRecord {
             streams: self.streams,
             usage: self.usage,
         };
+        let (owes, fails) =
+            (matches!(state, SessionState::Owing { .. }), matches!(state, SessionState::Failing { .. }));
+        let unconfirmed = UnconfirmedRun::written(
+            self.credit.map(|since| time(since).min(at.now)).filter(|_| owes || fails),
+            self.credit_spent,
+            self.reopens_until.map(time).filter(|_| owes),
+        );
         Session {
             confirmation: Confirmation::written(time(self.last_good), self.took.into(), self.slept.into()),
-            credit: self
-                .credit
-                .map(|since| time(since).min(at.now))
-                .filter(|_| matches!(state, SessionState::Failing { .. } | SessionState::Owing { .. })),
-            credit_spent: self.credit_spent,
             beats: if self.renewals {
                 BeatSource::Renewals { every: self.every.map(Duration::from) }
             } else {
@@ -205,11 +208,11 @@ impl CoreSessionRecord {
             generation: self.generation,
             lingers: self.lingers,
             lost_close: self.lost_close.map(|(next, tries)| (time(next), tries)),
-            reopens_until: self.reopens_until.map(time).filter(|_| matches!(state, SessionState::Owing { .. })),
             schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
             seed: self.seed,
             sharing: shares.is_some(),
             state,
+            unconfirmed,
             ..Session::new(at.now, self.seed, policy)
         }
     }

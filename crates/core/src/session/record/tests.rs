@@ -341,7 +341,7 @@ proptest! {
                 }
             }
             (StateRecord::Failing { missed, .. }, SessionState::Failing { missed: still, retry, .. }) => {
-                prop_assert!(session.credit.is_some() && missed == still && asks.is_empty());
+                prop_assert!(session.on_credit().is_some() && missed == still && asks.is_empty());
                 prop_assert!(*retry <= moment.now + SECOND * 5 && session.grant() == playback.session.grant());
                 // Its next tick asks for a beat or is far away: it ends nothing.
                 let at = session.deadline().unwrap().max(*retry);
@@ -602,7 +602,8 @@ fn one_that_reopens_waits_no_longer_for_its_place_because_the_wall_clock_was_set
     life.answer_next(7);
     life.find_it_gone();
     let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
-    let held = |session: &Session, now: Instant| session.reopens_until.unwrap().saturating_duration_since(now);
+    let held =
+        |session: &Session, now: Instant| session.unconfirmed.reopens_until().unwrap().saturating_duration_since(now);
     let longest = held(&life.playback().unwrap().session, life.now);
     assert!(longest > SECOND);
     for (by, left) in [(SECOND * 5, longest - SECOND * 5), (Duration::ZERO, longest)] {

@@ -31,7 +31,8 @@ impl Session {
             self.lane
         );
         debug_assert!(
-            self.credit.is_none() || matches!(self.state, SessionState::Failing { .. } | SessionState::Owing { .. }),
+            !self.unconfirmed.is_running()
+                || matches!(self.state, SessionState::Failing { .. } | SessionState::Owing { .. }),
             "credit is settled by whatever ends it: {:?}",
             self.state
         );

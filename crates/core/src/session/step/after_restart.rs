@@ -55,12 +55,10 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         SessionState::Owing { ran, since, tries, .. } => {
             session.evidence.heard(now);
             session.give_chance(now, policy);
-            // The clock may have been set back: the lost session holds its place no longer than it would have.
-            let held = session.reopens_until.map(|until| until.saturating_duration_since(since));
-            session.reopens_until = session.reopens_until.zip(held).map(|(until, held)| until.min(now + held));
+            session.unconfirmed.restored(now, since);
             let since = session.credit_since(now, since, ran, policy);
-            if !session.is_reopening(now) {
-                session.take_credit(since, ran, &mut step);
+            if !session.unconfirmed.is_reopening(now) {
+                step.note(session.unconfirmed.begin(since, ran));
             }
             session.state = SessionState::Owing { next: now + catch_up.max(closing), ran, since, tries };
         }
@@ -70,7 +68,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         SessionState::Failing { missed, .. } => match session.goes_on_credit(now, policy) {
             Some(since) => {
                 let since = session.credit_since(now, since, true, policy);
-                session.take_credit(since, true, &mut step);
+                step.note(session.unconfirmed.begin(since, true));
                 session.evidence.heard(now);
                 // Nothing is lost before another chance, wherever the budget went meanwhile.
                 session.evidence.spare_until(now + session.allowed_silence(policy));
@@ -137,7 +135,7 @@ impl Session {
     /// Since when one whose beats were lost is on credit: it was before, or the time for it came meanwhile.
     fn goes_on_credit(&self, now: Instant, policy: &Policy) -> Option<Instant> {
         let from = self.credit_from(policy)?;
-        self.credit.or((from <= now).then_some(from))
+        self.unconfirmed.since().or((from <= now).then_some(from))
     }
 
     /// Credit lasts no longer than its budget: what goes beyond that is a clock that was set.
@@ -148,7 +146,7 @@ impl Session {
     }
 
     pub(super) fn go_on(&mut self, now: Instant, beat: Instant) {
-        self.credit = None;
+        self.unconfirmed.forget();
         self.evidence.goes_on(now);
         self.enter_holding(|grant| SessionState::Live { beat, grant });
     }

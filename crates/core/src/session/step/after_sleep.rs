@@ -21,7 +21,7 @@ impl Session {
         if let Some(grant) = self.held_mut() {
             grant.machine_slept(now, by);
         }
-        self.reopens_until = self.reopens_until.map(|until| until.checked_sub(by).unwrap_or(now));
+        self.unconfirmed.machine_slept(now, by);
         self.schedule.slept(now, by);
         self.give_chance(now, policy);
         if let Some(lane) = &mut self.lane {

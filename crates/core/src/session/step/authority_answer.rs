@@ -129,7 +129,7 @@ impl Session {
     fn confirm(&mut self, lane: &CallInFlight, step: &mut Step<'_>) {
         let ask = lane.ask;
         self.failing_until = None;
-        self.reopened_silently = false;
+        self.unconfirmed.confirm();
         self.confirmation.confirm(step.now, lane.since, lane.slept);
         match self.state {
             SessionState::Failing { missed, .. } => step.note(SessionEvent::Recovered(missed)),
@@ -234,7 +234,7 @@ impl Session {
     /// Since when it is killed, and for how long that is remembered.
     fn note_kill(&mut self, by: &Reason, step: &mut Step<'_>) -> (Instant, Instant) {
         step.note(SessionEvent::Killed(by.clone()));
-        self.credit_spent = false;
+        self.unconfirmed.decide();
         (step.now, step.now + step.policy.memory_of_kill(by))
     }
 }

@@ -48,7 +48,7 @@ impl Session {
             },
             SessionState::Closing { next, .. } => next,
             SessionState::Failing { retry, .. } if beats => first_end(retry),
-            SessionState::Failing { .. } if self.credit.is_none() => {
+            SessionState::Failing { .. } if !self.unconfirmed.is_running() => {
                 first_end(self.credit_from(policy).unwrap_or(self.last_sign() + policy.endings.longest).max(now))
             }
             SessionState::Live { beat, .. } if beats && !self.rests(policy) => first_end(beat),

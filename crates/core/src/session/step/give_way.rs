@@ -41,7 +41,9 @@ impl Session {
         let asked = self.lane.is_some_and(|lane| lane.ask == AskKind::Open);
         let opening = asked && matches!(self.state, SessionState::Opening { .. });
         // One that owes its open would come back with its credit made new.
-        self.credit_spent |= matches!(self.state, SessionState::Owing { .. });
+        if matches!(self.state, SessionState::Owing { .. }) {
+            self.unconfirmed.spend();
+        }
         self.evidence.shows_itself_anew();
         self.gave_way = Some(step.now);
         self.end(EndReason::GaveWay, step);

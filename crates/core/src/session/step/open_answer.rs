@@ -18,7 +18,7 @@ impl Session {
             // The player left, or an operator killed it, while the authority was deciding.
             SessionState::Closing { grant: held, .. } | SessionState::Killed { grant: held, .. } => {
                 if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
-                    self.credit_spent = false;
+                    self.unconfirmed.decide();
                     *held = Some(HeldGrant::new(step.now, grant));
                 }
             }
@@ -49,7 +49,9 @@ impl Session {
             }
             // The session that was lost may hold the place yet.
             Ok(Verdict::Denied(denial, reason))
-                if denial.may_pass() && self.is_reopening(step.now) && !self.reopened_silently =>
+                if denial.may_pass()
+                    && self.unconfirmed.is_reopening(step.now)
+                    && !self.unconfirmed.was_reopened_silently() =>
             {
                 step.note(SessionEvent::Failed(AskKind::Open, reason));
                 self.reopen_later(step.now);
@@ -89,7 +91,7 @@ impl Session {
         self.refused_back = None;
         self.returns = false;
         step.note(SessionEvent::Opened { interval });
-        self.credit_spent = false;
+        self.unconfirmed.decide();
         self.confirmation.confirm(step.now, lane.since, lane.slept);
         // An open that is owed is no sign of its player: nobody waits for it.
         if matches!(self.state, SessionState::Opening { .. }) {

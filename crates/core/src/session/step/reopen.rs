@@ -87,17 +87,17 @@ impl Session {
         }
         let lost = self.grant().cloned().filter(|_| step.policy.counts_ended);
         self.note_lost_grant(step);
-        match self.credit {
+        match self.unconfirmed.since() {
             Some(since) => self.owe_again(step.now, since),
             // Whatever takes the place each time, it is not there for this device.
-            None if loss == SessionLoss::LetGo && self.reopened_silently => {
+            None if loss == SessionLoss::LetGo && self.unconfirmed.was_reopened_silently() => {
                 let told = self.evidence.told(step.now);
                 lost.into_iter().for_each(|grant| step.give_back(grant, told));
                 self.close_without_grant(Forfeit::Gone, SessionClosure::Denied(Denial::Limit, reason), step);
             }
             None if loss == SessionLoss::LetGo => {
                 // Of a token that is not the newest it was said of another session, which may hold the place yet.
-                self.reopened_silently = !in_doubt;
+                self.unconfirmed.reopen_silently(!in_doubt);
                 let told = self.evidence.told(step.now);
                 lost.into_iter().for_each(|grant| step.give_back(grant, told));
                 self.reopen(allowed, step);
@@ -115,7 +115,7 @@ impl Session {
     /// Opens another session in place of the one that was lost. That one may hold its place for `held` yet.
     fn reopen(&mut self, held: Duration, step: &mut Step<'_>) {
         step.note(SessionEvent::Reopening);
-        self.reopens_until = Some(step.now + held);
+        self.unconfirmed.reopen(step.now + held);
         let next = SessionState::Owing { next: step.now, ran: true, since: step.now, tries: 0 };
         self.enter_without_grant(Forfeit::Gone, next);
     }
@@ -127,11 +127,6 @@ impl Session {
             let next = self.next_open(now, tries);
             self.enter(|_| SessionState::Owing { next, ran, since, tries });
         }
-    }
-
-    /// Calls wait for the session that takes the place of the lost one.
-    pub(in super::super) fn is_reopening(&self, now: Instant) -> bool {
-        self.reopens_until.is_some_and(|until| now < until)
     }
 
     /// It cannot be given back: if its token was not the newest one, the authority holds it until it expires.

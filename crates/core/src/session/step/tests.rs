@@ -102,7 +102,7 @@ impl Lab {
 
     fn failing_on_credit() -> Self {
         let mut lab = Self::beating(on_credit());
-        while lab.session.credit.is_none() {
+        while lab.session.on_credit().is_none() {
             match lab.flying {
                 Some(_) => lab.answer(fault()),
                 None => lab.come_up(),

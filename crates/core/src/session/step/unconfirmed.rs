@@ -11,12 +11,10 @@ use super::super::end_reason::EndReason;
 use super::super::player_call::CallKind;
 use super::super::policy::Policy;
 use super::super::state::{Forfeit, Session, SessionClosure, SessionState};
+use super::super::unconfirmed_run::UNCONFIRMED_RETRY_PAUSES;
 use super::super::verdict::AuthorityFault;
 use super::context::Step;
 use crate::session::OnUnreachable;
-
-/// Between two tries of an open that is owed: doubled from the first to the last.
-const UNCONFIRMED_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
 impl Session {
     /// The open failed, which is `since` when nobody could say.
@@ -37,20 +35,15 @@ impl Session {
             .unwrap_or_else(|| step.now + self.evidence.allowed(&step.policy.on_unreachable.new));
         // An answer that decides nothing gives no credit, and takes none away.
         let owing = matches!(self.state, SessionState::Owing { .. });
-        if !(owing || fault.kind.is_unanswered()) || self.credit_spent || until <= step.now {
+        if !(owing || fault.kind.is_unanswered()) || self.unconfirmed.is_spent() || until <= step.now {
             return self.close_unreachable(fault, step);
         }
         let next = self.next_open(step.now, tries);
         self.enter(|_| SessionState::Owing { next, ran, since, tries });
     }
 
-    /// When an open that is owed is tried again: less and less often, and never all at once when the authority is back,
-    /// whoever failed together. The last try of one that reopens comes when the lost session must have expired.
     pub(super) fn next_open(&self, now: Instant, tries: u8) -> Instant {
-        let [first, last] = UNCONFIRMED_RETRY_PAUSES;
-        let pause = first.saturating_mul(1 << tries.min(10)).min(last);
-        let next = now + pause / 2 + self.scatter(pause);
-        self.reopens_until.filter(|until| now < *until).map_or(next, |until| next.min(until))
+        self.unconfirmed.next_open(now, tries, |most| self.scatter(most))
     }
 
     /// The authority is back and has let the session of a playback expire meanwhile: it opens another.
@@ -80,7 +73,7 @@ impl Session {
             step.note(SessionEvent::Closed(EndReason::Lost));
         }
         let again = step.now + step.policy.refusal_memory();
-        let spent = ran || self.credit_spent || self.credit.is_some();
+        let spent = ran || self.unconfirmed.is_spent() || self.unconfirmed.is_running();
         if spent { SessionClosure::Spent { again, fault } } else { SessionClosure::Unreachable(fault) }
     }
 
@@ -110,13 +103,13 @@ impl Session {
                 self.shows_renewal(now, policy);
             }
         }
-        if self.is_reopening(now) { CallAnswer::Wait } else { CallAnswer::Pass }
+        if self.unconfirmed.is_reopening(now) { CallAnswer::Wait } else { CallAnswer::Pass }
     }
 
     /// When one that owes its open is given up. One that reopens has the time that its last try takes.
     pub(super) fn budget_ends(&self, policy: &Policy) -> Option<Instant> {
         let until = self.owes_until(policy)?;
-        Some(if self.reopens_until == Some(until) { until + policy.lane_patience } else { until })
+        Some(if self.unconfirmed.reopens_until() == Some(until) { until + policy.lane_patience } else { until })
     }
 
     /// By when one that owes its open must have it: when its credit ends, or its lost session must have expired.
@@ -125,7 +118,7 @@ impl Session {
             SessionState::Owing { ran, since, .. } => {
                 let OnUnreachable { new, running } = &policy.on_unreachable;
                 let credit = self.evidence.spare(since + self.evidence.allowed(if ran { running } else { new }));
-                Some(self.reopens_until.map_or(credit, |until| until.max(credit)))
+                Some(self.unconfirmed.reopens_until().map_or(credit, |until| until.max(credit)))
             }
             SessionState::Closed { .. }
             | SessionState::Closing { .. }
@@ -151,7 +144,7 @@ impl Session {
             | SessionState::Opening { .. }
             | SessionState::Owing { .. }
             | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => self.credit_spent,
+            | SessionState::Waiting { .. } => self.unconfirmed.is_spent(),
         }
     }
 
@@ -159,7 +152,7 @@ impl Session {
     /// did: its next one is not to have another.
     pub(in super::super) fn memory_of(&self, end: EndReason, policy: &Policy) -> Duration {
         let memory = policy.memory_of(end);
-        if self.credit_spent { memory.max(policy.kill_memory) } else { memory }
+        if self.unconfirmed.is_spent() { memory.max(policy.kill_memory) } else { memory }
     }
 
     /// From when on a session whose beats are lost is on credit, if that may be.
@@ -176,7 +169,7 @@ impl Session {
     /// A lost beat is sent again; on credit less often, and scattered.
     pub(super) fn retry_beat(&self, now: Instant, missed: u8, policy: &Policy) -> Instant {
         let pause = policy.retry_after(missed);
-        now + if self.credit.is_some() { pause + self.scatter(pause * 3) } else { pause }
+        now + if self.unconfirmed.is_running() { pause + self.scatter(pause * 3) } else { pause }
     }
 
     /// A close was lost: when it is tried again, and which try that was; none when it is given up.
@@ -227,47 +220,27 @@ impl Session {
     /// Keeps account of credit: notes when it is taken, and when it is settled and how long it lasted.
     pub(super) fn account(&mut self, step: &mut Step<'_>) {
         if !matches!(self.state, SessionState::Owing { .. }) {
-            self.reopens_until = None;
+            self.unconfirmed.stop_reopening();
         }
-        match (&self.state, self.credit) {
-            (SessionState::Owing { .. }, None) if self.is_reopening(step.now) => {}
-            (SessionState::Owing { ran, since, .. }, None) => self.take_credit(*since, *ran, step),
-            (SessionState::Failing { .. }, None) => {
+        match self.state {
+            SessionState::Failing { .. } | SessionState::Owing { .. } if self.unconfirmed.is_running() => {}
+            SessionState::Owing { .. } if self.unconfirmed.is_reopening(step.now) => {}
+            SessionState::Owing { ran, since, .. } => step.note(self.unconfirmed.begin(since, ran)),
+            SessionState::Failing { .. } => {
                 if let Some(from) = self.credit_from(step.policy).filter(|from| step.now >= *from) {
-                    self.take_credit(from, true, step);
+                    step.note(self.unconfirmed.begin(from, true));
                 }
             }
-            (
-                SessionState::Closed { .. }
-                | SessionState::Closing { .. }
-                | SessionState::Killed { .. }
-                | SessionState::Live { .. }
-                | SessionState::Opening { .. }
-                | SessionState::Sharing { .. }
-                | SessionState::Waiting { .. },
-                Some(since),
-            ) => {
-                self.credit = None;
-                step.note(SessionEvent::Settled(step.now.saturating_duration_since(since)));
+            SessionState::Closed { .. }
+            | SessionState::Closing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => {
+                self.unconfirmed.settle(step.now).into_iter().for_each(|event| step.note(event));
             }
-            (SessionState::Failing { .. } | SessionState::Owing { .. }, Some(_))
-            | (
-                SessionState::Closed { .. }
-                | SessionState::Closing { .. }
-                | SessionState::Killed { .. }
-                | SessionState::Live { .. }
-                | SessionState::Opening { .. }
-                | SessionState::Sharing { .. }
-                | SessionState::Waiting { .. },
-                None,
-            ) => {}
         }
-    }
-
-    /// Noted by every process that has it: each counts for itself, and the one in which it is settled tells.
-    pub(super) fn take_credit(&mut self, since: Instant, running: bool, step: &mut Step<'_>) {
-        self.credit = Some(since);
-        step.note(SessionEvent::OnCredit { running });
     }
 
     /// Anywhere between nothing and `most`, evenly among sessions; the same for the same session and

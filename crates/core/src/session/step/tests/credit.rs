@@ -133,13 +133,13 @@ fn a_running_playback_goes_on_with_its_last_grant_until_its_budget_is_spent() {
         let good = lab.session.last_good();
         stream.into_iter().for_each(|stream| drop(lab.feed(said(stream))));
         lab.answer(fault());
-        while lab.session.credit.is_none() {
+        while lab.session.on_credit().is_none() {
             match lab.flying {
                 Some(_) => lab.answer(fault()),
                 None => lab.come_up(),
             }
         }
-        assert_eq!((lab.session.credit, lab.ended()), (Some(good + confirmed), None));
+        assert_eq!((lab.session.on_credit(), lab.ended()), (Some(good + confirmed), None));
         assert!(lab.flying.is_some() || lab.call(CallKind::License) == CallAnswer::Forward(grant("first")));
         never_answered(&mut lab);
         assert_eq!((lab.lost(), lab.now - good), (1, confirmed + secs(budget)), "{stream:?}");
