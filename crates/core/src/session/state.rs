@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::closure::SessionClosure;
 pub(super) use self::transitions::Forfeit;
 use super::confirmation::Confirmation;
-use super::effect::SessionRefusal;
 use super::end_reason::EndReason;
 use super::grant::{AskKind, Grant, Ticket};
 use super::held_grant::HeldGrant;
@@ -23,9 +22,9 @@ use super::player_evidence::PlayerEvidence;
 use super::player_report::{PlayingState, StreamType};
 use super::policy::Policy;
 use super::program_schedule::Schedule;
-use super::step::GiveWayState;
 use super::unconfirmed_run::UnconfirmedRun;
 use super::verdict::Reason;
+use super::way_back::WayBack;
 
 #[derive(Clone, Debug)]
 pub enum SessionState {
@@ -84,8 +83,6 @@ pub(super) struct CallInFlight {
 
 #[derive(Debug)]
 pub struct Session {
-    /// Set when it was zapped away.
-    pub(super) away: Option<GiveWayState>,
     pub(super) beats: BeatSource,
     pub(super) confirmation: Confirmation,
     pub(super) deadline: Option<Instant>,
@@ -94,8 +91,6 @@ pub struct Session {
     pub(super) last_answered: Ticket,
     /// A retry sent before this time (the next regular beat) and lost is not counted as another failure.
     pub(super) failing_until: Option<Instant>,
-    /// When it last gave way.
-    pub(super) gave_way: Option<Instant>,
     /// The opens that were given up: if one is granted after all, that grant is given back.
     pub(super) given_up: ArrayVec<Ticket, 3>,
     pub(super) evidence: PlayerEvidence,
@@ -106,42 +101,36 @@ pub struct Session {
     pub(super) lingers: bool,
     /// The close of one that was killed here is lost: when it is tried again, and how often it was.
     pub(super) lost_close: Option<(Instant, u8)>,
-    /// It gave way and could not be taken back until then; and what its calls are told, if one of them asked.
-    pub(super) refused_back: Option<(Instant, Option<SessionRefusal>)>,
-    /// It gave way, and is opened again.
-    pub(super) returns: bool,
     pub(super) schedule: Schedule,
     pub(super) seed: u32,
     /// It has no session of its own, but shares its device's.
     pub(super) sharing: bool,
     pub(super) state: SessionState,
     pub(super) unconfirmed: UnconfirmedRun,
+    pub(super) way_back: WayBack,
 }
 
 impl Session {
     /// A session that waits for its [`super::Input::Start`]. `seed` spreads its beats.
     pub fn new(now: Instant, seed: u32, policy: &Policy) -> Self {
         Self {
-            away: None,
             beats: BeatSource::Timer,
             confirmation: Confirmation::none(now),
             deadline: Some(now + policy.lane_patience),
             lane: None,
             last_answered: Ticket(0),
             failing_until: None,
-            gave_way: None,
             given_up: ArrayVec::new(),
             evidence: PlayerEvidence::new(now, policy.stream),
             generation: 0,
             lingers: false,
             lost_close: None,
-            refused_back: None,
-            returns: false,
             schedule: policy.schedule.clone().unwrap_or_default(),
             seed,
             sharing: false,
             state: SessionState::Waiting { not_before: now, since: now },
             unconfirmed: UnconfirmedRun::default(),
+            way_back: WayBack::default(),
         }
     }
 

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use self::context::Step;
 pub(super) use self::deadlines::bounded;
 use self::deadlines::spread;
-pub(super) use self::give_way::GiveWayState;
 use super::effect::{AuthorityAsk, CallAnswer, Effects, SessionEvent, SessionRefusal};
 use super::end_reason::EndReason;
 use super::grant::{AskKind, Ticket};
@@ -148,7 +147,7 @@ impl Session {
             }
             // What was presumed is known now, and its player does not take it back any more.
             SessionState::Closing { next, tries, why: EndReason::GaveWay, .. } => {
-                self.away = None;
+                self.way_back.forget_unsent();
                 self.enter(|grant| SessionState::Closing { grant, next, tries, why });
             }
             SessionState::Closed { why: SessionClosure::Ended(EndReason::GaveWay), .. } => {
@@ -277,7 +276,7 @@ impl Session {
     }
 
     fn close(&mut self, why: SessionClosure, step: &mut Step<'_>) {
-        if std::mem::take(&mut self.returns)
+        if self.way_back.stop_returning()
             && let Some(refusal) = Self::is_for_now(&why)
         {
             return self.stay_away(refusal, step);

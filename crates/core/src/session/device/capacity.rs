@@ -80,7 +80,7 @@ impl<C> Device<C> {
         let is_later = |held: &Playback<C>| playing().any(|p| is_served(p, held) && p.order.wish() > held.order.wish());
         let has_room = playing().count() > step.policy.sessions_per_device;
         let passed = self.alone().filter(|p| p.session.is_held() && is_later(p));
-        for (id, returns) in passed.map(|p| (p.id, p.session.returns)).collect::<Vec<_>>() {
+        for (id, returns) in passed.map(|p| (p.id, p.session.returns())).collect::<Vec<_>>() {
             match self.playback_mut(id) {
                 Some(_) if returns => drop(self.step(id, Input::GiveWay, step)),
                 Some(playback) if has_room => {

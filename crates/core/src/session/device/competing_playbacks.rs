@@ -228,12 +228,11 @@ impl<C> Device<C> {
     /// The beginning of a preload is fetched until some moments after it gave way. Whatever its media showed then says
     /// nothing any more when another one has gone meanwhile.
     fn is_wanted_back(&self, playback: &Playback<C>, now: Instant) -> bool {
-        let Session { refused_back, .. } = &playback.session;
+        let Session { way_back, .. } = &playback.session;
         let life = playback.session.life();
         // What the player says of itself is news to whoever refused, and so is a call where none waited then.
-        let is_news = |told: &Option<_>| life.plays || (life.calls && told.is_none());
-        let is_refused = refused_back.as_ref().is_some_and(|(until, told)| now < *until && !is_news(told));
-        if !life.wants_it() || is_refused {
+        let is_news = |was_told: bool| life.plays || (life.calls && !was_told);
+        if !life.wants_it() || way_back.is_refused(now, is_news) {
             return false;
         }
         let mut others = self.alone().filter(|p| p.session.is_active());

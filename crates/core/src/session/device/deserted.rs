@@ -13,7 +13,7 @@ impl<C> Device<C> {
     /// there is no turn to give up.
     pub fn desert(&mut self, id: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) -> bool {
         // One that comes back plays: its media are signs of life, whether a call waits or not.
-        let waits = self.alone().any(|p| p.id == id && p.session.is_held() && !p.session.returns);
+        let waits = self.alone().any(|p| p.id == id && p.session.is_held() && !p.session.returns());
         if waits {
             self.deliver(id, now, Input::End(EndReason::Abandoned), policy, out);
         }

@@ -10,7 +10,6 @@ use super::super::input::Input;
 use super::super::playback::Playback;
 use super::super::policy::Policy;
 use super::super::preload_or_zap::{ContestOutcome, NewerPlayback, judge};
-use super::super::state::Session;
 use super::competing_playbacks::most_silent;
 use super::device_step::DeviceStep;
 use super::{Device, DeviceEffects};
@@ -60,7 +59,7 @@ impl<C> Device<C> {
         let is_coming = others().any(|p| p.session.is_asking());
         let others: Vec<_> = others().filter(|p| p.plays_on()).collect();
         let known =
-            others.iter().find(|p| asks.order.gave_way_to() == Some(p.id)).copied().filter(|_| asks.session.returns);
+            others.iter().find(|p| asks.order.gave_way_to() == Some(p.id)).copied().filter(|_| asks.session.returns());
         let spare = others.last().copied().filter(|_| others.len() > policy.sessions_per_device);
         let Some(rival) = known.or(spare).or_else(|| most_silent(others.into_iter())) else {
             return if is_coming { PlaceTurn::Later } else { PlaceTurn::Nobody };
@@ -82,7 +81,7 @@ impl<C> Device<C> {
 
     /// At the limit there is one place for what plays and what is preloaded.
     fn claim(&self, asks: &Playback<C>, rival: &Playback<C>, now: Instant, policy: &Policy) -> PlaceClaim {
-        let Session { returns, .. } = &asks.session;
+        let returns = asks.session.returns();
         let newer = NewerPlayback { is_served: true, ..self.as_newer(asks) };
         let life = newer.life;
         if self.is_older(asks.id, rival.id) {
@@ -90,15 +89,15 @@ impl<C> Device<C> {
             let is_left = (!life.calls || life.renewed) && other.plays && life.said <= other.said;
             return if is_left { PlaceClaim::Waits } else { PlaceClaim::Holds };
         }
-        let called = if *returns { life.calls } else { asks.session.is_asking() };
+        let called = if returns { life.calls } else { asks.session.is_asking() };
         match judge(now, &self.as_older(rival, policy), &newer) {
             ContestOutcome::OlderGivesWay | ContestOutcome::OlderIsOver => PlaceClaim::Holds,
             // Its viewer has gone back to it.
-            ContestOutcome::TwoViewers if *returns && (life.renewed || !life.calls) => PlaceClaim::Void,
+            ContestOutcome::TwoViewers if returns && (life.renewed || !life.calls) => PlaceClaim::Void,
             ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers if called => {
                 PlaceClaim::Holds
             }
-            ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers if *returns => {
+            ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers if returns => {
                 PlaceClaim::Waits
             }
             // It asks by itself, and its lost session may hold the place.

@@ -85,6 +85,6 @@ impl Session {
 
     /// It gave way, and is opened again.
     pub fn returns(&self) -> bool {
-        self.returns
+        self.way_back.is_returning()
     }
 }

@@ -73,7 +73,7 @@ impl SessionState {
             (_, Self::Sharing { .. } | Self::Waiting { .. }) => false,
             (Self::Opening { .. }, _) => true,
             (Self::Closing { .. }, Self::Closed { .. } | Self::Closing { .. } | Self::Killed { .. }) => true,
-            (Self::Closing { .. }, Self::Live { .. } | Self::Opening { .. }) => session.away.is_some(),
+            (Self::Closing { .. }, Self::Live { .. } | Self::Opening { .. }) => session.way_back.is_unsent(),
             (Self::Closing { .. }, Self::Failing { .. } | Self::Owing { .. }) => false,
             (Self::Live { .. } | Self::Failing { .. } | Self::Owing { .. }, Self::Opening { .. }) => false,
             (Self::Owing { .. }, Self::Failing { .. }) => false,

@@ -13,14 +13,6 @@ use super::super::policy::Policy;
 use super::super::state::{Forfeit, Session, SessionClosure, SessionState};
 use super::context::Step;
 
-/// What a session needs to go on after it gave way.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::session) struct GiveWayState {
-    /// When its next beat is due; none while it is opened.
-    beat: Option<Instant>,
-    since: Instant,
-}
-
 impl Session {
     /// Another playback of the device is presumed to be the one that plays.
     pub(super) fn give_way(&mut self, step: &mut Step<'_>) {
@@ -45,10 +37,10 @@ impl Session {
             self.unconfirmed.spend();
         }
         self.evidence.shows_itself_anew();
-        self.gave_way = Some(step.now);
+        self.way_back.gave_way(step.now);
         self.end(EndReason::GaveWay, step);
         if matches!(self.state, SessionState::Closing { .. }) && (beat.is_some() || opening) {
-            self.away = Some(GiveWayState { beat, since: step.now });
+            self.way_back.close_is_unsent(step.now, beat);
         }
     }
 
@@ -56,7 +48,7 @@ impl Session {
     pub(in crate::session) fn may_return(&self, now: Instant, policy: &Policy) -> bool {
         let unsent = self.lane.is_some_and(|lane| lane.ask != AskKind::Close);
         let waits = unsent && matches!(self.state, SessionState::Closing { why: EndReason::GaveWay, .. });
-        waits && self.away.is_some_and(|away| now < away.since + policy.re_entry)
+        waits && self.way_back.may_return(now, policy.re_entry)
     }
 
     /// What it was, if its close is not sent; else opened again, when its turn comes.
@@ -77,9 +69,8 @@ impl Session {
         if !matches!(self.state, SessionState::Closed { .. }) {
             return;
         }
-        self.away = None;
         self.lingers = false;
-        self.returns = true;
+        self.way_back.opens_again();
         self.enter(|_| SessionState::Waiting { not_before: step.now, since: step.now });
         step.note(SessionEvent::Returned);
         step.wake();
@@ -87,12 +78,12 @@ impl Session {
 
     fn come_back(&mut self, step: &mut Step<'_>) {
         let opening = self.lane.filter(|lane| lane.ask == AskKind::Open);
-        match (opening, self.away.and_then(|away| away.beat)) {
+        match (opening, self.way_back.beat_of_unsent()) {
             (Some(lane), _) => self.enter(|_| SessionState::Opening { since: lane.since }),
             (None, Some(beat)) => self.enter_holding(|grant| SessionState::Live { beat, grant }),
             (None, None) => return,
         }
-        self.away = None;
+        self.way_back.forget_unsent();
         self.evidence.came_back(step.now);
         step.note(SessionEvent::Returned);
         step.wake();
@@ -106,7 +97,7 @@ impl Session {
             CallKind::License => false,
             CallKind::Renewal => true,
         };
-        if let Some((_, Some(refusal))) = self.refused_back.as_ref().filter(|(until, _)| now < *until) {
+        if let Some(refusal) = self.way_back.refusal(now) {
             return CallAnswer::Refuse(refusal.clone());
         }
         self.evidence.call_waits(now);
@@ -122,7 +113,7 @@ impl Session {
         if let SessionState::Waiting { since, .. } = &mut self.state {
             *since = now;
         }
-        if self.returns {
+        if self.way_back.is_returning() {
             self.evidence.call_waits(now);
         }
         CallAnswer::Wait
@@ -142,10 +133,8 @@ impl Session {
 
     /// It was to be opened again, and cannot be now: it is over as it was. Its player may ask once more in a moment.
     pub(super) fn stay_away(&mut self, refusal: Option<SessionRefusal>, step: &mut Step<'_>) {
-        self.returns = false;
-        let calls = self.life().calls;
-        self.refused_back =
-            refusal.map(|refusal| (step.now + step.policy.denial_memory, Some(refusal).filter(|_| calls)));
+        let (calls, until) = (self.life().calls, step.now + step.policy.denial_memory);
+        self.way_back.stay_away(refusal.map(|refusal| (until, Some(refusal).filter(|_| calls))));
         self.evidence.shows_itself_anew();
         self.enter(|_| SessionState::Closed {
             until: step.now + Policy::MAX_GIVEN_WAY_TIME,

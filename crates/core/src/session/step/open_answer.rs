@@ -56,7 +56,7 @@ impl Session {
                 step.note(SessionEvent::Failed(AskKind::Open, reason));
                 self.reopen_later(step.now);
             }
-            Ok(Verdict::Denied(denial, reason)) if denial.may_pass() && self.returns => {
+            Ok(Verdict::Denied(denial, reason)) if denial.may_pass() && self.way_back.is_returning() => {
                 step.note(SessionEvent::Failed(AskKind::Open, reason.clone()));
                 self.stay_away(Some(SessionRefusal::Denied(denial, reason)), step);
             }
@@ -85,11 +85,10 @@ impl Session {
 
     fn granted(&mut self, lane: &CallInFlight, interval: Duration, step: &mut Step<'_>) {
         // What its player has shown since it gave way counts on.
-        if !self.returns {
+        if !self.way_back.is_returning() {
             self.evidence.shows_itself_anew();
         }
-        self.refused_back = None;
-        self.returns = false;
+        self.way_back.opened();
         step.note(SessionEvent::Opened { interval });
         self.unconfirmed.decide();
         self.confirmation.confirm(step.now, lane.since, lane.slept);

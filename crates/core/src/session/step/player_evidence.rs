@@ -131,8 +131,7 @@ impl Session {
 
     /// What one that gave way had under way comes for a moment longer.
     fn is_left_over(&self, now: Instant) -> bool {
-        const LEFT_OVER: Duration = Duration::from_secs(3);
-        self.gives_way() && self.gave_way.is_some_and(|since| now < since + LEFT_OVER)
+        self.gives_way() && self.way_back.is_left_over(now)
     }
 
     /// It may come once more before its round and the authority's patience are over.
