@@ -1,9 +1,10 @@
-//! One device's playbacks, and the order in which they open and close.
+//! Manages the playbacks of one device, and the order in which they open and close.
 //!
-//! A device plays a few things at once (`sessions-per-device`, usually one). A playback too many is opened beside the
-//! others, because it may be a preload; what their players show decides who is over (`contest`). Where the authority
-//! has no place for it, another one gives way first (`turn`). While a device zaps fast its newest playback is held; one
-//! that is held and zapped away was never asked for and costs nothing.
+//! A device plays a few things at once (`sessions-per-device`, usually one). Another playback opens beside the others,
+//! because it may be a preload; the evidence of both players decides which one is over (`competing_playbacks`). If the
+//! authority has no place for it, another playback gives way first (`limit_reached`). While a device zaps fast, its
+//! newest playback is held; a held playback that is zapped away made no call and costs nothing. `sessions` owns the
+//! devices and calls them.
 
 use std::time::{Duration, Instant};
 
@@ -40,17 +41,17 @@ mod spare_place;
 mod turn_order;
 mod zap_debounce;
 
-/// Effects that are to be carried out, in order, with the playback that each belongs to.
+/// Effects to carry out, in order, each with its playback.
 pub type DeviceEffects = Vec<(SessionId, Effect)>;
 
 #[derive(Debug)]
 pub struct Device<C> {
     playbacks: Vec<Playback<C>>,
-    /// How often it asked for something else.
+    /// Number of different things that it has requested.
     wishes: u32,
-    /// Of each address that calls for it.
+    /// Fast zaps, for each address that calls for the device.
     zaps: ZapsByCaller,
-    /// Who had the last turn.
+    /// The address that had the last turn.
     last_turn: Option<Fingerprint>,
 }
 
@@ -61,8 +62,8 @@ impl<C> Default for Device<C> {
 }
 
 impl<C> Device<C> {
-    /// A player's call: finds or starts its playback and answers. The id is absent when no playback
-    /// has to do with it. `start` gives none where there is no room for another one.
+    /// Finds or begins the playback of a player's call, and answers it. The id is `None` if no playback belongs to the
+    /// call. `start` returns `None` if there is no room for another one.
     pub fn call(
         &mut self,
         now: Instant,
@@ -86,7 +87,7 @@ impl<C> Device<C> {
             },
             CallMatch::Nowhere => return (None, CallAnswer::Pass),
         };
-        // Back to what is being opened, or was passed over, before anything else was.
+        // The call returns to a playback that is being opened, or was passed over.
         let is_back = |p: &Playback<C>| p.session.is_asking() || (p.session.is_held() && !p.order.is_coming());
         if call.kind == CallKind::License && self.playbacks.get(index).is_some_and(is_back) {
             self.wish_for(index);
@@ -96,9 +97,9 @@ impl<C> Device<C> {
         (Some(id), answer.unwrap_or(CallAnswer::Wait))
     }
 
-    /// A call that was told to wait asks again. It stays with its playback: when that one was ended from
-    /// the player's side meanwhile, the call has lost its turn and does not begin another. Else the
-    /// waiting calls of one device would zap each other without end.
+    /// Repeats a call that was told to wait. It stays with its playback. If that was ended from the player's side
+    /// meanwhile, the call has lost its turn and begins no other one. Otherwise the waiting calls of a device would zap
+    /// each other without end.
     pub fn call_again(
         &mut self,
         id: SessionId,
@@ -135,13 +136,13 @@ impl<C> Device<C> {
         (Some(id), answer.unwrap_or(CallAnswer::Wait))
     }
 
-    /// Its playback is gone: it was over, and made room for another of the same name.
+    /// True if its playback ended and made room for another one of the same name.
     fn has_lost_its_turn(&self, id: SessionId, now: Instant, call: &PlayerCall, policy: &Policy) -> bool {
         let gone = !self.playbacks.iter().any(|p| p.id == id);
         gone && place(&self.playbacks, now, call, policy).begins()
     }
 
-    /// Anything else that happens to one playback. An id that is gone is ignored, but for its session's renewal.
+    /// Delivers any other input to a playback. An unknown id is ignored, except for its session's renewal.
     pub fn deliver(
         &mut self,
         id: SessionId,
@@ -164,7 +165,7 @@ impl<C> Device<C> {
         answer
     }
 
-    /// The player was given a license that lasts so long; none where that is unknown, or for ever.
+    /// The player got a license that lasts so long; `None` if unknown or for ever.
     pub fn licensed(
         &mut self,
         id: SessionId,
@@ -179,7 +180,7 @@ impl<C> Device<C> {
         self.deliver(id, now, Input::Licensed(until), policy, out);
     }
 
-    /// The last connection of the device is gone, or one is there again: each of its playbacks is told.
+    /// The last connection of the device has ended, or one is there again: tells each of its playbacks.
     pub fn connected(&mut self, now: Instant, connected: bool, policy: impl Fn(&C) -> Policy, out: &mut DeviceEffects) {
         let ids: Vec<_> = self.playbacks.iter().map(|p| (p.id, policy(&p.card))).collect();
         for (id, policy) in ids {
@@ -187,8 +188,8 @@ impl<C> Device<C> {
         }
     }
 
-    /// The player of this content token, or of whatever it is, leaves. False where that ends nothing: it is not
-    /// believed, another player goes on with the same playback, or it was over.
+    /// The player of this content token leaves; without a token, any player of the playback. False if that ends
+    /// nothing: it is not believed, another player continues the playback, or it was over.
     pub fn leave(
         &mut self,
         id: SessionId,
@@ -221,15 +222,14 @@ impl<C> Device<C> {
         true
     }
 
-    /// The player released the license of this key session. True when it was the playback's last; a
-    /// release that names none may speak of another day's playback and is never the last.
+    /// The player released the license of this key session. True if it was the playback's last one; a release without a
+    /// key session may belong to an earlier playback and is never the last.
     pub fn release(&mut self, id: SessionId, key_session: Option<Fingerprint>) -> bool {
         let (Some(key_session), Some(playback)) = (key_session, self.playback_mut(id)) else { return false };
         playback.release(key_session)
     }
 
-    /// Takes a restored playback in, behind those that it has, and lets it go on. `orphan`: as its record
-    /// says.
+    /// Adds a restored playback behind the others, and continues it. `orphan`: as its record says.
     pub fn resume(
         &mut self,
         mut playback: Playback<C>,
@@ -238,11 +238,11 @@ impl<C> Device<C> {
         policy: &Policy,
         out: &mut DeviceEffects,
     ) {
-        // The wall clock may have been set back: nothing began in times to come.
+        // The wall clock may have been set back: no playback began in the future.
         playback.began = playback.began.min(now);
         let Effects { answer: _, list } = resume(&mut playback.session, now, orphan, policy);
         out.extend(list.into_iter().map(|effect| (playback.id, effect)));
-        // Most devices have one: room for more would be most of what a restart takes.
+        // Most devices have one playback: more room would take most memory of a restart.
         self.playbacks.reserve_exact(1);
         self.playbacks.push(playback);
         self.end_surplus(&mut DeviceStep { now, policy, out });
@@ -293,8 +293,8 @@ impl<C> Device<C> {
     }
 }
 
-/// What follows from this step needs the playback: it is not forgotten within it, but at its next tick, or with the next
-/// playback that needs its room. Nobody could make its call to the authority, nor tell whose event it was.
+/// True if an effect of this step needs the playback. It is forgotten at its next tick, or with the next playback that
+/// needs its room; until then its call can be made and its event reported.
 fn is_owed_an_effect(id: SessionId, out: &DeviceEffects) -> bool {
     out.iter().any(|(of, effect)| *of == id && matches!(effect, Effect::Ask(_) | Effect::Note(_)))
 }

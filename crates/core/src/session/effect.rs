@@ -1,4 +1,4 @@
-//! What the core wants done, and what a player's call is answered.
+//! The effects that the core requests, and its answers to calls. `sessions` carries them out.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use super::player_report::PlayingState;
 use super::program_schedule::StreamTimelineEvent;
 use super::verdict::{AuthorityFault, Denial, Reason};
 
-/// How the call that was delivered goes on.
+/// How a delivered call goes on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum CallAnswer {
-    /// To the license server, with this grant.
+    /// Forward it to the license server, with this grant.
     Forward(Grant),
-    /// To the license server as it came: no session applies.
+    /// Forward it unchanged: no session applies.
     Pass,
     Refuse(SessionRefusal),
-    /// To the authority's renewal call, with this grant; the answer must be delivered with the ticket.
+    /// Send it to the authority's renewal call, with this grant; the answer must be delivered with the ticket.
     Renew(Grant, Ticket),
-    /// Ask again when woken.
+    /// Repeat it when woken.
     Wait,
 }
 
@@ -34,36 +34,36 @@ impl CallAnswer {
     }
 }
 
-/// Why a player is turned away.
+/// The reason why a call is refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SessionRefusal {
     Denied(Denial, Reason),
     Ended(EndReason),
-    /// It would open a session, but its content token has expired.
+    /// The call would open a session, but its content token has expired.
     Expired,
     Killed(Reason),
-    /// No decision could be had.
+    /// No decision was available.
     Unreachable(AuthorityFault),
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Effect {
     Ask(AuthorityAsk),
-    /// Forgotten before its time, for want of room.
+    /// The playback was forgotten before its time, for want of room.
     Displace(RetentionClass),
-    /// Nothing is left to remember.
+    /// The playback needs no memory any more.
     Forget,
     Note(SessionEvent),
-    /// Calls that were told to wait may ask again.
+    /// Waiting calls may be repeated.
     Wake,
 }
 
-/// What is remembered of a playback that is over, and displaced by others of its kind alone.
+/// The class of a remembered playback that is over; only others of its class displace it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum RetentionClass {
-    /// It ended, or was refused.
+    /// The playback ended, or was refused.
     Ended,
-    /// It was killed by the authority or an operator.
+    /// The authority or an operator killed it.
     Killed,
     /// Its place went to another device.
     Replaced,
@@ -82,7 +82,7 @@ impl RetentionClass {
 }
 
 impl Effect {
-    /// As it is, where it asks for a session beside this one.
+    /// Adds the grant of the session beside it to an open.
     pub(super) fn beside(self, grant: Option<&Grant>) -> Self {
         match self {
             Self::Ask(ask) if ask.kind == AskKind::Open => Self::Ask(AuthorityAsk { beside: grant.cloned(), ..ask }),
@@ -94,7 +94,7 @@ impl Effect {
 /// A call to the authority that the shell makes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AuthorityAsk {
-    /// For an open: another session of the same device, that one of the two may be a preload beside.
+    /// For an open: another session of the same device, if one of the two may be a preload.
     pub beside: Option<Grant>,
     /// Absent for an open.
     pub grant: Option<Grant>,
@@ -104,73 +104,73 @@ pub struct AuthorityAsk {
 }
 
 impl AuthorityAsk {
-    /// Gives back what no session has any more.
+    /// Gives back a grant that no session has.
     pub fn giving_back(grant: Grant, told: PlayerFacts) -> Self {
         Self { beside: None, grant: Some(grant), kind: AskKind::Close, ticket: Ticket(0), told }
     }
 }
 
-/// What the player last told of itself, for authorities that want to know.
+/// The player's last reported facts, for authorities that want them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct PlayerFacts {
-    /// Since the content's beginning, carried on to now while it plays.
+    /// Position since the content's beginning, extrapolated to now while it plays.
     pub playhead: Option<Duration>,
     pub playing: Option<PlayingState>,
 }
 
-/// What a log, a metric or a timeline shows.
+/// An event for the log, a metric or a timeline.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum SessionEvent {
     Beat,
-    /// A beat was sent this much after it was due.
+    /// A beat was sent this much late.
     BeatLate(Duration),
-    /// The content may not be shown any more.
+    /// The content may no longer be shown.
     Blackout(Reason),
     Closed(EndReason),
     /// A call to the authority failed; the dialect knows the event's name.
     Failed(AskKind, Reason),
     /// An operator took its kill back: its player may begin anew.
     Forgiven,
-    /// Another playback of the device plays by its session.
+    /// Another playback of the device joined its session.
     Joined,
     Killed(Reason),
-    /// One of the playbacks that share the session is over; the session goes on with the others.
+    /// A playback that shares the session is over; the session goes on with the others.
     Left(EndReason),
-    /// Its newest token was lost with an answer: nobody can give it back, and the authority lets it expire.
+    /// Its newest token was lost with an answer: it cannot be given back, and the authority lets it expire.
     LeftOpen,
-    /// From now on it plays without the authority's word: with its last grant, or without any.
+    /// The playback plays without the authority's word from now on: with its last grant, or without any.
     OnCredit {
         running: bool,
     },
     Opened {
         interval: Duration,
     },
-    /// The process died while the open was under way: what it may have brought expires.
+    /// The process died during the open: its possible grant expires.
     Orphaned,
-    /// The clock has come to this moment of the programme.
+    /// A moment of the programme has come.
     Reached(StreamTimelineEvent),
     /// The authority answers again after this many lost beats.
     Recovered(u8),
     Refused(Denial, Reason),
-    /// The authority knows it no more, because an answer was lost: another session is opened in its place.
+    /// The authority no longer knows it, because an answer was lost: another session opens in its place.
     Reopening,
-    /// Goes on after a restart.
+    /// The playback continues after a restart.
     Resumed,
     Renewed,
-    /// From now on the player's own renewals are the beats.
+    /// The player's own renewals are the beats from now on.
     RenewalsCarry,
     /// The viewer came back to it before its close was sent.
     Returned,
-    /// Its credit has ended, one way or the other, after this long.
+    /// Its credit has ended after this long, by an answer or otherwise.
     Settled(Duration),
-    /// An answer came for a call that had been given up.
+    /// A call that had been given up was answered.
     Stale(AskKind),
     Unmanaged,
 }
 
 #[derive(Debug, Default)]
 pub struct Effects {
-    /// Set exactly when the input was a call.
+    /// Set exactly if the input was a call.
     pub answer: Option<CallAnswer>,
     pub list: ArrayVec<Effect, { Self::MAX_EFFECTS_PER_STEP }>,
 }

@@ -1,31 +1,30 @@
-//! Why a playback ended without a kill. Recorded with every ending.
+//! The reasons for which a playback ends without a kill. Every end is recorded with one.
 
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum EndReason {
-    /// It never got its turn among the device's playbacks before its player gave up.
+    /// Its player gave up before its turn among the device's playbacks came.
     Abandoned,
     /// sidebeat stops.
     Drained,
     /// The authority had let it expire.
     Expired,
-    /// Another playback of its device is presumed to be the one that plays; its own player can take it back.
+    /// Another playback of its device is presumed to play instead; its own player can take it back.
     GaveWay,
-    /// Every license that it was given has run out.
+    /// All of its licenses have expired.
     LicenseExpired,
-    /// The longest time without a sign of life was reached.
+    /// The longest time without a sign of life has passed.
     Longest,
     /// Beats failed until the authority must have let it expire.
     Lost,
-    /// A player of something live fetched nothing more of it.
+    /// A live player fetched no more media.
     MediaSilent,
-    /// Its open was under way when the process died: nobody can give back what it may have brought,
-    /// and the authority lets it expire.
+    /// The process died during its open: its possible grant cannot be given back, and the authority lets it expire.
     Orphaned,
     /// Its live programme is over; the app has to ask for the next one.
     Programme,
-    /// The player said that it quits.
+    /// The player reported that it quits.
     Quit,
     /// The player released its last license.
     Released,
@@ -33,9 +32,9 @@ pub enum EndReason {
     RenewalsOverdue,
     /// A player that reports about itself fell silent.
     Silent,
-    /// The stop call, a beacon, or an operator's teardown.
+    /// A stop call, a beacon, or an operator's teardown ended it.
     Stopped,
-    /// Nothing that its player asked for reached it, and it asks no more.
+    /// Its player received nothing, and asks no more.
     Unused,
     /// The same device plays something else.
     Zapped,
@@ -84,7 +83,7 @@ impl EndReason {
         }
     }
 
-    /// Ended by the player's side: a left-over renewal of it must not open it again.
+    /// True if the player's side ended it: a left-over renewal must not open it again.
     pub fn is_wanted(self) -> bool {
         match self {
             Self::Abandoned

@@ -1,9 +1,9 @@
-//! What the core's events are called, and what is said of them.
+//! The names and descriptions of the core's events.
 
 use super::{AskKind, Reason, SessionEvent};
 
 impl SessionEvent {
-    /// As logs, metrics and timelines call it.
+    /// Name in logs, metrics and timelines.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Beat => "beat",
@@ -33,7 +33,7 @@ impl SessionEvent {
         }
     }
 
-    /// What happened, for a person.
+    /// Description for a person.
     pub fn describe(&self, error_name: fn(AskKind) -> &'static str) -> String {
         let said = |reason: &Reason| match reason.error_code {
             Some(error_code) => format!("{} (code {}, errorCode {error_code})", reason.message, reason.code),

@@ -1,4 +1,4 @@
-//! What an authority gives, and the names of the calls that need it.
+//! The authority's grant of a session, and the kinds of calls that need it.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use crate::secret::Secret;
 /// The right to play, as the authority gave it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Grant {
-    /// From one beat to the next, as the authority wants it.
+    /// Time between two beats that the authority wants.
     pub interval: Duration,
-    /// How long the token is good from when it was given, if it says so.
+    /// Validity of the token from when it was given, if known.
     pub lifetime: Option<Duration>,
-    /// Goes with every call of the session; the authority may replace it in any reply.
+    /// Token for every call of the session; any reply of the authority may replace it.
     pub token: Secret,
 }
 
-/// A call to the authority. One session has at most one of them in flight.
+/// A call to the authority. A session has at most one in flight.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum AskKind {
     Beat,
@@ -31,7 +31,7 @@ pub enum AskKind {
 pub struct Ticket(pub u32);
 
 impl Ticket {
-    /// Whether its call was made after the other one. Their numbers go round.
+    /// True if its call was made after the other one. The numbers wrap around.
     pub(super) fn is_after(self, other: Self) -> bool {
         (1..1 << 31).contains(&self.0.wrapping_sub(other.0))
     }

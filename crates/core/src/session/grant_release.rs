@@ -1,1 +1,1 @@
-//! A grant on its way back: when its close is tried, how often it was, and whether anybody waits for its place.
+//! A grant that is being given back: when its close is tried, how often it was, and whether its place is waited for.

@@ -1,7 +1,7 @@
-//! A grant that the authority may still hold, and how sure it is that its token is the newest one.
+//! A grant that the authority may still hold, and whether its token is known to be the newest one.
 //!
-//! Every beat and every renewal may replace the token. When the answer is lost, the authority may know the session by a
-//! token that never came; what it says of the older one is no verdict on the session.
+//! Every beat and every renewal may replace the token. If the answer is lost, the authority may know the session by a
+//! token that never arrived; its reply to the older one is then no verdict on the session.
 
 use std::time::{Duration, Instant};
 
@@ -10,20 +10,20 @@ use super::step::bounded;
 use super::verdict::{AuthorityFault, Verdict};
 use crate::secret::{Fingerprint, Secret};
 
-/// A grant as the authority gave it, with when its token ends and whether a newer token may exist.
+/// A grant with the end of its token, and whether a newer token may exist.
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct HeldGrant {
     doubt: TokenDoubt,
-    /// When the token ends, if it says so.
+    /// End of the token, if known.
     good_until: Option<Instant>,
     grant: Grant,
 }
 
-/// A call that was given up may be on its way for so long, and be processed behind later ones with the same token.
+/// Time for which an abandoned call may be in transit, and be processed behind later ones with the same token.
 pub(super) const MAX_OVERTAKEN_CALL_TIME: Duration = Duration::from_secs(60);
 
-/// Whether the authority may know the session by a newer token.
+/// Possible doubt that the token is the newest one.
 #[derive(Clone, Copy, Debug)]
 struct TokenDoubt {
     /// The answer to a call that may have replaced the token was lost. "No such session" is no kill then.
@@ -33,38 +33,38 @@ struct TokenDoubt {
     replacement: TokenReplacement,
 }
 
-/// What good answers that told no token have shown: does the authority replace tokens without telling? A server that
-/// does, and whose answer came through as something else, looks as one that keeps them.
+/// Shows whether the authority replaces tokens without naming the new one, by good answers without a token. A server
+/// that names one in an unreadable answer looks like a server that keeps tokens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum TokenReplacement {
-    /// Every good answer told a token.
+    /// Every good answer named a token.
     Never,
-    /// Nobody knows yet whether the token is good after it.
+    /// After such an answer it is unknown whether the token is still good.
     Once,
-    /// The token was good again after such an answer: the authority replaces none without telling.
+    /// The token was good again after such an answer: the authority keeps tokens unless it names a new one.
     Kept,
 }
 
 impl HeldGrant {
-    /// A grant that was just told, with its own token: there is no newer one.
+    /// A new grant with its own token: there is no newer one.
     pub(super) fn new(now: Instant, grant: Grant) -> Self {
         let good_until = end_of(now, grant.lifetime);
         Self::written(Grant { interval: bounded(grant.interval), ..grant }, good_until, false)
     }
 
-    /// The right to play is in hand, though the call that was to confirm it failed so.
+    /// The right to play exists, although the call to confirm it failed.
     pub(super) fn unconfirmed(now: Instant, grant: Grant, fault: &AuthorityFault) -> Self {
         let mut held = Self::new(now, grant);
         held.doubt.in_doubt = !fault.kind.was_not_processed();
         held
     }
 
-    /// As a record has it.
+    /// Restores a grant from a record.
     pub(super) fn written(grant: Grant, good_until: Option<Instant>, in_doubt: bool) -> Self {
         Self { doubt: TokenDoubt { in_doubt, ..TokenDoubt::none() }, good_until, grant }
     }
 
-    /// A good answer may bring another interval, and another token with its lifetime.
+    /// Notes a good answer, which may bring another interval, and another token with its lifetime.
     pub(super) fn refresh(
         &mut self,
         now: Instant,
@@ -80,8 +80,8 @@ impl HeldGrant {
         }
     }
 
-    /// A late answer brings the newest token that was told. Calls that were sent after its own may have replaced that
-    /// once more, unless its own `is_newest`.
+    /// A late answer brings the newest known token. Later calls may have replaced that again, unless its own call
+    /// `is_newest`.
     pub(super) fn take_late_token(&mut self, now: Instant, token: Secret, lifetime: Option<Duration>, is_newest: bool) {
         self.replace_token(now, token, lifetime);
         let overtaken_until = self.doubt.overtaken_until;
@@ -93,8 +93,8 @@ impl HeldGrant {
         self.good_until = end_of(now, lifetime);
     }
 
-    /// Whether the token is still known to be the newest one after this answer to a beat or a renewal. `outdated`: the
-    /// call was sent with a token that has been replaced since. `rotates`: this authority may replace tokens.
+    /// Returns whether the token is still known to be the newest after this answer to a beat or a renewal. `outdated`:
+    /// the call was sent with a token that was replaced since. `rotates`: this authority may replace tokens.
     pub(super) fn weigh(
         &mut self,
         now: Instant,
@@ -105,7 +105,7 @@ impl HeldGrant {
         let doubt = &mut self.doubt;
         match result {
             Ok(Verdict::Alive { token: Some(_), .. } | Verdict::Granted(_)) => {
-                // If outdated, two calls may have replaced it, and nobody knows in which order.
+                // If outdated, two calls may have replaced it, in unknown order.
                 *doubt = TokenDoubt { in_doubt: outdated, ..TokenDoubt::none() };
             }
             Ok(Verdict::Alive { token: None, .. }) if outdated => doubt.in_doubt = true,
@@ -126,27 +126,27 @@ impl HeldGrant {
         }
     }
 
-    /// The authority spoke of this session in so many words, whatever its newest token is.
+    /// The authority named this session itself, so its token does not matter.
     pub(super) fn end_doubt(&mut self) {
         self.doubt.in_doubt = false;
     }
 
-    /// The token runs out while the machine sleeps.
+    /// The token expires while the machine sleeps.
     pub(super) fn machine_slept(&mut self, now: Instant, by: Duration) {
         self.good_until = self.good_until.map(|until| until.checked_sub(by).unwrap_or(now));
     }
 
-    /// After a restart nobody knows what was under way when the process died, nor whether its last answers were written.
+    /// After a restart it is unknown which call was in flight, and whether the last answers were written.
     pub(super) fn restored(&mut self, now: Instant) {
         self.doubt.lose_answer(now);
     }
 
-    /// The authority may know the session by a newer token.
+    /// True if the authority may know the session by a newer token.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.doubt.in_doubt
     }
 
-    /// When the token ends, if it says so.
+    /// End of the token, if known.
     pub(super) fn good_until(&self) -> Option<Instant> {
         self.good_until
     }
@@ -155,7 +155,7 @@ impl HeldGrant {
         self.grant.interval
     }
 
-    /// Its token has this fingerprint.
+    /// True if its token has this fingerprint.
     pub(super) fn is_of(&self, token: Fingerprint) -> bool {
         self.grant.token.fingerprint() == token
     }
@@ -174,7 +174,7 @@ impl TokenDoubt {
         Self { in_doubt: false, overtaken_until: None, replacement: TokenReplacement::Never }
     }
 
-    /// A call that may have replaced the token, and may yet be on its way, is given up.
+    /// Gives up a call that may have replaced the token, and may still be in transit.
     fn lose_answer(&mut self, now: Instant) {
         self.in_doubt = true;
         self.overtaken_until = Some(now + MAX_OVERTAKEN_CALL_TIME);
@@ -184,8 +184,8 @@ impl TokenDoubt {
         self.overtaken_until.is_some_and(|until| now < until)
     }
 
-    /// After a good answer without a token. It may have told one, and come through as something else; but a token
-    /// that is good after such an answer was not replaced by it.
+    /// Notes a good answer without a token. It may have named one and been unreadable; but if the token is good after
+    /// such an answer, that did not replace it.
     fn was_told_nothing(&mut self) -> bool {
         self.replacement = match self.replacement {
             TokenReplacement::Never => TokenReplacement::Once,
@@ -226,7 +226,7 @@ mod tests {
         AuthorityFault { kind, reason: reason() }
     }
 
-    /// After each answer: is a trusted token in doubt, is one that was in doubt, and one that was replaced meanwhile?
+    /// After each answer: is a trusted token in doubt, is a doubtful one, and is one that was replaced meanwhile?
     #[test]
     fn every_answer_to_a_beat_makes_doubt_or_ends_it_or_leaves_it() {
         let (makes, ends, leaves) = ([true, true, true], [false, false, true], [false, true, true]);
@@ -234,7 +234,7 @@ mod tests {
         let rows = [
             (alive(Some("second")), ends),
             (Ok(Verdict::Granted(grant("second", None))), ends),
-            // The first such answer may have told a token that did not come through.
+            // The first such answer may have named a token that was lost.
             (alive(None), makes),
             (Ok(Verdict::Closed), makes),
             (Ok(Verdict::Unconfirmed(grant("second", None), fault(FaultKind::Unreachable))), makes),
@@ -258,7 +258,7 @@ mod tests {
                 held.weigh(Clock.now(), &result, outdated, true);
                 held.is_in_doubt()
             };
-            // That an answer of an outdated call leaves the doubt says nothing of the newer token.
+            // An outdated call's answer that keeps the doubt says nothing of the newer token.
             let outdated = after(true, true);
             assert_eq!([after(false, false), after(true, false), outdated], expected, "{result:?}");
         }
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_good_answer_without_a_token_is_trusted_where_the_token_was_good_after_one() {
-        // For each answer in its turn: whether the token is in doubt after it.
+        // For each answer in order: whether the token is in doubt after it.
         let (told, lost) = (|| alive(Some("second")), || Err(fault(FaultKind::Lost)));
         let rows = [
             (vec![(alive(None), true), (alive(None), false), (alive(None), false)], true),
@@ -288,7 +288,7 @@ mod tests {
         let start = Clock.now();
         for (after, told, in_doubt) in [(59, false, true), (60, false, false), (59, true, false)] {
             let mut held = held();
-            // That this authority keeps its tokens is known.
+            // It is known that this authority keeps its tokens.
             (0..2).for_each(|_| held.weigh(start, &alive(None), false, true));
             held.weigh(start, &Err(fault(FaultKind::Timeout)), false, true);
             if told {
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(held.good_until(), Some(now + Duration::from_secs(60)));
         held.refresh(now, None, None, Some(Secret::new("second")));
         assert_eq!((held.good_until(), held.as_grant().lifetime), (None, None));
-        // Nothing that somebody else wrote leaves the clock's range.
+        // No value from outside leaves the clock's range.
         held.refresh(now, Some(Duration::MAX), Some(Duration::MAX), Some(Secret::new("third")));
         assert!(held.good_until().is_some() && held.interval() < Duration::MAX);
     }

@@ -1,7 +1,6 @@
-//! How long the licenses of a playback last, as far as they say so in clear.
+//! Tracks how long the licenses of a playback last, as far as they say so in clear.
 //!
-//! One entry per key session. What is not said, or not understood, may last for ever: the end of all is
-//! known only when the end of each is.
+//! There is one entry for each key session. An unknown end may be never: the end of all is only known if each end is.
 
 use std::time::{Duration, Instant};
 
@@ -12,9 +11,9 @@ use crate::secret::Fingerprint;
 /// The last license of one key session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct KeyLease {
-    /// When it runs out at the latest; none where that is unknown, or never.
+    /// Latest expiry; `None` if unknown or never.
     pub ends: Option<Instant>,
-    /// The key session's name, or that of its keys where the DRM system names no key session.
+    /// Name of the key session, or of its keys if the DRM system names no key session.
     pub key_session: Fingerprint,
 }
 
@@ -23,15 +22,15 @@ pub(super) struct Leases(ArrayVec<KeyLease, { Self::MAX_LICENSES_TRACKED }>);
 
 impl Leases {
     const MAX_LICENSES_TRACKED: usize = 16;
-    /// Somebody else wrote it: no sum with it may leave the clock's range.
+    /// Lifetimes come from outside: no sum with one may leave the clock's range.
     const MAX_LICENSE_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-    /// A license, or a renewed one, that lasts so long from now on.
+    /// Notes a new or renewed license with this lifetime.
     pub(super) fn note(&mut self, now: Instant, key_session: Fingerprint, lasts: Option<Duration>) {
         let ends = lasts.map(|lasts| now + lasts.min(Self::MAX_LICENSE_LIFETIME));
         self.forget(key_session);
         if self.0.is_full() {
-            // The last end decides: the one that runs out first says least.
+            // The last end decides, so the entry that ends first matters least.
             let first = self.0.iter().enumerate().filter(|(_, lease)| lease.ends.is_some());
             let first = first.min_by_key(|(_, lease)| lease.ends).map_or(0, |(at, _)| at);
             self.0.remove(first);
@@ -43,7 +42,7 @@ impl Leases {
         self.0.retain(|lease| lease.key_session != key_session);
     }
 
-    /// The machine slept, and the player's clock did not: all run out so much sooner by ours.
+    /// The machine slept, and the player's clock did not: all licenses expire so much sooner by the monotonic clock.
     pub(super) fn slept(&mut self, now: Instant, by: Duration) {
         let ends = self.0.iter_mut().filter_map(|lease| lease.ends.as_mut());
         ends.for_each(|ends| *ends = ends.checked_sub(by).unwrap_or(now));
@@ -53,7 +52,7 @@ impl Leases {
         &self.0
     }
 
-    /// When the last one runs out; none where one may never, or there is none.
+    /// Expiry of the last license; `None` if any may be perpetual, or there is none.
     pub(super) fn last_end(&self) -> Option<Instant> {
         let ends: Option<Vec<Instant>> = self.0.iter().map(|lease| lease.ends).collect();
         ends?.into_iter().max()

@@ -1,37 +1,37 @@
-//! What a player shows of a playback beyond its start: by this [`super::preload_or_zap`] tells a preload from a zap.
+//! Collects a player's signs of life after its start, by which [`super::preload_or_zap`] tells a preload from a zap.
 //!
-//! What a player does is not kept over a restart: the next signs show it again. What it is like is.
+//! A restart forgets the signs, which soon come again, and keeps the properties of the player.
 
 use std::time::{Duration, Instant};
 
 use super::player_report::{PlayerReport, PlayingState};
 
-/// Media further apart are no one playing.
+/// Media requests further apart do not count as continuous playing.
 const MAX_MEDIA_GAP: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LifeSigns {
-    /// A call of its player waits for the session that had given way, and was not answered since it came back.
+    /// A call of its player waits for the yielded session, and was not answered since that came back.
     pub(super) calls: bool,
-    /// The first and the last of the signs that are none of its start, without a long gap between.
+    /// First and last of the signs after its start, without a long gap between.
     pub(super) flows: Option<(Instant, Instant)>,
-    /// The last sign that is surely of this playback.
+    /// The last sign that is certainly of this playback.
     pub(super) last: Instant,
-    /// Its player says that it plays it.
+    /// Its player reports that it plays it.
     pub(super) plays: bool,
-    /// Its player says that it only preloads it.
+    /// Its player reports that it only preloads it.
     pub(super) preloads: bool,
     pub(super) renewed: bool,
-    /// When its player last said that it plays it.
+    /// Time of its player's last report that it plays.
     pub(super) said: Option<Instant>,
-    /// Media that were asked for, and are no manifests.
+    /// Number of media requests other than manifests.
     pub(super) segments: u8,
-    /// Its media pass through us: some were asked for at some time.
+    /// Its media pass through sidebeat: some were requested at some time.
     pub(super) streams: bool,
 }
 
 impl LifeSigns {
-    /// Players fetch the beginning of what they preload. More than so many segments is a stream.
+    /// Players fetch the beginning of a preload. More segments than this are a stream.
     pub(super) const MAX_PRELOADED_SEGMENTS: u8 = 8;
 
     pub(super) fn new(now: Instant) -> Self {
@@ -48,20 +48,20 @@ impl LifeSigns {
         }
     }
 
-    /// From now on it has to show itself anew. Since when it goes on, and what its player is like, is known.
+    /// The playback has to show life anew. Its start and its player's properties are kept.
     pub(super) fn anew(&self, now: Instant) -> Self {
         let Self { flows, preloads, said, streams, .. } = *self;
         Self { flows, preloads, said, streams, ..Self::new(now) }
     }
 
-    /// Another playback of the same content by the same player, which is like this one.
+    /// Signs of another playback of the same content by the same player.
     pub(super) fn successor(&self, now: Instant) -> Self {
         let Self { preloads, streams, .. } = *self;
         Self { preloads, streams, ..Self::new(now) }
     }
 
-    /// What it shows beside others of its device. Where their media pass through us, so would these: renewals alone are
-    /// those of a license that is fetched ahead.
+    /// The signs that count beside other playbacks of the device. If the others' media pass through sidebeat, so would
+    /// its own, and renewals alone belong to a preloaded license.
     pub(super) fn beside(&self, streams: bool) -> Self {
         let renews_ahead = streams && !self.streams_on();
         let Self { flows, renewed, .. } = *self;
@@ -80,8 +80,8 @@ impl LifeSigns {
         }
     }
 
-    /// Where its media pass through us they tell more: a browser renews also what it only preloads. `round`: the next
-    /// renewal comes within it.
+    /// Notes a renewal. If its media pass through sidebeat they show more, because a browser also renews a preload.
+    /// `round`: the next renewal comes within it.
     pub(super) fn renewed(&mut self, now: Instant, round: Duration) {
         self.last = now;
         if self.preloads || (self.streams && self.segments <= Self::MAX_PRELOADED_SEGMENTS) {
@@ -111,12 +111,12 @@ impl LifeSigns {
         }
     }
 
-    /// More than players fetch of what they only preload.
+    /// True if it fetched more than players fetch for a preload.
     pub(super) fn streams_on(&self) -> bool {
         self.segments > Self::MAX_PRELOADED_SEGMENTS
     }
 
-    /// Whether its player has shown since it gave way that it wants the session.
+    /// True if its player has shown since it gave way that it wants the session.
     pub(super) fn wants_it(&self) -> bool {
         self.calls || self.plays || self.renewed || self.segments > 0
     }

@@ -1,8 +1,8 @@
-//! The core: what a session is, and how it answers whatever happens to it.
+//! The core: the state of a session, and its reaction to every input.
 //!
-//! Pure: no socket, no clock, no task, no randomness. [`step`] takes one session and one input and
-//! returns effects; [`Device`] places a player's call with the right playback, opens a newer one beside the older, and
-//! decides by what both show which one is over. `sessions` is the shell that carries effects out.
+//! The core is pure: no socket, no clock, no task, no randomness. [`step`] takes a session and an input and returns effects.
+//! [`Device`] finds the playback of a player's call, opens a newer one beside the older, and decides by the evidence of
+//! both which one is over. `sessions` is the shell that carries the effects out.
 
 mod confirmation;
 mod device;

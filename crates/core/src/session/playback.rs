@@ -1,7 +1,6 @@
-//! One playback: its session, and the names by which its calls are known.
+//! A playback: its session, and the names by which its calls are known.
 //!
-//! Knows what it was told, within fixed bounds; which call belongs to which playback is decided in
-//! `device`.
+//! A playback keeps names and facts within fixed bounds; `device` decides which call belongs to which playback.
 
 pub(super) mod playback_names;
 
@@ -19,33 +18,33 @@ use super::verdict::Reason;
 use crate::secret::Fingerprint;
 use crate::session_id::SessionId;
 
-/// Players ask for all keys of a title within this time.
+/// Players request all keys of a title within this time.
 pub(super) const SAME_TITLE_KEY_WINDOW: Duration = Duration::from_secs(3);
 
-/// One thing that one device plays. `C` is what the shell keeps beside it.
+/// A playback of a device. `C` is the shell's context for it.
 #[derive(Debug)]
 pub struct Playback<C> {
     pub card: C,
     pub id: SessionId,
     pub session: Session,
-    /// Whom it is counted for, where its device may play for several.
+    /// The account that it counts for, if its device may play for several.
     pub account: Option<Fingerprint>,
     pub(super) began: Instant,
-    /// How long a kill of it is remembered.
+    /// Time for which a kill of it is remembered.
     pub(super) kill_memory: Duration,
     pub(super) leases: Leases,
     pub(super) names: PlaybackNames,
     pub(super) order: TurnOrder,
     pub role: Role,
-    /// Of a device's session: who renewed it last. Not kept over a restart, as no call is.
+    /// For a device's session: the playback that renewed it last. A restart forgets it, like every call.
     pub(super) renewed_by: Option<SessionId>,
 }
 
-/// What a fresh playback is made of; asked for only when one is needed.
+/// The parts of a new playback; requested only when one is needed.
 pub struct PlaybackStart<C> {
-    /// Whom it is counted for, where that matters: see [`Policy::shares_session`].
+    /// The account that it counts for, if that matters: see [`Policy::shares_session`].
     pub account: Option<Fingerprint>,
-    /// The address that calls for it, where that is known.
+    /// The address that calls for it, if known.
     pub caller: Option<Fingerprint>,
     pub card: C,
     pub id: SessionId,
@@ -57,7 +56,7 @@ impl<C> Playback<C> {
         self.role == Role::Alone
     }
 
-    /// No playback itself, but the session that the device's playbacks share.
+    /// True for the session that the device's playbacks share, which is no playback itself.
     pub fn is_device_session(&self) -> bool {
         matches!(self.role, Role::DeviceSession { .. })
     }
@@ -87,8 +86,8 @@ impl<C> Playback<C> {
         }
     }
 
-    /// The session that the device's playbacks share, opened by the first of them. No call finds it by any name, and
-    /// nobody speaks for it.
+    /// Begins the session that the device's playbacks share, opened by the first of them. No call finds it by a name,
+    /// and no caller controls it.
     pub(super) fn begin_device_session(
         start: PlaybackStart<C>,
         now: Instant,
@@ -100,7 +99,7 @@ impl<C> Playback<C> {
         Self { names, role: Role::DeviceSession { by }, ..Self::begin(start, now, call, policy) }
     }
 
-    /// Of a device's session: the playback by whose content token it is opened.
+    /// For a device's session: sets the playback whose content token opens it.
     pub(super) fn opened_by(&mut self, by: SessionId, token: Option<Fingerprint>) {
         self.role = Role::DeviceSession { by };
         self.names.opened_by(token);
@@ -115,12 +114,12 @@ impl<C> Playback<C> {
         self.names.key_sessions()
     }
 
-    /// What is known of its licenses, one per key session.
+    /// Known lifetimes of its licenses, one for each key session.
     pub fn leases(&self) -> &[KeyLease] {
         self.leases.as_slice()
     }
 
-    /// A license of this key session lasts so long. Returns by when all of the playback's have run out.
+    /// Notes the lifetime of a license. Returns when all of the playback's licenses have expired.
     pub(super) fn license(
         &mut self,
         now: Instant,
@@ -131,23 +130,23 @@ impl<C> Playback<C> {
         self.leases.last_end()
     }
 
-    /// Whether this registration or content token is, or was, one of the playback's names.
+    /// True if this registration or content token is, or was, one of the playback's names.
     pub fn has_token(&self, token: Fingerprint) -> bool {
         !self.is_device_session() && self.names.has(token)
     }
 
-    /// Whether who brings this token may speak for the playback: it was accepted with a call of the playback, or the
-    /// playback began under it and no other has been accepted.
+    /// True if a caller with this token may control the playback: a call with it was accepted, or the playback began
+    /// under it and no other was accepted.
     pub fn answers_to(&self, token: Fingerprint) -> bool {
         !self.is_device_session() && self.names.answers_to(token)
     }
 
-    /// Whether media of this path are its own, though its license calls do not name the path.
+    /// True if media of this path are its own, although its license calls do not name the path.
     pub(super) fn has_media_path(&self, path: Fingerprint) -> bool {
         !self.is_device_session() && self.names.has_media_path(path)
     }
 
-    /// Whether whoever names this, or its device alone, may speak for the playback.
+    /// True if a caller with this token, or with its device alone, may control the playback.
     pub fn is_spoken_for_by(&self, token: Option<Fingerprint>) -> bool {
         let by_device = || !self.is_device_session() && self.names.began_without_token();
         token.map_or_else(by_device, |token| self.answers_to(token))
@@ -157,8 +156,7 @@ impl<C> Playback<C> {
         call.token.is_some_and(|token| self.has_token(token))
     }
 
-    /// Why the kill of this playback refuses a call with these names: it comes with one of its tokens, or with no
-    /// content token at all.
+    /// Reason to refuse a call with these names after its kill: the call has one of its tokens, or no content token.
     pub(super) fn kill_of(&self, names: &CallNames) -> Option<&Reason> {
         let by = self.session.killed_by().filter(|_| !self.is_device_session())?;
         let is_named = || names.tokens().any(|token| self.is_killed_by_name(token));
@@ -171,7 +169,7 @@ impl<C> Playback<C> {
         self.names.tokens().chain(self.names.shared_tokens().iter().copied())
     }
 
-    /// Whether its kill, if there is one, holds for this token.
+    /// True if a kill of it holds for this token.
     pub(super) fn is_killed_by_name(&self, token: Fingerprint) -> bool {
         self.has_token(token) || self.names.shared_tokens().contains(&token)
     }
@@ -185,7 +183,7 @@ impl<C> Playback<C> {
         self.names.plays(content)
     }
 
-    /// Without a token only time tells the keys of one title from those of the next.
+    /// True shortly after its start. Without a token, only time separates the keys of one title from those of the next.
     pub(super) fn has_just_begun(&self, now: Instant) -> bool {
         self.names.first().is_none()
             && self.session.is_active()
@@ -193,7 +191,7 @@ impl<C> Playback<C> {
             && now < self.began + SAME_TITLE_KEY_WINDOW
     }
 
-    /// As what it is remembered; none while it goes on, or something of it is to be given back.
+    /// The class as which it is remembered; `None` while it goes on, or has something to give back.
     pub fn remembered(&self) -> Option<RetentionClass> {
         match self.session.killed_by() {
             _ if self.session.is_owed_a_close() => None,
@@ -203,38 +201,38 @@ impl<C> Playback<C> {
         }
     }
 
-    /// Over, remembered only for left-over calls, and with nothing to give back.
+    /// True if it is over, remembered only for left-over calls, and has nothing to give back.
     pub(super) fn is_spent(&self) -> bool {
         matches!(self.session.state(), SessionState::Closed { .. }) && !self.session.takes_place()
     }
 
-    /// Only while it plays: a left-over call of an ended one may carry its successor's token.
+    /// Learns a token while it plays: a left-over call of an ended one may carry its successor's token.
     pub(super) fn learn_token(&mut self, token: Fingerprint) {
         if self.session.is_active() {
             self.names.learn_token(token);
         }
     }
 
-    /// A call of it came with a token that another playback keeps.
+    /// A call of it came with another playback's token.
     pub(super) fn share_token(&mut self, token: Fingerprint) {
         if !self.is_killed_by_name(token) && self.session.is_active() {
             self.names.share_token(token);
         }
     }
 
-    /// The player of this content token stops. True when another one is known to go on, whose renewals keep
-    /// the session and end it when they stay away; by timer nobody would ever know.
+    /// The player of this content token stops. True if another player goes on, whose renewals keep the session, or end
+    /// it when they stay away; with timer beats the end would stay unnoticed.
     pub(super) fn goes_on_without(&mut self, token: Fingerprint) -> bool {
         let renews = matches!(self.session.beats(), BeatSource::Renewals { .. });
         self.names.stop(token) && renews
     }
 
-    /// A stop that named another content token ended it: this renewal's player was not stopped.
+    /// True if a stop with another content token ended it: this renewal's player was not stopped.
     pub(super) fn was_left_by_another(&self, call: &PlayerCall) -> bool {
         self.names.was_left_by_another(call) && call.kind == CallKind::Renewal && !self.session.is_killed()
     }
 
-    /// True when it was the last one.
+    /// Forgets this key session. True if it was the last one.
     pub(super) fn release(&mut self, key_session: Fingerprint) -> bool {
         self.leases.forget(key_session);
         self.names.release(key_session)

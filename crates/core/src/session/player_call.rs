@@ -1,10 +1,10 @@
-//! A player's call, reduced to what decides where it belongs.
+//! A player's call, reduced to the facts that decide where it belongs. The gateway makes one for each call.
 
 use crate::secret::Fingerprint;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallKind {
-    /// The Widevine service certificate, asked for before the first license.
+    /// A request for the Widevine service certificate, before the first license.
     Certificate,
     License,
     Release,
@@ -13,7 +13,7 @@ pub enum CallKind {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OpenAbility {
-    /// It could, had its content token not expired.
+    /// The call could open a session, but its content token has expired.
     Expired,
     No,
     Yes,
@@ -21,37 +21,36 @@ pub enum OpenAbility {
 
 #[derive(Clone, Copy, Debug)]
 pub struct PlayerCall {
-    /// What is played: the content token's content id, else what the DRM message names.
+    /// The content: the content token's content id, else that of the DRM message.
     pub content: Option<Fingerprint>,
-    /// Proves that this may be another playback than one that was killed: the content token that the call brings,
-    /// or an authorization that was made for it. A call without one is refused while a kill of its device is
-    /// remembered.
+    /// Proof that this may be another playback than a killed one: the content token of the call, or an authorization
+    /// made for it. A call without one is refused while a kill of its device is remembered.
     pub content_token: Option<Fingerprint>,
     /// Correlates the calls of one key session (Widevine `request_id`).
     pub key_session: Option<Fingerprint>,
     pub kind: CallKind,
-    /// Whether a session could be opened with what the call brings.
+    /// Ability of the call to open a session.
     pub opens: OpenAbility,
-    /// By what the playback is known: its registration, else its content token.
+    /// Name of the playback: its registration, else its content token.
     pub token: Option<Fingerprint>,
 }
 
-/// By what a call may be known to belong to a playback that was killed.
+/// The names by which a call may belong to a killed playback.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallNames {
-    /// As [`PlayerCall::content`].
+    /// Like [`PlayerCall::content`].
     pub content: Option<Fingerprint>,
-    /// As [`PlayerCall::content_token`].
+    /// Like [`PlayerCall::content_token`].
     pub content_token: Option<Fingerprint>,
-    /// As [`PlayerCall::token`].
+    /// Like [`PlayerCall::token`].
     pub token: Option<Fingerprint>,
 }
 
-/// By what a request for media is known to belong to a playback.
+/// The names by which a request for media belongs to a playback.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct MediaNames {
-    /// The content token of its first manifest, where a license call opens the session: one with the same token is of
-    /// the same playback.
+    /// The content token of its first manifest, if a license call opens the session: the same token means the same
+    /// playback.
     pub content_token: Option<Fingerprint>,
     /// The media's own path, which is a registration.
     pub path: Fingerprint,

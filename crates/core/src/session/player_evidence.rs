@@ -1,8 +1,8 @@
-//! What the player shows of itself, and by which of it the session may end.
+//! Collects the evidence of a player, and which of it may end the session.
 //!
-//! Calls, media, reports, licenses and connections; whether anything reached the player by which it can play. One that got
-//! nothing, and asks no more, is not there: its tab was closed while the open was under way, or its license server turned
-//! it away. Timer beats would keep its session.
+//! Evidence is calls, media, reports, licenses and connections, and whether the player received anything to play by. A
+//! player that received nothing, and asks no more, is gone: its tab was closed during the open, or its license server
+//! refused it. Timer beats would keep its session.
 
 mod ends;
 
@@ -19,28 +19,28 @@ use super::state::DeliveryState;
 #[must_use]
 #[derive(Debug)]
 pub(super) struct PlayerEvidence {
-    /// Within which time its player surely asks for more of it through us, if it is live.
+    /// Time within which a live player certainly requests more media through sidebeat.
     again: Option<Duration>,
-    /// Since when no connection of its player is there.
+    /// Time since which no connection of its player exists.
     alone: Option<Instant>,
-    /// Some of the playlists of what it plays are past us.
+    /// Some playlists bypass the proxy.
     leads_past: bool,
-    /// When the player last called.
+    /// Time of the player's last call.
     last_call: Instant,
-    /// When the player last called or reported.
+    /// Time of the player's last call or report.
     last_sign: Instant,
-    /// By when all of its licenses have run out; none where one may never.
+    /// When the last of all licenses expires; `None` if any may be perpetual.
     licensed_until: Option<Instant>,
     life: LifeSigns,
     reports: Option<ReportHistory>,
-    /// No end by it before that time: the machine slept, or the process was not there.
+    /// No evidence ends it before that time, because the machine slept, or no process ran.
     spared: Option<Instant>,
-    /// What it plays, if anybody says.
+    /// The kind of stream, if known.
     stream: Option<StreamType>,
     usage: DeliveryState,
 }
 
-/// What of it is known after a restart, beside the licenses.
+/// Evidence that survives a restart, beside the licenses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LastingEvidence {
     pub(super) again: Option<Duration>,
@@ -50,20 +50,20 @@ pub(super) struct LastingEvidence {
     pub(super) preloads: bool,
     pub(super) reports: Option<ReportHistory>,
     pub(super) stream: Option<StreamType>,
-    /// Its media pass through us.
+    /// Its media pass through sidebeat.
     pub(super) streams: bool,
     pub(super) usage: DeliveryState,
 }
 
-/// What the playbacks that share a session show together.
+/// The joint evidence of the playbacks that share a session.
 pub(super) struct GatheredEvidence {
-    /// Of those that are active, the last one.
+    /// Last sign of the active ones.
     pub(super) last_sign: Option<Instant>,
-    /// The players of all that got something renew.
+    /// All served players renew.
     pub(super) renewed: bool,
-    /// Some player got something to play by.
+    /// A player received something to play by.
     pub(super) served: bool,
-    /// Where all play the same kind.
+    /// The kind of stream, if all have the same.
     pub(super) stream: Option<StreamType>,
 }
 
@@ -84,7 +84,7 @@ impl PlayerEvidence {
         }
     }
 
-    /// As it was written. Who was connected is not any more, by our doing: that is no evidence.
+    /// Restores written evidence. Earlier connections ended with the process, which is no evidence.
     pub(super) fn restore(now: Instant, written: LastingEvidence) -> Self {
         let LastingEvidence { again, leads_past, last_call, last_sign, preloads, reports, stream, streams, usage } =
             written;
@@ -92,7 +92,7 @@ impl PlayerEvidence {
         Self { again, leads_past, last_call, last_sign, life, reports, usage, ..Self::new(now, stream) }
     }
 
-    /// Of a playback of the same content and player, which began after this one.
+    /// Takes over from an earlier playback of the same content and player.
     pub(super) fn comes_after(&mut self, now: Instant, earlier: &LifeSigns) {
         self.life = earlier.successor(now);
     }
@@ -102,7 +102,7 @@ impl PlayerEvidence {
         (self.last_call, self.last_sign, self.life.last) = (now, now, now);
     }
 
-    /// From now on an answer may be on its way. Who asks for a license plays on, or again.
+    /// An answer may be in transit from now on. A player that requests a license plays on, or again.
     pub(super) fn asks(&mut self, kind: CallKind) {
         if kind == CallKind::License {
             self.reports = self.reports.map(ReportHistory::again);
@@ -114,12 +114,12 @@ impl PlayerEvidence {
         }
     }
 
-    /// A call waits for the session that gave way.
+    /// A call waits for the yielded session.
     pub(super) fn call_waits(&mut self, now: Instant) {
         (self.life.calls, self.life.last) = (true, now);
     }
 
-    /// The call that waited has its answer.
+    /// The waiting call has its answer.
     pub(super) fn call_goes_on(&mut self) {
         self.life.calls = false;
     }
@@ -129,8 +129,8 @@ impl PlayerEvidence {
         self.life.renewed(now, within);
     }
 
-    /// The player fetches media. `left_over`: they were under way when the session gave way, and tell nothing but the way
-    /// that its media take.
+    /// The player fetches media. `left_over`: they were requested before the session gave way, and show only that its
+    /// media pass through sidebeat.
     pub(super) fn fetched(&mut self, now: Instant, segment: bool, left_over: bool) {
         self.alone = None;
         if !left_over {
@@ -139,8 +139,8 @@ impl PlayerEvidence {
         self.life.streams |= segment;
     }
 
-    /// What the media are that the player fetches while it plays. `told`: what the route says that it plays. Until the player
-    /// gets some, asking for media is a call like one for a license; later it is a sign of life and no more.
+    /// Notes the media that the player fetches while it plays. `told`: the kind of stream by the route. Until the
+    /// player receives some, a media request counts like a license call; later it is only a sign of life.
     pub(super) fn media(&mut self, now: Instant, media: MediaFetch, told: Option<StreamType>) {
         self.leads_past = media.leads_past.unwrap_or(self.leads_past);
         self.again = media.again.filter(|_| !self.leads_past);
@@ -151,14 +151,14 @@ impl PlayerEvidence {
         self.stream = told.or(media.stream).or(self.stream);
     }
 
-    /// The player reports, whatever the state of its session.
+    /// The player reports, in any state of its session.
     pub(super) fn seen(&mut self, now: Instant, report: &PlayerReport) {
         self.alone = None;
         self.life.reported(now, report);
     }
 
-    /// What the player reports while it plays. `told`: what the route says that it plays. Gives what the player was said
-    /// to do before, and does now.
+    /// Notes the player's report while it plays. `told`: the kind of stream by the route. Returns the playing state
+    /// before and now.
     pub(super) fn reported(
         &mut self,
         now: Instant,
@@ -187,12 +187,12 @@ impl PlayerEvidence {
         (before, reports.playing)
     }
 
-    /// A license, a renewal, media, or the player's word that it plays: it has got something to play by.
+    /// The player has received something to play by: a license, a renewal or media; or it reports that it plays.
     pub(super) fn served(&mut self) {
         self.usage = DeliveryState::Got;
     }
 
-    /// What the player asked for has not reached it.
+    /// The requested license or media did not reach the player.
     pub(super) fn unserved(&mut self) {
         self.usage = match self.usage {
             DeliveryState::Asked | DeliveryState::Nothing => DeliveryState::Nothing,
@@ -200,7 +200,7 @@ impl PlayerEvidence {
         };
     }
 
-    /// By when all of its licenses have run out; none where one may never.
+    /// When the last of all licenses expires; `None` if any may be perpetual.
     pub(super) fn licensed(&mut self, until: Option<Instant>) {
         self.licensed_until = until;
     }
@@ -217,7 +217,7 @@ impl PlayerEvidence {
         self.stream = Some(stream);
     }
 
-    /// From now on the player has to show itself anew: the session gave way, or is opened.
+    /// The player has to show life anew: the session gave way, or is being opened.
     pub(super) fn shows_itself_anew(&mut self) {
         self.life = self.life.anew(self.life.last);
     }
@@ -234,7 +234,7 @@ impl PlayerEvidence {
         self.heard(now);
     }
 
-    /// What those that share the session show is what it shows itself.
+    /// Takes over the evidence of those that share the session.
     pub(super) fn gathered(&mut self, of_all: &GatheredEvidence) {
         self.last_sign = of_all.last_sign.map_or(self.last_sign, |sign| sign.max(self.last_sign));
         self.stream = of_all.stream;
@@ -243,18 +243,18 @@ impl PlayerEvidence {
         }
     }
 
-    /// Nobody could hear the player while the machine slept, and its licenses ran out by so much sooner.
+    /// The player was unheard while the machine slept, and its licenses expire so much sooner.
     pub(super) fn machine_slept(&mut self, now: Instant, by: Duration) {
         self.heard(now);
         self.licensed_until = self.licensed_until.map(|until| until.checked_sub(by).unwrap_or(now));
     }
 
-    /// Nobody was there to hear the player: whatever ran out meanwhile ends nothing before `until`.
+    /// The player was unheard: an expiry meanwhile ends nothing before `until`.
     pub(super) fn spare_until(&mut self, until: Instant) {
         self.spared = Some(until);
     }
 
-    /// After a restart: what was on its way when the process died may have reached the player.
+    /// After a restart: a pending reply may have reached the player.
     pub(super) fn restored(&mut self) {
         self.usage = match self.usage {
             DeliveryState::Asked | DeliveryState::Got => DeliveryState::Got,
@@ -262,7 +262,7 @@ impl PlayerEvidence {
         };
     }
 
-    /// After a restart the player is taken to be there; the clock may have been set back.
+    /// After a restart the player counts as present; the clock may have been set back.
     pub(super) fn goes_on(&mut self, now: Instant) {
         self.heard(now);
         if let Some(reports) = &mut self.reports {
@@ -270,12 +270,12 @@ impl PlayerEvidence {
         }
     }
 
-    /// When an end that has come at `at` may count.
+    /// Earliest time at which an end at `at` may count.
     pub(super) fn spare(&self, at: Instant) -> Instant {
         self.spared.map_or(at, |until| at.max(until))
     }
 
-    /// How much of this a playback of its kind is allowed; unknown counts as the stricter.
+    /// The budget for a playback of its kind; an unknown kind counts as the stricter one.
     pub(super) fn allowed(&self, budget: &OutageBudget) -> Duration {
         match self.stream {
             Some(StreamType::Live) => budget.live,
@@ -284,7 +284,7 @@ impl PlayerEvidence {
         }
     }
 
-    /// What authorities may be told of the player.
+    /// The facts about the player for authorities.
     pub(super) fn told(&self, now: Instant) -> PlayerFacts {
         let playhead = self.reports.and_then(|reports| reports.playhead(now));
         PlayerFacts { playhead, playing: self.playing() }
@@ -318,7 +318,7 @@ impl PlayerEvidence {
         self.usage
     }
 
-    /// The player has got nothing to play by.
+    /// True if the player has received nothing to play by.
     pub(super) fn is_unused(&self) -> bool {
         match self.usage {
             DeliveryState::Asked | DeliveryState::Nothing => true,

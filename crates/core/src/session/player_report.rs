@@ -1,51 +1,52 @@
-//! What a player tells about itself while it plays (CMCD event reports), as evidence of life.
+//! Reads a player's reports about itself (CMCD event reports) as evidence of life.
 //!
-//! No player says that it is gone: it falls silent. A player that reports by interval and then
-//! misses two and a half rounds, with no other sign of life, is over. One that tells of events alone
-//! is never silent before it has said that it reached its end or failed. A paused or hidden one, or one that does not say, is given more time, because
-//! browsers slow the timers of pages that nobody sees to one a minute.
+//! No player reports that it is gone: it falls silent. A player that reports by interval and then misses two and a half
+//! rounds, with no other sign of life, is over. A player that only reports events is never silent before it has
+//! reported its end or a failure. A paused or hidden player, or one without a state, gets more time, because browsers
+//! slow the timers of hidden pages to one a minute.
 
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// What one report says that matters here.
+/// The facts of a report that matter here.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct PlayerReport {
-    /// [`PlayingState::Done`] because it reached its end, as it says, and not because it failed.
+    /// [`PlayingState::Done`] by reaching its end, and not by a failure.
     pub at_end: bool,
-    /// Sent because its time had come, and not because something happened.
+    /// Sent because its interval passed, and not because of an event.
     pub by_interval: bool,
-    /// It names no playback, and its device has several: it may be of any.
+    /// The report names no playback, and its device has several: it may be of any.
     pub of_several: bool,
-    /// Since the content's beginning, if it says.
+    /// Position since the content's beginning, if known.
     pub playhead: Option<Duration>,
     pub playing: PlayingState,
-    /// Its player says that it only fetches ahead what may be played later.
+    /// Its player reports that it only preloads.
     pub preloads: bool,
-    /// It is in a page that nobody sees: browsers slow its timers.
+    /// The page is hidden: browsers slow its timers.
     pub slowed: bool,
-    /// [`PlayingState::Plays`] means that it is on the way to its first picture.
+    /// [`PlayingState::Plays`] before the first picture.
     pub starts: bool,
     pub stream: Option<StreamType>,
-    /// The playhead comes no further than this without another word: it is all that the player has asked for.
+    /// Upper limit of the playhead until the next report: the end of the requested media.
     pub until: Option<Duration>,
 }
 
-/// What a request for media tells of what it is a part of.
+/// The facts of a media request that matter to its playback.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct MediaFetch {
-    /// Within which time its player surely asks for more of it through us, if it is live. None: segments do not pass
-    /// through us, and nobody knows when the manifest does.
+    /// Time within which a live player certainly requests more media through sidebeat; `None` if segments bypass it and
+    /// the reload time is unknown.
     pub again: Option<Duration>,
-    /// Whether some of its playlists are past us: who goes over to one of them is seen no more. None: as before.
+    /// True if some playlists bypass the proxy: a player that switches to one is seen no more. `None` leaves it as
+    /// before.
     pub leads_past: Option<bool>,
-    /// It is no manifest.
+    /// True for anything but a manifest.
     pub segment: bool,
     pub stream: Option<StreamType>,
 }
 
-/// What is played: the far side can send it again later, or not.
+/// The kind of stream: vod can be requested again later, live cannot.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum StreamType {
     Live,
@@ -54,27 +55,27 @@ pub enum StreamType {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum PlayingState {
-    /// On the way to playing on: there is nothing to play just now.
+    /// Waiting for data to play on.
     Buffers,
     /// Reached its end; it may still report, and may start again.
     Done,
-    /// As [`Self::Done`], by a failure.
+    /// Like [`Self::Done`], by a failure.
     Fails,
-    /// As its viewer wants it.
+    /// Paused by its viewer.
     Paused,
-    /// Playing, or on the way to it.
+    /// Playing, or about to.
     Plays,
-    /// The player said that it quits.
+    /// The player reported that it quits.
     Quit,
-    /// On the way to another place of its content.
+    /// Moving to another position of its content.
     Seeks,
-    /// Players that send no state.
+    /// The player sends no state.
     #[default]
     Unsaid,
 }
 
 impl PlayingState {
-    /// It has neither reached its end nor failed.
+    /// True unless it reached its end or failed.
     fn goes_on(self) -> bool {
         match self {
             Self::Done | Self::Fails => false,
@@ -82,7 +83,7 @@ impl PlayingState {
         }
     }
 
-    /// It plays, or will without anybody's doing.
+    /// True if it plays, or will without an action of its viewer.
     pub(super) fn is_under_way(self) -> bool {
         match self {
             Self::Buffers | Self::Plays | Self::Seeks => true,
@@ -91,30 +92,30 @@ impl PlayingState {
     }
 }
 
-/// The reports of one session so far.
+/// The reports of a session so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReportHistory {
     /// The last report by interval, if there was one.
     pub(super) at: Option<Instant>,
-    /// Between the last two of them, and between the two before.
+    /// Time between the last two interval reports, and between the two before.
     pub(super) gaps: [Duration; 2],
-    /// Where it was, and when it was there.
+    /// The playhead, and its time.
     pub(super) playhead: Option<(Instant, Duration)>,
     pub(super) playing: PlayingState,
-    /// As [`PlayerReport::slowed`].
+    /// Like [`PlayerReport::slowed`].
     pub(super) slowed: bool,
-    /// How far it can come by itself.
+    /// Upper limit of the playhead.
     pub(super) until: Option<Duration>,
 }
 
 impl ReportHistory {
-    /// CTA-5004's default interval, until two reports tell another.
+    /// CTA-5004's default, until two reports show the interval.
     const DEFAULT_REPORT_INTERVAL: Duration = Duration::from_secs(30);
-    /// As near to its end a playhead is taken for there.
+    /// A playhead so near to its end counts as there.
     const AT_END_TOLERANCE: Duration = Duration::from_secs(3);
     const MIN_REPORT_INTERVAL: Duration = Duration::from_secs(1);
     const MAX_REPORT_INTERVAL: Duration = Duration::from_secs(600);
-    /// Two and a half times what a hidden page's timers are slowed to.
+    /// Two and a half times the timer period of a hidden page.
     const HIDDEN_PAGE_REPORT_GAP: Duration = Duration::from_secs(150);
 
     pub(super) fn first(now: Instant, report: PlayerReport) -> Self {
@@ -130,7 +131,7 @@ impl ReportHistory {
         }
     }
 
-    /// Batches and repeats come close together and tell nothing about the interval.
+    /// Adds a report. Batches and repeats come close together and show no interval.
     pub(super) fn next(self, now: Instant, report: PlayerReport) -> Self {
         let between = self.at.filter(|_| report.by_interval).map(|at| now.saturating_duration_since(at));
         let [newest, _] = self.gaps;
@@ -142,7 +143,7 @@ impl ReportHistory {
             },
             playhead: match report.playhead {
                 Some(playhead) => Some((now, playhead)),
-                // Where it stands from now on, or begins to run.
+                // The playhead stays here from now on, or begins to run.
                 None => self.playhead(now).map(|playhead| (now, playhead)),
             },
             playing: match report.playing {
@@ -161,7 +162,7 @@ impl ReportHistory {
         }
     }
 
-    /// Much of what it has asked for is left. dash.js 5.2 says that it has ended where a period does, and says so
+    /// True if much of the requested media is left. dash.js 5.2 reports an end where a period ends, and repeats it
     /// until it is paused.
     fn is_before_its_end(&self, now: Instant, report: PlayerReport) -> bool {
         let playhead = report.playhead.or_else(|| self.playhead(now));
@@ -169,8 +170,8 @@ impl ReportHistory {
         playhead.zip(until).is_some_and(|(playhead, until)| playhead.saturating_add(Self::AT_END_TOLERANCE) < until)
     }
 
-    /// Where it must be now; it runs while the player plays. One that sends no state is taken to play for as long
-    /// as it is known how far it can come.
+    /// The present playhead; it runs while the player plays. A player without a state is taken to play as long as the
+    /// limit of its playhead is known.
     pub(super) fn playhead(&self, now: Instant) -> Option<Duration> {
         let (at, playhead) = self.playhead?;
         let runs = match self.playing {
@@ -187,9 +188,8 @@ impl ReportHistory {
         Some(if runs { self.until.map_or(run, |until| run.min(until.max(playhead))) } else { playhead })
     }
 
-    /// For how long this player may give no sign of life; without end if it never reports by interval, unless it
-    /// said that it plays no more. One short gap is no interval: a report came late, or a copied page reports in
-    /// between.
+    /// Longest silence of this player; `None` if it never reports by interval, unless it reported its end. A single
+    /// short gap is no interval: a report came late, or a copied page reports in between.
     pub(super) fn allowed_silence(&self) -> Option<Duration> {
         let [newest, before] = self.gaps;
         let rounds = newest.max(before) * 5 / 2;
@@ -203,12 +203,12 @@ impl ReportHistory {
         by_interval.map(|_| if may_be_slow { rounds.max(Self::HIDDEN_PAGE_REPORT_GAP) } else { rounds })
     }
 
-    /// It said that it plays no more, and had never to say anything by interval: its silence begins with that.
+    /// True if it reported its end and never reports by interval: its silence begins with that report.
     pub(super) fn is_last_word(&self, before: Option<PlayingState>) -> bool {
         self.at.is_none() && !self.playing.goes_on() && before.is_none_or(PlayingState::goes_on)
     }
 
-    /// It asks for a license, whatever it said before.
+    /// The player requests a license, which overrides an earlier end.
     pub(super) fn again(self) -> Self {
         Self { playing: if self.playing.goes_on() { self.playing } else { PlayingState::Unsaid }, ..self }
     }
@@ -224,7 +224,7 @@ mod tests {
     };
     use crate::time::testing::Clock;
 
-    /// A live session and the time it became so.
+    /// A live session, and the time at which it became live.
     fn live(policy: &Policy) -> (Session, Instant) {
         let now = Clock.now();
         let mut session = Session::new(now, 1, policy);
@@ -249,7 +249,7 @@ mod tests {
         );
     }
 
-    /// Ticks at every deadline until the session is no longer active; gives when and why.
+    /// Ticks at every deadline until the session is no longer active; returns the time and the reason.
     fn over(session: &mut Session, policy: &Policy) -> (Instant, EndReason) {
         loop {
             let now = session.deadline().unwrap();
@@ -301,14 +301,14 @@ mod tests {
         tell(&mut session, began, PlayingState::Plays);
         for minute in 1..=10 {
             tell(&mut session, began + SECOND * 60 * minute, PlayingState::Paused);
-            // Each report comes over a connection of its own, and the browser closes it.
+            // Each report comes on a connection of its own, which the browser closes.
             step(&mut session, began + SECOND * (60 * minute + 1), Input::Alone, &policy);
             assert!(session.deadline().unwrap() >= began + SECOND * 60 * (minute + 1));
         }
         assert_eq!(over(&mut session, &policy), (began + SECOND * 675, EndReason::Silent));
     }
 
-    /// It plays, and where it is moves on; its timers are slow all the same.
+    /// The player plays, and its playhead moves on, but its timers are slow.
     #[test]
     fn a_hidden_player_that_plays_keeps_its_session_and_its_playhead_runs() {
         let policy = Policy::default();
@@ -401,7 +401,7 @@ mod tests {
             happened(&mut session, began, PlayingState::Plays);
             let end = began + SECOND * 1000;
             happened(&mut session, end, last);
-            // Said twice is not said later.
+            // A repeated report does not count as a later one.
             happened(&mut session, end + SECOND * 10, last);
             assert_eq!(over(&mut session, &policy), (end + SECOND * 75, EndReason::Silent), "{last:?}");
         }
@@ -417,7 +417,7 @@ mod tests {
             step(&mut session, began + SECOND * 60, sign, &policy);
             assert!(session.deadline().unwrap() > began + SECOND * 2999);
         }
-        // By its media, for as long as it fetches some.
+        // Media are signs of life, for as long as it fetches some.
         let (mut session, began) = live(&policy);
         happened(&mut session, began, PlayingState::Done);
         step(&mut session, began + SECOND * 60, media(StreamType::Vod), &policy);
@@ -455,7 +455,7 @@ mod tests {
         assert!(over(&mut session, &policy).0 >= began + SECOND * 195);
     }
 
-    /// Shaka says neither that it plays nor that it is paused.
+    /// Shaka reports neither playing nor paused.
     #[test]
     fn a_player_that_does_not_say_may_be_paused_in_a_slowed_page() {
         let policy = Policy::default();
@@ -470,7 +470,7 @@ mod tests {
         Input::Media(MediaFetch { again: Some(Duration::ZERO), leads_past: None, segment: true, stream: Some(stream) })
     }
 
-    /// Its segments come from elsewhere: only its manifest is asked for through us, if it is at all.
+    /// Its segments come from elsewhere: at most its manifest is requested through sidebeat.
     #[test]
     fn a_live_player_that_need_not_come_back_in_time_is_not_gone() {
         let policy = fetching();
@@ -488,7 +488,7 @@ mod tests {
         }
     }
 
-    /// The silence that ends it may be set shorter while it plays, and while nobody is there.
+    /// The silence that ends it may be shortened while it plays, and while no process runs.
     #[test]
     fn how_soon_a_player_asks_again_is_judged_by_the_silence_as_it_stands() {
         let after = |policy: &Policy, silence| {

@@ -1,4 +1,4 @@
-//! The numbers and choices that the core follows. Made from the route and its authority.
+//! The numbers and choices that the core follows. `sessions` makes them from the route and its authority.
 
 use std::time::Duration;
 
@@ -10,73 +10,73 @@ use crate::session::{EndingRules, Enforcement, OnUnreachable};
 
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// A player that plays again is beaten at once, if the last beat is older than half an interval.
+    /// When a player resumes, it is beaten at once if the last beat is older than half an interval.
     pub beat_on_resume: bool,
     pub beat_while_paused: bool,
-    /// How often a close is tried in all.
+    /// Number of tries for a close.
     pub close_tries: u8,
-    /// The authority counts also what it has ended, until that is given back.
+    /// The authority also counts ended sessions until they are given back.
     pub counts_ended: bool,
-    /// Players come back within seconds after a refusal; they get the same one.
+    /// Time for which a refusal is repeated: players come back within seconds.
     pub denial_memory: Duration,
-    /// How long an ended playback is remembered, so that its left-over calls are known.
+    /// Time for which an ended playback is remembered, so that its left-over calls are recognised.
     pub end_memory: Duration,
-    /// By which evidence a playback is over.
+    /// The evidence that ends a playback.
     pub endings: EndingRules,
     pub enforcement: Enforcement,
     /// Share of the interval after which a beat is due.
     pub fraction: f64,
-    /// Added to the interval before the authority must have let a silent session expire.
+    /// Time after the interval until the authority must have let a silent session expire.
     pub grace: Duration,
-    /// How long a kill is remembered.
+    /// Time for which a kill is remembered.
     pub kill_memory: Duration,
-    /// At least this long where an operator wanted it: the authority would grant the next session.
+    /// Minimum of that for an operator's kill: the authority would grant the next session.
     pub operator_kill_memory: Duration,
-    /// A call in flight for longer than this is given up.
+    /// Time after which a call in flight is given up.
     pub lane_patience: Duration,
-    /// Counts lost beats in place of time: each is sent again when the next is due, and a live playback
-    /// is over after more than so many in line; what is not live never is.
+    /// Counts lost beats instead of time: each is sent again when the next one is due, and a live playback is over
+    /// after more than so many in a row; other playbacks never are.
     pub max_failures: Option<u8>,
-    /// For how long playbacks go on while the authority gives no word.
+    /// Time for which playbacks go on while the authority does not answer.
     pub on_unreachable: OnUnreachable,
-    /// A device may have one more session than it plays, while it shows which one that is. False where the authority
-    /// has one place for a device: then the older one ends before the newer begins.
+    /// The device may have one more session than it may play, until it shows which one ends. False if the authority has
+    /// one place for a device: then the older session ends before the newer begins.
     pub opens_beside: bool,
-    /// For how long a playback that gave way may go on as it was, if its close is not sent.
+    /// Time for which a yielded playback may go on unchanged, if its close is not sent.
     pub re_entry: Duration,
     /// The authority takes the player's renewals as beats (Widevine under SSM).
     pub renews: bool,
     /// Waits before a failed beat is sent again; the last one repeats.
     pub retries: [Duration; 2],
-    /// The authority may replace the session's token with every beat: a good answer without a token does not tell
-    /// whether ours is the newest.
+    /// The authority may replace the session's token with every beat: a good answer without a token does not show which
+    /// one is the newest.
     pub rotates_tokens: bool,
-    /// What the clock will bring.
+    /// The coming moments of the programme.
     pub schedule: Option<Schedule>,
     pub sessions_per_device: usize,
-    /// The authority counts devices: all that a device plays for an account shares one session.
+    /// The authority counts devices: all playbacks of a device for an account share one session.
     pub shares_session: bool,
-    /// A device that zaps fast gets its next playback opened when it has been quiet for the first of
-    /// these, doubled with each zap up to the second; a zap after that long is a single one again.
+    /// A device that zaps fast gets its next playback opened after this quiet time: the first value, doubled with each
+    /// zap up to the second. A zap after the second value counts as a single one again.
     pub settle: [Duration; 2],
-    /// Whether a blackout ends the playback here, or is told alone; the end of its programme, likewise.
+    /// A blackout or the end of the programme ends the playback; if false, it is only reported.
     pub stop_on_blackout: bool,
     pub stop_on_end: bool,
-    /// What it plays, if known before the player says.
+    /// The kind of stream, if known before the player reports it.
     pub stream: Option<StreamType>,
-    /// Content tokens are verified: a call without one proves nothing of whose it is.
+    /// Content tokens are verified: a call without one does not prove its owner.
     pub tokens_prove: bool,
 }
 
 impl Policy {
-    /// For how long one that gave way may be taken back.
+    /// Time for which a yielded playback may be taken back.
     pub(super) const MAX_GIVEN_WAY_TIME: Duration = Duration::from_secs(600);
 
-    /// How late a beat may be, spread and wheel included, before it counts as late.
+    /// Latest beat, including spread and timer wheel, that does not count as late.
     pub const MAX_BEAT_LATENESS: Duration = Duration::from_millis(100);
 
-    /// Whether the same authorization may begin once more after such an end. If not, only the app can ask for
-    /// the next one: a player that goes on asking by itself must not undo the end.
+    /// True if the same authorization may begin again after such an end. If not, only the app can request the next one:
+    /// a player that goes on asking must not undo the end.
     pub fn begins_again(&self, after: EndReason) -> bool {
         match after {
             EndReason::Lost => self.max_failures.is_none(),
@@ -99,8 +99,8 @@ impl Policy {
         }
     }
 
-    /// For how long one that ended so is remembered: where its player must not undo the end, for as long as it may
-    /// ask; where it was presumed, for as long as its player may take it back.
+    /// Time for which such an end is remembered. If its player must not undo it, as long as the player may ask; if it
+    /// was presumed, as long as its player may take it back.
     pub(super) fn memory_of(&self, end: EndReason) -> Duration {
         match end {
             EndReason::GaveWay => Self::MAX_GIVEN_WAY_TIME,
@@ -109,7 +109,7 @@ impl Policy {
         }
     }
 
-    /// For how long this kill is remembered.
+    /// Time for which this kill is remembered.
     pub(super) fn memory_of_kill(&self, by: &Reason) -> Duration {
         match by.killed_by {
             KillSource::Authority | KillSource::Successor => self.kill_memory,
@@ -117,12 +117,12 @@ impl Policy {
         }
     }
 
-    /// For how long one that nobody could decide on is refused without asking again.
+    /// Time for which an undecided call is refused without another request.
     pub(super) fn refusal_memory(&self) -> Duration {
         self.denial_memory.min(Duration::from_secs(1))
     }
 
-    /// As it holds for a session that several playbacks share: these end by what their players show, and the session
+    /// The policy for a session that several playbacks share: these end by their players' evidence, and the session
     /// with the last of them.
     pub(super) fn of_device_session(&self) -> Self {
         let endings = EndingRules {

@@ -1,66 +1,66 @@
-//! A preload or a zap: a device that plays one thing asks for a license of another, and the two look alike at first.
+//! Distinguishes a preload from a zap: if a device that plays one thing requests a license of another, the two look
+//! alike at first.
 //!
-//! So the newer playback is opened beside the older, and what both players show decides which one is over. That the
-//! older, or a preload, gives way is presumed in most cases, and its player can take the session back. Pure; who is
-//! compared, and what becomes of it, is `device`'s.
+//! So the newer playback opens beside the older, and the evidence of both players decides which one is over. In most
+//! cases it is only presumed that the older, or a preload, gives way, and its player can take the session back. The
+//! judgement is pure; `competing_playbacks` chooses the two and carries out the outcome.
 
 use std::time::{Duration, Instant};
 
 use super::life_signs::LifeSigns;
 
-/// One that is beaten by timer and has shown nothing for so long is quiet. Players of something live ask for a
-/// playlist more often.
+/// A playback with timer beats and without signs for so long is quiet. Live players request a playlist more often.
 pub(super) const QUIET_PLAYBACK_TIME: Duration = Duration::from_secs(10);
 /// Two playbacks that both show life for so long have a viewer each.
 pub(super) const TWO_VIEWERS_PROOF_TIME: Duration = Duration::from_secs(60);
 /// Longest wait for the outcome of another playback's first call; a player's own call has 6 s in all.
 pub(super) const MAX_UNDECIDED_WAIT: Duration = Duration::from_secs(3);
-/// Whoever waits looks again after so long.
+/// Time after which a waiting playback looks again.
 pub(super) const CONTEST_POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// A preload of which nothing is heard for so long is abandoned.
+/// A preload without signs for so long is abandoned.
 pub(super) const ABANDONED_PRELOAD_TIME: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OlderPlayback {
-    /// We beat it: nothing says when its player must show itself again.
+    /// sidebeat sends its beats: its player has no time by which it must call again.
     pub(super) by_timer: bool,
-    /// Its player says that it reached its end, or failed; or nothing that it asked for has reached it.
+    /// Its player reports that it reached its end, or failed; or received nothing.
     pub(super) done: bool,
-    /// As [`LifeSigns::flows`], beside the other one.
+    /// Like [`LifeSigns::flows`], beside the other playback.
     pub(super) flows: Option<(Instant, Instant)>,
     pub(super) last: Instant,
-    /// Its player says that it only preloads it: of the two it is the preload, though it began before.
+    /// Its player reports that it only preloads it: it is the preload although it began first.
     pub(super) preloads: bool,
-    /// One interval and grace after its last sign.
+    /// Time of its last sign plus an interval and grace.
     pub(super) overdue_at: Instant,
-    /// From then on it is quiet.
+    /// Time from which on it is quiet.
     pub(super) quiet_at: Instant,
-    /// When its player last said that it plays.
+    /// Time of its player's last report that it plays.
     pub(super) said: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewerPlayback {
-    /// Its player got something to play by.
+    /// True if its player received something to play by.
     pub(super) is_served: bool,
     pub(super) life: LifeSigns,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ContestOutcome {
-    /// Nothing is decided. To be looked at again then, if nothing happens before.
+    /// Nothing is decided. Look again then, if nothing happens before.
     GoOn(Option<Instant>),
     NewerGivesWay,
     OlderGivesWay,
-    /// For good: nothing brings it back.
+    /// For good: it cannot be taken back.
     OlderIsOver,
-    /// Both go on beside each other: the older is over, for good.
+    /// Both continue side by side: the older one is over, for good.
     TwoViewers,
 }
 
 pub(super) fn judge(now: Instant, older: &OlderPlayback, newer: &NewerPlayback) -> ContestOutcome {
     let NewerPlayback { is_served, life } = newer;
-    // Nothing is decided by a call that the license server has not accepted.
+    // A call that the license server has not accepted decides nothing.
     if !is_served {
         return ContestOutcome::GoOn(None);
     }
@@ -72,7 +72,7 @@ pub(super) fn judge(now: Instant, older: &OlderPlayback, newer: &NewerPlayback) 
             ContestOutcome::GoOn(Some(abandoned_at))
         };
     }
-    // The later word counts: the viewer may have gone back. It says nothing of who has shown himself since.
+    // The later report counts, because the viewer may have gone back; it does not outweigh later signs of the other.
     if life.plays && older.said > life.said {
         return ContestOutcome::NewerGivesWay;
     }
@@ -104,7 +104,7 @@ pub(super) fn judge(now: Instant, older: &OlderPlayback, newer: &NewerPlayback) 
         return ContestOutcome::NewerGivesWay;
     }
     if is_abandoned && older.by_timer {
-        // Neither shows anything, as where nothing but licenses passes through: then it was a zap.
+        // Neither shows anything, as if only licenses passed through: it was a zap.
         return ContestOutcome::OlderGivesWay;
     }
     let looks = [Some(older.overdue_at), quiet_at, (!is_abandoned).then_some(abandoned_at)];
@@ -144,8 +144,8 @@ mod tests {
         }
     }
 
-    /// What the newer one does, five seconds a letter: `.` nothing, `l` a license, `r` a renewal, `s` three segments,
-    /// `p` it plays, `d` it preloads; then the older one's: `.` nothing, `r` any sign, `D` the last one.
+    /// The newer one's signs, five seconds a letter: `.` nothing, `l` a license, `r` a renewal, `s` three segments, `p`
+    /// it plays, `d` it preloads; then the older one's: `.` nothing, `r` any sign, `D` the last one.
     fn outcome((by_timer, round): (bool, u32), newer: &str, olders: &str) -> String {
         let start = Clock.now();
         let mut life = LifeSigns::new(start);
@@ -182,23 +182,23 @@ mod tests {
         const TIMER: (bool, u32) = (true, 30);
         const RENEWALS: (bool, u32) = (false, 30);
         let rows = [
-            // Its player's own word. One that preloads shows nothing by what it does, nor by the other's silence.
+            // The player's own report decides. A preload is not judged by its signs, nor by the other's silence.
             (TIMER, ".p", "rr", "over at 5"),
             (TIMER, "dssssrrrrrrrrrrr", "rrrrrrrrrrrrrrrr", "nobody"),
             (TIMER, "drssss.....r.....", "r", "nobody"),
             (TIMER, "d........................", "rrrrrrrrrrrrrrrrrrrrrrrrr", "newer at 120"),
             (TIMER, "d.......p", "rrrrrrrrr", "over at 40"),
-            // The older one's.
+            // The older one reports its end.
             (TIMER, "...", "rD", "older at 5"),
             // Some segments ahead, while the film goes on; and a stream, when the film is quiet.
             (TIMER, "ss.........", "rrrrrrrrrrr", "nobody"),
             (TIMER, "sss........", "rrrrrrrrrrr", "nobody"),
             (TIMER, "ssssss", "r", "older at 10"),
             (TIMER, "sssss", "rr", "older at 15"),
-            // Where the film renews, a stream ends it when it has missed the authority's patience as well.
+            // If the film renews, a stream ends it when it has also missed the authority's patience.
             (RENEWALS, "ssss....", "r", "nobody"),
             (RENEWALS, "ssss.....", "r", "older at 40"),
-            // Renewals: quiet is who has missed a round.
+            // Renewals: a playback that missed a round is quiet.
             (RENEWALS, ".....rr", "r.....r", "nobody"),
             (RENEWALS, "......r", "r", "older at 30"),
             (RENEWALS, ".........", "r", "older at 40"),
@@ -266,7 +266,7 @@ mod tests {
         }
     }
 
-    /// By its own word, whichever began first.
+    /// Its own report counts, whichever began first.
     #[test]
     fn what_is_said_to_be_a_preload_is_the_preload_though_it_began_before() {
         let start = Clock.now();

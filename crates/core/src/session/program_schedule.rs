@@ -1,9 +1,8 @@
-//! What the clock brings to a live playback: its programme begins and ends, a 360-degree view opens
-//! and closes.
+//! Tracks the moments of a live playback's programme: it begins and ends, and a 360-degree view opens and closes.
 //!
-//! Pure: made from the times that the authorization named, asked for the next moment by the step
-//! function. Each moment comes once. Of those that had passed before the playback began only the
-//! latest is told, and a beginning not at all.
+//! The schedule is pure: it is made from the times of the authorization, and the step function asks it for the next
+//! moment. Each moment comes once. Of those before the playback's start only the latest is reported, and a beginning
+//! not at all.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +20,7 @@ pub enum StreamTimelineEvent {
 }
 
 impl StreamTimelineEvent {
-    /// As logs, metrics and apps know it.
+    /// Name in logs, metrics and apps.
     pub fn name(self) -> &'static str {
         match self {
             Self::Live360Available => "LIVE_360_AVAILABLE",
@@ -32,7 +31,7 @@ impl StreamTimelineEvent {
         }
     }
 
-    /// Whether the programme is over with it.
+    /// True if the programme is over with it.
     pub fn ends_programme(self) -> bool {
         match self {
             Self::LiveEventEnd | Self::OverflowEventEnd => true,
@@ -41,7 +40,7 @@ impl StreamTimelineEvent {
     }
 }
 
-/// The times of one authorization, since the epoch.
+/// The times of an authorization, since the epoch.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ProgramTimes {
     pub end: Option<Duration>,
@@ -57,7 +56,7 @@ pub struct ProgramTimes {
 pub struct Schedule {
     /// The latest first.
     left: ArrayVec<(Instant, StreamTimelineEvent), 4>,
-    /// Had passed before the playback began: told, and nothing else.
+    /// A moment before the playback's start: it is only reported.
     missed: Option<StreamTimelineEvent>,
 }
 
@@ -89,38 +88,38 @@ impl Schedule {
         }
     }
 
-    /// What is to come, the latest first; what had been missed is not told again.
+    /// The coming moments, the latest first, without a missed one.
     pub(super) fn to_come(&self) -> impl Iterator<Item = (Instant, StreamTimelineEvent)> {
         self.left.iter().copied()
     }
 
-    /// As [`Self::to_come`] gave it.
+    /// Restores a schedule from [`Self::to_come`].
     pub(super) fn of(to_come: impl Iterator<Item = (Instant, StreamTimelineEvent)>) -> Self {
         Self { left: to_come.take(4).collect(), missed: None }
     }
 
-    /// The programme's times have changed while it plays. What has passed by the new ones had its turn,
-    /// but for an end that was still to come: it is now.
+    /// The programme's times have changed during playback. Moments that the new times put in the past are skipped,
+    /// except an end that was still to come: it is now.
     pub(super) fn move_to(&mut self, now: Instant, mut new: Self) {
         let was_to_end = self.left.iter().any(|(_, moment)| moment.ends_programme());
         if let Some(missed) = new.missed.take().filter(|missed| was_to_end && missed.ends_programme()) {
-            // Of the four moments one has passed: there is room.
+            // One of the four moments has passed, so there is room.
             let _full = new.left.try_push((now, missed));
         }
         *self = new;
     }
 
-    /// The machine slept: the world did not, and its moments come so much sooner by our clock.
+    /// The machine slept and the world did not: the moments come so much sooner by the monotonic clock.
     pub(super) fn slept(&mut self, now: Instant, by: Duration) {
         self.left.iter_mut().for_each(|(at, _)| *at = at.checked_sub(by).unwrap_or(now));
     }
 
-    /// When the next moment comes; at once for one that had passed.
+    /// Time of the next moment; at once for a missed one.
     pub(super) fn next(&self, now: Instant) -> Option<Instant> {
         if self.missed.is_some() { Some(now) } else { self.left.last().map(|(at, _)| *at) }
     }
 
-    /// The next moment that has come, and whether it came while the playback ran.
+    /// The next moment that has come, and whether it came during playback.
     pub(super) fn take(&mut self, now: Instant) -> Option<(StreamTimelineEvent, bool)> {
         if let Some(missed) = self.missed.take() {
             return Some((missed, false));
@@ -139,8 +138,8 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// The programme runs from 1000 to 2000 with a view from 1200 to 1800, registered at `wall`; gives
-    /// every moment with its time.
+    /// The programme runs from 1000 to 2000 with a view from 1200 to 1800, registered at `wall`; returns every moment
+    /// with its time.
     fn told(wall: u64, overflow: bool) -> Vec<(u64, StreamTimelineEvent, bool)> {
         let times = ProgramTimes {
             end: Some(secs(2000)),

@@ -1,10 +1,10 @@
-//! A playback as plain data: what has to be known of it after a restart.
+//! A playback as plain data: the facts that must survive a restart.
 //!
-//! Pure. Times are wall times, because the monotonic clock does not outlive the machine. A record taken and restored at
-//! one moment behaves as its playback did, but that a call in flight is gone; [`super::after_restart`] then makes up for the
-//! time that nobody was there. A new field of `Session` or `Playback` that must survive needs one here (with
-//! `#[serde(default)]`), in `of` and in `restore`. What stands in every record is short, and what says nothing is left
-//! out: two records share a page.
+//! Records are pure. Times are wall times, because the monotonic clock ends with the machine. A record that is taken
+//! and restored at the same moment behaves like its playback, without its call in flight; [`super::after_restart`] then
+//! makes up for the downtime. A new field of `Session` or `Playback` that must survive needs a field here (with
+//! `#[serde(default)]`), in `of` and in `restore`. Names are short and default values are omitted, so that two records
+//! share a page. `sessions` writes records to the store.
 
 mod dirty_check;
 mod grant;
@@ -37,7 +37,7 @@ use crate::time::{ClockMoment, EpochTime};
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PlaybackRecord {
-    /// It began without a content token, though it has a name.
+    /// True if it began without a content token, although it has a name.
     #[serde(rename = "ba", default, skip_serializing_if = "is_default")]
     pub bare: bool,
     #[serde(rename = "b")]
@@ -50,10 +50,10 @@ pub struct PlaybackRecord {
     pub id: SessionId,
     #[serde(rename = "k", default, skip_serializing_if = "Vec::is_empty")]
     pub key_sessions: Vec<Fingerprint>,
-    /// By when the licenses of its key sessions run out, if that is known.
+    /// Expiry of the licenses of its key sessions, if known.
     #[serde(rename = "l", default, skip_serializing_if = "Vec::is_empty")]
     pub leases: Vec<(Fingerprint, Option<EpochTime>)>,
-    /// The content token that the stop named by which it is over.
+    /// The content token of the stop that ended it.
     #[serde(rename = "lt", default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Fingerprint>,
     #[serde(rename = "ts", default, skip_serializing_if = "Vec::is_empty")]
@@ -72,7 +72,7 @@ pub struct PlaybackRecord {
 }
 
 impl PlaybackRecord {
-    /// None where [`WrittenStamp::of`] is none.
+    /// `None` if [`WrittenStamp::of`] is `None`.
     pub fn of<C>(playback: &Playback<C>, at: &ClockMoment) -> Option<Self> {
         Some(Self {
             bare: playback.names.bare && playback.names.token.is_some(),
@@ -92,7 +92,7 @@ impl PlaybackRecord {
         })
     }
 
-    /// The playback as it was, without its call in flight. It has to be resumed.
+    /// The playback as it was, without its call in flight. The caller must resume it.
     pub fn restore<C>(&self, card: C, at: &ClockMoment, policy: &Policy) -> Playback<C> {
         let leases: Leases = self.leases.iter().map(|(of, ends)| (*of, ends.map(|ends| at.instant_of(ends)))).collect();
         let mut session = self.session.restore(at, policy);
@@ -107,7 +107,7 @@ impl PlaybackRecord {
             media_paths: self.media_paths.iter().copied().take(MAX_MEDIA_PATHS).collect(),
             shared_tokens: self.shared_tokens.iter().copied().take(MAX_CONTENT_TOKENS).collect(),
             token: self.token,
-            // Whatever else was accepted beside it is known, too.
+            // An accepted call implies accepted names.
             token_accepted: self.session.usage != DeliveryState::Nothing,
             turns: SharedPlayback::default(),
         };

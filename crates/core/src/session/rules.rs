@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// The budgets of one authority. All zero: an outage refuses.
+/// The budgets of an authority. All zero: an outage refuses.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct OnUnreachable {
-    /// Without a grant, from the failed open on.
+    /// For a playback without a grant, from the failed open on.
     pub new: OutageBudget,
-    /// With the last grant, from the moment at which the authority must have let it expire.
+    /// For a playback with a grant, from the time at which the authority must have let it expire.
     pub running: OutageBudget,
 }
 
@@ -25,16 +25,16 @@ impl OutageBudget {
     }
 }
 
-/// The rungs of evidence, each of which can be switched off. Kills and zaps are none of them: what the
-/// authority says holds, and `sessions-per-device` says how much a device may play.
+/// The kinds of evidence that end a playback; each can be switched off. Kills and zaps are not among them: the
+/// authority's word holds, and `sessions-per-device` limits the playbacks of a device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EndingRules {
-    /// Time for which a player's last connection must be gone before other evidence counts sooner; it never
-    /// ends a playback by itself. None: connections tell nothing.
+    /// Time without any connection of a player after which other evidence counts sooner; this never ends a playback by
+    /// itself. `None`: connections do not count.
     pub connections_gone: Option<Duration>,
-    /// When every license that it was given has run out.
+    /// The expiry of all its licenses.
     pub license_expiry: bool,
-    /// Without any sign of life for this long it is over, whatever the beats say.
+    /// Longest time without a sign of life, even if beats succeed.
     pub longest: Duration,
     /// Longest time in which a player of something live may fetch nothing through a media route; `None` is for ever.
     pub media_silence: Option<Duration>,
@@ -42,9 +42,9 @@ pub struct EndingRules {
     pub quit: bool,
     /// The release of its last license.
     pub release: bool,
-    /// Rounds of renewals that may stay away where renewals are the beats. None: all of them.
+    /// Missing rounds of renewals, if renewals are the beats; `None` never ends it.
     pub renewals_overdue: Option<f64>,
-    /// Reports that stay away.
+    /// Missing reports.
     pub report_silence: bool,
     /// The stop call or beacon.
     pub stop: bool,
@@ -72,7 +72,7 @@ impl Default for EndingRules {
 /// The party that keeps the session alive at the authority.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Enforcement {
-    /// By the Widevine license policy; every other DRM is beaten by us.
+    /// The Widevine license policy decides; sidebeat beats for every other DRM.
     Auto,
     Heartbeat,
     Renewal,

@@ -1,8 +1,8 @@
-//! Whether a playback has several players: two tabs of one device with the same content.
+//! Detects several players of one playback: two tabs of a device with the same content.
 //!
-//! Their licenses tell nothing, because a player may fetch a fresh content token for each. But whoever
-//! refreshes its token does not go back to an old one: a renewal with a token that another one came
-//! after shows that both are in use. Not kept over a restart: the next renewals show it again.
+//! Licenses show nothing, because a player may fetch a fresh content token for each. But a player that refreshes its
+//! token does not go back to an old one: a renewal with a token after which another one came shows that both are in
+//! use. A restart forgets this; the next renewals show it again.
 
 use super::playback::playback_names::MAX_CONTENT_TOKENS;
 use super::player_call::{CallKind, PlayerCall};
@@ -10,9 +10,9 @@ use crate::secret::Fingerprint;
 
 #[derive(Debug, Default)]
 pub(super) struct SharedPlayback {
-    /// With which token it was called last.
+    /// The token of the last call.
     last: Option<Fingerprint>,
-    /// Tokens in use beside each other, and whether their player has stopped. Most playbacks have none.
+    /// Tokens in use side by side, and whether their player has stopped. Most playbacks have none.
     players: Vec<(Fingerprint, bool)>,
 }
 
@@ -30,7 +30,7 @@ impl SharedPlayback {
         }
     }
 
-    /// Whoever calls again did not stop, or came back: from a reload, or from its browser's cache.
+    /// A player that calls again did not stop, or came back: from a reload, or from its browser's cache.
     fn goes_on(&mut self, token: Fingerprint) {
         self.players.iter_mut().filter(|(of, _)| *of == token).for_each(|(_, stopped)| *stopped = false);
     }
@@ -45,14 +45,14 @@ impl SharedPlayback {
         self.players.push((token, false));
     }
 
-    /// The player of this token stops. True when others are known that have not.
+    /// The player of this token stops. True if other known players have not stopped.
     pub(super) fn stop(&mut self, token: Fingerprint) -> bool {
         let mut one_of_them = false;
         for (_, stopped) in self.players.iter_mut().filter(|(of, _)| *of == token) {
             (*stopped, one_of_them) = (true, true);
         }
         let others = self.players.iter().filter(|(_, stopped)| !stopped).count();
-        // A token that took no turns is mostly a fresh one of one of them.
+        // A token without alternations is mostly a fresh one of a known player.
         others > usize::from(!one_of_them)
     }
 }

@@ -1,4 +1,7 @@
-//! One session: its state, its grant, and the one call it may have in flight.
+//! A session: its state, its grant, and the one call that it may have in flight.
+//!
+//! The states are Waiting, Opening, Live, Failing, Owing, Sharing, Closing, Closed and Killed; `step` moves a session
+//! between them.
 
 mod closure;
 mod counted;
@@ -30,42 +33,42 @@ use super::way_back::WayBack;
 pub enum SessionState {
     /// Over, and remembered for left-over calls.
     Closed { until: Instant, why: SessionClosure },
-    /// The authority is being told; `next` is when to try. Without a grant while its open is under way.
+    /// Its close is being sent; `next` is the time of the next try. Without a grant while its open is in flight.
     Closing { grant: Option<HeldGrant>, next: Instant, tries: u8, why: EndReason },
     /// Beats are lost, but the authority may still hold the session.
     Failing { grant: HeldGrant, missed: u8, retry: Instant },
-    /// Ended by the authority or an operator; sticky. With a grant until that is given back.
+    /// Ended by the authority or an operator, for good. With a grant until that is given back.
     Killed { by: Reason, grant: Option<HeldGrant>, since: Instant, until: Instant },
-    /// Confirmed; `beat` is when the next one is due, if beats are ours.
+    /// Confirmed; `beat` is the time of the next beat, if sidebeat sends them.
     Live { beat: Instant, grant: HeldGrant },
-    /// Its open is under way.
+    /// Its open is in flight.
     Opening { since: Instant },
-    /// Plays on credit since then: the open failed because nobody could say, and is tried again. `ran`: it
-    /// had a session, and keeps the budget of what is running.
+    /// Plays on credit since then: the open failed without a decision, and is tried again. `ran`: it had a session, and
+    /// has the budget of running ones.
     Owing { next: Instant, ran: bool, since: Instant, tries: u8 },
-    /// Plays by its device's session, of this interval: it asks the authority nothing.
+    /// Plays by its device's session, which has this interval, and makes no calls to the authority.
     Sharing { interval: Duration },
-    /// Nothing was asked for it yet: it waits for its turn among the device's playbacks, and is not started before.
+    /// Waits for its turn among the device's playbacks, without a call so far, and not to be started before then.
     Waiting { not_before: Instant, since: Instant },
 }
 
-/// Who sends the beats.
+/// The sender of the beats.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BeatSource {
     /// The player, by renewing its license this often.
     Renewals { every: Option<Duration> },
-    /// We, at the authority's interval.
+    /// sidebeat, at the authority's interval.
     Timer,
 }
 
-/// Whether its player got anything to play by.
+/// The delivery to its player: did that receive anything to play by?
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum DeliveryState {
-    /// It asked, and nobody knows yet what became of that.
+    /// The player asked, and the outcome is unknown.
     Asked,
     #[default]
     Got,
-    /// What it asked for has not reached it.
+    /// The player did not receive what it asked for.
     Nothing,
 }
 
@@ -73,10 +76,10 @@ pub enum DeliveryState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallInFlight {
     pub(super) ask: AskKind,
-    /// The token that it was asked with has been replaced since, by a late answer to an earlier call.
+    /// Its token was replaced since, by a late answer to an earlier call.
     pub(super) outdated: bool,
     pub(super) since: Instant,
-    /// The machine slept this long while it was under way.
+    /// Time for which the machine slept during the call.
     pub(super) slept: Duration,
     pub(super) ticket: Ticket,
 }
@@ -87,23 +90,23 @@ pub struct Session {
     pub(super) confirmation: Confirmation,
     pub(super) deadline: Option<Instant>,
     pub(super) lane: Option<CallInFlight>,
-    /// The newest call that was answered.
+    /// The newest answered call.
     pub(super) last_answered: Ticket,
-    /// A retry sent before this time (the next regular beat) and lost is not counted as another failure.
+    /// A retry that is sent before this time (the next regular beat) and lost does not count as another failure.
     pub(super) failing_until: Option<Instant>,
-    /// The opens that were given up: if one is granted after all, that grant is given back.
+    /// Abandoned opens: if one is granted after all, that grant is given back.
     pub(super) given_up: ArrayVec<Ticket, 3>,
     pub(super) evidence: PlayerEvidence,
     /// Raised with every call to the authority.
     pub(super) generation: u32,
-    /// Its close is lost, and tried again while the authority may still hold the session; its place is
-    /// not waited for.
+    /// Its close is lost and tried again while the authority may still hold the session; no playback waits for its
+    /// place.
     pub(super) lingers: bool,
-    /// The close of one that was killed here is lost: when it is tried again, and how often it was.
+    /// The close after an operator's kill is lost: time of the next try, and number of tries.
     pub(super) lost_close: Option<(Instant, u8)>,
     pub(super) schedule: Schedule,
     pub(super) seed: u32,
-    /// It has no session of its own, but shares its device's.
+    /// True if it shares its device's session and has none of its own.
     pub(super) sharing: bool,
     pub(super) state: SessionState,
     pub(super) unconfirmed: UnconfirmedRun,
@@ -134,12 +137,12 @@ impl Session {
         }
     }
 
-    /// Wants to be looked at then, if nothing happens before.
+    /// Requests a tick at that time, if nothing happens before.
     pub(super) fn look_at(&mut self, at: Instant) {
         self.deadline = self.deadline.map(|deadline| deadline.min(at));
     }
 
-    /// Not to be started before `at`, though its turn may have come.
+    /// Delays the start until `at`, even if its turn comes before.
     pub(super) fn hold_until(&mut self, at: Instant) {
         if let SessionState::Waiting { not_before, .. } = &mut self.state {
             *not_before = at;
@@ -155,27 +158,27 @@ impl Session {
         self.beats
     }
 
-    /// When the session wants its next [`super::Input::Tick`].
+    /// Time at which the session needs its next [`super::Input::Tick`].
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// Since when no connection of its player is there; none while there is one, or none was seen to end.
+    /// Time since which its player has no connection; `None` while it has one, or none was seen to end.
     pub fn alone_since(&self) -> Option<Instant> {
         self.evidence.alone_since()
     }
 
-    /// What the player last said of itself, if it reports.
+    /// The player's last reported state, if it reports.
     pub fn playing(&self) -> Option<PlayingState> {
         self.evidence.playing()
     }
 
-    /// Whether it is live, as far as anybody said.
+    /// True if it is known to be live.
     pub fn is_live(&self) -> bool {
         self.stream() == Some(StreamType::Live)
     }
 
-    /// When the authority last confirmed it.
+    /// Time of the authority's last confirmation.
     pub fn last_good(&self) -> Instant {
         self.confirmation.at()
     }
@@ -184,7 +187,7 @@ impl Session {
         self.held().map(HeldGrant::as_grant)
     }
 
-    /// When the token of its grant ends, if it says so.
+    /// End of its grant's token, if known.
     pub(super) fn good_until(&self) -> Option<Instant> {
         self.held().and_then(HeldGrant::good_until)
     }
@@ -208,12 +211,12 @@ impl Session {
         }
     }
 
-    /// Since when it plays without the authority's word.
+    /// Start of its run without the authority's word.
     pub fn on_credit(&self) -> Option<Instant> {
         self.unconfirmed.since()
     }
 
-    /// Which call will ask for that word.
+    /// The kind of the next call to the authority.
     pub fn asks_by(&self) -> AskKind {
         match (&self.state, self.beats) {
             (SessionState::Opening { .. } | SessionState::Owing { .. } | SessionState::Waiting { .. }, _) => {
@@ -233,12 +236,12 @@ impl Session {
         }
     }
 
-    /// What it plays, if anybody says.
+    /// The kind of stream, if known.
     pub fn stream(&self) -> Option<StreamType> {
         self.evidence.stream()
     }
 
-    /// When the player last called or reported.
+    /// Time of the player's last call or report.
     pub(super) fn last_sign(&self) -> Instant {
         self.evidence.last_sign()
     }
@@ -247,27 +250,27 @@ impl Session {
         self.evidence.life()
     }
 
-    /// A license, a renewal, media, or the player's word that it plays has reached the player.
+    /// True if a license, a renewal or media reached the player, or it reported that it plays.
     pub fn is_served(&self) -> bool {
         !self.is_unused()
     }
 
-    /// The player has got nothing to play by.
+    /// True if the player received nothing to play by.
     pub fn is_unused(&self) -> bool {
         self.evidence.is_unused()
     }
 
-    /// Its player asked for something to play by, and nobody knows yet what became of that.
+    /// True if its player asked for something to play by, with an unknown outcome.
     pub(super) fn has_asked(&self) -> bool {
         self.evidence.usage() == DeliveryState::Asked
     }
 
-    /// What its player asked for has not reached it.
+    /// True if its player did not receive what it asked for.
     pub(super) fn has_nothing(&self) -> bool {
         self.evidence.usage() == DeliveryState::Nothing
     }
 
-    /// Opening, live, failing or owing: the player may go on.
+    /// True if the player may go on: waiting, opening, live, failing, owing or sharing.
     pub fn is_active(&self) -> bool {
         match self.state {
             SessionState::Failing { .. }
@@ -280,12 +283,12 @@ impl Session {
         }
     }
 
-    /// A renewal of its player's is under way at the authority.
+    /// True if a renewal of its player is in flight at the authority.
     pub fn is_renewing(&self) -> bool {
         self.lane.is_some_and(|lane| lane.ask == AskKind::Renew)
     }
 
-    /// Its turn may have come.
+    /// True if its start is not delayed any more.
     pub(super) fn may_start(&self, now: Instant) -> bool {
         match self.state {
             SessionState::Waiting { not_before, .. } => now >= not_before,
@@ -300,7 +303,7 @@ impl Session {
         }
     }
 
-    /// Waits for its turn among the device's playbacks.
+    /// True if it waits for its turn among the device's playbacks.
     pub fn is_held(&self) -> bool {
         !self.sharing && self.waits()
     }

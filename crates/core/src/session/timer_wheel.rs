@@ -1,14 +1,13 @@
-//! A lazy hashed timer wheel: when to look at which session again.
+//! A lazy hashed timer wheel, which says when to look at which session again.
 //!
-//! A session keeps its own deadline; the wheel only says when to look. A deadline that moves later
-//! costs nothing: the entry comes up at its old time, is found early and is put back. One that moves
-//! earlier is inserted again, and the old entry is known as stale by its [`WheelSlot`]. Deadlines beyond
-//! one turn park in the farthest slot. Tens of nanoseconds to come up and re-arm
-//! at a million entries (`benches/core.rs`).
+//! A session keeps its own deadline. If a deadline moves later, the entry comes up at its old time, is found early and
+//! is put back, at no further cost. If it moves earlier, a new entry is inserted, and the old one is recognised as
+//! stale by its [`WheelSlot`]. Deadlines beyond one turn park in the farthest slot. Coming up and re-arming takes tens
+//! of nanoseconds at a million entries (`benches/core.rs`). The timer of `sessions` drives it.
 
 use std::time::{Duration, Instant};
 
-/// Where an entry stands: its absolute tick. Kept with the session to recognise stale entries.
+/// Position of an entry: its absolute tick. The session keeps it, to recognise stale entries.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct WheelSlot(u64);
 
@@ -21,7 +20,7 @@ pub struct Wheel<T> {
 }
 
 impl<T> Wheel<T> {
-    /// Half of the lateness that is promised; the other half is for the spread of beats and the way here.
+    /// Half of the promised lateness; the other half is for the spread of beats and the way to the wheel.
     pub const WHEEL_TICK_TIME: Duration = Duration::from_millis(50);
     const WHEEL_SLOTS: u64 = 1024;
 
@@ -45,7 +44,7 @@ impl<T> Wheel<T> {
         slot
     }
 
-    /// Takes out the entries of the earliest tick that has come up by `now`; none when it is early.
+    /// Takes out the entries of the earliest tick that has come up by `now`; `None` if there is none yet.
     pub fn advance(&mut self, now: Instant) -> Option<(WheelSlot, Vec<T>)> {
         let reached = now.saturating_duration_since(self.base).as_nanos() / Self::WHEEL_TICK_TIME.as_nanos();
         while u128::from(self.next) <= reached {
@@ -60,7 +59,7 @@ impl<T> Wheel<T> {
         None
     }
 
-    /// When the next entry comes up, if there is one.
+    /// Time of the next entry, if there is one.
     pub fn next_due(&self) -> Option<Instant> {
         (self.next..self.next + Self::WHEEL_SLOTS)
             .find(|tick| self.slots.get((tick % Self::WHEEL_SLOTS) as usize).is_some_and(|entries| !entries.is_empty()))
@@ -78,7 +77,7 @@ mod tests {
     use crate::time::testing::Clock;
 
     proptest! {
-        /// Against a sorted map: nothing comes early, nothing is lost, nothing is later than a tick.
+        /// Compared to a sorted map, no entry comes early, none is lost, and none is later than a tick.
         #[test]
         fn it_delivers_like_a_sorted_map(deadlines in prop::collection::vec(0u64..120_000, 1..200), pace in 1u64..400) {
             let base = Clock.now();
@@ -96,7 +95,7 @@ mod tests {
                     for entry in entries {
                         let due = model[&entry];
                         if due > now {
-                            // Parked beyond the wheel's turn: put back, as the pacer does.
+                            // An entry beyond the wheel's turn is put back, as the timer does.
                             wheel.insert(due, entry);
                         } else {
                             prop_assert!(now - due <= Wheel::<usize>::WHEEL_TICK_TIME + Duration::from_millis(pace));

@@ -1,4 +1,4 @@
-//! A run without the authority's word: since when, whether its budget was spent before, and whether it reopens.
+//! A run without the authority's word: its start, whether its budget was spent before, and whether it reopens.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use super::effect::SessionEvent;
 /// The first and the longest pause between two tries of an open that is owed: doubled from try to try.
 pub(super) const UNCONFIRMED_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
-/// What a session that plays without the authority's word has to know of that.
+/// The facts of a session's run without the authority's word.
 #[derive(Debug, Default)]
 pub(super) struct UnconfirmedRun {
     /// Another session was opened silently in the place of one that the authority let go of, and is not confirmed by a
@@ -110,13 +110,13 @@ impl UnconfirmedRun {
         self.reopens_until
     }
 
-    /// Calls wait for the session that takes the place of the lost one.
+    /// True while calls wait for the session that replaces the lost one.
     pub(super) fn is_reopening(&self, now: Instant) -> bool {
         self.reopens_until.is_some_and(|until| now < until)
     }
 
-    /// When an open that is owed is tried again: less and less often, and never all at once when the authority is back,
-    /// whoever failed together. The last try of one that reopens comes when the lost session must have expired.
+    /// Time of the next try of an owed open: less and less often, and scattered, so that they do not all come when the
+    /// authority is back. A reopening session tries last when the lost one must have expired.
     pub(super) fn next_open(&self, now: Instant, tries: u8, scatter: impl Fn(Duration) -> Duration) -> Instant {
         let [first, last] = UNCONFIRMED_RETRY_PAUSES;
         let pause = first.saturating_mul(1 << tries.min(10)).min(last);

@@ -1,4 +1,4 @@
-//! What an authority said, in words that every dialect shares.
+//! The authority's answers, in terms that every dialect shares.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,40 +10,40 @@ use super::program_schedule::Schedule;
 use crate::endpoint::EndpointUrl;
 use crate::secret::Secret;
 
-/// The authority's decision. It was reached and it meant what it said.
+/// The authority's decision: the answer arrived and was understood.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verdict {
     /// The session goes on, perhaps with another token or interval.
     Alive {
         interval: Option<Duration>,
         lifetime: Option<Duration>,
-        /// When the programme's times have changed.
+        /// The programme's new times, if they changed.
         schedule: Option<Schedule>,
         token: Option<Secret>,
     },
-    /// The content may not be shown: the reason says what to show in its place.
+    /// The content may not be shown; the reason says what to show instead.
     Blackout(Reason),
-    /// The session is ended, as we asked.
+    /// The session is closed, as requested.
     Closed,
-    /// A business refusal: of the open, or of the token that we sent.
+    /// A business refusal: of the open, or of its token.
     Denied(Denial, Reason),
     /// The authority does not manage sessions for this account or content.
     Disabled,
-    /// The authority holds the session no more, and that is nothing to tell the viewer: another one is opened in its
-    /// place, once. If the authority takes that too before it has confirmed it, or will not open it, a limit is reached.
+    /// The authority no longer holds the session, and the viewer need not know: another one opens in its place, once.
+    /// If the authority takes that too before confirming it, or does not open it, a limit is reached.
     Gone(Reason),
     Granted(Grant),
     /// The authority ended the session.
     Killed(Reason),
-    /// Nothing was decided, but the right to play is in hand already: the first of the lost beats.
+    /// Nothing was decided, but the right to play exists already: the first of the lost beats.
     Unconfirmed(Grant, AuthorityFault),
-    /// The authority knows no session by this token. Killed, if the token is known to be the newest and its last good
-    /// answer is young; else expired.
+    /// The authority knows no session by this token. It counts as killed if the token is known to be the newest and its
+    /// last good answer is recent; otherwise as expired.
     Unknown(Reason),
 }
 
 impl Verdict {
-    /// For metrics.
+    /// Name for metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Alive { .. } => "alive",
@@ -66,14 +66,14 @@ pub enum Denial {
     InUse,
     /// Too many sessions.
     Limit,
-    /// Anything else that the authority will not grant.
+    /// Another refusal of the authority.
     Rejected,
     /// The token is wrong, expired or already used.
     Token,
 }
 
 impl Denial {
-    /// The same open may be granted when another session is closed.
+    /// True if the same open may be granted once another session is closed.
     pub fn may_pass(self) -> bool {
         match self {
             Self::InUse | Self::Limit => true,
@@ -82,7 +82,7 @@ impl Denial {
     }
 }
 
-/// No decision: the way to the authority failed, or what came back made no sense. Never a kill.
+/// No decision: the way to the authority failed, or its answer made no sense. Never a kill.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct AuthorityFault {
     pub kind: FaultKind,
@@ -91,16 +91,16 @@ pub struct AuthorityFault {
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum FaultKind {
-    /// We have too many calls under way.
+    /// sidebeat has too many calls in flight.
     Busy,
     /// The call was sent, and the connection ended before an answer.
     Lost,
     Malformed,
-    /// It answered that it cannot answer now.
+    /// The authority answered that it cannot decide now.
     Refused,
     /// The call was sent, and no answer came in time.
     Timeout,
-    /// Nothing of the call reached it, or it turned the call away unprocessed.
+    /// The call did not reach it, or it refused the call unprocessed.
     Unreachable,
 }
 
@@ -117,7 +117,7 @@ impl AuthorityFault {
 }
 
 impl FaultKind {
-    /// Nobody was there to decide. A reply that makes no sense came from somebody.
+    /// True if no party decided. A reply that makes no sense came from one.
     pub fn is_infrastructure(self) -> bool {
         match self {
             Self::Busy | Self::Lost | Self::Refused | Self::Timeout | Self::Unreachable => true,
@@ -125,8 +125,8 @@ impl FaultKind {
         }
     }
 
-    /// Nothing answered, of any kind: a playback may begin on credit. An error is an answer, and a caller can provoke
-    /// one; so can it our own limits.
+    /// True without any answer: a playback may begin on credit. An error is an answer, which a caller can provoke; so
+    /// are sidebeat's own limits.
     pub fn is_unanswered(self) -> bool {
         match self {
             Self::Lost | Self::Timeout | Self::Unreachable => true,
@@ -134,8 +134,8 @@ impl FaultKind {
         }
     }
 
-    /// The call was sent, and nothing answered it. A caller can provoke that by what it sends, unlike that an authority
-    /// cannot be reached.
+    /// True if the call was sent and not answered. A caller can provoke that by its data, but cannot make an authority
+    /// unreachable.
     pub fn is_silence(self) -> bool {
         match self {
             Self::Lost | Self::Timeout => true,
@@ -143,8 +143,8 @@ impl FaultKind {
         }
     }
 
-    /// Whether it is certain that the authority has not processed the call. False says that nobody knows: a token
-    /// may have been replaced, and a session opened, by an answer that never came or made no sense.
+    /// True if the authority certainly has not processed the call. Otherwise a lost or senseless answer may have
+    /// replaced a token, or opened a session.
     pub fn was_not_processed(self) -> bool {
         match self {
             Self::Busy | Self::Unreachable => true,
@@ -173,23 +173,23 @@ pub struct Reason {
     /// HTTP status; 0 when there was no reply.
     pub code: u16,
     pub error_code: Option<i64>,
-    /// Of a kill: who wanted it.
+    /// For a kill: its source.
     #[serde(default, skip_serializing_if = "super::record::is_default")]
     pub killed_by: KillSource,
-    /// Of a kill that was no answer to a beat: which call was answered so.
+    /// For a kill by an answer to another call than a beat: the kind of that call.
     #[serde(default, skip_serializing_if = "super::record::is_default")]
     pub killed_on: Option<AskKind>,
     /// Scrubbed: safe to log and to show.
     pub message: Arc<str>,
-    /// When it wants to be asked again, from its answer on.
+    /// Time until the authority wants the next call, counted from its answer.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
-    /// Of a kill: the device that has the place now, as the authority calls it. Scrubbed, and short.
+    /// For a kill: the device that has the place now, by the authority's name for it. Scrubbed, and short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_by: Option<Arc<str>>,
 }
 
-/// Characters of a device's name that a viewer is told.
+/// Longest name of a device in a viewer's text.
 const MAX_NAME_CHARS: usize = 64;
 
 impl Reason {
@@ -207,7 +207,7 @@ impl Reason {
         }
     }
 
-    /// The same words, of a kill by which the place went to this device.
+    /// The same reason, for a kill by which the place went to this device.
     #[must_use]
     pub fn taken_by(self, device: &str) -> Self {
         let name: String = crate::secret::scrub(device).chars().take(MAX_NAME_CHARS).collect();
@@ -215,19 +215,19 @@ impl Reason {
         Self { killed_by: KillSource::Successor, taken_by, ..self }
     }
 
-    /// The same words, of a kill that this one wanted.
+    /// The same reason, for a kill by this source.
     pub fn wanted_by(self, killed_by: KillSource) -> Self {
         Self { killed_by, ..self }
     }
 
-    /// Whether the kill holds for whatever its device asks for without a content token. A blackout is about one
-    /// content: the device may show another.
+    /// True if the kill also holds for calls of its device without a content token. A blackout concerns one content:
+    /// the device may show another.
     pub(super) fn bars_device(&self) -> bool {
         self.blackout.is_none()
     }
 
-    /// Whether the kill follows its content tokens to other devices. A place that went to another device was
-    /// killed at the one that it left; both may play by one token, as where a token stands for an account.
+    /// True if the kill follows its content tokens to other devices. If its place went to another device, only the old
+    /// one was killed; both may play by one token, for example a token of an account.
     pub fn follows_token(&self) -> bool {
         match self.killed_by {
             KillSource::Authority | KillSource::Operator => true,
@@ -236,22 +236,22 @@ impl Reason {
     }
 }
 
-/// Who wanted a kill. It says for how long it is remembered, and for whom.
+/// The source of a kill, which decides for how long and for which calls it is remembered.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum KillSource {
-    /// The authority ended the session by its own rules; it judges the next one as well.
+    /// The authority ended the session by its own rules; it also judges the next one.
     #[default]
     Authority,
-    /// A person ended it here, so that nobody else would refuse the next one.
+    /// A person ended it here, so only sidebeat would refuse the next one.
     Operator,
     /// Its place went to another device.
     Successor,
 }
 
-/// The content may not be shown: what to show in its place.
+/// The content may not be shown; with the replacement.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Blackout {
-    /// As the authority calls it: `DENY`, `ALLOW_WITH_UPGRADE`, …
+    /// The authority's name for it: `DENY`, `ALLOW_WITH_UPGRADE`, …
     pub action: String,
     /// The slate, if there is one.
     pub url: Option<EndpointUrl>,

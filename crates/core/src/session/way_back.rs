@@ -1,28 +1,28 @@
-//! What a session that gave way can still do: go on while its close is unsent, or be opened again.
+//! The ways back of a yielded session: it goes on while its close is unsent, or is opened again.
 
 use std::time::{Duration, Instant};
 
 use super::effect::SessionRefusal;
 
-/// A session that gave way is still fetched from for so long, by what its player had under way.
+/// Time for which a yielded session still receives media requests that were in transit.
 const LEFT_OVER_FETCH_TIME: Duration = Duration::from_secs(3);
 
-/// Nothing of it is kept over a restart.
+/// The way back of a session. A restart forgets it.
 #[derive(Debug, Default)]
 pub(super) struct WayBack {
-    /// When it last gave way.
+    /// Time at which it last gave way.
     gave_way: Option<Instant>,
-    /// It could not be taken back until then; and what its calls are told, if one of them asked.
+    /// It cannot be taken back until then; with the refusal for its calls, if one of them asked.
     refused: Option<(Instant, Option<SessionRefusal>)>,
-    /// It is opened again.
+    /// True while it is being opened again.
     returning: bool,
     unsent: Option<UnsentClose>,
 }
 
-/// What a session needs to go on after it gave way.
+/// The facts by which a session can go on after it gave way.
 #[derive(Clone, Copy, Debug)]
 struct UnsentClose {
-    /// When its next beat is due; none while it is opened.
+    /// Time of its next beat; `None` while it is being opened.
     beat: Option<Instant>,
     since: Instant,
 }
@@ -32,17 +32,17 @@ impl WayBack {
         self.gave_way = Some(now);
     }
 
-    /// Its close waits for the call that is under way.
+    /// Its close waits for the call in flight.
     pub(super) fn close_is_unsent(&mut self, now: Instant, beat: Option<Instant>) {
         self.unsent = Some(UnsentClose { beat, since: now });
     }
 
-    /// It goes on as what it was, or it is known now that it is over.
+    /// The session goes on unchanged, or its end is certain.
     pub(super) fn forget_unsent(&mut self) {
         self.unsent = None;
     }
 
-    /// Another session is opened for it, when its turn comes.
+    /// Another session opens for it, when its turn comes.
     pub(super) fn opens_again(&mut self) {
         self.returning = true;
         self.unsent = None;
@@ -53,12 +53,13 @@ impl WayBack {
         self.returning = false;
     }
 
-    /// True if it was to be opened again.
+    /// Ends the return. True if it was being opened again.
     pub(super) fn stop_returning(&mut self) -> bool {
         std::mem::take(&mut self.returning)
     }
 
-    /// It cannot be opened now, and is over as it was. `refused`: until when, and what a call that waited was told.
+    /// The session cannot be opened now and is over as before. `refused`: end of the refusal, and the answer to a call
+    /// that waited.
     pub(super) fn stay_away(&mut self, refused: Option<(Instant, Option<SessionRefusal>)>) {
         self.refused = refused;
         self.returning = false;
@@ -68,23 +69,23 @@ impl WayBack {
         self.unsent.is_some()
     }
 
-    /// When the next beat of one that may go on is due.
+    /// Time of the next beat, if it may go on.
     pub(super) fn beat_of_unsent(&self) -> Option<Instant> {
         self.unsent?.beat
     }
 
-    /// Whether its player may come back to what it was, while its close is unsent.
+    /// True if its player may continue it, while its close is unsent.
     pub(super) fn may_return(&self, now: Instant, re_entry: Duration) -> bool {
         self.unsent.is_some_and(|unsent| now < unsent.since + re_entry)
     }
 
-    /// What a call is told while it cannot be taken back, if one that waited was told.
+    /// The refusal for calls while it cannot be taken back, if a waiting call got one.
     pub(super) fn refusal(&self, now: Instant) -> Option<&SessionRefusal> {
         self.refused.as_ref().filter(|(until, _)| now < *until)?.1.as_ref()
     }
 
-    /// Whether it is too early to try again. `is_news`: whether its player has shown more since, by whether a call was
-    /// told then.
+    /// True if it is too early to try again. `is_news`: tells, given whether a call was refused then, if its player has
+    /// shown more since.
     pub(super) fn is_refused(&self, now: Instant, is_news: impl Fn(bool) -> bool) -> bool {
         self.refused.as_ref().is_some_and(|(until, told)| now < *until && !is_news(told.is_some()))
     }
@@ -93,7 +94,7 @@ impl WayBack {
         self.returning
     }
 
-    /// Whether what is fetched now may have been under way when it gave way.
+    /// True if a media request may have been in transit when it gave way.
     pub(super) fn is_left_over(&self, now: Instant) -> bool {
         self.gave_way.is_some_and(|since| now < since + LEFT_OVER_FETCH_TIME)
     }

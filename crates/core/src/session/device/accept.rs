@@ -1,6 +1,6 @@
-//! What a device's playbacks learn of a call that was accepted: its tokens, key session, content and turns.
+//! Teaches a device's playbacks from accepted calls: their tokens, key session, content and turns.
 //!
-//! Anybody can send a call that names another's device and content, so nothing is learned of one before.
+//! Anybody can send a call that names another's device and content, so nothing is learned before acceptance.
 
 use super::super::playback::Playback;
 use super::super::player_call::{CallKind, PlayerCall};
@@ -11,7 +11,7 @@ use crate::session_id::SessionId;
 impl<C> Device<C> {
     /// The license server gave a license to this call of the playback.
     pub fn accept(&mut self, id: SessionId, call: &PlayerCall) {
-        // A certificate is given to everybody. A release may be of another day's playback.
+        // Any caller gets a certificate, and a release may belong to an earlier playback.
         if !matches!(call.kind, CallKind::License | CallKind::Renewal) {
             return;
         }
@@ -22,7 +22,7 @@ impl<C> Device<C> {
         }
     }
 
-    /// A call of this playback came with this token. A token has one playback: that of another one is only shared.
+    /// Adds this token of a call to the playback. A token has one playback; a token of another one is only shared.
     pub(super) fn learn_token(&mut self, id: SessionId, token: Fingerprint) {
         let is_anothers = self.playbacks.iter().any(|p| p.id != id && p.keeps(token));
         let Some(playback) = self.playback_mut(id) else { return };
@@ -33,8 +33,8 @@ impl<C> Device<C> {
         }
     }
 
-    /// The authority renewed a license by this call. It sees no content token, so what the call names is believed only
-    /// of a player that has the key session, or whose token was accepted before.
+    /// The authority renewed a license by this call. It sees no content token, so the names in the call are believed
+    /// only if its key session is known, or its token was accepted before.
     pub fn accept_renewal(&mut self, id: SessionId, call: &PlayerCall) {
         let is_its_own = |playback: &mut Playback<C>| {
             let has_key_session = call.key_session.is_some_and(|key| playback.names.has_key_session(key));

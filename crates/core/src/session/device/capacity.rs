@@ -1,4 +1,4 @@
-//! The places of a device: who gives way to whom, who may start, and who is forgotten.
+//! Manages the places of a device: which playback gives way, which one may start, and which one is forgotten.
 
 use std::time::{Duration, Instant};
 
@@ -14,23 +14,23 @@ use super::{Device, DeviceEffects, is_owed_an_effect};
 use crate::secret::Fingerprint;
 use crate::session_id::SessionId;
 
-/// Ended playbacks whose left-over calls are still known; a device that has more asks without sense.
+/// Ended playbacks whose left-over calls are still known; more than that are calls without sense.
 pub(super) const MAX_ENDED_PLAYBACKS_REMEMBERED: usize = 32;
-/// Kills of one device by the authority or an operator, and by others that took its place: apart, because two devices
-/// can take each other's place as often as they like.
+/// Remembered kills of a device. Kills by the authority or an operator count apart from those by other devices, because
+/// two devices can take each other's place as often as they like.
 pub(super) const MAX_KILLS_REMEMBERED: usize = 64;
-/// Playbacks that wait for their turn. One more takes that of the last one.
+/// Playbacks that wait for their turn. Another one replaces the last of them.
 pub(super) const MAX_WAITING_PLAYBACKS: usize = 8;
-/// Playbacks beyond the device's places that are not over yet: mostly closes that are not answered.
+/// Playbacks beyond the device's places that are not over yet: mostly closes without an answer.
 pub(super) const MAX_UNSETTLED: usize = 64;
 
 impl<C> Device<C> {
-    /// What begins now ends another one.
+    /// True if another playback would end one of these.
     pub(super) fn is_full(&self, policy: &Policy) -> bool {
         !policy.shares_session && self.alone().filter(|p| p.session.is_active()).count() >= policy.sessions_per_device
     }
 
-    /// One more begins. Where the device has its places, it waits for as long as is returned.
+    /// Makes room for another playback. Returns how long it waits if all places are taken.
     pub(super) fn make_room(&mut self, caller: Option<Fingerprint>, step: &mut DeviceStep<'_>) -> Duration {
         if !self.is_full(step.policy) {
             return Duration::ZERO;
@@ -38,13 +38,13 @@ impl<C> Device<C> {
         let hold = self.zaps.next(caller, step.now, step.policy);
         if step.policy.opens_beside {
             let held = || self.alone().filter(|p| p.session.is_held());
-            // Of the address that has most of them: nobody takes another's.
+            // One of the address with most of them is dropped, so that no address loses to another.
             let of_caller =
                 |address| held().filter(|p| p.order.caller() == address).count() + usize::from(address == caller);
             let most = held().max_by_key(|p| of_caller(p.order.caller())).map(|p| p.order.caller());
             let of_most = || held().filter(|p| Some(p.order.caller()) == most);
             let left = of_most().find(|p| p.order.is_passed()).or_else(|| of_most().next_back());
-            // Many addresses with one each take nobody's place: the bound is then that of a device's playbacks.
+            // Many addresses with one each lose none: the limit on the device's playbacks applies then.
             let may_leave = |p: &&Playback<C>| of_caller(p.order.caller()) > 1;
             if let Some(id) = left.filter(may_leave).filter(|_| held().count() >= MAX_WAITING_PLAYBACKS).map(|p| p.id) {
                 self.step(id, Input::End(EndReason::Abandoned), step);
@@ -59,22 +59,21 @@ impl<C> Device<C> {
         hold
     }
 
-    /// Called for once more, and later than whatever waits.
+    /// The playback was called for again, and counts as the newest wish.
     pub(super) fn wish_for(&mut self, index: usize) {
         self.wishes = self.wishes.saturating_add(1);
         let wish = self.wishes;
         self.playbacks.get_mut(index).into_iter().for_each(|p| p.order.wished(wish));
     }
 
-    /// Something that was called for later has reached its player. Where that plays beside another one, what waits is
-    /// asked whether anybody waits for it still: who has zapped on does not. Where that has taken the only place, what
-    /// waits has lost its turn.
+    /// A later wish has reached its player. If that plays beside another one, held playbacks must show that a call
+    /// still waits for them. If it took the only place, they lose their turn.
     pub(super) fn pass_over(&mut self, step: &mut DeviceStep<'_>) {
         let playing = || self.alone().filter(|p| p.plays_on());
         if playing().count() < step.policy.sessions_per_device {
             return;
         }
-        // Among the calls of one address: what another one called for passes over nobody.
+        // Only wishes of one address pass over each other.
         let is_served =
             |p: &Playback<C>, held: &Playback<C>| p.session.is_served() && p.order.caller() == held.order.caller();
         let is_later = |held: &Playback<C>| playing().any(|p| is_served(p, held) && p.order.wish() > held.order.wish());
@@ -93,15 +92,15 @@ impl<C> Device<C> {
         }
     }
 
-    /// Whether something that the same address called for as late or later may yet get there.
+    /// True if a wish of the same address, made as late or later, may yet be served.
     fn waits_for_another(&self, held: &Playback<C>, now: Instant) -> bool {
         let mut others = self.alone().filter(|p| p.id != held.id && p.order.caller() == held.order.caller());
         others.any(|p| !p.order.is_passed() && p.order.wish() >= held.order.wish() && p.is_undecided(now))
     }
 
-    /// One whose authority was gone for a while may come back beside its successor, and gives way: it was not
-    /// confirmed since that one began. Others that play beside each other go on, whatever the limit is by now. Where
-    /// one may be a preload, what they show decides.
+    /// Ends the surplus of playbacks: one whose authority was away may come back beside its successor, and gives way,
+    /// because it was not confirmed since that began. Other playbacks side by side go on under any limit. If one may be
+    /// a preload, their evidence decides.
     pub(super) fn end_surplus(&mut self, step: &mut DeviceStep<'_>) {
         if step.policy.opens_beside {
             return;
@@ -116,7 +115,7 @@ impl<C> Device<C> {
         }
     }
 
-    /// What is remembered goes before its time, the oldest first, when there is too much of its kind.
+    /// Forgets the oldest remembered playbacks of a kind that has too many.
     pub(super) fn forget_surplus(&mut self, out: &mut DeviceEffects) {
         for kind in RetentionClass::ALL {
             let most = match kind {
@@ -134,13 +133,13 @@ impl<C> Device<C> {
         }
     }
 
-    /// Whether so many of its playbacks are not over yet that no other may begin.
+    /// True if so many playbacks are not over yet that no other may begin.
     pub(super) fn is_unsettled(&self, policy: &Policy) -> bool {
         let unsettled = self.playbacks.iter().filter(|p| p.remembered().is_none()).count();
         unsettled >= policy.sessions_per_device.saturating_add(MAX_UNSETTLED)
     }
 
-    /// Forgets this one before its time, if it is still remembered so.
+    /// Forgets this playback before its time, if it is still remembered as this kind.
     pub fn displace(&mut self, id: SessionId, kind: RetentionClass, out: &mut DeviceEffects) {
         self.playbacks.retain(|p| {
             let goes = p.id == id && p.remembered() == Some(kind) && !is_owed_an_effect(id, out);
@@ -157,9 +156,8 @@ impl<C> Device<C> {
         });
     }
 
-    /// Lets held playbacks go, oldest first, while the device has places left. Where it has none, and gives none back, one
-    /// at a time is opened beside those that play and one that may be a preload: the one that was called for last, and the
-    /// others only if that came to nothing.
+    /// Starts held playbacks, oldest first, while the device has places left. Without a free place, one at a time opens
+    /// beside the playing ones and a possible preload: the latest wish, and the others only if that came to nothing.
     pub(super) fn start_held(&mut self, step: &mut DeviceStep<'_>) {
         loop {
             let taken = self.alone().filter(|p| p.session.takes_place()).count();
@@ -176,7 +174,7 @@ impl<C> Device<C> {
                 let is_next = taken <= places + 1 && beside && !self.waits_for_another(p, step.now);
                 is_next || taken + later(p) < places
             };
-            // Between addresses whoever has waited longer is first, and the same one not twice in a row.
+            // Among addresses the one that waited longest is first, but not twice in a row.
             let ready: Vec<_> = held.filter(may_start).map(|p| (p.id, p.order.caller())).collect();
             let of_another = ready.iter().find(|(_, caller)| *caller != self.last_turn);
             let Some((id, caller)) = of_another.or(ready.first()).copied() else { return };
@@ -185,7 +183,7 @@ impl<C> Device<C> {
         }
     }
 
-    /// Adds a playback, which waits where the device zaps fast.
+    /// Adds a playback, which is held if the device zaps fast.
     pub(super) fn begin(&mut self, call: &PlayerCall, start: PlaybackStart<C>, step: &mut DeviceStep<'_>) -> usize {
         let hold = self.make_room(start.caller, step);
         self.wishes = self.wishes.saturating_add(1);
@@ -193,7 +191,7 @@ impl<C> Device<C> {
         let spent = self.playbacks.iter().any(|p| p.session.has_spent() && same(p));
         let before = self.playbacks.iter().rfind(|p| same(p)).map(|p| *p.session.life());
         let follower = self.begun_behind(call);
-        // What is over and given back makes room for its successor at once.
+        // A playback that is over and given back makes room for its successor at once.
         self.forget_all(|p| p.is_spent() && same(p), step.out);
         self.forget_surplus(step.out);
         let mut playback = Playback::begin(start, step.now, call, step.policy);
@@ -211,8 +209,8 @@ impl<C> Device<C> {
         self.playbacks.iter().position(|p| p.id == id).unwrap_or(index)
     }
 
-    /// What began behind the one that goes on with this call: a renewal is no wish for something else. None where
-    /// nothing did.
+    /// The playback that began behind the one of this call, if the call is a renewal, which is no wish for something
+    /// else. `None` without one.
     fn begun_behind(&self, call: &PlayerCall) -> Option<SessionId> {
         let before = self.playbacks.iter().rposition(|p| p.is_of(call) || p.plays(call.content))?;
         let [_, behind @ ..] = self.playbacks.get(before..)? else { return None };

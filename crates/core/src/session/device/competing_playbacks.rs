@@ -1,6 +1,6 @@
-//! Playbacks of one device that are one too many beside each other: who gives way to whom, and who comes back.
+//! Decides between playbacks of a device beyond its limit: which one gives way, and which one comes back.
 //!
-//! The judge is [`super::super::preload_or_zap`]; here it is decided who stands before it, and what follows.
+//! [`super::super::preload_or_zap`] judges two of them; this module chooses the two and carries out the outcome.
 
 use std::time::Instant;
 
@@ -18,13 +18,13 @@ use super::device_step::DeviceStep;
 use crate::session_id::SessionId;
 
 impl<C> Playback<C> {
-    /// It has its place, or plays on credit.
+    /// True if it has its place, or plays on credit.
     pub(super) fn plays_on(&self) -> bool {
         self.session.is_active()
             && !matches!(self.session.state(), SessionState::Opening { .. } | SessionState::Waiting { .. })
     }
 
-    /// Its open was refused, or its player got nothing by it.
+    /// True if its open was refused, or its player received nothing.
     fn came_to_nothing(&self) -> bool {
         let over = match self.session.state() {
             SessionState::Closed { why: SessionClosure::Ended(why), .. } | SessionState::Closing { why, .. } => {
@@ -42,7 +42,7 @@ impl<C> Playback<C> {
         over && self.session.is_unused()
     }
 
-    /// Nobody knows yet what becomes of its first call.
+    /// True while the outcome of its first call is unknown.
     pub(super) fn is_undecided(&self, now: Instant) -> bool {
         let asked = match self.session.state() {
             SessionState::Waiting { .. } => now,
@@ -55,8 +55,8 @@ impl<C> Playback<C> {
         self.session.has_asked() && now < asked + MAX_UNDECIDED_WAIT
     }
 
-    /// A call waits for it, or for its license, and goes on in a moment. Were it to give way before, the call would take it
-    /// back, and so on.
+    /// True if a call waits for it, or for its license, and will go on in a moment. If it gave way before, the call
+    /// would take it back, and so on.
     pub(super) fn is_awaited(&self, now: Instant) -> bool {
         let life = self.session.life();
         self.is_undecided(now) || (life.calls && now < life.last + MAX_UNDECIDED_WAIT)
@@ -89,14 +89,14 @@ impl<C> Playback<C> {
 }
 
 impl<C> Device<C> {
-    /// The playback that this one is opened beside, where the device has its places without it.
+    /// The playback beside which this one opens, if the others take all places.
     pub(super) fn beside(&self, id: SessionId, policy: &Policy) -> Option<&Playback<C>> {
         let others: Vec<_> = self.playing().into_iter().filter(|p| p.id != id).collect();
         let is_full = others.len() >= policy.sessions_per_device;
         most_silent(others.into_iter()).filter(|_| is_full)
     }
 
-    /// Looks at what has changed: who comes back, and who is over.
+    /// Looks at all changes: ends, gives way or takes back playbacks.
     pub(super) fn settle_contests(&mut self, step: &mut DeviceStep<'_>) {
         if self.playbacks.len() < 2 {
             return self.take_back_wanted(step);
@@ -128,12 +128,12 @@ impl<C> Device<C> {
         }
     }
 
-    /// Those with a session of their own: of these there may be one too many.
+    /// Playbacks with a session of their own: only these can be one too many.
     pub(super) fn alone(&self) -> impl DoubleEndedIterator<Item = &Playback<C>> {
         self.playbacks.iter().filter(|p| p.is_alone())
     }
 
-    /// They stand in the order of their beginning.
+    /// True if the first one began before the other.
     pub(super) fn is_older(&self, one: SessionId, other: SessionId) -> bool {
         let at = |id| self.playbacks.iter().position(|p| p.id == id);
         at(one) < at(other)
@@ -160,7 +160,7 @@ impl<C> Device<C> {
         older.as_older(self.streams(), policy)
     }
 
-    /// Media of the device pass through us.
+    /// True if media of the device pass through sidebeat.
     fn streams(&self) -> bool {
         self.playbacks.iter().any(|p| p.session.life().streams)
     }
@@ -180,7 +180,8 @@ impl<C> Device<C> {
         self.step(id, Input::GiveWay, step);
     }
 
-    /// What it gave way to came to nothing. Where there is no place for it either, it is not asked for again and again.
+    /// Takes back playbacks whose successor came to nothing, once: if there is no place for them either, they are not
+    /// requested again and again.
     fn return_for_nothing(&mut self, step: &mut DeviceStep<'_>) {
         let nothing = |to: SessionId| self.playbacks.iter().any(|p| p.id == to && p.came_to_nothing());
         let back =
@@ -191,7 +192,7 @@ impl<C> Device<C> {
         }
     }
 
-    /// Whom one that gave way waits for: where that one gave way itself, for the other one until it is back.
+    /// The playback that a yielding one waits for. If that has given way itself, it waits for that one's successor.
     fn waits_for(&self, playback: &Playback<C>) -> Option<SessionId> {
         let mut to = playback.order.gave_way_to()?;
         for _ in 0..self.playbacks.len() {
@@ -225,12 +226,12 @@ impl<C> Device<C> {
         self.step(id, Input::TakeBack, step);
     }
 
-    /// The beginning of a preload is fetched until some moments after it gave way. Whatever its media showed then says
-    /// nothing any more when another one has gone meanwhile.
+    /// True if its player wants it back. A preload's beginning is fetched until moments after it gave way, so such
+    /// media mean nothing once another playback has gone meanwhile.
     fn is_wanted_back(&self, playback: &Playback<C>, now: Instant) -> bool {
         let Session { way_back, .. } = &playback.session;
         let life = playback.session.life();
-        // What the player says of itself is news to whoever refused, and so is a call where none waited then.
+        // A player's report is news after a refusal, and so is a call if none waited at that time.
         let is_news = |was_told: bool| life.plays || (life.calls && !was_told);
         if !life.wants_it() || way_back.is_refused(now, is_news) {
             return false;
@@ -242,7 +243,8 @@ impl<C> Device<C> {
         life.calls || life.plays || life.renewed || flows
     }
 
-    /// What the player itself says is no presumption. It says nothing of who has shown himself since.
+    /// Ends playbacks whose successor's player reports that it plays. Such a report is certain, but does not outweigh
+    /// later signs of others.
     fn end_what_is_known_to_be_over(&mut self, step: &mut DeviceStep<'_>) {
         let plays = |p: &&Playback<C>| p.is_alone() && p.plays_on() && p.session.is_served() && p.session.life().plays;
         let Some(at) = self.playbacks.iter().rposition(|p| plays(&p)) else { return };
@@ -258,8 +260,8 @@ impl<C> Device<C> {
         }
     }
 
-    /// One is kept beside what plays: of those that came later, the one that was called for last, or called back, and that
-    /// showed itself last. Another one gives way, or what is over beside it.
+    /// Keeps one preload beside the playing ones: of the later playbacks the one with the newest wish that showed life
+    /// last. Another one gives way, or the playback that it shows to be over.
     fn give_preloads_up(&mut self, step: &mut DeviceStep<'_>) {
         let playing = self.playing();
         let spares = || playing.iter().copied().skip(step.policy.sessions_per_device);

@@ -1,4 +1,4 @@
-//! A playback whose callers have all gone while it waited for its turn.
+//! Ends a playback whose callers have all gone while it waited for its turn.
 
 use std::time::Instant;
 
@@ -9,10 +9,10 @@ use super::{Device, DeviceEffects};
 use crate::session_id::SessionId;
 
 impl<C> Device<C> {
-    /// Nobody waits for it any more: it gives up its turn, unless its open has set out, which is seen through. False where
+    /// No call waits for it any more: it gives up its turn, unless its open was sent, which is completed. False if
     /// there is no turn to give up.
     pub fn desert(&mut self, id: SessionId, now: Instant, policy: &Policy, out: &mut DeviceEffects) -> bool {
-        // One that comes back plays: its media are signs of life, whether a call waits or not.
+        // A returning playback plays: its media are signs of life, with or without a waiting call.
         let waits = self.alone().any(|p| p.id == id && p.session.is_held() && !p.session.returns());
         if waits {
             self.deliver(id, now, Input::End(EndReason::Abandoned), policy, out);

@@ -1,11 +1,11 @@
-//! What one step of a device goes by, and what it wants done.
+//! The inputs and effects of one step of a device.
 
 use std::time::Instant;
 
 use super::super::policy::Policy;
 use super::DeviceEffects;
 
-/// As [`super::super::step`], of several playbacks: each effect stands with the playback that it belongs to.
+/// Like [`super::super::step`], for several playbacks: each effect has its playback.
 pub(super) struct DeviceStep<'a> {
     pub(super) now: Instant,
     pub(super) policy: &'a Policy,

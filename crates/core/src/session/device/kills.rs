@@ -1,7 +1,7 @@
 //! Kills of a device's playbacks: which calls they refuse, and which other playbacks they reach.
 //!
-//! A kill is meant for the viewer, and its name is the content token. So it holds for every playback of the device with
-//! one of the killed one's tokens: for its successor, where it had ended before the order came.
+//! A kill is meant for the viewer, whom the content token identifies. So it holds for every playback of the device with
+//! one of the killed one's tokens, also for a successor of one that had ended before the order came.
 
 use super::super::input::Input;
 use super::super::playback::Playback;
@@ -14,29 +14,29 @@ use crate::secret::Fingerprint;
 use crate::session_id::SessionId;
 
 impl<C> Playback<C> {
-    /// Whether this token is its own: no other playback of the device learns it. One that is over for good leaves its
-    /// tokens to its successor, and a killed one never does: a killed token must not find shelter with another.
+    /// True if no other playback of the device may learn this token. A playback that is over for good leaves its tokens
+    /// to its successor. A killed one never does, or its token could continue in another one.
     pub(super) fn keeps(&self, token: Fingerprint) -> bool {
         self.has_token(token) && (self.goes_on() || self.session.is_killed())
     }
 
-    /// It plays, or its player may take it back.
+    /// True if it plays, or its player may take it back.
     pub fn goes_on(&self) -> bool {
         self.session.is_active() || self.session.gives_way()
     }
 
-    /// It is over for good, and nobody takes it back.
+    /// True if it is over for good.
     pub fn is_over(&self) -> bool {
         matches!(self.session.state(), SessionState::Closed { .. }) && !self.session.gives_way()
     }
 
-    /// The kill of this playback holds for whatever comes with these tokens.
+    /// True if its kill holds for calls with these tokens.
     pub(super) fn is_killed_with(&self, names: &CallNames) -> bool {
         self.session.killed_by().is_some_and(Reason::follows_token)
             && names.tokens().any(|token| self.is_killed_by_name(token))
     }
 
-    /// Its viewer cannot be told from that of the other one: they share a token, or have none and play the same.
+    /// True if both may have one viewer: they share a token, or have none and play the same content.
     fn is_alike(&self, other: &Self) -> bool {
         let tokenless = self.tokens().chain(other.tokens()).next().is_none();
         self.killed_tokens().any(|token| other.is_killed_by_name(token))
@@ -45,19 +45,19 @@ impl<C> Playback<C> {
 }
 
 impl<C> Device<C> {
-    /// Whether a playback that goes on has one of the call's tokens.
+    /// True if a running playback has one of the call's tokens.
     pub fn plays_by(&self, names: &CallNames) -> bool {
         let mut active = self.playbacks.iter().filter(|playback| playback.session.is_active());
         active.any(|playback| names.tokens().any(|token| playback.has_token(token)))
     }
 
-    /// Why a call that belongs to no session is refused: it has a token of a playback that was killed, or no
-    /// content token while a kill of the device is remembered.
+    /// Reason to refuse a call without a session: it has a token of a killed playback, or no content token while a kill
+    /// of the device is remembered.
     pub fn kill_of(&self, names: &CallNames) -> Option<&Reason> {
         self.playbacks.iter().rev().find_map(|playback| playback.kill_of(names))
     }
 
-    /// Why a call with one of these tokens is refused, whichever playback it is for.
+    /// Reason to refuse a call with one of these tokens, for any playback.
     pub fn killed_with(&self, names: &CallNames) -> Option<&Reason> {
         self.playbacks.iter().rev().find(|p| p.is_killed_with(names))?.session.killed_by()
     }
@@ -66,7 +66,7 @@ impl<C> Device<C> {
         self.playbacks.iter().any(|p| p.id == id && p.session.is_killed())
     }
 
-    /// The sessions that one kill reaches together with this one, or with that which this playback shares.
+    /// The sessions that a kill of this one, or of the one that this playback shares, also reaches.
     pub fn alike(&self, id: SessionId) -> Vec<SessionId> {
         let is_known = |session: &SessionId| self.playbacks.iter().any(|p| p.id == *session);
         let session_of = |p: &Playback<C>| p.shares().filter(is_known).unwrap_or(p.id);
@@ -81,8 +81,8 @@ impl<C> Device<C> {
         alike
     }
 
-    /// This one was killed just now: so are those that go on by a token of it. Where its place went to another device
-    /// alone, they are left to the authority.
+    /// This one was killed just now: kills the playbacks that go on with one of its tokens. If only its place went to
+    /// another device, they are left to the authority.
     pub(super) fn kill_alike(&mut self, id: SessionId, step: &mut DeviceStep<'_>) {
         let Some(killed) = self.playbacks.iter().find(|p| p.id == id) else { return };
         let Some(by) = killed.session.killed_by().filter(|by| by.follows_token()).cloned() else { return };

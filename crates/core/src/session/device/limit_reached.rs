@@ -1,7 +1,7 @@
-//! What follows when a playback meets the authority's limit and another of its device holds the place.
+//! Handles the authority's limit when another playback of the device holds the place.
 //!
-//! A player's call gets it, whoever calls: the other one's next sign takes it back. So neither is refused while nothing
-//! shows that there are two viewers.
+//! The playback with a player's call gets the place; the next sign of the other one takes it back. So neither is
+//! refused until the evidence shows two viewers. `sessions` calls [`Device::turn`].
 
 use std::time::Instant;
 
@@ -15,32 +15,32 @@ use super::device_step::DeviceStep;
 use super::{Device, DeviceEffects};
 use crate::session_id::SessionId;
 
-/// What one has of a place that another one of its device holds.
+/// A playback's claim to a place that another playback of its device holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum PlaceClaim {
-    /// The other one gives way.
+    /// The other playback gives way.
     Holds,
-    /// It gives way itself: nobody waits for it.
+    /// The asking playback gives way: no call waits for it.
     Lapses,
-    /// They are two viewers, and there is one place: it is over.
+    /// There are two viewers and one place: the asking playback is over.
     Void,
-    /// Nothing of either is decided.
+    /// Nothing is decided between the two.
     Waits,
 }
 
-/// What comes of asking for a place.
+/// Result of asking for a place.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PlaceTurn {
-    /// Another one gives way.
+    /// Another playback gives way.
     Given,
-    /// Another one will, when the call of its player that waits has gone on.
+    /// Another playback will give way once its waiting call has gone on.
     Later,
     Nobody,
 }
 
 impl<C> Device<C> {
-    /// The authority has no place for this one, which proves that it knows its token: so another of the device gives
-    /// way, of those that are `alike` counted by it.
+    /// The authority has no place for this playback, which proves that it knows its token. So another one of the device
+    /// gives way, among those that count with it (`alike`).
     pub fn turn(
         &mut self,
         id: SessionId,
@@ -55,7 +55,7 @@ impl<C> Device<C> {
             return PlaceTurn::Nobody;
         }
         let others = || self.alone().filter(|p| p.id != id && alike(&p.card));
-        // Who is being opened has no place yet. It may get the one that is asked for here.
+        // A playback that is being opened has no place yet. It may get the one requested here.
         let is_coming = others().any(|p| p.session.is_asking());
         let others: Vec<_> = others().filter(|p| p.plays_on()).collect();
         let known =
@@ -79,7 +79,7 @@ impl<C> Device<C> {
         PlaceTurn::Nobody
     }
 
-    /// At the limit there is one place for what plays and what is preloaded.
+    /// The claim of the asking playback: at the limit, playing and preloading share one place.
     fn claim(&self, asks: &Playback<C>, rival: &Playback<C>, now: Instant, policy: &Policy) -> PlaceClaim {
         let returns = asks.session.returns();
         let newer = NewerPlayback { is_served: true, ..self.as_newer(asks) };
@@ -92,7 +92,7 @@ impl<C> Device<C> {
         let called = if returns { life.calls } else { asks.session.is_asking() };
         match judge(now, &self.as_older(rival, policy), &newer) {
             ContestOutcome::OlderGivesWay | ContestOutcome::OlderIsOver => PlaceClaim::Holds,
-            // Its viewer has gone back to it.
+            // The viewer has gone back to the other playback.
             ContestOutcome::TwoViewers if returns && (life.renewed || !life.calls) => PlaceClaim::Void,
             ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers if called => {
                 PlaceClaim::Holds
@@ -100,7 +100,7 @@ impl<C> Device<C> {
             ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers if returns => {
                 PlaceClaim::Waits
             }
-            // It asks by itself, and its lost session may hold the place.
+            // The playback asks by itself, and its lost session may hold the place.
             _ if asks.session.unconfirmed.is_reopening(now) => PlaceClaim::Waits,
             ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers => PlaceClaim::Lapses,
         }

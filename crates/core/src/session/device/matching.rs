@@ -1,4 +1,4 @@
-//! Which of a device's playbacks a call belongs to.
+//! Finds the playback of a device to which a call belongs. `device` calls [`place`].
 
 use std::time::Instant;
 
@@ -9,16 +9,16 @@ use super::super::policy::Policy;
 use super::super::state::{SessionClosure, SessionState};
 
 pub(super) enum CallMatch {
-    /// With the playback at this index.
+    /// The playback at this index.
     At(usize),
-    /// It would begin one, with a content token that has expired.
+    /// The call would begin a playback, but its content token has expired.
     Expired,
     Fresh,
     Nowhere,
 }
 
 impl CallMatch {
-    /// Something plays with it that did not before.
+    /// True if the call begins a playback.
     pub(super) fn begins(&self) -> bool {
         match self {
             Self::Fresh => true,
@@ -29,13 +29,13 @@ impl CallMatch {
 
 /// `playbacks`: oldest first.
 pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &PlayerCall, policy: &Policy) -> CallMatch {
-    // A killed token is refused whatever else of the device the call may belong to.
+    // A killed token is refused, even if the call belongs to another playback of the device.
     if let Some(killed) = playbacks.iter().rposition(|p| p.is_killed_with(&call.names())) {
         return CallMatch::At(killed);
     }
     match unbarred(playbacks, now, call, policy) {
         CallMatch::At(index) if playbacks.get(index).is_some_and(|p| !p.session.gives_way()) => CallMatch::At(index),
-        // With nothing of the device's that goes on, a kill of it holds for this call as well.
+        // If no playback of the device goes on, a kill of the device holds for this call as well.
         place @ (CallMatch::At(_) | CallMatch::Expired | CallMatch::Fresh | CallMatch::Nowhere) => {
             let kill = playbacks.iter().rposition(|p| p.kill_of(&call.names()).is_some());
             kill.map_or(place, CallMatch::At)
@@ -43,7 +43,7 @@ pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &PlayerCal
     }
 }
 
-/// As [`place`], had nothing of the device been killed.
+/// Like [`place`], without regard to kills.
 fn unbarred<C>(playbacks: &[Playback<C>], now: Instant, call: &PlayerCall, policy: &Policy) -> CallMatch {
     let Some((index, playback)) = find(playbacks, now, call, policy) else {
         return match (call.kind, begins(call)) {
@@ -57,13 +57,13 @@ fn unbarred<C>(playbacks: &[Playback<C>], now: Instant, call: &PlayerCall, polic
     if !anew {
         return CallMatch::At(index);
     }
-    // A renewal by a key session of one that is over may bring the token of another one that plays: a token has one
-    // playback.
+    // A renewal by a key session of an ended playback may bring the token of a running one; the token decides, because
+    // it has one playback.
     let plays = playbacks.iter().rposition(|p| p.is_of(call) && p.goes_on());
     plays.map(CallMatch::At).or_else(|| begins(call)).unwrap_or(CallMatch::At(index))
 }
 
-/// What becomes of a call that is the first of its playback; none if it could not open a session.
+/// The match for the first call of a playback; `None` if the call cannot open a session.
 fn begins(call: &PlayerCall) -> Option<CallMatch> {
     match call.opens {
         OpenAbility::Expired => Some(CallMatch::Expired),
@@ -72,7 +72,7 @@ fn begins(call: &PlayerCall) -> Option<CallMatch> {
     }
 }
 
-/// Whether such a call to a playback that is over, or about to be, is the first of its successor.
+/// True if such a call to a playback that is over, or about to be, begins its successor.
 fn begins_again(state: &SessionState, now: Instant, call: CallKind, policy: &Policy) -> bool {
     match (call, state) {
         (CallKind::Certificate | CallKind::Release, _) => false,
@@ -99,8 +99,8 @@ fn begins_again(state: &SessionState, now: Instant, call: CallKind, policy: &Pol
     }
 }
 
-/// A first request for media is taken up with its playback at once, because no license server will ever judge it: it
-/// needs a content token of a playback that began with one.
+/// True if a first request for media may join the playback. It does so at once, because no license server judges it; so
+/// it needs a content token of a playback that began with one.
 fn may_join<C>(playback: &Playback<C>, call: &PlayerCall) -> bool {
     let judged_later = call.token.is_none() || call.token == call.content_token;
     judged_later
@@ -108,8 +108,8 @@ fn may_join<C>(playback: &Playback<C>, call: &PlayerCall) -> bool {
         || call.content_token.is_some_and(|token| playback.answers_to(token))
 }
 
-/// Where tokens prove whose a call is, a device's name alone is anybody's: a call without a token belongs to a playback
-/// that began without one, or whose key session it has. A certificate is given to everybody.
+/// True if the call proves its owner. If tokens are verified, a device's name alone proves nothing: a call without a
+/// token belongs to a playback that began without one, or whose key session it has. Any caller gets a certificate.
 fn is_vouched_for<C>(playback: &Playback<C>, call: &PlayerCall, policy: &Policy) -> bool {
     let has_key_session = || call.key_session.is_some_and(|key| playback.names.has_key_session(key));
     let is_for_all = call.kind == CallKind::Certificate;
@@ -120,8 +120,8 @@ fn is_vouched_for<C>(playback: &Playback<C>, call: &PlayerCall, policy: &Policy)
         || has_key_session()
 }
 
-/// Newest first: by its key session where the message proves that one exists, by its content token,
-/// by its content, because it has just begun, or because there is only one.
+/// Finds the newest playback by its key session if the message proves that one exists, by its content token, by its
+/// content, because it has just begun, or because there is only one.
 fn find<'a, C>(
     playbacks: &'a [Playback<C>],
     now: Instant,
@@ -133,7 +133,7 @@ fn find<'a, C>(
     let continues = matches!(call.kind, CallKind::Release | CallKind::Renewal);
     let by_key_session = || newest(&|p| call.key_session.is_some_and(|key| p.names.has_key_session(key)));
     let by_token = || newest(&|p| p.is_of(call));
-    // A new content token for the same content goes on with a running playback, never with a killed one.
+    // A new content token for the same content continues a running playback, never a killed one.
     let by_content = || {
         newest(&|p| {
             let goes_on = p.session.is_active() || p.session.may_return(now, policy);
@@ -149,7 +149,7 @@ fn find<'a, C>(
             playbacks.iter().enumerate().rev().filter(|(_, p)| p.session.is_active() && !p.is_device_session());
         let last = candidates.next();
         match candidates.next() {
-            // Beside the newest of a device that plays one thing there is only what may be over.
+            // On a device that plays one thing, only playbacks that may be over are beside the newest.
             Some(_) if policy.sessions_per_device > 1 || policy.shares_session => None,
             Some(_) | None => last.or_else(|| newest(&|p| p.session.is_killed() && !p.is_device_session())),
         }

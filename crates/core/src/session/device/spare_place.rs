@@ -1,4 +1,4 @@
-//! The place beside what plays, which is nobody's right.
+//! Finds the place beside the playing ones, to which no playback has a right.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use super::Device;
 use crate::session_id::SessionId;
 
 impl<C> Device<C> {
-    /// The one that is preloaded, as far as anybody knows: its place is another device's if that needs it.
+    /// The likely preload: another device may take its place if it needs one.
     pub fn spare(&self, policy: &Policy) -> Option<SessionId> {
         let playing = self.playing();
         let newest = playing.last().filter(|_| playing.len() > policy.sessions_per_device)?;
@@ -15,12 +15,13 @@ impl<C> Device<C> {
         (!preload.session.life().plays).then_some(preload.id)
     }
 
-    /// Whether a call waits for it, or for its license: until that has gone on its place is not to be had.
+    /// True if a call waits for it, or for its license; its place is not available until that has gone on.
     pub fn is_awaited(&self, id: SessionId, now: Instant) -> bool {
         self.playback(id).is_some_and(|p| p.is_awaited(now))
     }
 
-    /// The one that is being opened beside what plays, and may be a preload: [`Self::spare`] when it is there.
+    /// The playback that is being opened beside the playing ones, and may be a preload: [`Self::spare`] once it is
+    /// open.
     pub fn coming_spare(&self, policy: &Policy) -> Option<SessionId> {
         let is_full = self.playing().len() >= policy.sessions_per_device;
         self.alone()

@@ -1,31 +1,31 @@
-//! When a playback's turn comes among those of its device.
+//! Decides when a playback's turn comes among those of its device.
 //!
-//! Each call for something else is a wish of the device, and the later wish counts. One that waits for its first open is
-//! passed over when something that was called for later has reached its player; then somebody may still wait for it.
+//! Each call for something else is a wish of the device, and the later wish counts. A playback that waits for its first
+//! open is passed over when a later wish has reached its player; a call may still wait for it then.
 
 use crate::secret::Fingerprint;
 use crate::session_id::SessionId;
 
-/// Nothing of it is kept over a restart.
+/// A playback's place in the order. A restart forgets it.
 #[must_use]
 #[derive(Debug)]
 pub(in crate::session) struct TurnOrder {
-    /// The address that called for it first: turns go round among addresses.
+    /// The address that called for it first: turns rotate among addresses.
     caller: Option<Fingerprint>,
-    /// The playback for which it made room last.
+    /// The playback to which it gave way last.
     gave_way_to: Option<SessionId>,
     turn: OpenTurn,
-    /// The number of the device's wish by which it was called for last.
+    /// Number of the device's wish that called for it last.
     wish: u32,
 }
 
 /// The turn of a playback that waits for its first open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum OpenTurn {
-    /// It was passed over, and somebody waits for it all the same.
+    /// A later wish was served first, and a call still waits for it.
     Asked,
     Coming,
-    /// Something that was called for later has reached its player. Who waits for this one is asked.
+    /// A later wish has reached its player. Its waiting calls must show whether they still wait.
     Passed,
 }
 
@@ -34,17 +34,17 @@ impl TurnOrder {
         Self { caller, gave_way_to: None, turn: OpenTurn::Coming, wish: 0 }
     }
 
-    /// It is called for, whatever passed it over before.
+    /// A new wish calls for it, even if it was passed over.
     pub(super) fn wished(&mut self, wish: u32) {
         (self.wish, self.turn) = (wish, OpenTurn::Coming);
     }
 
-    /// It is called back, after it gave way.
+    /// Its player calls it back after it gave way.
     pub(super) fn called_back(&mut self, wish: u32) {
         self.wish = wish;
     }
 
-    /// It is passed over; false where it was before.
+    /// Passes it over. False if that happened before.
     pub(super) fn pass(&mut self) -> bool {
         let comes = self.is_coming();
         if comes {
@@ -53,7 +53,7 @@ impl TurnOrder {
         comes
     }
 
-    /// Somebody waits for it: one that was passed over has its turn again.
+    /// A call waits for it: if it was passed over, it has its turn again.
     pub(super) fn asked_for(&mut self) {
         if self.is_passed() {
             self.turn = OpenTurn::Asked;
@@ -69,12 +69,12 @@ impl TurnOrder {
         self.gave_way_to = None;
     }
 
-    /// It was passed over, and nobody has asked for it since.
+    /// True if it was passed over, and no call has asked for it since.
     pub(super) fn is_passed(&self) -> bool {
         self.turn == OpenTurn::Passed
     }
 
-    /// It was never passed over.
+    /// True if it was never passed over.
     pub(super) fn is_coming(&self) -> bool {
         self.turn == OpenTurn::Coming
     }

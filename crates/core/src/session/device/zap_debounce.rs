@@ -1,8 +1,8 @@
-//! How fast a device zaps, and how long its next playback therefore waits.
+//! Delays the next playback of a device that zaps fast.
 //!
-//! The first zap after a quiet time goes at once. When more come fast, each playback is opened only when
-//! the device has been quiet for a while: one that is zapped away before was never asked for. The wait
-//! grows, so that steady zapping is outwaited soon, but stays a fraction of a player's patience.
+//! The first zap after a quiet time goes at once. When more come fast, each playback opens only after a quiet time: a
+//! playback zapped away before makes no call. The wait grows with steady zapping, but stays a fraction of a player's
+//! patience.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ use crate::secret::Fingerprint;
 /// Addresses whose zaps are known apart; a device is seldom at more than one.
 const MAX_CALLERS: usize = 4;
 
-/// Whoever names another's device zaps for itself alone.
+/// Counts zaps by address: a caller that names another's device only delays itself.
 #[derive(Debug, Default)]
 pub(super) struct ZapsByCaller(Vec<(Option<Fingerprint>, ZapDebounce)>);
 
 impl ZapsByCaller {
-    /// As [`ZapDebounce::next`], of this address.
+    /// Like [`ZapDebounce::next`], for this address.
     pub(super) fn next(&mut self, caller: Option<Fingerprint>, now: Instant, policy: &Policy) -> Duration {
         let known = self.0.iter().position(|(of, _)| *of == caller);
         let mut zaps = known.map(|at| self.0.remove(at)).unwrap_or_else(|| (caller, ZapDebounce::default()));
@@ -33,12 +33,12 @@ impl ZapsByCaller {
 #[derive(Debug, Default)]
 pub(super) struct ZapDebounce {
     last: Option<Instant>,
-    /// Those that came fast, one after another.
+    /// Number of fast zaps in a row.
     run: u32,
 }
 
 impl ZapDebounce {
-    /// The device zaps: how long the new playback waits.
+    /// The device zaps: returns how long the new playback waits.
     pub(super) fn next(&mut self, now: Instant, policy: &Policy) -> Duration {
         let [first, longest] = policy.settle;
         let fast = self.last.replace(now).is_some_and(|last| now < last + longest);

@@ -1,4 +1,4 @@
-//! By what a playback's calls and media are known, and what was accepted of it.
+//! The names by which a playback's calls and media are known, and which of them were accepted.
 
 use arrayvec::ArrayVec;
 
@@ -6,52 +6,52 @@ use super::super::player_call::PlayerCall;
 use super::super::shared_playback::SharedPlayback;
 use crate::secret::Fingerprint;
 
-/// Audio, video, several qualities, and their successors after a seek.
+/// Enough for audio, video, several qualities, and their successors after a seek.
 pub(in crate::session) const MAX_KEY_SESSION_NAMES: usize = 16;
 
-/// Names of one playback's content: where only key ids tell, picture and sound have one each.
+/// Content names of a playback: if only key ids identify it, picture and sound have one each.
 pub(in crate::session) const MAX_CONTENT_NAMES: usize = 8;
 
 /// Refreshed content tokens of one playback.
 pub(in crate::session) const MAX_CONTENT_TOKENS: usize = 8;
 
-/// Paths under which one playback's media are known, where its license calls do not name them.
+/// Media paths of a playback whose license calls do not name them.
 pub(in crate::session) const MAX_MEDIA_PATHS: usize = 4;
 
-/// All names of one playback, within fixed bounds.
+/// All names of a playback, within fixed bounds.
 #[derive(Debug, Default)]
 pub(in crate::session) struct PlaybackNames {
-    /// It began without a content token: whoever names its device speaks for it.
+    /// True if it began without a content token: a caller with its device's name controls it.
     pub(in crate::session) bare: bool,
     pub(in crate::session) content: Option<Fingerprint>,
     /// Other names of its content.
     pub(in crate::session) contents: ArrayVec<Fingerprint, MAX_CONTENT_NAMES>,
     pub(in crate::session) key_sessions: ArrayVec<Fingerprint, MAX_KEY_SESSION_NAMES>,
-    /// Names that came after the first one: other content tokens for the same content.
+    /// Later names: other content tokens for the same content.
     pub(in crate::session) later_tokens: ArrayVec<Fingerprint, MAX_CONTENT_TOKENS>,
-    /// The content token that the stop named by which it is over: other players of it may go on.
+    /// The content token of the stop that ended it: its other players may go on.
     pub(in crate::session) left: Option<Fingerprint>,
-    /// No names of the playback: whoever has only such a path fetches media by it, and does nothing else.
+    /// Paths, which are no names of the playback: a caller with only such a path can do nothing but fetch media.
     pub(in crate::session) media_paths: ArrayVec<Fingerprint, MAX_MEDIA_PATHS>,
-    /// Content tokens of its calls that another playback of the device has: they say nothing of which of the two is
-    /// meant, but a kill holds for them as well.
+    /// Content tokens of its calls that belong to another playback of the device. They do not identify it, but a kill
+    /// holds for them as well.
     pub(in crate::session) shared_tokens: Vec<Fingerprint>,
     /// The name it began under: its registration, else its content token.
     pub(in crate::session) token: Option<Fingerprint>,
-    /// A license was given to a call with that token.
+    /// True once a call with that token got a license.
     pub(in crate::session) token_accepted: bool,
-    /// The tokens of several players of it. Not kept over a restart: the next renewals show it again.
+    /// The tokens of its several players. A restart forgets them; the next renewals show them again.
     pub(in crate::session) turns: SharedPlayback,
 }
 
 impl PlaybackNames {
-    /// Of a playback that begins with this call.
+    /// The names of a playback that begins with this call.
     pub(super) fn of(call: &PlayerCall) -> Self {
         let mut names = Self {
             bare: call.content_token.is_none(),
             content: call.content,
             token: call.token,
-            // One that was registered came with its content token.
+            // A registered playback came with its content token.
             token_accepted: call.content_token.is_some_and(|token| call.token != Some(token)),
             ..Self::default()
         };
@@ -59,13 +59,13 @@ impl PlaybackNames {
         names
     }
 
-    /// Of the session that the device's playbacks share: no call finds it by any name, and nobody speaks for it.
+    /// The names of a device's shared session: no call finds it by a name, and no caller controls it.
     pub(super) fn of_device_session(call: &PlayerCall) -> Self {
         Self { bare: false, ..Self::of(&PlayerCall { content: None, key_session: None, ..*call }) }
     }
 
-    /// A license was given to this call: its names are the playback's. Anybody can send a call that names another's
-    /// content or device, so nothing is learned of one before that.
+    /// This call got a license, so its names are the playback's. Before that nothing is learned, because anybody can
+    /// name another's content or device.
     pub(in crate::session) fn learn(&mut self, call: &PlayerCall) {
         self.token_accepted |= call.token.is_some() && self.token == call.token;
         self.learn_names(call);
@@ -92,7 +92,7 @@ impl PlaybackNames {
         push_last(&mut self.later_tokens, token);
     }
 
-    /// Another playback of the device keeps this token.
+    /// Another playback of the device has this token.
     pub(super) fn share_token(&mut self, token: Fingerprint) {
         if self.shared_tokens.len() >= MAX_CONTENT_TOKENS {
             self.shared_tokens.remove(0);
@@ -106,22 +106,22 @@ impl PlaybackNames {
         }
     }
 
-    /// Of a device's session: by whose content token it is opened.
+    /// For a device's session: sets the content token that opens it.
     pub(super) fn opened_by(&mut self, token: Option<Fingerprint>) {
         self.token = token;
     }
 
-    /// The stop that named this content token ended it.
+    /// A stop with this content token ended it.
     pub(in crate::session) fn left_by(&mut self, token: Option<Fingerprint>) {
         self.left = token;
     }
 
-    /// The player of this content token stops. True when another one is known to go on.
+    /// The player of this content token stops. True if another player is known to go on.
     pub(super) fn stop(&mut self, token: Fingerprint) -> bool {
         self.turns.stop(token)
     }
 
-    /// Forgets this key session. True when it was the last one.
+    /// Forgets this key session. True if it was the last one.
     pub(super) fn release(&mut self, key_session: Fingerprint) -> bool {
         let before = self.key_sessions.len();
         self.key_sessions.retain(|known| *known != key_session);
@@ -143,33 +143,33 @@ impl PlaybackNames {
         &self.shared_tokens
     }
 
-    /// Whether this registration or content token is, or was, one of them.
+    /// True if this registration or content token is, or was, one of the names.
     pub(super) fn has(&self, token: Fingerprint) -> bool {
         self.token == Some(token) || self.later_tokens.contains(&token)
     }
 
-    /// Whether who brings this token may speak for the playback.
+    /// True if a caller with this token may control the playback.
     pub(super) fn answers_to(&self, token: Fingerprint) -> bool {
         let began_it = self.token == Some(token) && (self.token_accepted || self.later_tokens.is_empty());
         began_it || self.later_tokens.contains(&token)
     }
 
-    /// Whether a license was given to one of its calls with this token.
+    /// True if one of its calls with this token got a license.
     pub(in crate::session) fn has_accepted(&self, token: Fingerprint) -> bool {
         (self.token == Some(token) && self.token_accepted) || self.later_tokens.contains(&token)
     }
 
-    /// A license was given to a call with the token that it began under.
+    /// True if a call with the token that it began under got a license.
     pub(in crate::session) fn is_accepted(&self) -> bool {
         self.token.is_some() && self.token_accepted
     }
 
-    /// Whoever names its device speaks for it.
+    /// True if a caller with its device's name controls it.
     pub(in crate::session) fn began_without_token(&self) -> bool {
         self.bare
     }
 
-    /// Whether media of this path are its own, though its license calls do not name the path.
+    /// True if media of this path are its own, although its license calls do not name the path.
     pub(super) fn has_media_path(&self, path: Fingerprint) -> bool {
         self.media_paths.contains(&path)
     }
@@ -187,24 +187,24 @@ impl PlaybackNames {
         self.key_sessions.contains(&key_session)
     }
 
-    /// How many key sessions it has.
+    /// Number of its key sessions.
     pub(super) fn key_sessions(&self) -> usize {
         self.key_sessions.len()
     }
 
-    /// A stop that named another content token than this call ended it.
+    /// True if a stop with another content token than this call's ended it.
     pub(super) fn was_left_by_another(&self, call: &PlayerCall) -> bool {
         self.left.zip(call.token).is_some_and(|(left, token)| left != token)
     }
 
-    /// Of each list that grows: its length, and its last.
+    /// Length and last entry of each growing list.
     pub(in crate::session) fn counts(&self) -> [(usize, Option<Fingerprint>); 4] {
         [&self.key_sessions[..], &self.later_tokens, &self.contents, &self.shared_tokens]
             .map(|names| (names.len(), names.last().copied()))
     }
 }
 
-/// The oldest one goes where there are too many.
+/// Adds a name; the oldest one goes if there are too many.
 fn push_last<const MAX: usize>(names: &mut ArrayVec<Fingerprint, MAX>, name: Fingerprint) {
     if names.is_full() {
         names.remove(0);

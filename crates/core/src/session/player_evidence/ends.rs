@@ -1,4 +1,4 @@
-//! The ends that a session may come to by what its player shows, and when.
+//! Computes when each kind of evidence ends the session.
 
 use std::time::{Duration, Instant};
 
@@ -8,21 +8,21 @@ use super::super::player_report::{PlayingState, StreamType};
 use super::super::step::bounded;
 use super::PlayerEvidence;
 
-/// A paused player of something live goes on asking for its playlists, and a browser that slows its page does not
-/// slow it to less than once a minute: whoever fetches nothing for so long was closed.
+/// A paused live player goes on requesting playlists, and a slowed page still does so once a minute: a player without
+/// requests for so long was closed.
 const MAX_PAUSED_SILENCE: Duration = Duration::from_secs(600);
 
-/// When the next renewal is expected, where the player's renewals are the beats.
+/// The time of the next renewal, if the player's renewals are the beats.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct RenewalRhythm {
-    /// When the authority last confirmed the session.
+    /// Time of the authority's last confirmation.
     pub(in super::super) confirmed: Instant,
     pub(in super::super) round: Duration,
 }
 
 impl PlayerEvidence {
-    /// By what the session may end of itself, and when: the strongest evidence first, which is the reason when several
-    /// have come. `grace`: for what is under way.
+    /// The possible ends with their times, strongest evidence first, which is the reason if several have come. `grace`:
+    /// for calls in transit.
     pub(in super::super) fn ends(
         &self,
         rhythm: Option<RenewalRhythm>,
@@ -40,13 +40,13 @@ impl PlayerEvidence {
         ends.map(|(end, at)| (end, at.map(|at| self.spare(at))))
     }
 
-    /// When a player that got nothing has asked for long no more. Its reports do not count: a page that shows an
-    /// error may send them for hours.
+    /// End of a player that received nothing and asks no more. Its reports do not count: an error page may send them
+    /// for hours.
     fn unused_at(&self, rules: &EndingRules) -> Option<Instant> {
         rules.unused.filter(|_| self.is_unused()).map(|unused| self.last_call + unused)
     }
 
-    /// When the player's renewals have been missing for too many rounds.
+    /// Time at which the player's renewals are missing for too many rounds.
     fn overdue_at(&self, rhythm: RenewalRhythm, rules: &EndingRules, grace: Duration) -> Option<Instant> {
         let rounds = rules.renewals_overdue?;
         let since = self.last_call.max(rhythm.confirmed);
@@ -54,30 +54,30 @@ impl PlayerEvidence {
         Some(self.sooner(after(rounds), after((rounds / 2.0).max(1.0)), rules))
     }
 
-    /// When a player that reports must have been gone: it is neither heard nor does it ask.
+    /// Time at which a reporting player must be gone: it neither reports nor calls.
     fn silent_at(&self, rules: &EndingRules) -> Option<Instant> {
         let allowed = self.reports.filter(|_| rules.report_silence)?.allowed_silence()?;
         Some(self.sooner(self.last_sign + allowed, self.last_sign + allowed / 2, rules))
     }
 
-    /// When a player of something live must have been gone: it fetches nothing more. One that has all of what it
-    /// plays need not, and a paused one has longer.
+    /// Time at which a live player without media requests must be gone. A player with all of its title needs none, and
+    /// a paused one has longer.
     fn media_silent_at(&self, rules: &EndingRules) -> Option<Instant> {
         let silence = rules.media_silence.filter(|_| self.stream == Some(StreamType::Live))?;
-        // Once may be late, and is no evidence.
+        // A single request may be late, which is no evidence.
         self.again.filter(|again| again.saturating_mul(2) <= silence)?;
         let paused = self.playing() == Some(PlayingState::Paused);
         Some(self.last_sign + if paused { silence.max(MAX_PAUSED_SILENCE) } else { silence })
     }
 
-    /// When none of its licenses can be of use any more. A call may still be on its way to renew them.
+    /// Time at which all licenses are useless. A call to renew them may still be in transit.
     fn unlicensed_at(&self, rules: &EndingRules, grace: Duration) -> Option<Instant> {
         let until = self.licensed_until.filter(|_| rules.license_expiry)?;
         Some(until.max(self.last_call) + grace)
     }
 
-    /// When other evidence is enough: in `full`, or by `half` of it when the player's connections have been
-    /// gone for the dwell time.
+    /// The time of other evidence: `full`, or `half` of it once the player's connections have been gone for the dwell
+    /// time.
     fn sooner(&self, full: Instant, half: Instant, rules: &EndingRules) -> Instant {
         match (self.alone, rules.connections_gone) {
             (Some(since), Some(dwell)) => full.min(half.max(since + dwell)),
@@ -94,7 +94,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// After how many seconds what a player showed at the beginning ends its session so.
+    /// Seconds until the evidence shown at the beginning ends the session for this reason.
     fn ends_after(why: EndReason, show: impl FnOnce(&mut PlayerEvidence, Instant)) -> Option<u64> {
         let began = Clock.now();
         let mut evidence = PlayerEvidence::new(began, Some(StreamType::Live));

@@ -1,4 +1,4 @@
-//! Whether a playback has changed enough since it was written to be written again.
+//! Decides whether a playback has changed enough since its last record to be written again.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
@@ -13,7 +13,7 @@ use super::super::role::Role;
 use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState};
 use crate::secret::{Fingerprint, Secret};
 
-/// What of a playback was written last: tells whether it must be written again.
+/// The facts of a playback's last record, to decide whether it must be written again.
 #[derive(Clone, Debug)]
 pub struct WrittenStamp {
     beats: BeatSource,
@@ -23,37 +23,37 @@ pub struct WrittenStamp {
     leads_past: bool,
     licensed_until: Option<Instant>,
     names: [(usize, Option<Fingerprint>); 4],
-    /// Where the player was said to be, and so where it is taken to be now.
+    /// The player's reported position, which gives the present one.
     playhead: Option<ReportHistory>,
     playing: Option<PlayingState>,
-    /// Of what changes seldom.
+    /// Hash of the facts that seldom change.
     rest: u64,
-    /// By whose content token a session is opened that several share.
+    /// For a shared session: the playback whose content token opens it.
     role: Role,
     schedule: Schedule,
     state: (u8, u8),
     stream: Option<StreamType>,
-    /// Nothing of it has reached its player. Asked and Got are not told apart: a restart makes both Got.
+    /// Nothing has reached its player. `Asked` and `Got` are equal here, because a restart makes both `Got`.
     unused: bool,
 }
 
-/// A beat that only confirms is written when it is this much younger than the one that was.
+/// A beat that only confirms is written if it is at least so much younger than the written one.
 const MIN_BEAT_PROGRESS_TO_WRITE: Duration = Duration::from_secs(1);
-/// So is a playhead. Players that report with each segment would else have each written.
+/// The same for a playhead, or players that report with each segment would cause a write for each.
 const MIN_PLAYHEAD_AGE_TO_WRITE: Duration = Duration::from_secs(5);
-/// A playhead runs on by itself: one that is where it must be by then is not written.
+/// A playhead runs on by itself; it is only written if it is further than this from its expected position.
 const PLAYHEAD_DRIFT_TOLERANCE: Duration = Duration::from_millis(500);
 
 impl Session {
-    /// Something of it must be known after a restart: what it holds, or that it is over.
+    /// True if a fact must survive a restart: a grant that it holds, or its end.
     pub(super) fn outlives(&self) -> bool {
         match &self.state {
-            // Who was sent away by our own end is welcome again, and who was told that nobody can say may ask.
+            // A player that sidebeat itself ended may begin again, and an undecided one may ask again.
             SessionState::Closed {
                 why: SessionClosure::Ended(EndReason::Drained) | SessionClosure::Unreachable(_),
                 ..
             } => false,
-            // Else nothing was ever asked for it.
+            // Otherwise no call was ever made for it.
             SessionState::Closed { .. } => self.generation > 0 || self.sharing,
             SessionState::Waiting { .. } => false,
             SessionState::Closing { .. }
@@ -68,7 +68,7 @@ impl Session {
 }
 
 impl WrittenStamp {
-    /// None: nothing of this playback needs to outlive the process.
+    /// `None` if nothing of this playback must survive the process.
     pub fn of<C>(playback: &Playback<C>) -> Option<Self> {
         let session = Some(&playback.session).filter(|session| session.outlives())?;
         let state = match session.state {
@@ -102,7 +102,7 @@ impl WrittenStamp {
         })
     }
 
-    /// Whether the player is not where it is taken to be by what was written, said at least so long after that.
+    /// True if the player is not where the written record puts it, by a report that is at least so much younger.
     pub fn has_moved(&self, newer: &Self, after: Duration) -> bool {
         let Some(reports) = &newer.playhead else { return false };
         let Some((at, playhead)) = reports.playhead else { return false };
@@ -112,7 +112,7 @@ impl WrittenStamp {
         since >= after && since > Duration::ZERO && playhead.abs_diff(taken_for) >= PLAYHEAD_DRIFT_TOLERANCE
     }
 
-    /// Whether `newer` says something that has to be written.
+    /// True if `newer` has a fact that must be written.
     pub fn is_outdated_by(&self, newer: &Self) -> bool {
         let same_grant = match (&self.grant, &newer.grant) {
             (Some((one, before)), Some((other, after))) => one.is_clone_of(other) && before == after,
@@ -138,8 +138,8 @@ impl WrittenStamp {
     }
 }
 
-/// Whatever else a record says and no beat moves: a change of it is worth a record. A sum, since a million of these are
-/// kept.
+/// Hashes the other facts of a record that no beat changes: a change of them is worth a record. It is only a hash,
+/// because a million of these are kept.
 fn rest<C>(playback: &Playback<C>) -> u64 {
     let Playback { leases, names, session, .. } = playback;
     let mut sum = DefaultHasher::new();
@@ -160,7 +160,7 @@ fn rest<C>(playback: &Playback<C>) -> u64 {
         SessionState::Closed { until, why } => {
             (until, discriminant(why)).hash(&mut sum);
             match why {
-                // What was presumed may be known by now: then its player does not take it back any more.
+                // A presumed end may be certain by now: then its player no longer takes it back.
                 SessionClosure::Ended(why) => why.hash(&mut sum),
                 SessionClosure::Spent { again, .. } => again.hash(&mut sum),
                 SessionClosure::Denied(..) | SessionClosure::Unmanaged | SessionClosure::Unreachable(_) => {}
@@ -204,7 +204,7 @@ mod tests {
         }
     }
 
-    /// A beat that only confirms is the exception: one is written a second.
+    /// A beat that only confirms is the exception: one is written each second.
     #[test]
     fn whatever_a_next_process_must_know_is_written_when_it_changes() {
         let before = stamp_of_nothing();
@@ -234,7 +234,7 @@ mod tests {
         }
     }
 
-    /// It runs on by itself while its player plays.
+    /// The playhead runs on by itself while its player plays.
     #[test]
     fn a_playhead_is_written_when_it_is_not_where_it_must_be() {
         const SECOND: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! What a player told of itself, as plain data.
+//! A player's reports about itself, as plain data.
 
 use std::time::Duration;
 

@@ -1,15 +1,15 @@
-//! How single fields of a record are written: secrets in clear, and nothing of what says nothing.
+//! Helpers for single fields of a record: secrets are written in clear, and default values are omitted.
 
 use serde::{Deserialize, Deserializer, Serializer};
 
 use crate::secret::Secret;
 
-/// A field that says nothing is left out.
+/// True for a default value, which is omitted.
 pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// A record is the one place where a token is written down: the journal could not use it otherwise.
+/// Writes a secret in clear. Only records do so, because the journal could not use it otherwise.
 pub fn expose<S: Serializer>(secret: &Secret, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(secret.expose())
 }

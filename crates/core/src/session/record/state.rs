@@ -1,6 +1,7 @@
 //! The state of a session as plain data.
 //!
-//! What is over is written as long as it is remembered, so that its left-over calls are known after a restart.
+//! A session that is over is written as long as it is remembered, so that its left-over calls are recognised after a
+//! restart.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,7 @@ use super::super::verdict::{AuthorityFault, Denial, Reason};
 use super::serde_helpers::is_default;
 use crate::time::{ClockMoment, EpochTime};
 
-/// A state that holds a grant, may hold one, or must not be forgotten: all but a held open.
+/// A state that holds a grant, may hold one, or must not be forgotten: all except a held open.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum StateRecord {
     Closed {
@@ -45,7 +46,7 @@ pub enum StateRecord {
     },
 }
 
-/// How one that is over came to be so.
+/// How a closed session ended.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum SessionClosureRecord {
     Denied(Denial, Reason),
@@ -55,7 +56,7 @@ pub enum SessionClosureRecord {
 }
 
 impl StateRecord {
-    /// None where nothing of it outlives the process.
+    /// `None` if nothing of it must survive the process.
     pub(super) fn of(session: &Session, at: &ClockMoment) -> Option<Self> {
         Some(match &session.state {
             SessionState::Closed { until, why } => {
@@ -71,7 +72,7 @@ impl StateRecord {
             }
             SessionState::Live { beat, .. } => Self::Live { beat: at.wall_of(*beat) },
             SessionState::Opening { since } => Self::Opening { since: at.wall_of(*since) },
-            // Nobody sends a beat for it: it joined then, or was confirmed since.
+            // It sends no beats: it joined at that time, or was confirmed since.
             SessionState::Sharing { .. } => Self::Live { beat: at.wall_of(session.last_good()) },
             SessionState::Owing { ran, since, tries, .. } => {
                 Self::Owing { ran: *ran, since: at.wall_of(*since), tries: *tries }
@@ -81,7 +82,7 @@ impl StateRecord {
 }
 
 impl SessionClosureRecord {
-    /// None for what is forgotten within a second.
+    /// `None` for an end that is forgotten within a second.
     pub(super) fn of(over: &SessionClosure, at: &ClockMoment) -> Option<Self> {
         Some(match over.clone() {
             SessionClosure::Denied(denial, reason) => Self::Denied(denial, reason),

@@ -1,4 +1,4 @@
-//! What stays of a session that is over, for whoever still asks.
+//! The end of a session as its later callers meet it.
 
 use std::time::Instant;
 
@@ -8,13 +8,13 @@ use super::super::effect::SessionRefusal;
 use super::super::end_reason::EndReason;
 use super::super::verdict::{AuthorityFault, Denial, Reason};
 
-/// How a closed session came to be so.
+/// How a closed session ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SessionClosure {
     Denied(Denial, Reason),
     Ended(EndReason),
-    /// As unreachable, after its credit was spent, that of a running one too; remembered, so that it gets
-    /// none anew. It may ask `again` from then on.
+    /// As unreachable, after its credit was spent, also as a running one; remembered, so that it gets no new credit. It
+    /// may ask `again` from then on.
     Spent {
         again: Instant,
         fault: AuthorityFault,
@@ -24,7 +24,7 @@ pub enum SessionClosure {
 }
 
 impl SessionClosure {
-    /// What it is to whoever still asks; none where nobody need manage it.
+    /// The refusal for later callers; `None` if no session is needed.
     pub fn refusal(&self) -> Option<SessionRefusal> {
         match self {
             Self::Denied(denial, reason) => Some(SessionRefusal::Denied(*denial, reason.clone())),
@@ -36,7 +36,7 @@ impl SessionClosure {
 }
 
 impl SessionState {
-    /// Over, or about to be, because another playback is presumed to be the one that plays.
+    /// True if it is over, or about to be, because another playback is presumed to play instead.
     pub(super) fn gives_way(&self) -> bool {
         match self {
             Self::Closed { why: SessionClosure::Ended(why), .. } | Self::Closing { why, .. } => {
@@ -55,8 +55,8 @@ impl SessionState {
 }
 
 impl Session {
-    /// Whether its content token can still be of use: to open it, or to calls that pass under it without one of their
-    /// own. Else its fingerprint is enough.
+    /// True if its content token may be needed: to open it, or for calls that pass under it without a token of their
+    /// own. Otherwise its fingerprint suffices.
     pub fn may_need_token(&self) -> bool {
         match &self.state {
             SessionState::Closed { why, .. } => match why {
@@ -66,7 +66,7 @@ impl Session {
                 | SessionClosure::Spent { .. }
                 | SessionClosure::Unreachable(_) => false,
             },
-            // One that was zapped away may be opened after all.
+            // A playback that was zapped away may be opened after all.
             SessionState::Closing { .. }
             | SessionState::Failing { .. }
             | SessionState::Live { .. }
@@ -78,12 +78,12 @@ impl Session {
         }
     }
 
-    /// It is over, or about to be, because another one is presumed to play: its player can take it back.
+    /// True if it is over, or about to be, because another playback is presumed to play: its player can take it back.
     pub fn gives_way(&self) -> bool {
         self.state.gives_way()
     }
 
-    /// It gave way, and is opened again.
+    /// True if it gave way, and is being opened again.
     pub fn returns(&self) -> bool {
         self.way_back.is_returning()
     }

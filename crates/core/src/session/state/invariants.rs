@@ -1,6 +1,6 @@
-//! What holds of a session in every state.
+//! The invariants of a session, which hold in every state.
 //!
-//! Checked in debug builds: tests and fuzzers run through it.
+//! Debug builds check them after every step, and so do tests and fuzzers.
 
 use super::{Session, SessionState};
 use crate::session::grant::AskKind;

@@ -1,4 +1,4 @@
-//! What is known of a session's kill.
+//! Tells whether a session was killed, by whom and when.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ impl Session {
         self.killed_by().is_some()
     }
 
-    /// Why it was killed, if it was.
+    /// Reason of its kill, if it was killed.
     pub fn killed_by(&self) -> Option<&Reason> {
         match &self.state {
             SessionState::Killed { by, .. } => Some(by),
@@ -25,7 +25,7 @@ impl Session {
         }
     }
 
-    /// Since when it is killed, if it was.
+    /// Time of its kill, if it was killed.
     pub fn killed_since(&self) -> Option<Instant> {
         match &self.state {
             SessionState::Killed { since, .. } => Some(*since),

@@ -1,7 +1,7 @@
-//! The ways from one state to the next, and what becomes of the grant on them.
+//! Moves a session from one state to the next, together with its grant.
 //!
-//! A state that has a grant holds it. It goes with the session into the next state, or is forfeited for a reason; none
-//! gets lost on the way. That the ways are legal is checked in debug builds.
+//! A state that has a grant holds it. The grant goes into the next state, or is forfeited for a reason; none gets lost
+//! on the way. Debug builds check that each transition is legal.
 
 use std::mem;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use super::{Session, SessionState};
 use crate::session::grant::Grant;
 use crate::session::held_grant::HeldGrant;
 
-/// Why a session is left without its grant.
+/// The reason for which a session is left without its grant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::session) enum Forfeit {
-    /// Nobody gave word for so long that the authority has let it expire.
+    /// The authority let it expire, after so long without an answer.
     Expired,
-    /// It is given back beside the session.
+    /// The grant is given back beside the session.
     GivenBack,
-    /// The authority does not hold it any more, or not by this token.
+    /// The authority no longer holds it, or not by this token.
     Gone,
 }
 
 impl SessionState {
-    /// What the authority may still hold.
+    /// The grant that the authority may still hold.
     fn held(&self) -> Option<&HeldGrant> {
         match self {
             Self::Failing { grant, .. } | Self::Live { grant, .. } => Some(grant),
@@ -59,7 +59,7 @@ impl SessionState {
         }
     }
 
-    /// The legal ways from state to state; everything else is a mistake of ours.
+    /// True for a legal transition; any other one is a bug.
     fn may_become(&self, next: &Self, session: &Session) -> bool {
         match (self, next) {
             (Self::Closed { .. }, Self::Killed { .. }) => true,
@@ -83,7 +83,7 @@ impl SessionState {
 }
 
 impl Session {
-    /// Leaves the present state. What that held is in the next one.
+    /// Enters the next state, which gets the grant of the present one.
     pub(in crate::session) fn enter(&mut self, next: impl FnOnce(Option<HeldGrant>) -> SessionState) {
         let before = self.leave();
         let was = cfg!(debug_assertions).then(|| before.clone());
@@ -96,7 +96,7 @@ impl Session {
         self.check_way(was.as_ref());
     }
 
-    /// The same of a state that holds a grant, for one that cannot be without. Nothing happens where none is held.
+    /// Like [`Self::enter`], for a next state that needs a grant. Does nothing without one.
     pub(in crate::session) fn enter_holding(&mut self, next: impl FnOnce(HeldGrant) -> SessionState) {
         let before = self.leave();
         if before.held().is_none() {
@@ -111,14 +111,15 @@ impl Session {
         self.check_way(was.as_ref());
     }
 
-    /// Leaves the present state and the grant with it, for this reason.
+    /// Enters the next state without the grant, for this reason.
     pub(in crate::session) fn enter_without_grant(&mut self, forfeit: Forfeit, next: SessionState) {
         debug_assert!(next.held().is_none(), "{forfeit:?}, and held all the same: {next:?}");
         let was = mem::replace(&mut self.state, next);
         self.check_way(Some(&was));
     }
 
-    /// Of a session that is over, or about to be, without another state: nobody asks for its place any more.
+    /// Takes the grant of a session that is over, or about to be, without another state: no playback waits for its
+    /// place any more.
     pub(in crate::session) fn forfeit(&mut self, why: Forfeit) -> Option<Grant> {
         let held = match &mut self.state {
             SessionState::Closing { grant, .. } | SessionState::Killed { grant, .. } => grant.take(),
@@ -142,7 +143,7 @@ impl Session {
         self.state.held_mut()
     }
 
-    /// Between two states it is in none that matters.
+    /// Takes the present state; the one left behind has no meaning.
     fn leave(&mut self) -> SessionState {
         mem::replace(&mut self.state, SessionState::Sharing { interval: Duration::ZERO })
     }

@@ -1,4 +1,4 @@
-//! After a restart: a restored session takes up its work, and nobody is blamed for the time between.
+//! Continues a restored session after a restart, without counting the downtime against it.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,14 @@ use super::context::Step;
 use super::deadlines::spread;
 use crate::session::OnUnreachable;
 
-/// Beats that fell due meanwhile are made up for within this time, or within the interval.
+/// Beats that fell due meanwhile are sent within this time, or within the interval.
 const BEAT_CATCH_UP_TIME: Duration = Duration::from_secs(5);
-/// Closes that were under way are sent again within this time: all at once they would starve each other.
+/// Pending closes are sent again within this time: all at once they would starve each other.
 const CLOSE_CATCH_UP_TIME: Duration = Duration::from_secs(1);
 
-/// Continues a session that [`super::super::PlaybackRecord::restore`] made. `orphan`: as its record says.
-/// Wherever the wall clock went, no session is lost before a beat was tried: it is live until
-/// then. Nobody was there to hear the player, so its silence begins anew.
+/// Continues a session that [`super::super::PlaybackRecord::restore`] made. `orphan`: as its record says. Even if the
+/// wall clock was set, no session is lost before a beat was tried: it is live until then. The player was unheard
+/// meanwhile, so its silence begins anew.
 pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy) -> Effects {
     let mut step = Step::new(now, policy);
     if session.sharing {
@@ -70,7 +70,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
                 let since = session.credit_since(now, since, true, policy);
                 step.note(session.unconfirmed.begin(since, true));
                 session.evidence.heard(now);
-                // Nothing is lost before another chance, wherever the budget went meanwhile.
+                // No session is lost before another chance, even if its budget ended meanwhile.
                 session.evidence.spare_until(now + session.allowed_silence(policy));
                 session.enter_holding(|grant| SessionState::Failing { grant, missed, retry: now + catch_up });
             }
@@ -84,8 +84,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             let interval = session.interval().unwrap_or_default();
             let due = beat.min(now + interval + spread(session.seed, session.generation));
             let late = now.saturating_duration_since(due);
-            // Later than that it would not be late, but expired: then it was the clock that went on, or nobody was
-            // there to beat.
+            // A later beat would not be late, but expired: then the clock was set, or no process ran.
             if late > Policy::MAX_BEAT_LATENESS && late <= session.allowed_silence(policy) {
                 step.note(SessionEvent::BeatLate(late));
             }
@@ -98,8 +97,8 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
 }
 
 impl Session {
-    /// The clock may have been set back: nothing is remembered for longer than it was to be, from its player's last
-    /// sign on.
+    /// The clock may have been set back: an end is remembered no longer than planned, counted from its player's last
+    /// sign.
     pub(super) fn remembered(
         &self,
         now: Instant,
@@ -124,7 +123,7 @@ impl Session {
         (until.min(now + longest.min(until.saturating_duration_since(self.last_sign()))), why)
     }
 
-    /// A kill, too, is remembered for no longer than it was to be.
+    /// A kill, too, is remembered no longer than planned.
     pub(super) fn remember_kill(&mut self, now: Instant, policy: &Policy) {
         if let SessionState::Killed { by, since, until, .. } = &mut self.state {
             *since = (*since).min(now);
@@ -132,13 +131,13 @@ impl Session {
         }
     }
 
-    /// Since when one whose beats were lost is on credit: it was before, or the time for it came meanwhile.
+    /// Start of the credit of a session with lost beats: it was on credit before, or the time for it came meanwhile.
     fn goes_on_credit(&self, now: Instant, policy: &Policy) -> Option<Instant> {
         let from = self.credit_from(policy)?;
         self.unconfirmed.since().or((from <= now).then_some(from))
     }
 
-    /// Credit lasts no longer than its budget: what goes beyond that is a clock that was set.
+    /// Credit lasts no longer than its budget: any excess comes from a clock that was set.
     fn credit_since(&self, now: Instant, since: Instant, ran: bool, policy: &Policy) -> Instant {
         let OnUnreachable { new, running } = &policy.on_unreachable;
         let budget = self.evidence.allowed(if ran { running } else { new });

@@ -1,20 +1,19 @@
-//! After the machine slept, or the process was not there: what was due, and what may not be blamed on the player.
+//! Makes up for a sleep of the machine, or for downtime: due work is done, and the player is not blamed.
 
 use std::time::{Duration, Instant};
 
 use super::super::policy::Policy;
 use super::super::state::{Session, SessionState};
 
-/// What slept is awake within this time.
+/// Time within which all sessions wake after a sleep.
 const WAKE_UP_SPREAD: Duration = Duration::from_secs(5);
 
-/// Nothing is given up sooner after nobody was there.
+/// Minimum time before anything is given up after a sleep or downtime.
 const MIN_TIME_AFTER_SLEEP: Duration = Duration::from_secs(10);
 
 impl Session {
-    /// The machine slept: time went by at the authority, and for the player too, that no deadline knows of.
-    /// What was due meanwhile is due now, but not all at once; nobody is given up before having had a
-    /// chance to be heard.
+    /// The machine slept: time passed at the authority and for the player, and no deadline includes it. Work due
+    /// meanwhile is due now, but not all at once, and no session is given up before it had a chance to be heard.
     pub(super) fn slept(&mut self, now: Instant, by: Duration, policy: &Policy) {
         self.evidence.machine_slept(now, by);
         self.confirmation.machine_slept(by);
@@ -45,19 +44,19 @@ impl Session {
         }
     }
 
-    /// As [`Self::beat_after`], when the machine slept while the last call was under way.
+    /// Like [`Self::beat_after`], if the machine slept during the last call.
     pub(super) fn beat_after_sleep(&self, now: Instant, since: Instant, slept: Duration, policy: &Policy) -> Instant {
         let beat = self.beat_after(since, policy);
         if slept.is_zero() { beat } else { earlier(now, beat, slept, self.scatter(WAKE_UP_SPREAD)) }
     }
 
-    /// Whatever ran out meanwhile is not over before somebody could be asked, or heard.
+    /// An expiry meanwhile ends nothing before the authority and the player had a chance to be heard.
     pub(super) fn give_chance(&mut self, now: Instant, policy: &Policy) {
         self.evidence.spare_until(now + MIN_TIME_AFTER_SLEEP.max(policy.grace));
     }
 }
 
-/// What was due then is due by so much sooner, if not in the past, and a little later than others.
+/// Moves a due time forward by the sleep, not into the past, and scatters it a little.
 fn earlier(now: Instant, due: Instant, by: Duration, scatter: Duration) -> Instant {
     let sooner = due.checked_sub(by).unwrap_or(now).max(now);
     due.min(sooner + scatter)

@@ -1,4 +1,4 @@
-//! What the authority's answers do to a session.
+//! Applies the authority's answers to a session.
 
 use std::time::{Duration, Instant};
 
@@ -39,8 +39,8 @@ impl Session {
         }
     }
 
-    /// The call had been given up. If it was an open that is granted after all, that grant is given
-    /// back; what a beat brought may be the session's newest token.
+    /// Handles the answer to an abandoned call. A late grant of an open is given back; a late beat may have brought the
+    /// session's newest token.
     fn stale(&mut self, ticket: Ticket, ask: AskKind, result: Result<Verdict, AuthorityFault>, step: &mut Step<'_>) {
         step.note(SessionEvent::Stale(ask));
         match (ask, result) {
@@ -77,7 +77,7 @@ impl Session {
             }
             Ok(Verdict::Blackout(reason)) => self.black_out(reason, step),
             Ok(Verdict::Killed(reason)) => self.beaten_off(ask, SessionLoss::Killed, reason, step),
-            // Said of a token that has been replaced meanwhile: the newest one is asked with now.
+            // The answer concerns a token that was replaced meanwhile: the newest one is tried now.
             Ok(Verdict::Denied(_, reason) | Verdict::Gone(reason) | Verdict::Unknown(reason)) if lane.outdated => {
                 step.note(SessionEvent::Failed(ask, reason));
                 if active {
@@ -98,7 +98,8 @@ impl Session {
         }
     }
 
-    /// The authority still holds the session: it is given back. Refused from now on, or left alone.
+    /// A blackout: the authority still holds the session, so it is given back. The player is refused from now on, or
+    /// left alone, by the policy.
     fn black_out(&mut self, reason: Reason, step: &mut Step<'_>) {
         if !self.is_active() {
             return;
@@ -111,8 +112,8 @@ impl Session {
         }
     }
 
-    /// The authority wants no more beats, and the playback goes on without a session. What the authority may still
-    /// count is given back at once.
+    /// The authority wants no more beats, and the playback goes on without a session. Any place that the authority may
+    /// still count is given back at once.
     fn leave_unmanaged(&mut self, step: &mut Step<'_>) {
         if let Some(grant) = self.grant().cloned() {
             step.give_back(grant, self.evidence.told(step.now));
@@ -157,7 +158,7 @@ impl Session {
         self.enter_holding(|grant| SessionState::Live { beat, grant });
     }
 
-    /// `lane`: of the lost beat. `after`: when the authority wants to be asked again.
+    /// `lane`: the lost beat. `after`: time at which the authority wants the next call.
     pub(super) fn miss(&mut self, lane: &CallInFlight, after: Option<Duration>, step: &mut Step<'_>) {
         let early = self.failing_until.filter(|due| lane.since < *due);
         let missed = match self.state {
@@ -194,7 +195,7 @@ impl Session {
                     None => drop(self.forfeit(Forfeit::Expired)),
                 }
             }
-            // Forgiven meanwhile: nobody is to wait for the next try.
+            // The kill was forgiven meanwhile: no playback waits for the next try.
             (Err(_), SessionState::Killed { until, .. }) if step.now >= *until => {
                 if let Some(grant) = self.forfeit(Forfeit::GivenBack) {
                     step.give_back(grant, PlayerFacts::default());
@@ -208,7 +209,7 @@ impl Session {
                 }
             }
             (Ok(Verdict::Denied(_, reason)), _) => {
-                // Not taken back, and asking again with the same token would not help: it will expire.
+                // The close was refused, and another try with the same token would not help: the session will expire.
                 step.note(SessionEvent::Failed(AskKind::Close, reason));
                 self.give_up_grant(step);
             }
@@ -222,7 +223,7 @@ impl Session {
         self.enter(|grant| SessionState::Killed { by, grant, since, until });
     }
 
-    /// What the authority has ended is given back only where it counts also that.
+    /// A session that the authority ended is given back only if the authority also counts those.
     pub(super) fn kill_what_is_ended(&mut self, by: Reason, step: &mut Step<'_>) {
         if step.policy.counts_ended {
             return self.kill_by_authority(by, step);
@@ -231,7 +232,7 @@ impl Session {
         self.enter_without_grant(Forfeit::Gone, SessionState::Killed { by, grant: None, since, until });
     }
 
-    /// Since when it is killed, and for how long that is remembered.
+    /// Start of the kill, and the end of its memory.
     fn note_kill(&mut self, by: &Reason, step: &mut Step<'_>) -> (Instant, Instant) {
         step.note(SessionEvent::Killed(by.clone()));
         self.unconfirmed.decide();

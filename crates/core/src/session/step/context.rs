@@ -1,4 +1,4 @@
-//! What one step of a session goes by, and what it wants done.
+//! The inputs and effects of one step of a session.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use super::super::effect::{AuthorityAsk, CallAnswer, Effect, Effects, PlayerFact
 use super::super::grant::Grant;
 use super::super::policy::Policy;
 
-/// Of one session, from one input to its effects.
+/// The context of a session from one input to its effects.
 #[derive(Debug)]
 pub(super) struct Step<'a> {
     pub(super) now: Instant,
@@ -19,7 +19,7 @@ impl<'a> Step<'a> {
         Self { now, policy, effects: Effects::default() }
     }
 
-    /// What the call that was delivered is told.
+    /// Sets the answer to the delivered call.
     pub(super) fn answer(&mut self, answer: CallAnswer) {
         self.effects.answer = Some(answer);
     }
@@ -40,7 +40,7 @@ impl<'a> Step<'a> {
         self.effects.push(Effect::Forget);
     }
 
-    /// By itself, and not as the session's own call: no session has this grant any more.
+    /// Gives a grant back by a call of its own, because no session has it any more.
     pub(super) fn give_back(&mut self, grant: Grant, told: PlayerFacts) {
         self.ask(AuthorityAsk::giving_back(grant, told));
     }

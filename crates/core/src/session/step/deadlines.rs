@@ -1,4 +1,4 @@
-//! When: a session's next beat, its deadline, and the ends that it may come to by itself.
+//! Computes the times of a session: its next beat, its deadline, and its possible ends.
 
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,13 @@ use super::super::state::{BeatSource, Session, SessionState};
 use super::super::timer_wheel::Wheel;
 
 impl Session {
-    /// Not beaten for now: its viewer paused.
+    /// True if it is not beaten for now, because its viewer paused.
     pub(super) fn rests(&self, policy: &Policy) -> bool {
         !policy.beat_while_paused && self.playing() == Some(PlayingState::Paused)
     }
 
-    /// By what a session that is granted may end of itself, and when: the end that the authority has made already, then
-    /// those by what its player shows.
+    /// The possible ends of a granted session with their times: the expiry at the authority, then those by its player's
+    /// evidence.
     pub(super) fn ends(&self, policy: &Policy) -> impl Iterator<Item = (EndReason, Option<Instant>)> + use<> {
         let failing = matches!(self.state, SessionState::Failing { .. }) && policy.max_failures.is_none();
         let lost = failing.then(|| self.evidence.spare(self.lost_at(policy)));
@@ -25,7 +25,7 @@ impl Session {
         std::iter::once((EndReason::Lost, lost)).chain(shown)
     }
 
-    /// None where we send the beats.
+    /// `None` if sidebeat sends the beats.
     fn renewal_rhythm(&self) -> Option<RenewalRhythm> {
         match self.beats {
             BeatSource::Renewals { every } => {
@@ -64,14 +64,14 @@ impl Session {
         }
     }
 
-    /// When the next beat is sent, counted from `since`: never early, spread over less than a tick.
+    /// Time of the next beat, counted from `since`: never early, spread over less than a tick.
     pub(super) fn beat_after(&self, since: Instant, policy: &Policy) -> Instant {
         let interval = self.interval().unwrap_or_default();
         since + interval.mul_f64(policy.fraction) + spread(self.seed, self.generation)
     }
 
-    /// Within which time its player's next renewal is expected. One that plays on credit goes on in the rhythm that it
-    /// had; where none was ever told, in a usual one.
+    /// Time within which its player's next renewal is expected. A playback on credit keeps its rhythm; without a known
+    /// one it has a usual one.
     pub(in super::super) fn round(&self) -> Duration {
         let interval = self.confirmation.round(self.interval());
         match self.beats {
@@ -80,25 +80,25 @@ impl Session {
         }
     }
 
-    /// When nobody gave word for as long as this policy allows.
+    /// Time at which the silence of the authority exceeds this policy.
     fn lost_at(&self, policy: &Policy) -> Instant {
         self.confirmed_until(policy) + self.evidence.allowed(&policy.on_unreachable.running)
     }
 
-    /// After the last good answer plus what the authority allows, but not before its token ends.
+    /// End of the confirmation: the last good answer plus the authority's patience, but not before the token ends.
     pub(super) fn confirmed_until(&self, policy: &Policy) -> Instant {
         self.confirmation.holds_until(self.allowed_silence(policy), self.good_until(), policy.endings.longest)
     }
 }
 
-/// Intervals and lifetimes are what somebody else wrote: no sum with one may leave the clock's range.
+/// Limits intervals and lifetimes, which come from outside, so that no sum leaves the clock's range.
 pub(in super::super) fn bounded(time: Duration) -> Duration {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     time.min(CENTURY)
 }
 
-/// Evenly spread over less than a tick, so that spread and wheel together stay within one; the same
-/// for the same session and generation.
+/// Evenly spread over less than a tick, so that spread and wheel together stay within one; the same for the same
+/// session and generation.
 pub(super) fn spread(seed: u32, generation: u32) -> Duration {
     let mixed = (u64::from(seed) << 32 | u64::from(generation)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
     let most = (Policy::MAX_BEAT_LATENESS - Wheel::<()>::WHEEL_TICK_TIME).as_micros() as u64 * 4 / 5;

@@ -1,7 +1,7 @@
-//! Gives way to another playback of its device, and perhaps comes back.
+//! Lets a session give way to another playback of its device, and perhaps come back.
 //!
-//! That another one plays is presumed. Until the close is sent the session is what it was, and its player goes on with
-//! it; later another session is opened under the same id when the player shows that it is there.
+//! The other playback is only presumed to play. Until the close is sent, the session stays intact and its player can
+//! continue it; later another session opens under the same id when the player shows life.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use super::super::state::{Forfeit, Session, SessionClosure, SessionState};
 use super::context::Step;
 
 impl Session {
-    /// Another playback of the device is presumed to be the one that plays.
+    /// Another playback of the device is presumed to play instead.
     pub(super) fn give_way(&mut self, step: &mut Step<'_>) {
         if !self.is_active() {
             return;
@@ -32,7 +32,7 @@ impl Session {
         };
         let asked = self.lane.is_some_and(|lane| lane.ask == AskKind::Open);
         let opening = asked && matches!(self.state, SessionState::Opening { .. });
-        // One that owes its open would come back with its credit made new.
+        // An owing session would otherwise come back with new credit.
         if matches!(self.state, SessionState::Owing { .. }) {
             self.unconfirmed.spend();
         }
@@ -44,14 +44,14 @@ impl Session {
         }
     }
 
-    /// Whether its player may come back to it: its close waits for the call that is under way.
+    /// True if its player may continue it: its close waits for the call in flight.
     pub(in crate::session) fn may_return(&self, now: Instant, policy: &Policy) -> bool {
         let unsent = self.lane.is_some_and(|lane| lane.ask != AskKind::Close);
         let waits = unsent && matches!(self.state, SessionState::Closing { why: EndReason::GaveWay, .. });
         waits && self.way_back.may_return(now, policy.re_entry)
     }
 
-    /// What it was, if its close is not sent; else opened again, when its turn comes.
+    /// Continues it if its close is not sent; otherwise opens it again when its turn comes.
     pub(super) fn take_back(&mut self, step: &mut Step<'_>) {
         if self.may_return(step.now, step.policy) {
             return self.come_back(step);
@@ -60,7 +60,7 @@ impl Session {
             return;
         }
         if matches!(self.state, SessionState::Closing { tries: 1.., .. }) && self.lane.is_none() {
-            // Its close is lost, and goes on by itself.
+            // Its lost close goes on by itself.
             if let Some(grant) = self.forfeit(Forfeit::GivenBack) {
                 step.give_back(grant, PlayerFacts::default());
             }
@@ -89,10 +89,10 @@ impl Session {
         step.wake();
     }
 
-    /// A call of its player, who wants it back; perhaps one that waited for what gave way meanwhile.
+    /// A call of its player, who wants it back; perhaps a call that waited for a playback that gave way meanwhile.
     pub(super) fn call_away(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
         let renews = match kind {
-            // The first step of a playback to come, or the last of one that is over.
+            // The call is the first of a coming playback, or the last of an ended one.
             CallKind::Certificate | CallKind::Release => return CallAnswer::Pass,
             CallKind::License => false,
             CallKind::Renewal => true,
@@ -107,9 +107,9 @@ impl Session {
         CallAnswer::Wait
     }
 
-    /// A call that waits for the open. Where that brings back what gave way, it is known from now on that somebody waits.
+    /// A call that waits for the open. If that brings back a yielded session, its player is known to wait.
     pub(super) fn call_opening(&mut self, now: Instant) -> CallAnswer {
-        // Its turn may be long in coming while somebody waits.
+        // Its turn may take long while a call waits.
         if let SessionState::Waiting { since, .. } = &mut self.state {
             *since = now;
         }
@@ -119,7 +119,7 @@ impl Session {
         CallAnswer::Wait
     }
 
-    /// Whether one that was to be opened again may ask once more, though this came of it; and what it is told meanwhile.
+    /// For the failed open of a returning session: `Some` if it may ask once more, with the refusal until then.
     pub(super) fn is_for_now(why: &SessionClosure) -> Option<Option<SessionRefusal>> {
         match why {
             SessionClosure::Ended(EndReason::Abandoned | EndReason::GaveWay) => Some(None),
@@ -131,7 +131,7 @@ impl Session {
         }
     }
 
-    /// It was to be opened again, and cannot be now: it is over as it was. Its player may ask once more in a moment.
+    /// The session cannot be opened again now: it is over as before. Its player may ask once more in a moment.
     pub(super) fn stay_away(&mut self, refusal: Option<SessionRefusal>, step: &mut Step<'_>) {
         let (calls, until) = (self.life().calls, step.now + step.policy.denial_memory);
         self.way_back.stay_away(refusal.map(|refusal| (until, Some(refusal).filter(|_| calls))));

@@ -1,4 +1,4 @@
-//! Kills that answer no call: by an operator, who may forgive them, and by an authority that pushes them.
+//! Handles kills that answer no call: by an operator, who may forgive them, and by an authority that pushes them.
 
 use super::super::effect::{PlayerFacts, SessionEvent};
 use super::super::end_reason::EndReason;
@@ -10,7 +10,7 @@ use crate::secret::Fingerprint;
 impl Session {
     pub(super) fn kill(&mut self, by: Reason, step: &mut Step<'_>) {
         match self.state {
-            // Whoever orders it has seen it play, and it may have ended since: its player must not come back all the same.
+            // The operator saw it play, and it may have ended since: its player must not come back nevertheless.
             SessionState::Closed { .. } if by.killed_by == KillSource::Operator => self.kill_now(by, step),
             SessionState::Closing { .. }
             | SessionState::Failing { .. }
@@ -31,8 +31,8 @@ impl Session {
         step.wake();
     }
 
-    /// The authority ended the session of this token, unless that has been replaced by another since. The session is
-    /// given back only where the authority counts also what it has ended.
+    /// The authority ended the session of this token, unless the token was replaced since. The session is given back
+    /// only if the authority also counts ended ones.
     pub(super) fn pushed_kill(&mut self, token: Fingerprint, reason: Reason, step: &mut Step<'_>) {
         if self.held().is_none_or(|grant| !grant.is_of(token)) {
             return;
@@ -43,7 +43,7 @@ impl Session {
                 self.kill_what_is_ended(reason, step);
                 step.wake();
             }
-            // Its player would take it back. Its close, if it is under way, is waited for.
+            // Otherwise its player would take it back. A close in flight is awaited.
             SessionState::Closing { .. } if self.gives_way() => {
                 self.kill_by_authority(reason, step);
                 step.wake();
@@ -58,8 +58,8 @@ impl Session {
         }
     }
 
-    /// The kill is forgotten at the next tick. A close that is still to be tried needs no session for that; one
-    /// that is under way is waited for.
+    /// The kill is forgotten at the next tick. A further try of its close needs no session; a close in flight is
+    /// awaited.
     pub(super) fn forgive(&mut self, step: &mut Step<'_>) {
         let SessionState::Killed { until, .. } = &mut self.state else { return };
         *until = step.now;

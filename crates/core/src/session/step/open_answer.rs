@@ -1,4 +1,4 @@
-//! What an open brings: a grant, a decision against it, or nothing to go by.
+//! Applies the answer to an open: a grant, a denial, or no decision.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ impl Session {
     pub(super) fn opened(&mut self, lane: &CallInFlight, result: Result<Verdict, AuthorityFault>, step: &mut Step<'_>) {
         match &mut self.state {
             SessionState::Opening { .. } | SessionState::Owing { .. } => self.opened_in_time(lane, result, step),
-            // The player left, or an operator killed it, while the authority was deciding.
+            // The player left, or an operator killed it, before the authority decided.
             SessionState::Closing { grant: held, .. } | SessionState::Killed { grant: held, .. } => {
                 if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
                     self.unconfirmed.decide();
@@ -47,7 +47,7 @@ impl Session {
                     self.close(SessionClosure::Unmanaged, step);
                 }
             }
-            // The session that was lost may hold the place yet.
+            // The lost session may still hold the place.
             Ok(Verdict::Denied(denial, reason))
                 if denial.may_pass()
                     && self.unconfirmed.is_reopening(step.now)
@@ -84,7 +84,7 @@ impl Session {
     }
 
     fn granted(&mut self, lane: &CallInFlight, interval: Duration, step: &mut Step<'_>) {
-        // What its player has shown since it gave way counts on.
+        // The signs of its player since it gave way keep counting.
         if !self.way_back.is_returning() {
             self.evidence.shows_itself_anew();
         }
@@ -92,7 +92,7 @@ impl Session {
         step.note(SessionEvent::Opened { interval });
         self.unconfirmed.decide();
         self.confirmation.confirm(step.now, lane.since, lane.slept);
-        // An open that is owed is no sign of its player: nobody waits for it.
+        // A retried open of an owing session is no sign of its player: no call waits for it.
         if matches!(self.state, SessionState::Opening { .. }) {
             self.evidence.heard(step.now);
         }

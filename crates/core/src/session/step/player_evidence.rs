@@ -1,5 +1,5 @@
-//! What a player shows of itself beside its calls: reports, the media that it fetches, and what its
-//! licenses say; what the clock brings to its programme.
+//! Applies a player's evidence beside its calls: reports, media requests and licenses; and the moments of its
+//! programme.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ impl Session {
         }
     }
 
-    /// It was not beaten while it paused, and its next beat is not late for that.
+    /// Ends a pause without beats, so that the next beat is not late.
     pub(super) fn end_rest(&mut self, now: Instant) {
         match &mut self.state {
             SessionState::Live { beat, .. } => *beat = (*beat).max(now),
@@ -91,8 +91,8 @@ impl Session {
         }
     }
 
-    /// One moment of the programme that has come. An end that had passed before the playback began is
-    /// no reason to stop it: it shows what was.
+    /// A moment of the programme has come. An end before the playback's start does not stop it: it shows a past
+    /// programme.
     pub(super) fn reach(&mut self, step: &mut Step<'_>) {
         let Some((moment, running)) = self.schedule.take(step.now) else { return };
         step.note(SessionEvent::Reached(moment));
@@ -109,7 +109,7 @@ impl Session {
             | SessionState::Sharing { .. } => {
                 self.evidence.heard(step.now);
                 match (step.policy.enforcement, served) {
-                    // Whatever the route demands: without renewals nobody but we can keep the session.
+                    // Without renewals only sidebeat can keep the session, whatever the route demands.
                     (_, LicenseFeedback::NeverRenews) | (Enforcement::Auto, LicenseFeedback::Stays) => {
                         self.beats = BeatSource::Timer
                     }
@@ -129,17 +129,17 @@ impl Session {
         }
     }
 
-    /// What one that gave way had under way comes for a moment longer.
+    /// True if a yielded session still receives media requests that were in transit.
     fn is_left_over(&self, now: Instant) -> bool {
         self.gives_way() && self.way_back.is_left_over(now)
     }
 
-    /// It may come once more before its round and the authority's patience are over.
+    /// The player may renew once more before its round and the authority's patience are over.
     pub(super) fn shows_renewal(&mut self, now: Instant, policy: &Policy) {
         self.evidence.renewed(now, self.round() + policy.grace);
     }
 
-    /// From now on the player's renewals are the beats.
+    /// The player's renewals are the beats from now on.
     pub(super) fn carry(&mut self, every: Option<Duration>, step: &mut Step<'_>) {
         if !step.policy.renews {
             return;

@@ -1,9 +1,9 @@
-//! Killed, or lost: what "no such session" means after an answer that nobody heard.
+//! Decides between killed and lost: the meaning of "no such session" after a lost answer.
 //!
-//! Every beat and every renewal may replace the session's token. When the answer is lost, or its process dies, the
-//! authority may know the session by a token that we never got, and knows nothing of the one that we have. Only a token
-//! that is known to be the newest makes "no such session" a kill; otherwise the session has expired by our own loss, and
-//! another one is opened in its place at once, while its player's calls wait.
+//! Every beat and every renewal may replace the session's token. If the answer is lost, or its process dies, the
+//! authority may know the session by a token that never arrived, and not know the present one. Only for a token that is
+//! known to be the newest is "no such session" a kill. Otherwise sidebeat's own loss made the session expire, and
+//! another one opens in its place at once, while its player's calls wait.
 
 use std::time::{Duration, Instant};
 
@@ -16,21 +16,21 @@ use super::super::verdict::{AuthorityFault, Denial, Reason, Verdict};
 use super::context::Step;
 use crate::secret::Secret;
 
-/// How the authority put it that it holds the session no more.
+/// The authority's words for a session that it no longer holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum SessionLoss {
-    /// The token is not good any more.
+    /// The token is no longer valid.
     Expired,
-    /// In so many words: somebody ended the session.
+    /// The session was ended, and the answer says so.
     Killed,
-    /// In so many words, too: it holds the session no more, and nobody ended it.
+    /// The session is no longer held, but was not ended, and the answer says so.
     LetGo,
-    /// It knows no session by this token.
+    /// The authority knows no session by this token.
     Unknown,
 }
 
 impl Session {
-    /// Whether the token is still known to be the newest one after this answer to a beat or a renewal.
+    /// Returns whether the token is still known to be the newest after this answer to a beat or a renewal.
     pub(super) fn weigh_token(
         &mut self,
         now: Instant,
@@ -43,7 +43,7 @@ impl Session {
         }
     }
 
-    /// The authority speaks of the session in so many words, and not of a token.
+    /// The authority named the session itself, and not a token.
     pub(super) fn end_doubt(&mut self) {
         if let Some(grant) = self.held_mut() {
             grant.end_doubt();
@@ -52,7 +52,7 @@ impl Session {
 
     /// A late answer brings the newest token, unless a later call was answered before it.
     pub(super) fn take_late_token(&mut self, now: Instant, ticket: Ticket, token: Secret, lifetime: Option<Duration>) {
-        // What was asked after it may have replaced the token once more.
+        // Later calls may have replaced the token once more.
         let (is_late, is_newest) = (!ticket.is_after(self.last_answered), ticket.0 == self.generation);
         let Some(grant) = self.held_mut().filter(|_| !is_late) else { return };
         grant.take_late_token(now, token, lifetime, is_newest);
@@ -62,7 +62,7 @@ impl Session {
         }
     }
 
-    /// The authority does not hold the session any more, or not by this token.
+    /// The authority no longer holds the session, or not by this token.
     pub(super) fn beaten_off(&mut self, ask: AskKind, loss: SessionLoss, reason: Reason, step: &mut Step<'_>) {
         let (silent, allowed) = (self.confirmation.silent_for(step.now), self.allowed_silence(step.policy));
         if loss == SessionLoss::Killed {
@@ -71,11 +71,11 @@ impl Session {
         let in_doubt = self.is_token_in_doubt();
         let killed = loss == SessionLoss::Killed || (loss == SessionLoss::Unknown && !in_doubt && silent <= allowed);
         if killed && self.gives_way() {
-            // Else its player would take it back.
+            // Otherwise its player would take it back.
             return self.kill_what_is_ended(reason, step);
         }
         if !self.is_active() {
-            // Its close is on its way, and is worth sending where the place is counted until then.
+            // Its pending close is worth sending if the place counts until then.
             if !step.policy.counts_ended {
                 self.give_up_grant(step);
             }
@@ -89,20 +89,20 @@ impl Session {
         self.note_lost_grant(step);
         match self.unconfirmed.since() {
             Some(since) => self.owe_again(step.now, since),
-            // Whatever takes the place each time, it is not there for this device.
+            // The place is taken each time, so there is none for this device.
             None if loss == SessionLoss::LetGo && self.unconfirmed.was_reopened_silently() => {
                 let told = self.evidence.told(step.now);
                 lost.into_iter().for_each(|grant| step.give_back(grant, told));
                 self.close_without_grant(Forfeit::Gone, SessionClosure::Denied(Denial::Limit, reason), step);
             }
             None if loss == SessionLoss::LetGo => {
-                // Of a token that is not the newest it was said of another session, which may hold the place yet.
+                // For an older token the answer concerned another session, which may still hold the place.
                 self.unconfirmed.reopen_silently(!in_doubt);
                 let told = self.evidence.told(step.now);
                 lost.into_iter().for_each(|grant| step.give_back(grant, told));
                 self.reopen(allowed, step);
             }
-            // One that renews is there. Of another nobody knows, after so long.
+            // A player that renews is there. Of other players nothing is known after so long.
             None if ask == AskKind::Renew || (in_doubt && silent <= allowed) => self.reopen(allowed, step),
             None => {
                 let told = self.evidence.told(step.now);
@@ -112,7 +112,7 @@ impl Session {
         }
     }
 
-    /// Opens another session in place of the one that was lost. That one may hold its place for `held` yet.
+    /// Opens another session in place of the lost one, which may hold its place for another `held`.
     fn reopen(&mut self, held: Duration, step: &mut Step<'_>) {
         step.note(SessionEvent::Reopening);
         self.unconfirmed.reopen(step.now + held);
@@ -120,7 +120,7 @@ impl Session {
         self.enter_without_grant(Forfeit::Gone, next);
     }
 
-    /// Its place is taken, perhaps by the lost one.
+    /// Its place is taken, perhaps by the lost session.
     pub(super) fn reopen_later(&mut self, now: Instant) {
         if let SessionState::Owing { ran, since, tries, .. } = self.state {
             let tries = tries.saturating_add(1);
@@ -129,7 +129,7 @@ impl Session {
         }
     }
 
-    /// It cannot be given back: if its token was not the newest one, the authority holds it until it expires.
+    /// The grant cannot be given back: if its token was not the newest one, the authority holds it until it expires.
     pub(super) fn give_up_grant(&mut self, step: &mut Step<'_>) {
         self.note_lost_grant(step);
         drop(self.forfeit(Forfeit::Gone));

@@ -1,8 +1,8 @@
-//! On credit: a playback goes on though nobody can say whether it may, for as long as its policy allows.
+//! Runs a playback on credit: it goes on without the authority's decision, for as long as its policy allows.
 //!
-//! One that was running keeps its last grant, and is on credit from the moment at which the authority
-//! must have let that expire. A new one has no grant: it owes its open, which is tried again and again.
-//! Both end with a word of the authority, whichever it is, or with the budget.
+//! A running playback keeps its last grant, and is on credit from the time at which the authority must have let that
+//! expire. A new one has no grant: it owes its open, which is tried again and again. Both end with any decision of the
+//! authority, or with the budget.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use super::context::Step;
 use crate::session::OnUnreachable;
 
 impl Session {
-    /// The open failed, which is `since` when nobody could say.
+    /// The open failed; the playback owes it from now on if it may have credit.
     pub(super) fn owe(&mut self, fault: AuthorityFault, step: &mut Step<'_>) {
         let (ran, since, tries) = match self.state {
             SessionState::Owing { ran, since, tries, .. } => (ran, since, tries.saturating_add(1)),
@@ -33,7 +33,7 @@ impl Session {
         let until = self
             .owes_until(step.policy)
             .unwrap_or_else(|| step.now + self.evidence.allowed(&step.policy.on_unreachable.new));
-        // An answer that decides nothing gives no credit, and takes none away.
+        // An undecided answer gives no credit, and takes none away.
         let owing = matches!(self.state, SessionState::Owing { .. });
         if !(owing || fault.kind.is_unanswered()) || self.unconfirmed.is_spent() || until <= step.now {
             return self.close_unreachable(fault, step);
@@ -51,8 +51,8 @@ impl Session {
         self.enter_without_grant(Forfeit::Gone, SessionState::Owing { next: now, ran: true, since, tries: 0 });
     }
 
-    /// Nobody gave word for as long as this policy allows. The authority has let it expire by its own rule: there
-    /// is nothing left to give back.
+    /// The silence of the authority exceeds this policy. The authority has let it expire by its own rule, so there is
+    /// no grant to give back.
     pub(super) fn lose(&mut self, step: &mut Step<'_>) {
         let why = if self.credit_from(step.policy).is_some() {
             self.out_of_credit(AuthorityFault::spent(), step)
@@ -91,8 +91,8 @@ impl Session {
         }
     }
 
-    /// Without a session there is nothing that could be replaced under the player's feet: no call waits.
-    /// One that reopens has its session within a moment, as a rule, and is worth the wait.
+    /// Without a session no token can be replaced during the call, so no call waits. Only a reopening session is worth
+    /// the wait: it usually opens within a moment.
     pub(super) fn call_owing(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
         self.evidence.asks(kind);
         match kind {
@@ -106,13 +106,13 @@ impl Session {
         if self.unconfirmed.is_reopening(now) { CallAnswer::Wait } else { CallAnswer::Pass }
     }
 
-    /// When one that owes its open is given up. One that reopens has the time that its last try takes.
+    /// Time at which an owing session is given up. A reopening one has the time that its last try takes.
     pub(super) fn budget_ends(&self, policy: &Policy) -> Option<Instant> {
         let until = self.owes_until(policy)?;
         Some(if self.unconfirmed.reopens_until() == Some(until) { until + policy.lane_patience } else { until })
     }
 
-    /// By when one that owes its open must have it: when its credit ends, or its lost session must have expired.
+    /// Time until which an owing session needs its open: the end of its credit, or the expiry of its lost session.
     fn owes_until(&self, policy: &Policy) -> Option<Instant> {
         match self.state {
             SessionState::Owing { ran, since, .. } => {
@@ -131,7 +131,7 @@ impl Session {
         }
     }
 
-    /// Its credit is spent, and the authority has not spoken since.
+    /// True if its credit is spent, and the authority has not decided since.
     pub(in super::super) fn has_spent(&self) -> bool {
         match &self.state {
             SessionState::Closed { why: SessionClosure::Spent { .. }, .. } => true,
@@ -148,31 +148,31 @@ impl Session {
         }
     }
 
-    /// For how long it is remembered that it ended so. What has spent its budget is remembered as long as any that
-    /// did: its next one is not to have another.
+    /// Time for which such an end is remembered. A spent budget is remembered as long as any, so that the next playback
+    /// gets no other one.
     pub(in super::super) fn memory_of(&self, end: EndReason, policy: &Policy) -> Duration {
         let memory = policy.memory_of(end);
         if self.unconfirmed.is_spent() { memory.max(policy.kill_memory) } else { memory }
     }
 
-    /// From when on a session whose beats are lost is on credit, if that may be.
+    /// Time from which on a session with lost beats is on credit, if it may be.
     pub(super) fn credit_from(&self, policy: &Policy) -> Option<Instant> {
         let failing = matches!(self.state, SessionState::Failing { .. });
         (failing && self.runs_on(policy)).then(|| self.confirmed_until(policy))
     }
 
-    /// Whether it may play on without the authority's word, being of its kind.
+    /// True if a playback of its kind may continue without the authority's word.
     fn runs_on(&self, policy: &Policy) -> bool {
         !self.evidence.allowed(&policy.on_unreachable.running).is_zero()
     }
 
-    /// A lost beat is sent again; on credit less often, and scattered.
+    /// Time of the next try of a lost beat; on credit less often, and scattered.
     pub(super) fn retry_beat(&self, now: Instant, missed: u8, policy: &Policy) -> Instant {
         let pause = policy.retry_after(missed);
         now + if self.unconfirmed.is_running() { pause + self.scatter(pause * 3) } else { pause }
     }
 
-    /// A close was lost: when it is tried again, and which try that was; none when it is given up.
+    /// Time and number of the next try after a lost close; `None` if it is given up.
     pub(super) fn close_again(
         &mut self,
         now: Instant,
@@ -187,7 +187,7 @@ impl Session {
         again.then_some((next, tries))
     }
 
-    /// Nobody will be there for the try that it waits for.
+    /// Sends the waiting close now, because the process ends.
     pub(super) fn close_now(&mut self, now: Instant) {
         match &mut self.state {
             SessionState::Closing { next, .. } => *next = now,
@@ -203,21 +203,21 @@ impl Session {
         self.lost_close = self.lost_close.map(|(_, tries)| (now, tries));
     }
 
-    /// Less and less often once nobody waits for it.
+    /// Pause before the next try; longer once no playback waits for its place.
     fn retry_close(&self, tries: u8, policy: &Policy) -> Duration {
         let beyond = tries.saturating_sub(policy.close_tries).min(5);
         let [_, longest] = UNCONFIRMED_RETRY_PAUSES;
         if beyond == 0 { policy.retry_after(tries) } else { (policy.retry_after(tries) * (1 << beyond)).min(longest) }
     }
 
-    /// A close that nobody answers is tried for as long as the authority may still hold the session, and
-    /// an hour at most.
+    /// True while a close without an answer is tried: as long as the authority may hold the session, and an hour at
+    /// most.
     fn may_linger(&self, next: Instant, tries: u8, fault: &AuthorityFault, policy: &Policy) -> bool {
         const MAX_CLOSE_TRIES: u8 = 120;
         tries < MAX_CLOSE_TRIES && fault.kind.is_infrastructure() && next < self.confirmed_until(policy)
     }
 
-    /// Keeps account of credit: notes when it is taken, and when it is settled and how long it lasted.
+    /// Keeps the account of credit: reports its start, and its end with its length.
     pub(super) fn account(&mut self, step: &mut Step<'_>) {
         if !matches!(self.state, SessionState::Owing { .. }) {
             self.unconfirmed.stop_reopening();
@@ -243,8 +243,7 @@ impl Session {
         }
     }
 
-    /// Anywhere between nothing and `most`, evenly among sessions; the same for the same session and
-    /// generation.
+    /// A time between zero and `most`, evenly distributed among sessions; the same for the same session and generation.
     pub(super) fn scatter(&self, most: Duration) -> Duration {
         const MIX: u64 = 0xd6e8_feb8_6659_fd93;
         let once = (u64::from(self.seed) << 32 | u64::from(self.generation)).wrapping_mul(MIX);
