@@ -10,56 +10,56 @@ pub(super) const UNCONFIRMED_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(
 /// The facts of a session's run without the authority's word.
 #[derive(Debug, Default)]
 pub(super) struct UnconfirmedRun {
-    /// Another session was opened silently in the place of one that the authority let go of, and is not confirmed by a
-    /// beat yet: it is not done twice. Not kept over a restart, after which it may be done once more.
+    /// Another session was opened silently in place of one that the authority let go of, and no beat has confirmed it
+    /// yet: this is not done twice. A restart forgets it, so it may happen once more then.
     reopened_silently: bool,
-    /// The authority lost it by a lost answer and not by a kill, and it opens another session in its place. Until then
-    /// the lost one may still hold its place, and the player's calls wait.
+    /// The authority lost it by a lost answer and not by a kill, so it opens another session in its place. Until then
+    /// the lost one may hold its place, and the player's calls wait.
     reopens_until: Option<Instant>,
-    /// Plays since then without the authority's word.
+    /// Start of the run; `None` while the authority answers.
     since: Option<Instant>,
-    /// It had its budget in an earlier playback of the same thing.
+    /// An earlier playback of the same content had its budget.
     spent: bool,
 }
 
 impl UnconfirmedRun {
-    /// `spent`: an earlier playback of the same thing had the budget.
+    /// `spent`: an earlier playback of the same content had the budget.
     pub(super) fn new(spent: bool) -> Self {
         Self { spent, ..Self::default() }
     }
 
-    /// As a record says.
+    /// Restores a run from a record.
     pub(super) fn written(since: Option<Instant>, spent: bool, reopens_until: Option<Instant>) -> Self {
         Self { reopened_silently: false, reopens_until, since, spent }
     }
 
-    /// Noted by every process that has it: each counts for itself, and the one in which it is settled tells.
+    /// Begins a run. Every process that has it counts it, and the one in which it ends reports it.
     pub(super) fn begin(&mut self, since: Instant, running: bool) -> SessionEvent {
         self.since = Some(since);
         SessionEvent::OnCredit { running }
     }
 
-    /// Whatever came of it, it is over. None where there was none.
+    /// Ends the run, with any outcome. `None` without one.
     pub(super) fn settle(&mut self, now: Instant) -> Option<SessionEvent> {
         self.since.take().map(|since| SessionEvent::Settled(now.saturating_duration_since(since)))
     }
 
-    /// Goes on with its grant after a restart, as if it had never run so.
+    /// The session continues with its grant after a restart, as if the run had never been.
     pub(super) fn forget(&mut self) {
         self.since = None;
     }
 
-    /// Another session is opened in place of the lost one, which may hold its place until then.
+    /// Another session opens in place of the lost one, which may hold its place until then.
     pub(super) fn reopen(&mut self, until: Instant) {
         self.reopens_until = Some(until);
     }
 
-    /// `is_certain`: what the authority let go of was this session, and not one by an older token.
+    /// `is_certain`: the authority let go of this session, and not of one by an older token.
     pub(super) fn reopen_silently(&mut self, is_certain: bool) {
         self.reopened_silently = is_certain;
     }
 
-    /// It owes no open.
+    /// The session owes no open any more.
     pub(super) fn stop_reopening(&mut self) {
         self.reopens_until = None;
     }
@@ -69,12 +69,12 @@ impl UnconfirmedRun {
         self.reopened_silently = false;
     }
 
-    /// The authority has spoken: a grant, or a kill. The next playback has a budget of its own.
+    /// The authority has decided by a grant or a kill. The next playback has a budget of its own.
     pub(super) fn decide(&mut self) {
         self.spent = false;
     }
 
-    /// The next playback of the same thing has no budget.
+    /// The next playback of the same content has no budget.
     pub(super) fn spend(&mut self) {
         self.spent = true;
     }
@@ -83,13 +83,12 @@ impl UnconfirmedRun {
         self.reopens_until = self.reopens_until.map(|until| until.checked_sub(by).unwrap_or(now));
     }
 
-    /// The clock may have been set back: the session that was lost at `since` holds its place no longer than it would
-    /// have.
+    /// The clock may have been set back: the session lost at `since` holds its place no longer than before.
     pub(super) fn restored(&mut self, now: Instant, since: Instant) {
         self.reopens_until = self.reopens_until.map(|until| until.min(now + until.saturating_duration_since(since)));
     }
 
-    /// Since when it plays without the authority's word.
+    /// Start of the run.
     pub(super) fn since(&self) -> Option<Instant> {
         self.since
     }
