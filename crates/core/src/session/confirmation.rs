@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rhythm_of_a_grant_that_is_gone_goes_on() {
+    fn the_rhythm_of_a_lost_grant_goes_on() {
         let mut confirmation = Confirmation::none(Clock.now());
         assert_eq!(confirmation.round(None), USUAL_INTERVAL);
         confirmation.lose_grant(Some(secs(20)));

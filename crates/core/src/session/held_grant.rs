@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_answer_without_a_token_is_trusted_where_the_token_was_good_after_one() {
+    fn a_good_answer_without_a_token_is_trusted_if_the_token_was_good_after_one() {
         // For each answer in order: whether the token is in doubt after it.
         let (told, lost) = (|| alive(Some("second")), || Err(fault(FaultKind::Lost)));
         let rows = [
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_token_is_trusted_if_nothing_was_asked_after_it() {
+    fn a_late_token_is_trusted_without_a_later_call() {
         let now = Clock.now();
         for is_newest in [false, true] {
             let mut held = held();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_that_nobody_confirmed_is_in_doubt_unless_the_call_never_arrived() {
+    fn an_unconfirmed_grant_is_in_doubt_unless_the_call_never_arrived() {
         for (kind, in_doubt) in [(FaultKind::Timeout, true), (FaultKind::Unreachable, false)] {
             let held = HeldGrant::unconfirmed(Clock.now(), grant("first", None), &fault(kind));
             assert_eq!(held.is_in_doubt(), in_doubt, "{kind:?}");

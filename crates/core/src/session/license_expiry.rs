@@ -74,7 +74,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn the_last_end_counts_and_what_is_unknown_may_last_for_ever() {
+    fn the_last_expiry_counts_and_an_unknown_one_may_be_never() {
         let (mut leases, now) = (Leases::default(), Clock.now());
         assert_eq!(leases.last_end(), None);
         leases.note(now, Fingerprint(1), Some(MINUTE));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_costs_neither_the_last_end_nor_what_is_unknown() {
+    fn the_bound_loses_neither_the_last_expiry_nor_an_unknown_one() {
         let (mut leases, now) = (Leases::default(), Clock.now());
         leases.note(now, Fingerprint(0), Some(MINUTE * 1_000));
         leases.note(now, Fingerprint(1), None);

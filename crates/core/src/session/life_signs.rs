@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_is_life_where_no_media_pass_through_or_a_stream_of_them_does() {
+    fn a_renewal_is_life_unless_media_pass_through_without_a_stream() {
         for (segments, renewed) in [(0, true), (1, false), (8, false), (9, true)] {
             let mut life = fetched(segments);
             life.fetched(life.last, false);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_to_be_a_preload_shows_no_life_until_its_player_says_something_else() {
+    fn a_reported_preload_shows_no_life_until_its_player_reports_otherwise() {
         for playing in [PlayingState::Buffers, PlayingState::Paused, PlayingState::Plays] {
             let mut life = LifeSigns::new(Clock.now());
             life.reported(life.last, &PlayerReport { preloads: true, ..PlayerReport::default() });
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_on_by_media_once_a_minute_or_renewals_without_a_missed_round_also_while_it_is_away() {
+    fn signs_continue_by_media_each_minute_or_renewals_in_each_round_even_after_giving_way() {
         for (round, apart, goes_on) in [(0, 60, true), (0, 61, false), (100, 100, true), (100, 101, false)] {
             let mut life = LifeSigns::new(Clock.now());
             let began = life.last;

@@ -341,7 +341,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn what_reached_the_player_once_has_reached_it_for_good() {
+    fn a_delivery_to_the_player_counts_for_good() {
         type Change = fn(&mut PlayerEvidence);
         let (asks, unserved): (Change, Change) = (|it| it.asks(CallKind::License), PlayerEvidence::unserved);
         let (served, restored): (Change, Change) = (PlayerEvidence::served, PlayerEvidence::restored);
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quit_is_no_sign_of_life_and_neither_is_an_end_that_was_told_before() {
+    fn a_quit_is_no_sign_of_life_and_neither_is_a_repeated_end() {
         for (playing, first, again) in [
             (PlayingState::Plays, true, true),
             (PlayingState::Paused, true, true),
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn the_route_tells_what_is_played_before_the_player_does() {
+    fn the_route_gives_the_kind_of_stream_before_the_player_does() {
         let (live, vod) = (Some(StreamType::Live), Some(StreamType::Vod));
         for (known, told, said, stream) in
             [(None, None, None, None), (live, None, None, live), (live, None, vod, vod), (None, live, vod, live)]
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_of_it_is_what_is_known_after_a_restart_and_who_was_connected_is_not() {
+    fn written_evidence_survives_a_restart_and_connections_do_not() {
         let now = Clock.now();
         let mut evidence = PlayerEvidence::new(now, None);
         evidence.media(now, MediaFetch { again: Some(SECOND), segment: true, ..MediaFetch::default() }, None);

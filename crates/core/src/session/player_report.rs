@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn before_a_second_report_the_standard_interval_counts() {
+    fn the_standard_interval_counts_before_a_second_report() {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
         tell(&mut session, began, PlayingState::Plays);
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_player_that_tells_of_events_alone_is_never_silent() {
+    fn a_player_that_only_reports_events_is_never_silent() {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
         happened(&mut session, began, PlayingState::Plays);
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_player_that_tells_of_events_alone_is_silent_after_its_last_word() {
+    fn a_player_that_only_reports_events_is_silent_after_its_end() {
         let policy = Policy::default();
         for last in [PlayingState::Done, PlayingState::Fails] {
             let (mut session, began) = live(&policy);
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_player_that_plays_again_after_its_last_word_stays() {
+    fn a_player_that_plays_again_after_its_end_stays() {
         let policy = Policy::default();
         let again = PlayerReport { playing: PlayingState::Plays, ..PlayerReport::default() };
         for sign in [Input::Report(again), Input::Call(CallKind::License)] {
@@ -457,7 +457,7 @@ mod tests {
 
     /// Shaka reports neither playing nor paused.
     #[test]
-    fn a_player_that_does_not_say_may_be_paused_in_a_slowed_page() {
+    fn a_player_without_a_state_may_be_paused_in_a_slowed_page() {
         let policy = Policy::default();
         let (mut session, began) = live(&policy);
         for round in 0..3 {
@@ -490,7 +490,7 @@ mod tests {
 
     /// The silence that ends it may be shortened while it plays, and while no process runs.
     #[test]
-    fn how_soon_a_player_asks_again_is_judged_by_the_silence_as_it_stands() {
+    fn the_reload_time_is_compared_with_the_present_silence() {
         let after = |policy: &Policy, silence| {
             let media_silence = Some(SECOND * silence);
             Policy { endings: EndingRules { media_silence, ..policy.endings }, ..policy.clone() }
@@ -515,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn a_player_that_fetches_nothing_more_of_something_live_is_gone() {
+    fn a_live_player_without_media_requests_is_gone() {
         let policy = fetching();
         let (mut session, began) = live(&policy);
         step(&mut session, began + SECOND, media(StreamType::Live), &policy);
@@ -524,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn one_with_all_of_its_title_may_fetch_nothing_and_a_paused_player_for_ten_minutes() {
+    fn a_player_with_its_whole_title_may_stay_silent_and_a_paused_live_one_for_ten_minutes() {
         let policy = fetching();
         let (mut session, began) = live(&policy);
         step(&mut session, began, media(StreamType::Vod), &policy);
@@ -540,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_can_be_meaningless() {
+    fn silence_ends_nothing_if_it_is_switched_off() {
         let policy =
             Policy { endings: EndingRules { report_silence: false, ..EndingRules::default() }, ..Policy::default() };
         let (mut session, began) = live(&policy);

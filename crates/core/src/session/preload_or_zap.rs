@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_undecided_is_looked_at_when_it_will_be_decided() {
+    fn an_undecided_contest_is_judged_again_when_it_can_be_decided() {
         let start = Clock.now();
         let at = |seconds: u32| start + SECOND * seconds;
         let silent = LifeSigns::new(start);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_that_say_that_they_play_the_later_word_counts() {
+    fn the_later_of_two_reports_of_playing_counts() {
         let start = Clock.now();
         let at = |seconds: u32| Some(start + SECOND * seconds);
         for (olders, newers, expected) in [(None, at(1), "over"), (at(1), at(2), "over"), (at(2), at(1), "newer")] {
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_says_nothing_of_who_has_shown_himself_since() {
+    fn a_report_does_not_outweigh_later_signs_of_the_other() {
         let start = Clock.now();
         let life = LifeSigns { plays: true, said: Some(start), ..LifeSigns::new(start) };
         for (last, expected) in [(start, "over"), (start + SECOND, "nobody")] {
@@ -268,7 +268,7 @@ mod tests {
 
     /// Its own report counts, whichever began first.
     #[test]
-    fn what_is_said_to_be_a_preload_is_the_preload_though_it_began_before() {
+    fn a_reported_preload_is_the_preload_even_if_it_began_first() {
         let start = Clock.now();
         let older = OlderPlayback { preloads: true, ..older(true, 30, start) };
         let newer = NewerPlayback {

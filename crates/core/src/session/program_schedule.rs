@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn new_times_repeat_nothing_and_an_end_that_is_moved_to_the_past_is_now() {
+    fn new_times_repeat_no_moment_and_an_end_moved_to_the_past_is_now() {
         let times =
             |end| ProgramTimes { end: Some(secs(end)), view_start: Some(secs(1200)), ..ProgramTimes::default() };
         let began = Clock.now();
@@ -216,7 +216,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_times_are_survived(wall in 0..u64::MAX, end: Option<u64>, start: Option<u64>, slate: u64) {
+        fn any_programme_times_are_survived(wall in 0..u64::MAX, end: Option<u64>, start: Option<u64>, slate: u64) {
             let [end, start] = [end, start].map(|at| at.map(Duration::from_secs));
             let times = ProgramTimes { end, overflow: true, post_slate: secs(slate), start, view_end: end, view_start: start };
             let now = Clock.now();

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn only_tokens_that_take_turns_are_of_several_players() {
+    fn only_alternating_tokens_show_several_players() {
         let stories = [
             // One player: a fixed token; one that is refreshed; a fresh one for every call.
             "l1 l1 r1 r1 s1",
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn their_number_is_bounded() {
+    fn the_number_of_players_is_bounded() {
         let mut turns = SharedPlayback::default();
         for token in 0..1_000 {
             let token = Some(Fingerprint(token));

@@ -79,7 +79,7 @@ mod tests {
     proptest! {
         /// Compared to a sorted map, no entry comes early, none is lost, and none is later than a tick.
         #[test]
-        fn it_delivers_like_a_sorted_map(deadlines in prop::collection::vec(0u64..120_000, 1..200), pace in 1u64..400) {
+        fn the_wheel_delivers_like_a_sorted_map(deadlines in prop::collection::vec(0u64..120_000, 1..200), pace in 1u64..400) {
             let base = Clock.now();
             let mut wheel = Wheel::new(base);
             let mut model = BTreeMap::new();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn it_tells_when_to_wake() {
+    fn the_wheel_tells_when_to_wake() {
         let base = Clock.now();
         let mut wheel = Wheel::new(base);
         assert_eq!(wheel.next_due(), None);

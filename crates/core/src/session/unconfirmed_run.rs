@@ -132,7 +132,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_run_is_settled_once_and_tells_how_long_it_was() {
+    fn a_run_is_settled_once_and_reports_its_length() {
         let (mut run, now) = (UnconfirmedRun::new(false), Clock.now());
         assert_eq!(run.settle(now), None);
         assert_eq!(run.begin(now, true), SessionEvent::OnCredit { running: true });
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_session_is_waited_for_no_longer_than_it_holds_its_place() {
+    fn a_lost_session_is_waited_for_as_long_as_it_holds_its_place() {
         let (mut run, now) = (UnconfirmedRun::new(false), Clock.now());
         run.reopen(now + SECOND * 30);
         assert!(run.is_reopening(now + SECOND * 29) && !run.is_reopening(now + SECOND * 30));

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_fetched_for_a_moment_after_giving_way_is_left_over() {
+    fn media_requests_right_after_giving_way_are_left_over() {
         let (mut way, now) = (WayBack::default(), Clock.now());
         assert!(!way.is_left_over(now));
         way.gave_way(now);

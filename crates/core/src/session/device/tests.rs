@@ -42,7 +42,7 @@ impl PlayerCall {
         Self { content_token: Some(Fingerprint(token)), token: Some(Fingerprint(token)), ..self }
     }
 
-    /// Of a playback that was registered under that name, with this content token.
+    /// A call of a playback that was registered under that name, with this content token.
     const fn registered(self, name: u64, token: u64) -> Self {
         Self { content_token: Some(Fingerprint(token)), token: Some(Fingerprint(name)), ..self }
     }
@@ -70,7 +70,7 @@ struct Stage {
     told: String,
 }
 
-/// No story of a test is as long: one that waits for what never comes fails, and does not hang.
+/// More inputs than any story needs: a story that waits in vain fails, and does not hang.
 const MAX_INPUTS: usize = 200_000;
 
 impl Stage {
@@ -90,7 +90,7 @@ impl Stage {
         let (id, answer) = self.device.call(self.now, &call, &self.policy, start, &mut out);
         self.take(out);
         if let (Some(id), CallAnswer::Forward(_) | CallAnswer::Pass) = (id, &answer) {
-            // A license server that gives to everybody.
+            // The license server gives to every caller.
             self.device.accept(id, &call);
         }
         let id = id.map_or(0, |SessionId(id)| id);
@@ -105,7 +105,7 @@ impl Stage {
         let (id, answer) = self.device.call_again(SessionId(id), self.now, &call, &self.policy, start, &mut out);
         self.take(out);
         if let (Some(id), CallAnswer::Forward(_) | CallAnswer::Pass) = (id, &answer) {
-            // A license server that gives to everybody.
+            // The license server gives to every caller.
             self.device.accept(id, &call);
         }
         let id = id.map_or(0, |SessionId(id)| id);
@@ -179,7 +179,7 @@ impl Stage {
         }
     }
 
-    /// Says yes to all, and no license has reached anybody yet.
+    /// Grants every open, and no license has reached a player yet.
     fn grants(&mut self) {
         while let Some((SessionId(id), ask)) = self.flying.first().cloned() {
             self.flying.remove(0);
@@ -249,11 +249,11 @@ fn refused(answer: &CallAnswer) -> &SessionRefusal {
     answer.refusal().expect("a refusal")
 }
 
-// What is learned of calls.
+// Facts learned from calls.
 
-/// Whoever calls first with another's content must not speak for what the other then plays.
+/// The first caller with another's content must not control the other's playback.
 #[test]
-fn a_token_that_began_a_playback_and_was_never_accepted_yields_to_one_that_was() {
+fn an_unaccepted_first_token_yields_to_an_accepted_one() {
     let mut stage = Stage::new();
     assert_eq!(stage.call(LICENSE.with(1).of(9)), (1, CallAnswer::Wait));
     let answers_to = |stage: &Stage, token| stage.device.playbacks[0].answers_to(Fingerprint(token));
@@ -267,7 +267,7 @@ fn a_token_that_began_a_playback_and_was_never_accepted_yields_to_one_that_was()
 }
 
 #[test]
-fn a_renewal_names_a_playback_anew_only_for_who_has_its_key_session_or_one_of_its_tokens() {
+fn a_renewal_renames_a_playback_only_with_its_key_session_or_one_of_its_tokens() {
     for (renewal, learned) in [
         (RENEWAL.with(2).of(9).under(100), true),
         (RENEWAL.with(2).of(9).under(666), false),
@@ -282,7 +282,7 @@ fn a_renewal_names_a_playback_anew_only_for_who_has_its_key_session_or_one_of_it
 }
 
 #[test]
-fn where_tokens_prove_whose_a_call_is_its_devices_name_alone_joins_nothing() {
+fn a_device_name_alone_joins_no_playback_if_tokens_are_verified() {
     for (proves, call, joins) in [
         (true, RENEWAL, false),
         (true, RENEWAL.under(666), false),
@@ -290,7 +290,7 @@ fn where_tokens_prove_whose_a_call_is_its_devices_name_alone_joins_nothing() {
         (true, LICENSE, false),
         (true, LICENSE.of(9), false),
         (true, LICENSE.under(666), false),
-        // These have what a stranger has not, or ask for what everybody gets.
+        // These have what a stranger has not, or request what any caller gets.
         (true, RENEWAL.under(100), true),
         (true, LICENSE.with(1), true),
         (true, CERTIFICATE, true),
@@ -331,7 +331,7 @@ fn a_kill_holds_for_its_content_token_though_two_registrations_have_it() {
         let answers = stage.device.playbacks.iter().map(|p| p.answers_to(Fingerprint(1))).collect::<Vec<_>>();
         assert_eq!(answers, [true, false], "a stop by the token alone names one of them");
         stage.kill(killed);
-        // Whatever comes with the token: either of them, a third one, and a call of no registration.
+        // Any call with the token: of either registration, of a third one, and without a registration.
         for call in [calls[0], calls[1], LICENSE.registered(13, 1), LICENSE.with(1), RENEWAL.with(1)] {
             let (_, answer) = stage.call(call);
             assert!(matches!(refused(&answer), SessionRefusal::Killed(_)), "{killed} {call:?}");
@@ -340,7 +340,7 @@ fn a_kill_holds_for_its_content_token_though_two_registrations_have_it() {
     }
 }
 
-/// It came with the token of another playback, which goes on; its kill holds for that token all the same.
+/// It came with the token of another playback, which goes on; its kill holds for that token nevertheless.
 #[test]
 fn a_kill_holds_for_a_content_token_that_another_playback_keeps() {
     let mut stage = Stage::under(Policy { sessions_per_device: 3, ..Policy::default() });
@@ -356,7 +356,7 @@ fn a_kill_holds_for_a_content_token_that_another_playback_keeps() {
 }
 
 #[test]
-fn tokens_that_are_shared_are_bounded() {
+fn shared_tokens_are_bounded() {
     let mut stage = Stage::under(Policy { sessions_per_device: 20, ..Policy::default() });
     for token in 1..=12 {
         stage.play(LICENSE.registered(100 + token, token));
@@ -456,7 +456,7 @@ fn the_last_of_many_fast_zaps_waits_less_than_a_second() {
 }
 
 #[test]
-fn back_to_the_last_channel_before_its_close_is_sent_keeps_its_session() {
+fn a_zap_back_before_the_close_is_sent_keeps_the_session() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1).of(9));
     stage.play(LICENSE.with(2));
@@ -468,7 +468,7 @@ fn back_to_the_last_channel_before_its_close_is_sent_keeps_its_session() {
     assert!(matches!(stage.call(RENEWAL.with(3)), (1, CallAnswer::Renew(..))), "it is what it was");
 }
 
-/// A renewal is sent by whoever was there: nobody has tuned in again.
+/// The earlier player sends the renewal: no viewer has tuned in again.
 #[test]
 fn a_late_renewal_of_the_last_channel_does_not_zap_back() {
     let mut stage = Stage::new();
@@ -482,7 +482,7 @@ fn a_late_renewal_of_the_last_channel_does_not_zap_back() {
 }
 
 #[test]
-fn back_to_a_channel_that_is_still_opening_waits_for_that_open() {
+fn a_zap_back_to_an_opening_channel_waits_for_that_open() {
     let mut stage = Stage::new();
     stage.call(LICENSE.with(1));
     stage.call(LICENSE.with(2));
@@ -498,7 +498,7 @@ fn back_to_a_channel_that_is_still_opening_waits_for_that_open() {
 }
 
 #[test]
-fn back_while_a_beat_is_under_way_keeps_the_session_and_its_new_token() {
+fn a_zap_back_during_a_beat_keeps_the_session_and_its_new_token() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     stage.tick(Duration::from_secs(31));
@@ -514,7 +514,7 @@ fn back_while_a_beat_is_under_way_keeps_the_session_and_its_new_token() {
 }
 
 #[test]
-fn after_the_re_entry_window_or_without_one_the_last_channel_is_closed_and_opened_anew() {
+fn a_zap_back_after_the_re_entry_window_opens_the_channel_anew() {
     for (re_entry, told) in [(Duration::ZERO, "o1 b1 c1 o1 "), (Duration::from_secs(5), "o1 b1 ")] {
         let mut stage = Stage::under(Policy { re_entry, ..Policy::default() });
         stage.play(LICENSE.with(1));
@@ -528,7 +528,7 @@ fn after_the_re_entry_window_or_without_one_the_last_channel_is_closed_and_opene
 }
 
 #[test]
-fn where_there_is_room_the_last_channel_was_never_left() {
+fn a_zap_back_with_room_for_both_finds_the_channel_running() {
     let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
@@ -563,7 +563,7 @@ fn a_zap_away_from_a_refused_open_opens_at_once() {
 }
 
 #[test]
-fn what_is_passed_over_is_opened_next_if_somebody_waits_for_it_still() {
+fn a_passed_over_playback_opens_next_if_a_call_still_waits_for_it() {
     for waits in [true, false] {
         let mut stage = Stage::new();
         stage.play(LICENSE.with(1));
@@ -669,7 +669,7 @@ fn left_over_calls_of_a_zapped_playback_do_not_open_it_again() {
 }
 
 #[test]
-fn two_places_take_two_playbacks_and_the_third_ends_the_one_that_is_silent() {
+fn two_places_take_two_playbacks_and_the_third_ends_the_silent_one() {
     let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
@@ -715,13 +715,13 @@ fn a_refreshed_token_for_the_same_content_keeps_the_session() {
 }
 
 #[test]
-fn a_renewal_belongs_where_its_key_session_is() {
+fn a_renewal_belongs_to_the_playback_of_its_key_session() {
     let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
     stage.play(LICENSE.with(1).under(100));
     stage.play(LICENSE.with(2).under(200));
     assert!(matches!(stage.call(RENEWAL.under(100)), (1, CallAnswer::Renew(..))));
     assert!(matches!(stage.call(RENEWAL.under(200)), (2, CallAnswer::Renew(..))));
-    // Which of the two this one belongs to cannot be known.
+    // It is unknown to which of the two this call belongs.
     assert_eq!(stage.call(RENEWAL.bare()), (0, CallAnswer::Pass));
 }
 
@@ -737,7 +737,7 @@ fn a_call_without_a_token_joins_the_only_playback() {
 }
 
 #[test]
-fn without_a_token_the_first_call_opens_only_if_it_can() {
+fn a_first_call_without_a_token_opens_only_if_it_can() {
     let mut stage = Stage::new();
     for call in [LICENSE, RENEWAL, CERTIFICATE, RELEASE] {
         assert_eq!(stage.call(call.bare()), (0, CallAnswer::Pass));
@@ -747,7 +747,7 @@ fn without_a_token_the_first_call_opens_only_if_it_can() {
 }
 
 #[test]
-fn a_renewal_of_a_session_that_nobody_knows_adopts_it() {
+fn a_renewal_of_an_unknown_session_adopts_it() {
     let mut stage = Stage::new();
     assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, CallAnswer::Wait));
     stage.settle();
@@ -802,15 +802,15 @@ fn every_token_that_a_killed_playback_had_is_refused() {
 }
 
 #[test]
-fn a_killed_token_finds_no_shelter_with_another_playback() {
+fn a_killed_token_does_not_continue_in_another_playback() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     stage.kill(1);
     stage.play(LICENSE.with(2).under(200));
-    // By its key session this one belongs to the second playback, by its token to whom was killed.
+    // By its key session this call belongs to the second playback, by its token to the killed one.
     assert!(matches!(stage.call(RENEWAL.with(1).under(200)), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
     assert!(matches!(stage.call(LICENSE.with(1)), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
-    // So does one that waits while its token is killed.
+    // A call that waits while its token is killed is refused, too.
     let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
     stage.play(LICENSE.with(1));
     let (2, CallAnswer::Wait) = stage.call(LICENSE.with(2).under(200)) else { panic!("it opens") };
@@ -831,14 +831,14 @@ fn a_token_has_one_playback_though_a_renewal_of_an_ended_one_brings_it() {
     for ends in [Input::End(EndReason::Silent), Input::End(EndReason::Expired), Input::End(EndReason::Stopped)] {
         let mut stage = Stage::new();
         stage.play(LICENSE.with(1).under(100));
-        // Where it was stopped, another tab's player may go on: its renewals begin anew.
+        // After a stop, another tab's player may go on: its renewals begin anew.
         if matches!(ends, Input::End(EndReason::Stopped)) {
             _ = stage.stop(1, 1)
         } else {
             stage.deliver(1, ends)
         };
         stage.settle();
-        // It opens, and then it plays.
+        // The playback opens, and then it plays.
         assert_eq!(stage.call(LICENSE.with(2).under(200)), (2, CallAnswer::Wait));
         assert_eq!(stage.call(RENEWAL.with(2).under(100)), (2, CallAnswer::Wait));
         stage.settle();
@@ -851,9 +851,9 @@ fn a_token_has_one_playback_though_a_renewal_of_an_ended_one_brings_it() {
     }
 }
 
-/// It ended while its order was on the way: its viewer plays by the same token, or is about to.
+/// It ended while the order was on the way: its viewer plays with the same token, or is about to.
 #[test]
-fn an_operators_kill_reaches_the_successor_of_what_has_ended() {
+fn an_operators_kill_reaches_the_successor_of_an_ended_playback() {
     let by = || reason().wanted_by(KillSource::Operator);
     for call in [LICENSE.with(1), LICENSE.of(9), LICENSE.with(1).of(9)] {
         let mut stage = Stage::new();
@@ -870,7 +870,7 @@ fn an_operators_kill_reaches_the_successor_of_what_has_ended() {
         assert!(matches!(stage.call(call), (_, CallAnswer::Refuse(SessionRefusal::Killed(_)))), "{call:?}");
         assert_eq!(stage.told, "o1 c1 o2 c2 ", "its place is given back");
     }
-    // Nothing has followed yet: nothing will.
+    // No playback has followed yet, and none will.
     for (killed_by, holds) in [(KillSource::Operator, true), (KillSource::Authority, false)] {
         let mut stage = Stage::new();
         stage.play(LICENSE.with(1));
@@ -891,7 +891,7 @@ fn an_operators_kill_reaches_the_successor_of_what_has_ended() {
 
 /// The content token of two authorizations: it belongs to whatever plays by it now.
 #[test]
-fn a_content_token_of_what_is_over_is_its_successors() {
+fn a_content_token_of_an_ended_playback_is_its_successors() {
     let registered = |id: u64, token: u64| PlayerCall { token: Some(Fingerprint(id)), ..LICENSE.with(token) };
     let mut stage = Stage::new();
     stage.play(registered(50, 1));
@@ -926,7 +926,7 @@ fn a_kill_refuses_every_call_of_its_device_that_brings_no_content_token() {
         RENEWAL.of(8).under(101).bare(),
         CERTIFICATE.of(8),
         RELEASE.under(101),
-        // A registration that nobody authorized is none of the app's making.
+        // The app made no registration without an authorization.
         PlayerCall { token: Some(Fingerprint(50)), ..LICENSE.of(8) },
     ];
     for call in strangers {
@@ -976,7 +976,7 @@ fn a_playback_of_a_killed_device_that_goes_on_keeps_its_calls_and_a_left_one_doe
 
 /// A blackout is about what may not be shown, and says nothing of anything else.
 #[test]
-fn a_blackout_refuses_its_content_to_the_device_and_nothing_else() {
+fn a_blackout_refuses_only_its_content_to_the_device() {
     let mut stage = Stage::new();
     let news = stage.play(LICENSE.of(1).under(100));
     let blackout = Blackout { action: "DENY".to_owned(), url: None };
@@ -1004,7 +1004,7 @@ fn a_registered_playback_that_was_killed_is_known_by_its_content_token() {
 }
 
 #[test]
-fn an_operators_kill_is_remembered_for_the_routes_time_though_its_token_runs_out_before() {
+fn an_operators_kill_is_remembered_for_the_routes_time_even_if_its_token_expires_before() {
     let secs = Duration::from_secs;
     for (killed_by, lasts) in [(KillSource::Authority, 30), (KillSource::Successor, 30), (KillSource::Operator, 3600)] {
         let policy = Policy { kill_memory: secs(30), operator_kill_memory: secs(3600), ..Policy::default() };
@@ -1040,7 +1040,7 @@ fn a_kill_that_is_forgiven_is_forgotten_at_once_and_its_close_goes_on_by_itself(
     assert_eq!(stage.flying.last().map(|(_, ask)| (ask.kind, ask.ticket)), Some((AskKind::Close, Ticket(0))));
     stage.tick(Duration::ZERO);
     assert!(stage.device.is_empty());
-    // It is under way: that one is waited for.
+    // Its close is in flight and awaited.
     let mut stage = Stage::new();
     stage.play(LICENSE.of(1));
     stage.deliver(1, Input::Kill(reason()));
@@ -1051,7 +1051,7 @@ fn a_kill_that_is_forgiven_is_forgotten_at_once_and_its_close_goes_on_by_itself(
     assert_eq!(stage.flying.last().map(|(_, ask)| (ask.kind, ask.ticket)), Some((AskKind::Close, Ticket(0))));
     stage.tick(Duration::ZERO);
     assert!(stage.device.is_empty());
-    // What is not killed has nothing to be forgiven.
+    // A playback without a kill needs no forgiving.
     let mut stage = Stage::new();
     stage.play(LICENSE.of(1));
     stage.deliver(1, Input::Forgive);
@@ -1060,7 +1060,7 @@ fn a_kill_that_is_forgiven_is_forgotten_at_once_and_its_close_goes_on_by_itself(
 }
 
 #[test]
-fn a_kill_of_one_leaves_the_other_of_the_device_alone() {
+fn a_kill_of_a_playback_does_not_affect_the_others_of_the_device() {
     let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
@@ -1084,7 +1084,7 @@ fn a_certificate_opens_nothing() {
 }
 
 #[test]
-fn a_certificate_is_refused_to_the_killed_and_the_denied() {
+fn a_certificate_is_refused_after_a_kill_or_a_denial() {
     let mut stage = Stage::new();
     stage.call(LICENSE.with(1));
     stage.answer(Ok(Verdict::Denied(Denial::Rejected, reason())));
@@ -1095,7 +1095,7 @@ fn a_certificate_is_refused_to_the_killed_and_the_denied() {
 }
 
 #[test]
-fn the_release_of_the_last_key_session_is_told() {
+fn the_release_of_the_last_key_session_is_reported() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1).under(100));
     stage.call(LICENSE.with(1).under(101));
@@ -1128,7 +1128,7 @@ fn two_tabs(places: usize) -> Stage {
 }
 
 #[test]
-fn a_stop_that_names_one_of_two_tabs_leaves_the_other_to_begin_anew() {
+fn a_stop_that_names_one_of_two_tabs_lets_the_other_begin_anew() {
     for (places, closed) in [(1, true), (2, true), (1, false), (2, false)] {
         let mut stage = two_tabs(places);
         assert!(stage.stop(1, 1), "nothing shows yet that there are two");
@@ -1145,7 +1145,7 @@ fn a_stop_that_names_one_of_two_tabs_leaves_the_other_to_begin_anew() {
 }
 
 #[test]
-fn a_stop_that_names_no_tab_or_an_operators_stops_both() {
+fn a_stop_without_a_tab_or_by_an_operator_stops_both() {
     let mut stage = two_tabs(1);
     stage.deliver(1, Input::End(EndReason::Stopped));
     stage.settle();
@@ -1160,14 +1160,14 @@ fn two_tabs_that_renew_in_turns_are_stopped_one_by_one() {
     let mut stage = two_tabs(1);
     let renewals = [RENEWAL.with(1).of(9).under(100), RENEWAL.with(2).of(9).under(200)];
     renewals.into_iter().for_each(|renewal| assert_eq!(stage.renew(renewal), 1));
-    // Of a player that is not believed.
+    // The quit of a player that is not believed.
     stage.policy.endings.quit = false;
     assert!(!stage.leave(
         1,
         2,
         FarewellSignal::Quit(PlayerReport { playing: PlayingState::Quit, ..PlayerReport::default() })
     ));
-    // By a call and a beacon.
+    // A call and a beacon.
     assert!(!stage.stop(1, 1) && !stage.stop(1, 1));
     assert_eq!(stage.renew(renewals[1]), 1);
     assert_eq!(stage.told, "o1 ");
@@ -1192,7 +1192,7 @@ fn two_tabs_that_renew_in_turns_are_stopped_one_by_one() {
     assert!(!matches!(stage.state(1), SessionState::Live { .. }), "nothing holds the place for ever");
 }
 
-/// By timer, nothing would show that the other tab is gone as well.
+/// With timer beats nothing would show that the other tab is gone as well.
 #[test]
 fn tabs_that_do_not_renew_hold_no_place_after_a_stop() {
     let mut stage = two_tabs(1);
@@ -1220,7 +1220,7 @@ fn a_waiting_renewal_of_the_other_tab_begins_anew_and_one_of_the_stopped_tab_doe
 }
 
 #[test]
-fn what_a_tab_has_left_may_still_be_killed() {
+fn a_playback_that_one_tab_left_may_still_be_killed() {
     let mut stage = two_tabs(1);
     assert!(stage.stop(1, 1));
     stage.deliver(1, Input::Kill(reason()));
@@ -1230,9 +1230,9 @@ fn what_a_tab_has_left_may_still_be_killed() {
     }
 }
 
-/// It was zapped away meanwhile: nothing is left of it to be begun anew.
+/// The playback was zapped away meanwhile: nothing of it can begin anew.
 #[test]
-fn a_stop_of_what_is_over_says_nothing_of_the_other_tab() {
+fn a_stop_of_an_ended_playback_says_nothing_of_the_other_tab() {
     let mut stage = two_tabs(1);
     stage.deliver(1, Input::End(EndReason::Zapped));
     stage.settle();
@@ -1243,10 +1243,10 @@ fn a_stop_of_what_is_over_says_nothing_of_the_other_tab() {
     );
 }
 
-// What opens again.
+// Playbacks that open again.
 
 #[test]
-fn an_ending_that_nobody_wanted_is_opened_again_and_a_wanted_one_only_by_a_license() {
+fn an_unwanted_end_is_undone_by_any_call_and_a_wanted_one_only_by_a_license() {
     for why in EndReason::ALL.into_iter().filter(|why| *why != EndReason::GaveWay) {
         for (call, anew) in [
             (LICENSE, why != EndReason::Programme),
@@ -1266,7 +1266,7 @@ fn an_ending_that_nobody_wanted_is_opened_again_and_a_wanted_one_only_by_a_licen
 }
 
 #[test]
-fn what_failures_in_line_have_ended_stays_ended_however_long_its_player_asks() {
+fn a_playback_that_consecutive_failures_ended_stays_ended_however_long_its_player_asks() {
     let stream = Some(StreamType::Live);
     let mut stage = Stage::under(Policy { max_failures: Some(2), stream, ..Policy::default() });
     stage.play(LICENSE.with(1));
@@ -1284,7 +1284,7 @@ fn what_failures_in_line_have_ended_stays_ended_however_long_its_player_asks() {
     assert_eq!(stage.call(LICENSE.with(2)).0, 2);
 }
 
-/// It would be opened for a programme that is over, and then never end by that again.
+/// It would open for a programme that is over, and then never end by that again.
 #[test]
 fn a_programme_that_is_over_stays_so_however_long_its_player_asks() {
     let mut stage = Stage::new();
@@ -1299,7 +1299,7 @@ fn a_programme_that_is_over_stays_so_however_long_its_player_asks() {
 }
 
 #[test]
-fn while_it_is_closing_only_a_license_begins_anew() {
+fn only_a_license_begins_anew_during_a_close() {
     for (call, id) in [(RENEWAL, 1), (CERTIFICATE, 1), (RELEASE, 1), (LICENSE, 2)] {
         let mut stage = Stage::new();
         stage.play(LICENSE.with(1));
@@ -1324,7 +1324,7 @@ fn licenses_run_out_while_the_machine_sleeps() {
     licensed(&mut stage, 1, minutes(60));
     stage.deliver(1, Input::Slept(minutes(50)));
     assert_eq!(last_end(&stage), minutes(10));
-    // What is made of all of them after a sleep, and not of the newest alone.
+    // The sleep counts for all of them, and not only for the newest.
     licensed(&mut stage, 2, minutes(5));
     assert_eq!(last_end(&stage), minutes(10));
 }
@@ -1369,7 +1369,7 @@ fn a_running_budget_that_is_spent_is_not_followed_by_that_of_a_new_playback() {
         }
         assert!(matches!(refused(&stage.call(call.with(1).under(100)).1), SessionRefusal::Unreachable(_)));
         stage.now += Duration::from_secs(1);
-        // It may ask, and does not play before there is an answer.
+        // It may ask, and does not play before the answer.
         let (second, answer) = stage.call(call.with(1).under(100));
         assert_eq!((second == first, answer), (false, CallAnswer::Wait));
         stage.answer(Err(AuthorityFault { kind: FaultKind::Unreachable, reason: reason() }));
@@ -1382,7 +1382,7 @@ fn a_running_budget_that_is_spent_is_not_followed_by_that_of_a_new_playback() {
     }
 }
 
-/// Stopped before its one probe was answered, as a viewer does who loads the page again and again.
+/// It is stopped before its one probe is answered, as by a viewer who reloads the page again and again.
 #[test]
 fn a_budget_that_is_spent_is_not_given_again_though_the_next_try_was_stopped() {
     let ten = OutageBudget { live: Duration::from_secs(600), vod: Duration::from_secs(600) };
@@ -1409,7 +1409,7 @@ fn a_budget_that_is_spent_is_not_given_again_though_the_next_try_was_stopped() {
     assert_eq!(stage.call(call).1, CallAnswer::Wait);
     stage.answer(unreachable());
     assert!(matches!(refused(&stage.call(call).1), SessionRefusal::Unreachable(_)));
-    // The authority has spoken, though nobody waits for its word any more.
+    // The authority has decided, although no call waits for it any more.
     stage.tick(Duration::from_secs(5));
     let (id, _) = stage.call(call);
     stage.stop(id, 1);
@@ -1420,9 +1420,9 @@ fn a_budget_that_is_spent_is_not_given_again_though_the_next_try_was_stopped() {
     assert_eq!(stage.call(call).1, CallAnswer::Pass);
 }
 
-/// Its authority was not configured for a while, and it played anew meanwhile.
+/// Its authority was not configured for a while, and another playback began meanwhile.
 #[test]
-fn one_that_comes_back_beside_its_successor_gives_way() {
+fn a_playback_that_comes_back_beside_its_successor_gives_way() {
     let (mut old, mut stage) = (Stage::new(), Stage::new());
     stage.next = 2;
     old.play(LICENSE.with(1));
@@ -1434,7 +1434,7 @@ fn one_that_comes_back_beside_its_successor_gives_way() {
     for record in records {
         next.device.resume(record.restore((), &moment, &next.policy), next.now, false, &next.policy, &mut out);
     }
-    // By what it shows, which is nothing.
+    // Its evidence decides, and it has none.
     let policy = next.policy.clone();
     next.device.deliver(SessionId(2), next.now + Duration::from_secs(60), Input::Tick, &policy, &mut out);
     assert!(matches!(next.state(1), SessionState::Closing { why: EndReason::GaveWay, .. }));
@@ -1444,7 +1444,7 @@ fn one_that_comes_back_beside_its_successor_gives_way() {
     };
     assert_eq!(out.iter().filter(|told| closes(told)).count(), 1);
 
-    // Those that play beside each other go on, though there is room for one by now.
+    // Playbacks side by side go on, although there is room for only one by now.
     let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
     stage.play(LICENSE.with(1));
     stage.now += Duration::from_secs(10);
@@ -1474,7 +1474,7 @@ fn an_expired_session_is_opened_again_by_the_players_renewal() {
 }
 
 #[test]
-fn a_device_that_asks_without_end_is_remembered_only_so_far() {
+fn the_memory_of_a_device_that_asks_without_end_is_bounded() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     stage.kill(1);
@@ -1489,12 +1489,12 @@ fn a_device_that_asks_without_end_is_remembered_only_so_far() {
         "{} playbacks",
         stage.device.playbacks.len()
     );
-    // What is forgotten for room's sake is never a kill.
+    // A killed playback is never forgotten for want of room.
     assert!(matches!(stage.call(LICENSE.with(1)), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
 }
 
 #[test]
-fn keys_of_one_title_belong_together_until_time_tells_them_apart() {
+fn keys_of_a_title_belong_together_until_time_separates_them() {
     let mut stage = Stage::new();
     let picture = stage.play(LICENSE.of(1));
     assert_eq!(stage.call(LICENSE.of(2)).0, picture, "the keys of the sound");
@@ -1566,7 +1566,7 @@ fn kills_of_one_device_are_bounded_and_its_own_households_displace_no_other() {
         stage.settle();
     };
     (0..most + 10).for_each(|_| kill_another(&mut stage, successor()));
-    // What is remembered is counted when another one begins.
+    // The remembered playbacks are counted when another one begins.
     assert!(stage.device.playbacks.len() as u64 <= most + 2, "{}", stage.device.playbacks.len());
     assert!(stage.device.kill_of(&LICENSE.with(1).names()).is_some(), "the operator's kill is remembered");
     (0..most + 10).for_each(|_| kill_another(&mut stage, reason()));
@@ -1575,7 +1575,7 @@ fn kills_of_one_device_are_bounded_and_its_own_households_displace_no_other() {
 }
 
 #[test]
-fn a_device_whose_closes_are_not_answered_begins_no_more_than_so_many() {
+fn a_device_with_unanswered_closes_begins_a_bounded_number_of_playbacks() {
     let policy = Policy { grace: Duration::from_secs(86_400), ..Policy::default() };
     let most = policy.sessions_per_device + capacity::MAX_UNSETTLED;
     let mut stage = Stage::under(policy);

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_speaks_for_a_playback_when_it_began_it_or_was_accepted() {
+    fn a_token_controls_a_playback_that_it_began_or_in_which_it_was_accepted() {
         let mut names = PlaybackNames::of(&call(1, Some(7), 1));
         assert!(names.has(Fingerprint(7)) && names.answers_to(Fingerprint(7)) && !names.is_accepted());
         names.learn_token(Fingerprint(8));
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_has_further_names_only_where_no_token_tells() {
+    fn a_content_has_further_names_only_without_tokens() {
         let mut named = PlaybackNames::of(&call(1, Some(7), 1));
         named.learn(&call(2, Some(7), 1));
         assert!(named.plays(Some(Fingerprint(1))) && !named.plays(Some(Fingerprint(2))));
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_key_session_to_be_released_is_told() {
+    fn the_release_of_the_last_key_session_is_recognised() {
         let mut names = PlaybackNames::of(&call(1, Some(7), 1));
         names.learn(&call(1, Some(7), 2));
         let released = [1, 1, 2, 2].map(|key_session| names.release(Fingerprint(key_session)));

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_ends_before_the_time_until_which_it_is_spared() {
+    fn no_end_comes_before_the_spared_time() {
         let spared = |it: &mut PlayerEvidence, at: Instant| it.spare_until(at + SECOND * 100);
         assert_eq!(ends_after(EndReason::Unused, spared), Some(100));
         assert_eq!(ends_after(EndReason::RenewalsOverdue, spared), Some(125));

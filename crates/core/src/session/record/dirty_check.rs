@@ -206,7 +206,7 @@ mod tests {
 
     /// A beat that only confirms is the exception: one is written each second.
     #[test]
-    fn whatever_a_next_process_must_know_is_written_when_it_changes() {
+    fn every_fact_for_the_next_process_is_written_when_it_changes() {
         let before = stamp_of_nothing();
         let changes: [(&str, bool, fn(&mut WrittenStamp)); 15] = [
             ("nothing", false, |_| {}),
@@ -236,7 +236,7 @@ mod tests {
 
     /// The playhead runs on by itself while its player plays.
     #[test]
-    fn a_playhead_is_written_when_it_is_not_where_it_must_be() {
+    fn a_playhead_is_written_when_it_leaves_its_expected_position() {
         const SECOND: Duration = Duration::from_secs(1);
         let began = Clock.now();
         let stamp = |after: u32, playhead: u32, playing| {

@@ -44,7 +44,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         3 => prop::sample::select(vec![CallKind::License, CallKind::Renewal, CallKind::Certificate]).prop_map(Step::Call),
         1 => prop::sample::select(EndReason::ALL.to_vec()).prop_map(Step::End),
         1 => Just(Step::Kill),
-        // None runs out within a test: that would be an end of its own.
+        // No license expires within a test: that would be an end of its own.
         1 => (0u32..200).prop_map(|millions| Step::License(millions * 1_000_000)),
         1 => (any::<bool>(), prop::option::of(any::<bool>())).prop_map(|(again, leads_past)| {
             Step::Media(MediaFetch { again: again.then_some(SECOND), leads_past, segment: true, stream: Some(StreamType::Live) })
@@ -71,7 +71,7 @@ struct Life {
     tokens: u32,
 }
 
-/// No life of a test is as long: one that waits for what never comes fails, and does not hang.
+/// More steps than any life needs: a life that waits in vain fails, and does not hang.
 const MAX_STEPS: usize = 200_000;
 
 fn license(kind: CallKind) -> PlayerCall {
@@ -85,7 +85,7 @@ fn license(kind: CallKind) -> PlayerCall {
     }
 }
 
-/// Whoever may play without the authority's word, or nobody.
+/// A policy with credit for some playbacks, or for none.
 fn a_policy() -> impl Strategy<Value = Policy> {
     any::<bool>().prop_map(|credit| if credit { on_credit() } else { Policy::default() })
 }
@@ -150,7 +150,7 @@ impl Life {
                 None => return (None, out),
             },
             Step::Call(kind) => Input::Call(*kind),
-            // Nobody ends a session so: it has to show itself anew then.
+            // `GaveWay` is no input of its own: the playback has to show life anew then.
             Step::End(EndReason::GaveWay) => Input::GiveWay,
             Step::End(why) => Input::End(*why),
             Step::License(seconds) => {
@@ -217,14 +217,14 @@ fn shown(out: &DeviceEffects) -> Vec<String> {
     out.iter().map(show).collect()
 }
 
-/// What is in a record, but for what every beat and every sign of life moves, and what no restart goes by.
+/// The facts of a record, except those that every beat and every sign of life moves, and those that no restart uses.
 fn worth_a_record(record: &PlaybackRecord) -> PlaybackRecord {
     let mut record = record.clone();
     let session = &mut record.session;
     (session.generation, session.slept, session.took) = <_>::default();
     (session.last_call, session.last_good, session.last_sign) = <_>::default();
     session.lost_close = session.lost_close.map(|(_, tries)| (EpochTime::default(), tries));
-    // Whoever is restored with a grant is in doubt.
+    // A restored grant is in doubt.
     session.token_in_doubt = false;
     if session.usage == DeliveryState::Asked {
         session.usage = DeliveryState::Got;
@@ -247,7 +247,7 @@ proptest! {
 
     /// A new field of a record needs its part in the stamp, or its line above.
     #[test]
-    fn what_a_next_process_must_know_is_never_left_unwritten(steps in prop::collection::vec(a_step(), 1..40), policy in a_policy()) {
+    fn no_fact_for_the_next_process_stays_unwritten(steps in prop::collection::vec(a_step(), 1..40), policy in a_policy()) {
         let mut life = Life::begin(policy);
         let at = life.moment();
         let mut written: Option<(WrittenStamp, PlaybackRecord)> = None;
@@ -263,16 +263,16 @@ proptest! {
         }
     }
 
-    /// Whatever a session lived through: written down while no call is in flight and read again, it
-    /// answers everything that comes as the one that stayed.
+    /// After any life, a session that is written without a call in flight and read again answers all inputs like the
+    /// one that stayed.
     #[test]
-    fn what_is_restored_behaves_as_what_was_kept(before in prop::collection::vec(a_step(), 0..25), after in prop::collection::vec(a_step(), 1..25), policy in a_policy()) {
+    fn a_restored_session_behaves_like_the_one_that_was_kept(before in prop::collection::vec(a_step(), 0..25), after in prop::collection::vec(a_step(), 1..25), policy in a_policy()) {
         let mut life = Life::begin(policy);
         for step in &before {
             life.act(step);
         }
-        // Nor one that was given up: its answer comes to the process that asked, or to nobody. When an open
-        // that is owed is tried again, `resume` says anew.
+        // An abandoned call is not restored either: its answer reaches only the process that asked. `resume` decides
+        // anew when an owed open is tried again.
         let owes = |session: &Session| matches!(session.state, SessionState::Owing { .. });
         let answered = life.open.is_none();
         let quiet = |session: &Session| answered && session.lane.is_none() && session.given_up.is_empty() && !owes(session);
@@ -301,10 +301,10 @@ proptest! {
         }
     }
 
-    /// At any moment, wherever the wall clock went: nothing that may hold a grant is forgotten, no
-    /// session is lost before a beat was tried, no kill is undone, and what is due is spread.
+    /// At any moment and with any wall clock: no possible grant is forgotten, no session is lost before a beat was
+    /// tried, no kill is undone, and due work is spread.
     #[test]
-    fn after_a_restart_nothing_is_lost_or_blamed(steps in prop::collection::vec(a_step(), 0..30), away in -90_000i64..90_000, policy in a_policy()) {
+    fn a_restart_loses_and_blames_no_session(steps in prop::collection::vec(a_step(), 0..30), away in -90_000i64..90_000, policy in a_policy()) {
         let mut life = Life::begin(policy);
         for step in &steps {
             life.act(step);
@@ -327,7 +327,7 @@ proptest! {
             (StateRecord::Live { .. } | StateRecord::Failing { .. }, SessionState::Live { beat, .. }) => {
                 prop_assert!(asks.is_empty() && session.grant() == playback.session.grant());
                 prop_assert!(*beat <= moment.now + SECOND * 31, "{:?}", *beat - moment.now);
-                // Its next tick asks for a beat or is far away: it ends nothing.
+                // Its next tick sends a beat or is far away: it ends nothing.
                 let mut at = session.deadline().unwrap();
                 if session.has_nothing() {
                     super::super::step(&mut restored.session, moment.now + SECOND * 29, Input::Tick, &life.policy);
@@ -343,7 +343,7 @@ proptest! {
             (StateRecord::Failing { missed, .. }, SessionState::Failing { missed: still, retry, .. }) => {
                 prop_assert!(session.on_credit().is_some() && missed == still && asks.is_empty());
                 prop_assert!(*retry <= moment.now + SECOND * 5 && session.grant() == playback.session.grant());
-                // Its next tick asks for a beat or is far away: it ends nothing.
+                // Its next tick sends a beat or is far away: it ends nothing.
                 let at = session.deadline().unwrap().max(*retry);
                 if record.session.renewals {
                     prop_assert!(at >= moment.now + SECOND * 40, "a round of its player's");
@@ -379,7 +379,7 @@ proptest! {
         }
     }
 
-    /// Whatever stands in a record: no panic, and a session that some tick ends.
+    /// Any record is read without a panic, and some tick ends its session.
     #[test]
     fn a_strange_record_does_no_harm(walls in prop::collection::vec(any::<u64>(), 4), interval in any::<u64>(), live in any::<bool>()) {
         let wall = |index: usize| walls.get(index).map(|nanos| EpochTime::from(Duration::from_nanos(*nanos))).unwrap_or_default();
@@ -455,7 +455,7 @@ fn beats_that_fell_due_are_spread_and_those_to_come_keep_their_time() {
 }
 
 #[test]
-fn a_record_matters_for_as_long_as_it_is_held_or_remembered() {
+fn a_record_matters_as_long_as_it_is_held_or_remembered() {
     let record = |more: &str| -> CoreSessionRecord {
         serde_json::from_str(&format!(r#"{{"g":1,"lc":1000000000,"lg":1000000000,"ls":1000000000,"sd":3,{more}}}"#))
             .unwrap()
@@ -496,9 +496,9 @@ fn a_record_shows_no_token() {
     assert!(serde_json::to_string(&record).unwrap().contains("token 1"), "the journal needs it");
 }
 
-/// What says nothing is not written.
+/// Default values are not written.
 #[test]
-fn what_a_record_lacks_has_a_default() {
+fn a_missing_field_of_a_record_has_a_default() {
     let bare = r#"{"b":1,"i":2,"s":{"g":1,"lc":1,"lg":1,"ls":1,"sd":3,"s":{"Opening":{"since":1}}}}"#;
     let record: PlaybackRecord = serde_json::from_str(bare).unwrap();
     assert!(record.session.grant.is_none() && record.token.is_none() && record.session.took == RecordedSpan::default());
@@ -506,7 +506,7 @@ fn what_a_record_lacks_has_a_default() {
 
 /// The record was written again after the sleep: by the monotonic clock, its last beat was good a moment ago.
 #[test]
-fn what_expired_while_the_machine_slept_is_no_kill_after_a_crash_either() {
+fn an_expiry_during_a_sleep_is_no_kill_after_a_crash_either() {
     for (slept, reopens) in [(SECOND, true), (SECOND * 3_600, false)] {
         let mut life = Life::begin(Policy::default());
         life.act(&Step::Answer(0));
@@ -521,7 +521,7 @@ fn what_expired_while_the_machine_slept_is_no_kill_after_a_crash_either() {
 
 /// A machine without a clock of its own comes up with the time at which it was last switched off, or an earlier one.
 #[test]
-fn what_expired_while_nobody_was_there_is_no_kill_though_the_wall_clock_was_set_back() {
+fn an_expiry_during_downtime_is_no_kill_even_if_the_wall_clock_was_set_back() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let day = SECOND * 86_400;
@@ -539,7 +539,7 @@ fn what_expired_while_nobody_was_there_is_no_kill_though_the_wall_clock_was_set_
     }
 }
 
-/// Nobody knows what was under way when the process died: the newest token may be lost.
+/// It is unknown what was in flight when the process died: the newest token may be lost.
 #[test]
 fn a_session_that_the_authority_lost_in_a_crash_is_opened_anew_and_a_kill_is_seen_after_its_first_good_beat() {
     let mut life = Life::begin(Policy::default());
@@ -574,9 +574,9 @@ fn a_record_tells_that_an_answer_was_lost_or_that_a_call_was_under_way() {
     assert!(!in_doubt(&life), "the next one brought the newest token");
 }
 
-/// One that waits for its place is found again, and is not on credit: its lost session may still hold the place.
+/// A session that waits for its place is found again, and is not on credit: its lost session may still hold the place.
 #[test]
-fn one_that_reopens_goes_on_to_do_so_after_a_restart() {
+fn a_reopening_session_continues_to_do_so_after_a_restart() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     life.act(&Step::Used);
@@ -595,7 +595,7 @@ fn one_that_reopens_goes_on_to_do_so_after_a_restart() {
 
 /// The lost session holds its place for as long as the authority lets it, by whatever clock.
 #[test]
-fn one_that_reopens_waits_no_longer_for_its_place_because_the_wall_clock_was_set_back() {
+fn a_reopening_session_waits_no_longer_if_the_wall_clock_was_set_back() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     life.act(&Step::Used);
@@ -636,9 +636,9 @@ fn a_wall_clock_that_was_set_back_makes_no_playback_begin_in_times_to_come() {
     );
 }
 
-/// As in `device`, without a restart.
+/// The same as in `device`, after a restart.
 #[test]
-fn what_failures_in_line_have_ended_stays_ended_after_a_restart() {
+fn a_playback_that_consecutive_failures_ended_stays_ended_after_a_restart() {
     let mut life = Life::begin(Policy { max_failures: Some(2), ..Policy::default() });
     for step in [Step::Answer(0), Step::End(EndReason::Lost), Step::Answer(0)] {
         life.act(&step);
@@ -680,7 +680,7 @@ fn the_tab_that_a_stop_did_not_name_begins_anew_after_a_restart_too() {
 
 /// The next process has not read the playlist that names the others, and its player may never ask for it again.
 #[test]
-fn what_leads_past_us_is_known_after_a_restart() {
+fn a_bypass_of_the_proxy_is_known_after_a_restart() {
     for leads_past in [false, true] {
         let mut life = Life::begin(Policy::default());
         life.act(&Step::Answer(0));
@@ -704,9 +704,9 @@ fn what_leads_past_us_is_known_after_a_restart() {
     }
 }
 
-/// A denial is remembered for seconds; an hour more would be a viewer who cannot play.
+/// A denial is remembered for seconds; an hour more would lock a viewer out.
 #[test]
-fn what_is_over_is_not_remembered_for_longer_because_the_wall_clock_was_set_back() {
+fn an_end_is_not_remembered_longer_if_the_wall_clock_was_set_back() {
     let mut life = Life::begin(Policy::default());
     let (ticket, kind) = life.open.take().unwrap();
     let denied = Ok(Verdict::Denied(crate::session::Denial::Limit, Reason::new(403, None, "full")));
@@ -723,7 +723,7 @@ fn what_is_over_is_not_remembered_for_longer_because_the_wall_clock_was_set_back
 }
 
 #[test]
-fn a_kill_is_remembered_after_a_restart_for_what_was_left_of_its_time_and_no_longer() {
+fn a_kill_is_remembered_after_a_restart_for_the_rest_of_its_time() {
     for away in [SECOND, SECOND * 600] {
         let mut life = Life::begin(Policy::default());
         life.act(&Step::Answer(0));
@@ -743,13 +743,13 @@ fn a_kill_is_remembered_after_a_restart_for_what_was_left_of_its_time_and_no_lon
     }
 }
 
-/// It was on credit, the process died, and its first beat after that finds that the authority has let it expire:
-/// it opens another session, as it would have without the restart.
+/// It was on credit, the process died, and its first beat after that finds that the authority has let it expire: it
+/// opens another session, as it would have without the restart.
 #[test]
-fn one_that_was_on_credit_owes_its_session_after_a_restart() {
+fn a_session_on_credit_owes_its_open_after_a_restart() {
     for (before, away, policy, owes) in [
         (120, 20, on_credit(), true),
-        // It was failing, and the time of its grant ran out while nobody was there.
+        // It was failing, and its grant expired while no process ran.
         (35, 60, on_credit(), true),
         (60, 20, Policy::default(), false),
     ] {
@@ -786,7 +786,7 @@ fn one_that_was_on_credit_owes_its_session_after_a_restart() {
     }
 }
 
-/// As [`Step::Answer`] with a fault and as [`Step::Tick`], until then.
+/// [`Step::Answer`] with a fault and [`Step::Tick`], until then.
 fn in_an_outage(life: &mut Life, until: Instant) {
     while life.now < until && life.playback().is_some_and(|playback| playback.session.is_active()) {
         life.act(&if life.open.is_some() { Step::Answer(7) } else { Step::Tick });
@@ -811,7 +811,7 @@ fn is_active(life: &Life) -> bool {
 }
 
 #[test]
-fn one_that_was_running_owes_its_open_on_its_own_budget_after_a_restart() {
+fn a_running_session_owes_its_open_on_its_own_budget_after_a_restart() {
     let on_unreachable = OnUnreachable {
         new: OutageBudget { live: SECOND * 30, vod: SECOND * 30 },
         running: OutageBudget { live: SECOND * 600, vod: SECOND * 600 },
@@ -819,7 +819,7 @@ fn one_that_was_running_owes_its_open_on_its_own_budget_after_a_restart() {
     let mut life = Life::begin(Policy { on_unreachable, ..Policy::default() });
     life.act(&Step::Answer(0));
     life.act(&Step::Used);
-    // Its token says that it is good for 90 s.
+    // Its token is valid for 90 s.
     let expired = life.now + SECOND * 90;
     in_an_outage(&mut life, expired + SECOND * 60);
     while life.open.is_none() {
@@ -833,9 +833,9 @@ fn one_that_was_running_owes_its_open_on_its_own_budget_after_a_restart() {
     assert_eq!(next.now - expired, SECOND * 600);
 }
 
-/// The authority may have been back for long: nobody asked.
+/// The authority may have been back for long, without a call to it.
 #[test]
-fn one_that_owes_its_open_is_not_given_up_after_a_restart_before_it_was_tried() {
+fn an_owing_session_is_not_given_up_after_a_restart_before_a_try() {
     let mut life = Life::begin(on_credit());
     life.act(&Step::Answer(7));
     let mut next = restarted(&life, SECOND * 86_400);
@@ -847,10 +847,9 @@ fn one_that_owes_its_open_is_not_given_up_after_a_restart_before_it_was_tried() 
     assert!(matches!(next.playback().unwrap().session.state(), SessionState::Live { .. }));
 }
 
-/// Somebody set the clock, or nobody was there for as long: no duration over a restart is worth a word that it cannot
-/// have lasted.
+/// The clock was set, or no process ran for as long: no duration over a restart exceeds its maximum.
 #[test]
-fn no_duration_over_a_restart_is_longer_than_it_can_be_wherever_the_wall_clock_went() {
+fn no_duration_over_a_restart_exceeds_its_maximum_for_any_wall_clock() {
     let day = 86_400;
     for by in [-10 * day, -day, -3_600, -20, 0, 20, 35, 3_600, day, 10 * day] {
         let mut lives: Vec<_> = (0..4).map(|_| Life::begin(on_credit())).collect();
@@ -889,9 +888,9 @@ fn no_duration_over_a_restart_is_longer_than_it_can_be_wherever_the_wall_clock_w
     }
 }
 
-/// By this a preload is told from a film, and the next process hears of neither again.
+/// This separates a preload from a film, and the next process hears of neither again.
 #[test]
-fn what_a_preload_is_like_is_known_after_a_restart() {
+fn the_properties_of_a_preload_are_known_after_a_restart() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let media = MediaFetch { segment: true, ..MediaFetch::default() };

@@ -31,7 +31,7 @@ const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// One session under observation: every input goes through here, and so does every law.
+/// A session under observation: every input goes through here, and every invariant is checked here.
 struct Lab {
     asks: Vec<AuthorityAsk>,
     events: Vec<SessionEvent>,
@@ -45,7 +45,7 @@ struct Lab {
     wakes: usize,
 }
 
-/// No story of a test is as long: one that waits for what never comes fails, and does not hang.
+/// More inputs than any story needs: a story that waits in vain fails, and does not hang.
 const MAX_INPUTS: usize = 200_000;
 
 impl Lab {
@@ -77,7 +77,7 @@ impl Lab {
         lab
     }
 
-    /// At its first due beat, which is in flight.
+    /// A session whose first due beat is in flight.
     fn beating(policy: Policy) -> Self {
         let mut lab = Self::live(policy);
         lab.come_up();
@@ -92,7 +92,7 @@ impl Lab {
         lab
     }
 
-    /// Its open has failed, and it plays.
+    /// A session whose open has failed, and which plays.
     fn owing(policy: Policy) -> Self {
         let mut lab = Self::opening(policy);
         lab.answer(fault());
@@ -166,7 +166,7 @@ impl Lab {
         self.flown = self.now;
     }
 
-    /// What an open brings reaches its player.
+    /// The answer to an open reaches its player.
     fn answer(&mut self, result: Result<Verdict, AuthorityFault>) {
         let (ticket, kind) = self.flying.expect("a call in flight");
         self.feed(Input::Answered(ticket, kind, result));
@@ -248,7 +248,7 @@ fn fault() -> Result<Verdict, AuthorityFault> {
 // One writer, one open.
 
 #[test]
-fn however_many_calls_wait_there_is_one_open_in_flight() {
+fn any_number_of_waiting_calls_has_one_open_in_flight() {
     let mut lab = Lab::held(Policy::default());
     assert_eq!(lab.call(CallKind::License), CallAnswer::Wait);
     lab.feed(Input::Start);
@@ -345,7 +345,7 @@ fn an_operators_kill_gives_the_grant_back_once() {
 }
 
 #[test]
-fn killed_or_expired_is_told_by_the_age_of_the_last_good_beat() {
+fn the_age_of_the_last_good_beat_separates_killed_from_expired() {
     let allowed = INTERVAL + Policy::default().grace;
     for (age, killed) in [(INTERVAL + secs(1), true), (allowed, true), (allowed + millis(1), false)] {
         let mut lab = Lab::live(Policy::default());
@@ -453,7 +453,7 @@ fn a_late_open_is_closed_when_it_had_been_given_up() {
 }
 
 #[test]
-fn an_answer_told_twice_does_not_close_what_is_in_use() {
+fn a_repeated_answer_does_not_close_a_grant_in_use() {
     let mut lab = Lab::opening(Policy::default());
     let (ticket, _) = lab.flying.expect("an open");
     lab.answer(granted());
@@ -463,7 +463,7 @@ fn an_answer_told_twice_does_not_close_what_is_in_use() {
 }
 
 #[test]
-fn a_beat_that_answers_with_a_grant_after_it_was_given_up_does_not_close_what_is_in_use() {
+fn an_abandoned_beats_grant_does_not_close_a_grant_in_use() {
     let mut lab = Lab::beating(Policy { grace: secs(60), ..Policy::default() });
     let (ticket, _) = lab.flying.expect("a beat");
     lab.come_up();
@@ -487,14 +487,14 @@ fn limit_reached_is_remembered_for_a_moment() {
 }
 
 #[test]
-fn an_authority_that_does_not_manage_lets_pass() {
+fn an_authority_without_session_management_lets_calls_pass() {
     let mut lab = Lab::opening(Policy::default());
     lab.answer(Ok(Verdict::Disabled));
     assert_eq!(lab.call(CallKind::License), CallAnswer::Pass);
 }
 
 #[test]
-fn one_that_never_gets_its_turn_is_abandoned() {
+fn a_playback_that_never_gets_its_turn_is_abandoned() {
     let mut lab = Lab::held(Policy::default());
     lab.come_up();
     assert_eq!(lab.ended(), Some(EndReason::Abandoned));
@@ -505,7 +505,7 @@ fn one_that_never_gets_its_turn_is_abandoned() {
 
 #[test]
 fn every_ending_of_a_live_session_closes_its_grant_once() {
-    // One that gives way is known to be over with whatever end comes next.
+    // A yielded session is certainly over with the next end of any kind.
     for why in EndReason::ALL.into_iter().filter(|why| *why != EndReason::GaveWay) {
         let mut lab = Lab::live(Policy::default());
         lab.feed(Input::End(why));
@@ -668,9 +668,9 @@ fn a_lost_beat_is_retried_after_one_and_three_seconds_and_then_the_session_is_lo
     assert_eq!(lab.count(AskKind::Close), 0, "the authority has let it expire");
 }
 
-/// Its answer may still come.
+/// The answer to the beat may still come.
 #[test]
-fn a_session_is_not_lost_while_a_beat_is_under_way() {
+fn a_session_is_not_lost_during_a_beat() {
     let mut lab = Lab::failing();
     let lost = lab.session.last_good() + INTERVAL + lab.policy.grace;
     lab.come_up();
@@ -686,7 +686,7 @@ fn a_session_is_not_lost_while_a_beat_is_under_way() {
 }
 
 #[test]
-fn credit_does_not_end_while_an_open_is_under_way() {
+fn credit_does_not_end_during_an_open() {
     let allowed = OutageBudget { live: secs(10), vod: secs(10) };
     let mut lab =
         Lab::owing(Policy { on_unreachable: OnUnreachable { new: allowed, running: allowed }, ..on_credit() });
@@ -705,7 +705,7 @@ fn a_session_is_not_lost_before_its_token_ends() {
     let mut lab = Lab::opening(Policy { enforcement: Enforcement::Heartbeat, ..Policy::default() });
     let opened = lab.now;
     lab.answer(Ok(Verdict::Granted(Grant { lifetime: Some(secs(100)), ..grant("first") })));
-    // One good beat, which leaves the token as it is: its life counts from when it was given.
+    // A good beat without a new token: the token's life counts from when it was given.
     lab.come_up();
     lab.answer(Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None }));
     while lab.session.is_active() {
@@ -718,7 +718,7 @@ fn a_session_is_not_lost_before_its_token_ends() {
 }
 
 #[test]
-fn a_beat_that_is_answered_again_recovers() {
+fn an_answered_beat_recovers_the_session() {
     let mut lab = Lab::failing();
     assert!(matches!(lab.call(CallKind::License), CallAnswer::Forward(_)));
     lab.come_up();
@@ -801,7 +801,7 @@ fn renewals_that_are_overdue_close_the_session() {
 
 // Connections, which end nothing by themselves.
 
-/// As it becomes over by itself, and how long after the start of the test.
+/// Returns how and when it ends by itself, counted from the start of the test.
 fn over(mut lab: Lab, start: Instant) -> (Option<EndReason>, Duration) {
     while lab.session.is_active() {
         match lab.flying {
@@ -849,7 +849,7 @@ fn a_player_whose_connections_are_gone_is_silent_after_a_round_and_a_quarter() {
 
 /// The process was not given its time, and finds several at once.
 #[test]
-fn of_several_ends_that_have_come_the_strongest_is_the_reason() {
+fn the_strongest_of_several_ends_is_the_reason() {
     let mut lab = Lab::live(endings(EndingRules { longest: secs(20), ..EndingRules::default() }));
     let everything = [
         Input::Served(LicenseFeedback::Renews { every: None }),
@@ -938,7 +938,7 @@ fn a_renewed_license_and_one_without_an_end_keep_the_session() {
 }
 
 #[test]
-fn a_call_on_its_way_at_the_end_of_the_license_is_waited_for() {
+fn a_call_in_transit_at_the_end_of_the_license_is_waited_for() {
     let mut lab = Lab::live(Policy::default());
     let start = lab.now;
     lab.feed(Input::Licensed(Some(start + secs(20))));
@@ -970,7 +970,7 @@ fn an_accepted_renewal_stops_the_timer_unless_that_is_forced() {
 }
 
 #[test]
-fn a_license_that_stays_brings_the_timer_back() {
+fn a_license_without_renewals_brings_the_timer_back() {
     let mut lab = Lab::renewing();
     lab.feed(Input::Served(LicenseFeedback::Stays));
     lab.come_up();
@@ -992,7 +992,7 @@ fn a_renewal_that_is_lost_leaves_the_session_to_the_next_one() {
 }
 
 #[test]
-fn a_renewal_that_is_told_of_a_kill_kills() {
+fn a_renewal_whose_answer_is_a_kill_kills() {
     let mut lab = Lab::renewing();
     assert!(matches!(lab.call(CallKind::Renewal), CallAnswer::Renew(..)));
     lab.answer(Ok(Verdict::Killed(reason())));
@@ -1186,7 +1186,7 @@ fn every_state_answers_every_input_now_and_later() {
                 let told = format!("{name}, {wait:?} later: {input:?}");
                 lab.feed(input);
                 assert!(lab.session.deadline().is_some(), "{told}");
-                // Whatever it was, time alone brings every session to its end.
+                // In any state, time alone ends every session.
                 let mut ticks = 0;
                 while !lab.forgotten {
                     lab.come_up();

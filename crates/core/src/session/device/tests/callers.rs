@@ -33,7 +33,7 @@ impl Stage {
 }
 
 #[test]
-fn what_waits_beyond_the_bound_is_of_the_address_that_has_most() {
+fn the_address_with_most_waiting_playbacks_loses_the_surplus() {
     for mine_is_last in [false, true] {
         let mut stage = Stage::full();
         let theirs: Vec<_> = if mine_is_last { (3..11).collect() } else { (4..12).collect() };
@@ -60,7 +60,7 @@ fn what_waits_beyond_the_bound_is_of_the_address_that_has_most() {
 
 /// Somebody with a network of addresses calls once from each.
 #[test]
-fn as_many_addresses_as_may_wait_take_nobody_elses_turn() {
+fn many_waiting_addresses_take_no_others_turn() {
     let mut stage = Stage::full();
     for title in 3..10 {
         stage.calls_from(Some(Fingerprint(100 + title)), [title]);
@@ -68,7 +68,7 @@ fn as_many_addresses_as_may_wait_take_nobody_elses_turn() {
     stage.calls_from(HOME, [10]);
     stage.calls_from(Some(Fingerprint(200)), [11]);
     assert_eq!(stage.call_again(10, LICENSE.with(10)).1, CallAnswer::Wait);
-    // Its own address makes room for itself.
+    // The address makes room for itself.
     stage.calls_from(HOME, [12]);
     assert_eq!(
         stage.call_again(10, LICENSE.with(10)).1,
@@ -77,7 +77,7 @@ fn as_many_addresses_as_may_wait_take_nobody_elses_turn() {
 }
 
 #[test]
-fn between_addresses_whoever_has_waited_longer_goes_first_and_none_goes_twice_in_a_row() {
+fn the_address_that_waited_longest_goes_first_and_none_goes_twice_in_a_row() {
     // The first one is opened at once; of one address the later wish comes first.
     let cases = [
         (vec![(HOME, 3), (ELSEWHERE, 4), (THIRD, 5)], "o3 o4 o5"),
@@ -96,7 +96,7 @@ fn between_addresses_whoever_has_waited_longer_goes_first_and_none_goes_twice_in
 }
 
 #[test]
-fn an_address_is_held_for_its_own_zaps_alone() {
+fn an_address_is_delayed_by_its_own_zaps_alone() {
     let mut stage = Stage::new();
     stage.caller = HOME;
     stage.play(LICENSE.with(1));
@@ -104,14 +104,14 @@ fn an_address_is_held_for_its_own_zaps_alone() {
     stage.told.clear();
     stage.calls_from(ELSEWHERE, 2..8);
     stage.calls_from(HOME, [8]);
-    // The open that has set out is answered, and the license server gives to nobody who calls from elsewhere.
+    // The sent open is answered, and the license server gives nothing to callers from elsewhere.
     let (SessionId(id), ask) = stage.flying.remove(0);
     stage.deliver(id, Input::Answered(ask.ticket, ask.kind, Ok(Verdict::Denied(Denial::Token, reason()))));
     assert_eq!(stage.told, "o2 o8 ");
 }
 
 #[test]
-fn what_another_address_called_for_passes_over_nobody() {
+fn a_wish_of_another_address_passes_over_no_playback() {
     let mut stage = Stage::full();
     stage.calls_from(HOME, [3]);
     stage.calls_from(ELSEWHERE, [4]);
@@ -123,7 +123,7 @@ fn what_another_address_called_for_passes_over_nobody() {
 }
 
 #[test]
-fn whose_callers_have_all_gone_gives_its_turn_up_and_an_open_that_was_sent_is_seen_through() {
+fn a_playback_without_callers_gives_up_its_turn_and_a_sent_open_is_completed() {
     let mut stage = Stage::new();
     stage.caller = HOME;
     stage.play(LICENSE.with(1));
@@ -137,7 +137,7 @@ fn whose_callers_have_all_gone_gives_its_turn_up_and_an_open_that_was_sent_is_se
 }
 
 impl Stage {
-    /// Long enough for all that waits.
+    /// Long enough for all that wait.
     fn passes_all(&mut self) {
         for _ in 0..20 {
             self.quiet();

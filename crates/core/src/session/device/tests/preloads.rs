@@ -24,7 +24,7 @@ impl Stage {
         }
     }
 
-    /// The authority has no place for the open in flight, as the shell has it: perhaps somebody gives way.
+    /// The authority has no place for the open in flight, which the shell handles: perhaps another playback gives way.
     fn has_no_place(&mut self) -> bool {
         let (id, ask) = self.flying.remove(0);
         assert_eq!(ask.kind, AskKind::Open);
@@ -53,7 +53,7 @@ impl Stage {
     }
 }
 
-/// A film, and the next title beside it. Both are carried by renewals.
+/// A film, and the next title beside it. Renewals are the beats of both.
 fn film_and_preload() -> Stage {
     let mut stage = Stage::new();
     for id in [1, 2] {
@@ -67,7 +67,7 @@ fn film_and_preload() -> Stage {
 #[test]
 fn a_preload_does_not_end_the_film() {
     let mut stage = film_and_preload();
-    // As Media3 does: some 50 s ahead.
+    // Media3 does this some 50 s ahead.
     stage.fetches(2, 6);
     stage.passes(SECOND * 25);
     stage.renews(1);
@@ -96,7 +96,7 @@ fn a_call_that_the_authority_does_not_accept_ends_nothing_and_holds_no_place() {
 }
 
 #[test]
-fn a_player_that_says_that_it_preloads_shows_no_life_by_what_it_fetches() {
+fn a_player_that_reports_a_preload_shows_no_life_by_its_requests() {
     let mut stage = film_and_preload();
     stage.deliver(2, Input::Report(PlayerReport { preloads: true, ..PlayerReport::default() }));
     stage.fetches(2, 20);
@@ -112,7 +112,7 @@ fn a_player_that_says_that_it_preloads_shows_no_life_by_what_it_fetches() {
 }
 
 #[test]
-fn the_newer_one_that_renews_while_the_older_is_silent_is_the_one_that_plays() {
+fn a_newer_playback_that_renews_ends_a_silent_older_one() {
     let mut stage = film_and_preload();
     stage.passes(SECOND * 30);
     assert!(stage.is_live(1));
@@ -122,7 +122,7 @@ fn the_newer_one_that_renews_while_the_older_is_silent_is_the_one_that_plays() {
 }
 
 #[test]
-fn an_older_one_of_which_nothing_is_heard_for_its_interval_and_grace_gives_way() {
+fn an_older_playback_without_signs_for_interval_and_grace_gives_way() {
     let mut stage = film_and_preload();
     // Interval and grace, two seconds of which went by.
     stage.passes(SECOND * 37);
@@ -132,7 +132,7 @@ fn an_older_one_of_which_nothing_is_heard_for_its_interval_and_grace_gives_way()
 }
 
 #[test]
-fn a_stream_ends_what_is_silent_beside_it() {
+fn a_stream_ends_a_silent_playback_beside_it() {
     for (segments, ended) in [(8, false), (9, true)] {
         let mut stage = Stage::new();
         stage.play(LICENSE.with(1));
@@ -147,7 +147,7 @@ fn a_stream_ends_what_is_silent_beside_it() {
 }
 
 #[test]
-fn one_device_with_two_viewers_keeps_the_newer_playback() {
+fn a_device_with_two_viewers_keeps_the_newer_playback() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
@@ -163,7 +163,7 @@ fn one_device_with_two_viewers_keeps_the_newer_playback() {
         stage.passes(SECOND * 5);
     }
     assert!(stage.is_over(1) && stage.is_live(2));
-    // Where it may have two, nobody is over.
+    // A device that may have two loses none.
     let mut stage = Stage::under(Policy { sessions_per_device: 2, ..Policy::default() });
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
@@ -176,7 +176,7 @@ fn one_device_with_two_viewers_keeps_the_newer_playback() {
 }
 
 #[test]
-fn an_abandoned_preload_gives_way_and_plays_when_it_is_wanted_after_all() {
+fn an_abandoned_preload_gives_way_and_comes_back_when_its_player_asks() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
@@ -198,7 +198,7 @@ fn an_abandoned_preload_gives_way_and_plays_when_it_is_wanted_after_all() {
 
 /// A film that is paused in a page whose timers stand, and another one that is tried for a while.
 #[test]
-fn one_that_gave_way_is_taken_back_under_its_id_by_whatever_its_player_shows() {
+fn a_yielded_playback_is_taken_back_under_its_id_by_any_sign_of_its_player() {
     let signs: [fn(&mut Stage); 4] = [
         |stage| stage.fetches(1, 1),
         |stage| assert_eq!(stage.call(RENEWAL.with(1).under(100)), (1, CallAnswer::Wait)),
@@ -214,7 +214,7 @@ fn one_that_gave_way_is_taken_back_under_its_id_by_whatever_its_player_shows() {
         assert!(stage.is_live(1) && stage.is_live(2));
         assert_eq!(stage.told, "o1 o2 c1 o1 ");
     }
-    // Nothing of it is known any more.
+    // The session is forgotten.
     let mut stage = film_and_preload();
     stage.passes(SECOND * 60);
     stage.fetches(2, 1);
@@ -223,7 +223,7 @@ fn one_that_gave_way_is_taken_back_under_its_id_by_whatever_its_player_shows() {
 }
 
 #[test]
-fn what_gave_way_and_is_then_stopped_or_killed_stays_so() {
+fn a_yielded_playback_that_is_stopped_or_killed_stays_so() {
     let ends = [Input::End(EndReason::Stopped), Input::Kill(reason())];
     for end in ends {
         let mut stage = film_and_preload();
@@ -272,7 +272,7 @@ fn film_at_the_limit() -> Stage {
 }
 
 #[test]
-fn at_the_limit_the_older_gives_way_and_is_taken_back_if_that_was_for_nothing() {
+fn the_older_gives_way_at_the_limit_and_is_taken_back_if_that_was_for_nothing() {
     let mut stage = film_at_the_limit();
     assert!(stage.has_no_place());
     assert!(stage.gives_way(1));
@@ -284,7 +284,7 @@ fn at_the_limit_the_older_gives_way_and_is_taken_back_if_that_was_for_nothing() 
 }
 
 #[test]
-fn what_comes_back_and_finds_no_place_is_not_asked_for_again_and_again() {
+fn a_returning_playback_without_a_place_is_not_requested_again_and_again() {
     let mut stage = film_at_the_limit();
     assert!(stage.has_no_place());
     // Another device has the place by now.
@@ -323,7 +323,7 @@ fn a_preload_at_a_limit_of_one_costs_the_film_nothing() {
     assert!(stage.has_no_place());
     stage.settle();
     assert!(stage.is_live(1) && stage.gives_way(2));
-    // What the preload fetches meanwhile does not turn the film out. Its renewal has the place for a moment.
+    // The preload's requests meanwhile do not end the film. Its renewal has the place for a moment.
     stage.fetches(2, 8);
     stage.passes(SECOND * 5);
     assert!(stage.is_live(1) && stage.gives_way(2));
@@ -345,7 +345,7 @@ fn a_preload_at_a_limit_of_one_costs_the_film_nothing() {
 }
 
 #[test]
-fn what_is_opened_for_another_account_turns_nobody_out() {
+fn an_open_for_another_account_ends_no_playback() {
     let mut stage = film_at_the_limit();
     let (id, _) = stage.flying[0];
     assert_eq!(
@@ -362,14 +362,14 @@ fn the_spare_place_is_the_preloads_until_it_plays() {
     assert_eq!(stage.device.spare(&stage.policy), None);
     stage.play(LICENSE.with(2));
     assert_eq!(stage.device.spare(&stage.policy), Some(SessionId(2)));
-    // Another device needs it.
+    // Another device needs the place.
     stage.deliver(2, Input::GiveWay);
     stage.settle();
     assert_eq!(stage.device.spare(&stage.policy), None);
     assert!(stage.is_live(1) && stage.gives_way(2));
 }
 
-// What is remembered of a player.
+// Facts remembered of a player.
 
 fn unreachable() -> AuthorityFault {
     AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") }
@@ -411,7 +411,7 @@ fn a_film_on_credit_misses_no_round_while_a_preload_renews() {
 }
 
 #[test]
-fn what_a_player_has_said_of_a_preload_is_remembered_when_it_gives_way() {
+fn a_players_report_of_a_preload_is_remembered_when_it_gives_way() {
     let mut stage = film_and_preload();
     stage.deliver(2, Input::Report(PlayerReport { preloads: true, ..PlayerReport::default() }));
     stage.deliver(2, Input::GiveWay);
@@ -426,7 +426,7 @@ fn what_a_player_has_said_of_a_preload_is_remembered_when_it_gives_way() {
 }
 
 #[test]
-fn renewals_of_a_preload_whose_media_pass_through_tell_nothing_after_it_gave_way_either() {
+fn renewals_of_a_yielded_preload_show_nothing_if_its_media_pass_through() {
     let mut stage = film_and_preload();
     stage.fetches(2, 6);
     stage.deliver(2, Input::GiveWay);
@@ -454,9 +454,9 @@ fn renewals_that_come_seldom_show_two_viewers_as_well() {
     assert!(!stage.is_live(1) && stage.is_live(2));
 }
 
-/// Both ask by themselves, as two tabs of one device do: a renewal each, again and again.
+/// Both renew again and again, like two tabs of one device.
 #[test]
-fn at_a_limit_of_one_neither_is_refused_until_they_are_two_viewers_and_then_the_newer_is() {
+fn neither_of_two_is_refused_at_a_limit_of_one_until_they_are_two_viewers_and_then_the_newer_is() {
     let mut stage = film_at_the_limit();
     assert!(stage.has_no_place());
     stage.settle();
@@ -490,9 +490,9 @@ fn at_a_limit_of_one_neither_is_refused_until_they_are_two_viewers_and_then_the_
     assert_eq!(of(2), [0, 1, 2], "a minute");
 }
 
-/// Its open is owed, and tried again without anybody's call.
+/// Its open is owed, and tried again without a call.
 #[test]
-fn at_the_limit_a_preload_that_shows_nothing_does_not_turn_the_film_out_by_itself() {
+fn a_preload_without_signs_does_not_end_the_film_at_the_limit() {
     let mut stage = film_at_the_limit();
     stage.policy.on_unreachable.new = OutageBudget { live: SECOND * 600, vod: SECOND * 600 };
     assert!(stage.has_no_place());
@@ -522,13 +522,13 @@ fn at_the_limit_a_preload_that_shows_nothing_does_not_turn_the_film_out_by_itsel
         }
     }
     assert!(stage.is_live(1) && stage.gives_way(2), "{:?} {:?}", stage.state(1), stage.state(2));
-    // And when its player asks for it, it has the place.
+    // When its player asks for it, it gets the place.
     assert_eq!(stage.call(LICENSE.with(2).under(200)), (2, CallAnswer::Wait));
     assert!(stage.has_no_place());
 }
 
 #[test]
-fn beside_a_silent_title_the_film_is_not_taken_for_the_preload_that_is_one_too_many() {
+fn a_film_beside_a_silent_title_does_not_count_as_the_surplus_preload() {
     for streams in [false, true] {
         let mut stage = Stage::new();
         stage.play(LICENSE.with(1));
@@ -541,7 +541,7 @@ fn beside_a_silent_title_the_film_is_not_taken_for_the_preload_that_is_one_too_m
         if streams {
             stage.fetches(2, 9);
         }
-        // By renewals the film shows itself when the next title has begun, too.
+        // Renewals also show the film's life after the next title has begun.
         stage.call(LICENSE.with(3));
         if !streams {
             stage.now += SECOND * 26;
@@ -554,7 +554,7 @@ fn beside_a_silent_title_the_film_is_not_taken_for_the_preload_that_is_one_too_m
 }
 
 #[test]
-fn what_a_films_player_waits_for_while_the_film_gives_way_takes_it_back() {
+fn a_call_that_waits_while_its_film_gives_way_takes_it_back() {
     for waiting in [RENEWAL.with(1).under(100), LICENSE.with(1).under(101)] {
         let mut stage = Stage::new();
         stage.play(LICENSE.with(1).under(100));
@@ -578,7 +578,7 @@ fn a_first_open_that_waits_loses_its_turn_to_no_call_that_is_not_accepted() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
-    // The film waits, because the device zaps fast; then somebody calls in its name.
+    // The film waits, because the device zaps fast; then a stranger calls in its name.
     assert_eq!(stage.call(LICENSE.with(3)), (3, CallAnswer::Wait));
     for garbage in 4..7 {
         assert_eq!(stage.call(LICENSE.with(garbage)).1, CallAnswer::Wait);
@@ -596,7 +596,7 @@ fn a_first_open_that_waits_loses_its_turn_to_no_call_that_is_not_accepted() {
 }
 
 #[test]
-fn where_the_last_one_has_taken_the_only_place_what_waits_has_lost_its_turn_and_may_ask_again() {
+fn waiting_playbacks_lose_their_turn_when_the_last_takes_the_only_place_and_may_ask_again() {
     let mut stage = film_at_the_limit();
     assert!(stage.has_no_place());
     stage.settle();
@@ -609,12 +609,12 @@ fn where_the_last_one_has_taken_the_only_place_what_waits_has_lost_its_turn_and_
     stage.settle();
     stage.deliver(4, Input::Used);
     assert_eq!(stage.call_again(3, waits), (3, CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Zapped))));
-    // It is a new wish.
+    // The call is a new wish.
     assert_eq!(stage.call(waits), (5, CallAnswer::Wait));
 }
 
 #[test]
-fn beside_one_that_says_that_it_plays_a_license_call_has_its_place_and_a_renewal_has_not() {
+fn a_license_call_gets_a_place_beside_a_reported_playback_and_a_renewal_does_not() {
     for (call, has_place) in [(LICENSE.with(1).under(101), true), (RENEWAL.with(1).under(100), false)] {
         let mut stage = film_at_the_limit();
         assert!(stage.has_no_place());
@@ -625,9 +625,9 @@ fn beside_one_that_says_that_it_plays_a_license_call_has_its_place_and_a_renewal
     }
 }
 
-/// Of a playlist that is opened as a whole.
+/// The titles of a playlist, opened all at once.
 #[test]
-fn what_waits_beyond_the_bound_is_given_up_and_told_so() {
+fn a_waiting_playback_beyond_the_bound_is_given_up_and_refused() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
@@ -635,19 +635,19 @@ fn what_waits_beyond_the_bound_is_given_up_and_told_so() {
     for title in 3..12 {
         assert_eq!(stage.call(LICENSE.with(title)), (title, CallAnswer::Wait));
     }
-    // The first ones keep their turn: whoever calls in the device's name takes none of them.
+    // The first ones keep their turn: a stranger with the device's name takes none of them.
     let given_up: Vec<_> = (3..12).filter(|id| waits(*id, &mut stage).refusal().is_some()).collect();
     assert_eq!(given_up, [10]);
     assert_eq!(waits(10, &mut stage), CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Abandoned)));
 }
 
 #[test]
-fn a_film_that_shows_life_is_kept_before_a_preload_that_shows_none() {
+fn a_film_with_signs_of_life_is_kept_before_a_preload_without() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
     stage.fetches(2, 9);
-    // Its viewer goes back to the first one, whose player fetches, and the next title is fetched ahead.
+    // The viewer goes back to the first title, whose player fetches media, and the next title is preloaded.
     stage.passes(SECOND * 3);
     stage.fetches(1, 2);
     stage.play(LICENSE.with(3));
@@ -658,7 +658,7 @@ fn a_film_that_shows_life_is_kept_before_a_preload_that_shows_none() {
 
 /// The viewer turns to a title that was fetched ahead some time ago; two others were fetched ahead since.
 #[test]
-fn of_several_preloads_the_one_that_shows_itself_is_kept() {
+fn the_preload_that_shows_life_is_kept_among_several() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     stage.play(LICENSE.with(2));
@@ -676,7 +676,7 @@ fn of_several_preloads_the_one_that_shows_itself_is_kept() {
 }
 
 #[test]
-fn two_viewers_are_two_that_have_both_shown_life_for_a_minute() {
+fn two_playbacks_with_signs_for_a_minute_are_two_viewers() {
     let mut stage = film_and_preload();
     // The media of the newer one flow; the other one's license is renewed and nothing of it is fetched.
     for _ in 0..16 {
@@ -689,7 +689,7 @@ fn two_viewers_are_two_that_have_both_shown_life_for_a_minute() {
 }
 
 #[test]
-fn an_open_that_is_owed_is_no_sign_of_its_player() {
+fn an_owed_open_is_no_sign_of_its_player() {
     let mut stage = Stage::new();
     stage.policy.on_unreachable.new = OutageBudget { live: SECOND * 600, vod: SECOND * 600 };
     stage.call(LICENSE.with(1));
@@ -701,7 +701,7 @@ fn an_open_that_is_owed_is_no_sign_of_its_player() {
 }
 
 #[test]
-fn at_the_limit_what_is_asked_for_first_has_its_license_before_it_gives_way() {
+fn the_first_playback_at_the_limit_has_its_license_before_it_gives_way() {
     let mut stage = Stage::new();
     let (one, other) = (LICENSE.with(1).under(100), LICENSE.with(2).under(200));
     stage.call(one);
@@ -737,7 +737,7 @@ fn a_call_that_takes_its_session_back_goes_on_before_that_gives_way_again() {
         let mut stage = Stage::new();
         stage.play(LICENSE.with(1).under(100));
         stage.play(LICENSE.with(2).under(200));
-        // By its own word it is over; then its viewer goes back to it.
+        // Its player reports its end; then its viewer goes back to it.
         stage.says(1, PlayingState::Done);
         stage.settle();
         assert!(stage.gives_way(1));
@@ -749,11 +749,11 @@ fn a_call_that_takes_its_session_back_goes_on_before_that_gives_way_again() {
     }
 }
 
-// What is known of a preload, whatever came between.
+// Facts known of a preload, after any other events.
 
-/// As browsers do: a license that was fetched ahead is renewed, too.
+/// Browsers also renew a preloaded license.
 #[test]
-fn renewals_of_a_license_that_is_fetched_ahead_end_no_film_whose_media_pass_through() {
+fn renewals_of_a_preloaded_license_end_no_film_whose_media_pass_through() {
     let mut stage = film_and_preload();
     for _ in 0..12 {
         stage.fetches(1, 2);
@@ -765,7 +765,7 @@ fn renewals_of_a_license_that_is_fetched_ahead_end_no_film_whose_media_pass_thro
 }
 
 #[test]
-fn what_a_preload_fetches_right_after_it_gave_way_tells_that_its_media_pass_through() {
+fn media_requests_right_after_giving_way_show_only_that_media_pass_through() {
     let mut stage = film_and_preload();
     stage.deliver(2, Input::GiveWay);
     stage.settle();
@@ -806,7 +806,7 @@ fn a_renewal_that_meets_a_presumed_end_on_its_way_begins_anew() {
 }
 
 #[test]
-fn a_title_that_goes_on_by_a_renewal_keeps_its_place_before_what_is_preloaded() {
+fn a_title_that_continues_by_a_renewal_keeps_its_place_before_preloads() {
     let mut stage = film_and_preload();
     stage.fetches(1, 9);
     stage.deliver(1, Input::End(EndReason::RenewalsOverdue));
@@ -821,7 +821,7 @@ fn a_title_that_goes_on_by_a_renewal_keeps_its_place_before_what_is_preloaded() 
 
 /// A title is left for another one, which finds no place; then that one's own predecessor waits no longer.
 #[test]
-fn what_gave_way_to_one_that_gave_way_itself_comes_back_for_nothing_that_was_not_its_own() {
+fn a_playback_returns_if_the_one_it_yielded_to_came_to_nothing() {
     let mut stage = Stage::new();
     for id in [1, 2] {
         stage.play(LICENSE.with(id).under(id * 100));

@@ -124,7 +124,7 @@ impl House {
         self.deliver(id, Input::End(EndReason::Stopped));
     }
 
-    /// As the pacer does: nobody is looked at before its deadline.
+    /// No playback is ticked before its deadline, as by the shell's timer.
     fn tick(&mut self, time: Duration) {
         self.now += time;
         let due = |p: &&Playback<()>| p.session.deadline().is_some_and(|deadline| deadline <= self.now);
@@ -185,7 +185,7 @@ fn pictures_that_are_opened_at_once_share_one_open() {
     assert_eq!(house.told(), "");
 }
 
-/// Of four that began together one says that it quits, one releases its license, and one falls silent.
+/// Of four that began together one reports its quit, one releases its license, and one falls silent.
 #[test]
 fn each_picture_ends_by_its_own_evidence_and_the_others_play_on() {
     let mut house = House::new();
@@ -255,7 +255,7 @@ fn a_kill_refuses_all_that_the_device_plays_and_a_new_token_opens_anew() {
 }
 
 #[test]
-fn an_operators_kill_of_one_picture_is_of_the_session_and_so_is_its_pardon() {
+fn an_operators_kill_of_a_picture_is_for_the_session_and_so_is_its_pardon() {
     let mut house = House::new();
     let [one, other] = [1, 2].map(|picture| house.play(LICENSE.with(picture)));
     house.deliver(one, Input::Kill(reason()));
@@ -268,9 +268,9 @@ fn an_operators_kill_of_one_picture_is_of_the_session_and_so_is_its_pardon() {
     assert_eq!(answer, CallAnswer::Wait, "it may begin anew");
 }
 
-/// It may have ended since whoever orders it has seen it.
+/// It may have ended since the operator saw it.
 #[test]
-fn an_operators_kill_reaches_the_pictures_that_have_ended_and_what_has_followed_them() {
+fn an_operators_kill_reaches_ended_pictures_and_their_successors() {
     let by = || reason().wanted_by(KillSource::Operator);
     let mut house = House::new();
     let [ended, _] = [1, 2].map(|picture| house.play(LICENSE.with(picture)));
@@ -321,7 +321,7 @@ fn a_renewal_of_any_picture_renews_the_session_and_another_one_waits_for_its_tok
 }
 
 #[test]
-fn a_renewal_is_answered_to_its_session_though_the_picture_that_asked_is_forgotten() {
+fn a_renewals_answer_reaches_its_session_even_if_the_calling_picture_is_forgotten() {
     let mut house = House::new();
     let [asks, _] = [1, 2].map(|picture| house.play(LICENSE.with(picture).under(picture)));
     let (_, CallAnswer::Renew(_, ticket)) = house.call(RENEWAL.with(1).under(1)) else { panic!("no renewal") };
@@ -339,9 +339,9 @@ fn a_renewal_is_answered_to_its_session_though_the_picture_that_asked_is_forgott
     assert!(matches!(answer, CallAnswer::Forward(Grant { token, .. }) if token == Secret::new("newer")));
 }
 
-/// The renewals of the one that is left out carry nobody any more.
+/// One picture's renewals no longer keep the session.
 #[test]
-fn beats_are_ours_as_soon_as_one_plays_that_does_not_renew() {
+fn the_proxy_beats_as_soon_as_a_picture_plays_that_does_not_renew() {
     let mut house = House::new();
     let renews = house.play(LICENSE.with(1).under(1));
     house.deliver(renews, Input::Served(LicenseFeedback::Renews { every: Some(SECOND * 30) }));
@@ -359,7 +359,7 @@ fn beats_are_ours_as_soon_as_one_plays_that_does_not_renew() {
 }
 
 #[test]
-fn beats_go_on_when_the_one_that_renewed_ends_before_its_next_renewal() {
+fn beats_go_on_when_the_renewing_picture_ends_before_its_next_renewal() {
     for fails in [false, true] {
         let mut house = House::new();
         let renews = house.play(LICENSE.with(1).under(1));
@@ -403,7 +403,7 @@ fn a_picture_whose_renewals_stay_away_is_over_though_another_one_renews() {
 }
 
 #[test]
-fn a_token_that_the_authority_will_not_have_costs_another_that_waits_nothing() {
+fn a_refused_token_costs_a_waiting_picture_with_another_token_nothing() {
     let mut house = House::new();
     let (bad, _) = house.call(LICENSE.with(1));
     let (good, _) = house.call(LICENSE.with(2));
@@ -416,7 +416,7 @@ fn a_token_that_the_authority_will_not_have_costs_another_that_waits_nothing() {
 }
 
 #[test]
-fn at_the_limit_all_that_wait_are_refused_by_one_open() {
+fn one_open_at_the_limit_refuses_all_waiting_pictures() {
     let mut house = House::new();
     let calls = [1, 2, 3].map(|picture| (house.call(LICENSE.with(picture)).0, picture));
     house.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
@@ -428,7 +428,7 @@ fn at_the_limit_all_that_wait_are_refused_by_one_open() {
 }
 
 #[test]
-fn what_a_device_plays_for_several_accounts_is_counted_for_each() {
+fn pictures_for_several_accounts_are_counted_for_each() {
     let mut house = House::new();
     for (account, token) in [(1, 1), (2, 2), (1, 3), (2, 4)] {
         house.call_for(account, LICENSE.with(token));
@@ -439,7 +439,7 @@ fn what_a_device_plays_for_several_accounts_is_counted_for_each() {
 
 /// An app that changes the title without a word leaves the old ones behind.
 #[test]
-fn one_more_than_may_share_a_session_ends_the_one_that_was_silent_for_longest() {
+fn a_picture_beyond_the_bound_ends_the_most_silent_one() {
     let mut house = House::new();
     let mut ids = Vec::new();
     for picture in 0..MAX_SHARING as u64 {
@@ -457,7 +457,7 @@ fn one_more_than_may_share_a_session_ends_the_one_that_was_silent_for_longest() 
 
 /// Anybody can send one that names another's device.
 #[test]
-fn calls_that_nobody_accepts_end_no_picture() {
+fn unaccepted_calls_end_no_picture() {
     let mut house = House::new();
     let pictures: Vec<_> = (1..=MAX_SHARING as u64).map(|token| house.play(LICENSE.with(token))).collect();
     for token in 100..200 {
@@ -490,7 +490,7 @@ fn a_session_is_opened_anew_by_the_newest_token_that_was_accepted() {
     assert!(matches!(house.call(LICENSE.with(1)).1, CallAnswer::Forward(_)));
 }
 
-/// Its license was on its way when the open set out, which names another one.
+/// Its license was in transit when the open was sent, which names another one.
 #[test]
 fn an_open_that_is_refused_for_its_token_costs_no_picture_that_was_served_meanwhile() {
     let mut house = House::new();
@@ -528,7 +528,7 @@ fn the_same_picture_again_after_its_end_joins_the_session_again() {
 
 /// A reload may change what the authority counts.
 #[test]
-fn what_plays_goes_on_as_it_began_when_the_unit_changes() {
+fn running_pictures_continue_as_they_began_when_the_unit_changes() {
     let mut house = House::new();
     house.policy.shares_session = false;
     let alone = house.play(LICENSE.with(1));
@@ -547,7 +547,7 @@ fn what_plays_goes_on_as_it_began_when_the_unit_changes() {
 
 /// Two routes to one authority may differ in what they take for the end of a playback.
 #[test]
-fn a_picture_ends_as_its_own_route_says_whoevers_call_opened_the_session() {
+fn a_picture_ends_as_its_own_route_says() {
     let mut house = House::under(Policy { enforcement: Enforcement::Renewal, ..Policy::default() });
     house.policy.endings.unused = None;
     let opens = house.call(LICENSE.with(1)).0;
@@ -568,9 +568,9 @@ fn a_picture_ends_as_its_own_route_says_whoevers_call_opened_the_session() {
     assert!(house.find(opens).session.is_active());
 }
 
-/// For as long as a picture's own content token may be presented.
+/// The time is that of a picture's own content token.
 #[test]
-fn a_kill_of_all_pictures_is_remembered_of_each_for_its_own_time() {
+fn a_kill_of_all_pictures_is_remembered_for_each_for_its_own_time() {
     let mut house = House::new();
     let memories = [SECOND * 60, SECOND * 600];
     let pictures = memories.map(|memory| {
@@ -586,7 +586,7 @@ fn a_kill_of_all_pictures_is_remembered_of_each_for_its_own_time() {
 }
 
 #[test]
-fn what_is_opened_for_a_shared_session_is_nobodys_spare() {
+fn an_open_for_a_shared_session_is_no_spare_place() {
     let mut house = House::new();
     house.policy.shares_session = false;
     house.play(LICENSE.with(1));
@@ -597,14 +597,14 @@ fn what_is_opened_for_a_shared_session_is_nobodys_spare() {
 }
 
 #[test]
-fn what_shared_a_session_shares_it_again_after_a_restart() {
+fn pictures_share_their_session_again_after_a_restart() {
     let mut house = House::new();
     let [one, other] = [1, 2].map(|picture| house.play(LICENSE.with(picture).under(picture)));
     house.deliver(one, Input::Report(PlayerReport { playhead: Some(SECOND), ..PlayerReport::default() }));
     let moment = ClockMoment { now: house.now, wall: Duration::from_secs(1_800_000_000) };
     let records: Vec<_> = house.device.playbacks.iter().filter_map(|p| PlaybackRecord::of(p, &moment)).collect();
     assert_eq!(records.len(), 3);
-    // In whatever order they come.
+    // Any order is tried.
     for turn in 0..3 {
         let mut next = House::new();
         (next.next, next.now) = (100, house.now);
@@ -631,7 +631,7 @@ fn what_shared_a_session_shares_it_again_after_a_restart() {
 
 /// A crash may come between the records of one step.
 #[test]
-fn of_a_session_and_those_that_share_it_none_stays_without_the_other_after_a_restart() {
+fn a_session_and_its_pictures_do_not_stay_without_each_other_after_a_restart() {
     let mut house = House::new();
     let picture = house.play(LICENSE.with(1));
     let moment = ClockMoment { now: house.now, wall: Duration::from_secs(1_800_000_000) };
@@ -653,8 +653,8 @@ fn of_a_session_and_those_that_share_it_none_stays_without_the_other_after_a_res
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    /// Whatever players, authority and operator do: `House::check` holds after each step, nothing that shares a session
-    /// asks for anything, and in the end every place is given back.
+    /// Players, authority and operator do anything: `House::check` holds after each step, no sharing playback makes a
+    /// call, and in the end every place is given back.
     #[test]
     fn a_device_never_has_more_than_its_place(acts in prop::collection::vec((0..11_u8, 1..7_u64, 0..40_u64), 1..80)) {
         let mut house = House::under(Policy { endings: EndingRules::default(), ..Policy::default() });

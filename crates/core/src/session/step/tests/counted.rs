@@ -88,7 +88,7 @@ fn a_beat_that_was_brought_forward_and_is_good_sets_the_pace_anew() {
 }
 
 #[test]
-fn lost_beats_never_end_what_is_not_live() {
+fn lost_beats_never_end_a_playback_that_is_not_live() {
     for live in [Some(false), None] {
         let mut lab = Lab::live(counting(live));
         lose(&mut lab, 300);
@@ -98,7 +98,7 @@ fn lost_beats_never_end_what_is_not_live() {
 }
 
 #[test]
-fn a_player_can_tell_that_it_is_live() {
+fn a_player_can_report_that_it_is_live() {
     let mut lab = Lab::live(counting(None));
     lab.feed(Input::Report(PlayerReport { stream: Some(StreamType::Live), ..PlayerReport::default() }));
     lose(&mut lab, 3);
@@ -134,7 +134,7 @@ fn a_blackout_is_refused_and_its_place_given_back_once() {
 }
 
 #[test]
-fn a_blackout_may_be_told_alone() {
+fn a_blackout_may_be_reported_only() {
     let mut lab = Lab::beating(Policy { stop_on_blackout: false, ..Policy::default() });
     lab.answer(Ok(Verdict::Blackout(blackout())));
     assert_eq!(lab.call(CallKind::License), CallAnswer::Pass);
@@ -183,7 +183,7 @@ fn a_programme_goes_on_while_the_machine_sleeps() {
 }
 
 #[test]
-fn an_end_that_is_only_told_or_had_passed_stops_nothing() {
+fn an_end_that_is_only_reported_or_had_passed_stops_nothing() {
     for (stop_on_end, ends) in [(false, 1010), (true, 900)] {
         let mut lab = Lab::opening(Policy { stop_on_end, ..Policy::default() });
         lab.session.schedule = programme(lab.now, 800, ends);
@@ -237,7 +237,7 @@ fn a_player_that_buffers_or_seeks_before_it_plays_again_is_beaten_at_once() {
         lab.feed(report(PLAYS));
         assert_eq!(lab.count(AskKind::Beat), 1, "{between:?}");
     }
-    // One that plays on was not gone.
+    // A playback that plays on was not gone.
     let mut lab = Lab::live(counting(None));
     lab.feed(report(PLAYS));
     lab.wait(secs(15));
@@ -272,7 +272,7 @@ fn a_player_that_was_beaten_for_while_it_paused_keeps_the_rhythm_when_it_plays_o
 }
 
 #[test]
-fn beats_and_closes_know_where_the_player_is() {
+fn beats_and_closes_carry_the_players_position() {
     let mut lab = Lab::live(Policy::default());
     lab.feed(Input::Report(PlayerReport { playhead: Some(secs(100)), playing: PLAYS, ..PlayerReport::default() }));
     lab.come_up();
@@ -296,14 +296,14 @@ fn a_player_that_sends_no_state_is_taken_to_play_as_far_as_it_can_come() {
         (PLAYS, Some(secs(110)), 110),
         (PLAYS, None, 130),
         (PAUSED, Some(secs(500)), 100),
-        // Behind where it stands: it has asked again for what it had.
+        // The request is behind its position: it has repeated earlier media.
         (PLAYS, Some(secs(90)), 100),
     ] {
         let mut lab = Lab::live(Policy::default());
         lab.feed(Input::Report(PlayerReport { playhead: Some(secs(100)), playing, until, ..PlayerReport::default() }));
         lab.come_up();
         let playhead = lab.asks.last().unwrap().told.playhead;
-        // In whole seconds: beats are spread.
+        // In whole seconds, because beats are spread.
         assert_eq!(playhead.map(|at| at.as_secs()), Some(told), "{playing:?} {until:?}");
     }
 }

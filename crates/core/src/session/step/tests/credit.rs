@@ -11,7 +11,7 @@ fn said(stream: StreamType) -> Input {
     })
 }
 
-/// Nobody answers until it is over; gives how long that took.
+/// The authority never answers; returns the time until the session is over.
 fn never_answered(lab: &mut Lab) -> Duration {
     let began = lab.now;
     while lab.session.is_active() {
@@ -41,14 +41,14 @@ fn a_new_playback_plays_without_a_grant_until_its_budget_is_spent() {
 }
 
 #[test]
-fn who_may_know_says_what_streams() {
+fn a_source_other_than_the_player_sets_the_kind_of_stream() {
     let mut lab = Lab::owing(on_credit());
     lab.feed(Input::Streams(StreamType::Vod));
     assert_eq!(never_answered(&mut lab), secs(120));
 }
 
 #[test]
-fn a_refusing_policy_refuses_as_ever_and_so_does_nonsense() {
+fn a_refusing_policy_refuses_and_so_does_a_senseless_answer() {
     let mut lab = Lab::opening(Policy::default());
     lab.answer(fault());
     assert!(matches!(lab.session.state, SessionState::Closed { why: SessionClosure::Unreachable(_), .. }));
@@ -58,7 +58,7 @@ fn a_refusing_policy_refuses_as_ever_and_so_does_nonsense() {
 }
 
 #[test]
-fn nonsense_takes_no_credit_away() {
+fn a_senseless_answer_takes_no_credit_away() {
     let mut lab = Lab::owing(on_credit());
     lab.come_up();
     lab.answer(Err(AuthorityFault { kind: FaultKind::Malformed, reason: reason() }));
@@ -66,7 +66,7 @@ fn nonsense_takes_no_credit_away() {
 }
 
 #[test]
-fn a_grant_that_comes_later_is_used_and_closed_as_any() {
+fn a_later_grant_is_used_and_closed_like_any() {
     let mut lab = Lab::owing(on_credit());
     lab.come_up();
     let began = lab.now;
@@ -83,7 +83,7 @@ fn a_grant_that_comes_later_is_used_and_closed_as_any() {
 }
 
 #[test]
-fn a_denial_that_comes_later_stays() {
+fn a_later_denial_is_remembered() {
     let mut lab = Lab::owing(on_credit());
     lab.come_up();
     lab.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
@@ -167,7 +167,7 @@ fn renewals_that_are_lost_are_given_the_same_credit() {
 }
 
 #[test]
-fn one_that_the_authority_let_expire_meanwhile_opens_another_session() {
+fn a_session_that_expired_meanwhile_opens_another_one() {
     for gone in [Verdict::Unknown(reason()), Verdict::Denied(Denial::Token, reason())] {
         let mut lab = Lab::failing_on_credit();
         while lab.flying.is_none() {
@@ -184,7 +184,7 @@ fn one_that_the_authority_let_expire_meanwhile_opens_another_session() {
 
 /// The authority came back for a moment: long enough to say that the session is gone, and not for another.
 #[test]
-fn one_that_was_running_keeps_its_budget_while_it_owes_its_open() {
+fn a_running_session_keeps_its_budget_while_it_owes_its_open() {
     let mut lab = Lab::beating(on_credit());
     lab.feed(said(StreamType::Live));
     let expired = lab.session.last_good() + INTERVAL + lab.policy.grace;
@@ -203,7 +203,7 @@ fn one_that_was_running_keeps_its_budget_while_it_owes_its_open() {
 }
 
 #[test]
-fn what_is_on_credit_is_scattered_when_the_authority_is_back() {
+fn sessions_on_credit_are_scattered_when_the_authority_is_back() {
     let at = |seed: u32, mut lab: Lab| {
         lab.session.seed = seed;
         let (ticket, ask) = match lab.flying {
@@ -272,7 +272,7 @@ fn after_a_sleep_beats_come_soon_but_not_all_at_once() {
     let all: Vec<_> = (0..200).map(due).collect();
     assert!(all.iter().all(|due| *due <= secs(5)), "{all:?}");
     assert!(*all.iter().max().expect("some") - *all.iter().min().expect("some") > secs(4));
-    // Who slept for a moment has no reason to hurry.
+    // After a short sleep there is no hurry.
     let mut lab = Lab::live(Policy::default());
     let before = lab.session.deadline().expect("a beat");
     lab.feed(Input::Slept(secs(1)));
@@ -280,7 +280,7 @@ fn after_a_sleep_beats_come_soon_but_not_all_at_once() {
 }
 
 #[test]
-fn nothing_ends_by_itself_before_it_had_a_chance_after_a_sleep() {
+fn no_session_ends_after_a_sleep_before_it_had_a_chance() {
     let reporting = || {
         let mut lab = Lab::live(Policy::default());
         lab.feed(Input::Report(PlayerReport {
@@ -307,7 +307,7 @@ fn nothing_ends_by_itself_before_it_had_a_chance_after_a_sleep() {
 }
 
 #[test]
-fn an_open_that_is_owed_is_tried_beyond_its_budget_after_a_sleep() {
+fn an_owed_open_is_tried_beyond_its_budget_after_a_sleep() {
     let mut lab = Lab::owing(on_credit());
     lab.wait(secs(59));
     lab.feed(Input::Slept(secs(7_200)));
@@ -315,7 +315,7 @@ fn an_open_that_is_owed_is_tried_beyond_its_budget_after_a_sleep() {
     assert!(lab.count(AskKind::Open) > 2, "the one that failed, and more than one that a chance is worth");
 }
 
-/// Whoever sets the clock may say that it slept for ever.
+/// A clock that is set may look like an endless sleep.
 #[test]
 fn a_sleep_without_end_before_an_answer_that_took_a_while_is_survived() {
     let mut lab = Lab::beating(Policy::default());

@@ -30,7 +30,7 @@ fn keeps_its_tokens() -> Policy {
     Policy { rotates_tokens: false, ..Policy::default() }
 }
 
-/// Where a session stands, in one word.
+/// The state of a session in one word.
 fn word(lab: &Lab) -> &'static str {
     match lab.session.state() {
         SessionState::Live { .. } => "live",
@@ -53,7 +53,7 @@ fn a_session_that_is_let_go_of_is_opened_again_once_and_then_is_a_limit() {
         (vec![gone(), granted("s2")], "live"),
         // The authority will not open another one.
         (vec![gone(), limit()], "limit"),
-        // Whatever took the place takes it again.
+        // The place is taken again in the same way.
         (vec![gone(), granted("s2"), gone()], "limit"),
         // A beat has confirmed the other one, so this is another loss.
         (vec![gone(), granted("s2"), good(), gone()], "opens again"),
@@ -85,7 +85,7 @@ fn a_lost_answer_before_leaves_the_limit_open_for_a_while() {
 }
 
 #[test]
-fn a_pushed_kill_is_of_the_session_whose_token_it_names() {
+fn a_pushed_kill_is_for_the_session_whose_token_it_names() {
     let reason = || Reason::new(0, None, "TAKE_OVER").taken_by("Kitchen");
     let push = |lab: &mut Lab, token: Fingerprint| lab.feed(Input::PushedKill { reason: reason(), token });
     for counts_ended in [false, true] {

@@ -33,7 +33,7 @@ fn only_a_token_that_is_known_to_be_the_newest_makes_no_such_session_a_kill() {
     let rows: [(&[Result<Verdict, AuthorityFault>], bool); 16] = [
         (&[], true),
         (&[alive("second")], true),
-        // It may have told one that did not come through. One that is good after it was not replaced.
+        // The answer may have named a lost token. A token that is good afterwards was not replaced.
         (&[silent()], false),
         (&[silent(), silent()], true),
         (&[silent(), silent(), silent()], true),
@@ -45,7 +45,7 @@ fn only_a_token_that_is_known_to_be_the_newest_makes_no_such_session_a_kill() {
         (&[failed(FaultKind::Lost)], false),
         (&[failed(FaultKind::Malformed)], false),
         (&[failed(FaultKind::Refused)], false),
-        // These never set out.
+        // These calls were never sent.
         (&[failed(FaultKind::Unreachable), failed(FaultKind::Busy)], true),
         (&[failed(FaultKind::Timeout), alive("second")], true),
         (&[failed(FaultKind::Timeout), silent(), failed(FaultKind::Unreachable)], false),
@@ -64,7 +64,7 @@ fn a_call_that_may_still_be_on_its_way_keeps_the_token_in_doubt() {
     let silent = || Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None });
     for (after, kills) in [(secs(1), false), (secs(20), false), (MAX_OVERTAKEN_CALL_TIME, true)] {
         let mut lab = Lab::live(Policy::default());
-        // That it keeps its token is known.
+        // It is known that the authority keeps its tokens.
         [silent(), silent()].into_iter().for_each(|result| beaten(&mut lab, result));
         beaten(&mut lab, failed(FaultKind::Timeout));
         let given_up = lab.now;
@@ -84,7 +84,7 @@ fn a_call_of_a_lost_session_leaves_the_token_of_the_next_one_in_no_doubt() {
     beaten(&mut lab, unknown());
     assert!(reopens(&lab));
     lab.answer(Ok(Verdict::Granted(grant("another"))));
-    // That this authority keeps its tokens is known.
+    // It is known that this authority keeps its tokens.
     [silent(), silent()].into_iter().for_each(|result| beaten(&mut lab, result));
     beaten(&mut lab, unknown());
     assert!(lab.session.is_killed(), "{:?}", lab.session.state());
@@ -100,7 +100,7 @@ fn a_good_answer_without_a_token_ends_the_doubt_where_tokens_do_not_rotate() {
 }
 
 #[test]
-fn an_explicit_word_kills_whatever_was_lost_before() {
+fn an_explicit_kill_counts_after_any_lost_answer() {
     let mut lab = Lab::failing();
     beaten(&mut lab, Ok(Verdict::Killed(reason())));
     assert!(lab.session.is_killed());
@@ -124,7 +124,7 @@ fn calls_wait_for_the_session_that_takes_the_place_of_a_lost_one() {
         assert_eq!((lab.session.on_credit(), lab.events.contains(&SessionEvent::Reopening)), (None, true));
         lab.answer(Ok(Verdict::Granted(grant("another"))));
         assert_eq!(lab.call(CallKind::License), CallAnswer::Forward(grant("another")));
-        // Of this one the newest token is known.
+        // The newest token of this one is known.
         beaten(&mut lab, unknown());
         assert!(lab.session.is_killed());
     }
@@ -141,7 +141,7 @@ fn a_renewal_of_an_expired_session_opens_another_at_once() {
 }
 
 #[test]
-fn a_place_that_the_lost_session_holds_is_waited_for_until_it_must_have_expired() {
+fn a_lost_sessions_place_is_waited_for_until_it_must_have_expired() {
     let limit = || Ok(Verdict::Denied(Denial::Limit, Reason::new(400, Some(1007), "full")));
     let mut lab = Lab::failing();
     beaten(&mut lab, unknown());
@@ -198,7 +198,7 @@ fn a_late_answer_brings_the_newest_token_unless_a_later_call_was_answered() {
 }
 
 #[test]
-fn what_cannot_be_closed_by_a_token_in_doubt_is_left_open_and_told() {
+fn a_session_that_a_doubtful_token_cannot_close_is_reported_as_left_open() {
     for (before, said, left) in [
         (alive("second"), unknown(), 0),
         (fault(), unknown(), 1),
@@ -217,7 +217,7 @@ fn what_cannot_be_closed_by_a_token_in_doubt_is_left_open_and_told() {
 }
 
 #[test]
-fn a_close_that_is_denied_is_told() {
+fn a_denied_close_is_reported() {
     let mut lab = Lab::live(Policy::default());
     lab.feed(Input::End(EndReason::Stopped));
     lab.answer(stale());
@@ -247,13 +247,13 @@ fn a_session_that_the_service_stops_while_it_ends_is_given_back_once() {
 }
 
 #[test]
-fn a_session_that_is_killed_is_given_back_where_it_is_counted_until_then() {
+fn a_killed_session_is_given_back_if_it_is_counted_until_then() {
     for (counts_ended, closes) in [(false, 0), (true, 1)] {
         let mut lab = Lab::beating(Policy { counts_ended, ..Policy::default() });
         lab.answer(Ok(Verdict::Killed(reason())));
         assert!(lab.session.is_killed());
         assert_eq!(lab.closed_with("first"), closes);
-        // Its close is on its way when the word comes.
+        // Its close is in flight when the answer comes.
         let mut lab = Lab::beating(Policy { counts_ended, ..Policy::default() });
         lab.feed(Input::End(EndReason::Stopped));
         lab.answer(Ok(Verdict::Killed(reason())));
@@ -261,9 +261,9 @@ fn a_session_that_is_killed_is_given_back_where_it_is_counted_until_then() {
     }
 }
 
-/// Its player could take it back, and is not to.
+/// Its player could take it back, and must not.
 #[test]
-fn a_session_that_gives_way_is_killed_by_what_its_beat_is_answered() {
+fn the_answer_to_its_beat_kills_a_yielding_session() {
     for counts_ended in [false, true] {
         let mut lab = Lab::beating(Policy { counts_ended, ..Policy::default() });
         lab.feed(Input::GiveWay);
@@ -275,9 +275,9 @@ fn a_session_that_gives_way_is_killed_by_what_its_beat_is_answered() {
     }
 }
 
-/// Its close waits for the beat: until then it is what it was, and its viewer goes on with it.
+/// Its close waits for the beat: until then its viewer may continue it.
 #[test]
-fn a_session_that_gives_way_while_its_beat_is_under_way_may_return_until_that_is_answered() {
+fn a_session_that_gives_way_during_a_beat_may_return_until_its_answer() {
     for answer in [alive("second"), fault()] {
         let token = if answer.is_ok() { "second" } else { "first" };
         let mut lab = Lab::beating(Policy::default());
@@ -296,7 +296,7 @@ fn a_session_that_gives_way_while_its_beat_is_under_way_may_return_until_that_is
 
 /// The oldest is dropped: its answer is the least likely to come.
 #[test]
-fn the_newest_opens_that_were_given_up_are_known() {
+fn the_newest_abandoned_opens_are_known() {
     let allowed = OutageBudget { live: secs(3600), vod: secs(3600) };
     let new = OnUnreachable { new: allowed, running: allowed };
     let mut lab = Lab::owing(Policy { on_unreachable: new, ..Policy::default() });
@@ -331,7 +331,7 @@ fn a_token_runs_out_while_the_machine_sleeps() {
     assert_eq!((lab.ended(), lab.now - since), (Some(EndReason::Lost), secs(200)));
 }
 
-/// Whoever does not beat paused players is not late when they play on.
+/// A session without beats during a pause is not late afterwards.
 #[test]
 fn a_player_that_plays_on_after_a_pause_without_beats_is_not_beaten_late() {
     let mut lab = Lab::live(Policy { beat_while_paused: false, ..Policy::default() });
@@ -352,7 +352,7 @@ fn a_token_that_is_refused_though_it_is_the_newest_ends_the_session_as_expired()
 }
 
 #[test]
-fn a_session_that_has_expired_is_given_back_where_it_is_counted_until_then() {
+fn an_expired_session_is_given_back_if_it_is_counted_until_then() {
     for (counts_ended, closes) in [(false, 0), (true, 1)] {
         let mut lab = Lab::beating(Policy { counts_ended, ..Policy::default() });
         lab.now += INTERVAL + lab.policy.grace;
@@ -398,7 +398,7 @@ fn a_session_that_is_opened_anew_has_the_longer_of_its_credit_and_the_time_of_th
 }
 
 #[test]
-fn the_first_license_that_shows_renewals_is_told_once() {
+fn the_first_license_that_shows_renewals_is_reported_once() {
     let mut lab = Lab::live(Policy::default());
     for every in [None, Some(secs(20)), None] {
         lab.feed(Input::Served(LicenseFeedback::Renews { every }));
@@ -407,7 +407,7 @@ fn the_first_license_that_shows_renewals_is_told_once() {
 }
 
 #[test]
-fn a_session_that_gave_way_tells_that_its_player_took_it_back() {
+fn a_yielded_session_reports_that_its_player_took_it_back() {
     let told = |lab: &Lab| lab.events.iter().filter(|event| **event == SessionEvent::Returned).count();
     // Its close waits for a beat.
     let mut waiting = Lab::beating(Policy::default());

@@ -11,7 +11,7 @@ fn unused_at(session: &Session, policy: &Policy) -> Option<Instant> {
     session.ends(policy).find(|(end, _)| *end == EndReason::Unused).and_then(|(_, at)| at)
 }
 
-/// Open, and nobody has got anything.
+/// An open session without a delivery to its player.
 fn opened() -> Lab {
     let mut lab = Lab::opening(Policy::default());
     let (ticket, kind) = lab.flying.unwrap();
@@ -25,7 +25,7 @@ fn report(playing: PlayingState) -> Input {
 }
 
 #[test]
-fn a_session_that_served_nobody_ends_a_while_after_its_last_call() {
+fn an_unused_session_ends_a_while_after_its_last_call() {
     for calls in [&[][..], &[CallKind::License], &[CallKind::Certificate, CallKind::License]] {
         let mut lab = opened();
         let mut start = lab.now;
@@ -56,7 +56,7 @@ fn a_player_that_tries_its_license_again_and_again_stays() {
 }
 
 #[test]
-fn whatever_reaches_the_player_is_use_and_stays_it() {
+fn any_delivery_to_the_player_is_use_for_good() {
     let starts = Input::Report(PlayerReport { playing: PlayingState::Plays, starts: true, ..PlayerReport::default() });
     let rows = [
         (Input::Used, true),
@@ -86,7 +86,7 @@ fn an_accepted_renewal_is_use() {
 }
 
 #[test]
-fn a_request_for_media_is_a_call_until_something_came() {
+fn a_media_request_counts_as_a_call_until_a_delivery() {
     let mut lab = opened();
     lab.wait(secs(20));
     lab.feed(Input::Media(MediaFetch::default()));
@@ -96,7 +96,7 @@ fn a_request_for_media_is_a_call_until_something_came() {
 
 /// A page that shows an error may report for hours.
 #[test]
-fn reports_of_a_player_that_got_nothing_do_not_keep_it() {
+fn reports_of_a_player_without_a_delivery_do_not_keep_its_session() {
     let mut lab = opened();
     let start = lab.now;
     for _ in 0..2 {
@@ -107,7 +107,7 @@ fn reports_of_a_player_that_got_nothing_do_not_keep_it() {
 }
 
 #[test]
-fn one_on_credit_that_served_nobody_ends_too() {
+fn an_unused_session_on_credit_ends_too() {
     let mut lab = Lab::owing(on_credit());
     let asked = LastingEvidence { usage: DeliveryState::Asked, ..lab.session.evidence.lasting() };
     lab.session.evidence = PlayerEvidence::restore(lab.now, asked);
@@ -122,16 +122,16 @@ fn one_on_credit_that_served_nobody_ends_too() {
 }
 
 #[test]
-fn it_can_be_switched_off() {
+fn the_end_of_unused_sessions_can_be_switched_off() {
     let policy = endings(EndingRules { unused: None, ..EndingRules::default() });
     let mut lab = opened();
     lab.feed(Input::Unserved);
     assert_eq!(unused_at(&lab.session, &policy), None);
 }
 
-/// A license that was on its way when the process died may have arrived, and whoever plays by it must stay.
+/// A license in transit when the process died may have arrived, and its player must keep the session.
 #[test]
-fn after_a_restart_only_what_surely_came_to_nothing_is_unused() {
+fn only_a_certainly_undelivered_session_is_unused_after_a_restart() {
     for (unserved, unused) in [(false, false), (true, true)] {
         let mut lab = opened();
         lab.wait(secs(20));
@@ -142,7 +142,7 @@ fn after_a_restart_only_what_surely_came_to_nothing_is_unused() {
         resume(&mut lab.session, lab.now, false, &lab.policy);
         let at = unused_at(&lab.session, &lab.policy);
         assert_eq!(at, unused.then(|| lab.now + AFTER), "and it has its time anew");
-        // It asks again: from then on it may have got it.
+        // The player asks again: from then on it may have received a license.
         lab.call(CallKind::License);
         resume(&mut lab.session, lab.now, false, &lab.policy);
         assert_eq!(unused_at(&lab.session, &lab.policy), None);
