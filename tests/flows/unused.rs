@@ -231,7 +231,7 @@ async fn a_head_request_begins_no_session() {
     let tv = stage.stranger().with("x-device-id", "tv").at("/media/film.m3u8?token=hush&CMCD=sid%3D%22s%22&a=1");
     let looked = tv.post("").method(Method::HEAD).await;
     assert_eq!((looked.status.as_u16(), origin.lines()), (200, vec!["HEAD /vod/film.m3u8?a=1 HTTP/1.1".to_owned()]));
-    // Nor of a playback that is forgotten.
+    // A head request to a forgotten playback begins none either.
     let forgotten = format!("/media/~{}/film.m3u8", "0".repeat(32));
     let looked = tv.clone().at(&forgotten).post("").method(Method::HEAD).await;
     assert_eq!((looked.status.as_u16(), origin.lines().len()), (200, 2));

@@ -217,7 +217,7 @@ fn no_code_prints_past_the_log() {
     }
 }
 
-/// One place says that our own replies are never cached, and one takes a server's headers off its reply.
+/// One place marks sidebeat's own replies as not cacheable, and one takes a server's headers off its reply.
 #[test]
 fn replies_are_made_in_their_own_files() {
     let makers = ["src/edge/cors.rs", "src/edge/own_replies.rs", "src/edge/passed_reply.rs"];

@@ -177,7 +177,7 @@ pub struct LicenseLease {
     pub can_renew: bool,
     /// The hard end, counted from the start of the license.
     pub duration_s: u64,
-    /// The policy names its own renewal server, so renewals may pass us by.
+    /// The policy names its own renewal server, so renewals may bypass the proxy.
     pub own_renewal_url: bool,
     /// From the first moment that was played to the last.
     pub playback_s: u64,

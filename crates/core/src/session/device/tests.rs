@@ -1,4 +1,4 @@
-//! A device and its playbacks: where each call belongs, and in which order they open and close.
+//! Tests of a device: which playback each call belongs to, and in which order playbacks open and close.
 
 mod callers;
 mod preloads;
@@ -593,8 +593,8 @@ fn a_passed_over_playback_opens_next_if_a_call_still_waits_for_it() {
     }
 }
 
-/// Picture and sound of two players behind one device, while nothing can be opened: whose own playback
-/// is forgotten for a successor of the same name does not begin another.
+/// Picture and sound of two players behind one device, while nothing can be opened: a call does not begin another
+/// playback when its own is forgotten for a successor of the same name.
 #[test]
 fn waiting_calls_of_two_titles_do_not_zap_each_other_without_end() {
     let by_token = [LICENSE.with(1), LICENSE.with(2), LICENSE.with(1), LICENSE.with(2)];

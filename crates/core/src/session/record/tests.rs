@@ -1,4 +1,4 @@
-//! A session that was written down and read again behaves as if nothing had happened.
+//! Tests that a session which is written and read again behaves as if nothing had happened.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Each promise of the core under its own name, then every state against every input.
+//! Tests of the step function: each promise of the core by name, then every state against every input.
 
 mod counted;
 mod credit;

@@ -1,4 +1,4 @@
-//! Calls of several addresses for one device: whoever names another's device takes no turn of that one's players.
+//! Tests of calls from several addresses for one device: a stranger with its name takes no turn of its players.
 
 use super::*;
 

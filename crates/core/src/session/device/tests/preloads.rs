@@ -1,4 +1,4 @@
-//! Preloads and zaps: what ends the older playback, what ends the newer, and who comes back.
+//! Tests of preloads and zaps: what ends the older playback, what ends the newer, and which one comes back.
 
 use super::*;
 use crate::session::MediaFetch;

@@ -1,4 +1,4 @@
-//! One session for all that a device plays.
+//! Tests of one session for all playbacks of a device.
 
 use proptest::prelude::*;
 

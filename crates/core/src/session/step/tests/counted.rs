@@ -1,4 +1,4 @@
-//! Lost beats that are counted, blackouts, moments of the programme, and players that tell where they are.
+//! Tests of counted lost beats, blackouts, moments of the programme, and players that report their position.
 
 use super::*;
 use crate::session::{Blackout, ProgramTimes, Schedule, StreamTimelineEvent};

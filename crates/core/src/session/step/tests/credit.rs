@@ -1,4 +1,4 @@
-//! On credit: what plays without the authority's word, for how long, and how that is settled.
+//! Tests of credit: which playbacks go on without the authority's word, for how long, and how that ends.
 
 use super::*;
 

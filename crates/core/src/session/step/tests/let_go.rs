@@ -1,4 +1,4 @@
-//! Sessions that the authority lets go of without ending them, and kills that it pushes.
+//! Tests of sessions that the authority lets go of without ending them, and of kills that it pushes.
 
 use super::*;
 use crate::secret::Fingerprint;

@@ -1,4 +1,4 @@
-//! Answers that are lost: what the authority says of a token is no kill while nobody knows whether that is the newest.
+//! Tests of lost answers: the authority's answer about a token is no kill unless that is known to be the newest.
 
 use super::super::super::held_grant::MAX_OVERTAKEN_CALL_TIME;
 use super::*;

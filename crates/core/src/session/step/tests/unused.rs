@@ -1,4 +1,4 @@
-//! Sessions of which nothing has reached their player.
+//! Tests of sessions whose player has received nothing.
 
 use super::*;
 use crate::session::DeliveryState;
