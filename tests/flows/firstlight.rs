@@ -285,7 +285,7 @@ async fn a_playback_without_the_flag_is_not_beaten_and_its_license_passes() {
 }
 
 #[tokio::test]
-async fn a_playback_that_nobody_registered_is_refused() {
+async fn an_unregistered_playback_is_refused() {
     let server = license_server().await;
     let stage = plain(&server).start().await;
     let stranger = stage.stranger().at(&format!("/license/~{}", "0".repeat(32)));

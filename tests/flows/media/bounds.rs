@@ -111,7 +111,7 @@ async fn a_live_playlist_requested_before_a_kill_ends_at_a_known_segment() {
 }
 
 #[tokio::test]
-async fn a_manifest_is_edited_with_whatever_success_it_comes() {
+async fn a_manifest_is_edited_with_any_success_status() {
     let origin = Origin::with(live()).await;
     let stage = route(&origin, "").start().await;
     let (path, _) = begin(&stage, "tv", "/media/live.m3u8").await;

@@ -432,7 +432,7 @@ fn hands() -> impl Strategy<Value = Hand> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(report in reports(), hand in hands(), shards in any::<[u8; 16]>()) {
+    fn a_written_report_reads_back_equal(report in reports(), hand in hands(), shards in any::<[u8; 16]>()) {
         let items = written(&report, hand);
         let list = items.join(",");
         prop_assert_eq!(from_query(&format!("x=1&CMCD={}", encoded(&list))), Some(report.clone()));

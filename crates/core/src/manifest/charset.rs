@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_utf_8_stays_as_it_is_whatever_is_said_of_it() {
+    fn a_manifest_in_utf_8_stays_unchanged_with_any_declaration() {
         for (text, charset) in [
             ("#EXTM3U\n\u{e9}.ts\n", None),
             ("\u{feff}#EXTM3U\n\u{e9}.ts\n", Some("iso-8859-1")),

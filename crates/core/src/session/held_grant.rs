@@ -284,7 +284,7 @@ mod tests {
 
     /// An older call may be processed behind the newer ones with the same token.
     #[test]
-    fn a_call_that_may_still_be_on_its_way_keeps_the_token_in_doubt_until_another_is_told() {
+    fn a_call_in_transit_keeps_the_token_in_doubt_until_another_is_named() {
         let start = Clock.now();
         for (after, told, in_doubt) in [(59, false, true), (60, false, false), (59, true, false)] {
             let mut held = held();

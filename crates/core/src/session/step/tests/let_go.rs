@@ -119,7 +119,7 @@ fn a_pushed_kill_reaches_a_session_that_gives_way() {
 
 /// The beat that is under way when the kill comes brings nothing back.
 #[test]
-fn a_pushed_kill_stays_whatever_a_beat_under_way_is_answered() {
+fn a_pushed_kill_stays_after_any_answer_to_a_beat_in_flight() {
     for answer in [good(), gone(), limit()] {
         let mut lab = Lab::live(keeps_its_tokens());
         lab.come_up();

@@ -60,7 +60,7 @@ fn only_a_token_that_is_known_to_be_the_newest_makes_no_such_session_a_kill() {
 
 /// A call that was given up may be processed behind later ones, and replace the token that those have kept.
 #[test]
-fn a_call_that_may_still_be_on_its_way_keeps_the_token_in_doubt() {
+fn a_call_in_transit_keeps_the_token_in_doubt() {
     let silent = || Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: None });
     for (after, kills) in [(secs(1), false), (secs(20), false), (MAX_OVERTAKEN_CALL_TIME, true)] {
         let mut lab = Lab::live(Policy::default());
