@@ -19,6 +19,7 @@ pub(super) use self::transitions::Forfeit;
 use super::confirmation::Confirmation;
 use super::end_reason::EndReason;
 use super::grant::{AskKind, Grant, Ticket};
+use super::grant_release::GrantRelease;
 use super::held_grant::HeldGrant;
 use super::life_signs::LifeSigns;
 use super::player_evidence::PlayerEvidence;
@@ -33,12 +34,12 @@ use super::way_back::WayBack;
 pub enum SessionState {
     /// Over, and remembered for left-over calls.
     Closed { until: Instant, why: SessionClosure },
-    /// Its close is being sent; `next` is the time of the next try. Without a grant while its open is in flight.
-    Closing { grant: Option<HeldGrant>, next: Instant, tries: u8, why: EndReason },
+    /// Its close is being sent. Without a grant while its open is in flight.
+    Closing { release: Option<GrantRelease>, why: EndReason },
     /// Beats are lost, but the authority may still hold the session.
     Failing { grant: HeldGrant, missed: u8, retry: Instant },
     /// Ended by the authority or an operator, for good. With a grant until that is given back.
-    Killed { by: Reason, grant: Option<HeldGrant>, since: Instant, until: Instant },
+    Killed { by: Reason, release: Option<GrantRelease>, since: Instant, until: Instant },
     /// Confirmed; `beat` is the time of the next beat, if sidebeat sends them.
     Live { beat: Instant, grant: HeldGrant },
     /// Its open is in flight.
@@ -99,11 +100,6 @@ pub struct Session {
     pub(super) evidence: PlayerEvidence,
     /// Raised with every call to the authority.
     pub(super) generation: u32,
-    /// Its close is lost and tried again while the authority may still hold the session; no playback waits for its
-    /// place.
-    pub(super) lingers: bool,
-    /// The close after an operator's kill is lost: time of the next try, and number of tries.
-    pub(super) lost_close: Option<(Instant, u8)>,
     pub(super) schedule: Schedule,
     pub(super) seed: u32,
     /// True if it shares its device's session and has none of its own.
@@ -126,8 +122,6 @@ impl Session {
             given_up: ArrayVec::new(),
             evidence: PlayerEvidence::new(now, policy.stream),
             generation: 0,
-            lingers: false,
-            lost_close: None,
             schedule: policy.schedule.clone().unwrap_or_default(),
             seed,
             sharing: false,

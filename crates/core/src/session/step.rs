@@ -138,17 +138,18 @@ impl Session {
             | SessionState::Live { .. }
             | SessionState::Opening { .. }
             | SessionState::Owing { .. } => {
-                let (next, tries) = (step.now, 0);
-                self.enter(|grant| SessionState::Closing { grant, next, tries, why });
+                self.enter_releasing(step.now, |release| SessionState::Closing { release, why });
                 step.wake();
             }
-            SessionState::Closing { .. } | SessionState::Killed { .. } if self.lingers && why == EndReason::Drained => {
+            SessionState::Closing { .. } | SessionState::Killed { .. }
+                if self.lingers() && why == EndReason::Drained =>
+            {
                 self.close_now(step.now)
             }
             // What was presumed is known now, and its player does not take it back any more.
-            SessionState::Closing { next, tries, why: EndReason::GaveWay, .. } => {
+            SessionState::Closing { why: EndReason::GaveWay, .. } => {
                 self.way_back.forget_unsent();
-                self.enter(|grant| SessionState::Closing { grant, next, tries, why });
+                self.enter_releasing(step.now, |release| SessionState::Closing { release, why });
             }
             SessionState::Closed { why: SessionClosure::Ended(EndReason::GaveWay), .. } => {
                 let until = step.now + self.memory_of(why, step.policy);
@@ -239,10 +240,11 @@ impl Session {
             SessionState::Failing { retry, .. } if self.beats == BeatSource::Timer && step.now >= retry => {
                 self.ask(AskKind::Beat, step);
             }
-            SessionState::Closing { grant: None, why, .. } => self.close(SessionClosure::Ended(why), step),
-            SessionState::Closing { next, .. } if step.now >= next => self.ask(AskKind::Close, step),
+            SessionState::Closing { release: None, why } => self.close(SessionClosure::Ended(why), step),
             // Killed here and not by the authority: the grant is still ours to give back.
-            SessionState::Killed { grant: Some(_), .. } if self.lost_close.is_none_or(|(next, _)| step.now >= next) => {
+            SessionState::Closing { .. } | SessionState::Killed { .. }
+                if self.release().is_some_and(|release| step.now >= release.next()) =>
+            {
                 self.ask(AskKind::Close, step);
             }
             SessionState::Closed { .. }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::effect::SessionEvent;
 
 /// The first and the longest pause between two tries of an open that is owed: doubled from try to try.
-pub(super) const UNCONFIRMED_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+const UNCONFIRMED_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
 /// The facts of a session's run without the authority's word.
 #[derive(Debug, Default)]

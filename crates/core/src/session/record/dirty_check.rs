@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::end_reason::EndReason;
 use super::super::grant::AskKind;
+use super::super::grant_release::GrantRelease;
 use super::super::playback::Playback;
 use super::super::player_report::{PlayingState, ReportHistory, StreamType};
 use super::super::program_schedule::Schedule;
@@ -71,11 +72,12 @@ impl WrittenStamp {
     /// `None` if nothing of this playback must survive the process.
     pub fn of<C>(playback: &Playback<C>) -> Option<Self> {
         let session = Some(&playback.session).filter(|session| session.outlives())?;
+        let tries = session.release().map_or(0, GrantRelease::tries);
         let state = match session.state {
             SessionState::Closed { .. } => (0, 0),
-            SessionState::Closing { tries, .. } => (1, tries),
+            SessionState::Closing { .. } => (1, tries),
             SessionState::Failing { missed, .. } => (2, missed),
-            SessionState::Killed { .. } => (3, session.lost_close.map_or(0, |(_, tries)| tries)),
+            SessionState::Killed { .. } => (3, tries),
             SessionState::Live { .. } => (4, 0),
             SessionState::Opening { .. } => (5, 0),
             SessionState::Owing { tries, .. } => (6, tries),
@@ -150,7 +152,7 @@ fn rest<C>(playback: &Playback<C>) -> u64 {
     session.unconfirmed.since().hash(&mut sum);
     session.unconfirmed.is_spent().hash(&mut sum);
     session.good_until().hash(&mut sum);
-    session.lingers.hash(&mut sum);
+    session.lingers().hash(&mut sum);
     session.unconfirmed.reopens_until().hash(&mut sum);
     session.sharing.hash(&mut sum);
     let shown = session.evidence.lasting();
@@ -167,7 +169,7 @@ fn rest<C>(playback: &Playback<C>) -> u64 {
             }
         }
         SessionState::Closing { why, .. } => why.hash(&mut sum),
-        SessionState::Killed { by: _, grant: _, since, until } => (since, until).hash(&mut sum),
+        SessionState::Killed { by: _, release: _, since, until } => (since, until).hash(&mut sum),
         SessionState::Owing { ran, since, .. } => (ran, since).hash(&mut sum),
         SessionState::Sharing { interval } => interval.hash(&mut sum),
         SessionState::Failing { .. }

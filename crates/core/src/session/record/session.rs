@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::confirmation::Confirmation;
 use super::super::end_reason::EndReason;
 use super::super::grant::{AskKind, Ticket};
+use super::super::grant_release::GrantRelease;
 use super::super::held_grant::HeldGrant;
 use super::super::player_evidence::{LastingEvidence, PlayerEvidence};
 use super::super::player_report::StreamType;
@@ -114,11 +115,11 @@ impl CoreSessionRecord {
             good_until: session.good_until().map(|until| at.wall_of(until)),
             grant: session.grant().map(GrantRecord::of),
             leads_past: shown.leads_past,
-            lingers: session.lingers,
+            lingers: session.lingers(),
             last_call: at.wall_of(shown.last_call),
             last_good: at.wall_of(session.confirmation.at()),
             last_sign: at.wall_of(shown.last_sign),
-            lost_close: session.lost_close.map(|(next, tries)| (at.wall_of(next), tries)),
+            lost_close: session.release().filter(|_| session.is_killed()).map(|of| (at.wall_of(of.next()), of.tries())),
             opening: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
             preloads: shown.preloads,
             renewals,
@@ -149,7 +150,8 @@ impl CoreSessionRecord {
                 SessionState::Closed { until: time(*until), why: why.restore(at) }
             }
             (StateRecord::Closing { next, tries, why }, Some(grant)) => {
-                SessionState::Closing { grant: Some(grant), next: time(*next), tries: *tries, why: *why }
+                let release = GrantRelease::written(grant, self.lingers, time(*next), *tries);
+                SessionState::Closing { release: Some(release), why: *why }
             }
             (StateRecord::Failing { missed, retry }, Some(grant)) => {
                 SessionState::Failing { grant, missed: *missed, retry: time(*retry) }
@@ -159,7 +161,10 @@ impl CoreSessionRecord {
             }
             (StateRecord::Killed { by, since, until }, grant) => {
                 let (by, until) = (by.clone(), time(*until));
-                SessionState::Killed { by, grant, since: time(*since).min(at.now), until }
+                let since = time(*since).min(at.now);
+                let (next, tries) = self.lost_close.map_or((since, 0), |(next, tries)| (time(next), tries));
+                let release = grant.map(|grant| GrantRelease::written(grant, self.lingers, next, tries));
+                SessionState::Killed { by, release, since, until }
             }
             (StateRecord::Live { beat }, Some(grant)) => SessionState::Live { beat: time(*beat), grant },
             (StateRecord::Live { .. }, None) if shares.is_some() => {
@@ -206,8 +211,6 @@ impl CoreSessionRecord {
             last_answered: Ticket(self.generation),
             evidence: PlayerEvidence::restore(at.now, evidence),
             generation: self.generation,
-            lingers: self.lingers,
-            lost_close: self.lost_close.map(|(next, tries)| (time(next), tries)),
             schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
             seed: self.seed,
             sharing: shares.is_some(),

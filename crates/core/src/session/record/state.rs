@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::end_reason::EndReason;
+use super::super::grant_release::GrantRelease;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, Denial, Reason};
 use super::serde_helpers::is_default;
@@ -63,9 +64,11 @@ impl StateRecord {
                 Self::Closed { until: at.wall_of(*until), why: SessionClosureRecord::of(why, at)? }
             }
             SessionState::Waiting { .. } => return None,
-            SessionState::Closing { next, tries, why, .. } => {
-                Self::Closing { next: at.wall_of(*next), tries: *tries, why: *why }
-            }
+            SessionState::Closing { release, why } => Self::Closing {
+                next: at.wall_of(release.as_ref().map_or(at.now, GrantRelease::next)),
+                tries: release.as_ref().map_or(0, GrantRelease::tries),
+                why: *why,
+            },
             SessionState::Failing { missed, retry, .. } => Self::Failing { missed: *missed, retry: at.wall_of(*retry) },
             SessionState::Killed { by, since, until, .. } => {
                 Self::Killed { by: by.clone(), since: at.wall_of(*since), until: at.wall_of(*until) }

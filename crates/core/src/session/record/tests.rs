@@ -355,8 +355,9 @@ proptest! {
             (StateRecord::Owing { .. }, SessionState::Owing { next, .. }) => {
                 prop_assert!(*next <= moment.now + SECOND * 5 && asks.is_empty());
             }
-            (StateRecord::Closing { .. }, SessionState::Closing { next, tries: 0, .. }) => {
-                prop_assert!(*next <= moment.now + SECOND && session.grant() == playback.session.grant());
+            (StateRecord::Closing { .. }, SessionState::Closing { release: Some(release), .. }) => {
+                prop_assert!(release.tries() == 0 && release.next() <= moment.now + SECOND);
+                prop_assert!(session.grant() == playback.session.grant());
             }
             (StateRecord::Killed { by, .. }, SessionState::Killed { by: still, until, .. }) => {
                 prop_assert_eq!(by, still);

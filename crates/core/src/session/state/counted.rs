@@ -2,11 +2,12 @@
 
 use super::{Session, SessionState};
 use crate::session::grant::AskKind;
+use crate::session::grant_release::GrantRelease;
 
 impl Session {
     /// True if it uses, or may use, one of the device's places at the authority.
     pub fn takes_place(&self) -> bool {
-        !self.lingers && (self.is_owed_a_close() || (self.is_active() && !self.sharing && !self.is_held()))
+        !self.lingers() && (self.is_owed_a_close() || (self.is_active() && !self.sharing && !self.is_held()))
     }
 
     /// True if the authority may hold it, even if no playback waits for its place.
@@ -14,10 +15,15 @@ impl Session {
         self.held().is_some() || self.lane.is_some()
     }
 
+    /// True if its close is lost, and no playback waits for its place.
+    pub(in crate::session) fn lingers(&self) -> bool {
+        self.release().is_some_and(GrantRelease::lingers)
+    }
+
     /// True if it is over, and its place is being given back. A lost close does not count, except while it is in flight
     /// again.
     pub fn gives_back(&self) -> bool {
-        !self.is_active() && (self.lane.is_some() || (self.held().is_some() && !self.lingers))
+        !self.is_active() && (self.lane.is_some() || (self.held().is_some() && !self.lingers()))
     }
 
     /// True if a pending answer may replace the token.

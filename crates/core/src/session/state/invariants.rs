@@ -15,12 +15,11 @@ impl Session {
         debug_assert!(
             match (&self.state, self.lane.map(|lane| lane.ask)) {
                 (SessionState::Closed { .. }, lane) => lane.is_none(),
-                (SessionState::Closing { grant, .. }, lane) => lane.is_some() || grant.is_some(),
+                (SessionState::Closing { release, .. }, lane) => lane.is_some() || release.is_some(),
                 (SessionState::Failing { .. } | SessionState::Live { .. }, lane) => {
                     matches!(lane, None | Some(AskKind::Beat | AskKind::Renew))
                 }
-                (SessionState::Killed { grant, .. }, lane) =>
-                    lane.is_some() || grant.is_none() || self.lost_close.is_some(),
+                (SessionState::Killed { .. }, _) => true,
                 (SessionState::Owing { .. }, lane) => matches!(lane, None | Some(AskKind::Open)),
                 (SessionState::Opening { .. }, lane) => lane == Some(AskKind::Open),
                 (SessionState::Sharing { .. }, lane) => self.sharing && lane.is_none(),

@@ -4,10 +4,11 @@
 //! on the way. Debug builds check that each transition is legal.
 
 use std::mem;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Session, SessionState};
 use crate::session::grant::Grant;
+use crate::session::grant_release::GrantRelease;
 use crate::session::held_grant::HeldGrant;
 
 /// The reason for which a session is left without its grant.
@@ -26,7 +27,7 @@ impl SessionState {
     fn held(&self) -> Option<&HeldGrant> {
         match self {
             Self::Failing { grant, .. } | Self::Live { grant, .. } => Some(grant),
-            Self::Closing { grant, .. } | Self::Killed { grant, .. } => grant.as_ref(),
+            Self::Closing { release, .. } | Self::Killed { release, .. } => release.as_ref().map(GrantRelease::grant),
             Self::Closed { .. }
             | Self::Opening { .. }
             | Self::Owing { .. }
@@ -38,7 +39,9 @@ impl SessionState {
     fn held_mut(&mut self) -> Option<&mut HeldGrant> {
         match self {
             Self::Failing { grant, .. } | Self::Live { grant, .. } => Some(grant),
-            Self::Closing { grant, .. } | Self::Killed { grant, .. } => grant.as_mut(),
+            Self::Closing { release, .. } | Self::Killed { release, .. } => {
+                release.as_mut().map(GrantRelease::grant_mut)
+            }
             Self::Closed { .. }
             | Self::Opening { .. }
             | Self::Owing { .. }
@@ -50,7 +53,47 @@ impl SessionState {
     fn into_held(self) -> Option<HeldGrant> {
         match self {
             Self::Failing { grant, .. } | Self::Live { grant, .. } => Some(grant),
-            Self::Closing { grant, .. } | Self::Killed { grant, .. } => grant,
+            Self::Closing { release, .. } | Self::Killed { release, .. } => release.map(GrantRelease::into_grant),
+            Self::Closed { .. }
+            | Self::Opening { .. }
+            | Self::Owing { .. }
+            | Self::Sharing { .. }
+            | Self::Waiting { .. } => None,
+        }
+    }
+
+    /// The grant that a session gives back when it is over.
+    fn release(&self) -> Option<&GrantRelease> {
+        match self {
+            Self::Closing { release, .. } | Self::Killed { release, .. } => release.as_ref(),
+            Self::Closed { .. }
+            | Self::Failing { .. }
+            | Self::Live { .. }
+            | Self::Opening { .. }
+            | Self::Owing { .. }
+            | Self::Sharing { .. }
+            | Self::Waiting { .. } => None,
+        }
+    }
+
+    fn release_mut(&mut self) -> Option<&mut Option<GrantRelease>> {
+        match self {
+            Self::Closing { release, .. } | Self::Killed { release, .. } => Some(release),
+            Self::Closed { .. }
+            | Self::Failing { .. }
+            | Self::Live { .. }
+            | Self::Opening { .. }
+            | Self::Owing { .. }
+            | Self::Sharing { .. }
+            | Self::Waiting { .. } => None,
+        }
+    }
+
+    /// The release that goes into the next state: one that is under way, or one that begins.
+    fn into_release(self, now: Instant) -> Option<GrantRelease> {
+        match self {
+            Self::Closing { release, .. } | Self::Killed { release, .. } => release,
+            Self::Failing { grant, .. } | Self::Live { grant, .. } => Some(GrantRelease::new(now, grant)),
             Self::Closed { .. }
             | Self::Opening { .. }
             | Self::Owing { .. }
@@ -88,11 +131,7 @@ impl Session {
         let before = self.leave();
         let was = cfg!(debug_assertions).then(|| before.clone());
         self.state = next(before.into_held());
-        debug_assert!(
-            was.as_ref().is_none_or(|was| was.held().is_none() || self.held().is_some()),
-            "its grant got lost: from {was:?} to {:?}",
-            self.state
-        );
+        self.check_held(was.as_ref());
         self.check_way(was.as_ref());
     }
 
@@ -111,6 +150,19 @@ impl Session {
         self.check_way(was.as_ref());
     }
 
+    /// Enters a state in which the grant of the present one, if any, is given back.
+    pub(in crate::session) fn enter_releasing(
+        &mut self,
+        now: Instant,
+        next: impl FnOnce(Option<GrantRelease>) -> SessionState,
+    ) {
+        let before = self.leave();
+        let was = cfg!(debug_assertions).then(|| before.clone());
+        self.state = next(before.into_release(now));
+        self.check_held(was.as_ref());
+        self.check_way(was.as_ref());
+    }
+
     /// Enters the next state without the grant, for this reason.
     pub(in crate::session) fn enter_without_grant(&mut self, forfeit: Forfeit, next: SessionState) {
         debug_assert!(next.held().is_none(), "{forfeit:?}, and held all the same: {next:?}");
@@ -121,18 +173,9 @@ impl Session {
     /// Takes the grant of a session that is over, or about to be, without another state: no playback waits for its
     /// place any more.
     pub(in crate::session) fn forfeit(&mut self, why: Forfeit) -> Option<Grant> {
-        let held = match &mut self.state {
-            SessionState::Closing { grant, .. } | SessionState::Killed { grant, .. } => grant.take(),
-            SessionState::Closed { .. }
-            | SessionState::Failing { .. }
-            | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => None,
-        };
+        let held = self.state.release_mut().and_then(Option::take);
         debug_assert!(self.held().is_none(), "{why:?}, and held all the same: {:?}", self.state);
-        held.map(HeldGrant::into_grant)
+        held.map(|release| release.into_grant().into_grant())
     }
 
     pub(in crate::session) fn held(&self) -> Option<&HeldGrant> {
@@ -143,9 +186,26 @@ impl Session {
         self.state.held_mut()
     }
 
+    pub(in crate::session) fn release(&self) -> Option<&GrantRelease> {
+        self.state.release()
+    }
+
+    /// The place of the release; `None` in a state that has none.
+    pub(in crate::session) fn release_mut(&mut self) -> Option<&mut Option<GrantRelease>> {
+        self.state.release_mut()
+    }
+
     /// Takes the present state; the one left behind has no meaning.
     fn leave(&mut self) -> SessionState {
         mem::replace(&mut self.state, SessionState::Sharing { interval: Duration::ZERO })
+    }
+
+    fn check_held(&self, was: Option<&SessionState>) {
+        debug_assert!(
+            was.is_none_or(|was| was.held().is_none() || self.held().is_some()),
+            "its grant got lost: from {was:?} to {:?}",
+            self.state
+        );
     }
 
     fn check_way(&self, was: Option<&SessionState>) {

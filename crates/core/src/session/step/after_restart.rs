@@ -62,9 +62,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             }
             session.state = SessionState::Owing { next: now + catch_up.max(closing), ran, since, tries };
         }
-        SessionState::Closing { why, .. } => {
-            session.enter(|grant| SessionState::Closing { grant, next: now + closing, tries: 0, why })
-        }
+        SessionState::Closing { .. } => session.release_anew(now + closing),
         SessionState::Failing { missed, .. } => match session.goes_on_credit(now, policy) {
             Some(since) => {
                 let since = session.credit_since(now, since, true, policy);
@@ -77,7 +75,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
             None => session.go_on(now, now + catch_up),
         },
         SessionState::Killed { .. } => {
-            session.lost_close = Some((now + closing, 0));
+            session.release_anew(now + closing);
             session.remember_kill(now, policy);
         }
         SessionState::Live { beat, .. } => {
@@ -121,6 +119,12 @@ impl Session {
             SessionClosure::Unmanaged | SessionClosure::Unreachable(_) => policy.end_memory,
         };
         (until.min(now + longest.min(until.saturating_duration_since(self.last_sign()))), why)
+    }
+
+    fn release_anew(&mut self, at: Instant) {
+        if let Some(release) = self.release_mut() {
+            *release = release.take().map(|release| release.anew(at));
+        }
     }
 
     /// A kill, too, is remembered no longer than planned.

@@ -28,12 +28,12 @@ impl Session {
         }
         let scatter = self.scatter(WAKE_UP_SPREAD);
         match &mut self.state {
-            SessionState::Closing { next: due, .. }
-            | SessionState::Failing { retry: due, .. }
+            SessionState::Failing { retry: due, .. }
             | SessionState::Live { beat: due, .. }
             | SessionState::Owing { next: due, .. } => *due = earlier(now, *due, by, scatter),
-            SessionState::Killed { .. } => {
-                if let Some((due, _)) = &mut self.lost_close {
+            SessionState::Closing { release, .. } | SessionState::Killed { release, .. } => {
+                if let Some(release) = release {
+                    let due = release.next_mut();
                     *due = earlier(now, *due, by, scatter);
                 }
             }

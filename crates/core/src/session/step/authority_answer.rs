@@ -188,24 +188,16 @@ impl Session {
 
     fn closed(&mut self, result: Result<Verdict, AuthorityFault>, step: &mut Step<'_>) {
         match (result, &self.state) {
-            (Err(fault), SessionState::Closing { tries, why, .. }) => {
-                let why = *why;
-                match self.close_again(step.now, *tries, &fault, step.policy) {
-                    Some((next, tries)) => self.enter(|grant| SessionState::Closing { grant, next, tries, why }),
-                    None => drop(self.forfeit(Forfeit::Expired)),
-                }
-            }
             // The kill was forgiven meanwhile: no playback waits for the next try.
             (Err(_), SessionState::Killed { until, .. }) if step.now >= *until => {
                 if let Some(grant) = self.forfeit(Forfeit::GivenBack) {
                     step.give_back(grant, PlayerFacts::default());
                 }
             }
-            (Err(fault), SessionState::Killed { .. }) => {
-                let tries = self.lost_close.map_or(0, |(_, tries)| tries);
-                self.lost_close = self.close_again(step.now, tries, &fault, step.policy);
-                if self.lost_close.is_none() {
-                    drop(self.forfeit(Forfeit::Expired));
+            (Err(fault), SessionState::Closing { .. } | SessionState::Killed { .. }) => {
+                let held_until = self.confirmed_until(step.policy);
+                if let Some(release) = self.release_mut() {
+                    *release = release.take().and_then(|of| of.lost(step.now, &fault, held_until, step.policy));
                 }
             }
             (Ok(Verdict::Denied(_, reason)), _) => {
@@ -220,7 +212,10 @@ impl Session {
 
     pub(super) fn kill_by_authority(&mut self, by: Reason, step: &mut Step<'_>) {
         let (since, until) = self.note_kill(&by, step);
-        self.enter(|grant| SessionState::Killed { by, grant, since, until });
+        self.enter_releasing(since, |release| {
+            let release = release.map(|release| release.anew(since));
+            SessionState::Killed { by, release, since, until }
+        });
     }
 
     /// A session that the authority ended is given back only if the authority also counts those.
@@ -229,7 +224,7 @@ impl Session {
             return self.kill_by_authority(by, step);
         }
         let (since, until) = self.note_kill(&by, step);
-        self.enter_without_grant(Forfeit::Gone, SessionState::Killed { by, grant: None, since, until });
+        self.enter_without_grant(Forfeit::Gone, SessionState::Killed { by, release: None, since, until });
     }
 
     /// Start of the kill, and the end of its memory.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::end_reason::EndReason;
+use super::super::grant_release::GrantRelease;
 use super::super::player_evidence::RenewalRhythm;
 use super::super::player_report::PlayingState;
 use super::super::policy::Policy;
@@ -42,11 +43,10 @@ impl Session {
         let first_end = |deadline| moment.into_iter().fold(ends(deadline), Instant::min);
         let beats = self.beats_itself();
         match self.state {
-            SessionState::Closed { until, .. } | SessionState::Killed { until, .. } => match self.lost_close {
-                Some((next, _)) if self.held().is_some() => next,
-                Some(_) | None => until.max(now),
-            },
-            SessionState::Closing { next, .. } => next,
+            SessionState::Closing { .. } => self.release().map_or(now, GrantRelease::next),
+            SessionState::Closed { until, .. } | SessionState::Killed { until, .. } => {
+                self.release().map_or(until.max(now), GrantRelease::next)
+            }
             SessionState::Failing { retry, .. } if beats => first_end(retry),
             SessionState::Failing { .. } if !self.unconfirmed.is_running() => {
                 first_end(self.credit_from(policy).unwrap_or(self.last_sign() + policy.endings.longest).max(now))

@@ -59,7 +59,8 @@ impl Session {
         if !self.gives_way() {
             return;
         }
-        if matches!(self.state, SessionState::Closing { tries: 1.., .. }) && self.lane.is_none() {
+        let is_closing = matches!(self.state, SessionState::Closing { .. });
+        if is_closing && self.release().is_some_and(|release| release.tries() > 0) && self.lane.is_none() {
             // Its lost close goes on by itself.
             if let Some(grant) = self.forfeit(Forfeit::GivenBack) {
                 step.give_back(grant, PlayerFacts::default());
@@ -69,7 +70,6 @@ impl Session {
         if !matches!(self.state, SessionState::Closed { .. }) {
             return;
         }
-        self.lingers = false;
         self.way_back.opens_again();
         self.enter(|_| SessionState::Waiting { not_before: step.now, since: step.now });
         step.note(SessionEvent::Returned);

@@ -27,7 +27,11 @@ impl Session {
     fn kill_now(&mut self, by: Reason, step: &mut Step<'_>) {
         step.note(SessionEvent::Killed(by.clone()));
         let until = step.now + step.policy.memory_of_kill(&by);
-        self.enter(|grant| SessionState::Killed { by, grant, since: step.now, until });
+        let now = step.now;
+        self.enter_releasing(now, |release| {
+            let release = release.map(|release| release.anew(now));
+            SessionState::Killed { by, release, since: now, until }
+        });
         step.wake();
     }
 
@@ -65,7 +69,6 @@ impl Session {
         *until = step.now;
         step.note(SessionEvent::Forgiven);
         if self.lane.is_none() {
-            self.lost_close = None;
             if let Some(grant) = self.forfeit(Forfeit::GivenBack) {
                 step.give_back(grant, PlayerFacts::default());
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::effect::{SessionEvent, SessionRefusal};
 use super::super::grant::AskKind;
+use super::super::grant_release::GrantRelease;
 use super::super::held_grant::HeldGrant;
 use super::super::state::{BeatSource, CallInFlight, Session, SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, Reason, Verdict};
@@ -16,10 +17,10 @@ impl Session {
         match &mut self.state {
             SessionState::Opening { .. } | SessionState::Owing { .. } => self.opened_in_time(lane, result, step),
             // The player left, or an operator killed it, before the authority decided.
-            SessionState::Closing { grant: held, .. } | SessionState::Killed { grant: held, .. } => {
+            SessionState::Closing { release, .. } | SessionState::Killed { release, .. } => {
                 if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
                     self.unconfirmed.decide();
-                    *held = Some(HeldGrant::new(step.now, grant));
+                    *release = Some(GrantRelease::new(step.now, HeldGrant::new(step.now, grant)));
                 }
             }
             SessionState::Closed { .. }

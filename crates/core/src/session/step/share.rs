@@ -52,7 +52,7 @@ impl Session {
             },
             SessionState::Killed { by, since, until, .. } => {
                 let until = (*until).max(step.now + step.policy.memory_of_kill(by));
-                SessionState::Killed { by: by.clone(), grant: None, since: *since, until }
+                SessionState::Killed { by: by.clone(), release: None, since: *since, until }
             }
         };
         self.enter(|_| next);

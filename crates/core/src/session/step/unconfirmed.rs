@@ -11,7 +11,6 @@ use super::super::end_reason::EndReason;
 use super::super::player_call::CallKind;
 use super::super::policy::Policy;
 use super::super::state::{Forfeit, Session, SessionClosure, SessionState};
-use super::super::unconfirmed_run::UNCONFIRMED_RETRY_PAUSES;
 use super::super::verdict::AuthorityFault;
 use super::context::Step;
 use crate::session::OnUnreachable;
@@ -172,49 +171,11 @@ impl Session {
         now + if self.unconfirmed.is_running() { pause + self.scatter(pause * 3) } else { pause }
     }
 
-    /// Time and number of the next try after a lost close; `None` if it is given up.
-    pub(super) fn close_again(
-        &mut self,
-        now: Instant,
-        tries: u8,
-        fault: &AuthorityFault,
-        policy: &Policy,
-    ) -> Option<(Instant, u8)> {
-        let tries = tries.saturating_add(1);
-        let next = now + self.retry_close(tries, policy);
-        let again = tries < policy.close_tries || self.may_linger(next, tries, fault, policy);
-        self.lingers |= again && tries >= policy.close_tries;
-        again.then_some((next, tries))
-    }
-
     /// Sends the waiting close now, because the process ends.
     pub(super) fn close_now(&mut self, now: Instant) {
-        match &mut self.state {
-            SessionState::Closing { next, .. } => *next = now,
-            SessionState::Closed { .. }
-            | SessionState::Failing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => {}
+        if let Some(release) = self.release_mut().and_then(Option::as_mut) {
+            release.try_now(now);
         }
-        self.lost_close = self.lost_close.map(|(_, tries)| (now, tries));
-    }
-
-    /// Pause before the next try; longer once no playback waits for its place.
-    fn retry_close(&self, tries: u8, policy: &Policy) -> Duration {
-        let beyond = tries.saturating_sub(policy.close_tries).min(5);
-        let [_, longest] = UNCONFIRMED_RETRY_PAUSES;
-        if beyond == 0 { policy.retry_after(tries) } else { (policy.retry_after(tries) * (1 << beyond)).min(longest) }
-    }
-
-    /// True while a close without an answer is tried: as long as the authority may hold the session, and an hour at
-    /// most.
-    fn may_linger(&self, next: Instant, tries: u8, fault: &AuthorityFault, policy: &Policy) -> bool {
-        const MAX_CLOSE_TRIES: u8 = 120;
-        tries < MAX_CLOSE_TRIES && fault.kind.is_infrastructure() && next < self.confirmed_until(policy)
     }
 
     /// Keeps the account of credit: reports its start, and its end with its length.
