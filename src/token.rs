@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn expiry_is_told_from_its_second_on() {
+    fn a_token_is_expired_from_its_second_on() {
         let at = |claims: &str, wall| TokenClaims::peek(&jwt(claims)).unwrap().expired_for(Duration::from_secs(wall));
         for exp in [r#"{"exp":1700000060}"#, r#"{"exp":"1700000060"}"#, r#"{"exp":1700000060.0}"#] {
             assert_eq!(at(exp, 1_700_000_059), None, "{exp}");

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_runs_its_own_script_alone_and_nobody_frames_it() {
+    fn the_page_runs_its_own_script_alone_and_cannot_be_framed() {
         let policy = POLICY.to_str().unwrap();
         assert_eq!(policy.matches("'sha256-").count(), 2, "{policy}");
         assert!(policy.contains("frame-ancestors 'none'"));

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn error_answers_to_one_caller_cost_nobody_a_call_however_it_names_itself() {
+    fn error_answers_to_one_caller_cost_no_other_a_call_under_any_of_its_names() {
         let (now, health) = (Clock.now(), Health::new());
         for device in 0..1_000 {
             let garbage = CallOrigin { account: Fingerprint(10 + device), caller: CallerKey { address: 6, device } };
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_is_told_to_wait_waits_alone_and_is_beaten_all_the_same() {
+    fn an_account_that_must_wait_waits_alone_and_is_still_beaten() {
         let (now, health) = (Clock.now(), Health::new());
         let ten = Duration::from_secs(10);
         let changes = health.tell(now, AskKind::Open, CallPermit::Usual, ANN, &answered(429, Some(ten)));

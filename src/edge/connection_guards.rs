@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_of_ours_is_told() {
+    fn an_end_by_the_proxy_is_reported() {
         let (ties, value) = (ConnectionGuards::default(), Counted::default());
         ties.hold(1, || value.clone());
         ties.end();

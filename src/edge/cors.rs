@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_ours_is_known_by_its_origin() {
+    fn a_page_of_the_proxy_is_recognised_by_its_origin() {
         const OWN: (&str, &str) = ("host", "tv.home.arpa:8080");
         for (request, own) in [
             (&[OWN, ("origin", "http://tv.home.arpa:8080")][..], true),

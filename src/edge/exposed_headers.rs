@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstreams_list_follows_ours_without_duplicates() {
+    fn an_upstreams_list_follows_the_proxys_without_duplicates() {
         const LIST: &str = "access-control-expose-headers";
         for (headers, expected) in [
             (&[][..], ""),

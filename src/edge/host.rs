@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_the_same_whatever_their_case_and_spelling() {
+    fn hosts_are_equal_in_any_case_and_spelling() {
         let host = |text: &str| NamedHost::parse(text.as_bytes()).unwrap();
         for (one, other, same) in [
             ("h", "H:80", true),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_a_page_let_resolve_to_us_is_refused() {
+    fn a_foreign_name_that_resolves_to_the_proxy_is_refused() {
         let names = Some(&["tv.home.arpa", "*.proxy.example"][..]);
         for (host, good) in [
             ("127.0.0.1:8080", true),

@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_is_kept_unless_told() {
+    fn a_local_ca_is_kept_unless_it_must_be_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let names = names(&["localhost"]);
         let ask = |renew_authority, now| {

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_a_node_is_read_and_one_that_names_nobody_is_not() {
+    fn every_form_of_a_node_is_read_and_an_unknown_one_is_not() {
         for (node, address) in [
             ("203.0.113.9", Some("203.0.113.9")),
             ("203.0.113.9:0", Some("203.0.113.9")),
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_hide_nobody() {
+    fn bytes_that_are_no_text_hide_no_viewer() {
         let rows: [(&'static str, &[u8], ForwardedViewer); 6] = [
             ("x-forwarded-for", b"\xff\xfe, 203.0.113.9", viewer("203.0.113.9")),
             ("x-forwarded-for", b"6.6.6.6\xa0, 203.0.113.9, 10.0.0.3", viewer("203.0.113.9")),

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_listener_is_told_how_many_it_missed() {
+    async fn a_slow_listener_learns_how_many_events_it_missed() {
         let hub = EventHub::default();
         let mut listener = hub.listen(None);
         publish(&hub, MAX_NOTICES_PER_LISTENER as u64 + 10);

@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_that_nobody_sees_may_play_on() {
+    fn a_hidden_page_may_play_on() {
         for (text, playing, slowed) in [
             ("sta=p,bg", PlayingState::Plays, true),
             ("sta=a,bg", PlayingState::Paused, true),

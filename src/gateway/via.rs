@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_went_through_us_is_known_among_all_that_passed_it_on() {
+    fn a_request_that_the_proxy_forwarded_is_recognised_among_all_hops() {
         let name = ViaName("sidebeat-0000002a".into());
         for (values, loops) in [
             (&[][..], false),

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn live_or_not_is_told_by_type_or_catalogue() {
+    fn the_kind_of_stream_follows_from_type_or_catalogue() {
         for (kind, catalogue, live) in [
             (json!("live"), json!("movie"), Some(true)),
             (json!("VOD"), json!("channel"), Some(false)),

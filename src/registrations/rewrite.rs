@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_lead_through_us_and_the_true_ones_are_kept() {
+    fn urls_lead_through_the_proxy_and_the_original_ones_are_kept() {
         let (names, id) = (FieldNames::default(), PlaybackId::random());
         let theirs = json!({"contentUrl": "https://cdn/a/b.mpd?sig=x", "licenseUrl": "https://drm/l?k=y", "other": 1});
         let ours = json!({
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blackout_leads_to_the_slate_or_nowhere_through_us() {
+    fn a_blackout_leads_to_the_slate_or_nowhere() {
         let (names, id) = (FieldNames::default(), PlaybackId::random());
         let license = format!("https://p/license{}", id.segment());
         for action in ["DENY", "ALLOW_WITH_UPGRADE", "LATER"] {
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blackout_that_is_told_alone_shows_its_slate_or_changes_nothing() {
+    fn a_blackout_that_is_only_reported_shows_its_slate_or_changes_nothing() {
         let (names, id) = (FieldNames::default(), PlaybackId::random());
         let told = RewriteTargets { enforces_blackouts: false, ..targets(&names) };
         let mut reply = blacked_out();

@@ -233,7 +233,7 @@ async fn many_waiting_calls_share_one_open() {
 }
 
 #[tokio::test]
-async fn an_operator_is_warned_of_licenses_once_a_session_and_never_where_beats_are_ours() {
+async fn an_operator_is_warned_of_licenses_once_a_session_and_never_if_the_proxy_beats() {
     use crate::config::Enforcement;
     for (renews, enforcement, warned) in [
         (true, Enforcement::Auto, true),
@@ -322,7 +322,7 @@ async fn beats_come_at_their_interval_and_end_with_the_session() {
 }
 
 #[tokio::test]
-async fn only_the_end_of_a_devices_last_connection_is_told_and_a_new_one_takes_it_back() {
+async fn only_the_end_of_a_devices_last_connection_is_reported_and_a_new_one_takes_it_back() {
     let mut stage = Stage::new(brief());
     let first = stage.sessions.tie(key());
     stage.play(1).await;
@@ -396,7 +396,7 @@ async fn a_token_finds_the_device_that_plays_by_it_and_is_forgotten_with_its_ses
 }
 
 #[tokio::test]
-async fn a_token_of_more_devices_than_a_call_looks_at_is_nobodys() {
+async fn a_token_of_too_many_devices_names_none_of_them() {
     let mut stage = Stage::new(brief());
     for number in 0..17 {
         stage.play_of(DeviceKey::new("test", DeviceSource::Header, &number.to_string()), 1).await;
@@ -650,7 +650,7 @@ async fn a_grant_that_comes_when_all_is_forgotten_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_that_nobody_has_is_given_back_when_the_authority_is_there_again() {
+async fn an_orphaned_grant_is_given_back_when_the_authority_is_there_again() {
     let away = || Err(AuthorityFault { kind: FaultKind::Unreachable, reason: Reason::new(0, None, "nobody is there") });
     for late in [false, true] {
         let mut stage = Stage::new(Policy { lane_patience: SHORT, ..brief() });

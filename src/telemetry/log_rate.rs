@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_left_out_are_counted_across_windows_until_they_are_told() {
+    fn omitted_lines_are_counted_across_windows_until_they_are_reported() {
         let (limiter, now) = (LogRateLimiter::default(), start());
         for round in 0..3 {
             let at = now + LOG_WINDOW * round;

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debts_are_summed_by_authority_and_told_once() {
+    fn debts_are_summed_by_authority_and_reported_once() {
         let (sums, one, other) = (OutageSummaries::default(), Arc::from("one"), Arc::from("other"));
         let second = Duration::from_secs(1);
         for event in [

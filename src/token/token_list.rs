@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_known_again_whatever_stands_around_it() {
+    fn a_token_is_recognised_in_any_surroundings() {
         let token = jwt(r#"{"exp":1700000060}"#);
         for text in [
             token.clone(),

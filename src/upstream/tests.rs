@@ -396,7 +396,7 @@ async fn a_body_may_be_as_large_as_allowed_and_not_a_byte_larger() {
 }
 
 #[tokio::test]
-async fn a_slow_server_is_told_by_phase_and_its_connection_dropped() {
+async fn a_slow_server_is_reported_by_phase_and_its_connection_dropped() {
     let rows = [
         ("", CallPhase::Head),
         ("HTTP/1.1 200 OK\r\nContent-Le", CallPhase::Head),
@@ -646,7 +646,7 @@ fn certified_as_a_ca() -> Certified {
 }
 
 #[tokio::test]
-async fn the_usual_mistakes_about_certificates_are_told_in_words_with_what_mends_them() {
+async fn the_usual_mistakes_about_certificates_are_explained_with_their_remedy() {
     let certified = certified_as_a_ca();
     let stage = tls_stage(&certified).await;
     let untrusting = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
@@ -879,7 +879,7 @@ async fn a_slow_or_too_large_reply_on_http2_leaves_the_connection_to_others() {
 
 /// An operator reads it while the first call waits, and not once it has failed.
 #[tokio::test]
-async fn a_server_that_cannot_be_reached_is_told_of_when_the_first_wait_begins() {
+async fn an_unreachable_server_is_reported_when_the_first_wait_begins() {
     let Stage { _deaths, endpoint, listener, pool, tasks: _ } = Stage::plain().await;
     let address = listener.local_addr().unwrap();
     drop(listener);

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn releases_and_certificates_are_told_apart() {
+    fn releases_and_certificates_are_distinguished() {
         let id = first_id(b"r");
         let message = renewal_of(&id, 3);
         assert_eq!(read(&message), Some(RequestedLicense::Release { id: &id }));

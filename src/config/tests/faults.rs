@@ -680,7 +680,7 @@ fn text_that_is_no_toml_shows_its_lines_and_not_its_values() {
 
 /// The rest is mostly its echo.
 #[test]
-fn the_first_place_that_is_no_toml_is_told_alone() {
+fn only_the_first_place_that_is_no_toml_is_reported() {
     let sample = include_str!("../../../config.toml").replacen(
         "listen = [\"127.0.0.1:8443\"]",
         "listen = [\"127.0.0.1:8443\"",

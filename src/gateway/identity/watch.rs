@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_shared_once_two_devices_speak_there_and_told_once_an_hour() {
+    fn an_address_is_shared_once_two_devices_use_it_and_reported_once_an_hour() {
         let (watch, route, now) = (IdentityWatch::default(), Arc::from("/license"), Clock.now());
         for (number, device, shared) in [(1, 1, false), (1, 1, false), (2, 2, false), (1, 2, true), (1, 1, false)] {
             assert_eq!(watch.is_shared(&route, address(number), Fingerprint(device), now), shared);

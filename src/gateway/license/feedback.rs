@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn licenses_that_cost_a_session_its_beats_are_told() {
+    fn licenses_that_cost_a_session_its_beats_are_reported() {
         let rows: [(bool, u64, bool, &[&str]); 5] = [
             (true, 30, false, &[]),
             (true, 31, false, &[TOO_RARE]),

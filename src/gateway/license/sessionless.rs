@@ -207,7 +207,7 @@ mod tests {
     use crate::drm::{self, Direction};
 
     #[test]
-    fn the_first_reason_that_applies_is_told() {
+    fn the_first_reason_that_applies_is_reported() {
         let message = |text: &str| drm::recognise(Direction::Request, None, None, text.as_bytes()).unwrap();
         let license = |kind: &str| message(&format!(r#"{{"kids":["AAAAAAAAAAAAAAAAAAAAAA"],"type":"{kind}"}}"#));
         let facts =

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lead_gives_up_only_when_nobody_waits_and_leaves_its_successor_alone() {
+    fn a_lead_gives_up_only_without_waiting_calls_and_leaves_its_successor_alone() {
         let flights = SingleFlight::new(8);
         let (leading, first) = lead(&flights, "a");
         let second = follow(&flights, "a");

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_a_language_lacks_is_told_in_english() {
+    fn a_text_that_a_language_lacks_is_english() {
         let texts = texts("de", &["de"]);
         let viewer = ViewerTexts::choose(&texts, &HeaderMap::new());
         assert_eq!((viewer.text("blackout"), viewer.text("page-title")), ("dunkel de", "Why does it not play?"));

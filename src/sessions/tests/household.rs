@@ -152,7 +152,7 @@ async fn an_open_waits_for_the_second_try_of_what_is_given_straight_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_open_does_not_wait_for_a_close_that_nobody_answers() {
+async fn an_open_does_not_wait_for_an_unanswered_close() {
     let mut stage = Stage::new(Policy::default());
     stage.play(1).await;
     assert_eq!(stage.sessions.stop_all(key()), 1);

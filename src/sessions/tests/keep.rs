@@ -47,7 +47,7 @@ async fn nothing_asked(stage: &mut Stage) {
 }
 
 #[tokio::test]
-async fn nobody_acts_on_an_open_before_it_is_known_and_a_close_waits() {
+async fn no_call_acts_on_an_open_before_it_is_stored_and_a_close_waits() {
     let memory = Memory::manual();
     let mut stage = stage(&memory);
     let mut waits = stage.wait(1);

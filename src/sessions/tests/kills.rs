@@ -49,7 +49,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn a_killed_token_is_refused_at_whatever_device_it_comes_with() {
+async fn a_killed_token_is_refused_with_any_device() {
     let mut stage = Stage::new(Policy::default());
     let id = stage.play_at("tv", 1).await;
     stage.sessions.deliver(device("tv"), id, Input::Kill(by_operator()));
@@ -124,7 +124,7 @@ async fn a_kill_says_what_it_has_reached_and_is_taken_back_as_one() {
 
 /// Its close was lost, so its place is still to be given back. Whichever playback it is asked for.
 #[tokio::test(start_paused = true)]
-async fn a_pardon_of_a_session_that_several_share_gives_its_place_back_and_is_told() {
+async fn a_pardon_of_a_shared_session_gives_its_place_back_and_is_reported() {
     for which in [0, 1] {
         let mut stage = Stage::new(Policy { shares_session: true, ..Policy::default() });
         let first = stage.play_at("tv", 1).await;

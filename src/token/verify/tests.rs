@@ -180,7 +180,7 @@ fn a_token_counts_from_its_time_on_and_times_must_be_times() {
 }
 
 #[test]
-fn a_token_of_another_issuer_or_for_another_audience_is_none_of_ours() {
+fn a_token_of_another_issuer_or_for_another_audience_is_refused() {
     let keys = TokenKeySet::of_secret(SECRET).unwrap();
     let rules = TokenRules {
         audiences: vec!["player".to_owned(), "tv".to_owned()],

@@ -333,7 +333,7 @@ async fn an_idempotent_request_goes_once_more_when_a_kept_connection_ends_before
 }
 
 #[tokio::test]
-async fn a_request_that_may_have_been_processed_once_is_never_told_as_unprocessed() {
+async fn a_possibly_processed_request_is_never_reported_as_unprocessed() {
     let Stage { endpoint, listener, pool, .. } = &mut Stage::plain().await;
     let call = |method| UpstreamCall {
         body: Bytes::new(),

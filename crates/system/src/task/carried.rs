@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_call_that_nobody_has_looked_at_is_carried_on_when_its_connection_is_gone() {
+    async fn an_unread_call_is_carried_on_when_its_connection_is_gone() {
         let (tasks, _deaths) = Tasks::new();
         let (tell, told) = oneshot::channel();
         drop(CarriedCall::new(tasks, |hang_up| async move {

@@ -173,7 +173,7 @@ fn renewals_have_their_own_profile_and_so_has_what_follows_a_kill() {
 }
 
 #[test]
-fn an_app_that_wraps_or_a_body_that_nobody_knows_sees_a_status() {
+fn an_app_that_wraps_and_an_unknown_body_get_a_status() {
     let reject = profiles(RefusalProfile::Reject, RefusalProfile::Soap200);
     for system in [DrmSystem::ClearKey, DrmSystem::FairPlay, DrmSystem::PlayReady, DrmSystem::Widevine] {
         let wrapped = DrmMessage { wrapped: true, ..DrmMessage::new(system, MessageKind::Renewal) };
@@ -319,7 +319,7 @@ fn dash_js_shows(text: &str) -> Option<(String, String, String)> {
 }
 
 #[tokio::test]
-async fn dash_js_shows_the_whole_message_whatever_it_says() {
+async fn dash_js_shows_any_message_whole() {
     for (message, shown) in [
         ("Not Found", "Not Found"),
         ("", ""),
