@@ -1,8 +1,8 @@
 //! Wakes sessions at their deadlines: one task and one wheel for all.
 //!
-//! It also notices that the machine slept, and tells every session before anything else happens to it. Monotonic time and
-//! its timers stand still in suspension. So the timer task looks now and then, and every call and answer looks first.
-//! Otherwise a session that the head-end let expire meanwhile would look killed.
+//! The timer also notices that the machine slept, and tells every session before anything else happens to it. Monotonic
+//! time and its timers stand still in suspension. So the timer task looks now and then, and every call and answer looks
+//! first. Otherwise a session that the head-end let expire meanwhile would look killed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

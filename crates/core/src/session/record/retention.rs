@@ -1,4 +1,4 @@
-//! What of a record can be taken up, and for how long it is worth keeping when nobody can.
+//! Says which sessions of a record can go on, and for how long a record is kept whose sessions cannot.
 
 use std::time::Duration;
 
