@@ -107,7 +107,7 @@ impl PlaybackRecord {
             media_paths: self.media_paths.iter().copied().take(MAX_MEDIA_PATHS).collect(),
             shared_tokens: self.shared_tokens.iter().copied().take(MAX_CONTENT_TOKENS).collect(),
             token: self.token,
-            // An accepted call implies accepted names.
+            // No field records it: the first token counts as accepted unless nothing reached its player.
             token_accepted: self.session.usage != DeliveryState::Nothing,
             turns: SharedPlayback::default(),
         };

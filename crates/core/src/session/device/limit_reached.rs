@@ -92,7 +92,7 @@ impl<C> Device<C> {
         let called = if returns { life.calls } else { asks.session.is_asking() };
         match judge(now, &self.as_older(rival, policy), &newer) {
             ContestOutcome::OlderGivesWay | ContestOutcome::OlderIsOver => PlaceClaim::Holds,
-            // The viewer has gone back to the other playback.
+            // Both showed life after one gave way, so there are two viewers.
             ContestOutcome::TwoViewers if returns && (life.renewed || !life.calls) => PlaceClaim::Void,
             ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers if called => {
                 PlaceClaim::Holds
