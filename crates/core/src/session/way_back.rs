@@ -12,7 +12,7 @@ const LEFT_OVER_FETCH_TIME: Duration = Duration::from_secs(3);
 pub(super) struct WayBack {
     /// Time at which it last gave way.
     gave_way: Option<Instant>,
-    /// It cannot be taken back until then; with the refusal for its calls, if one of them asked.
+    /// End of the time without a return, with the refusal for its calls, if one of them asked.
     refused: Option<(Instant, Option<SessionRefusal>)>,
     /// True while it is being opened again.
     returning: bool,
