@@ -170,6 +170,11 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
     }
 }
 
+/// The settings of a kind, from which its dialect is made.
+pub(super) trait DialectSettings {
+    fn dialect(self: Box<Self>, signals: &AuthoritySignals) -> Box<dyn Dialect>;
+}
+
 /// A call as its dialect has prepared it.
 #[derive(Debug)]
 pub(super) enum PreparedCall<'a> {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub use self::slots::{HeldSlot, KeptSlot, MOVED_SLOT_KEPT};
 use super::AuthoritySignals;
 use super::client::{AskContext, unspeakable};
-use super::dialect::{Dialect, PushedKills};
+use super::dialect::{Dialect, DialectSettings, PushedKills};
 use super::token_keys::TokenVerifier;
 use crate::clock::Clock;
 use crate::config::{AuthorityKind, EmbeddedSettings, GroupLimits, NamePattern};
@@ -236,6 +236,12 @@ impl EmbeddedAuthority {
             (AskKind::Close, Some(grant)) => Ok(self.close(grant)),
             (AskKind::Beat | AskKind::Close | AskKind::Renew, None) => Err(unspeakable("there is no grant")),
         }
+    }
+}
+
+impl DialectSettings for EmbeddedSettings {
+    fn dialect(self: Box<Self>, signals: &AuthoritySignals) -> Box<dyn Dialect> {
+        Box::new(EmbeddedAuthority::new(*self, signals))
     }
 }
 

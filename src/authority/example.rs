@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::AuthoritySignals;
 use super::client::unspeakable;
-use super::dialect::{Dialect, PreparedCall, PushedKills};
+use super::dialect::{Dialect, DialectSettings, PreparedCall, PushedKills};
 use super::exchange::{AuthorityReply, AuthorityRequest};
 use crate::config::{AuthorityKind, EndpointUrl, ExampleSettings};
 use crate::secret::Secret;
@@ -32,6 +32,12 @@ type ExampleKillSenders = Arc<Mutex<Vec<PushedKills>>>;
 impl ExampleDialect {
     pub(super) fn new(settings: Box<ExampleSettings>) -> Self {
         Self { kills: Arc::default(), settings }
+    }
+}
+
+impl DialectSettings for ExampleSettings {
+    fn dialect(self: Box<Self>, _signals: &AuthoritySignals) -> Box<dyn Dialect> {
+        Box::new(ExampleDialect::new(self))
     }
 }
 

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 pub(super) use self::reply::ReplyClass;
 use super::AuthoritySignals;
 use super::client::AskContext;
-use super::dialect::Dialect;
+use super::dialect::{Dialect, DialectSettings};
 use super::exchange::AuthorityRequest;
 use crate::config::{AuthorityKind, FieldNames, FirstLightSettings, HeaderPlaceholder, StreamConcurrency};
 use crate::registrations::{AuthorizationBlock, LiveEvent, Registration};
@@ -189,6 +189,12 @@ fn state(phase: BeatPhase, playing: Option<PlayingState>) -> &'static str {
 
 fn bounded(interval: Duration) -> Duration {
     interval.clamp(MIN_INTERVAL, MAX_INTERVAL)
+}
+
+impl DialectSettings for FirstLightSettings {
+    fn dialect(self: Box<Self>, _signals: &AuthoritySignals) -> Box<dyn Dialect> {
+        self
+    }
 }
 
 impl Dialect for FirstLightSettings {

@@ -31,19 +31,16 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 pub use self::client::{AuthorityClient, RenewalAnswer};
-use self::dialect::Dialect;
+use self::dialect::{Dialect, DialectSettings};
 use self::embedded::LedgerStore;
 pub use self::embedded::{EmbeddedAuthority, HeldSlot, KeptSlot, MOVED_SLOT_KEPT, claim};
-#[cfg(test)]
-use self::example::ExampleDialect;
 pub use self::health::CallClass;
 use self::health::Health;
-use self::nagra_ssm::SsmDialect;
 use self::reach::AuthorityReach;
 pub use self::registry::{Authorities, AuthoritySignals};
 pub use self::token_keys::fetch_token_keys;
 use crate::clock::Clock;
-use crate::config::{self, AuthorityKind, FieldNames, OnUnreachable, SessionUnit};
+use crate::config::{self, AuthorityKind, FieldNames, OnUnreachable, SessionUnit, for_each_authority_kind};
 use crate::drm::DrmSystem;
 pub use crate::ledger;
 use crate::registrations::AuthorizationBlock;
@@ -62,16 +59,18 @@ pub struct Authority {
     pub unit: SessionUnit,
 }
 
-/// The dialect of each kind of authority. Add a line here for a new kind.
-fn dialect_of(kind: AuthorityKind, signals: &AuthoritySignals) -> Box<dyn Dialect> {
-    match kind {
-        AuthorityKind::Embedded(config) => Box::new(EmbeddedAuthority::new(*config, signals)),
-        #[cfg(test)]
-        AuthorityKind::Example(config) => Box::new(ExampleDialect::new(config)),
-        AuthorityKind::FirstLight(config) => config,
-        AuthorityKind::NagraSsm(config) => Box::new(SsmDialect::new(config)),
-    }
+macro_rules! define_dialect_of {
+    ($($(#[$only:meta])* $kind:ident: $word:literal, $letter:literal, $module:ident, $settings:ident;)*) => {
+        /// The dialect of each kind of authority.
+        fn dialect_of(kind: AuthorityKind, signals: &AuthoritySignals) -> Box<dyn Dialect> {
+            match kind {
+                $($(#[$only])* AuthorityKind::$kind(settings) => settings.dialect(signals),)*
+            }
+        }
+    };
 }
+
+for_each_authority_kind!(define_dialect_of);
 
 impl Authority {
     pub fn new(config: config::AuthoritySettings, signals: &AuthoritySignals) -> Self {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::AuthoritySignals;
 use super::client::{AskContext, RenewalAnswer, is_no_path, naming, unspeakable};
-use super::dialect::{Dialect, PreparedCall, RenewalFuture};
+use super::dialect::{Dialect, DialectSettings, PreparedCall, RenewalFuture};
 use super::exchange::{AuthorityReply, AuthorityRequest};
 use crate::config::{AuthorityKind, EndpointUrl, NagraSsmSettings, OnUnreachable};
 use crate::drm::DrmSystem;
@@ -253,6 +253,12 @@ pub(in crate::authority) struct SsmDialect {
 impl SsmDialect {
     pub(in crate::authority) fn new(config: Box<NagraSsmSettings>) -> Self {
         Self { config, renewal_path: LearnedRenewalPath::default() }
+    }
+}
+
+impl DialectSettings for NagraSsmSettings {
+    fn dialect(self: Box<Self>, _signals: &AuthoritySignals) -> Box<dyn Dialect> {
+        Box::new(SsmDialect::new(self))
     }
 }
 

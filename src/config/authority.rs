@@ -5,15 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
 
-use super::embedded::embedded;
-#[cfg(test)]
-use super::example::{ExampleSettings, example};
-use super::firstlight::firstlight;
-use super::nagra_ssm::nagra_ssm;
 use super::table_reader::{TableReader, one_of};
 use super::units::show_duration;
-use super::{EmbeddedSettings, EndpointUrl, FirstLightSettings, NagraSsmSettings, SessionControlMode, headers, words};
+use super::{EndpointUrl, SessionControlMode, headers, words};
 
 /// `[[authority]]`
 #[derive(Debug)]
@@ -33,26 +29,55 @@ pub enum SessionUnit {
     Playback,
 }
 
-/// The settings of each kind. A new kind gets a variant here and a line in each of the two tables below.
-#[derive(Debug)]
-pub enum AuthorityKind {
-    Embedded(Box<EmbeddedSettings>),
-    #[cfg(test)]
-    Example(Box<ExampleSettings>),
-    FirstLight(Box<FirstLightSettings>),
-    NagraSsm(Box<NagraSsmSettings>),
+/// The table of all kinds of authority: a new kind is a line here, beside its two files. A line names the kind, the word
+/// for it in `kind`, its letter in session records, the module of this folder whose function of the same name reads
+/// its settings, and the settings. Everything that differs by kind is made from this table, here and in `authority`.
+macro_rules! for_each_authority_kind {
+    ($make:ident) => {
+        $make! {
+            Embedded: "embedded", "e", embedded, EmbeddedSettings;
+            FirstLight: "firstlight", "f", firstlight, FirstLightSettings;
+            NagraSsm: "nagra-ssm", "s", nagra_ssm, NagraSsmSettings;
+            #[cfg(test)]
+            Example: "example", "x", example, ExampleSettings;
+        }
+    };
 }
+pub(crate) use for_each_authority_kind;
 
 type ReadKind = fn(&TableReader<'_>, Duration) -> Option<AuthorityKind>;
 
-/// Each kind by its name, with the reader of its table. The duration is the time of a whole license call.
-const KINDS: &[(&str, ReadKind)] = &[
-    ("embedded", |table, _| Some(AuthorityKind::Embedded(Box::new(embedded(table))))),
-    ("firstlight", |table, call| firstlight(table, call).map(|it| AuthorityKind::FirstLight(Box::new(it)))),
-    ("nagra-ssm", |table, call| nagra_ssm(table, call).map(|it| AuthorityKind::NagraSsm(Box::new(it)))),
-    #[cfg(test)]
-    ("example", |table, call| example(table, call).map(|it| AuthorityKind::Example(Box::new(it)))),
-];
+macro_rules! define_kinds {
+    ($($(#[$only:meta])* $kind:ident: $word:literal, $letter:literal, $module:ident, $settings:ident;)*) => {
+        /// The settings of an authority, by its kind.
+        #[derive(Debug)]
+        pub enum AuthorityKind {
+            $($(#[$only])* $kind(Box<super::$module::$settings>),)*
+        }
+
+        /// The kind of authority that a session's token belongs to. No other kind is asked about it.
+        #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+        pub enum DialectName {
+            $($(#[$only])* #[serde(rename = $letter)] $kind,)*
+        }
+
+        /// Each kind by its word, with the reader of its table. The duration is the time of a whole license call.
+        const KINDS: &[(&str, ReadKind)] = &[
+            $($(#[$only])*
+            ($word, |table, call| super::$module::$module(table, call).map(|it| AuthorityKind::$kind(Box::new(it)))),)*
+        ];
+
+        impl AuthorityKind {
+            pub fn settings(&self) -> &dyn KindSettings {
+                match self {
+                    $($(#[$only])* Self::$kind(settings) => &**settings,)*
+                }
+            }
+        }
+    };
+}
+
+for_each_authority_kind!(define_kinds);
 
 /// Properties of an authority's settings that the configuration and a reload need.
 pub trait KindSettings {
@@ -67,18 +92,6 @@ pub trait KindSettings {
     /// The calls that need a session, if the route does not tell.
     fn session_control(&self) -> SessionControlMode {
         SessionControlMode::Auto
-    }
-}
-
-impl AuthorityKind {
-    pub fn settings(&self) -> &dyn KindSettings {
-        match self {
-            Self::Embedded(settings) => &**settings,
-            #[cfg(test)]
-            Self::Example(settings) => &**settings,
-            Self::FirstLight(settings) => &**settings,
-            Self::NagraSsm(settings) => &**settings,
-        }
     }
 }
 

@@ -90,10 +90,10 @@ const GROUP_SESSIONS_RANGE: RangeInclusive<u32> = 0..=1_000_000;
 
 const ON_LIMIT_WORDS: [(&str, OnLimit); 2] = [("deny-newest", OnLimit::DenyNewest), ("end-oldest", OnLimit::EndOldest)];
 
-pub(super) fn embedded(table: &TableReader<'_>) -> EmbeddedSettings {
+pub(super) fn embedded(table: &TableReader<'_>, _call: Duration) -> Option<EmbeddedSettings> {
     let names = |key| table.list(key, "[\"guest-*\", \"tv-1\"]", pattern).unwrap_or_default();
     let account = account(table);
-    EmbeddedSettings {
+    Some(EmbeddedSettings {
         token_keys: token_keys(table, &account),
         account,
         allow: names("allow"),
@@ -105,7 +105,7 @@ pub(super) fn embedded(table: &TableReader<'_>) -> EmbeddedSettings {
         on_limit: table.choice("on-limit", &ON_LIMIT_WORDS).unwrap_or(OnLimit::DenyNewest),
         sessions_per_account: table.whole("sessions-per-account", SESSIONS_RANGE).unwrap_or(1),
         viewers_free_slots: table.flag("viewers-free-slots").unwrap_or(true),
-    }
+    })
 }
 
 fn account(table: &TableReader<'_>) -> Vec<AccountSource> {

@@ -46,7 +46,8 @@ mod words;
 mod tests;
 
 pub use self::admin::AdminSettings;
-pub use self::authority::{AuthorityKind, AuthoritySettings, KindSettings, SessionUnit};
+pub(crate) use self::authority::for_each_authority_kind;
+pub use self::authority::{AuthorityKind, AuthoritySettings, DialectName, KindSettings, SessionUnit};
 pub use self::authorize_route::AuthorizeRouteSettings;
 pub use self::embedded::{EmbeddedSettings, GroupLimits, HOUSEHOLD_ACCOUNT, NamePattern};
 #[cfg(test)]

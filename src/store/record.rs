@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::registration_store::RegistrationRecord;
 use crate::clock::{EpochTime, RecordedSpan};
 use crate::config::DeviceSource;
+pub use crate::config::DialectName;
 use crate::ids::{PlaybackId, SessionId};
 pub use crate::ledger::{SlotCause, SlotEnded, SlotHeld, SlotKept, SlotRecord};
 use crate::registrations::AuthorizationBlock;
@@ -88,20 +89,6 @@ pub struct SessionContextRecord {
         skip_serializing_if = "Option::is_none"
     )]
     pub token: Option<Secret>,
-}
-
-/// The kind of authority that a session's token belongs to. No other kind is asked about it.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum DialectName {
-    #[serde(rename = "e")]
-    Embedded,
-    #[cfg(test)]
-    #[serde(rename = "x")]
-    Example,
-    #[serde(rename = "f")]
-    FirstLight,
-    #[serde(rename = "s")]
-    NagraSsm,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
