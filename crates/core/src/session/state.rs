@@ -11,14 +11,13 @@ mod transitions;
 
 use std::time::{Duration, Instant};
 
-use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::closure::SessionClosure;
 pub(super) use self::transitions::Forfeit;
 use super::confirmation::Confirmation;
 use super::end_reason::EndReason;
-use super::grant::{AskKind, Grant, Ticket};
+use super::grant::{AskKind, Grant};
 use super::grant_release::GrantRelease;
 use super::held_grant::HeldGrant;
 use super::life_signs::LifeSigns;
@@ -26,6 +25,7 @@ use super::player_evidence::PlayerEvidence;
 use super::player_report::{PlayingState, StreamType};
 use super::policy::Policy;
 use super::program_schedule::Schedule;
+use super::session_calls::SessionCalls;
 use super::unconfirmed_run::UnconfirmedRun;
 use super::verdict::Reason;
 use super::way_back::WayBack;
@@ -73,35 +73,16 @@ pub enum DeliveryState {
     Nothing,
 }
 
-/// The authority call in flight.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CallInFlight {
-    pub(super) ask: AskKind,
-    /// Its token was replaced since, by a late answer to an earlier call.
-    pub(super) outdated: bool,
-    pub(super) since: Instant,
-    /// Time for which the machine slept during the call.
-    pub(super) slept: Duration,
-    pub(super) ticket: Ticket,
-}
-
 #[derive(Debug)]
 pub struct Session {
     pub(super) beats: BeatSource,
+    pub(super) calls: SessionCalls,
     pub(super) confirmation: Confirmation,
     pub(super) deadline: Option<Instant>,
-    pub(super) lane: Option<CallInFlight>,
-    /// The newest answered call.
-    pub(super) last_answered: Ticket,
     /// A retry that is sent before this time (the next regular beat) and lost does not count as another failure.
     pub(super) failing_until: Option<Instant>,
-    /// Abandoned opens: if one is granted after all, that grant is given back.
-    pub(super) given_up: ArrayVec<Ticket, 3>,
     pub(super) evidence: PlayerEvidence,
-    /// Raised with every call to the authority.
-    pub(super) generation: u32,
     pub(super) schedule: Schedule,
-    pub(super) seed: u32,
     /// True if it shares its device's session and has none of its own.
     pub(super) sharing: bool,
     pub(super) state: SessionState,
@@ -114,16 +95,12 @@ impl Session {
     pub fn new(now: Instant, seed: u32, policy: &Policy) -> Self {
         Self {
             beats: BeatSource::Timer,
+            calls: SessionCalls::new(seed),
             confirmation: Confirmation::none(now),
             deadline: Some(now + policy.lane_patience),
-            lane: None,
-            last_answered: Ticket(0),
             failing_until: None,
-            given_up: ArrayVec::new(),
             evidence: PlayerEvidence::new(now, policy.stream),
-            generation: 0,
             schedule: policy.schedule.clone().unwrap_or_default(),
-            seed,
             sharing: false,
             state: SessionState::Waiting { not_before: now, since: now },
             unconfirmed: UnconfirmedRun::default(),
@@ -279,7 +256,7 @@ impl Session {
 
     /// True if a renewal of its player is in flight at the authority.
     pub fn is_renewing(&self) -> bool {
-        self.lane.is_some_and(|lane| lane.ask == AskKind::Renew)
+        self.calls.is_asking(AskKind::Renew)
     }
 
     /// True if its start is not delayed any more.

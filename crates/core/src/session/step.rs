@@ -3,18 +3,17 @@
 //! An input changes what is known; [`settle`] then looks at the whole and decides which call the
 //! authority gets next, if the session's lane is free, and when the session wants to be woken.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use self::context::Step;
 pub(super) use self::deadlines::bounded;
-use self::deadlines::spread;
 use super::effect::{AuthorityAsk, CallAnswer, Effects, SessionEvent, SessionRefusal};
 use super::end_reason::EndReason;
-use super::grant::{AskKind, Ticket};
+use super::grant::AskKind;
 use super::input::Input;
 use super::player_call::CallKind;
 use super::policy::Policy;
-use super::state::{BeatSource, CallInFlight, Forfeit, Session, SessionClosure, SessionState};
+use super::state::{BeatSource, Forfeit, Session, SessionClosure, SessionState};
 use super::verdict::{AuthorityFault, FaultKind, Reason};
 
 mod after_restart;
@@ -114,12 +113,12 @@ impl Session {
         if kind == CallKind::Certificate {
             return CallAnswer::Pass;
         }
-        if self.lane.is_some() {
+        if !self.calls.is_idle() {
             return CallAnswer::Wait;
         }
         self.evidence.call_goes_on();
         match kind {
-            CallKind::Renewal if policy.renews => CallAnswer::Renew(grant, self.occupy(now, AskKind::Renew)),
+            CallKind::Renewal if policy.renews => CallAnswer::Renew(grant, self.calls.begin(now, AskKind::Renew)),
             CallKind::Renewal => {
                 self.shows_renewal(now, policy);
                 CallAnswer::Forward(grant)
@@ -131,7 +130,7 @@ impl Session {
     fn end(&mut self, why: EndReason, step: &mut Step<'_>) {
         match self.state {
             SessionState::Sharing { .. } | SessionState::Waiting { .. } => self.close(SessionClosure::Ended(why), step),
-            SessionState::Opening { .. } | SessionState::Owing { .. } if self.lane.is_none() => {
+            SessionState::Opening { .. } | SessionState::Owing { .. } if self.calls.is_idle() => {
                 self.close(SessionClosure::Ended(why), step);
             }
             SessionState::Failing { .. }
@@ -167,10 +166,10 @@ impl Session {
     }
 
     fn tick(&mut self, step: &mut Step<'_>) {
-        self.give_up_lane(step);
+        self.give_up_call(step);
         match self.state {
             SessionState::Closed { until, .. } | SessionState::Killed { until, .. } => {
-                if step.now >= until && self.held().is_none() && self.lane.is_none() {
+                if step.now >= until && self.held().is_none() && self.calls.is_idle() {
                     step.forget();
                 }
             }
@@ -188,7 +187,7 @@ impl Session {
     }
 
     fn tick_granted(&mut self, step: &mut Step<'_>) {
-        if self.lane.is_some() {
+        if !self.calls.is_idle() {
             return;
         }
         let over = self.ends(step.policy).find(|(_, at)| at.is_some_and(|at| step.now >= at));
@@ -200,28 +199,19 @@ impl Session {
     }
 
     /// A call whose answer was lost on our side must not hold the session for ever.
-    fn give_up_lane(&mut self, step: &mut Step<'_>) {
-        let Some(lane) = self.lane else { return };
-        if step.now < lane.since + step.policy.lane_patience {
-            return;
-        }
-        let fault = AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "the call was given up") };
-        if lane.ask == AskKind::Open {
-            if self.given_up.is_full() {
-                self.given_up.remove(0);
-            }
-            self.given_up.push(lane.ticket);
-        }
-        self.answered(lane.ticket, lane.ask, Err(fault), step);
+    fn give_up_call(&mut self, step: &mut Step<'_>) {
+        let Some(call) = self.calls.give_up(step.now, step.policy.lane_patience) else { return };
+        let reason = Reason::new(0, None, "the call was given up");
+        self.decide(&call, Err(AuthorityFault { kind: FaultKind::Timeout, reason }), step);
     }
 
     /// Decides the next call to the authority and the next deadline.
     fn settle(&mut self, step: &mut Step<'_>) {
-        if self.lane.is_none() {
+        if self.calls.is_idle() {
             self.next_ask(step);
         }
-        self.deadline = Some(match self.lane {
-            Some(lane) => lane.since + step.policy.lane_patience,
+        self.deadline = Some(match self.calls.in_flight() {
+            Some(call) => call.since + step.policy.lane_patience,
             None => self.next_deadline(step.now, step.policy),
         });
     }
@@ -231,7 +221,7 @@ impl Session {
             SessionState::Opening { .. } => self.ask(AskKind::Open, step),
             SessionState::Owing { next, .. } if step.now >= next => self.ask(AskKind::Open, step),
             SessionState::Live { beat, .. } if self.beats_itself() && step.now >= beat && !self.rests(step.policy) => {
-                let late = step.now - (beat - spread(self.seed, self.generation));
+                let late = step.now - (beat - self.calls.spread());
                 if late > Policy::MAX_BEAT_LATENESS {
                     step.note(SessionEvent::BeatLate(late));
                 }
@@ -259,7 +249,7 @@ impl Session {
     }
 
     fn ask(&mut self, kind: AskKind, step: &mut Step<'_>) {
-        let ticket = self.occupy(step.now, kind);
+        let ticket = self.calls.begin(step.now, kind);
         step.ask(AuthorityAsk {
             beside: None,
             grant: self.grant().cloned(),
@@ -267,14 +257,6 @@ impl Session {
             ticket,
             told: self.evidence.told(step.now),
         });
-    }
-
-    fn occupy(&mut self, now: Instant, ask: AskKind) -> Ticket {
-        debug_assert!(self.lane.is_none(), "one call at a time: {:?} while {:?}", ask, self.lane);
-        self.generation = self.generation.wrapping_add(1);
-        let ticket = Ticket(self.generation);
-        self.lane = Some(CallInFlight { ask, outdated: false, since: now, slept: Duration::ZERO, ticket });
-        ticket
     }
 
     fn close(&mut self, why: SessionClosure, step: &mut Step<'_>) {

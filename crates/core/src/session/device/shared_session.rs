@@ -231,7 +231,7 @@ impl<C> Device<C> {
         };
         let Some(playback) = self.playback_mut(session) else { return };
         // What an open that is under way comes to is said of the token that it went by.
-        let opens = playback.session.lane.is_some_and(|lane| lane.ask == AskKind::Open);
+        let opens = playback.session.calls.is_asking(AskKind::Open);
         if let Some((id, token)) = newest.filter(|_| !opens) {
             playback.opened_by(id, token);
         }

@@ -55,7 +55,7 @@ impl Session {
                 ..
             } => false,
             // Otherwise no call was ever made for it.
-            SessionState::Closed { .. } => self.generation > 0 || self.sharing,
+            SessionState::Closed { .. } => self.calls.has_asked() || self.sharing,
             SessionState::Waiting { .. } => false,
             SessionState::Closing { .. }
             | SessionState::Failing { .. }
@@ -88,7 +88,7 @@ impl WrittenStamp {
         Some(Self {
             beats: session.beats,
             grant: session.grant().map(|grant| (grant.token.clone(), grant.interval)),
-            in_open: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
+            in_open: session.calls.is_asking(AskKind::Open),
             last_good: session.last_good(),
             leads_past: shown.leads_past,
             licensed_until: session.evidence.licensed_until(),

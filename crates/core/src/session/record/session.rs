@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::super::confirmation::Confirmation;
 use super::super::end_reason::EndReason;
-use super::super::grant::{AskKind, Ticket};
+use super::super::grant::AskKind;
 use super::super::grant_release::GrantRelease;
 use super::super::held_grant::HeldGrant;
 use super::super::player_evidence::{LastingEvidence, PlayerEvidence};
 use super::super::player_report::StreamType;
 use super::super::policy::Policy;
 use super::super::program_schedule::{self, Schedule};
+use super::super::session_calls::SessionCalls;
 use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState};
 use super::super::unconfirmed_run::UnconfirmedRun;
 use super::grant::GrantRecord;
@@ -111,7 +112,7 @@ impl CoreSessionRecord {
             credit: session.unconfirmed.since().map(|since| at.wall_of(since)),
             credit_spent: session.unconfirmed.is_spent(),
             every: every.map(RecordedSpan::from),
-            generation: session.generation,
+            generation: session.calls.newest().0,
             good_until: session.good_until().map(|until| at.wall_of(until)),
             grant: session.grant().map(GrantRecord::of),
             leads_past: shown.leads_past,
@@ -120,13 +121,13 @@ impl CoreSessionRecord {
             last_good: at.wall_of(session.confirmation.at()),
             last_sign: at.wall_of(shown.last_sign),
             lost_close: session.release().filter(|_| session.is_killed()).map(|of| (at.wall_of(of.next()), of.tries())),
-            opening: session.lane.is_some_and(|lane| lane.ask == AskKind::Open),
+            opening: session.calls.is_asking(AskKind::Open),
             preloads: shown.preloads,
             renewals,
             reopens_until: session.unconfirmed.reopens_until().map(|until| at.wall_of(until)),
             reports: shown.reports.map(|reports| ReportsRecord::of(&reports, at)),
             schedule: session.schedule.to_come().map(|(when, moment)| (at.wall_of(when), moment)).collect(),
-            seed: session.seed,
+            seed: session.calls.seed(),
             shares: session.sharing.then(|| session.interval().unwrap_or_default().into()),
             slept: session.confirmation.slept().into(),
             state: StateRecord::of(session, at)?,
@@ -208,11 +209,9 @@ impl CoreSessionRecord {
                 BeatSource::Timer
             },
             deadline: Some(at.now),
-            last_answered: Ticket(self.generation),
+            calls: SessionCalls::written(self.seed, self.generation),
             evidence: PlayerEvidence::restore(at.now, evidence),
-            generation: self.generation,
             schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
-            seed: self.seed,
             sharing: shares.is_some(),
             state,
             unconfirmed,

@@ -275,7 +275,7 @@ proptest! {
         // anew when an owed open is tried again.
         let owes = |session: &Session| matches!(session.state, SessionState::Owing { .. });
         let answered = life.open.is_none();
-        let quiet = |session: &Session| answered && session.lane.is_none() && session.given_up.is_empty() && !owes(session);
+        let quiet = |session: &Session| answered && session.calls.owes_nothing() && !owes(session);
         let Some(playback) = life.playback().filter(|playback| quiet(&playback.session)) else { return Ok(()) };
         let moment = life.moment();
         let Some(record) = PlaybackRecord::of(playback, &moment) else {

@@ -12,7 +12,7 @@ impl Session {
 
     /// True if the authority may hold it, even if no playback waits for its place.
     pub fn is_owed_a_close(&self) -> bool {
-        self.held().is_some() || self.lane.is_some()
+        self.held().is_some() || !self.calls.is_idle()
     }
 
     /// True if its close is lost, and no playback waits for its place.
@@ -23,12 +23,12 @@ impl Session {
     /// True if it is over, and its place is being given back. A lost close does not count, except while it is in flight
     /// again.
     pub fn gives_back(&self) -> bool {
-        !self.is_active() && (self.lane.is_some() || (self.held().is_some() && !self.lingers()))
+        !self.is_active() && (!self.calls.is_idle() || (self.held().is_some() && !self.lingers()))
     }
 
     /// True if a pending answer may replace the token.
     pub(in super::super) fn may_replace_token(&self) -> bool {
-        self.lane.is_some_and(|lane| matches!(lane.ask, AskKind::Beat | AskKind::Renew))
+        self.calls.is_asking(AskKind::Beat) || self.calls.is_asking(AskKind::Renew)
     }
 
     /// True while its first open is in flight.

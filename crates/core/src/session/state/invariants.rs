@@ -8,12 +8,12 @@ use crate::session::grant::AskKind;
 impl Session {
     pub(in super::super) fn check_invariants(&self) {
         debug_assert!(
-            !self.sharing || (self.held().is_none() && self.lane.is_none()),
+            !self.sharing || (self.held().is_none() && self.calls.is_idle()),
             "what shares its device's session asks nothing: {:?}",
             self.state
         );
         debug_assert!(
-            match (&self.state, self.lane.map(|lane| lane.ask)) {
+            match (&self.state, self.calls.in_flight().map(|call| call.ask)) {
                 (SessionState::Closed { .. }, lane) => lane.is_none(),
                 (SessionState::Closing { release, .. }, lane) => lane.is_some() || release.is_some(),
                 (SessionState::Failing { .. } | SessionState::Live { .. }, lane) => {
@@ -27,7 +27,7 @@ impl Session {
             },
             "each state has its calls: {:?} with {:?}",
             self.state,
-            self.lane
+            self.calls
         );
         debug_assert!(
             !self.unconfirmed.is_running()

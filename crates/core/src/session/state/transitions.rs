@@ -36,7 +36,7 @@ impl SessionState {
         }
     }
 
-    fn held_mut(&mut self) -> Option<&mut HeldGrant> {
+    pub(in crate::session) fn held_mut(&mut self) -> Option<&mut HeldGrant> {
         match self {
             Self::Failing { grant, .. } | Self::Live { grant, .. } => Some(grant),
             Self::Closing { release, .. } | Self::Killed { release, .. } => {

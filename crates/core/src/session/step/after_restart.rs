@@ -6,7 +6,6 @@ use super::super::effect::{Effects, SessionEvent};
 use super::super::policy::Policy;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::context::Step;
-use super::deadlines::spread;
 use crate::session::OnUnreachable;
 
 /// Beats that fell due meanwhile are sent within this time, or within the interval.
@@ -25,10 +24,8 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
     }
     let unknown = session.allowed_silence(policy).saturating_add(Policy::MAX_BEAT_LATENESS);
     session.confirmation.restored(now, unknown);
-    let share =
-        |most: Duration| most.mul_f64(f64::from(session.seed.wrapping_mul(0x9e37_79b9) >> 8) / f64::from(1 << 24));
-    let catch_up = share(session.interval().unwrap_or_default().min(BEAT_CATCH_UP_TIME));
-    let closing = share(CLOSE_CATCH_UP_TIME);
+    let catch_up = session.calls.share_of(session.interval().unwrap_or_default().min(BEAT_CATCH_UP_TIME));
+    let closing = session.calls.share_of(CLOSE_CATCH_UP_TIME);
     match session.state {
         _ if orphan => step.note(SessionEvent::Orphaned),
         SessionState::Closed { .. } => {}
@@ -80,7 +77,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         }
         SessionState::Live { beat, .. } => {
             let interval = session.interval().unwrap_or_default();
-            let due = beat.min(now + interval + spread(session.seed, session.generation));
+            let due = beat.min(now + interval + session.calls.spread());
             let late = now.saturating_duration_since(due);
             // A later beat would not be late, but expired: then the clock was set, or no process ran.
             if late > Policy::MAX_BEAT_LATENESS && late <= session.allowed_silence(policy) {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::super::effect::{PlayerFacts, SessionEvent};
 use super::super::end_reason::EndReason;
 use super::super::grant::{AskKind, Grant, Ticket};
-use super::super::state::{CallInFlight, Forfeit, Session, SessionClosure, SessionState};
+use super::super::session_calls::CallInFlight;
+use super::super::state::{Forfeit, Session, SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, FaultKind, Reason, Verdict};
 use super::context::Step;
 use super::deadlines::bounded;
@@ -21,21 +22,22 @@ impl Session {
         result: Result<Verdict, AuthorityFault>,
         step: &mut Step<'_>,
     ) {
-        let Some(lane) = self.lane.filter(|lane| lane.ticket == ticket && lane.ask == ask) else {
-            return self.stale(ticket, ask, result, step);
-        };
-        self.lane = None;
-        if result.is_ok() {
-            self.last_answered = ticket;
+        match self.calls.answered(ticket, ask, result.is_ok()) {
+            Some(call) => self.decide(&call, result, step),
+            None => self.stale(ticket, ask, result, step),
         }
+    }
+
+    /// What the answer of the call that was in flight does; a call that was given up has had a fault.
+    pub(super) fn decide(&mut self, call: &CallInFlight, result: Result<Verdict, AuthorityFault>, step: &mut Step<'_>) {
         step.wake();
         if let Err(fault) = &result {
-            step.note(SessionEvent::Failed(ask, fault.reason.clone()));
+            step.note(SessionEvent::Failed(call.ask, fault.reason.clone()));
         }
-        match ask {
-            AskKind::Beat | AskKind::Renew => self.beaten(&lane, result, step),
+        match call.ask {
+            AskKind::Beat | AskKind::Renew => self.beaten(call, result, step),
             AskKind::Close => self.closed(result, step),
-            AskKind::Open => self.opened(&lane, result, step),
+            AskKind::Open => self.opened(call, result, step),
         }
     }
 
@@ -53,9 +55,9 @@ impl Session {
     }
 
     fn give_late_grant_back(&mut self, ticket: Ticket, result: Result<Verdict, AuthorityFault>, step: &mut Step<'_>) {
-        let Some(at) = self.given_up.iter().position(|given_up| *given_up == ticket) else { return };
-        self.given_up.remove(at);
-        if let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result {
+        if self.calls.was_given_up(ticket)
+            && let Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _)) = result
+        {
             step.give_back(grant, PlayerFacts::default());
         }
     }

@@ -9,7 +9,6 @@ use super::super::player_report::PlayingState;
 use super::super::policy::Policy;
 use super::super::preload_or_zap::CONTEST_POLL_INTERVAL;
 use super::super::state::{BeatSource, Session, SessionState};
-use super::super::timer_wheel::Wheel;
 
 impl Session {
     /// True if it is not beaten for now, because its viewer paused.
@@ -67,7 +66,7 @@ impl Session {
     /// Time of the next beat, counted from `since`: never early, spread over less than a tick.
     pub(super) fn beat_after(&self, since: Instant, policy: &Policy) -> Instant {
         let interval = self.interval().unwrap_or_default();
-        since + interval.mul_f64(policy.fraction) + spread(self.seed, self.generation)
+        since + interval.mul_f64(policy.fraction) + self.calls.spread()
     }
 
     /// Time within which its player's next renewal is expected. A playback on credit keeps its rhythm; without a known
@@ -95,12 +94,4 @@ impl Session {
 pub(in super::super) fn bounded(time: Duration) -> Duration {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     time.min(CENTURY)
-}
-
-/// Evenly spread over less than a tick, so that spread and wheel together stay within one; the same for the same
-/// session and generation.
-pub(super) fn spread(seed: u32, generation: u32) -> Duration {
-    let mixed = (u64::from(seed) << 32 | u64::from(generation)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    let most = (Policy::MAX_BEAT_LATENESS - Wheel::<()>::WHEEL_TICK_TIME).as_micros() as u64 * 4 / 5;
-    Duration::from_micros(mixed % most)
 }

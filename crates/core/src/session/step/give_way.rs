@@ -30,7 +30,7 @@ impl Session {
             | SessionState::Sharing { .. }
             | SessionState::Waiting { .. } => None,
         };
-        let asked = self.lane.is_some_and(|lane| lane.ask == AskKind::Open);
+        let asked = self.calls.is_asking(AskKind::Open);
         let opening = asked && matches!(self.state, SessionState::Opening { .. });
         // An owing session would otherwise come back with new credit.
         if matches!(self.state, SessionState::Owing { .. }) {
@@ -46,7 +46,7 @@ impl Session {
 
     /// True if its player may continue it: its close waits for the call in flight.
     pub(in crate::session) fn may_return(&self, now: Instant, policy: &Policy) -> bool {
-        let unsent = self.lane.is_some_and(|lane| lane.ask != AskKind::Close);
+        let unsent = self.calls.in_flight().is_some_and(|call| call.ask != AskKind::Close);
         let waits = unsent && matches!(self.state, SessionState::Closing { why: EndReason::GaveWay, .. });
         waits && self.way_back.may_return(now, policy.re_entry)
     }
@@ -60,7 +60,7 @@ impl Session {
             return;
         }
         let is_closing = matches!(self.state, SessionState::Closing { .. });
-        if is_closing && self.release().is_some_and(|release| release.tries() > 0) && self.lane.is_none() {
+        if is_closing && self.release().is_some_and(|release| release.tries() > 0) && self.calls.is_idle() {
             // Its lost close goes on by itself.
             if let Some(grant) = self.forfeit(Forfeit::GivenBack) {
                 step.give_back(grant, PlayerFacts::default());
@@ -77,9 +77,9 @@ impl Session {
     }
 
     fn come_back(&mut self, step: &mut Step<'_>) {
-        let opening = self.lane.filter(|lane| lane.ask == AskKind::Open);
+        let opening = self.calls.in_flight().filter(|call| call.ask == AskKind::Open);
         match (opening, self.way_back.beat_of_unsent()) {
-            (Some(lane), _) => self.enter(|_| SessionState::Opening { since: lane.since }),
+            (Some(call), _) => self.enter(|_| SessionState::Opening { since: call.since }),
             (None, Some(beat)) => self.enter_holding(|grant| SessionState::Live { beat, grant }),
             (None, None) => return,
         }

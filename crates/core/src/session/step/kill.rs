@@ -68,7 +68,7 @@ impl Session {
         let SessionState::Killed { until, .. } = &mut self.state else { return };
         *until = step.now;
         step.note(SessionEvent::Forgiven);
-        if self.lane.is_none() {
+        if self.calls.is_idle() {
             if let Some(grant) = self.forfeit(Forfeit::GivenBack) {
                 step.give_back(grant, PlayerFacts::default());
             }

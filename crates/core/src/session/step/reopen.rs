@@ -11,7 +11,8 @@ use super::super::effect::SessionEvent;
 use super::super::end_reason::EndReason;
 use super::super::grant::{AskKind, Ticket};
 use super::super::policy::Policy;
-use super::super::state::{CallInFlight, Forfeit, Session, SessionClosure, SessionState};
+use super::super::session_calls::CallInFlight;
+use super::super::state::{Forfeit, Session, SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, Denial, Reason, Verdict};
 use super::context::Step;
 use crate::secret::Secret;
@@ -53,12 +54,9 @@ impl Session {
     /// A late answer brings the newest token, unless a later call was answered before it.
     pub(super) fn take_late_token(&mut self, now: Instant, ticket: Ticket, token: Secret, lifetime: Option<Duration>) {
         // Later calls may have replaced the token once more.
-        let (is_late, is_newest) = (!ticket.is_after(self.last_answered), ticket.0 == self.generation);
-        let Some(grant) = self.held_mut().filter(|_| !is_late) else { return };
-        grant.take_late_token(now, token, lifetime, is_newest);
-        self.last_answered = ticket;
-        if let Some(lane) = &mut self.lane {
-            lane.outdated = true;
+        let Some(grant) = self.state.held_mut() else { return };
+        if let Some(is_newest) = self.calls.late_token(ticket) {
+            grant.take_late_token(now, token, lifetime, is_newest);
         }
     }
 

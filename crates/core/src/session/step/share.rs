@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::super::effect::{Effects, SessionEvent};
-use super::super::grant::Ticket;
 use super::super::player_evidence::GatheredEvidence;
 use super::super::policy::Policy;
 use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
@@ -79,9 +78,8 @@ impl Session {
 
     /// The authority would not have the content token by which it was to be opened; another one is tried.
     pub(in crate::session) fn open_anew(&mut self, now: Instant, policy: &Policy) {
-        let (generation, given_up) = (self.generation, std::mem::take(&mut self.given_up));
-        let last_answered = Ticket(generation);
-        *self = Self { generation, given_up, last_answered, ..Self::new(now, self.seed, policy) };
+        let calls = self.calls.anew();
+        *self = Self { calls, ..Self::new(now, self.calls.seed(), policy) };
     }
 
     /// What those that share it show is what it shows itself.

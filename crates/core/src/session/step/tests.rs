@@ -13,12 +13,12 @@ use proptest::prelude::*;
 use super::super::effect::Effect;
 use super::*;
 use crate::secret::Secret;
-use crate::session::KillSource;
 use crate::session::{
     AuthorityFault, Denial, FaultKind, Grant, LicenseFeedback, MediaFetch, PlayerReport, PlayingState, StreamType,
     Verdict,
 };
 use crate::session::{EndingRules, Enforcement, OnUnreachable, OutageBudget};
+use crate::session::{KillSource, Ticket};
 use crate::time::testing::Clock;
 
 const INTERVAL: Duration = secs(30);
@@ -322,7 +322,7 @@ fn a_killed_session_forwards_nothing_and_stays_killed() {
         for kind in CALLS {
             assert_eq!(lab.call(kind), CallAnswer::Refuse(SessionRefusal::Killed(reason())));
         }
-        for input in inputs(Ticket(lab.session.generation)) {
+        for input in inputs(lab.session.calls.newest()) {
             lab.feed(input);
         }
         lab.wait(lab.policy.kill_memory / 40);
@@ -635,7 +635,7 @@ fn a_beat_is_never_early_nor_late_beyond_a_tick_uncounted() {
 fn a_wheel_tick_after_its_time_is_not_yet_late() {
     for seed in 0..2_000 {
         let mut lab = Lab::held(Policy::default());
-        lab.session.seed = seed;
+        lab.session.calls.set_seed(seed);
         lab.feed(Input::Start);
         lab.answer(granted());
         lab.now =
@@ -1178,7 +1178,7 @@ fn states() -> Vec<(&'static str, Reach)> {
 fn every_state_answers_every_input_now_and_later() {
     let waits = [Duration::ZERO, secs(1), secs(16), secs(45), secs(7_200), secs(200_000)];
     for (name, reach) in states() {
-        let ticket = Ticket(reach().session.generation);
+        let ticket = reach().session.calls.newest();
         for wait in waits {
             for input in inputs(ticket) {
                 let mut lab = reach();
@@ -1223,7 +1223,7 @@ proptest! {
         lab.session.schedule = crate::session::Schedule::new(lab.now, secs(1_000), &times);
         for (index, pause) in moves {
             lab.wait(millis(pause));
-            let inputs = inputs(Ticket(lab.session.generation));
+            let inputs = inputs(lab.session.calls.newest());
             lab.feed(index.get(&inputs).clone());
             if lab.forgotten {
                 break;

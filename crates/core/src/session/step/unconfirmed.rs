@@ -42,7 +42,7 @@ impl Session {
     }
 
     pub(super) fn next_open(&self, now: Instant, tries: u8) -> Instant {
-        self.unconfirmed.next_open(now, tries, |most| self.scatter(most))
+        self.unconfirmed.next_open(now, tries, |most| self.calls.scatter(most))
     }
 
     /// The authority is back and has let the session of a playback expire meanwhile: it opens another.
@@ -77,7 +77,7 @@ impl Session {
     }
 
     pub(super) fn tick_owing(&mut self, step: &mut Step<'_>) {
-        if self.lane.is_some() {
+        if !self.calls.is_idle() {
             return;
         }
         let over = |(_, at): &(EndReason, Option<Instant>)| at.is_some_and(|at| step.now >= at);
@@ -168,7 +168,7 @@ impl Session {
     /// Time of the next try of a lost beat; on credit less often, and scattered.
     pub(super) fn retry_beat(&self, now: Instant, missed: u8, policy: &Policy) -> Instant {
         let pause = policy.retry_after(missed);
-        now + if self.unconfirmed.is_running() { pause + self.scatter(pause * 3) } else { pause }
+        now + if self.unconfirmed.is_running() { pause + self.calls.scatter(pause * 3) } else { pause }
     }
 
     /// Sends the waiting close now, because the process ends.
@@ -202,13 +202,5 @@ impl Session {
                 self.unconfirmed.settle(step.now).into_iter().for_each(|event| step.note(event));
             }
         }
-    }
-
-    /// A time between zero and `most`, evenly distributed among sessions; the same for the same session and generation.
-    pub(super) fn scatter(&self, most: Duration) -> Duration {
-        const MIX: u64 = 0xd6e8_feb8_6659_fd93;
-        let once = (u64::from(self.seed) << 32 | u64::from(self.generation)).wrapping_mul(MIX);
-        let mixed = (once ^ once >> 32).wrapping_mul(MIX) >> 40;
-        most.mul_f64(mixed as f64 / f64::from(1 << 24))
     }
 }

@@ -205,7 +205,7 @@ fn a_running_session_keeps_its_budget_while_it_owes_its_open() {
 #[test]
 fn sessions_on_credit_are_scattered_when_the_authority_is_back() {
     let at = |seed: u32, mut lab: Lab| {
-        lab.session.seed = seed;
+        lab.session.calls.set_seed(seed);
         let (ticket, ask) = match lab.flying {
             Some(flying) => flying,
             None => {
@@ -263,7 +263,7 @@ fn a_beat_that_sleeps_on_its_way_confirms_only_the_time_before() {
 fn after_a_sleep_beats_come_soon_but_not_all_at_once() {
     let due = |seed| {
         let mut lab = Lab::held(Policy::default());
-        lab.session.seed = seed;
+        lab.session.calls.set_seed(seed);
         lab.feed(Input::Start);
         lab.answer(granted());
         lab.feed(Input::Slept(secs(3_600)));
