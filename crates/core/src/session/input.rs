@@ -6,6 +6,7 @@ use super::end_reason::EndReason;
 use super::grant::{AskKind, Ticket};
 use super::player_call::CallKind;
 use super::player_report::{MediaFetch, PlayerReport, StreamType};
+use super::step::SharedFate;
 use super::verdict::{AuthorityFault, Reason, Verdict};
 use crate::secret::Fingerprint;
 
@@ -27,6 +28,8 @@ pub enum Input {
     GiveWay,
     /// An operator kills it here.
     Kill(Reason),
+    /// The session that its playback shares came to this.
+    Followed(SharedFate),
     /// An operator takes a kill back.
     Forgive,
     /// By when all of its licenses have run out; none where one may never.

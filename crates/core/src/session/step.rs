@@ -30,6 +30,7 @@ mod share;
 mod unconfirmed;
 
 pub use self::after_restart::resume;
+pub(super) use self::share::SharedFate;
 
 /// Total: no input in any state panics, and none but a new playback brings a killed session back.
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
@@ -44,6 +45,7 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
             step.answer(session.call(now, kind, policy));
         }
         Input::End(why) => session.end(why, &mut step),
+        Input::Followed(fate) => session.followed(fate, &mut step),
         Input::Forgive => session.forgive(&mut step),
         Input::GiveWay => session.give_way(&mut step),
         Input::Kill(reason) => session.kill(reason, &mut step),
@@ -160,7 +162,7 @@ impl Session {
     }
 
     fn start(&mut self, now: Instant) {
-        if self.waits() {
+        if self.is_held() {
             self.enter(|_| SessionState::Opening { since: now });
         }
     }

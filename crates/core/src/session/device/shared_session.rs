@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use super::super::effect::{CallAnswer, Effects};
+use super::super::effect::CallAnswer;
 use super::super::end_reason::EndReason;
 use super::super::grant::AskKind;
 use super::super::input::{Input, LicenseFeedback};
@@ -17,6 +17,7 @@ use super::super::player_evidence::GatheredEvidence;
 use super::super::policy::Policy;
 use super::super::role::Role;
 use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
+use super::super::step::SharedFate;
 use super::super::unconfirmed_run::UnconfirmedRun;
 use super::super::verdict::{KillSource, Verdict};
 use super::competing_playbacks::most_silent;
@@ -187,14 +188,19 @@ impl<C> Device<C> {
         }
     }
 
+    /// `step` may be of another playback's route. How long a kill is remembered is the follower's own; what it may end by
+    /// from now on is looked up at its next tick, which comes at once.
     fn follow(&mut self, id: SessionId, session: SessionId, step: &mut DeviceStep<'_>) {
-        let at = |id| self.playbacks.iter().position(|p| p.id == id);
-        let (Some(at), Some(of)) = (at(id), at(session)) else { return };
-        let mut fx = Effects::default();
-        let Ok([one, session]) = self.playbacks.get_disjoint_mut([at, of]) else { return };
+        let Some(fate) = self.playback(session).and_then(|p| p.session.fate()) else { return };
+        let Some(one) = self.playback_mut(id) else { return };
+        if let (SharedFate::Plays { interval }, false) = (&fate, one.session.waits()) {
+            return one.session.share(*interval);
+        }
         let policy = Policy { kill_memory: one.kill_memory, ..step.policy.clone() };
-        one.session.follow(&session.session, step.now, &policy, &mut fx);
-        step.out.extend(fx.list.into_iter().map(|effect| (id, effect)));
+        let DeviceStep { now, out, .. } = step;
+        self.step(id, Input::Followed(fate), &mut DeviceStep { now: *now, policy: &policy, out });
+        let active = self.playback_mut(id).filter(|p| p.session.is_active());
+        active.into_iter().for_each(|p| p.session.look_at(*now));
     }
 
     /// The content token by which the session was to be opened is no good: whoever waits with another one is not to

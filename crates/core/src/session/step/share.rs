@@ -2,12 +2,34 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::effect::{Effects, SessionEvent};
+use super::super::effect::SessionEvent;
+use super::super::end_reason::EndReason;
 use super::super::player_evidence::GatheredEvidence;
 use super::super::policy::Policy;
 use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
+use super::super::verdict::Reason;
 use super::context::Step;
 use crate::session::Enforcement;
+
+/// What a session came to, for a playback that shares it.
+#[derive(Clone, Debug)]
+pub enum SharedFate {
+    Closed {
+        until: Instant,
+        why: SessionClosure,
+    },
+    /// Its close is under way.
+    Ends(EndReason),
+    Killed {
+        by: Reason,
+        since: Instant,
+        until: Instant,
+    },
+    /// It is open, or plays without the authority's word.
+    Plays {
+        interval: Option<Duration>,
+    },
+}
 
 impl Session {
     /// As [`Self::new`], for a playback that shares its device's session. It waits until that one is open; whether it
@@ -23,48 +45,54 @@ impl Session {
         !self.sharing && self.beats == BeatSource::Timer
     }
 
-    /// Goes where its device's session went. `policy` may be that of another playback's route, so what it may end by
-    /// from now on is looked up at its next tick, which comes at once.
-    pub(in crate::session) fn follow(&mut self, session: &Self, now: Instant, policy: &Policy, fx: &mut Effects) {
-        let mut step = Step::new(now, policy);
-        self.follow_to(session, &mut step);
-        *fx = step.into_effects();
-    }
-
-    fn follow_to(&mut self, session: &Self, step: &mut Step<'_>) {
-        let next = match &session.state {
-            SessionState::Opening { .. } | SessionState::Waiting { .. } => return,
+    /// What its device's session came to, for those that share it; none while that is not open.
+    pub(in crate::session) fn fate(&self) -> Option<SharedFate> {
+        match &self.state {
+            SessionState::Opening { .. } | SessionState::Waiting { .. } => None,
             SessionState::Failing { .. }
             | SessionState::Live { .. }
             | SessionState::Owing { .. }
-            | SessionState::Sharing { .. } => {
-                if !self.waits() {
-                    return self.share(session.interval());
-                }
-                self.join(step);
-                SessionState::Sharing { interval: session.interval().unwrap_or_default() }
-            }
-            SessionState::Closed { until, why } => SessionState::Closed { until: *until, why: why.clone() },
-            SessionState::Closing { why, .. } => SessionState::Closed {
-                until: step.now + self.memory_of(*why, step.policy),
-                why: SessionClosure::Ended(*why),
-            },
+            | SessionState::Sharing { .. } => Some(SharedFate::Plays { interval: self.interval() }),
+            SessionState::Closed { until, why } => Some(SharedFate::Closed { until: *until, why: why.clone() }),
+            SessionState::Closing { why, .. } => Some(SharedFate::Ends(*why)),
             SessionState::Killed { by, since, until, .. } => {
-                let until = (*until).max(step.now + step.policy.memory_of_kill(by));
-                SessionState::Killed { by: by.clone(), release: None, since: *since, until }
+                Some(SharedFate::Killed { by: by.clone(), since: *since, until: *until })
             }
+        }
+    }
+
+    /// Goes where its device's session went. One that is over, or killed, goes nowhere but after a kill.
+    pub(super) fn followed(&mut self, fate: SharedFate, step: &mut Step<'_>) {
+        let over = !self.is_active();
+        let next = match fate {
+            _ if !self.sharing || self.killed_by().is_some() => return,
+            SharedFate::Plays { interval } => {
+                if self.waits() {
+                    self.join(step);
+                    self.enter(|_| SessionState::Sharing { interval: interval.unwrap_or_default() });
+                    step.wake();
+                } else {
+                    self.share(interval);
+                }
+                return;
+            }
+            SharedFate::Killed { by, since, until } => {
+                let until = until.max(step.now + step.policy.memory_of_kill(&by));
+                SessionState::Killed { by, release: None, since, until }
+            }
+            SharedFate::Closed { .. } | SharedFate::Ends(_) if over => return,
+            SharedFate::Closed { until, why } => SessionState::Closed { until, why },
+            SharedFate::Ends(why) => SessionState::Closed {
+                until: step.now + self.memory_of(why, step.policy),
+                why: SessionClosure::Ended(why),
+            },
         };
         self.enter(|_| next);
         step.wake();
-        self.settle(step);
-        if self.is_active() {
-            self.look_at(step.now);
-        }
-        self.check_invariants();
     }
 
     /// The interval of its device's session may change; one that owes its open has none.
-    fn share(&mut self, of_session: Option<Duration>) {
+    pub(in crate::session) fn share(&mut self, of_session: Option<Duration>) {
         if let SessionState::Sharing { interval } = &mut self.state {
             *interval = of_session.unwrap_or(*interval);
         }

@@ -56,6 +56,12 @@ impl Lab {
         Self { asks, events, flying: None, flown: now, forgotten: false, inputs: 0, now, policy, session, wakes: 0 }
     }
 
+    /// Of a playback that waits for its device's session.
+    fn held_sharing() -> Self {
+        let lab = Self::held(Policy::default());
+        Self { session: Session::sharing(lab.now, 7, &lab.policy), ..lab }
+    }
+
     fn opening(policy: Policy) -> Self {
         let mut lab = Self::held(policy);
         lab.feed(Input::Start);
@@ -1046,6 +1052,11 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     let now = Clock.now();
     all.extend([None, Some(now), Some(now + secs(3_000_000_000))].map(Input::Licensed));
     all.extend([Input::GiveWay, Input::TakeBack]);
+    let (until, why) = (now + secs(60), SessionClosure::Ended(EndReason::Stopped));
+    all.extend([None, Some(INTERVAL)].map(|interval| Input::Followed(SharedFate::Plays { interval })));
+    all.push(Input::Followed(SharedFate::Closed { until, why }));
+    all.push(Input::Followed(SharedFate::Ends(EndReason::Stopped)));
+    all.push(Input::Followed(SharedFate::Killed { by: reason(), since: now, until }));
     all.extend([StreamType::Live, StreamType::Vod].map(Input::Streams));
     all.extend([Duration::ZERO, secs(7_200), ENDLESS].map(Input::Slept));
     all.extend(CALLS.map(Input::Again));
@@ -1077,6 +1088,9 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     all
 }
 
+/// The session that it shares is open.
+const PLAYS: Input = Input::Followed(SharedFate::Plays { interval: Some(INTERVAL) });
+
 type Reach = fn() -> Lab;
 
 /// Every state, with and without a call in flight, and how it is reached.
@@ -1091,6 +1105,11 @@ fn states() -> Vec<(&'static str, Reach)> {
     }
     vec![
         ("held", || Lab::held(Policy::default())),
+        ("held, sharing", Lab::held_sharing),
+        ("sharing", || after(Lab::held_sharing(), [PLAYS])),
+        ("sharing, unused", || after(Lab::held_sharing(), [PLAYS, Input::Unserved])),
+        ("sharing, ended", || after(Lab::held_sharing(), [PLAYS, Input::End(EndReason::Stopped)])),
+        ("sharing, killed", || after(Lab::held_sharing(), [PLAYS, Input::Kill(reason())])),
         ("opening", || Lab::opening(Policy::default())),
         ("live", || Lab::live(Policy::default())),
         ("live, beating", || Lab::beating(Policy::default())),
@@ -1199,6 +1218,26 @@ fn every_state_answers_every_input_now_and_later() {
             }
         }
     }
+}
+
+#[test]
+fn a_follower_joins_a_session_that_plays_and_goes_with_it_but_is_not_killed_twice() {
+    let mut lab = Lab::held_sharing();
+    lab.feed(PLAYS);
+    assert_eq!((lab.session.interval(), lab.wakes), (Some(INTERVAL), 1));
+    let until = lab.now + secs(60);
+    for (fate, killed) in [
+        (SharedFate::Ends(EndReason::Stopped), false),
+        (SharedFate::Plays { interval: None }, false),
+        (SharedFate::Closed { until, why: SessionClosure::Unmanaged }, false),
+        (SharedFate::Killed { by: reason(), since: lab.now, until }, true),
+        (SharedFate::Killed { by: reason().wanted_by(KillSource::Operator), since: until, until }, true),
+    ] {
+        lab.feed(Input::Followed(fate));
+        assert!(!lab.session.is_active());
+        assert_eq!(lab.session.is_killed(), killed);
+    }
+    assert_eq!((lab.wakes, lab.session.killed_since()), (3, Some(lab.now)));
 }
 
 proptest! {
