@@ -7,10 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
-    USER_AGENT, VIA,
-};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -23,6 +20,7 @@ use super::identity::caller::CallerNames;
 use super::identity::sources::{self, DeviceIdentity, IdentityEvidence, is_name};
 use super::license::outgoing;
 use super::onward_target;
+use super::passed_headers;
 use super::query;
 use super::route::AuthorizeRoute;
 use crate::authority::Authority;
@@ -37,9 +35,6 @@ use crate::upstream::{UpstreamCall, UpstreamFault, UpstreamReply};
 
 /// Authorizations are a few KiB.
 const MAX_AUTHORIZATION_REPLY_BYTES: usize = 256 * 1024;
-
-/// Headers passed on besides those that the authority and the route name.
-static PASSED: [HeaderName; 5] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT, VIA];
 
 /// Outcomes of an authorize call, for metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,11 +91,12 @@ impl Gateway {
         let Some(path_and_query) = onward_target(route, rest, parts.uri.query()) else {
             return self.fail_by(&UpstreamFault::Malformed, &caller.names());
         };
+        let (_, needed) = authority.authorization();
         let call = UpstreamCall {
             body,
             deadline,
             endpoint: &route.authorize_url,
-            headers: passed(route, authority, &parts.headers),
+            headers: passed_headers::for_authorization(needed, &route.headers, route.strip_cmcd, &parts.headers),
             method: parts.method,
             path_and_query,
             reply_max: MAX_AUTHORIZATION_REPLY_BYTES,
@@ -241,16 +237,6 @@ fn sensitive(value: &HeaderValue) -> HeaderValue {
     let mut value = value.clone();
     value.set_sensitive(true);
     value
-}
-
-fn passed(route: &config::AuthorizeRouteSettings, authority: &Authority, from: &HeaderMap) -> HeaderMap {
-    let (_, pass) = authority.authorization();
-    let names = PASSED.iter().chain(pass).chain(&route.headers);
-    let names = names.filter(|name| !(route.strip_cmcd && cmcd::is_header(name)));
-    let mut headers: HeaderMap = names.filter_map(|name| Some((name.clone(), from.get(name)?.clone()))).collect();
-    // Without the header a server may choose any encoding (RFC 9110, 12.5.3).
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    headers
 }
 
 /// Some servers name `identity`, or nothing, where there is no encoding.

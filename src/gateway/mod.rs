@@ -14,6 +14,7 @@ mod license;
 mod media;
 mod onward_target;
 mod own_url;
+mod passed_headers;
 mod query;
 mod refusal;
 mod restore;

@@ -6,26 +6,19 @@
 //! or a charset that sidebeat cannot read.
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT, VIA,
-};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::authority::Authority;
-use crate::cmcd;
 use crate::config::BodyWrapping;
 use crate::drm::{self, DrmMessage, UnrecognisedBody};
 use crate::edge::{ReplyBody, RequestViolation};
 use crate::gateway::onward_target::our_names;
+use crate::gateway::passed_headers;
 use crate::gateway::query;
 use crate::gateway::refuse;
 use crate::gateway::route::{GatewayRoute, LicenseRoute};
-
-const SOAP_ACTION: HeaderName = HeaderName::from_static("soapaction");
-
-/// Headers passed on for every route, because a license server may need them to understand the body.
-static PASSED: [HeaderName; 7] = [ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, SOAP_ACTION, USER_AGENT, VIA];
 
 /// Charsets in which recognition reads a body: ASCII reads the same in all of them but the UTF-16 ones.
 const CHARSETS: [&str; 10] =
@@ -66,11 +59,9 @@ impl OutgoingRequest {
             return Err(UnfitRequest::Body);
         }
         check_encoding(&parts.headers)?;
-        let mut headers = HeaderMap::with_capacity(8);
-        headers.extend(passed(route, &parts.headers).map(|(name, value)| (name.clone(), value.clone())));
+        let config = &route.config;
+        let mut headers = passed_headers::for_license(&config.headers, config.strip_cmcd, &parts.headers);
         check_charset(&headers)?;
-        // Without the header a server may choose any encoding (RFC 9110, 12.5.3), which might be unreadable here.
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let (body, content_type) = rewrap(route, body)?;
         set_content_type(&mut headers, content_type);
         let query = query::without(parts.uri.query(), &our_names(route, authority));
@@ -163,13 +154,6 @@ fn check_charset(headers: &HeaderMap) -> Result<(), UnfitRequest> {
     if charsets.all(|name| is_read(&name)) { Ok(()) } else { Err(UnfitRequest::Charset) }
 }
 
-/// The player's headers that go on to the license server. A repeated header counts by its first line.
-fn passed<'a>(route: &'a GatewayRoute, from: &'a HeaderMap) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
-    let names = PASSED.iter().chain(&route.config.headers);
-    let names = names.filter(|name| !(route.config.strip_cmcd && cmcd::is_header(name)));
-    names.filter_map(|name| Some((name, from.get(name)?)))
-}
-
 /// Rewraps the body for the server; returns the content type where it differs from the player's.
 fn rewrap(route: &LicenseRoute, body: Bytes) -> Result<(Bytes, Option<&'static str>), UnfitRequest> {
     let (from, to) = (&route.license.wrapping.player_request, &route.license.wrapping.server_request);
@@ -189,6 +173,8 @@ pub(in crate::gateway) fn set_content_type(headers: &mut HeaderMap, content_type
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn headers(name: HeaderName, lines: &[&[u8]]) -> HeaderMap {

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING,
-    CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED,
-    LINK, RANGE, USER_AGENT, VIA,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, ETAG,
+    LAST_MODIFIED, LINK,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -21,15 +20,10 @@ use super::{MediaCall, cookies};
 use crate::cmcd;
 use crate::config::{self, RetriedCalls};
 use crate::edge::{AddressResource, AddressShare};
+use crate::gateway::passed_headers::{self, MediaHeaders};
 use crate::gateway::query;
 use crate::secret::Fingerprint;
 use crate::upstream::{CallHold, Streamed, UpstreamCall, UpstreamFault};
-
-/// Headers passed on for every request. Headers that identify the caller go only to servers that the operator has
-/// named, not to a slate's, which the authority names.
-static PASSED: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT, VIA];
-/// Headers passed on for documents that are not edited: they ask for a part, or for changes only.
-static OF_SEGMENTS: [HeaderName; 4] = [IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE];
 
 const BLOCKING_RELOAD: &str = "_HLS_msn";
 /// Assumed target duration of a playlist that this process has not seen yet.
@@ -127,31 +121,10 @@ impl MediaCall<'_> {
     }
 
     fn headers(&self, target: &MediaTarget, plain: bool) -> HeaderMap {
-        let from = &self.request.headers;
-        let mut names: Vec<HeaderName> = PASSED.to_vec();
-        if !target.slate {
-            names.push(AUTHORIZATION);
-            names.extend(self.route.config.headers.iter().cloned());
-        }
-        if !plain {
-            names.extend(OF_SEGMENTS.iter().cloned());
-        }
         // An unencoded reply is easier to read if it turns out to be a manifest.
-        let encoded = !plain && is_segment(&target.path);
-        if encoded {
-            names.push(ACCEPT_ENCODING);
-        }
-        if !self.route.config.strip_cmcd {
-            names.extend(cmcd::HEADERS.map(HeaderName::from_static));
-        }
-        let mut headers = HeaderMap::with_capacity(names.len());
-        for name in names {
-            headers.extend(from.get(&name).map(|value| (name, value.clone())));
-        }
-        if !encoded {
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
-        headers
+        let media = MediaHeaders { encoded: !plain && is_segment(&target.path), plain, slate: target.slate };
+        let config = &self.route.config;
+        passed_headers::for_media(media, &config.headers, config.strip_cmcd, &self.request.headers)
     }
 }
 
