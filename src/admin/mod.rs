@@ -6,6 +6,7 @@
 
 mod access;
 mod api;
+mod body;
 mod client;
 mod configuration;
 mod headers;
@@ -24,6 +25,7 @@ use arc_swap::ArcSwap;
 use http::Request;
 
 use self::access::AdminGate;
+use self::body::{MAX_REGISTRATION_BYTES, ORDER_TIMEOUT};
 pub use self::client::{AdminCommand, order};
 use self::configuration::Configuration;
 use crate::authority::Authorities;
@@ -94,8 +96,8 @@ fn limits() -> config::ServerLimits {
     const BODY_MEMORY_BYTES: usize = 4 << 20;
     const UNLIMITED_CONNECTION_LIFE: Duration = Duration::from_hours(24 * 365 * 10);
     config::ServerLimits {
-        body: Duration::from_secs(5),
-        body_max: 256 << 10,
+        body: ORDER_TIMEOUT,
+        body_max: MAX_REGISTRATION_BYTES,
         body_memory: BODY_MEMORY_BYTES,
         body_memory_per_address: BODY_MEMORY_BYTES,
         call: Duration::from_secs(10),

@@ -2,7 +2,6 @@
 //! player. It replaces an authorize route.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Deserialize;
@@ -10,14 +9,13 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::api::{fault, good};
+use super::body::{MAX_REGISTRATION_BYTES, collect};
 use crate::authority::Authority;
 use crate::config::DeviceSource;
-use crate::edge::{ReplyBody, RequestBody, body};
+use crate::edge::{ReplyBody, RequestBody};
 use crate::ids::PlaybackId;
 use crate::registrations::{AuthorizationBlock, Registration, RewriteTargets};
 
-const MAX_REGISTRATION_BODY_BYTES: usize = 256 * 1024;
-const REGISTRATION_BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest name of a device, as for all callers.
 const MAX_DEVICE_NAME_BYTES: usize = 256;
 
@@ -47,9 +45,7 @@ impl Admin {
     }
 
     async fn register_order(&self, incoming: RequestBody) -> Result<Value, String> {
-        let bytes = body::collect(incoming, MAX_REGISTRATION_BODY_BYTES, REGISTRATION_BODY_TIMEOUT)
-            .await
-            .map_err(|fault| fault.to_string())?;
+        let bytes = collect(incoming, MAX_REGISTRATION_BYTES).await.map_err(|fault| fault.to_string())?;
         // The parser's message could repeat a token.
         let order: RegistrationOrder =
             serde_json::from_slice(&bytes).map_err(|_| "see docs/operations.md for the body")?;

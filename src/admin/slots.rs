@@ -7,24 +7,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::Admin;
 use super::api::{fault, good};
+use super::body::{MAX_SLOT_ORDER_BYTES, collect};
 use super::json::seconds;
 use super::list::{DEFAULT_PAGE_SESSIONS, limit};
 use crate::authority::ledger::{MAX_LEDGER_NAME_BYTES, SlotNumber};
 use crate::authority::{Authority, EmbeddedAuthority, HeldSlot, KeptSlot, MOVED_SLOT_KEPT};
 use crate::clock::Clock;
-use crate::edge::{ReplyBody, RequestBody, body};
+use crate::edge::{ReplyBody, RequestBody};
 use crate::telemetry::SlotEnd;
-
-/// Largest body: `{"device": "…"}`.
-const MAX_SLOT_BODY_BYTES: usize = 4096;
-const SLOT_BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl Admin {
     /// `path` follows `/v1/authorities`.
@@ -84,7 +80,7 @@ pub(super) fn slot(id: &str) -> Option<SlotNumber> {
 
 async fn device(incoming: RequestBody) -> Result<String, &'static str> {
     let say = "send {\"device\": \"…\"}";
-    let bytes: Bytes = body::collect(incoming, MAX_SLOT_BODY_BYTES, SLOT_BODY_TIMEOUT).await.map_err(|_| say)?;
+    let bytes = collect(incoming, MAX_SLOT_ORDER_BYTES).await.map_err(|_| say)?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| say)?;
     let device = value["device"].as_str().filter(|device| !device.is_empty()).ok_or(say)?;
     if device.len() > MAX_LEDGER_NAME_BYTES { Err("the device's name is too long") } else { Ok(device.to_owned()) }

@@ -60,7 +60,7 @@ mod tests {
     /// Also of a form, such as the refusal page's.
     #[test]
     fn a_query_costs_no_more_than_its_size() {
-        const BODY_BYTES: usize = 64 * 1024;
+        const QUERY_BYTES: usize = 64 * 1024;
         for (name, head, part) in [
             ("parameters", "", "a=b&"),
             ("names", "", "&"),
@@ -75,7 +75,7 @@ mod tests {
                 read.iter().sum::<usize>() + without(query, &["key", "token"]).map_or(0, |left| left.len())
             };
             let make = |size| cost::filled(head, |_| part.to_owned(), "", size);
-            cost::assert_linear(name, BODY_BYTES, cost::SHORT, make, read);
+            cost::assert_linear(name, QUERY_BYTES, cost::SHORT, make, read);
         }
     }
 }

@@ -18,15 +18,15 @@ pub const HEADERS: [&str; 4] = ["cmcd-object", "cmcd-request", "cmcd-session", "
 pub const PARAMETER: &str = "CMCD";
 /// An encoded list may take three bytes for each of its own.
 const ENCODED_MAX: usize = 3 * LIST_MAX;
-const BODY_MAX: usize = 64 * 1024;
-const LINES_MAX: usize = 256;
+const MAX_REPORT_BYTES: usize = 64 * 1024;
+const MAX_REPORT_LINES: usize = 256;
 
 /// The reason why a body has no report.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Unreadable {
-    #[error("more than {BODY_MAX} bytes")]
+    #[error("more than {MAX_REPORT_BYTES} bytes")]
     TooLarge,
-    #[error("more than {LINES_MAX} lines")]
+    #[error("more than {MAX_REPORT_LINES} lines")]
     TooManyLines,
 }
 
@@ -72,12 +72,12 @@ pub fn from_body(body: &[u8]) -> Result<Vec<CmcdReport>, Unreadable> {
 
 /// Like [`from_body`], with the number of skipped lines.
 pub fn batch(body: &[u8]) -> Result<Batch, Unreadable> {
-    if body.len() > BODY_MAX {
+    if body.len() > MAX_REPORT_BYTES {
         return Err(Unreadable::TooLarge);
     }
     let lines = || body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     let count = lines().count();
-    if count > LINES_MAX {
+    if count > MAX_REPORT_LINES {
         return Err(Unreadable::TooManyLines);
     }
     let texts = lines().filter_map(|line| std::str::from_utf8(line).ok());
