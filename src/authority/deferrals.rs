@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::secret::Fingerprint;
+use crate::time::Backoff;
 
 /// Accounts that wait at a time. A further one is asked for as usual, and the authority itself tells it to wait.
 const MAX_ACCOUNTS: usize = 10_000;
 /// Waits if the authority names none: doubled from the first to the last.
 const MIN_WAIT: Duration = Duration::from_secs(1);
-const MAX_WAIT: Duration = Duration::from_secs(30);
+const DEFERRAL_BACKOFF: Backoff = Backoff::new(MIN_WAIT, Duration::from_secs(30));
 /// Longest wait that an authority may name.
 const MAX_ASKED_WAIT: Duration = Duration::from_secs(60);
 
@@ -41,8 +42,7 @@ impl AccountDeferrals {
             }
         }
         let times = before.map_or(0, |before| before.times.saturating_add(1));
-        let own = MIN_WAIT.saturating_mul(1 << times.min(10)).min(MAX_WAIT);
-        let wait = asked.map_or(own, |asked| asked.clamp(MIN_WAIT, MAX_ASKED_WAIT));
+        let wait = asked.map_or_else(|| DEFERRAL_BACKOFF.after(times), |asked| asked.clamp(MIN_WAIT, MAX_ASKED_WAIT));
         self.0.insert(account, AccountDeferral { times, until: now + wait });
         before.is_none_or(|before| before.until <= now)
     }

@@ -16,13 +16,13 @@ pub use self::fetch::fetch_token_keys;
 use super::Authority;
 use crate::clock::Clock;
 use crate::config::TokenKeySettings;
+use crate::time::Backoff;
 use crate::token::{TokenClaims, TokenFault, TokenKeySet, TokenListing};
 
 /// Time between two fetches that calls ask for.
 const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(5);
 /// Pauses after failed fetches: doubled from the first to the longest.
-const MIN_RETRY_PAUSE: Duration = Duration::from_secs(1);
-const MAX_RETRY_PAUSE: Duration = Duration::from_secs(60);
+const FETCH_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
 #[derive(Debug)]
 pub(super) struct TokenVerifier {
@@ -131,9 +131,9 @@ impl FetchedKeys {
                 refresh
             }
             None => {
-                let pause = MIN_RETRY_PAUSE.saturating_mul(1 << attempts.failures.min(10));
+                let pause = FETCH_BACKOFF.after(attempts.failures);
                 attempts.failures = attempts.failures.saturating_add(1);
-                pause.min(MAX_RETRY_PAUSE).min(refresh)
+                pause.min(refresh)
             }
         };
         attempts.due = Some(now + pause);

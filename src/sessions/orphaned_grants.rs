@@ -18,9 +18,10 @@ use super::pending_releases::PendingRelease;
 use super::session_context::SessionContext;
 use crate::session::{AskKind, AuthorityAsk, AuthorityFault, PlayerFacts, Ticket, Verdict};
 use crate::task::{HeldPlace, Tasks};
+use crate::time::Backoff;
 
 /// Pauses between two tries: doubled from the first to the last.
-const ORPHAN_CLOSE_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+const ORPHAN_CLOSE_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 /// No authority is expected to hold a silent session for longer.
 const MAX_ORPHAN_CLOSE_TIME: Duration = Duration::from_secs(3600);
 
@@ -73,16 +74,16 @@ impl OrphanedGrants {
     }
 
     async fn close(&self, ask: &AuthorityAsk, card: &SessionContext, closing: PendingRelease, mut left: Duration) {
-        let [mut pause, longest] = ORPHAN_CLOSE_RETRY_PAUSES;
         let mut closing = Some(closing);
-        while let Some(rest) = left.checked_sub(pause) {
+        for pause in (0..).map(|pauses| ORPHAN_CLOSE_BACKOFF.after(pauses)) {
+            let Some(rest) = left.checked_sub(pause) else { return };
             tokio::time::sleep(pause).await;
             let _permit = self.permits.acquire().await;
             if !is_lost(&self.asker.ask(ask, card).await) {
                 return;
             }
             drop(closing.take());
-            (left, pause) = (rest, (pause * 2).min(longest));
+            left = rest;
         }
     }
 }

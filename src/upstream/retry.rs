@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::{CallPhase, ConnectionPool, Streamed, UpstreamCall, UpstreamFault, UpstreamReply};
 use crate::ids::random_u64;
+use crate::time::{Backoff, half_to_whole};
 
 /// Pauses between attempts: doubled from the first to the longest.
 const MIN_CALL_RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -110,9 +111,7 @@ fn is_gateway_error(status: StatusCode) -> bool {
 
 /// A random pause between half of it and all of it.
 fn pause(again: u32, longest: Duration, random: u64) -> Duration {
-    let whole = MIN_CALL_RETRY_PAUSE.saturating_mul(1 << again.min(10)).min(longest);
-    let share = (random >> 40) as f64 / f64::from(1 << 24);
-    whole.mul_f64((1.0 + share) / 2.0)
+    half_to_whole(random, Backoff::new(MIN_CALL_RETRY_PAUSE, longest).after(again))
 }
 
 #[cfg(test)]

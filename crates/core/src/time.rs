@@ -1,5 +1,7 @@
-//! Times as plain values: a moment on both clocks, and times in records. Reads no clock.
+//! Times as plain values: a moment on both clocks, times in records, pauses between tries. Reads no clock.
 
+mod backoff;
+mod jitter;
 mod span;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -8,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::backoff::Backoff;
+pub use self::jitter::{half_to_whole, jitter};
 pub use self::span::RecordedSpan;
 
 /// The same moment on both clocks, to convert between them. It is valid until the system clock is set, so take a

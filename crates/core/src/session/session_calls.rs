@@ -7,6 +7,7 @@ use arrayvec::ArrayVec;
 use super::grant::{AskKind, Ticket};
 use super::policy::Policy;
 use super::timer_wheel::Wheel;
+use crate::time::jitter;
 
 /// The authority calls of one session: at most one is in flight, and their tickets grow.
 #[derive(Debug)]
@@ -128,29 +129,19 @@ impl SessionCalls {
         self.seed
     }
 
-    /// Evenly spread over less than a tick, so that spread and wheel together stay within one; the same for the same
-    /// session and call.
-    pub(super) fn spread(&self) -> Duration {
-        let mixed = self.seed_and_newest().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        let most = (Policy::MAX_BEAT_LATENESS - Wheel::<()>::WHEEL_TICK_TIME).as_micros() as u64 * 4 / 5;
-        Duration::from_micros(mixed % most)
+    /// Jitter of a beat: less than a tick, so that it and the wheel together stay within one.
+    pub(super) fn beat_jitter(&self) -> Duration {
+        self.jitter((Policy::MAX_BEAT_LATENESS - Wheel::<()>::WHEEL_TICK_TIME) * 4 / 5)
     }
 
     /// A time between zero and `most`, evenly distributed among sessions; the same for the same session and call.
-    pub(super) fn scatter(&self, most: Duration) -> Duration {
-        const MIX: u64 = 0xd6e8_feb8_6659_fd93;
-        let once = self.seed_and_newest().wrapping_mul(MIX);
-        let mixed = (once ^ once >> 32).wrapping_mul(MIX) >> 40;
-        most.mul_f64(mixed as f64 / f64::from(1 << 24))
+    pub(super) fn jitter(&self, most: Duration) -> Duration {
+        jitter(u64::from(self.seed) << 32 | u64::from(self.newest.0), most)
     }
 
     /// The session's share of this time, the same whatever it has asked.
     pub(super) fn share_of(&self, most: Duration) -> Duration {
-        most.mul_f64(f64::from(self.seed.wrapping_mul(0x9e37_79b9) >> 8) / f64::from(1 << 24))
-    }
-
-    fn seed_and_newest(&self) -> u64 {
-        u64::from(self.seed) << 32 | u64::from(self.newest.0)
+        jitter(self.seed.into(), most)
     }
 
     #[cfg(test)]

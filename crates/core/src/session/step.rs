@@ -223,7 +223,7 @@ impl Session {
             SessionState::Opening { .. } => self.ask(AskKind::Open, step),
             SessionState::Owing { next, .. } if step.now >= next => self.ask(AskKind::Open, step),
             SessionState::Live { beat, .. } if self.beats_itself() && step.now >= beat && !self.rests(step.policy) => {
-                let late = step.now - (beat - self.calls.spread());
+                let late = step.now - (beat - self.calls.beat_jitter());
                 if late > Policy::MAX_BEAT_LATENESS {
                     step.note(SessionEvent::BeatLate(late));
                 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::effect::SessionEvent;
+use crate::time::Backoff;
 
-/// The first and the longest pause between two tries of an open that is owed: doubled from try to try.
-const UNCONFIRMED_RETRY_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+/// Pauses between two tries of an open that is owed.
+const UNCONFIRMED_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// The facts of a session's run without the authority's word.
 #[derive(Debug, Default)]
@@ -114,12 +115,11 @@ impl UnconfirmedRun {
         self.reopens_until.is_some_and(|until| now < until)
     }
 
-    /// Time of the next try of an owed open: less and less often, and scattered, so that they do not all come when the
+    /// Time of the next try of an owed open: less and less often, and with jitter, so that they do not all come when the
     /// authority is back. A reopening session tries last when the lost one must have expired.
-    pub(super) fn next_open(&self, now: Instant, tries: u8, scatter: impl Fn(Duration) -> Duration) -> Instant {
-        let [first, last] = UNCONFIRMED_RETRY_PAUSES;
-        let pause = first.saturating_mul(1 << tries.min(10)).min(last);
-        let next = now + pause / 2 + scatter(pause);
+    pub(super) fn next_open(&self, now: Instant, tries: u8, jitter: impl Fn(Duration) -> Duration) -> Instant {
+        let pause = UNCONFIRMED_BACKOFF.after(tries.into());
+        let next = now + pause / 2 + jitter(pause);
         self.reopens_until.filter(|until| now < *until).map_or(next, |until| next.min(until))
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::super::policy::Policy;
 use crate::secret::Fingerprint;
+use crate::time::Backoff;
 
 /// Addresses whose zaps are known apart; a device is seldom at more than one.
 const MAX_CALLERS: usize = 4;
@@ -44,7 +45,7 @@ impl ZapDebounce {
         let fast = self.last.replace(now).is_some_and(|last| now < last + longest);
         self.run = if fast { self.run.saturating_add(1) } else { 0 };
         match self.run.checked_sub(1) {
-            Some(doublings) => first.saturating_mul(1 << doublings.min(16)).min(longest),
+            Some(pauses) => Backoff::new(first, longest).after(pauses),
             None => Duration::ZERO,
         }
     }

@@ -77,7 +77,7 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
         }
         SessionState::Live { beat, .. } => {
             let interval = session.interval().unwrap_or_default();
-            let due = beat.min(now + interval + session.calls.spread());
+            let due = beat.min(now + interval + session.calls.beat_jitter());
             let late = now.saturating_duration_since(due);
             // A later beat would not be late, but expired: then the clock was set, or no process ran.
             if late > Policy::MAX_BEAT_LATENESS && late <= session.allowed_silence(policy) {

@@ -24,7 +24,7 @@ impl Session {
         self.schedule.slept(now, by);
         self.give_chance(now, policy);
         self.calls.machine_slept(by);
-        let scatter = self.calls.scatter(WAKE_UP_SPREAD);
+        let scatter = self.calls.jitter(WAKE_UP_SPREAD);
         match &mut self.state {
             SessionState::Failing { retry: due, .. }
             | SessionState::Live { beat: due, .. }
@@ -45,7 +45,7 @@ impl Session {
     /// Like [`Self::beat_after`], if the machine slept during the last call.
     pub(super) fn beat_after_sleep(&self, now: Instant, since: Instant, slept: Duration, policy: &Policy) -> Instant {
         let beat = self.beat_after(since, policy);
-        if slept.is_zero() { beat } else { earlier(now, beat, slept, self.calls.scatter(WAKE_UP_SPREAD)) }
+        if slept.is_zero() { beat } else { earlier(now, beat, slept, self.calls.jitter(WAKE_UP_SPREAD)) }
     }
 
     /// An expiry meanwhile ends nothing before the authority and the player had a chance to be heard.

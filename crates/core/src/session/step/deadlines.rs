@@ -66,7 +66,7 @@ impl Session {
     /// Time of the next beat, counted from `since`: never early, spread over less than a tick.
     pub(super) fn beat_after(&self, since: Instant, policy: &Policy) -> Instant {
         let interval = self.interval().unwrap_or_default();
-        since + interval.mul_f64(policy.fraction) + self.calls.spread()
+        since + interval.mul_f64(policy.fraction) + self.calls.beat_jitter()
     }
 
     /// Time within which its player's next renewal is expected. A playback on credit keeps its rhythm; without a known

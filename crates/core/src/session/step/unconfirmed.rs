@@ -42,7 +42,7 @@ impl Session {
     }
 
     pub(super) fn next_open(&self, now: Instant, tries: u8) -> Instant {
-        self.unconfirmed.next_open(now, tries, |most| self.calls.scatter(most))
+        self.unconfirmed.next_open(now, tries, |most| self.calls.jitter(most))
     }
 
     /// The authority is back and has let the session of a playback expire meanwhile: it opens another.
@@ -168,7 +168,7 @@ impl Session {
     /// Time of the next try of a lost beat; on credit less often, and scattered.
     pub(super) fn retry_beat(&self, now: Instant, missed: u8, policy: &Policy) -> Instant {
         let pause = policy.retry_after(missed);
-        now + if self.unconfirmed.is_running() { pause + self.calls.scatter(pause * 3) } else { pause }
+        now + if self.unconfirmed.is_running() { pause + self.calls.jitter(pause * 3) } else { pause }
     }
 
     /// Sends the waiting close now, because the process ends.
