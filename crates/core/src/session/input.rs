@@ -1,4 +1,4 @@
-//! Everything that can happen to a session.
+//! The inputs of a session: all that can happen to it.
 
 use std::time::{Duration, Instant};
 
@@ -12,70 +12,70 @@ use crate::secret::Fingerprint;
 
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A call that was told to wait asks again; its player may have gone meanwhile.
+    /// A waiting call is repeated; its player may have gone meanwhile.
     Again(CallKind),
-    /// The last connection of its player is gone.
+    /// The last connection of its player has ended.
     Alone,
     /// The authority, or the way to it, answered the call with this ticket.
     Answered(Ticket, AskKind, Result<Verdict, AuthorityFault>),
     /// A connection of its player is there again.
     Back,
-    /// The player asks for something under this session.
+    /// The player makes a call under this session.
     Call(CallKind),
     /// The playback is over.
     End(EndReason),
-    /// Another playback of its device is presumed to be the one that plays.
+    /// Another playback of its device is presumed to play instead.
     GiveWay,
-    /// An operator kills it here.
+    /// An operator kills it.
     Kill(Reason),
     /// The session that its playback shares came to this.
     Followed(SharedFate),
     /// An operator takes a kill back.
     Forgive,
-    /// By when all of its licenses have run out; none where one may never.
+    /// Time at which the last of its licenses expires; `None` if any may be perpetual.
     Licensed(Option<Instant>),
-    /// The player asks for a part of what it plays.
+    /// The player requests media.
     Media(MediaFetch),
-    /// The player tells about itself.
+    /// The player reports about itself.
     Report(PlayerReport),
-    /// The player got what it asked for.
+    /// The player got its license, with this feedback.
     Served(LicenseFeedback),
-    /// The machine slept, for this long; monotonic time stood still.
+    /// The machine slept for this long, while monotonic time stood still.
     Slept(Duration),
-    /// The authority says, without having been asked, that it ended the session of this token.
+    /// The authority reports by itself that it ended the session of this token.
     PushedKill { reason: Reason, token: Fingerprint },
     /// Its turn among the device's playbacks has come.
     Start,
-    /// Somebody other than the player knows what it plays.
+    /// A source other than the player knows its kind of stream.
     Streams(StreamType),
-    /// It gave way, and its player wants it back.
+    /// Its player wants it back after it gave way.
     TakeBack,
     /// Its deadline has come.
     Tick,
-    /// What its player asked for has not reached it.
+    /// The requested license or media did not reach its player.
     Unserved,
-    /// Its player got something to play by that is no license: media, or what nobody can read.
+    /// Its player got something to play by that is no license: media, or an unreadable reply.
     Used,
 }
 
-/// How a player says that it goes.
+/// A player's farewell.
 #[derive(Clone, Copy, Debug)]
 pub enum FarewellSignal {
-    /// By a report.
+    /// A report of its quit.
     Quit(PlayerReport),
-    /// By the stop call, or a beacon.
+    /// A stop call, or a beacon.
     Stop,
 }
 
-/// What the license server's reply taught.
+/// The renewal behaviour that the license server's reply shows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LicenseFeedback {
-    /// A license of a DRM system whose players send no renewals that an authority takes as beats.
+    /// A license of a DRM system whose renewals no authority takes as beats.
     NeverRenews,
     /// A license that says nothing about renewals.
     Plain,
-    /// The license announces renewals, `every` so often if it says.
+    /// A license that announces renewals, `every` so often if it says.
     Renews { every: Option<Duration> },
-    /// The license says that no renewal will come.
+    /// A license that announces none.
     Stays,
 }

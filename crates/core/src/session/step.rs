@@ -1,7 +1,7 @@
 //! The step function: every state answers every input.
 //!
-//! An input changes what is known; [`settle`] then looks at the whole and decides which call the
-//! authority gets next, if the session's lane is free, and when the session wants to be woken.
+//! An input changes the known facts. [`settle`] then decides the next call to the authority, if none is in flight, and
+//! the next deadline. `sessions` calls it through `Device`.
 
 use std::time::Instant;
 
@@ -32,7 +32,7 @@ mod unconfirmed;
 pub use self::after_restart::resume;
 pub(super) use self::share::SharedFate;
 
-/// Total: no input in any state panics, and none but a new playback brings a killed session back.
+/// Applies an input. No input in any state panics, and only a new playback brings a killed session back.
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
     let mut step = Step::new(now, policy);
     match input {
@@ -80,7 +80,7 @@ impl Session {
             }
             SessionState::Closed { why: SessionClosure::Ended(why), .. } | SessionState::Closing { why, .. } => {
                 match kind {
-                    // The first step of a playback to come, or the last of one that is over.
+                    // The call is the first of a coming playback, or the last of an ended one.
                     CallKind::Certificate | CallKind::Release => CallAnswer::Pass,
                     CallKind::License | CallKind::Renewal => CallAnswer::Refuse(SessionRefusal::Ended(*why)),
                 }
@@ -107,7 +107,8 @@ impl Session {
         }
     }
 
-    /// While a call of ours is in flight the token may be replaced under the player's feet: it waits.
+    /// Answers a call of a granted session. While a call to the authority is in flight, its answer may replace the
+    /// token, so the player's call waits.
     fn call_granted(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
         self.evidence.heard(now);
         self.evidence.asks(kind);
@@ -147,7 +148,7 @@ impl Session {
             {
                 self.close_now(step.now)
             }
-            // What was presumed is known now, and its player does not take it back any more.
+            // A presumed end is certain now, and its player no longer takes it back.
             SessionState::Closing { why: EndReason::GaveWay, .. } => {
                 self.way_back.forget_unsent();
                 self.enter_releasing(step.now, |release| SessionState::Closing { release, why });
@@ -200,7 +201,7 @@ impl Session {
         }
     }
 
-    /// A call whose answer was lost on our side must not hold the session for ever.
+    /// Gives up a call whose answer was lost on sidebeat's side, or it would hold the session for ever.
     fn give_up_call(&mut self, step: &mut Step<'_>) {
         let Some(call) = self.calls.give_up(step.now, step.policy.lane_patience) else { return };
         let reason = Reason::new(0, None, "the call was given up");
@@ -233,7 +234,7 @@ impl Session {
                 self.ask(AskKind::Beat, step);
             }
             SessionState::Closing { release: None, why } => self.close(SessionClosure::Ended(why), step),
-            // Killed here and not by the authority: the grant is still ours to give back.
+            // sidebeat killed it and not the authority, so the grant must still be given back.
             SessionState::Closing { .. } | SessionState::Killed { .. }
                 if self.release().is_some_and(|release| step.now >= release.next()) =>
             {
@@ -278,10 +279,10 @@ impl Session {
         step.wake();
     }
 
-    /// Says that it is over, and for how long that is remembered.
+    /// Closes it, and sets how long that is remembered.
     fn over(&self, why: SessionClosure, step: &mut Step<'_>) -> SessionState {
         let memory = match &why {
-            // It has played: whoever has that token stays refused, as after a kill.
+            // It has played: its token stays refused, as after a kill.
             SessionClosure::Denied(..) if self.unconfirmed.is_running() => step.policy.kill_memory,
             SessionClosure::Denied(..) => step.policy.denial_memory,
             SessionClosure::Ended(end) => self.memory_of(*end, step.policy),
@@ -294,7 +295,7 @@ impl Session {
             SessionClosure::Ended(end) if self.sharing => step.note(SessionEvent::Left(*end)),
             SessionClosure::Ended(end) => step.note(SessionEvent::Closed(*end)),
             SessionClosure::Unmanaged => step.note(SessionEvent::Unmanaged),
-            // Noted as the failed call that it was, or as the loss of what was running.
+            // The failed call was reported already, or the loss of the running playback.
             SessionClosure::Spent { .. } | SessionClosure::Unreachable(_) => {}
         }
         SessionState::Closed { until: step.now + memory, why }

@@ -1,9 +1,9 @@
-//! One session for all that a device plays, where the authority counts devices.
+//! Lets all playbacks of a device share one session, if the authority counts devices.
 //!
-//! The session stands among the playbacks as one that no player calls ([`Role::DeviceSession`]); those that share it
-//! ([`Role::Sharing`]) show life and end by themselves, each by its own evidence. What a player asks for is answered by
-//! the session, and what becomes of the session becomes of all that share it. It ends with the last of them. Nothing is
-//! decided between them: whatever a device plays beside the rest costs no place.
+//! The session is a playback of its own that no player calls ([`Role::DeviceSession`]). Those that share it
+//! ([`Role::Sharing`]) show life and end by themselves, each by its own evidence. The session answers their players'
+//! calls, and its fate is that of all that share it. It ends with the last of them. They do not compete, because
+//! further playbacks of the device cost no place.
 
 use std::time::Instant;
 
@@ -26,12 +26,12 @@ use super::{Device, DeviceEffects};
 use crate::secret::Fingerprint;
 use crate::session_id::SessionId;
 
-/// Playbacks that share one session. One more ends the one of which nothing was heard for longest, once its player has
-/// got something: apps that change the title without a word leave theirs behind.
+/// Playbacks that share a session. Another one ends the one that was silent for longest, once the new player has
+/// received something: apps that change the title without a stop leave playbacks behind.
 pub(super) const MAX_SHARING: usize = 16;
 
 impl<C> Device<C> {
-    /// Adds a playback with a session of its own, or one that shares its device's. None where there is no room.
+    /// Adds a playback with a session of its own, or one that shares its device's. `None` if there is no room.
     pub(super) fn begin_by_unit(
         &mut self,
         call: &PlayerCall,
@@ -67,7 +67,7 @@ impl<C> Device<C> {
         Some(self.playbacks.len() - 1)
     }
 
-    /// `first`: the playback that it is opened by. `spent`: one of the same had its credit.
+    /// `first`: the playback that opens it. `spent`: an earlier one of the same content has used its credit.
     fn begin_session(
         &mut self,
         call: &PlayerCall,
@@ -82,7 +82,7 @@ impl<C> Device<C> {
         id
     }
 
-    /// As [`Playback::answers_to`], of the playback of this id, or one that shares the session of this id.
+    /// Like [`Playback::answers_to`], for the playback of this id, or one that shares the session of this id.
     pub fn answers_to(&self, id: SessionId, token: Fingerprint) -> bool {
         let is_it = |p: &&Playback<C>| p.id == id || p.shares() == Some(id);
         self.playbacks.iter().filter(is_it).any(|p| p.answers_to(token))
@@ -92,8 +92,8 @@ impl<C> Device<C> {
         self.playbacks.iter().filter(move |p| p.role == Role::Sharing(session))
     }
 
-    /// `served`: of those whose players have got something. A call that nobody has accepted yet, and that may be
-    /// anybody's, ends only others like it.
+    /// Ends the most silent playback beyond the limit, among those whose players have (`served`) or have not received
+    /// something. A call that is not accepted yet may be anybody's, so it ends only others like it.
     fn end_most_silent(&mut self, session: SessionId, served: bool, step: &mut DeviceStep<'_>) {
         let active = || self.sharing(session).filter(|p| p.session.is_active());
         let alike = || active().filter(|p| p.session.is_served() == served);
@@ -104,7 +104,7 @@ impl<C> Device<C> {
         }
     }
 
-    /// As [`Device::deliver`], with what a session and those that share it have to do with each other.
+    /// Like [`Device::deliver`], for a session and the playbacks that share it.
     pub(super) fn deliver_by_role(
         &mut self,
         id: SessionId,
@@ -147,7 +147,7 @@ impl<C> Device<C> {
         self.step(session, Input::Forgive, step)
     }
 
-    /// After something happened to this playback, or to this session.
+    /// Updates all after an input to this playback or session.
     pub(super) fn settle_shared(&mut self, id: SessionId, step: &mut DeviceStep<'_>) {
         let sessions = self.playbacks.iter().filter(|p| p.is_device_session()).map(|p| p.id);
         for session in sessions.collect::<Vec<_>>() {
@@ -165,8 +165,8 @@ impl<C> Device<C> {
         }
     }
 
-    /// After a restart, when all that is known of the device was taken in: what shares a session that nobody knows any
-    /// more is over, and so is a session that nobody shares.
+    /// After a restart, once all records of the device were restored: ends playbacks whose session is unknown, and a
+    /// session without playbacks.
     pub fn rejoin(&mut self, now: Instant, policy: impl Fn(&C) -> Policy, out: &mut DeviceEffects) {
         let is_known = |session| self.playbacks.iter().any(|p| p.id == session);
         let lost = |p: &&Playback<C>| p.shares().is_some_and(|session| !is_known(session)) && p.session.is_active();
@@ -179,7 +179,7 @@ impl<C> Device<C> {
         }
     }
 
-    /// When its account has no other session to give back at this device.
+    /// Starts the session once its account has no other session to give back at this device.
     fn start_shared(&mut self, session: SessionId, step: &mut DeviceStep<'_>) {
         let Some(held) = self.playbacks.iter().find(|p| p.id == session && p.session.is_held()) else { return };
         let mut others = self.playbacks.iter().filter(|p| p.is_device_session() && p.account == held.account);
@@ -203,8 +203,8 @@ impl<C> Device<C> {
         active.into_iter().for_each(|p| p.session.look_at(*now));
     }
 
-    /// The content token by which the session was to be opened is no good: whoever waits with another one is not to
-    /// be refused for that.
+    /// The session's content token is no good: tries that of another waiting playback, which must not be refused for
+    /// it.
     fn try_another_token(&mut self, session: SessionId, step: &mut DeviceStep<'_>) {
         let Some(playback) = self.playbacks.iter().find(|p| p.id == session) else { return };
         let SessionState::Closed { why: SessionClosure::Denied(denial, _), .. } = playback.session.state() else {
@@ -224,7 +224,7 @@ impl<C> Device<C> {
         }
     }
 
-    /// What the session has of those that share it.
+    /// Gives the session the evidence of those that share it.
     fn gather(&mut self, session: SessionId, now: Instant) {
         let active = || self.sharing(session).filter(|p| p.session.is_active());
         let served = || active().filter(|p| p.session.is_served());
@@ -236,7 +236,7 @@ impl<C> Device<C> {
             stream: active().map(|p| p.session.stream()).reduce(|one, other| one.filter(|_| one == other)).flatten(),
         };
         let Some(playback) = self.playback_mut(session) else { return };
-        // What an open that is under way comes to is said of the token that it went by.
+        // The outcome of a pending open belongs to the token that it was sent with.
         let opens = playback.session.calls.is_asking(AskKind::Open);
         if let Some((id, token)) = newest.filter(|_| !opens) {
             playback.opened_by(id, token);
@@ -244,7 +244,7 @@ impl<C> Device<C> {
         playback.session.gathered(now, &gathered);
     }
 
-    /// `last`: what happened just now happened to this one.
+    /// Ends the session with the last playback. `last`: the one that had the latest input.
     fn end_with_the_last(&mut self, session: SessionId, last: SessionId, step: &mut DeviceStep<'_>) {
         let is_over = |p: &Playback<C>| !p.session.is_active();
         let alive = self.playbacks.iter().any(|p| p.id == session && !is_over(p));

@@ -1,4 +1,5 @@
-//! A playback that shares the session of its device: it shows life and ends by itself; all else is that session's.
+//! Handles a playback that shares the session of its device: it shows life and ends by itself, and the session does all
+//! else.
 
 use std::time::{Duration, Instant};
 
@@ -11,41 +12,41 @@ use super::super::verdict::Reason;
 use super::context::Step;
 use crate::session::Enforcement;
 
-/// What a session came to, for a playback that shares it.
+/// The outcome of a session, for a playback that shares it.
 #[derive(Clone, Debug)]
 pub enum SharedFate {
     Closed {
         until: Instant,
         why: SessionClosure,
     },
-    /// Its close is under way.
+    /// The session's close is being sent.
     Ends(EndReason),
     Killed {
         by: Reason,
         since: Instant,
         until: Instant,
     },
-    /// It is open, or plays without the authority's word.
+    /// The session is open, or plays without the authority's word.
     Plays {
         interval: Option<Duration>,
     },
 }
 
 impl Session {
-    /// As [`Self::new`], for a playback that shares its device's session. It waits until that one is open; whether it
-    /// is to renew is its own route's word, and who opens the session may play by another route.
+    /// Like [`Self::new`], for a playback that shares its device's session. It waits until that is open. Its own route
+    /// decides whether it should renew, because the playback that opens the session may use another route.
     pub(in crate::session) fn sharing(now: Instant, seed: u32, policy: &Policy) -> Self {
         let renews = policy.enforcement == Enforcement::Renewal && policy.renews;
         let beats = if renews { BeatSource::Renewals { every: None } } else { BeatSource::Timer };
         Self { beats, sharing: true, ..Self::new(now, seed, policy) }
     }
 
-    /// We send its beats.
+    /// True if sidebeat sends its beats.
     pub(super) fn beats_itself(&self) -> bool {
         !self.sharing && self.beats == BeatSource::Timer
     }
 
-    /// What its device's session came to, for those that share it; none while that is not open.
+    /// The outcome of a device's session, for those that share it; `None` while it is not open.
     pub(in crate::session) fn fate(&self) -> Option<SharedFate> {
         match &self.state {
             SessionState::Opening { .. } | SessionState::Waiting { .. } => None,
@@ -61,7 +62,7 @@ impl Session {
         }
     }
 
-    /// Goes where its device's session went. One that is over, or killed, goes nowhere but after a kill.
+    /// Follows the outcome of its device's session. An ended playback only follows a kill, and a killed one nothing.
     pub(super) fn followed(&mut self, fate: SharedFate, step: &mut Step<'_>) {
         let over = !self.is_active();
         let next = match fate {
@@ -91,7 +92,7 @@ impl Session {
         step.wake();
     }
 
-    /// The interval of its device's session may change; one that owes its open has none.
+    /// Takes over the interval of its device's session; an owing session has none.
     pub(in crate::session) fn share(&mut self, of_session: Option<Duration>) {
         if let SessionState::Sharing { interval } = &mut self.state {
             *interval = of_session.unwrap_or(*interval);
@@ -104,13 +105,13 @@ impl Session {
         self.evidence.joined(step.now);
     }
 
-    /// The authority would not have the content token by which it was to be opened; another one is tried.
+    /// The authority refused the content token of the open, so another one is tried.
     pub(in crate::session) fn open_anew(&mut self, now: Instant, policy: &Policy) {
         let calls = self.calls.anew();
         *self = Self { calls, ..Self::new(now, self.calls.seed(), policy) };
     }
 
-    /// What those that share it show is what it shows itself.
+    /// Takes over the evidence of those that share it.
     pub(in crate::session) fn gathered(&mut self, now: Instant, of_all: &GatheredEvidence) {
         self.evidence.gathered(of_all);
         if !of_all.served {
@@ -120,16 +121,16 @@ impl Session {
             (true, BeatSource::Timer) => self.beats = BeatSource::Renewals { every: None },
             (false, BeatSource::Renewals { .. }) => {
                 self.beats = BeatSource::Timer;
-                // Nobody sent beats until now: the next one is not late for that.
+                // No beats were sent until now, so the next one is not late.
                 self.end_rest(now);
-                // It has planned for none: whoever renewed may end before anything else is heard of it.
+                // Its deadline must be computed: the renewing playback may end before any other input.
                 self.look_at(now);
             }
             (true, BeatSource::Renewals { .. }) | (false, BeatSource::Timer) => {}
         }
     }
 
-    /// After a restart.
+    /// Continues a sharing playback after a restart.
     pub(super) fn resume_sharing(&mut self, step: &mut Step<'_>) {
         self.evidence.restored();
         self.confirmation.restored(step.now, Duration::ZERO);
