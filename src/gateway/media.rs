@@ -1,5 +1,8 @@
-//! Answers one request for a manifest or a segment: finds its playback, decides whether that may go on, and
-//! fetches the bytes.
+//! Answers one request for a manifest or a segment: identify, first manifest, admit, fetch, edit, reply.
+//!
+//! This file is the pipeline, top to bottom; each stage is a file of the folder. The path names the playback. Without
+//! one, `first_manifest` begins it. The sessions admit the request; `reopen` and `ended` answer where no session is
+//! live. `fetch` asks the origin, `classify` and `manifest` tell and edit manifests, `relay` replies.
 //!
 //! The first request for a manifest opens the session, if that needs no license, and redirects the player to a
 //! path of its own, below which relative URIs stay. When the session ends, manifests and segments are refused and
@@ -28,7 +31,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 
 use self::fetch::OriginFailure;
-use self::first_manifest::FirstRequest;
+use self::first_manifest::FirstCall;
 pub use self::media_memory::MediaMemory;
 use self::media_memory::PlaybackMedia;
 use self::paths::{MediaDocument, MediaTarget, PlaybackPaths};
@@ -160,9 +163,9 @@ impl MediaCall<'_> {
             MediaFlow::Absent if self.is_bound() => match self.begin_again(&target).await {
                 Some(begun) => begun,
                 None if is_manifest(&target.path) => {
-                    self.gateway
-                        .first(self.route, FirstRequest::after(self.registration), self.peer, below, self.request)
-                        .await
+                    let Self { gateway, peer, registration, request, route, .. } = *self;
+                    let known = Some(&**registration);
+                    FirstCall { gateway, known, own: true, peer, request, rest: below, route }.answer().await
                 }
                 None => self.refused(MediaKind::Segment, UNKNOWN),
             },

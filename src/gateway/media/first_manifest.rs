@@ -18,7 +18,7 @@ use crate::edge::{OutgoingBody, Peer};
 use crate::gateway::identity::account::{SessionAccount, network};
 use crate::gateway::identity::caller::CallerNames;
 use crate::gateway::identity::sources::{DeviceIdentity, kept_name};
-use crate::gateway::identity::{IdentityClues, content_token};
+use crate::gateway::identity::{CallIdentity, IdentityClues, content_token};
 use crate::gateway::refusal::token_faults::{unnamed, unproven};
 use crate::gateway::refusal::{LicensePhase, RefusalBody, RefusedCall, ViewerCall};
 use crate::gateway::route::GatewayRoute;
@@ -35,18 +35,155 @@ fn is_of_playback(rest: &str) -> bool {
     is_marked(rest) || rest.starts_with(registrations::CONTENT)
 }
 
-/// Origin of a playback's first request.
-#[derive(Clone, Copy)]
-pub(super) struct FirstRequest<'a> {
+/// A request for a manifest that begins a playback.
+pub(super) struct FirstCall<'a> {
+    pub(super) gateway: &'a Gateway,
     /// The earlier playback that this one follows.
     pub(super) known: Option<&'a Registration>,
     /// The request came below a playback's own path that is forgotten. Its query belongs to its server.
     pub(super) own: bool,
+    pub(super) peer: &'a Peer,
+    pub(super) request: &'a Parts,
+    /// The manifest's path below the route.
+    pub(super) rest: &'a str,
+    pub(super) route: &'a Arc<GatewayRoute>,
 }
 
-impl<'a> FirstRequest<'a> {
-    pub(super) fn after(known: &'a Registration) -> Self {
-        Self { known: Some(known), own: true }
+impl FirstCall<'_> {
+    pub(super) async fn answer(&self) -> Response<OutgoingBody> {
+        let begun = self.begin().await;
+        begun.unwrap_or_else(|refusal| {
+            let call = viewer_call(self.peer, self.request);
+            self.gateway.turned_away(self.route, (&self.caller(), call), &refusal)
+        })
+    }
+
+    /// Identifies the player, admits its playback, registers it, and redirects the player.
+    async fn begin(&self) -> Result<Response<OutgoingBody>, Box<RefusalBody>> {
+        let Self { gateway, own, peer, request, route, .. } = *self;
+        let authority = route.authority.as_deref();
+        let identity = gateway.identify(&self.clues()).await;
+        if let Some(fault) = identity.token_fault {
+            let Some(authority) = authority else { return Ok(told(NO_PLAYBACK)) };
+            return Err(Box::new(unproven(authority, fault)));
+        }
+        self.refuse_unnamed(&identity)?;
+        let source = identity.device.as_ref().map(|device| device.source).filter(|_| self.known.is_none());
+        let rest = onward_target::without_device(route, self.rest, source);
+        let names = self.names(&identity, &rest);
+        self.refuse_killed(&identity, &names)?;
+        let registration = self.registration(&identity, &names);
+        let query = onward_query(route, authority, own, request);
+        // A HEAD plays nothing, so no session is opened for it.
+        if request.method == Method::HEAD {
+            return Ok(gateway.look(route, peer, registration, (&rest, &query), request).await);
+        }
+        self.admit(&identity, &registration, &rest, names).await?;
+        let path = format!("{}{}{rest}{query}", route.path.trim_end_matches('/'), registration.id.segment());
+        gateway.register(network(peer.address), registration);
+        // Registration and session must be on disk before the player has the path.
+        gateway.sessions.durable().await;
+        Ok(redirect(&path))
+    }
+
+    /// Opens the session, if that needs no license.
+    async fn admit(
+        &self,
+        identity: &CallIdentity,
+        registration: &Registration,
+        rest: &str,
+        names: CallNames,
+    ) -> Result<(), Box<RefusalBody>> {
+        let Self { gateway, peer, route, .. } = *self;
+        let Some(authority) = self.managed(identity).filter(|authority| authority.opens_for_media()) else {
+            return Ok(());
+        };
+        let (counted, source) = (identity.counted.clone(), registration.device_source);
+        let counted = match self.known {
+            Some(known) => gateway.counted_as(authority, known, counted),
+            None => counted,
+        };
+        let _first = gateway.media_memory.playback(gateway.clock.now(), registration.id).counted.set(counted.clone());
+        gateway.watch_identity(route, peer, identity.claims.as_ref(), Some(source), counted.by_device);
+        let time = authority.time(gateway.clock).unwrap_or_else(|| gateway.clock.wall());
+        let origin = SessionOrigin {
+            kill_memory: content_token::kill_memory(names.content_token, identity.claims.as_ref(), time),
+            ..gateway.media_origin(counted, registration, rest)
+        };
+        let opened = gateway.open(route, authority, registration, origin.context(route, authority), names).await;
+        opened.inspect_err(|_refusal| gateway.media_memory.forget(registration.id))
+    }
+
+    fn caller(&self) -> CallerNames {
+        match self.known {
+            Some(known) => self.gateway.names_of(known, self.peer),
+            None => self.gateway.caller_names(self.route, self.peer, self.rest, &self.request.headers, self.query()),
+        }
+    }
+
+    /// Only a known playback's first request named the device by its query or path.
+    fn clues(&self) -> IdentityClues<'_> {
+        let Self { known: registration, peer, request, rest, route, .. } = *self;
+        IdentityClues {
+            custom_data: None,
+            headers: &request.headers,
+            peer,
+            query: self.query(),
+            registration,
+            rest,
+            route,
+        }
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.request.uri.query().filter(|_| !self.own)
+    }
+
+    fn names(&self, identity: &CallIdentity, rest: &str) -> CallNames {
+        CallNames {
+            content: Some(Fingerprint::of_parts(&[self.route.path.as_bytes(), rest.as_bytes()])),
+            content_token: identity.playback_token().or_else(|| self.known.and_then(|known| known.content_token)),
+            token: None,
+        }
+    }
+
+    /// The authority, if the player names a device that it can count.
+    fn managed(&self, identity: &CallIdentity) -> Option<&Authority> {
+        self.route.authority.as_deref().filter(|_| identity.device.is_some())
+    }
+
+    /// A playback's path is proof enough, because only a caller with a token got it.
+    fn refuse_unnamed(&self, identity: &CallIdentity) -> Result<(), Box<RefusalBody>> {
+        let proves_nothing = identity.token.is_none() && self.known.is_none();
+        match self.route.authority.as_deref() {
+            Some(authority) if authority.verifies_tokens() && proves_nothing => Err(Box::new(unnamed(authority))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn refuse_killed(&self, identity: &CallIdentity, names: &CallNames) -> Result<(), Box<RefusalBody>> {
+        let killed = self.route.authority.as_deref().and_then(|authority| {
+            self.gateway.killed_before(authority, identity.key(authority), names, identity.token.as_ref())
+        });
+        killed.map_or(Ok(()), Err)
+    }
+
+    fn registration(&self, identity: &CallIdentity, names: &CallNames) -> Registration {
+        let managed = self.managed(identity);
+        let opens_here = managed.is_some_and(|authority| authority.opens_for_media());
+        let DeviceIdentity { name: device, source: device_source } = identity.device.clone().unwrap_or_default();
+        Registration {
+            authority: managed.map(|authority| authority.name.clone()),
+            block: None,
+            content_token: names.content_token.filter(|_| !opens_here),
+            content_url: None,
+            device,
+            device_source,
+            headers: Vec::new(),
+            id: PlaybackId::random(),
+            license_url: None,
+            route: self.route.path.clone(),
+        }
     }
 }
 
@@ -67,100 +204,7 @@ impl Gateway {
             self.count_media(route, MediaKind::Segment, MediaOutcome::Refused);
             return told(NO_PLAYBACK);
         }
-        let first = FirstRequest { known: None, own: stripped.is_some() };
-        self.first(route, first, peer, rest, request).await
-    }
-
-    /// `rest` is the manifest's path below the route.
-    pub(super) async fn first(
-        &self,
-        route: &Arc<GatewayRoute>,
-        FirstRequest { known, own }: FirstRequest<'_>,
-        peer: &Peer,
-        rest: &str,
-        request: &Parts,
-    ) -> Response<OutgoingBody> {
-        let query = request.uri.query().filter(|_| !own);
-        let authority = route.authority.as_deref();
-        let caller = || match known {
-            Some(known) => self.names_of(known, peer),
-            None => self.caller_names(route, peer, rest, &request.headers, query),
-        };
-        let refuse = |body: &RefusalBody| self.turned_away(route, (&caller(), viewer_call(peer, request)), body);
-        // Only a known playback's first request named the device by its query or path.
-        let (headers, registration) = (&request.headers, known);
-        let clues = IdentityClues { custom_data: None, headers, peer, query, registration, rest, route };
-        let identity = self.identify(&clues).await;
-        if let Some(fault) = identity.token_fault {
-            return authority.map_or_else(|| told(NO_PLAYBACK), |authority| refuse(&unproven(authority, fault)));
-        }
-        // A playback's path is proof enough, because only a caller with a token got it.
-        let names_nobody =
-            |authority: &&Authority| authority.verifies_tokens() && identity.token.is_none() && known.is_none();
-        if let Some(authority) = authority.filter(names_nobody) {
-            return refuse(&unnamed(authority));
-        }
-        let source = identity.device.as_ref().map(|device| device.source).filter(|_| known.is_none());
-        let rest = onward_target::without_device(route, rest, source);
-        let names = CallNames {
-            content: Some(Fingerprint::of_parts(&[route.path.as_bytes(), rest.as_bytes()])),
-            content_token: identity.playback_token().or_else(|| known.and_then(|known| known.content_token)),
-            token: None,
-        };
-        let killed =
-            |authority| self.killed_before(authority, identity.key(authority), &names, identity.token.as_ref());
-        if let Some(body) = authority.and_then(killed) {
-            return refuse(&body);
-        }
-        let managed = authority.filter(|_| identity.device.is_some());
-        let opens_here = managed.is_some_and(|authority| authority.opens_for_media());
-        let DeviceIdentity { name: device, source: device_source } = identity.device.clone().unwrap_or_default();
-        let registration = Registration {
-            authority: managed.map(|authority| authority.name.clone()),
-            block: None,
-            content_token: names.content_token.filter(|_| !opens_here),
-            content_url: None,
-            device,
-            headers: Vec::new(),
-            id: PlaybackId::random(),
-            license_url: None,
-            route: route.path.clone(),
-            device_source,
-        };
-        let query = onward_query(route, authority, own, request);
-        // A HEAD plays nothing, so no session is opened for it.
-        if request.method == Method::HEAD {
-            return self.look(route, peer, registration, (&rest, &query), request).await;
-        }
-        if let Some(authority) = managed.filter(|authority| authority.opens_for_media()) {
-            let counted = match known {
-                Some(known) => self.counted_as(authority, known, identity.counted.clone()),
-                None => identity.counted.clone(),
-            };
-            let _first = self.media_memory.playback(self.clock.now(), registration.id).counted.set(counted.clone());
-            self.watch_identity(
-                route,
-                peer,
-                identity.claims.as_ref(),
-                Some(registration.device_source),
-                counted.by_device,
-            );
-            let time = authority.time(self.clock).unwrap_or_else(|| self.clock.wall());
-            let origin = SessionOrigin {
-                kill_memory: content_token::kill_memory(names.content_token, identity.claims.as_ref(), time),
-                ..self.media_origin(counted, &registration, &rest)
-            };
-            let card = origin.context(route, authority);
-            if let Err(body) = self.open(route, authority, &registration, card, names).await {
-                self.media_memory.forget(registration.id);
-                return refuse(&body);
-            }
-        }
-        let path = format!("{}{}{rest}{query}", route.path.trim_end_matches('/'), registration.id.segment());
-        self.register(network(peer.address), registration);
-        // Registration and session must be on disk before the player has the path.
-        self.sessions.durable().await;
-        redirect(&path)
+        FirstCall { gateway: self, known: None, own: stripped.is_some(), peer, request, rest, route }.answer().await
     }
 
     /// Looks for a kill. Where sessions need a content token, only the license call can tell, because manifests
