@@ -9,7 +9,7 @@ use super::verdict::AuthorityFault;
 
 /// The longest pause between two tries of a close for which no playback waits.
 const MAX_CLOSE_PAUSE: Duration = Duration::from_secs(30);
-/// By then the authority has let the session expire.
+/// The authority has let the session expire by then.
 const MAX_CLOSE_TRIES: u8 = 120;
 
 /// A grant that is to be given back by a close.

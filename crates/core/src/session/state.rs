@@ -36,8 +36,9 @@ pub enum SessionState {
     Closed { until: Instant, why: SessionClosure },
     /// Its close is being sent. Without a grant while its open is in flight.
     Closing { release: Option<GrantRelease>, why: EndReason },
-    /// Beats are lost, but the authority may still hold the session.
-    Failing { grant: HeldGrant, missed: u8, retry: Instant },
+    /// Beats are lost, but the authority may still hold the session. A retry that is sent before `regular`, the time of
+    /// the next regular beat, and lost does not count as another failure.
+    Failing { grant: HeldGrant, missed: u8, regular: Option<Instant>, retry: Instant },
     /// Ended by the authority or an operator, for good. With a grant until that is given back.
     Killed { by: Reason, release: Option<GrantRelease>, since: Instant, until: Instant },
     /// Confirmed; `beat` is the time of the next beat, if sidebeat sends them.
@@ -79,8 +80,6 @@ pub struct Session {
     pub(super) calls: SessionCalls,
     pub(super) confirmation: Confirmation,
     pub(super) deadline: Option<Instant>,
-    /// A retry that is sent before this time (the next regular beat) and lost does not count as another failure.
-    pub(super) failing_until: Option<Instant>,
     pub(super) evidence: PlayerEvidence,
     pub(super) schedule: Schedule,
     /// True if it shares its device's session and has none of its own.
@@ -98,7 +97,6 @@ impl Session {
             calls: SessionCalls::new(seed),
             confirmation: Confirmation::none(now),
             deadline: Some(now + policy.lane_patience),
-            failing_until: None,
             evidence: PlayerEvidence::new(now, policy.stream),
             schedule: policy.schedule.clone().unwrap_or_default(),
             sharing: false,
@@ -281,5 +279,17 @@ impl Session {
 
     pub(super) fn allowed_silence(&self, policy: &Policy) -> Duration {
         self.held().map_or(Duration::ZERO, HeldGrant::interval) + policy.grace
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million of them are kept; a change that adds to one is seen here first.
+    #[test]
+    fn a_session_is_no_larger_than_it_was() {
+        const MAX_SESSION_BYTES: usize = 992;
+        assert!(size_of::<Session>() <= MAX_SESSION_BYTES, "{} bytes", size_of::<Session>());
     }
 }

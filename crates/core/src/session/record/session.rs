@@ -155,7 +155,7 @@ impl CoreSessionRecord {
                 SessionState::Closing { release: Some(release), why: *why }
             }
             (StateRecord::Failing { missed, retry }, Some(grant)) => {
-                SessionState::Failing { grant, missed: *missed, retry: time(*retry) }
+                SessionState::Failing { grant, missed: *missed, regular: None, retry: time(*retry) }
             }
             (StateRecord::Owing { ran, since, tries }, None) if shares.is_none() => {
                 SessionState::Owing { next: at.now, ran: *ran, since: time(*since), tries: *tries }

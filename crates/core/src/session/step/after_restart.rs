@@ -67,7 +67,12 @@ pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy
                 session.evidence.heard(now);
                 // No session is lost before another chance, even if its budget ended meanwhile.
                 session.evidence.spare_until(now + session.allowed_silence(policy));
-                session.enter_holding(|grant| SessionState::Failing { grant, missed, retry: now + catch_up });
+                session.enter_holding(|grant| SessionState::Failing {
+                    grant,
+                    missed,
+                    regular: None,
+                    retry: now + catch_up,
+                });
             }
             None => session.go_on(now, now + catch_up),
         },

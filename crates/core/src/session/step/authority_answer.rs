@@ -28,7 +28,7 @@ impl Session {
         }
     }
 
-    /// What the answer of the call that was in flight does; a call that was given up has had a fault.
+    /// Acts on the answer of the call that was in flight; a call that was given up has had a fault.
     pub(super) fn decide(&mut self, call: &CallInFlight, result: Result<Verdict, AuthorityFault>, step: &mut Step<'_>) {
         step.wake();
         if let Err(fault) = &result {
@@ -131,7 +131,6 @@ impl Session {
 
     fn confirm(&mut self, lane: &CallInFlight, step: &mut Step<'_>) {
         let ask = lane.ask;
-        self.failing_until = None;
         self.unconfirmed.confirm();
         self.confirmation.confirm(step.now, lane.since, lane.slept);
         match self.state {
@@ -162,10 +161,10 @@ impl Session {
 
     /// `lane`: the lost beat. `after`: time at which the authority wants the next call.
     pub(super) fn miss(&mut self, lane: &CallInFlight, after: Option<Duration>, step: &mut Step<'_>) {
-        let early = self.failing_until.filter(|due| lane.since < *due);
-        let missed = match self.state {
-            SessionState::Failing { missed, .. } if early.is_some() => missed,
-            SessionState::Failing { missed, .. } => missed.saturating_add(1),
+        let is_early = |due: Instant| lane.since < due;
+        let (missed, known) = match self.state {
+            SessionState::Failing { missed, regular, .. } if regular.is_some_and(is_early) => (missed, regular),
+            SessionState::Failing { missed, regular, .. } => (missed.saturating_add(1), regular),
             SessionState::Closed { .. }
             | SessionState::Closing { .. }
             | SessionState::Killed { .. }
@@ -173,19 +172,24 @@ impl Session {
             | SessionState::Opening { .. }
             | SessionState::Owing { .. }
             | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => 1,
+            | SessionState::Waiting { .. } => (1, None),
         };
         let Some(most) = step.policy.max_failures else {
             let retry = self.retry_beat(step.now, missed, step.policy);
-            return self.enter_holding(|grant| SessionState::Failing { grant, missed, retry });
+            return self.enter_holding(|grant| SessionState::Failing { grant, missed, regular: known, retry });
         };
         if missed > most && self.is_live() {
             return self.end(EndReason::Lost, step);
         }
+        let early = known.filter(|due| is_early(*due));
         let due = early.unwrap_or_else(|| self.beat_after_sleep(step.now, lane.since, lane.slept, step.policy));
-        self.failing_until = Some(due);
         let retry = after.map_or(due, |after| due.min(step.now + bounded(after)));
-        self.enter_holding(|grant| SessionState::Failing { grant, missed, retry: retry.max(step.now) });
+        self.enter_holding(|grant| SessionState::Failing {
+            grant,
+            missed,
+            regular: Some(due),
+            retry: retry.max(step.now),
+        });
     }
 
     fn closed(&mut self, result: Result<Verdict, AuthorityFault>, step: &mut Step<'_>) {
