@@ -152,7 +152,7 @@ fn ended_long_ago(mut records: Vec<SessionRecord>) -> Vec<SessionRecord> {
     const DAY: Duration = Duration::from_secs(86_400);
     for SessionRecord { playback, .. } in &mut records {
         let earlier = |wall: &mut EpochTime| *wall = Duration::from(*wall).saturating_sub(DAY).into();
-        earlier(&mut playback.session.last_good);
+        earlier(&mut playback.session.confirmation.at);
         if let StateRecord::Closed { until, .. } | StateRecord::Killed { until, .. } = &mut playback.session.state {
             earlier(until);
         }

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use super::*;
 use crate::secret::Fingerprint;
-use crate::session::{EndReason, Reason};
+use crate::session::{EndReason, EvidenceRecord, NamesRecord, Reason, UnconfirmedRecord};
 
 /// All that a record can say of a session, as it says it.
 pub(in crate::store) const FULL: &str = r#"{"c":{"ac":"a","au":"head-end","c":"c","content_group":"cg","d":"d","device_group":"dg","di":"s",
 "kill_memory":60000000005,"o":1700000000000000007,"r":"/license","ru":"header","t":"content token"},"d":18446744073709551615,
-"p":{"b":1700000000000000001,"c":11,"cs":[11,12],"i":18446744073709551614,"k":[13,14],"l":[[13,null],[14,1700000000000000002]],
-"ts":[15],"s":{"credit":1700000000000000003,"cs":true,"e":40000000000,"f":30000000000,"g":3,"gu":1700000000000000004,
-"gr":{"i":30000000000,"l":90000000001,"t":"session token"},"lc":1700000000000000005,"lg":1700000000000000006,
-"ls":1700000000000000007,"o":true,"r":true,"rs":{"at":1700000000000000008,"gaps":[30000000000,31000000000],
-"playhead":[1700000000000000009,5000000006],"playing":"Plays"},"sc":[[1700000000000000010,"LiveEventEnd"]],"sd":4294967295,
-"s":{"Live":{"beat":1700000000000000011}},"st":"Live","t":12},"t":16},"t":{"b":7,"e":[[1700000000000000009,
+"p":{"b":1700000000000000001,"i":18446744073709551614,"l":[[13,null],[14,1700000000000000002]],
+"n":{"b":true,"c":11,"cs":[11,12],"k":[13,14],"ts":[15],"l":17,"m":[18],"sh":[19],"t":16},
+"s":{"c":[1700000000000000006,12,13],"e":40000000000,"p":{"f":30000000000,"c":1700000000000000005,
+"s":1700000000000000007,"lp":true,"pl":true,"rs":{"at":1700000000000000008,"gaps":[30000000000,31000000000],
+"playhead":[1700000000000000009,5000000006],"playing":"Plays"},"st":"Live","ms":true,"u":"Asked"},"g":3,
+"h":{"g":1700000000000000004,"d":true,"i":30000000000,"l":90000000001,"t":"session token"},"o":true,"r":true,
+"sc":[[1700000000000000010,"LiveEventEnd"]],"d":4294967295,"s":{"l":{"b":1700000000000000011}},
+"u":{"r":1700000000000000012,"s":1700000000000000003,"p":true}}},"t":{"b":7,"e":[[1700000000000000009,
 {"Opened":{"interval":{"secs":30,"nanos":0}}}],[1700000001000000000,"Resumed"]]}}"#;
 
 const KEY: RecordKey = RecordKey::Session(SessionId(18_446_744_073_709_551_614));
@@ -49,18 +51,18 @@ fn every_field_of_a_record_is_read() {
     assert_eq!(kill_memory.map(Duration::from), Some(Duration::new(60, 5)));
     assert_eq!(Duration::from(*opened), Duration::from_nanos(1_700_000_000_000_000_007));
     assert_eq!(token.as_ref().map(Secret::expose), Some("content token"));
-    let PlaybackRecord { contents, id, key_sessions, leases, later_tokens, session, token, .. } = &record.playback;
-    assert_eq!((*contents).clone(), [Fingerprint(11), Fingerprint(12)]);
-    assert_eq!((RecordKey::Session(*id), *token), (KEY, Some(Fingerprint(16))));
-    assert_eq!((key_sessions.len(), leases.len(), later_tokens.len()), (2, 2, 1));
+    let PlaybackRecord { id, leases, names, session, .. } = &record.playback;
+    assert_eq!(names.contents, [Fingerprint(11), Fingerprint(12)]);
+    assert_eq!((RecordKey::Session(*id), names.token), (KEY, Some(Fingerprint(16))));
+    assert_eq!((names.key_sessions.len(), leases.len(), names.later_tokens.len()), (2, 2, 1));
     let grant = session.grant.as_ref().unwrap();
     assert_eq!((Duration::from(grant.interval), grant.token.expose()), (Duration::from_secs(30), "session token"));
     assert_eq!(grant.lifetime.map(Duration::from), Some(Duration::new(90, 1)));
     assert_eq!(session.every.map(Duration::from), Some(Duration::from_secs(40)));
-    assert_eq!(Duration::from(session.took), Duration::from_nanos(12));
-    assert!(session.credit_spent && session.opening && session.renewals);
-    assert_eq!(session.again.map(Duration::from), Some(Duration::from_secs(30)));
-    let reports = session.reports.as_ref().unwrap();
+    assert_eq!(Duration::from(session.confirmation.took), Duration::from_nanos(12));
+    assert!(session.unconfirmed.spent && session.opening && session.renewals);
+    assert_eq!(session.evidence.again.map(Duration::from), Some(Duration::from_secs(30)));
+    let reports = session.evidence.reports.as_ref().unwrap();
     assert_eq!(reports.gaps.map(Duration::from), [30, 31].map(Duration::from_secs));
     assert_eq!((session.schedule.len(), session.seed, session.generation), (1, u32::MAX, 3));
     assert_eq!(record.timeline.beats, 7);
@@ -73,7 +75,7 @@ fn a_written_record_is_read_again() {
     let full = decode(FULL.as_bytes());
     let mut bare = full.clone();
     bare.playback = serde_json::from_str(
-        r#"{"b":1,"i":2,"s":{"g":1,"lc":1,"lg":2,"ls":3,"sd":3,"s":{"Killed":{"by":{"code":403,"error_code":null,"message":"no"},"since":3,"until":4}}}}"#,
+        r#"{"b":1,"i":2,"s":{"c":[2,0,0],"g":1,"p":{"c":1,"s":3},"d":3,"s":{"Killed":{"by":{"code":403,"error_code":null,"message":"no"},"since":3,"until":4}}}}"#,
     )
     .unwrap();
     bare.timeline = TimelineRecord::default();
@@ -89,7 +91,7 @@ fn a_written_record_is_read_again() {
     };
     bare.card = Arc::new(card);
     let mut told = full.clone();
-    told.playback.session.again = Some(Duration::from_secs(30).into());
+    told.playback.session.evidence.again = Some(Duration::from_secs(30).into());
     told.timeline.entries =
         [SessionEvent::Closed(EndReason::Orphaned), SessionEvent::Killed(Reason::new(403, Some(3002), "\"no\"\n"))]
             .map(|event| (Duration::from_nanos(u64::MAX).into(), event))
@@ -117,18 +119,19 @@ fn two_records_with_the_tokens_of_a_head_end_share_a_page() {
     });
     let big = Fingerprint(u64::MAX);
     let playback = &mut record.playback;
-    (playback.content, playback.token) = (Some(big), Some(big));
-    playback.contents.clear();
-    playback.later_tokens.clear();
-    (playback.key_sessions, playback.leases) = (vec![big], Vec::new());
+    playback.names =
+        NamesRecord { content: Some(big), key_sessions: vec![big], token: Some(big), ..NamesRecord::default() };
+    playback.leases = Vec::new();
     record.timeline.entries.truncate(1);
     let session = &mut playback.session;
-    (session.credit, session.credit_spent, session.opening) = (None, false, false);
-    (session.every, session.renewals, session.again) = (None, false, None);
-    (session.good_until, session.reports, session.stream) = (None, None, None);
+    (session.every, session.opening, session.renewals) = (None, false, false);
+    session.unconfirmed = UnconfirmedRecord::default();
+    let EvidenceRecord { last_call, last_sign, .. } = session.evidence;
+    session.evidence = EvidenceRecord { last_call, last_sign, ..EvidenceRecord::default() };
+    session.confirmation.slept = RecordedSpan::default();
     session.schedule.clear();
     if let Some(grant) = &mut session.grant {
-        grant.token = token();
+        (grant.good_until, grant.in_doubt, grant.token) = (None, false, token());
     }
     let size = encode(&record).len();
     assert!(size <= 2034, "{size}");

@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
+use crate::time::{ClockMoment, EpochTime, RecordedSpan};
+
 /// The last good answer of the authority about a session.
 #[must_use]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,11 +27,6 @@ impl Confirmation {
     /// The authority has said nothing yet; its silence counts from now on.
     pub(super) fn none(now: Instant) -> Self {
         Self { at: now, last_interval: None, slept: Duration::ZERO, took: Duration::ZERO }
-    }
-
-    /// What was written of the last one.
-    pub(super) fn written(at: Instant, took: Duration, slept: Duration) -> Self {
-        Self { at, last_interval: None, slept, took }
     }
 
     /// A good answer to a call that was sent at `asked`. The machine slept so long meanwhile: what was asked before
@@ -63,16 +62,6 @@ impl Confirmation {
         self.at
     }
 
-    /// How long that answer took.
-    pub(super) fn took(&self) -> Duration {
-        self.took
-    }
-
-    /// How long the machine slept since.
-    pub(super) fn slept(&self) -> Duration {
-        self.slept
-    }
-
     /// For how long the authority has confirmed nothing, counted at the authority.
     pub(super) fn silent_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.at).saturating_add(self.slept).saturating_add(self.took)
@@ -88,6 +77,42 @@ impl Confirmation {
     /// The session's rhythm: its interval, else that of the grant that it had, else a usual one.
     pub(super) fn round(&self, interval: Option<Duration>) -> Duration {
         interval.or(self.last_interval).unwrap_or(USUAL_INTERVAL)
+    }
+}
+
+/// A confirmation as plain data: a row of its three numbers, because every record has one.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(from = "ConfirmationRow", into = "ConfirmationRow")]
+pub struct ConfirmationRecord {
+    pub at: EpochTime,
+    /// The machine slept this long since: `at` is reckoned without that.
+    pub slept: RecordedSpan,
+    pub took: RecordedSpan,
+}
+
+/// When, how long the answer took, and how long the machine slept since.
+type ConfirmationRow = (EpochTime, RecordedSpan, RecordedSpan);
+
+impl From<ConfirmationRow> for ConfirmationRecord {
+    fn from((at, took, slept): ConfirmationRow) -> Self {
+        Self { at, slept, took }
+    }
+}
+
+impl From<ConfirmationRecord> for ConfirmationRow {
+    fn from(record: ConfirmationRecord) -> Self {
+        (record.at, record.took, record.slept)
+    }
+}
+
+impl Confirmation {
+    pub(super) fn record(&self, at: &ClockMoment) -> ConfirmationRecord {
+        ConfirmationRecord { at: at.wall_of(self.at), slept: self.slept.into(), took: self.took.into() }
+    }
+
+    pub(super) fn restore(record: &ConfirmationRecord, at: &ClockMoment) -> Self {
+        let ConfirmationRecord { at: confirmed, slept, took } = *record;
+        Self { at: at.instant_of(confirmed), last_interval: None, slept: slept.into(), took: took.into() }
     }
 }
 
@@ -133,7 +158,7 @@ mod tests {
     fn a_clock_that_was_set_back_makes_the_silence_unknown() {
         let now = Clock.now();
         for (at, restored, silent) in [(now - secs(9), now - secs(9), secs(12)), (now + secs(9), now, secs(72))] {
-            let mut confirmation = Confirmation::written(at, secs(2), secs(1));
+            let mut confirmation = Confirmation { slept: secs(1), took: secs(2), ..Confirmation::none(at) };
             confirmation.restored(now, secs(70));
             assert_eq!((confirmation.at(), confirmation.silent_for(now)), (restored, silent));
         }

@@ -5,10 +5,14 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::grant::Grant;
+use super::record::{expose, hide, is_default};
 use super::step::bounded;
 use super::verdict::{AuthorityFault, Verdict};
 use crate::secret::{Fingerprint, Secret};
+use crate::time::{ClockMoment, EpochTime, RecordedSpan};
 
 /// A grant with the end of its token, and whether a newer token may exist.
 #[must_use]
@@ -49,7 +53,7 @@ impl HeldGrant {
     /// A new grant with its own token: there is no newer one.
     pub(super) fn new(now: Instant, grant: Grant) -> Self {
         let good_until = end_of(now, grant.lifetime);
-        Self::written(Grant { interval: bounded(grant.interval), ..grant }, good_until, false)
+        Self::told(Grant { interval: bounded(grant.interval), ..grant }, good_until, false)
     }
 
     /// The right to play exists, although the call to confirm it failed.
@@ -59,8 +63,7 @@ impl HeldGrant {
         held
     }
 
-    /// Restores a grant from a record.
-    pub(super) fn written(grant: Grant, good_until: Option<Instant>, in_doubt: bool) -> Self {
+    fn told(grant: Grant, good_until: Option<Instant>, in_doubt: bool) -> Self {
         Self { doubt: TokenDoubt { in_doubt, ..TokenDoubt::none() }, good_until, grant }
     }
 
@@ -197,6 +200,41 @@ impl TokenDoubt {
 
 fn end_of(now: Instant, lifetime: Option<Duration>) -> Option<Instant> {
     lifetime.map(|lifetime| now + bounded(lifetime))
+}
+
+/// A grant as plain data.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct GrantRecord {
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
+    pub good_until: Option<EpochTime>,
+    /// The authority may know the session by a newer token: an answer was lost, or a call was under way.
+    #[serde(rename = "d", default, skip_serializing_if = "is_default")]
+    pub in_doubt: bool,
+    #[serde(rename = "i")]
+    pub interval: RecordedSpan,
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<RecordedSpan>,
+    #[serde(rename = "t", serialize_with = "expose", deserialize_with = "hide")]
+    pub token: Secret,
+}
+
+impl HeldGrant {
+    /// `may_be_replaced`: a call is under way whose answer may bring another token.
+    pub(super) fn record(&self, at: &ClockMoment, may_be_replaced: bool) -> GrantRecord {
+        GrantRecord {
+            good_until: self.good_until.map(|until| at.wall_of(until)),
+            in_doubt: self.doubt.in_doubt || may_be_replaced,
+            interval: self.grant.interval.into(),
+            lifetime: self.grant.lifetime.map(RecordedSpan::from),
+            token: self.grant.token.clone(),
+        }
+    }
+
+    pub(super) fn restore(record: &GrantRecord, at: &ClockMoment) -> Self {
+        let GrantRecord { good_until, in_doubt, interval, lifetime, token } = record.clone();
+        let grant = Grant { interval: bounded(interval.into()), lifetime: lifetime.map(Duration::from), token };
+        Self::told(grant, good_until.map(|until| at.instant_of(until)), in_doubt)
+    }
 }
 
 #[cfg(test)]

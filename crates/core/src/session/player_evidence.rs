@@ -6,7 +6,10 @@
 
 mod ends;
 
+use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 pub(super) use self::ends::RenewalRhythm;
 use super::OutageBudget;
@@ -14,7 +17,9 @@ use super::effect::PlayerFacts;
 use super::life_signs::LifeSigns;
 use super::player_call::CallKind;
 use super::player_report::{MediaFetch, PlayerReport, PlayingState, ReportHistory, StreamType};
+use super::record::{ReportsRecord, is_default};
 use super::state::DeliveryState;
+use crate::time::{ClockMoment, EpochTime, RecordedSpan};
 
 #[must_use]
 #[derive(Debug)]
@@ -38,21 +43,6 @@ pub(super) struct PlayerEvidence {
     /// The kind of stream, if known.
     stream: Option<StreamType>,
     usage: DeliveryState,
-}
-
-/// Evidence that survives a restart, beside the licenses.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LastingEvidence {
-    pub(super) again: Option<Duration>,
-    pub(super) leads_past: bool,
-    pub(super) last_call: Instant,
-    pub(super) last_sign: Instant,
-    pub(super) preloads: bool,
-    pub(super) reports: Option<ReportHistory>,
-    pub(super) stream: Option<StreamType>,
-    /// Its media pass through sidebeat.
-    pub(super) streams: bool,
-    pub(super) usage: DeliveryState,
 }
 
 /// The joint evidence of the playbacks that share a session.
@@ -82,14 +72,6 @@ impl PlayerEvidence {
             stream,
             usage: DeliveryState::Asked,
         }
-    }
-
-    /// Restores written evidence. Earlier connections ended with the process, which is no evidence.
-    pub(super) fn restore(now: Instant, written: LastingEvidence) -> Self {
-        let LastingEvidence { again, leads_past, last_call, last_sign, preloads, reports, stream, streams, usage } =
-            written;
-        let life = LifeSigns { preloads, streams, ..LifeSigns::new(last_sign.min(now)) };
-        Self { again, leads_past, last_call, last_sign, life, reports, usage, ..Self::new(now, stream) }
     }
 
     /// Takes over from an earlier playback of the same content and player.
@@ -326,10 +308,77 @@ impl PlayerEvidence {
         }
     }
 
-    pub(super) fn lasting(&self) -> LastingEvidence {
-        let Self { again, leads_past, last_call, last_sign, life, reports, stream, usage, .. } = *self;
-        let LifeSigns { preloads, streams, .. } = life;
-        LastingEvidence { again, leads_past, last_call, last_sign, preloads, reports, stream, streams, usage }
+    pub(super) fn leads_past(&self) -> bool {
+        self.leads_past
+    }
+
+    pub(super) fn reports(&self) -> Option<&ReportHistory> {
+        self.reports.as_ref()
+    }
+}
+
+/// The evidence as plain data. The licenses are those of the playback.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct EvidenceRecord {
+    /// Within which time the player surely asks for more media.
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<RecordedSpan>,
+    #[serde(rename = "c")]
+    pub last_call: EpochTime,
+    #[serde(rename = "s")]
+    pub last_sign: EpochTime,
+    #[serde(rename = "lp", default, skip_serializing_if = "is_default")]
+    pub leads_past: bool,
+    /// The player says that it only preloads.
+    #[serde(rename = "pl", default, skip_serializing_if = "is_default")]
+    pub preloads: bool,
+    #[serde(rename = "rs", default, skip_serializing_if = "Option::is_none")]
+    pub reports: Option<ReportsRecord>,
+    #[serde(rename = "st", default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamType>,
+    /// The media pass through us.
+    #[serde(rename = "ms", default, skip_serializing_if = "is_default")]
+    pub streams: bool,
+    /// Most play.
+    #[serde(rename = "u", default, skip_serializing_if = "is_default")]
+    pub usage: DeliveryState,
+}
+
+impl PlayerEvidence {
+    pub(super) fn record(&self, at: &ClockMoment) -> EvidenceRecord {
+        EvidenceRecord {
+            again: self.again.map(RecordedSpan::from),
+            last_call: at.wall_of(self.last_call),
+            last_sign: at.wall_of(self.last_sign),
+            leads_past: self.leads_past,
+            preloads: self.life.preloads,
+            reports: self.reports.as_ref().map(|reports| ReportsRecord::of(reports, at)),
+            stream: self.stream,
+            streams: self.life.streams,
+            usage: self.usage,
+        }
+    }
+
+    /// Who was connected is not any more, by our doing: that is no evidence.
+    pub(super) fn restore(record: &EvidenceRecord, at: &ClockMoment) -> Self {
+        let last_sign = at.instant_of(record.last_sign);
+        let (preloads, streams) = (record.preloads, record.streams);
+        Self {
+            again: record.again.map(Duration::from),
+            leads_past: record.leads_past,
+            last_call: at.instant_of(record.last_call),
+            last_sign,
+            life: LifeSigns { preloads, streams, ..LifeSigns::new(last_sign.min(at.now)) },
+            reports: record.reports.as_ref().map(|reports| reports.restore(at)),
+            usage: record.usage,
+            ..Self::new(at.now, record.stream)
+        }
+    }
+
+    /// What changes seldom.
+    pub(super) fn hash_lasting(&self, into: &mut impl Hasher) {
+        (self.again, self.life.preloads, self.life.streams).hash(into);
+        self.reports.map(|reports| (reports.slowed, reports.until)).hash(into);
     }
 }
 
@@ -402,7 +451,8 @@ mod tests {
         evidence.fetched(now, true, false);
         evidence.seen(now, &PlayerReport { preloads: true, ..PlayerReport::default() });
         evidence.disconnected(now + SECOND);
-        let restored = PlayerEvidence::restore(now, evidence.lasting());
+        let at = ClockMoment { now, wall: SECOND };
+        let restored = PlayerEvidence::restore(&evidence.record(&at), &at);
         assert_eq!((restored.alone_since(), restored.last_sign()), (None, now));
         assert!(restored.life().preloads && restored.life().streams && restored.life().segments == 0);
         assert_eq!((restored.again, restored.usage()), (Some(SECOND), DeliveryState::Asked));

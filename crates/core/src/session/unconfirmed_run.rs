@@ -1,9 +1,13 @@
 //! A run without the authority's word: its start, whether its budget was spent before, and whether it reopens.
 
+use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::effect::SessionEvent;
-use crate::time::Backoff;
+use super::record::is_default;
+use crate::time::{Backoff, ClockMoment, EpochTime};
 
 /// Pauses between two tries of an open that is owed.
 const UNCONFIRMED_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
@@ -27,11 +31,6 @@ impl UnconfirmedRun {
     /// `spent`: an earlier playback of the same content had the budget.
     pub(super) fn new(spent: bool) -> Self {
         Self { spent, ..Self::default() }
-    }
-
-    /// Restores a run from a record.
-    pub(super) fn written(since: Option<Instant>, spent: bool, reopens_until: Option<Instant>) -> Self {
-        Self { reopened_silently: false, reopens_until, since, spent }
     }
 
     /// Begins a run. Every process that has it counts it, and the one in which it ends reports it.
@@ -124,6 +123,40 @@ impl UnconfirmedRun {
     }
 }
 
+/// Such a run as plain data: nothing of it in the record of an ordinary session.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct UnconfirmedRecord {
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub reopens_until: Option<EpochTime>,
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<EpochTime>,
+    #[serde(rename = "p", default, skip_serializing_if = "is_default")]
+    pub spent: bool,
+}
+
+impl UnconfirmedRun {
+    pub(super) fn record(&self, at: &ClockMoment) -> UnconfirmedRecord {
+        let Self { reopened_silently: _, reopens_until, since, spent } = *self;
+        let wall = |time: Option<Instant>| time.map(|time| at.wall_of(time));
+        UnconfirmedRecord { reopens_until: wall(reopens_until), since: wall(since), spent }
+    }
+
+    /// `may_run`, `may_reopen`: whether the state that is restored with it allows that.
+    pub(super) fn restore(record: &UnconfirmedRecord, at: &ClockMoment, may_run: bool, may_reopen: bool) -> Self {
+        let UnconfirmedRecord { reopens_until, since, spent } = *record;
+        Self {
+            reopened_silently: false,
+            reopens_until: reopens_until.map(|until| at.instant_of(until)).filter(|_| may_reopen),
+            since: since.map(|since| at.instant_of(since).min(at.now)).filter(|_| may_run),
+            spent,
+        }
+    }
+
+    pub(super) fn hash_lasting(&self, into: &mut impl Hasher) {
+        (self.reopens_until, self.since, self.spent).hash(into);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,7 +198,7 @@ mod tests {
         assert_eq!(run.reopens_until(), Some(now + SECOND * 20));
         // An hour before: the clock was set back by it.
         let hour = SECOND * 3_600;
-        let mut back = UnconfirmedRun::written(None, false, Some(now + hour + SECOND * 20));
+        let mut back = UnconfirmedRun { reopens_until: Some(now + hour + SECOND * 20), ..UnconfirmedRun::default() };
         back.restored(now, now + hour);
         assert_eq!(back.reopens_until(), Some(now + SECOND * 20));
         back.stop_reopening();
@@ -194,5 +227,20 @@ mod tests {
         assert_eq!([0, 1, 4].map(|tries| pause(&run, tries).as_secs()), [1, 2, 5]);
         run.reopen(now);
         assert_eq!(pause(&run, 4).as_secs(), 16, "it has expired");
+    }
+    #[test]
+    fn a_record_keeps_a_run_as_far_as_its_state_allows() {
+        let at = Clock.moment();
+        let mut run = UnconfirmedRun::new(true);
+        run.begin(at.now, true);
+        run.reopen(at.now + SECOND);
+        run.reopen_silently(true);
+        let record = run.record(&at);
+        for (may_run, may_reopen) in [(true, true), (true, false), (false, false)] {
+            let restored = UnconfirmedRun::restore(&record, &at, may_run, may_reopen);
+            assert!(restored.is_spent() && !restored.was_reopened_silently());
+            assert_eq!((restored.is_running(), restored.is_reopening(at.now)), (may_run, may_reopen));
+        }
+        assert_eq!(serde_json::to_string(&UnconfirmedRun::default().record(&at)).unwrap(), "{}");
     }
 }

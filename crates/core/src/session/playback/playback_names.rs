@@ -1,8 +1,12 @@
 //! The names by which a playback's calls and media are known, and which of them were accepted.
 
+use std::hash::{Hash, Hasher};
+
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 
 use super::super::player_call::PlayerCall;
+use super::super::record::is_default;
 use super::super::shared_playback::SharedPlayback;
 use crate::secret::Fingerprint;
 
@@ -10,38 +14,38 @@ use crate::secret::Fingerprint;
 pub(in crate::session) const MAX_KEY_SESSION_NAMES: usize = 16;
 
 /// Content names of a playback: if only key ids identify it, picture and sound have one each.
-pub(in crate::session) const MAX_CONTENT_NAMES: usize = 8;
+const MAX_CONTENT_NAMES: usize = 8;
 
 /// Refreshed content tokens of one playback.
 pub(in crate::session) const MAX_CONTENT_TOKENS: usize = 8;
 
 /// Media paths of a playback whose license calls do not name them.
-pub(in crate::session) const MAX_MEDIA_PATHS: usize = 4;
+const MAX_MEDIA_PATHS: usize = 4;
 
 /// All names of a playback, within fixed bounds.
 #[derive(Debug, Default)]
 pub(in crate::session) struct PlaybackNames {
     /// True if it began without a content token: a caller with its device's name controls it.
-    pub(in crate::session) bare: bool,
-    pub(in crate::session) content: Option<Fingerprint>,
+    bare: bool,
+    content: Option<Fingerprint>,
     /// Other names of its content.
-    pub(in crate::session) contents: ArrayVec<Fingerprint, MAX_CONTENT_NAMES>,
-    pub(in crate::session) key_sessions: ArrayVec<Fingerprint, MAX_KEY_SESSION_NAMES>,
+    contents: ArrayVec<Fingerprint, MAX_CONTENT_NAMES>,
+    key_sessions: ArrayVec<Fingerprint, MAX_KEY_SESSION_NAMES>,
     /// Later names: other content tokens for the same content.
-    pub(in crate::session) later_tokens: ArrayVec<Fingerprint, MAX_CONTENT_TOKENS>,
+    later_tokens: ArrayVec<Fingerprint, MAX_CONTENT_TOKENS>,
     /// The content token of the stop that ended it: its other players may go on.
-    pub(in crate::session) left: Option<Fingerprint>,
+    left: Option<Fingerprint>,
     /// Paths, which are no names of the playback: a caller with only such a path can do nothing but fetch media.
-    pub(in crate::session) media_paths: ArrayVec<Fingerprint, MAX_MEDIA_PATHS>,
+    media_paths: ArrayVec<Fingerprint, MAX_MEDIA_PATHS>,
     /// Content tokens of its calls that belong to another playback of the device. They do not identify it, but a kill
     /// holds for them as well.
-    pub(in crate::session) shared_tokens: Vec<Fingerprint>,
+    shared_tokens: Vec<Fingerprint>,
     /// The name it began under: its registration, else its content token.
-    pub(in crate::session) token: Option<Fingerprint>,
+    token: Option<Fingerprint>,
     /// True once a call with that token got a license.
-    pub(in crate::session) token_accepted: bool,
+    token_accepted: bool,
     /// The tokens of its several players. A restart forgets them; the next renewals show them again.
-    pub(in crate::session) turns: SharedPlayback,
+    turns: SharedPlayback,
 }
 
 impl PlaybackNames {
@@ -107,7 +111,7 @@ impl PlaybackNames {
     }
 
     /// For a device's session: sets the content token that opens it.
-    pub(super) fn opened_by(&mut self, token: Option<Fingerprint>) {
+    pub(in crate::session) fn opened_by(&mut self, token: Option<Fingerprint>) {
         self.token = token;
     }
 
@@ -212,6 +216,74 @@ fn push_last<const MAX: usize>(names: &mut ArrayVec<Fingerprint, MAX>, name: Fin
     names.push(name);
 }
 
+/// The names as plain data.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NamesRecord {
+    /// It began without a content token, though it has a name.
+    #[serde(rename = "b", default, skip_serializing_if = "is_default")]
+    pub bare: bool,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Fingerprint>,
+    #[serde(rename = "cs", default, skip_serializing_if = "Vec::is_empty")]
+    pub contents: Vec<Fingerprint>,
+    #[serde(rename = "k", default, skip_serializing_if = "Vec::is_empty")]
+    pub key_sessions: Vec<Fingerprint>,
+    #[serde(rename = "ts", default, skip_serializing_if = "Vec::is_empty")]
+    pub later_tokens: Vec<Fingerprint>,
+    /// The content token that the stop named by which it is over.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Fingerprint>,
+    #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
+    pub media_paths: Vec<Fingerprint>,
+    /// Content tokens for which a kill of it holds, beside its own.
+    #[serde(rename = "sh", default, skip_serializing_if = "Vec::is_empty")]
+    pub shared_tokens: Vec<Fingerprint>,
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Fingerprint>,
+}
+
+impl PlaybackNames {
+    pub(in crate::session) fn record(&self) -> NamesRecord {
+        NamesRecord {
+            bare: self.bare && self.token.is_some(),
+            content: self.content,
+            contents: self.contents.to_vec(),
+            key_sessions: self.key_sessions.to_vec(),
+            later_tokens: self.later_tokens.to_vec(),
+            left: self.left,
+            media_paths: self.media_paths.to_vec(),
+            shared_tokens: self.shared_tokens.clone(),
+            token: self.token,
+        }
+    }
+
+    /// `accepted`: its player got something by the first token. Whatever else was accepted is known.
+    pub(in crate::session) fn restore(record: &NamesRecord, accepted: bool) -> Self {
+        Self {
+            bare: record.bare || record.token.is_none(),
+            content: record.content,
+            contents: bounded(&record.contents),
+            key_sessions: bounded(&record.key_sessions),
+            later_tokens: bounded(&record.later_tokens),
+            left: record.left,
+            media_paths: bounded(&record.media_paths),
+            shared_tokens: record.shared_tokens.iter().copied().take(MAX_CONTENT_TOKENS).collect(),
+            token: record.token,
+            token_accepted: accepted,
+            turns: SharedPlayback::default(),
+        }
+    }
+
+    /// What changes seldom; the lists are told by [`Self::counts`].
+    pub(in crate::session) fn hash_lasting(&self, into: &mut impl Hasher) {
+        (self.bare, self.content, self.left, self.token).hash(into);
+    }
+}
+
+fn bounded<const MAX: usize>(names: &[Fingerprint]) -> ArrayVec<Fingerprint, MAX> {
+    names.iter().copied().take(MAX).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,5 +357,22 @@ mod tests {
         names.learn(&call(1, Some(7), 2));
         let released = [1, 1, 2, 2].map(|key_session| names.release(Fingerprint(key_session)));
         assert_eq!(released, [false, false, true, false]);
+    }
+    #[test]
+    fn a_record_keeps_all_names_and_takes_no_more_than_are_kept() {
+        let mut names = PlaybackNames::of(&call(1, Some(7), 2));
+        names.learn_token(Fingerprint(8));
+        names.share_token(Fingerprint(9));
+        names.learn_media_path(Fingerprint(10));
+        names.left_by(Some(Fingerprint(8)));
+        let record = names.record();
+        assert_eq!(PlaybackNames::restore(&record, false).record(), record);
+        assert!(PlaybackNames::restore(&record, true).is_accepted());
+        let many: Vec<_> = (0..100).map(Fingerprint).collect();
+        let [contents, key_sessions, later_tokens] = [(); 3].map(|()| many.clone());
+        let full = NamesRecord { contents, key_sessions, later_tokens, shared_tokens: many, ..record };
+        let counts = PlaybackNames::restore(&full, false).counts().map(|(count, _)| count);
+        assert_eq!(counts, [MAX_KEY_SESSION_NAMES, MAX_CONTENT_TOKENS, MAX_CONTENT_NAMES, MAX_CONTENT_TOKENS]);
+        assert_eq!(serde_json::to_string(&PlaybackNames::default().record()).unwrap(), "{}");
     }
 }

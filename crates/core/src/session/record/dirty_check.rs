@@ -84,23 +84,22 @@ impl WrittenStamp {
             SessionState::Sharing { .. } => (7, 0),
             SessionState::Waiting { .. } => (8, 0),
         };
-        let shown = session.evidence.lasting();
         Some(Self {
             beats: session.beats,
             grant: session.grant().map(|grant| (grant.token.clone(), grant.interval)),
             in_open: session.calls.is_asking(AskKind::Open),
             last_good: session.last_good(),
-            leads_past: shown.leads_past,
+            leads_past: session.evidence.leads_past(),
             licensed_until: session.evidence.licensed_until(),
             names: playback.names.counts(),
-            playhead: shown.reports.filter(|reports| reports.playhead.is_some()),
+            playhead: session.evidence.reports().filter(|reports| reports.playhead.is_some()).copied(),
             playing: session.playing(),
             rest: rest(playback),
             role: playback.role,
             schedule: session.schedule.clone(),
             state,
-            stream: shown.stream,
-            unused: shown.usage == DeliveryState::Nothing,
+            stream: session.evidence.stream(),
+            unused: session.evidence.usage() == DeliveryState::Nothing,
         })
     }
 
@@ -145,19 +144,15 @@ impl WrittenStamp {
 fn rest<C>(playback: &Playback<C>) -> u64 {
     let Playback { leases, names, session, .. } = playback;
     let mut sum = DefaultHasher::new();
-    (names.bare, names.content, names.left, names.token).hash(&mut sum);
+    names.hash_lasting(&mut sum);
+    session.evidence.hash_lasting(&mut sum);
+    session.unconfirmed.hash_lasting(&mut sum);
     for lease in leases.as_slice() {
         (lease.key_session, lease.ends).hash(&mut sum);
     }
-    session.unconfirmed.since().hash(&mut sum);
-    session.unconfirmed.is_spent().hash(&mut sum);
     session.good_until().hash(&mut sum);
     session.lingers().hash(&mut sum);
-    session.unconfirmed.reopens_until().hash(&mut sum);
     session.sharing.hash(&mut sum);
-    let shown = session.evidence.lasting();
-    (shown.again, shown.preloads, shown.streams).hash(&mut sum);
-    shown.reports.map(|reports| (reports.slowed, reports.until)).hash(&mut sum);
     match &session.state {
         SessionState::Closed { until, why } => {
             (until, discriminant(why)).hash(&mut sum);

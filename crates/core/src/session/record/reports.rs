@@ -22,7 +22,7 @@ pub struct ReportsRecord {
 }
 
 impl ReportsRecord {
-    pub(super) fn of(reports: &ReportHistory, at: &ClockMoment) -> Self {
+    pub(in crate::session) fn of(reports: &ReportHistory, at: &ClockMoment) -> Self {
         Self {
             at: reports.at.map(|seen| at.wall_of(seen)),
             gaps: reports.gaps.map(RecordedSpan::from),
@@ -33,7 +33,7 @@ impl ReportsRecord {
         }
     }
 
-    pub(super) fn restore(&self, at: &ClockMoment) -> ReportHistory {
+    pub(in crate::session) fn restore(&self, at: &ClockMoment) -> ReportHistory {
         ReportHistory {
             at: self.at.map(|seen| at.instant_of(seen)),
             gaps: self.gaps.map(Duration::from),

@@ -36,14 +36,15 @@ impl CoreSessionRecord {
         let held = self.grant.as_ref().map(|grant| self.held_until(grant));
         // For as long as it may have been played by the session that it shares.
         let shared = self.shares.filter(|_| matches!(self.state, StateRecord::Live { .. }));
-        let shared = shared.map(|_| Duration::from(self.last_sign).saturating_add(EndingRules::default().longest));
+        let shared =
+            shared.map(|_| Duration::from(self.evidence.last_sign).saturating_add(EndingRules::default().longest));
         remembered.into_iter().chain(held).chain(shared).max().unwrap_or_default()
     }
 
     fn held_until(&self, grant: &GrantRecord) -> Duration {
-        let last_good = Duration::from(self.last_good);
+        let last_good = Duration::from(self.confirmation.at);
         let silent = last_good.saturating_add(grant.interval.into()).saturating_add(MAX_ASSUMED_GRACE);
         let longest = last_good.saturating_add(EndingRules::default().longest);
-        self.good_until.map_or(silent, |until| silent.max(Duration::from(until).min(longest)))
+        grant.good_until.map_or(silent, |until| silent.max(Duration::from(until).min(longest)))
     }
 }

@@ -33,7 +33,9 @@ pub enum StateRecord {
         since: EpochTime,
         until: EpochTime,
     },
+    #[serde(rename = "l")]
     Live {
+        #[serde(rename = "b")]
         beat: EpochTime,
     },
     Opening {

@@ -4,11 +4,14 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
+use super::super::confirmation::ConfirmationRecord;
 use super::super::end_reason::EndReason;
 use super::super::grant::AskKind;
+use super::super::player_evidence::EvidenceRecord;
 use super::super::player_report::StreamType;
 use super::super::program_schedule;
 use super::super::state::{Session, SessionClosure, SessionState};
+use super::super::unconfirmed_run::UnconfirmedRecord;
 use super::*;
 use crate::secret::Secret;
 use crate::session::{
@@ -221,15 +224,15 @@ fn shown(out: &DeviceEffects) -> Vec<String> {
 fn worth_a_record(record: &PlaybackRecord) -> PlaybackRecord {
     let mut record = record.clone();
     let session = &mut record.session;
-    (session.generation, session.slept, session.took) = <_>::default();
-    (session.last_call, session.last_good, session.last_sign) = <_>::default();
+    (session.generation, session.confirmation) = <_>::default();
+    (session.evidence.last_call, session.evidence.last_sign) = <_>::default();
     session.lost_close = session.lost_close.map(|(_, tries)| (EpochTime::default(), tries));
     // A restored grant is in doubt.
-    session.token_in_doubt = false;
-    if session.usage == DeliveryState::Asked {
-        session.usage = DeliveryState::Got;
+    session.grant.iter_mut().for_each(|grant| grant.in_doubt = false);
+    if session.evidence.usage == DeliveryState::Asked {
+        session.evidence.usage = DeliveryState::Got;
     }
-    if let Some(reports) = &mut session.reports {
+    if let Some(reports) = &mut session.evidence.reports {
         (reports.at, reports.gaps, reports.playhead) = <_>::default();
     }
     match &mut session.state {
@@ -385,35 +388,38 @@ proptest! {
     fn a_strange_record_does_no_harm(walls in prop::collection::vec(any::<u64>(), 4), interval in any::<u64>(), live in any::<bool>()) {
         let wall = |index: usize| walls.get(index).map(|nanos| EpochTime::from(Duration::from_nanos(*nanos))).unwrap_or_default();
         let token = Secret::new("t");
+        let span = || RecordedSpan::from(Duration::from_nanos(interval));
         let record = CoreSessionRecord {
-            again: live.then(|| Duration::from_nanos(interval).into()),
-            credit: Some(wall(1)),
-            credit_spent: live,
-            every: Some(Duration::from_nanos(interval).into()),
+            confirmation: ConfirmationRecord { at: wall(2), slept: span(), took: RecordedSpan::default() },
+            every: Some(span()),
+            evidence: EvidenceRecord {
+                again: live.then(span),
+                last_call: wall(1),
+                last_sign: wall(3),
+                leads_past: true,
+                preloads: live,
+                reports: None,
+                stream: None,
+                streams: live,
+                usage: DeliveryState::Asked,
+            },
             generation: u32::MAX,
-            good_until: Some(wall(0)),
-            grant: live.then(|| GrantRecord { interval: Duration::from_secs(interval).into(), lifetime: None, token }),
-            leads_past: true,
+            grant: live.then(|| GrantRecord {
+                good_until: Some(wall(0)),
+                in_doubt: live,
+                interval: Duration::from_secs(interval).into(),
+                lifetime: None,
+                token,
+            }),
             lingers: live,
-            last_call: wall(1),
-            last_good: wall(2),
-            last_sign: wall(3),
             lost_close: Some((wall(0), 3)),
             opening: false,
-            preloads: live,
             renewals: interval % 2 == 0,
-            reopens_until: Some(wall(2)),
-            reports: None,
             schedule: (0..4).cycle().take(9).map(|index| (wall(index), program_schedule::StreamTimelineEvent::LiveEventEnd)).collect(),
             seed: u32::MAX,
-            shares: (interval % 3 == 0).then(|| Duration::from_nanos(interval).into()),
-            slept: Duration::from_nanos(interval).into(),
+            shares: (interval % 3 == 0).then(span),
             state: StateRecord::Live { beat: wall(0) },
-            stream: None,
-            streams: live,
-            token_in_doubt: live,
-            took: RecordedSpan::default(),
-            usage: DeliveryState::Asked,
+            unconfirmed: UnconfirmedRecord { reopens_until: Some(wall(2)), since: Some(wall(1)), spent: live },
         };
         let policy = Policy::default();
         let moment = Clock.moment();
@@ -458,15 +464,18 @@ fn beats_that_fell_due_are_spread_and_those_to_come_keep_their_time() {
 #[test]
 fn a_record_matters_as_long_as_it_is_held_or_remembered() {
     let record = |more: &str| -> CoreSessionRecord {
-        serde_json::from_str(&format!(r#"{{"g":1,"lc":1000000000,"lg":1000000000,"ls":1000000000,"sd":3,{more}}}"#))
-            .unwrap()
+        serde_json::from_str(&format!(
+            r#"{{"c":[1000000000,0,0],"g":1,"p":{{"c":1000000000,"s":1000000000}},"d":3,{more}}}"#
+        ))
+        .unwrap()
     };
-    let (grant, reason) = (r#""gr":{"i":30000000000,"t":"t"}"#, r#"{"code":403,"error_code":null,"message":"no"}"#);
+    let (grant, reason) = (r#""h":{"i":30000000000,"t":"t"}"#, r#"{"code":403,"error_code":null,"message":"no"}"#);
+    let until = |nanos: u64| format!(r#""h":{{"g":{nanos},"i":30000000000,"t":"t"}}"#);
     let hour = 3600;
     for (more, until) in [
-        (format!(r#""s":{{"Live":{{"beat":1}}}},{grant}"#), 31 + hour),
-        (format!(r#""s":{{"Live":{{"beat":1}}}},"gu":86400000000000,{grant}"#), 1 + 12 * hour),
-        (format!(r#""s":{{"Live":{{"beat":1}}}},"gu":7200000000000,{grant}"#), 2 * hour),
+        (format!(r#""s":{{"l":{{"b":1}}}},{grant}"#), 31 + hour),
+        (format!(r#""s":{{"l":{{"b":1}}}},{}"#, until(86_400_000_000_000_u64)), 1 + 12 * hour),
+        (format!(r#""s":{{"l":{{"b":1}}}},{}"#, until(7_200_000_000_000)), 2 * hour),
         (format!(r#""s":{{"Killed":{{"by":{reason},"since":1,"until":9000000000}}}}"#), 9),
         (format!(r#""s":{{"Killed":{{"by":{reason},"since":1,"until":9000000000}}}},{grant}"#), 31 + hour),
         (r#""s":{"Closed":{"until":9000000000,"why":{"Ended":"Stopped"}}}"#.to_owned(), 9),
@@ -500,9 +509,13 @@ fn a_record_shows_no_token() {
 /// Default values are not written.
 #[test]
 fn a_missing_field_of_a_record_has_a_default() {
-    let bare = r#"{"b":1,"i":2,"s":{"g":1,"lc":1,"lg":1,"ls":1,"sd":3,"s":{"Opening":{"since":1}}}}"#;
+    let bare = r#"{"b":1,"i":2,"s":{"c":[1,0,0],"g":1,"p":{"c":1,"s":1},"d":3,"s":{"Opening":{"since":1}}}}"#;
     let record: PlaybackRecord = serde_json::from_str(bare).unwrap();
-    assert!(record.session.grant.is_none() && record.token.is_none() && record.session.took == RecordedSpan::default());
+    assert!(
+        record.session.grant.is_none()
+            && record.names.token.is_none()
+            && record.session.confirmation.took == RecordedSpan::default()
+    );
 }
 
 /// The record was written again after the sleep: by the monotonic clock, its last beat was good a moment ago.
@@ -562,7 +575,7 @@ fn a_record_tells_that_an_answer_was_lost_or_that_a_call_was_under_way() {
     life.act(&Step::Used);
     let in_doubt = |life: &Life| {
         let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
-        record.session.token_in_doubt
+        record.session.grant.is_some_and(|grant| grant.in_doubt)
     };
     assert!(!in_doubt(&life));
     while life.open.is_none() {
@@ -628,7 +641,7 @@ fn a_wall_clock_that_was_set_back_makes_no_playback_begin_in_times_to_come() {
     let record = PlaybackRecord::of(life.playback().unwrap(), &written).unwrap();
     let found = ClockMoment { now: life.now + SECOND * 60, wall: day };
     let mut playback = record.restore((), &found, &life.policy);
-    playback.names.token = None;
+    playback.names.opened_by(None);
     let (mut device, mut out) = (Device::default(), DeviceEffects::new());
     device.resume(playback, found.now, false, &life.policy, &mut out);
     assert!(

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::session::DeliveryState;
-use crate::session::player_evidence::{LastingEvidence, PlayerEvidence};
+use crate::session::player_evidence::{EvidenceRecord, PlayerEvidence};
+use crate::time::ClockMoment;
 
 const AFTER: Duration = secs(30);
 
@@ -109,8 +110,9 @@ fn reports_of_a_player_without_a_delivery_do_not_keep_its_session() {
 #[test]
 fn an_unused_session_on_credit_ends_too() {
     let mut lab = Lab::owing(on_credit());
-    let asked = LastingEvidence { usage: DeliveryState::Asked, ..lab.session.evidence.lasting() };
-    lab.session.evidence = PlayerEvidence::restore(lab.now, asked);
+    let at = ClockMoment { now: lab.now, wall: secs(1_000_000) };
+    let asked = EvidenceRecord { usage: DeliveryState::Asked, ..lab.session.evidence.record(&at) };
+    lab.session.evidence = PlayerEvidence::restore(&asked, &at);
     let start = lab.now;
     while lab.session.is_active() {
         match lab.flying {
