@@ -242,3 +242,32 @@ fn every_module_has_a_head() {
         assert!(stub || text.starts_with("//! "), "{path} does not begin with what it is");
     }
 }
+
+/// What every state must answer stands in one match of `session/state`; a sentence about one state names that one alone.
+/// So a new state has few lines to be added to: as many as the state that is named least often. The number only falls.
+#[test]
+fn a_new_state_touches_few_places() {
+    const MAX_LINES_OF_A_STATE: usize = 32;
+    let (states, core) = (read("crates/core/src/session/state.rs"), "crates/core/src/session/");
+    let (_, variants) = states.split_once("pub enum SessionState {").unwrap();
+    let (variants, _) = variants.split_once("\n}").unwrap();
+    let variant = |line: &str| {
+        line.strip_prefix("    ").map(|line| line.split_once(' ').map_or(line, |(name, _)| name).to_owned())
+    };
+    let is_name = |name: &String| name.starts_with(|letter: char| letter.is_ascii_uppercase());
+    let variants: Vec<_> = variants.lines().filter_map(variant).filter(is_name).collect();
+    assert!(variants.len() >= 9, "{variants:?}");
+    let asks = |source: &Source| {
+        let of_states = source.path.starts_with(&format!("{core}state"));
+        !of_states && (source.path.starts_with(core) || source.path.starts_with("src/sessions/"))
+    };
+    let sources: Vec<_> = sources().into_iter().filter(asks).collect();
+    let names = |line: &str, name: &str| {
+        line.split_once(&format!("State::{name}")).is_some_and(|(_, rest)| !rest.starts_with(char::is_alphanumeric))
+    };
+    let lines =
+        |name: &String| sources.iter().flat_map(|source| source.code.lines()).filter(|line| names(line, name)).count();
+    let least = variants.iter().map(lines).min().unwrap();
+    assert!(least <= MAX_LINES_OF_A_STATE, "the least of {variants:?} is named in {least} lines");
+    writeln!(io::stderr(), "a new state touches {least} lines").unwrap();
+}

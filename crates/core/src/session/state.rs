@@ -7,6 +7,7 @@ mod closure;
 mod counted;
 mod invariants;
 mod killed;
+mod questions;
 mod transitions;
 
 use std::time::{Duration, Instant};

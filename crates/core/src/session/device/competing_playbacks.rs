@@ -12,7 +12,7 @@ use super::super::policy::Policy;
 use super::super::preload_or_zap::{
     CONTEST_POLL_INTERVAL, ContestOutcome, MAX_UNDECIDED_WAIT, NewerPlayback, OlderPlayback, QUIET_PLAYBACK_TIME, judge,
 };
-use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
+use super::super::state::{BeatSource, Session, SessionState};
 use super::Device;
 use super::device_step::DeviceStep;
 use crate::session_id::SessionId;
@@ -26,18 +26,9 @@ impl<C> Playback<C> {
 
     /// True if its open was refused, or its player received nothing.
     fn came_to_nothing(&self) -> bool {
-        let over = match self.session.state() {
-            SessionState::Closed { why: SessionClosure::Ended(why), .. } | SessionState::Closing { why, .. } => {
-                !matches!(why, EndReason::GaveWay | EndReason::Zapped)
-            }
-            SessionState::Closed { .. } => true,
-            SessionState::Failing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => false,
+        let over = match self.session.state().end_reason() {
+            Some(why) => !matches!(why, EndReason::GaveWay | EndReason::Zapped),
+            None => matches!(self.session.state(), SessionState::Closed { .. }),
         };
         over && self.session.is_unused()
     }

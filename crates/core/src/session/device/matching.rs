@@ -74,29 +74,14 @@ fn begins(call: &PlayerCall) -> Option<CallMatch> {
 
 /// True if such a call to a playback that is over, or about to be, begins its successor.
 fn begins_again(state: &SessionState, now: Instant, call: CallKind, policy: &Policy) -> bool {
-    match (call, state) {
-        (CallKind::Certificate | CallKind::Release, _) => false,
-        (CallKind::License | CallKind::Renewal, SessionState::Closed { until, why }) => match why {
-            SessionClosure::Denied(..) | SessionClosure::Unmanaged | SessionClosure::Unreachable(_) => now >= *until,
-            SessionClosure::Spent { again, .. } => now >= *again,
-            SessionClosure::Ended(EndReason::GaveWay) => false,
-            SessionClosure::Ended(end) => policy.begins_again(*end) && (call == CallKind::License || !end.is_wanted()),
-        },
-        (CallKind::License | CallKind::Renewal, SessionState::Closing { why: EndReason::GaveWay, .. }) => false,
-        (CallKind::License | CallKind::Renewal, SessionState::Closing { why, .. }) => {
-            policy.begins_again(*why) && (call == CallKind::License || !why.is_wanted())
-        }
-        (
-            CallKind::License | CallKind::Renewal,
-            SessionState::Failing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. },
-        ) => false,
+    if matches!(call, CallKind::Certificate | CallKind::Release) {
+        return false;
     }
+    let Some(end) = state.end_reason() else {
+        let SessionState::Closed { until, why } = state else { return false };
+        return now >= if let SessionClosure::Spent { again, .. } = why { *again } else { *until };
+    };
+    end != EndReason::GaveWay && policy.begins_again(end) && (call == CallKind::License || !end.is_wanted())
 }
 
 /// True if a first request for media may join the playback. It does so at once, because no license server judges it; so

@@ -38,19 +38,7 @@ impl SessionClosure {
 impl SessionState {
     /// True if it is over, or about to be, because another playback is presumed to play instead.
     pub(super) fn gives_way(&self) -> bool {
-        match self {
-            Self::Closed { why: SessionClosure::Ended(why), .. } | Self::Closing { why, .. } => {
-                *why == EndReason::GaveWay
-            }
-            Self::Closed { .. }
-            | Self::Failing { .. }
-            | Self::Killed { .. }
-            | Self::Live { .. }
-            | Self::Opening { .. }
-            | Self::Owing { .. }
-            | Self::Sharing { .. }
-            | Self::Waiting { .. } => false,
-        }
+        self.end_reason() == Some(EndReason::GaveWay)
     }
 }
 

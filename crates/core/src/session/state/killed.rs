@@ -12,31 +12,11 @@ impl Session {
 
     /// Reason of its kill, if it was killed.
     pub fn killed_by(&self) -> Option<&Reason> {
-        match &self.state {
-            SessionState::Killed { by, .. } => Some(by),
-            SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Failing { .. }
-            | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => None,
-        }
+        if let SessionState::Killed { by, .. } = &self.state { Some(by) } else { None }
     }
 
     /// Time of its kill, if it was killed.
     pub fn killed_since(&self) -> Option<Instant> {
-        match &self.state {
-            SessionState::Killed { since, .. } => Some(*since),
-            SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Failing { .. }
-            | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => None,
-        }
+        if let SessionState::Killed { since, .. } = self.state { Some(since) } else { None }
     }
 }

@@ -16,78 +16,43 @@ use crate::session::Enforcement;
 impl Session {
     pub(super) fn media(&mut self, now: Instant, media: MediaFetch, policy: &Policy) {
         self.evidence.fetched(now, media.segment, self.is_left_over(now));
-        match self.state {
-            SessionState::Failing { .. }
-            | SessionState::Live { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. } => {
-                self.evidence.media(now, media, policy.stream);
-            }
-            SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Waiting { .. } => {}
+        if self.state.has_begun() {
+            self.evidence.media(now, media, policy.stream);
         }
     }
 
     pub(super) fn report(&mut self, report: PlayerReport, step: &mut Step<'_>) {
         self.evidence.seen(step.now, &report);
-        match self.state {
-            SessionState::Failing { .. }
-            | SessionState::Live { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. } => {
-                let (before, playing) = self.evidence.reported(step.now, report, step.policy.stream);
-                if before == Some(PlayingState::Paused) && !step.policy.beat_while_paused {
-                    self.end_rest(step.now);
-                }
-                if before.is_some_and(|before| !before.is_under_way()) && playing.is_under_way() {
-                    self.resume(step.now, step.policy);
-                }
-                if playing == PlayingState::Quit && step.policy.endings.quit {
-                    self.end(EndReason::Quit, step);
-                }
-            }
-            SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Waiting { .. } => {}
+        if !self.state.has_begun() {
+            return;
+        }
+        let (before, playing) = self.evidence.reported(step.now, report, step.policy.stream);
+        if before == Some(PlayingState::Paused) && !step.policy.beat_while_paused {
+            self.end_rest(step.now);
+        }
+        if before.is_some_and(|before| !before.is_under_way()) && playing.is_under_way() {
+            self.resume(step.now, step.policy);
+        }
+        if playing == PlayingState::Quit && step.policy.endings.quit {
+            self.end(EndReason::Quit, step);
         }
     }
 
     /// Ends a pause without beats, so that the next beat is not late.
     pub(super) fn end_rest(&mut self, now: Instant) {
-        match &mut self.state {
-            SessionState::Live { beat, .. } => *beat = (*beat).max(now),
-            SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Failing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => {}
+        if let SessionState::Live { beat, .. } = &mut self.state {
+            *beat = (*beat).max(now);
         }
     }
 
     /// The player plays again.
     fn resume(&mut self, now: Instant, policy: &Policy) {
         let half = self.interval().unwrap_or_default() / 2;
-        match self.state {
-            SessionState::Live { beat, .. } if policy.beat_on_resume && now >= self.last_good() + half => {
-                self.enter_holding(|grant| SessionState::Live { beat: beat.min(now), grant });
-            }
-            SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Failing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => {}
+        if let SessionState::Live { beat, .. } = self.state
+            && policy.beat_on_resume
+            && now >= self.last_good() + half
+        {
+            self.enter_holding(|grant| SessionState::Live { beat: beat.min(now), grant });
         }
     }
 
@@ -102,30 +67,21 @@ impl Session {
     }
 
     pub(super) fn served(&mut self, served: LicenseFeedback, step: &mut Step<'_>) {
-        match self.state {
-            SessionState::Failing { .. }
-            | SessionState::Live { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. } => {
-                self.evidence.heard(step.now);
-                match (step.policy.enforcement, served) {
-                    // Without renewals only sidebeat can keep the session, whatever the route demands.
-                    (_, LicenseFeedback::NeverRenews) | (Enforcement::Auto, LicenseFeedback::Stays) => {
-                        self.beats = BeatSource::Timer
-                    }
-                    (Enforcement::Auto, LicenseFeedback::Renews { every }) => self.carry(every, step),
-                    (Enforcement::Auto, LicenseFeedback::Plain)
-                    | (
-                        Enforcement::Heartbeat | Enforcement::Renewal,
-                        LicenseFeedback::Plain | LicenseFeedback::Renews { .. } | LicenseFeedback::Stays,
-                    ) => {}
-                }
+        if !self.state.has_begun() {
+            return;
+        }
+        self.evidence.heard(step.now);
+        match (step.policy.enforcement, served) {
+            // Without renewals only sidebeat can keep the session, whatever the route demands.
+            (_, LicenseFeedback::NeverRenews) | (Enforcement::Auto, LicenseFeedback::Stays) => {
+                self.beats = BeatSource::Timer
             }
-            SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Waiting { .. } => {}
+            (Enforcement::Auto, LicenseFeedback::Renews { every }) => self.carry(every, step),
+            (Enforcement::Auto, LicenseFeedback::Plain)
+            | (
+                Enforcement::Heartbeat | Enforcement::Renewal,
+                LicenseFeedback::Plain | LicenseFeedback::Renews { .. } | LicenseFeedback::Stays,
+            ) => {}
         }
     }
 

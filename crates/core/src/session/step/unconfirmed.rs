@@ -18,16 +18,10 @@ use crate::session::OnUnreachable;
 impl Session {
     /// The open failed; the playback owes it from now on if it may have credit.
     pub(super) fn owe(&mut self, fault: AuthorityFault, step: &mut Step<'_>) {
-        let (ran, since, tries) = match self.state {
-            SessionState::Owing { ran, since, tries, .. } => (ran, since, tries.saturating_add(1)),
-            SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Failing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => (false, step.now, 0),
+        let (ran, since, tries) = if let SessionState::Owing { ran, since, tries, .. } = self.state {
+            (ran, since, tries.saturating_add(1))
+        } else {
+            (false, step.now, 0)
         };
         let until = self
             .owes_until(step.policy)
@@ -113,37 +107,19 @@ impl Session {
 
     /// Time until which an owing session needs its open: the end of its credit, or the expiry of its lost session.
     fn owes_until(&self, policy: &Policy) -> Option<Instant> {
-        match self.state {
-            SessionState::Owing { ran, since, .. } => {
-                let OnUnreachable { new, running } = &policy.on_unreachable;
-                let credit = self.evidence.spare(since + self.evidence.allowed(if ran { running } else { new }));
-                Some(self.unconfirmed.reopens_until().map_or(credit, |until| until.max(credit)))
-            }
-            SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Failing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => None,
-        }
+        let SessionState::Owing { ran, since, .. } = self.state else { return None };
+        let OnUnreachable { new, running } = &policy.on_unreachable;
+        let credit = self.evidence.spare(since + self.evidence.allowed(if ran { running } else { new }));
+        Some(self.unconfirmed.reopens_until().map_or(credit, |until| until.max(credit)))
     }
 
     /// True if its credit is spent, and the authority has not decided since.
     pub(in super::super) fn has_spent(&self) -> bool {
-        match &self.state {
-            SessionState::Closed { why: SessionClosure::Spent { .. }, .. } => true,
-            SessionState::Closed { why: SessionClosure::Denied(..) | SessionClosure::Unmanaged, .. } => false,
-            SessionState::Closed { why: SessionClosure::Ended(_) | SessionClosure::Unreachable(_), .. }
-            | SessionState::Closing { .. }
-            | SessionState::Failing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => self.unconfirmed.is_spent(),
+        let SessionState::Closed { why, .. } = &self.state else { return self.unconfirmed.is_spent() };
+        match why {
+            SessionClosure::Spent { .. } => true,
+            SessionClosure::Denied(..) | SessionClosure::Unmanaged => false,
+            SessionClosure::Ended(_) | SessionClosure::Unreachable(_) => self.unconfirmed.is_spent(),
         }
     }
 
