@@ -1,4 +1,4 @@
-//! When the authority last confirmed a session, and how old its word may be.
+//! Remembers when the authority last confirmed a session, and how long that holds. `Session` keeps one.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,17 @@ use crate::time::{ClockMoment, EpochTime, RecordedSpan};
 #[must_use]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Confirmation {
-    /// When that answer came.
+    /// Time of that answer.
     at: Instant,
-    /// The authority's interval, of a grant that is gone.
+    /// The authority's interval in a grant that is gone.
     last_interval: Option<Duration>,
-    /// The machine slept this long since.
+    /// Time for which the machine has slept since.
     slept: Duration,
-    /// How long the answer took: the authority may have confirmed the session so much earlier.
+    /// Time that the answer took: the authority may have confirmed the session so much earlier.
     took: Duration,
 }
 
-/// From one renewal to the next, where the authority never told an interval.
+/// Time between renewals if the authority never named an interval.
 const USUAL_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Confirmation {
@@ -29,18 +29,18 @@ impl Confirmation {
         Self { at: now, last_interval: None, slept: Duration::ZERO, took: Duration::ZERO }
     }
 
-    /// A good answer to a call that was sent at `asked`. The machine slept so long meanwhile: what was asked before
-    /// that was answered before, too.
+    /// Notes a good answer to a call that was sent at `asked`. The machine slept so long meanwhile, and earlier calls
+    /// were answered before, too.
     pub(super) fn confirm(&mut self, now: Instant, asked: Instant, slept: Duration) {
         (self.at, self.slept, self.took) = (now, slept, now.saturating_duration_since(asked));
     }
 
-    /// The session of the device is confirmed, and this playback plays by it from now on.
+    /// The session of the device is confirmed, and this playback shares it from now on.
     pub(super) fn join(&mut self, now: Instant) {
         self.at = now;
     }
 
-    /// The grant of this interval is gone.
+    /// The grant with this interval is gone.
     pub(super) fn lose_grant(&mut self, interval: Option<Duration>) {
         self.last_interval = interval.or(self.last_interval);
     }
@@ -49,32 +49,32 @@ impl Confirmation {
         self.slept = self.slept.saturating_add(by);
     }
 
-    /// After a restart. If the wall clock was set back, nobody knows for how long no process was there: the silence
-    /// counts as `unknown` then, and what the authority let expire meanwhile was not killed.
+    /// Adjusts the times after a restart. If the wall clock was set back, the length of the downtime is unknown: the
+    /// silence then counts as `unknown`, and an expiry at the authority meanwhile is no kill.
     pub(super) fn restored(&mut self, now: Instant, unknown: Duration) {
         if self.at > now {
             (self.at, self.slept) = (now, unknown);
         }
     }
 
-    /// When the last good answer came.
+    /// Time of the last good answer.
     pub(super) fn at(&self) -> Instant {
         self.at
     }
 
-    /// For how long the authority has confirmed nothing, counted at the authority.
+    /// Time without a confirmation, counted at the authority.
     pub(super) fn silent_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.at).saturating_add(self.slept).saturating_add(self.took)
     }
 
-    /// Until when the session is confirmed: for the silence that the authority allows, but not before its token ends,
-    /// and no longer than any session may last.
+    /// End of the confirmation: the allowed silence after the last good answer, but not before the token ends, and no
+    /// later than the longest session.
     pub(super) fn holds_until(&self, allowed: Duration, good_until: Option<Instant>, longest: Duration) -> Instant {
         let silent = self.at + allowed;
         good_until.map_or(silent, |until| silent.max(until.min(self.at + longest)))
     }
 
-    /// The session's rhythm: its interval, else that of the grant that it had, else a usual one.
+    /// The session's rhythm: its interval, else that of its former grant, else a usual one.
     pub(super) fn round(&self, interval: Option<Duration>) -> Duration {
         interval.or(self.last_interval).unwrap_or(USUAL_INTERVAL)
     }
@@ -130,13 +130,13 @@ mod tests {
         let start = Clock.now();
         let mut confirmation = Confirmation::none(start);
         assert_eq!(confirmation.silent_for(start + secs(5)), secs(5));
-        // Answered after three seconds, in which the machine slept for an hour.
+        // The answer took three seconds, in which the machine slept for an hour.
         confirmation.confirm(start + secs(10), start + secs(7), secs(3600));
         assert_eq!(confirmation.silent_for(start + secs(10)), secs(3603));
         confirmation.confirm(start + secs(20), start + secs(19), Duration::ZERO);
         confirmation.machine_slept(secs(60));
         assert_eq!((confirmation.at(), confirmation.silent_for(start + secs(25))), (start + secs(20), secs(66)));
-        // Nothing of all that is shown by the time before.
+        // The time before does not show any of that.
         assert_eq!(confirmation.silent_for(start), secs(61));
     }
 

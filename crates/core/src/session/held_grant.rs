@@ -207,7 +207,7 @@ fn end_of(now: Instant, lifetime: Option<Duration>) -> Option<Instant> {
 pub struct GrantRecord {
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     pub good_until: Option<EpochTime>,
-    /// The authority may know the session by a newer token: an answer was lost, or a call was under way.
+    /// The authority may know the session by a newer token: an answer was lost, or a call was in flight.
     #[serde(rename = "d", default, skip_serializing_if = "is_default")]
     pub in_doubt: bool,
     #[serde(rename = "i")]
@@ -219,7 +219,7 @@ pub struct GrantRecord {
 }
 
 impl HeldGrant {
-    /// `may_be_replaced`: a call is under way whose answer may bring another token.
+    /// `may_be_replaced`: the answer to a call in flight may bring another token.
     pub(super) fn record(&self, at: &ClockMoment, may_be_replaced: bool) -> GrantRecord {
         GrantRecord {
             good_until: self.good_until.map(|until| at.wall_of(until)),

@@ -79,7 +79,7 @@ impl SessionCalls {
         Some(call)
     }
 
-    /// True if this open was given up; told once.
+    /// True if this open was given up; true only once.
     pub(super) fn was_given_up(&mut self, open: Ticket) -> bool {
         let at = self.given_up.iter().position(|given_up| *given_up == open);
         at.map(|at| self.given_up.remove(at)).is_some()

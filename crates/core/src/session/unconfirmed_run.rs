@@ -123,7 +123,7 @@ impl UnconfirmedRun {
     }
 }
 
-/// Such a run as plain data: nothing of it in the record of an ordinary session.
+/// A run as plain data; the record of an ordinary session has none of it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct UnconfirmedRecord {
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
@@ -141,7 +141,7 @@ impl UnconfirmedRun {
         UnconfirmedRecord { reopens_until: wall(reopens_until), since: wall(since), spent }
     }
 
-    /// `may_run`, `may_reopen`: whether the state that is restored with it allows that.
+    /// `may_run`, `may_reopen`: true if the restored state allows that.
     pub(super) fn restore(record: &UnconfirmedRecord, at: &ClockMoment, may_run: bool, may_reopen: bool) -> Self {
         let UnconfirmedRecord { reopens_until, since, spent } = *record;
         Self {

@@ -219,7 +219,7 @@ fn push_last<const MAX: usize>(names: &mut ArrayVec<Fingerprint, MAX>, name: Fin
 /// The names as plain data.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NamesRecord {
-    /// It began without a content token, though it has a name.
+    /// True if it began without a content token, although it has a name.
     #[serde(rename = "b", default, skip_serializing_if = "is_default")]
     pub bare: bool,
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
@@ -230,7 +230,7 @@ pub struct NamesRecord {
     pub key_sessions: Vec<Fingerprint>,
     #[serde(rename = "ts", default, skip_serializing_if = "Vec::is_empty")]
     pub later_tokens: Vec<Fingerprint>,
-    /// The content token that the stop named by which it is over.
+    /// The content token of the stop that ended it.
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Fingerprint>,
     #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
@@ -257,7 +257,7 @@ impl PlaybackNames {
         }
     }
 
-    /// `accepted`: its player got something by the first token. Whatever else was accepted is known.
+    /// `accepted`: its player received something by the first token. All other accepted names are recorded.
     pub(in crate::session) fn restore(record: &NamesRecord, accepted: bool) -> Self {
         Self {
             bare: record.bare || record.token.is_none(),
@@ -274,7 +274,7 @@ impl PlaybackNames {
         }
     }
 
-    /// What changes seldom; the lists are told by [`Self::counts`].
+    /// Hashes the names that seldom change; [`Self::counts`] covers the lists.
     pub(in crate::session) fn hash_lasting(&self, into: &mut impl Hasher) {
         (self.bare, self.content, self.left, self.token).hash(into);
     }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::{CoreSessionRecord, GrantRecord, StateRecord};
 use crate::session::EndingRules;
 
-/// Nobody knows any more what grace the authority gives: more than any would.
+/// Longer than the unknown grace of any authority.
 const MAX_ASSUMED_GRACE: Duration = Duration::from_secs(3600);
 
 impl CoreSessionRecord {
-    /// Nobody knows what its open brought: it was under way, or the record contradicts itself (live without a grant).
+    /// True if the result of its open is unknown: it was in flight, or the record contradicts itself (live without a
+    /// grant).
     pub fn is_orphan(&self) -> bool {
         let held = self.grant.is_some() || self.shares.is_some();
         match self.state {
@@ -22,8 +23,8 @@ impl CoreSessionRecord {
         }
     }
 
-    /// Wall time since the epoch by which nothing is lost with it, though nobody can be told: the authority must
-    /// have let expire what it holds, and what is over, or killed, would be forgotten.
+    /// Wall time since the epoch after which the record can be dropped, although its authority cannot be called: the
+    /// authority must have let its session expire, and an end or a kill would be forgotten.
     pub fn matters_until(&self) -> Duration {
         let remembered = match self.state {
             StateRecord::Closed { until, .. } | StateRecord::Killed { until, .. } => Some(until.into()),
@@ -34,7 +35,7 @@ impl CoreSessionRecord {
             | StateRecord::Owing { .. } => None,
         };
         let held = self.grant.as_ref().map(|grant| self.held_until(grant));
-        // For as long as it may have been played by the session that it shares.
+        // It counts for as long as it may have been played by the session that it shares.
         let shared = self.shares.filter(|_| matches!(self.state, StateRecord::Live { .. }));
         let shared =
             shared.map(|_| Duration::from(self.evidence.last_sign).saturating_add(EndingRules::default().longest));

@@ -1,4 +1,4 @@
-//! A session as plain data; what it is a part of is [`super::PlaybackRecord`].
+//! A session as plain data, which is a part of [`super::PlaybackRecord`].
 
 use std::time::Duration;
 
@@ -31,24 +31,24 @@ pub struct CoreSessionRecord {
     pub generation: u32,
     #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantRecord>,
-    /// Its close is lost and tried again, and nobody waits for its place.
+    /// Its close is lost and tried again, and no playback waits for its place.
     #[serde(rename = "li", default, skip_serializing_if = "is_default")]
     pub lingers: bool,
-    /// The close of one that was killed here is lost: when it is tried again, and how often it was.
+    /// Next try and number of tries of the lost close after an operator's kill.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_close: Option<(EpochTime, u8)>,
-    /// An open was in flight: nobody knows what it brought.
+    /// An open was in flight, with an unknown result.
     #[serde(rename = "o", default, skip_serializing_if = "is_default")]
     pub opening: bool,
     /// The player's renewals are the beats.
     #[serde(rename = "r", default, skip_serializing_if = "is_default")]
     pub renewals: bool,
-    /// The moments of its programme that are to come, the latest first.
+    /// The coming moments of its programme, the latest first.
     #[serde(rename = "sc", default, skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<(EpochTime, program_schedule::StreamTimelineEvent)>,
     #[serde(rename = "d")]
     pub seed: u32,
-    /// It shares its device's session, of this interval.
+    /// Interval of its device's session, if it shares that.
     #[serde(rename = "sh", default, skip_serializing_if = "Option::is_none")]
     pub shares: Option<RecordedSpan>,
     #[serde(rename = "s")]
@@ -84,7 +84,7 @@ impl CoreSessionRecord {
         })
     }
 
-    /// One that contradicts itself becomes an open whose answer nobody knows.
+    /// A record that contradicts itself becomes an open with an unknown result.
     pub(super) fn restore(&self, at: &ClockMoment, policy: &Policy) -> Session {
         let time = |wall| at.instant_of(wall);
         let grant = self.grant.as_ref().map(|grant| HeldGrant::restore(grant, at));

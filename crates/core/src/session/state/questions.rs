@@ -1,10 +1,10 @@
-//! Answers what each state must say of itself, in one place for every question.
+//! Answers questions about a session by its state, each in one place.
 
 use super::{SessionClosure, SessionState};
 use crate::session::end_reason::EndReason;
 
 impl SessionState {
-    /// True if the player has its session, or goes on as if: what it shows of itself counts from then on.
+    /// True if the player has its session, or goes on without the authority's word: its evidence counts from then on.
     pub(in crate::session) fn has_begun(&self) -> bool {
         match self {
             Self::Failing { .. } | Self::Live { .. } | Self::Owing { .. } | Self::Sharing { .. } => true,

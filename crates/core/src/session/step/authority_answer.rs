@@ -28,7 +28,7 @@ impl Session {
         }
     }
 
-    /// Acts on the answer of the call that was in flight; a call that was given up has had a fault.
+    /// Applies the answer to a call; for an abandoned call it is a fault.
     pub(super) fn decide(&mut self, call: &CallInFlight, result: Result<Verdict, AuthorityFault>, step: &mut Step<'_>) {
         step.wake();
         if let Err(fault) = &result {
