@@ -9,7 +9,7 @@ mod notice;
 mod stream;
 
 pub use self::hub::{EventHub, HeardNext, Listener};
-pub use self::notice::{Notice, PlaybackInfo};
+pub use self::notice::{Notice, NoticeName, PlaybackInfo};
 pub use self::stream::{
     EVENT_STREAM_TYPE, EventAudience, ListenersFull, MAX_OPERATOR_LISTENERS, MAX_PLAYER_LISTENERS, NoticeStream,
 };

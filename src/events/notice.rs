@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
-use crate::session::{AskKind, Reason, SessionEvent};
+use crate::session::{AskKind, Reason, SessionEvent, StreamTimelineEvent};
 
 /// The playback of an event. Borrowed, because most events are no notices.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ pub struct Notice {
     pub device: String,
     /// The device's key at its authority; selects listeners, never shown.
     pub key: u64,
-    pub name: &'static str,
+    pub name: NoticeName,
     /// Rises from notice to notice, also over a restart.
     pub number: u64,
     pub route: Arc<str>,
@@ -47,6 +47,45 @@ pub struct Notice {
     /// Selects listeners; never shown.
     pub token: Option<Fingerprint>,
     detail: Value,
+}
+
+/// The name of a notice, as apps, operators and webhooks know it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NoticeName {
+    Blackout,
+    Closed,
+    /// The name that the authority's player SDK has for a failed call.
+    Failed(&'static str),
+    Forgiven,
+    Joined,
+    Killed,
+    Left,
+    OnCredit,
+    Opened,
+    Reached(StreamTimelineEvent),
+    Recovered,
+    Refused,
+    Settled,
+}
+
+impl NoticeName {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Blackout => "BLACKOUT",
+            Self::Closed => "session.closed",
+            Self::Failed(name) => name,
+            Self::Forgiven => "session.forgiven",
+            Self::Joined => "playback.joined",
+            Self::Killed => "session.killed",
+            Self::Left => "playback.left",
+            Self::OnCredit => "session.on_credit",
+            Self::Opened => "session.opened",
+            Self::Reached(event) => event.name(),
+            Self::Recovered => "session.recovered",
+            Self::Refused => "session.refused",
+            Self::Settled => "session.settled",
+        }
+    }
 }
 
 impl Notice {
@@ -82,7 +121,7 @@ impl Notice {
     /// The fields for the playback's own app, which knows its device and account.
     pub fn scoped(&self) -> Value {
         json!({
-            "event": self.name,
+            "event": self.name.name(),
             "id": self.number.to_string(),
             "at": (self.at.as_secs_f64() * 1000.0).round() / 1000.0,
             "session": self.session.to_string(),
@@ -93,26 +132,26 @@ impl Notice {
 
     /// A server-sent event (HTML standard, section 9.2). JSON text has no line breaks.
     pub fn sse(&self, data: &Value) -> String {
-        format!("id: {}\nevent: {}\ndata: {data}\n\n", self.number, self.name)
+        format!("id: {}\nevent: {}\ndata: {data}\n\n", self.number, self.name.name())
     }
 }
 
-fn told(playback: &PlaybackInfo<'_>, event: &SessionEvent) -> Option<(&'static str, Value)> {
+fn told(playback: &PlaybackInfo<'_>, event: &SessionEvent) -> Option<(NoticeName, Value)> {
     Some(match event {
-        SessionEvent::Blackout(why) => ("BLACKOUT", blackout(why)),
-        SessionEvent::Closed(end) => ("session.closed", json!({ "reason": end.name() })),
-        SessionEvent::Failed(ask, why) => ((playback.error_name)(*ask), reason(why)),
-        SessionEvent::Forgiven => ("session.forgiven", json!({})),
-        SessionEvent::Joined => ("playback.joined", json!({})),
-        SessionEvent::Killed(why) => ("session.killed", reason(why)),
-        SessionEvent::Left(end) => ("playback.left", json!({ "reason": end.name() })),
-        SessionEvent::Opened { interval } => ("session.opened", json!({ "interval_s": interval.as_secs_f64() })),
-        SessionEvent::OnCredit { running } => ("session.on_credit", json!({ "running": running })),
+        SessionEvent::Blackout(why) => (NoticeName::Blackout, blackout(why)),
+        SessionEvent::Closed(end) => (NoticeName::Closed, json!({ "reason": end.name() })),
+        SessionEvent::Failed(ask, why) => (NoticeName::Failed((playback.error_name)(*ask)), reason(why)),
+        SessionEvent::Forgiven => (NoticeName::Forgiven, json!({})),
+        SessionEvent::Joined => (NoticeName::Joined, json!({})),
+        SessionEvent::Killed(why) => (NoticeName::Killed, reason(why)),
+        SessionEvent::Left(end) => (NoticeName::Left, json!({ "reason": end.name() })),
+        SessionEvent::Opened { interval } => (NoticeName::Opened, json!({ "interval_s": interval.as_secs_f64() })),
+        SessionEvent::OnCredit { running } => (NoticeName::OnCredit, json!({ "running": running })),
         // Named as in the vendor's player SDK, which apps know.
-        SessionEvent::Reached(moment) => (moment.name(), json!({})),
-        SessionEvent::Recovered(missed) => ("session.recovered", json!({ "lost_beats": missed })),
-        SessionEvent::Refused(_, why) => ("session.refused", reason(why)),
-        SessionEvent::Settled(owed) => ("session.settled", json!({ "owed_s": owed.as_secs_f64() })),
+        SessionEvent::Reached(moment) => (NoticeName::Reached(*moment), json!({})),
+        SessionEvent::Recovered(missed) => (NoticeName::Recovered, json!({ "lost_beats": missed })),
+        SessionEvent::Refused(_, why) => (NoticeName::Refused, reason(why)),
+        SessionEvent::Settled(owed) => (NoticeName::Settled, json!({ "owed_s": owed.as_secs_f64() })),
         SessionEvent::Beat
         | SessionEvent::BeatLate(_)
         | SessionEvent::LeftOpen
@@ -147,7 +186,7 @@ fn reason(why: &Reason) -> Value {
 pub(super) mod tests {
     use super::*;
     use crate::config::EndpointUrl;
-    use crate::session::{Blackout, Denial, EndReason, StreamTimelineEvent};
+    use crate::session::{Blackout, Denial, EndReason};
 
     pub(in crate::events) fn playback<'a>(names: &'a (Arc<str>, Arc<str>)) -> PlaybackInfo<'a> {
         PlaybackInfo {
@@ -190,7 +229,7 @@ pub(super) mod tests {
         let names = names();
         for (event, name) in rows {
             let notice = Notice::of(&playback(&names), &event, Duration::ZERO);
-            assert_eq!(notice.map(|notice| notice.name), name, "{event:?}");
+            assert_eq!(notice.map(|notice| notice.name.name()), name, "{event:?}");
         }
     }
 

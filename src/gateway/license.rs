@@ -36,7 +36,7 @@ use crate::ids::SessionId;
 use crate::session::{AskKind, CallAnswer, CallKind, Input, SessionRefusal};
 use crate::sessions::Admission;
 use crate::task::HangUp;
-use crate::telemetry::PlayerCallOutcome;
+use crate::telemetry::{PlayerCallOutcome, SavedCall};
 
 impl Gateway {
     pub(super) async fn license(
@@ -129,7 +129,7 @@ impl Gateway {
                 | PlayerCallOutcome::Served,
                 _,
             )) => {
-                self.telemetry.metrics.upstream_call_saved(&route.path, "same_challenge");
+                self.telemetry.metrics.upstream_call_saved(&route.path, SavedCall::SameChallenge);
             }
         }
         outcome
@@ -230,7 +230,7 @@ impl LicenseCall<'_> {
         session: Option<SessionId>,
     ) -> CallOutcome {
         if matches!(refusal, SessionRefusal::Expired) {
-            self.gateway.telemetry.metrics.upstream_call_saved(&self.route.path, "token_expired");
+            self.gateway.telemetry.metrics.upstream_call_saved(&self.route.path, SavedCall::TokenExpired);
             return self.refuse(managed.expired_refusal());
         }
         self.refuse(managed.refusal(AskKind::Open, refusal, session))

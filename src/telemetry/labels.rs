@@ -158,6 +158,24 @@ pub(super) struct AuthorityLabel {
     pub(super) authority: Arc<str>,
 }
 
+/// The reason why a call to an upstream was not necessary.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SavedCall {
+    /// An equal call was under way, and its reply was given to this one too.
+    SameChallenge,
+    /// The content token had expired.
+    TokenExpired,
+}
+
+impl SavedCall {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::SameChallenge => "same_challenge",
+            Self::TokenExpired => "token_expired",
+        }
+    }
+}
+
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct SavingLabels {
     pub(super) reason: &'static str,

@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use super::labels::{
     AuthorityCall, AuthorityCalls, AuthorityLabel, AuthorityResult, AuthorityTime, AuthorizedLabels, CallLabels,
     CauseLabels, DeliveredLabels, EndedLabels, EventLabels, MediaLabels, ReloadLabel, RestoredLabel, RouteFault,
-    RouteLabel, RouteResult, SavingLabels, SlotEnd, StateLabel, UnconfirmedLabel, WebhookDelivery,
+    RouteLabel, RouteResult, SavedCall, SavingLabels, SlotEnd, StateLabel, UnconfirmedLabel, WebhookDelivery,
 };
 use crate::events::PlaybackInfo;
 use crate::session::{AskKind, FaultKind, SessionEvent};
@@ -341,8 +341,9 @@ impl Metrics {
 
 impl Metrics {
     /// Counts a call to an upstream that was not necessary.
-    pub fn upstream_call_saved(&self, route: &str, reason: &'static str) {
-        self.upstream_calls_saved.get_or_create(&SavingLabels { reason, route: route.to_owned() }).inc();
+    pub fn upstream_call_saved(&self, route: &str, reason: SavedCall) {
+        let labels = SavingLabels { reason: reason.name(), route: route.to_owned() };
+        self.upstream_calls_saved.get_or_create(&labels).inc();
     }
 
     pub fn upstream_fault(&self, route: &str, fault: &'static str) {

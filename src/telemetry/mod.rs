@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-pub use self::labels::{CallLabels, MediaLabels, PlayerCallOutcome, SlotEnd, WebhookDelivery};
+pub use self::labels::{CallLabels, MediaLabels, PlayerCallOutcome, SavedCall, SlotEnd, WebhookDelivery};
 pub use self::log::{change as change_log, start as start_log};
 pub use self::log_rate::{LOG_WINDOW, LogBounds, LogRateLimiter, SuppressedLines, tell_suppressed};
 pub use self::metrics::Metrics;

@@ -80,7 +80,9 @@ impl Courier {
                 tracing::warn!(webhook = &*self.webhook.name, missed, "the webhook is too slow; events were dropped");
                 self.count(WebhookDelivery::Missed, missed);
             }
-            HeardNext::Notice(notice) if self.webhook.wants(notice.name) => *down = !self.deliver(&notice, *down).await,
+            HeardNext::Notice(notice) if self.webhook.wants(notice.name.name()) => {
+                *down = !self.deliver(&notice, *down).await
+            }
             HeardNext::Notice(_) => {}
         }
     }
@@ -108,7 +110,11 @@ impl Courier {
             }
         }
         if !down {
-            tracing::warn!(webhook = &*self.webhook.name, event = notice.name, "the webhook's service does not answer");
+            tracing::warn!(
+                webhook = &*self.webhook.name,
+                event = notice.name.name(),
+                "the webhook's service does not answer"
+            );
         }
         self.count(WebhookDelivery::GivenUp, 1);
         false

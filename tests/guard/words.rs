@@ -9,7 +9,7 @@ use sidebeat::edge::RequestViolation;
 use sidebeat::events::PlaybackInfo;
 use sidebeat::ids::SessionId;
 use sidebeat::session::{AskKind, EndReason, FaultKind, SessionEvent};
-use sidebeat::telemetry::{CallLabels, MediaLabels, SlotEnd, Telemetry, WebhookDelivery};
+use sidebeat::telemetry::{CallLabels, MediaLabels, SavedCall, SlotEnd, Telemetry, WebhookDelivery};
 
 use crate::documents::column;
 use crate::source::{is_name, literals, read, source};
@@ -59,7 +59,7 @@ fn metrics() -> BTreeSet<String> {
     metrics.outage(&"a".into(), Duration::ZERO, 0);
     metrics.sessions_restored("resumed", 1);
     metrics.slots_ended(&"a".into(), SlotEnd::Ended, 1);
-    metrics.upstream_call_saved("/r", "w");
+    metrics.upstream_call_saved("/r", SavedCall::SameChallenge);
     metrics.weak_identity("/r", "w");
     metrics.webhook("w", WebhookDelivery::Delivered, 1);
     let page = metrics.render(|_| {});

@@ -138,8 +138,9 @@ async fn a_pardon_of_a_shared_session_gives_its_place_back_and_is_reported() {
         stage.grant(AskKind::Close).await;
         stage.emptied().await;
         let notices = std::iter::from_fn(|| events.try_next());
-        let told =
-            notices.filter(|heard| matches!(heard, HeardNext::Notice(notice) if notice.name == "session.forgiven"));
+        let told = notices.filter(
+            |heard| matches!(heard, HeardNext::Notice(notice) if notice.name == crate::events::NoticeName::Forgiven),
+        );
         assert!(told.count() > 0, "nobody hears of it");
         stage.tasks.stop();
     }
