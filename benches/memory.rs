@@ -292,7 +292,7 @@ async fn measure_connections(tasks: &Tasks) -> Outcome<[f64; 3]> {
     let plain = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     let server =
         ServerSettings { limits: limits(), listen: Vec::new(), listen_plain: plain, workers: 1, ..config.server };
-    let edge = Edge::bind(&server, tasks.clone(), Arc::new(EdgeCounters::default())).await?;
+    let edge = Edge::bind(&server, Clock, tasks.clone(), Arc::new(EdgeCounters::default())).await?;
     let address = edge.addresses().first().ok_or("no address")?.address;
     let serving = edge.serve(|_| Arc::new(Echo))?;
     let get = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";

@@ -170,7 +170,7 @@ async fn measure() -> Outcome<String> {
     let telemetry = Arc::new(Telemetry::default());
     let config =
         sidebeat::config::parse(CONFIG, Path::new("."), iter::empty()).map_err(|faults| format!("{faults:?}"))?;
-    let authorities = Authorities::new(config.authorities);
+    let authorities = Authorities::new(config.authorities, Clock);
     let pool = ConnectionPool::new(tasks.clone(), Clock, Trust::public()?);
     let client = AuthorityClient::new(authorities.clone(), Clock, pool, telemetry.clone());
     let timed = Arc::new(Timed { client, late: Mutex::default(), last: Mutex::default() });
@@ -178,7 +178,8 @@ async fn measure() -> Outcome<String> {
     let sessions = Sessions::new(Clock, pump, telemetry.clone());
     tasks.spawn(pace(sessions.clone(), tasks.clone()));
     let counters: Arc<EdgeCounters> = Arc::default();
-    let listener = admin::bind(SocketAddr::from(([127, 0, 0, 1], 0)), tasks.clone(), counters.clone(), None).await?;
+    let listener =
+        admin::bind(SocketAddr::from(([127, 0, 0, 1], 0)), Clock, tasks.clone(), counters.clone(), None).await?;
     let address = listener.addresses().first().ok_or("no address")?.address;
     let admin = Admin::new(
         &config.admin,

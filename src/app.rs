@@ -80,7 +80,7 @@ impl App {
         check_files(&config)?;
         predecessor.iter().try_for_each(|it| it.check_store(&config.store.kind)).map_err(AppFault::HandoverRefused)?;
         let (tasks, deaths) = Tasks::new();
-        let telemetry = Arc::new(Telemetry::default());
+        let telemetry = Arc::new(Telemetry::new(clock));
         count_panics(telemetry.clone());
         let trust = Trust::public()?;
         trust.take(trust.prepare(named(&config))?);
@@ -99,23 +99,23 @@ impl App {
             webhooks,
         } = config;
         telemetry.hash_identities(log.hashed_identities);
-        telemetry.tell_suppressed_lines(clock, &tasks);
+        telemetry.tell_suppressed_lines(&tasks);
         let warnings = warn_of(warnings);
         ensure_certificates(&server, clock)?;
-        let authorities = Authorities::new(authorities);
+        let authorities = Authorities::new(authorities, clock);
         let pool = ConnectionPool::new(tasks.clone(), clock, trust.clone());
-        start_couriers(webhooks, &pool, &tasks, &telemetry);
+        start_couriers(webhooks, clock, &pool, &tasks, &telemetry);
         authority::fetch_token_keys(&authorities, pool.clone(), clock, &telemetry, &tasks);
         let client = AuthorityClient::new(authorities.clone(), clock, pool, telemetry.clone());
         let pump = AuthorityDispatcher::new(Arc::new(client), Handle::current(), tasks.clone());
         let (counters, admin_counters) = (Arc::new(EdgeCounters::default()), Arc::new(EdgeCounters::default()));
         let inherited = !sockets.is_empty();
         let bound = sockets.for_players(&server);
-        let edge = Edge::bind_but(&server, tasks.clone(), counters.clone(), bound).await?;
+        let edge = Edge::bind_but(&server, clock, tasks.clone(), counters.clone(), bound).await?;
         let admin_listener = match admin_config.listen {
             Some(address) => {
                 let bound = sockets.for_admin(address);
-                let listener = admin::bind(address, tasks.clone(), admin_counters.clone(), bound);
+                let listener = admin::bind(address, clock, tasks.clone(), admin_counters.clone(), bound);
                 Some(listener.await.map_err(AppFault::Admin)?)
             }
             None => None,

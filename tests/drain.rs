@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use edge_support::{GENEROUS, Recorder, Running, Setup, ask, limits, read_reply, read_to_end, server, status};
 use edge_tls::{Client, H1, H2};
+use sidebeat::clock::Clock;
 use sidebeat::config::ServerLimits;
 use sidebeat::edge::{Edge, EdgeCounters, Serving};
 use sidebeat::task::Tasks;
@@ -259,10 +260,10 @@ async fn connections_in_the_backlog_are_answered_when_drain_begins() {
         let directory = tempfile::tempdir().unwrap();
         let edge = if operators {
             let any = ([127, 0, 0, 1], 0).into();
-            Edge::bind_operators(any, &limits, tasks.clone(), counters, Vec::new()).await
+            Edge::bind_operators(any, &limits, Clock, tasks.clone(), counters, Vec::new()).await
         } else {
             let setup = Setup { limits: limits.clone(), ..Setup::default() };
-            Edge::bind(&server(&setup, directory.path()), tasks.clone(), counters).await
+            Edge::bind(&server(&setup, directory.path()), Clock, tasks.clone(), counters).await
         };
         let edge = edge.unwrap();
         let address = edge.addresses().last().unwrap().address;

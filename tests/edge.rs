@@ -13,6 +13,7 @@ use edge_support::{GENEROUS, Running, Setup, ask, limits, make_pair, read_reply,
 use edge_tls::{Client, H1, H2};
 use http::Version;
 use rustls::pki_types::CertificateDer;
+use sidebeat::clock::Clock;
 use sidebeat::config::{AllowedOrigins, ServerLimits};
 use sidebeat::edge::{Edge, Handler, RequestViolation};
 use tokio::io::AsyncWriteExt;
@@ -387,7 +388,7 @@ async fn the_death_of_a_worker_is_reported() {
     let (tasks, mut deaths) = sidebeat::task::Tasks::new();
     let directory = tempfile::tempdir().unwrap();
     let server = edge_support::server(&Setup::default(), directory.path());
-    let edge = Edge::bind(&server, tasks, Arc::default()).await.unwrap();
+    let edge = Edge::bind(&server, Clock, tasks, Arc::default()).await.unwrap();
     let _serving = edge.serve(|_| -> Arc<dyn Handler> { panic!("no handler") }).unwrap();
     assert_eq!(timeout(GENEROUS, deaths.recv()).await.unwrap(), Some("edge worker"));
 }

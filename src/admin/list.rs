@@ -109,7 +109,7 @@ mod tests {
         let config = config::parse(text, Path::new(""), std::iter::empty()).unwrap();
         let pump = AuthorityDispatcher::new(Arc::new(Nobody), Handle::current(), tasks.clone());
         let sessions = Sessions::new(Clock, pump, Arc::default());
-        let (authorities, telemetry) = (Authorities::new(Vec::new()), Arc::default());
+        let (authorities, telemetry) = (Authorities::new(Vec::new(), Clock), Arc::default());
         let registrations = Arc::default();
         let admin =
             Admin::new(&config.admin, authorities, sessions, registrations, telemetry, Arc::default(), tasks.clone());

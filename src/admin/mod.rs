@@ -67,11 +67,12 @@ impl Admin {
         tasks: Tasks,
     ) -> Self {
         let (gate, ready) = (ArcSwap::from_pointee(AdminGate::new(config)), AtomicBool::new(false));
-        let configuration = Mutex::new(Configuration::loaded(Clock.wall()));
+        let clock = sessions.clock();
+        let configuration = Mutex::new(Configuration::loaded(clock.wall()));
         let (own, public_url) = (Arc::default(), None);
         Self {
             authorities,
-            clock: Clock,
+            clock,
             configuration,
             edge,
             gate,
@@ -126,11 +127,12 @@ fn limits() -> config::ServerLimits {
 /// The address is taken, or not one of this machine.
 pub async fn bind(
     address: SocketAddr,
+    clock: Clock,
     tasks: Tasks,
     counters: Arc<EdgeCounters>,
     bound: Option<BoundListener>,
 ) -> Result<Edge, EdgeFault> {
-    Edge::bind_operators(address, &limits(), tasks, counters, bound.into_iter().collect()).await
+    Edge::bind_operators(address, &limits(), clock, tasks, counters, bound.into_iter().collect()).await
 }
 
 /// Serves on a thread of its own, so that operators take no time from sessions.

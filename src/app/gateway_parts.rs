@@ -61,13 +61,14 @@ impl GatewayParts {
 
 pub(super) fn start_couriers(
     webhooks: Vec<WebhookSettings>,
+    clock: Clock,
     pool: &ConnectionPool,
     tasks: &Tasks,
     telemetry: &Arc<Telemetry>,
 ) {
     for webhook in webhooks {
         let listener = telemetry.events.listen(None);
-        let courier = Courier::new(webhook, Clock, pool.clone(), tasks.clone(), telemetry.clone());
+        let courier = Courier::new(webhook, clock, pool.clone(), tasks.clone(), telemetry.clone());
         tasks.spawn(courier.run(listener));
     }
 }

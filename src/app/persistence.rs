@@ -98,13 +98,14 @@ impl Durable {
         telemetry: &Telemetry,
     ) {
         let Some(store) = self.store() else { return };
+        let clock = sessions.clock();
         let Loaded { registrations: registered, sessions: records, slots } = store.load();
-        let registered = take_back(registrations, registered);
+        let registered = take_back(registrations, registered, clock);
         let places = authorities.keep_in(&store, &slots, &records);
         turn_out(authorities, telemetry);
-        let places_of_strangers = keep_strangers(&store, authorities, &slots, &records);
+        let places_of_strangers = keep_strangers(&store, authorities, &slots, &records, clock.wall());
         let restored = sessions.restore(records, |card| {
-            let known = card.registration.and_then(|id| registrations.find(Clock.now(), id));
+            let known = card.registration.and_then(|id| registrations.find(clock.now(), id));
             routes.home(card, authorities, known)
         });
         authorities.recall(sessions);
@@ -125,13 +126,13 @@ impl Durable {
 }
 
 /// Restores registrations before the sessions that use them.
-fn take_back(registrations: &Registrations, found: Vec<RegistrationRecord>) -> usize {
-    let wall = Clock.wall();
+fn take_back(registrations: &Registrations, found: Vec<RegistrationRecord>, clock: Clock) -> usize {
+    let wall = clock.wall();
     let found = found.into_iter().map(|record| {
         let unused = wall.saturating_sub(record.used.into());
         (record.restore(), unused)
     });
-    registrations.restore(Clock.now(), found)
+    registrations.restore(clock.now(), found)
 }
 
 /// Keeps slots of authorities that are not configured any more as long as the sessions that claim them, and slots
@@ -141,8 +142,8 @@ fn keep_strangers(
     authorities: &Authorities,
     slots: &[SlotRecord],
     records: &[SessionRecord],
+    wall: Duration,
 ) -> UnknownAuthoritySlots {
-    let wall = Clock.wall();
     let known = |name: &Arc<str>| authorities.by_name(name).is_some_and(|authority| authority.counter().is_some());
     let matter = records.iter().filter(|record| record.playback.session.matters_until() > wall);
     let claims: HashSet<_> =

@@ -13,7 +13,6 @@ use arc_swap::ArcSwap;
 use super::files::check_files;
 use crate::admin::Admin;
 use crate::authority::Authorities;
-use crate::clock::Clock;
 use crate::config::{Config, ConfigFaults, EndpointUrl};
 use crate::edge::{Certificates, CheckedCertificate, ReloadableTerms};
 use crate::gateway::{ConfiguredRoutes, Routes};
@@ -117,7 +116,7 @@ impl ConfigReloader {
         }
         let stays = self.admin.reloaded(&admin, stays);
         self.admin.warn_of(warn_of(warnings));
-        self.show(Clock.wall());
+        self.show(self.sessions.clock().wall());
         if !stays.is_empty() {
             tracing::warn!("needs a restart: {}", stays.join(", "));
         }

@@ -34,6 +34,7 @@ pub struct EmbeddedAuthority {
 
 /// State that all values of one embedded authority share, whatever their limits.
 struct LedgerState {
+    clock: Clock,
     keeping: OnceLock<LedgerStore>,
     ledger: Mutex<SlotLedger>,
 }
@@ -45,7 +46,11 @@ impl EmbeddedAuthority {
     pub(super) fn new(config: EmbeddedSettings, signals: &AuthoritySignals) -> Self {
         let ledger = Mutex::new(SlotLedger::new(MAX_SESSIONS, ids::random_u64()));
         let verifier = config.token_keys.clone().map(|keys| TokenVerifier::new(keys, &signals.keys_wanted));
-        Self { config, shelf: Arc::new(LedgerState { keeping: OnceLock::new(), ledger }), verifier }
+        Self {
+            config,
+            shelf: Arc::new(LedgerState { clock: signals.clock, keeping: OnceLock::new(), ledger }),
+            verifier,
+        }
     }
 
     /// The same ledger with other limits. Taken slots stay taken.
@@ -144,7 +149,7 @@ impl EmbeddedAuthority {
     /// that a session still knows by its token. A session keeps the interval that it was given, even if today's is
     /// shorter. Returns how many are held.
     pub(super) fn keep(&self, keeping: LedgerStore, records: &[SlotRecord], claimed: &HashMap<u64, Duration>) -> usize {
-        let moment = Clock.moment();
+        let moment = self.shelf.clock.moment();
         let mut ledger = self.shelf.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         ledger.track();
         for record in records.iter().filter(|record| record.authority == keeping.authority) {
@@ -164,7 +169,7 @@ impl EmbeddedAuthority {
 
     pub(super) fn ledger(&self) -> LedgerGuard<'_> {
         let ledger = self.shelf.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        LedgerGuard { keeping: self.shelf.keeping.get(), ledger }
+        LedgerGuard { clock: self.shelf.clock, keeping: self.shelf.keeping.get(), ledger }
     }
 
     fn limits(&self, claim: &LedgerClaim<'_>) -> SlotLimits {
@@ -304,6 +309,7 @@ pub(in crate::authority) struct LedgerStore {
 }
 
 pub(in crate::authority) struct LedgerGuard<'a> {
+    clock: Clock,
     keeping: Option<&'a LedgerStore>,
     ledger: MutexGuard<'a, SlotLedger>,
 }
@@ -329,7 +335,7 @@ impl Drop for LedgerGuard<'_> {
         if changed.is_empty() {
             return;
         }
-        let moment = Clock.moment();
+        let moment = self.clock.moment();
         for slot in changed {
             match self.ledger.record(slot, authority, &moment) {
                 Some(record) => store.put(StoredRecord::Slot(Box::new(record))),

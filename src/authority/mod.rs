@@ -86,7 +86,7 @@ impl Authority {
     fn renewed(&self, config: config::AuthoritySettings, signals: &AuthoritySignals) -> Option<Self> {
         let dialect = self.dialect.renewed(config.kind, signals)?;
         let same_servers = dialect.endpoints() == self.dialect.endpoints();
-        let reach = self.reach.as_ref().map(|reach| reach.renewed(same_servers));
+        let reach = self.reach.as_ref().map(|reach| reach.renewed(signals.clock.now(), same_servers));
         Some(Self { dialect, id: self.id, name: self.name.clone(), reach, unit: config.unit })
     }
 

@@ -10,7 +10,6 @@ use tokio::sync::Mutex;
 use super::authority_clock::AuthorityClock;
 use super::client::OtherCalls;
 use super::health::Health;
-use crate::clock::Clock;
 
 #[derive(Debug)]
 pub(super) struct AuthorityReach {
@@ -26,8 +25,8 @@ impl AuthorityReach {
     }
 
     /// The state after a reload. The clock is kept only if the servers stay the same.
-    pub(super) fn renewed(&self, same_servers: bool) -> Self {
+    pub(super) fn renewed(&self, now: Instant, same_servers: bool) -> Self {
         let clock = if same_servers { self.clock.clone() } else { Arc::default() };
-        Self { clock, health: Arc::new(self.health.renewed(Clock.now())), knocked: Mutex::default() }
+        Self { clock, health: Arc::new(self.health.renewed(now)), knocked: Mutex::default() }
     }
 }

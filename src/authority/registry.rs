@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::Authority;
 use super::embedded::claim;
+use crate::clock::Clock;
 use crate::config;
 use crate::sessions::{AuthorityId, Sessions};
 use crate::store::{SessionRecord, SlotRecord, Store};
@@ -29,6 +30,8 @@ pub struct Authorities {
 /// Signals of authorities to the tasks that work for all of them.
 #[derive(Clone, Debug, Default)]
 pub struct AuthoritySignals {
+    /// The clock of the process, for what authorities do by themselves.
+    pub(super) clock: Clock,
     /// Keys of content tokens must be fetched.
     pub(super) keys_wanted: Arc<Notify>,
 }
@@ -41,8 +44,8 @@ struct AuthoritySet {
 }
 
 impl Authorities {
-    pub fn new(configs: Vec<config::AuthoritySettings>) -> Arc<Self> {
-        let signals = AuthoritySignals::default();
+    pub fn new(configs: Vec<config::AuthoritySettings>, clock: Clock) -> Arc<Self> {
+        let signals = AuthoritySignals { clock, ..AuthoritySignals::default() };
         let current = configs.into_iter().map(|config| Arc::new(Authority::new(config, &signals))).collect();
         Arc::new(Self {
             all: ArcSwap::from_pointee(AuthoritySet { current, retired: Vec::new() }),
@@ -55,7 +58,7 @@ impl Authorities {
     /// Exactly these authorities.
     #[cfg(test)]
     pub(super) fn with(current: Vec<Authority>) -> Arc<Self> {
-        let authorities = Self::new(Vec::new());
+        let authorities = Self::new(Vec::new(), Clock::default());
         let current = current.into_iter().map(Arc::new).collect();
         authorities.all.store(Arc::new(AuthoritySet { current, retired: Vec::new() }));
         authorities
@@ -157,7 +160,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::{Clock, EpochTime};
+    use crate::clock::EpochTime;
     use crate::secret::Secret;
     use crate::session::{Grant, Verdict};
     use crate::store::{Memory, SlotHeld};
@@ -180,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_authority_stays_itself_with_other_settings() {
-        let authorities = Authorities::new(read(&limit(1)));
+        let authorities = Authorities::new(read(&limit(1)), Clock);
         let before = authorities.by_name("home").unwrap();
         assert!(authorities.renew(read(&limit(2))).is_empty());
         let after = authorities.of(before.id).unwrap();
@@ -191,7 +194,7 @@ mod tests {
     /// Sessions beat as they did before the restart, whatever the configuration says now.
     #[test]
     fn a_place_that_is_taken_back_lives_by_the_interval_of_its_session() {
-        let authorities = Authorities::new(read(&format!("{HOME}interval = \"5s\"\ngrace = \"10s\"\n")));
+        let authorities = Authorities::new(read(&format!("{HOME}interval = \"5s\"\ngrace = \"10s\"\n")), Clock);
         let held = SlotHeld {
             account: "ann".to_owned(),
             beats: 0,
@@ -213,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_authority_that_is_gone_comes_back_as_itself() {
-        let authorities = Authorities::new(read(HOME));
+        let authorities = Authorities::new(read(HOME), Clock);
         let session = authorities.by_name("home").unwrap().id;
         for _ in 0..3 {
             authorities.renew(read(""));
@@ -226,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_name_keeps_its_kind_until_a_restart() {
-        let authorities = Authorities::new(read(HOME));
+        let authorities = Authorities::new(read(HOME), Clock);
         assert_eq!(authorities.renew(read(SSM)), ["home".into()]);
         assert!(authorities.by_name("home").unwrap().counter().is_some());
         for _ in 0..2 {
@@ -242,7 +245,7 @@ mod tests {
 
     #[test]
     fn an_authority_clock_is_that_of_the_servers_it_was_heard_from() {
-        let authorities = Authorities::new(read(SSM));
+        let authorities = Authorities::new(read(SSM), Clock);
         let clock = crate::clock::Clock;
         let reach = ssm(&authorities);
         let heard = &reach.reach.as_ref().unwrap().clock;

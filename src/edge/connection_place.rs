@@ -8,7 +8,6 @@ use super::connection_state::ConnectionState;
 use super::counters::{add, take};
 use super::permit_pool::Permit;
 use super::shared::EdgeShared;
-use crate::clock::Clock;
 
 /// The place of an open connection among all, its address's share, and its count in the gauge.
 pub(super) struct ConnectionPlace {
@@ -60,7 +59,7 @@ fn share_of(shared: &Arc<EdgeShared>, address: IpAddr) -> Option<Option<AddressS
     if shared.forwarding.load().trusts(address) {
         return Some(None);
     }
-    if !shared.addresses.arrive(address, Clock.now()) {
+    if !shared.addresses.arrive(address, shared.clock.now()) {
         add(&shared.counters.refused_connections);
         log_refused(shared, address, AddressResource::ConnectionRate.label());
         return None;

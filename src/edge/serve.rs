@@ -55,22 +55,24 @@ impl Edge {
     /// kept.
     pub async fn bind(
         server: &config::ServerSettings,
+        clock: Clock,
         tasks: Tasks,
         counters: Arc<EdgeCounters>,
     ) -> Result<Self, EdgeFault> {
-        Self::bind_but(server, tasks, counters, Vec::new()).await
+        Self::bind_but(server, clock, tasks, counters, Vec::new()).await
     }
 
     /// Like [`Self::bind`], but uses the listeners that are bound already.
     pub async fn bind_but(
         server: &config::ServerSettings,
+        clock: Clock,
         tasks: Tasks,
         counters: Arc<EdgeCounters>,
         bound: Vec<BoundListener>,
     ) -> Result<Self, EdgeFault> {
         let cors = Cors::of(server);
         let forwarding = ForwardingRules::of(server);
-        let shared = EdgeShared::new(EdgeRole::Players, &server.limits, cors, forwarding, counters, tasks);
+        let shared = EdgeShared::new(EdgeRole::Players, &server.limits, cors, forwarding, clock, counters, tasks);
         shared.public_url.store(server.public_url.clone().map(Arc::new));
         let mut edge = Self::unbound(shared, server.workers, bound);
         if !server.listen.is_empty() {
@@ -88,6 +90,7 @@ impl Edge {
     pub async fn bind_operators(
         address: SocketAddr,
         limits: &config::ServerLimits,
+        clock: Clock,
         tasks: Tasks,
         counters: Arc<EdgeCounters>,
         bound: Vec<BoundListener>,
@@ -97,6 +100,7 @@ impl Edge {
             limits,
             Cors::left_to_the_handler(),
             ForwardingRules::default(),
+            clock,
             counters,
             tasks,
         );
@@ -145,7 +149,7 @@ impl Edge {
         let mut threads = Vec::with_capacity(self.sockets.len());
         let guard = finish.clone().drop_guard();
         let limiter = Arc::clone(&self.shared.log_limiter);
-        self.shared.tasks.spawn(tell_suppressed(limiter, Clock, self.shared.tasks.clone()));
+        self.shared.tasks.spawn(tell_suppressed(limiter, self.shared.clock, self.shared.tasks.clone()));
         for (number, sockets) in self.sockets.into_iter().enumerate() {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(EdgeFault::Start)?;
             let (make, shared, finish) = (Arc::clone(&make), Arc::clone(&self.shared), finish.clone());

@@ -48,6 +48,7 @@ pub(super) struct EdgeShared {
     /// Bytes of arriving bodies and of calls in flight.
     pub(super) body_memory: Arc<PermitPool>,
     pub(super) calls: Arc<PermitPool>,
+    pub(super) clock: Clock,
     pub(super) connections: Arc<PermitPool>,
     pub(super) cors: ArcSwap<Cors>,
     pub(super) counters: Arc<EdgeCounters>,
@@ -76,6 +77,7 @@ impl EdgeShared {
         limits: &ServerLimits,
         cors: Cors,
         forwarding: ForwardingRules,
+        clock: Clock,
         counters: Arc<EdgeCounters>,
         tasks: Tasks,
     ) -> Self {
@@ -86,6 +88,7 @@ impl EdgeShared {
             answered: CancellationToken::new(),
             body_memory: PermitPool::new(limits.body_memory),
             calls: PermitPool::new(limits.in_flight),
+            clock,
             connections: PermitPool::new(limits.connections),
             cors: ArcSwap::from_pointee(cors),
             counters,
@@ -140,7 +143,7 @@ impl EdgeShared {
 
     /// True if a line about this address may be written now.
     pub(super) fn may_log(&self, kind: &'static str, address: AddressKey) -> bool {
-        self.log_limiter.allow(kind, address, Clock.now())
+        self.log_limiter.allow(kind, address, self.clock.now())
     }
 
     pub(super) fn log_refusal(

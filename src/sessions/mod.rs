@@ -96,6 +96,10 @@ impl Sessions {
         Self::with_store(clock, pump, telemetry, None)
     }
 
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// Like [`Self::new`]. With a store, sessions survive a restart: see [`Self::restore`].
     pub fn with_store(
         clock: Clock,

@@ -125,6 +125,7 @@ impl PendingChanges {
         let state = self.state();
         let idle = |state: &mut PendingState| state.changes.is_empty() && !state.ended;
         let state = self.stir.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
+        // The machine's clock: this thread waits on a condition variable, which no paused runtime moves.
         let since = state.taken.map_or(apart, |taken| Clock.now().saturating_duration_since(taken));
         let running = |state: &mut PendingState| !state.ended;
         let (state, _) = self

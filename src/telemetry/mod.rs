@@ -33,6 +33,7 @@ use crate::task::Tasks;
 pub struct Telemetry {
     /// Limits lines about calls, per device and address.
     pub call_lines: Arc<LogRateLimiter<String>>,
+    clock: Clock,
     pub events: Arc<EventHub>,
     hashed_identities: AtomicBool,
     pub metrics: Metrics,
@@ -43,8 +44,15 @@ pub struct Telemetry {
 
 impl Default for Telemetry {
     fn default() -> Self {
+        Self::new(Clock::default())
+    }
+}
+
+impl Telemetry {
+    pub fn new(clock: Clock) -> Self {
         Self {
             call_lines: Arc::default(),
+            clock,
             events: Arc::default(),
             hashed_identities: AtomicBool::default(),
             metrics: Metrics::default(),
@@ -56,9 +64,9 @@ impl Default for Telemetry {
 
 impl Telemetry {
     /// Reports suppressed lines until the process stops.
-    pub fn tell_suppressed_lines(&self, clock: Clock, tasks: &Tasks) {
+    pub fn tell_suppressed_lines(&self, tasks: &Tasks) {
         for lines in [&self.call_lines, &self.session_lines] {
-            tasks.spawn(tell_suppressed(lines.clone(), clock, tasks.clone()));
+            tasks.spawn(tell_suppressed(lines.clone(), self.clock, tasks.clone()));
         }
     }
 
@@ -102,7 +110,7 @@ impl Telemetry {
             return;
         }
         let device = self.shown(of.device);
-        if !is_routine && !self.session_lines.allow_in_group(name, device.clone(), of.network.0, Clock.now()) {
+        if !is_routine && !self.session_lines.allow_in_group(name, device.clone(), of.network.0, self.clock.now()) {
             return;
         }
         let (session, authority, route) = (of.session.short(), &**of.authority, &**of.route);
@@ -181,12 +189,12 @@ impl Telemetry {
     /// True if a line of this kind about a call may be written now; otherwise it is counted. `network` is the
     /// caller's.
     pub fn may_write(&self, kind: &'static str, device: &str, network: Fingerprint) -> bool {
-        self.call_lines.allow_in_group(kind, self.shown(device), network.0, Clock.now())
+        self.call_lines.allow_in_group(kind, self.shown(device), network.0, self.clock.now())
     }
 
     /// Like [`Self::may_write`], about a route, an authority or another configured name.
     pub fn may_write_about(&self, kind: &'static str, name: &str) -> bool {
-        self.call_lines.allow(kind, name.to_owned(), Clock.now())
+        self.call_lines.allow(kind, name.to_owned(), self.clock.now())
     }
 
     /// Reports that the opens of an account must wait.

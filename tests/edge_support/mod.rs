@@ -226,7 +226,7 @@ impl Setup {
         let server = server(&self, directory.path());
         let (tasks, deaths) = Tasks::new();
         let counters = Arc::new(EdgeCounters::default());
-        let edge = Edge::bind(&server, tasks.clone(), Arc::clone(&counters)).await.unwrap();
+        let edge = Edge::bind(&server, Clock, tasks.clone(), Arc::clone(&counters)).await.unwrap();
         let certificates = edge.certificates().unwrap();
         let [tls, plain] = [0, 1].map(|place| edge.addresses()[place].address);
         let recorder = Recorder::answering(self.limits);

@@ -217,6 +217,26 @@ fn no_code_prints_past_the_log() {
     }
 }
 
+/// A test or a simulation that steers the clock must reach everything that runs.
+#[test]
+fn only_the_top_takes_the_machines_clock() {
+    let top = [
+        "src/admin/client.rs",
+        "src/app.rs",
+        "src/command.rs",
+        "src/demo/scripted_player.rs",
+        // It says why.
+        "src/store/pending_changes.rs",
+    ];
+    let takes = |source: &Source| {
+        let values = source.code.replace(": Clock,", "");
+        [" Clock.", "(Clock.", " Clock,", "(Clock,"].iter().any(|value| values.contains(value))
+    };
+    let found: Vec<_> = sources().into_iter().filter(|it| it.path.starts_with("src/") && takes(it)).collect();
+    let found: Vec<_> = found.iter().map(|source| &*source.path).collect();
+    assert_eq!(found, top, "take the clock as an argument");
+}
+
 /// One place marks sidebeat's own replies as not cacheable, and one takes a server's headers off its reply.
 #[test]
 fn replies_are_made_in_their_own_files() {

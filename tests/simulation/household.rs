@@ -131,7 +131,7 @@ impl Household {
         let clock = Clock::steered(self.wall);
         let (tasks, _deaths) = Tasks::new();
         let read = config::parse(&self.config, Path::new(""), std::iter::empty()).expect("it is good");
-        let authorities = Authorities::new(read.authorities);
+        let authorities = Authorities::new(read.authorities, clock);
         let home = authorities.by_name("home").expect("it is configured");
         let pool = ConnectionPool::new(tasks.clone(), clock, Trust::public().expect("roots are compiled in"));
         let client = AuthorityClient::new(authorities.clone(), clock, pool, Arc::default());

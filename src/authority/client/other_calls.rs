@@ -169,11 +169,14 @@ mod tests {
 
     async fn stage(calls_max: usize) -> (AuthorityClient, Arc<Authority>, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let authorities = Authorities::new(settings(&format!(
-            "kind = \"nagra-ssm\"\nurl = \"http://{}/T/ssm\"\ntimeout = \"400ms\"\n\
+        let authorities = Authorities::new(
+            settings(&format!(
+                "kind = \"nagra-ssm\"\nurl = \"http://{}/T/ssm\"\ntimeout = \"400ms\"\n\
              [authority.on-unreachable]\nnew-vod = \"1m\"\nnew-live = \"1m\"\n",
-            listener.local_addr().unwrap()
-        )));
+                listener.local_addr().unwrap()
+            )),
+            Clock,
+        );
         let (tasks, _deaths) = Tasks::new();
         let pool = ConnectionPool::with_calls_max(tasks, Clock, Trust::public().unwrap(), calls_max);
         let ssm = authorities.by_name("a").unwrap();
