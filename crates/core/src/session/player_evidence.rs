@@ -336,7 +336,7 @@ pub struct EvidenceRecord {
     pub reports: Option<ReportsRecord>,
     #[serde(rename = "st", default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamType>,
-    /// The media pass through us.
+    /// The media pass through sidebeat.
     #[serde(rename = "ms", default, skip_serializing_if = "is_default")]
     pub streams: bool,
     /// Most play.
@@ -359,7 +359,7 @@ impl PlayerEvidence {
         }
     }
 
-    /// Who was connected is not any more, by our doing: that is no evidence.
+    /// Restores recorded evidence. Earlier connections ended with the process, which is no evidence.
     pub(super) fn restore(record: &EvidenceRecord, at: &ClockMoment) -> Self {
         let last_sign = at.instant_of(record.last_sign);
         let (preloads, streams) = (record.preloads, record.streams);
@@ -375,7 +375,7 @@ impl PlayerEvidence {
         }
     }
 
-    /// What changes seldom.
+    /// Hashes the facts that seldom change.
     pub(super) fn hash_lasting(&self, into: &mut impl Hasher) {
         (self.again, self.life.preloads, self.life.streams).hash(into);
         self.reports.map(|reports| (reports.slowed, reports.until)).hash(into);
