@@ -68,10 +68,10 @@ impl Session {
         let SessionState::Killed { until, .. } = &mut self.state else { return };
         *until = step.now;
         step.note(SessionEvent::Forgiven);
-        if self.calls.is_idle() {
-            if let Some(grant) = self.forfeit(Forfeit::GivenBack) {
-                step.give_back(grant, PlayerFacts::default());
-            }
+        if self.calls.is_idle()
+            && let Some(grant) = self.forfeit(Forfeit::GivenBack)
+        {
+            step.give_back(grant, PlayerFacts::default());
         }
     }
 }
