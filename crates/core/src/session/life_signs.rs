@@ -9,25 +9,26 @@ use super::player_report::{PlayerReport, PlayingState};
 /// Media requests further apart do not count as continuous playing.
 const MAX_MEDIA_GAP: Duration = Duration::from_secs(60);
 
+#[must_use]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LifeSigns {
     /// A call of its player waits for the yielded session, and was not answered since that came back.
-    pub(super) calls: bool,
+    calls: bool,
     /// First and last of the signs after its start, without a long gap between.
-    pub(super) flows: Option<(Instant, Instant)>,
+    flows: Option<(Instant, Instant)>,
     /// The last sign that is certainly of this playback.
-    pub(super) last: Instant,
+    last: Instant,
     /// Its player reports that it plays it.
-    pub(super) plays: bool,
+    plays: bool,
     /// Its player reports that it only preloads it.
-    pub(super) preloads: bool,
-    pub(super) renewed: bool,
+    preloads: bool,
+    renewed: bool,
     /// Time of its player's last report that it plays.
-    pub(super) said: Option<Instant>,
+    said: Option<Instant>,
     /// Number of media requests other than manifests.
-    pub(super) segments: u8,
+    segments: u8,
     /// Its media pass through sidebeat: some were requested at some time.
-    pub(super) streams: bool,
+    streams: bool,
 }
 
 impl LifeSigns {
@@ -48,10 +49,30 @@ impl LifeSigns {
         }
     }
 
+    /// Signs after a restart.
+    pub(super) fn written(last: Instant, preloads: bool, streams: bool) -> Self {
+        Self { preloads, streams, ..Self::new(last) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_preload(now: Instant) -> Self {
+        Self { preloads: true, ..Self::new(now) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn said_to_play(now: Instant, said: Option<Instant>) -> Self {
+        Self { plays: true, said, ..Self::new(now) }
+    }
+
     /// The playback has to show life anew. Its start and its player's properties are kept.
     pub(super) fn anew(&self, now: Instant) -> Self {
         let Self { flows, preloads, said, streams, .. } = *self;
         Self { flows, preloads, said, streams, ..Self::new(now) }
+    }
+
+    /// As [`Self::anew`], but a call that waits goes on waiting.
+    pub(super) fn back(&self, now: Instant) -> Self {
+        Self { calls: self.calls, ..self.anew(now) }
     }
 
     /// Signs of another playback of the same content by the same player.
@@ -66,6 +87,26 @@ impl LifeSigns {
         let renews_ahead = streams && !self.streams_on();
         let Self { flows, renewed, .. } = *self;
         Self { flows: flows.filter(|_| !renews_ahead), renewed: renewed && !renews_ahead, ..*self }
+    }
+
+    /// The player called.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.last = now;
+    }
+
+    /// A call of the player waits for the yielded session.
+    pub(super) fn call_waits(&mut self, now: Instant) {
+        (self.calls, self.last) = (true, now);
+    }
+
+    /// The call that waited has its answer.
+    pub(super) fn call_goes_on(&mut self) {
+        self.calls = false;
+    }
+
+    /// Media that were under way when the session gave way show nothing but the way that they take.
+    pub(super) fn fetched_late(&mut self, segment: bool) {
+        self.streams |= segment;
     }
 
     pub(super) fn fetched(&mut self, now: Instant, segment: bool) {
@@ -119,6 +160,43 @@ impl LifeSigns {
     /// True if its player has shown since it gave way that it wants the session.
     pub(super) fn wants_it(&self) -> bool {
         self.calls || self.plays || self.renewed || self.segments > 0
+    }
+
+    pub(super) fn calls(&self) -> bool {
+        self.calls
+    }
+
+    pub(super) fn flows(&self) -> Option<(Instant, Instant)> {
+        self.flows
+    }
+
+    pub(super) fn last(&self) -> Instant {
+        self.last
+    }
+
+    pub(super) fn plays(&self) -> bool {
+        self.plays
+    }
+
+    pub(super) fn preloads(&self) -> bool {
+        self.preloads
+    }
+
+    pub(super) fn renews(&self) -> bool {
+        self.renewed
+    }
+
+    pub(super) fn said(&self) -> Option<Instant> {
+        self.said
+    }
+
+    #[cfg(test)]
+    pub(super) fn segments(&self) -> u8 {
+        self.segments
+    }
+
+    pub(super) fn streams(&self) -> bool {
+        self.streams
     }
 
     fn flow(&mut self, now: Instant, gap: Duration) {

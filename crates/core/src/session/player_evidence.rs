@@ -81,7 +81,8 @@ impl PlayerEvidence {
 
     /// The player called.
     pub(super) fn heard(&mut self, now: Instant) {
-        (self.last_call, self.last_sign, self.life.last) = (now, now, now);
+        (self.last_call, self.last_sign) = (now, now);
+        self.life.heard(now);
     }
 
     /// An answer may be in transit from now on. A player that requests a license plays on, or again.
@@ -98,12 +99,12 @@ impl PlayerEvidence {
 
     /// A call waits for the yielded session.
     pub(super) fn call_waits(&mut self, now: Instant) {
-        (self.life.calls, self.life.last) = (true, now);
+        self.life.call_waits(now);
     }
 
     /// The waiting call has its answer.
     pub(super) fn call_goes_on(&mut self) {
-        self.life.calls = false;
+        self.life.call_goes_on();
     }
 
     /// The player renewed its license. It does so again `within` this time.
@@ -115,10 +116,11 @@ impl PlayerEvidence {
     /// media pass through sidebeat.
     pub(super) fn fetched(&mut self, now: Instant, segment: bool, left_over: bool) {
         self.alone = None;
-        if !left_over {
+        if left_over {
+            self.life.fetched_late(segment);
+        } else {
             self.life.fetched(now, segment);
         }
-        self.life.streams |= segment;
     }
 
     /// Notes the media that the player fetches while it plays. `told`: the kind of stream by the route. Until the
@@ -201,13 +203,13 @@ impl PlayerEvidence {
 
     /// The player has to show life anew: the session gave way, or is being opened.
     pub(super) fn shows_itself_anew(&mut self) {
-        self.life = self.life.anew(self.life.last);
+        self.life = self.life.anew(self.life.last());
     }
 
     /// The session goes on, because its player came back to it.
     pub(super) fn came_back(&mut self, now: Instant) {
         self.heard(now);
-        self.life = LifeSigns { calls: self.life.calls, ..self.life.anew(now) };
+        self.life = self.life.back(now);
     }
 
     /// The playback shares a session from now on.
@@ -351,10 +353,10 @@ impl PlayerEvidence {
             last_call: at.wall_of(self.last_call),
             last_sign: at.wall_of(self.last_sign),
             leads_past: self.leads_past,
-            preloads: self.life.preloads,
+            preloads: self.life.preloads(),
             reports: self.reports.as_ref().map(|reports| ReportsRecord::of(reports, at)),
             stream: self.stream,
-            streams: self.life.streams,
+            streams: self.life.streams(),
             usage: self.usage,
         }
     }
@@ -362,13 +364,12 @@ impl PlayerEvidence {
     /// Restores recorded evidence. Earlier connections ended with the process, which is no evidence.
     pub(super) fn restore(record: &EvidenceRecord, at: &ClockMoment) -> Self {
         let last_sign = at.instant_of(record.last_sign);
-        let (preloads, streams) = (record.preloads, record.streams);
         Self {
             again: record.again.map(Duration::from),
             leads_past: record.leads_past,
             last_call: at.instant_of(record.last_call),
             last_sign,
-            life: LifeSigns { preloads, streams, ..LifeSigns::new(last_sign.min(at.now)) },
+            life: LifeSigns::written(last_sign.min(at.now), record.preloads, record.streams),
             reports: record.reports.as_ref().map(|reports| reports.restore(at)),
             usage: record.usage,
             ..Self::new(at.now, record.stream)
@@ -377,7 +378,7 @@ impl PlayerEvidence {
 
     /// Hashes the facts that seldom change.
     pub(super) fn hash_lasting(&self, into: &mut impl Hasher) {
-        (self.again, self.life.preloads, self.life.streams).hash(into);
+        (self.again, self.life.preloads(), self.life.streams()).hash(into);
         self.reports.map(|reports| (reports.slowed, reports.until)).hash(into);
     }
 }
@@ -454,7 +455,7 @@ mod tests {
         let at = ClockMoment { now, wall: SECOND };
         let restored = PlayerEvidence::restore(&evidence.record(&at), &at);
         assert_eq!((restored.alone_since(), restored.last_sign()), (None, now));
-        assert!(restored.life().preloads && restored.life().streams && restored.life().segments == 0);
+        assert!(restored.life().preloads() && restored.life().streams() && restored.life().segments() == 0);
         assert_eq!((restored.again, restored.usage()), (Some(SECOND), DeliveryState::Asked));
     }
 

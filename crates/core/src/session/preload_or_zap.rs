@@ -64,7 +64,7 @@ pub(super) fn judge(now: Instant, older: &OlderPlayback, newer: &NewerPlayback) 
     if !is_served {
         return ContestOutcome::GoOn(None);
     }
-    if older.preloads && !life.preloads {
+    if older.preloads && !life.preloads() {
         let abandoned_at = older.last + ABANDONED_PRELOAD_TIME;
         return if now >= abandoned_at {
             ContestOutcome::OlderGivesWay
@@ -73,14 +73,14 @@ pub(super) fn judge(now: Instant, older: &OlderPlayback, newer: &NewerPlayback) 
         };
     }
     // The later report counts, because the viewer may have gone back; it does not outweigh later signs of the other.
-    if life.plays && older.said > life.said {
+    if life.plays() && older.said > life.said() {
         return ContestOutcome::NewerGivesWay;
     }
-    if life.plays && Some(older.last) <= life.said {
+    if life.plays() && Some(older.last) <= life.said() {
         return ContestOutcome::OlderIsOver;
     }
-    let abandoned_at = life.last + ABANDONED_PRELOAD_TIME;
-    if life.preloads {
+    let abandoned_at = life.last() + ABANDONED_PRELOAD_TIME;
+    if life.preloads() {
         return if now >= abandoned_at {
             ContestOutcome::NewerGivesWay
         } else {
@@ -90,17 +90,17 @@ pub(super) fn judge(now: Instant, older: &OlderPlayback, newer: &NewerPlayback) 
     if older.done || now >= older.overdue_at {
         return ContestOutcome::OlderGivesWay;
     }
-    let both = older.flows.zip(life.flows).map(|(one, other)| (one.0.max(other.0), one.1.min(other.1)));
+    let both = older.flows.zip(life.flows()).map(|(one, other)| (one.0.max(other.0), one.1.min(other.1)));
     if both.is_some_and(|(first, last)| last.saturating_duration_since(first) >= TWO_VIEWERS_PROOF_TIME) {
         return ContestOutcome::TwoViewers;
     }
     let streams = older.by_timer && life.streams_on();
-    let quiet_at = (life.renewed || streams).then_some(older.quiet_at);
+    let quiet_at = (life.renews() || streams).then_some(older.quiet_at);
     if quiet_at.is_some_and(|at| now >= at) {
         return ContestOutcome::OlderGivesWay;
     }
     let is_abandoned = now >= abandoned_at;
-    if is_abandoned && older.last > life.last {
+    if is_abandoned && older.last > life.last() {
         return ContestOutcome::NewerGivesWay;
     }
     if is_abandoned && older.by_timer {
@@ -224,7 +224,7 @@ mod tests {
         let silent = LifeSigns::new(start);
         let mut renews = silent;
         renews.renewed(at(20), SECOND * 40);
-        let preloads = LifeSigns { preloads: true, ..silent };
+        let preloads = LifeSigns::of_preload(start);
         let rows = [
             (older(true, 30, start), silent, "older", 40),
             (older(false, 30, at(10)), renews, "older", 40),
@@ -251,7 +251,7 @@ mod tests {
         let at = |seconds: u32| Some(start + SECOND * seconds);
         for (olders, newers, expected) in [(None, at(1), "over"), (at(1), at(2), "over"), (at(2), at(1), "newer")] {
             let older = OlderPlayback { said: olders, ..older(true, 30, start) };
-            let life = LifeSigns { plays: true, said: newers, ..LifeSigns::new(start) };
+            let life = LifeSigns::said_to_play(start, newers);
             assert_eq!(name(judge(start, &older, &NewerPlayback { is_served: true, life })), expected);
         }
     }
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn a_report_does_not_outweigh_later_signs_of_the_other() {
         let start = Clock.now();
-        let life = LifeSigns { plays: true, said: Some(start), ..LifeSigns::new(start) };
+        let life = LifeSigns::said_to_play(start, Some(start));
         for (last, expected) in [(start, "over"), (start + SECOND, "nobody")] {
             let outcome = judge(start + SECOND, &older(true, 30, last), &NewerPlayback { is_served: true, life });
             assert_eq!(name(outcome), expected);
@@ -271,10 +271,7 @@ mod tests {
     fn a_reported_preload_is_the_preload_even_if_it_began_first() {
         let start = Clock.now();
         let older = OlderPlayback { preloads: true, ..older(true, 30, start) };
-        let newer = NewerPlayback {
-            is_served: true,
-            life: LifeSigns { plays: true, said: Some(start), ..LifeSigns::new(start) },
-        };
+        let newer = NewerPlayback { is_served: true, life: LifeSigns::said_to_play(start, Some(start)) };
         let abandoned_at = start + ABANDONED_PRELOAD_TIME;
         assert_eq!(judge(start + SECOND * 60, &older, &newer), ContestOutcome::GoOn(Some(abandoned_at)));
         assert_eq!(judge(abandoned_at, &older, &newer), ContestOutcome::OlderGivesWay);
@@ -294,7 +291,9 @@ mod tests {
             quiet_at: start,
             said: None,
         };
-        let life = LifeSigns { plays: true, renewed: true, segments: 99, ..LifeSigns::new(start) };
+        let mut life = LifeSigns::said_to_play(start, None);
+        (0..99).for_each(|_| life.fetched(start, true));
+        life.renewed(start, SECOND);
         assert_eq!(judge(past, &older, &NewerPlayback { is_served: false, life }), ContestOutcome::GoOn(None));
     }
 }

@@ -50,7 +50,7 @@ impl<C> Playback<C> {
     /// would take it back, and so on.
     pub(super) fn is_awaited(&self, now: Instant) -> bool {
         let life = self.session.life();
-        self.is_undecided(now) || (life.calls && now < life.last + MAX_UNDECIDED_WAIT)
+        self.is_undecided(now) || (life.calls() && now < life.last() + MAX_UNDECIDED_WAIT)
     }
 
     pub(super) fn has_nothing(&self) -> bool {
@@ -65,12 +65,12 @@ impl<C> Playback<C> {
             by_timer,
             done: matches!(self.session.playing(), Some(PlayingState::Done | PlayingState::Fails))
                 || self.has_nothing(),
-            flows: life.beside(streams).flows,
-            last: life.last,
-            preloads: life.preloads,
-            overdue_at: self.session.evidence.spare(life.last + round + policy.grace),
-            quiet_at: self.session.evidence.spare(life.last + quiet),
-            said: life.said,
+            flows: life.beside(streams).flows(),
+            last: life.last(),
+            preloads: life.preloads(),
+            overdue_at: self.session.evidence.spare(life.last() + round + policy.grace),
+            quiet_at: self.session.evidence.spare(life.last() + quiet),
+            said: life.said(),
         }
     }
 
@@ -153,7 +153,7 @@ impl<C> Device<C> {
 
     /// True if media of the device pass through sidebeat.
     fn streams(&self) -> bool {
-        self.playbacks.iter().any(|p| p.session.life().streams)
+        self.playbacks.iter().any(|p| p.session.life().streams())
     }
 
     fn presume_over(&mut self, id: SessionId, to: SessionId, step: &mut DeviceStep<'_>) {
@@ -223,27 +223,28 @@ impl<C> Device<C> {
         let Session { way_back, .. } = &playback.session;
         let life = playback.session.life();
         // A player's report is news after a refusal, and so is a call if none waited at that time.
-        let is_news = |was_told: bool| life.plays || (life.calls && !was_told);
+        let is_news = |was_told: bool| life.plays() || (life.calls() && !was_told);
         if !life.wants_it() || way_back.is_refused(now, is_news) {
             return false;
         }
         let mut others = self.alone().filter(|p| p.session.is_active());
-        let said_later = |p: &Playback<C>| p.session.life().plays && p.session.life().said > life.said;
+        let said_later = |p: &Playback<C>| p.session.life().plays() && p.session.life().said() > life.said();
         let is_preload = others.any(|p| self.is_older(p.id, playback.id) || said_later(p));
-        let flows = now < life.last + QUIET_PLAYBACK_TIME && (!is_preload || life.streams_on());
-        life.calls || life.plays || life.renewed || flows
+        let flows = now < life.last() + QUIET_PLAYBACK_TIME && (!is_preload || life.streams_on());
+        life.calls() || life.plays() || life.renews() || flows
     }
 
     /// Ends playbacks whose successor's player reports that it plays. Such a report is certain, but does not outweigh
     /// later signs of others.
     fn end_what_is_known_to_be_over(&mut self, step: &mut DeviceStep<'_>) {
-        let plays = |p: &&Playback<C>| p.is_alone() && p.plays_on() && p.session.is_served() && p.session.life().plays;
+        let plays =
+            |p: &&Playback<C>| p.is_alone() && p.plays_on() && p.session.is_served() && p.session.life().plays();
         let Some(at) = self.playbacks.iter().rposition(|p| plays(&p)) else { return };
-        let Some((id, said)) = self.playbacks.get(at).map(|p| (p.id, p.session.life().said)) else { return };
+        let Some((id, said)) = self.playbacks.get(at).map(|p| (p.id, p.session.life().said())) else { return };
         let one_place = step.policy.sessions_per_device == 1;
         let over = self.playbacks.iter().take(at).filter(|p| {
             let life = p.session.life();
-            p.session.gives_way() && !life.preloads && life.said <= said && Some(life.last) <= said
+            p.session.gives_way() && !life.preloads() && life.said() <= said && Some(life.last()) <= said
         });
         let over = over.filter(|p| one_place || self.waits_for(p) == Some(id)).map(|p| p.id);
         for id in over.collect::<Vec<_>>() {
@@ -257,16 +258,17 @@ impl<C> Device<C> {
         let playing = self.playing();
         let spares = || playing.iter().copied().skip(step.policy.sessions_per_device);
         let waits = self.alone().rfind(|p| p.session.is_held() || p.session.is_asking());
-        let served = spares().filter(|p| p.session.is_served()).max_by_key(|p| (p.order.wish(), p.session.life().last));
+        let served =
+            spares().filter(|p| p.session.is_served()).max_by_key(|p| (p.order.wish(), p.session.life().last()));
         let surplus: Vec<_> = spares()
             .filter_map(|p| {
                 let newer = |other: &&Playback<C>| self.is_older(p.id, other.id);
                 let other = served.filter(|served| served.id != p.id);
                 let to = other.or_else(|| waits.filter(newer).filter(|_| p.has_nothing()))?;
                 let older = most_silent(playing.iter().copied().filter(|other| self.is_older(other.id, p.id)));
-                let is_preload = |older: &&Playback<C>| older.session.life().preloads && !p.session.life().preloads;
+                let is_preload = |older: &&Playback<C>| older.session.life().preloads() && !p.session.life().preloads();
                 let streams = |older: &Playback<C>| {
-                    p.session.life().streams_on() && older.session.life().last < p.session.life().last
+                    p.session.life().streams_on() && older.session.life().last() < p.session.life().last()
                 };
                 let is_over =
                     |older: &&Playback<C>| match judge(step.now, &self.as_older(older, step.policy), &self.as_newer(p))
@@ -290,5 +292,5 @@ impl<C> Device<C> {
 }
 
 pub(super) fn most_silent<'a, C>(playbacks: impl Iterator<Item = &'a Playback<C>>) -> Option<&'a Playback<C>> {
-    playbacks.min_by_key(|p| p.session.life().last)
+    playbacks.min_by_key(|p| p.session.life().last())
 }

@@ -86,14 +86,14 @@ impl<C> Device<C> {
         let life = newer.life;
         if self.is_older(asks.id, rival.id) {
             let other = rival.session.life();
-            let is_left = (!life.calls || life.renewed) && other.plays && life.said <= other.said;
+            let is_left = (!life.calls() || life.renews()) && other.plays() && life.said() <= other.said();
             return if is_left { PlaceClaim::Waits } else { PlaceClaim::Holds };
         }
-        let called = if returns { life.calls } else { asks.session.is_asking() };
+        let called = if returns { life.calls() } else { asks.session.is_asking() };
         match judge(now, &self.as_older(rival, policy), &newer) {
             ContestOutcome::OlderGivesWay | ContestOutcome::OlderIsOver => PlaceClaim::Holds,
             // Both showed life after one gave way, so there are two viewers.
-            ContestOutcome::TwoViewers if returns && (life.renewed || !life.calls) => PlaceClaim::Void,
+            ContestOutcome::TwoViewers if returns && (life.renews() || !life.calls()) => PlaceClaim::Void,
             ContestOutcome::GoOn(_) | ContestOutcome::NewerGivesWay | ContestOutcome::TwoViewers if called => {
                 PlaceClaim::Holds
             }

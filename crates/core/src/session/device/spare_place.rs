@@ -11,8 +11,8 @@ impl<C> Device<C> {
     pub fn spare(&self, policy: &Policy) -> Option<SessionId> {
         let playing = self.playing();
         let newest = playing.last().filter(|_| playing.len() > policy.sessions_per_device)?;
-        let preload = playing.iter().rfind(|p| p.session.life().preloads).unwrap_or(newest);
-        (!preload.session.life().plays).then_some(preload.id)
+        let preload = playing.iter().rfind(|p| p.session.life().preloads()).unwrap_or(newest);
+        (!preload.session.life().plays()).then_some(preload.id)
     }
 
     /// True if a call waits for it, or for its license; its place is not available until that has gone on.

@@ -917,5 +917,5 @@ fn the_properties_of_a_preload_are_known_after_a_restart() {
     life.act(&Step::Used);
     let next = restarted(&life, SECOND);
     let known = *next.device.playbacks()[0].session.life();
-    assert!(known.streams && known.preloads);
+    assert!(known.streams() && known.preloads());
 }

@@ -694,10 +694,10 @@ fn an_owed_open_is_no_sign_of_its_player() {
     stage.policy.on_unreachable.new = OutageBudget { live: SECOND * 600, vod: SECOND * 600 };
     stage.call(LICENSE.with(1));
     stage.answer(Err(unreachable()));
-    let before = stage.device.playback_mut(SessionId(1)).unwrap().session.life().last;
+    let before = stage.device.playback_mut(SessionId(1)).unwrap().session.life().last();
     stage.passes(SECOND * 40);
     assert!(stage.is_live(1));
-    assert_eq!(stage.device.playback_mut(SessionId(1)).unwrap().session.life().last, before);
+    assert_eq!(stage.device.playback_mut(SessionId(1)).unwrap().session.life().last(), before);
 }
 
 #[test]
@@ -771,7 +771,7 @@ fn media_requests_right_after_giving_way_show_only_that_media_pass_through() {
     stage.settle();
     stage.fetches(2, 1);
     let next = stage.device.playback_mut(SessionId(2)).unwrap();
-    assert!(next.session.life().streams && next.session.life().segments == 0);
+    assert!(next.session.life().streams() && next.session.life().segments() == 0);
 }
 
 /// Its own session was lost while the machine slept, and began anew behind the preload's.
@@ -816,7 +816,7 @@ fn a_title_that_continues_by_a_renewal_keeps_its_place_before_preloads() {
     stage.settle();
     let order: Vec<_> = stage.device.playbacks().iter().map(|p| p.id).collect();
     assert!(order.iter().position(|of| *of == SessionId(id)) < order.iter().position(|of| *of == SessionId(2)));
-    assert!(stage.device.playback_mut(SessionId(id)).unwrap().session.life().streams);
+    assert!(stage.device.playback_mut(SessionId(id)).unwrap().session.life().streams());
 }
 
 /// A title is left for another one, which finds no place; then that one's own predecessor waits no longer.
