@@ -5,7 +5,6 @@
 //! sessions at their authorities or leaves them for the next process, and ends. On SIGHUP it reads the configuration
 //! again ([`ConfigReloader`]). On SIGUSR2 another process takes over (`app::handover`).
 
-mod fault;
 mod files;
 mod gateway_parts;
 mod handover;
@@ -15,6 +14,7 @@ mod shutdown;
 mod signals;
 mod sockets;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,6 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
-pub use self::fault::AppFault;
 pub use self::files::check_files;
 use self::files::ensure_certificates;
 use self::gateway_parts::{GatewayParts, start_couriers};
@@ -38,12 +37,13 @@ use crate::admin::{self, Admin};
 use crate::authority::{self, Authorities, AuthorityClient};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigFaults, OnExit};
-use crate::edge::{BoundAddress, Edge, EdgeCounters};
+use crate::edge::{self, BoundAddress, Edge, EdgeCounters, local_ca};
 use crate::gateway::{ConfiguredRoutes, Routes, SingleFlight};
 use crate::sessions::{self, AuthorityDispatcher, Sessions};
+use crate::store;
 use crate::task::{DeadTasks, Tasks};
 use crate::telemetry::Telemetry;
-use crate::upstream::{ConnectionPool, Trust};
+use crate::upstream::{ConnectionPool, Trust, TrustFault};
 
 pub struct App {
     admin: Arc<Admin>,
@@ -291,4 +291,34 @@ fn count_panics(telemetry: Arc<Telemetry>) {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic");
     }));
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AppFault {
+    #[error(transparent)]
+    Admin(edge::EdgeFault),
+    #[error(transparent)]
+    Certificates(#[from] local_ca::CertsFault),
+    #[error("the configuration names files that cannot be used\n{}", .0.to_string().trim_end())]
+    Files(#[from] ConfigFaults),
+    #[error("a listening socket cannot be copied: {0}")]
+    Copies(io::Error),
+    #[error("{0} ended before its time")]
+    Death(&'static str),
+    #[error(transparent)]
+    Edge(#[from] edge::EdgeFault),
+    #[error("the successor (process {0}) does not serve: {1}")]
+    Handover(u32, HandoverFault),
+    #[error("nothing is handed over: {0}")]
+    HandoverRefused(HandoverFault),
+    #[error(transparent)]
+    Journal(#[from] store::JournalFault),
+    #[error(transparent)]
+    Sockets(#[from] SocketFault),
+    #[error("signals cannot be heard: {0}")]
+    Signals(io::Error),
+    #[error("no thread can be made: {0}")]
+    Thread(io::Error),
+    #[error(transparent)]
+    Trust(#[from] TrustFault),
 }

@@ -35,7 +35,6 @@ mod service;
 mod serving;
 mod shared;
 mod stall_timeout;
-mod stalled_stream;
 mod tls;
 mod viewer_address;
 mod watched_stream;

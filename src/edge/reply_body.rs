@@ -16,7 +16,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::address_limits::AddressShare;
 use super::connection_state::{BeingTaken, UnansweredRequest};
-use super::stalled_stream::note_frame;
+use super::stall_timeout::note_frame;
 
 /// A whole reply is handed to the connection in pieces of this size. Bytes that the reader does not take stay here,
 /// where they are counted.

@@ -3,9 +3,14 @@
 //! hyper never times out a peer that is silent before its first HTTP/2 byte, nor one that does not read our replies.
 //! [`StallTimeout`] wraps the byte stream under hyper and bounds both. Head, idle time and body are bounded where
 //! they are read.
+//!
+//! A peer may also keep the window of one HTTP/2 stream shut while it answers pings and uses other streams; the byte
+//! stream shows nothing of that. So each stream has the deadline that a whole connection has.
 
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::counters::{EdgeCounters, add};
+use super::shared::EdgeShared;
 
 pub(super) struct StallTimeout<S> {
     inner: S,
@@ -111,6 +117,47 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallTimeout<S> {
         let outcome = Pin::new(&mut self.inner).poll_shutdown(cx);
         self.await_progress(cx, outcome)
     }
+}
+
+/// Result of the last poll of the reply's body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum LastFrame {
+    /// A piece, which waits until the peer has room for it.
+    HandedOver,
+    /// Nothing: the body itself is waited for.
+    NotReady,
+    /// The body was not polled.
+    Unasked,
+}
+
+thread_local! {
+    /// A stream's task polls only its own reply's body, on its own thread.
+    static LAST_FRAME: Cell<LastFrame> = const { Cell::new(LastFrame::Unasked) };
+}
+
+/// Notes the result of a poll. Every body calls it.
+pub(super) fn note_frame<T>(frame: &Poll<T>) {
+    LAST_FRAME.set(if frame.is_ready() { LastFrame::HandedOver } else { LastFrame::NotReady });
+}
+
+/// Runs a stream to its end. Drops it, which resets it, if a piece of its reply was not wanted for `stall`.
+pub(super) async fn within_stall_time(stream: impl Future<Output = ()>, stall: Duration, shared: &EdgeShared) {
+    let mut stream = pin!(stream);
+    let mut until: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|cx| {
+        LAST_FRAME.set(LastFrame::Unasked);
+        if stream.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        match LAST_FRAME.get() {
+            LastFrame::HandedOver => until = Some(Box::pin(sleep(stall))),
+            LastFrame::NotReady => until = None,
+            LastFrame::Unasked => {}
+        }
+        let Some(until) = &mut until else { return Poll::Pending };
+        until.as_mut().poll(cx).map(|()| add(&shared.counters.stalled))
+    })
+    .await;
 }
 
 #[cfg(test)]
