@@ -267,7 +267,7 @@ fn every_module_has_a_head() {
 /// So a new state has few lines to be added to: as many as the state that is named least often. The number only falls.
 #[test]
 fn a_new_state_touches_few_places() {
-    const MAX_LINES_OF_A_STATE: usize = 32;
+    const MAX_LINES_OF_A_STATE: usize = 26;
     let (states, core) = (read("crates/core/src/session/state.rs"), "crates/core/src/session/");
     let (_, variants) = states.split_once("pub enum SessionState {").unwrap();
     let (variants, _) = variants.split_once("\n}").unwrap();

@@ -20,7 +20,6 @@ use super::input::{FarewellSignal, Input};
 use super::playback::{Playback, PlaybackStart};
 use super::player_call::{CallKind, PlayerCall};
 use super::policy::Policy;
-use super::state::{SessionClosure, SessionState};
 use super::step::{self, resume};
 use super::verdict::AuthorityFault;
 use crate::secret::Fingerprint;
@@ -113,21 +112,10 @@ impl<C> Device<C> {
             return (None, CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Zapped)));
         }
         let is_killed = self.killed_with(&call.names()).is_some();
-        let stays = self.playbacks.iter().find(|p| p.id == id).is_some_and(|p| match p.session.state() {
-            _ if is_killed || p.was_left_by_another(call) => false,
-            _ if p.session.gives_way() => true,
-            SessionState::Closed { why: SessionClosure::Ended(why), .. } | SessionState::Closing { why, .. } => {
-                why.is_wanted()
-            }
-            SessionState::Closed { .. }
-            | SessionState::Failing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => true,
-        });
+        let goes_on =
+            |p: &Playback<C>| p.session.gives_way() || p.session.state().end_reason().is_none_or(EndReason::is_wanted);
+        let stays = self.playbacks.iter().find(|p| p.id == id);
+        let stays = stays.is_some_and(|p| !is_killed && !p.was_left_by_another(call) && goes_on(p));
         if !stays {
             return self.call(now, call, policy, start, out);
         }

@@ -20,8 +20,7 @@ use crate::session_id::SessionId;
 impl<C> Playback<C> {
     /// True if it has its place, or plays on credit.
     pub(super) fn plays_on(&self) -> bool {
-        self.session.is_active()
-            && !matches!(self.session.state(), SessionState::Opening { .. } | SessionState::Waiting { .. })
+        self.session.state().has_begun()
     }
 
     /// True if its open was refused, or its player received nothing.

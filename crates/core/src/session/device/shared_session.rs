@@ -251,18 +251,7 @@ impl<C> Device<C> {
         if !alive || !self.sharing(session).all(is_over) {
             return;
         }
-        let why = |p: &Playback<C>| match p.session.state() {
-            SessionState::Closed { why: SessionClosure::Ended(why), .. } => Some(*why),
-            SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Failing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => None,
-        };
+        let why = |p: &Playback<C>| p.session.state().end_reason();
         let said = self.sharing(session).find(|p| p.id == last).and_then(why);
         let why = said.or_else(|| self.sharing(session).rev().find_map(why)).unwrap_or(EndReason::Orphaned);
         self.step(session, Input::End(why), step);

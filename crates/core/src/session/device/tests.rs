@@ -7,6 +7,7 @@ mod shared;
 use std::time::Duration;
 
 use super::super::end_reason::EndReason;
+use super::super::state::{SessionClosure, SessionState};
 use super::*;
 use crate::secret::Secret;
 use crate::session::playback::SAME_TITLE_KEY_WINDOW;

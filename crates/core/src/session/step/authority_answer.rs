@@ -133,20 +133,15 @@ impl Session {
         let ask = lane.ask;
         self.unconfirmed.confirm();
         self.confirmation.confirm(step.now, lane.since, lane.slept);
-        match self.state {
-            SessionState::Failing { missed, .. } => step.note(SessionEvent::Recovered(missed)),
-            SessionState::Live { .. } => {
-                step.note(if ask == AskKind::Renew { SessionEvent::Renewed } else { SessionEvent::Beat })
-            }
-            // The token is kept fresh for the close that follows.
-            SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => return,
+        // Otherwise the token is kept fresh for the close that follows.
+        if !matches!(self.state, SessionState::Failing { .. } | SessionState::Live { .. }) {
+            return;
         }
+        step.note(match (&self.state, ask) {
+            (SessionState::Failing { missed, .. }, _) => SessionEvent::Recovered(*missed),
+            (_, AskKind::Renew) => SessionEvent::Renewed,
+            (_, AskKind::Beat | AskKind::Close | AskKind::Open) => SessionEvent::Beat,
+        });
         if ask == AskKind::Renew {
             self.evidence.heard(step.now);
             self.shows_renewal(step.now, step.policy);
@@ -162,17 +157,10 @@ impl Session {
     /// `lane`: the lost beat. `after`: time at which the authority wants the next call.
     pub(super) fn miss(&mut self, lane: &CallInFlight, after: Option<Duration>, step: &mut Step<'_>) {
         let is_early = |due: Instant| lane.since < due;
-        let (missed, known) = match self.state {
-            SessionState::Failing { missed, regular, .. } if regular.is_some_and(is_early) => (missed, regular),
-            SessionState::Failing { missed, regular, .. } => (missed.saturating_add(1), regular),
-            SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Live { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => (1, None),
+        let (missed, known) = if let SessionState::Failing { missed, regular, .. } = self.state {
+            (if regular.is_some_and(is_early) { missed } else { missed.saturating_add(1) }, regular)
+        } else {
+            (1, None)
         };
         let Some(most) = step.policy.max_failures else {
             let retry = self.retry_beat(step.now, missed, step.policy);

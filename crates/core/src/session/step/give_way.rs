@@ -19,17 +19,7 @@ impl Session {
         if !self.is_active() {
             return;
         }
-        let beat = match self.state {
-            SessionState::Live { beat, .. } => Some(beat),
-            SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Failing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => None,
-        };
+        let beat = if let SessionState::Live { beat, .. } = self.state { Some(beat) } else { None };
         let asked = self.calls.is_asking(AskKind::Open);
         let opening = asked && matches!(self.state, SessionState::Opening { .. });
         // An owing session would otherwise come back with new credit.

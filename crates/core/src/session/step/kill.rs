@@ -41,24 +41,14 @@ impl Session {
         if self.held().is_none_or(|grant| !grant.is_of(token)) {
             return;
         }
-        match self.state {
-            SessionState::Failing { .. } | SessionState::Live { .. } => {
-                self.end_doubt();
-                self.kill_what_is_ended(reason, step);
-                step.wake();
-            }
+        if self.is_active() {
+            self.end_doubt();
+            self.kill_what_is_ended(reason, step);
+            step.wake();
+        } else if self.gives_way() {
             // Otherwise its player would take it back. A close in flight is awaited.
-            SessionState::Closing { .. } if self.gives_way() => {
-                self.kill_by_authority(reason, step);
-                step.wake();
-            }
-            SessionState::Closed { .. }
-            | SessionState::Closing { .. }
-            | SessionState::Killed { .. }
-            | SessionState::Opening { .. }
-            | SessionState::Owing { .. }
-            | SessionState::Sharing { .. }
-            | SessionState::Waiting { .. } => {}
+            self.kill_by_authority(reason, step);
+            step.wake();
         }
     }
 
