@@ -20,7 +20,7 @@ use super::input::{FarewellSignal, Input};
 use super::playback::{Playback, PlaybackStart};
 use super::player_call::{CallKind, PlayerCall};
 use super::policy::Policy;
-use super::step::{self, resume};
+use super::step;
 use super::verdict::AuthorityFault;
 use crate::secret::Fingerprint;
 use crate::session_id::SessionId;
@@ -228,12 +228,13 @@ impl<C> Device<C> {
     ) {
         // The wall clock may have been set back: no playback began in the future.
         playback.began = playback.began.min(now);
-        let Effects { answer: _, list } = resume(&mut playback.session, now, orphan, policy);
-        out.extend(list.into_iter().map(|effect| (playback.id, effect)));
         // Most devices have one playback: more room would take most memory of a restart.
         self.playbacks.reserve_exact(1);
+        let id = playback.id;
         self.playbacks.push(playback);
-        self.end_surplus(&mut DeviceStep { now, policy, out });
+        let step = &mut DeviceStep { now, policy, out };
+        self.step(id, Input::Restored { orphan }, step);
+        self.end_surplus(step);
     }
 
     #[cfg(test)]

@@ -38,6 +38,8 @@ pub enum Input {
     Media(MediaFetch),
     /// The player reports about itself.
     Report(PlayerReport),
+    /// The session was restored from its record; `orphan`: as that says.
+    Restored { orphan: bool },
     /// The player got its license, with this feedback.
     Served(LicenseFeedback),
     /// The machine slept for this long, while monotonic time stood still.

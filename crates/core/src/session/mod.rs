@@ -54,7 +54,7 @@ pub use self::record::{expose, hide, is_default};
 pub use self::role::Role;
 pub use self::rules::{EndingRules, Enforcement, OnUnreachable, OutageBudget};
 pub use self::state::{BeatSource, DeliveryState, Session, SessionState};
-pub use self::step::{resume, step};
+pub use self::step::step;
 pub use self::timer_wheel::{Wheel, WheelSlot};
 pub use self::unconfirmed_run::UnconfirmedRecord;
 pub use self::verdict::{AuthorityFault, Blackout, Denial, FaultKind, KillSource, Reason, Verdict};

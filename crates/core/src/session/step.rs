@@ -29,7 +29,6 @@ mod reopen;
 mod share;
 mod unconfirmed;
 
-pub use self::after_restart::resume;
 pub(super) use self::share::SharedFate;
 
 /// Applies an input. No input in any state panics, and only a new playback brings a killed session back.
@@ -56,6 +55,7 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
         Input::Media(media) => session.media(now, media, policy),
         Input::PushedKill { reason, token } => session.pushed_kill(token, reason, &mut step),
         Input::Report(report) => session.report(report, &mut step),
+        Input::Restored { orphan } => session.restored(orphan, &mut step),
         Input::Served(served) => session.served(served, &mut step),
         Input::Slept(by) => session.slept(now, by, policy),
         Input::Start => session.start(now),

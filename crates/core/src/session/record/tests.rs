@@ -17,7 +17,7 @@ use crate::secret::Secret;
 use crate::session::{
     AuthorityFault, CallAnswer, CallKind, Device, DeviceEffects, Effect, FarewellSignal, FaultKind, Grant, Input,
     LicenseFeedback, MediaFetch, OpenAbility, PlaybackStart, PlayerCall, PlayerReport, PlayingState, Reason,
-    SessionEvent, SessionRefusal, Ticket, Verdict, resume,
+    SessionEvent, SessionRefusal, Ticket, Verdict, step,
 };
 use crate::session::{OnUnreachable, OutageBudget};
 use crate::time::RecordedSpan;
@@ -274,7 +274,7 @@ proptest! {
         for step in &before {
             life.act(step);
         }
-        // An abandoned call is not restored either: its answer reaches only the process that asked. `resume` decides
+        // An abandoned call is not restored either: its answer reaches only the process that asked. the input `Restored` decides
         // anew when an owed open is tried again.
         let owes = |session: &Session| matches!(session.state, SessionState::Owing { .. });
         let answered = life.open.is_none();
@@ -317,7 +317,7 @@ proptest! {
         let wall = Duration::from_secs(life.moment().wall.as_secs().saturating_add_signed(away));
         let moment = ClockMoment { now: life.now + SECOND, wall };
         let mut restored = through_bytes(&record).restore((), &moment, &life.policy);
-        let fx = resume(&mut restored.session, moment.now, record.session.is_orphan(), &life.policy);
+        let fx = step(&mut restored.session, moment.now, Input::Restored { orphan: record.session.is_orphan() }, &life.policy);
         let asks: Vec<_> = fx.list.iter().filter_map(|effect| match effect {
             Effect::Ask(ask) => Some(ask.kind),
             Effect::Displace(_) | Effect::Forget | Effect::Note(_) | Effect::Wake => None,
@@ -424,7 +424,7 @@ proptest! {
         let policy = Policy::default();
         let moment = Clock.moment();
         let mut session = record.restore(&moment, &policy);
-        resume(&mut session, moment.now, false, &policy);
+        step(&mut session, moment.now, Input::Restored { orphan: false }, &policy);
         let mut now = moment.now;
         for _ in 0..20 {
             now = now.max(session.deadline().unwrap());
@@ -444,7 +444,7 @@ fn beats_that_fell_due_are_spread_and_those_to_come_keep_their_time() {
         let mut record = record.clone();
         record.session.seed = seed;
         let mut session = record.session.restore(&moment, &life.policy);
-        let fx = resume(&mut session, moment.now, false, &life.policy);
+        let fx = step(&mut session, moment.now, Input::Restored { orphan: false }, &life.policy);
         let late = fx.list.iter().any(|effect| matches!(effect, Effect::Note(SessionEvent::BeatLate(_))));
         let SessionState::Live { beat, .. } = *session.state() else { panic!("{session:?}") };
         (beat, late)
@@ -623,12 +623,12 @@ fn a_reopening_session_waits_no_longer_if_the_wall_clock_was_set_back() {
     for (by, left) in [(SECOND * 5, longest - SECOND * 5), (Duration::ZERO, longest)] {
         let moment = ClockMoment { now: life.now + SECOND, wall: life.moment().wall + by };
         let mut session = record.session.restore(&moment, &life.policy);
-        resume(&mut session, moment.now, false, &life.policy);
+        step(&mut session, moment.now, Input::Restored { orphan: false }, &life.policy);
         assert_eq!(held(&session, moment.now), left);
     }
     let moment = ClockMoment { now: life.now + SECOND, wall: life.moment().wall - SECOND * 3_600 };
     let mut session = record.session.restore(&moment, &life.policy);
-    resume(&mut session, moment.now, false, &life.policy);
+    step(&mut session, moment.now, Input::Restored { orphan: false }, &life.policy);
     assert_eq!(held(&session, moment.now), longest, "an hour back");
 }
 
@@ -777,7 +777,7 @@ fn a_session_on_credit_owes_its_open_after_a_restart() {
         let record = PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap();
         let moment = ClockMoment { now: life.now + SECOND * away, wall: life.moment().wall + SECOND * away };
         let mut session = through_bytes(&record).session.restore(&moment, &life.policy);
-        let fx = resume(&mut session, moment.now, record.session.is_orphan(), &life.policy);
+        let fx = step(&mut session, moment.now, Input::Restored { orphan: record.session.is_orphan() }, &life.policy);
         assert_eq!(session.on_credit().is_some(), owes);
         let counted = fx.list.contains(&Effect::Note(SessionEvent::OnCredit { running: true }));
         assert_eq!(counted, owes, "this process settles it, and tells of it");
@@ -880,7 +880,8 @@ fn no_duration_over_a_restart_exceeds_its_maximum_for_any_wall_clock() {
             let wall = Duration::from_secs(life.moment().wall.as_secs().saturating_add_signed(by));
             let moment = ClockMoment { now: life.now + SECOND, wall };
             let mut session = record.session.restore(&moment, &life.policy);
-            let fx = resume(&mut session, moment.now, record.session.is_orphan(), &life.policy);
+            let fx =
+                step(&mut session, moment.now, Input::Restored { orphan: record.session.is_orphan() }, &life.policy);
             let late = fx.list.iter().find_map(|effect| match effect {
                 Effect::Note(SessionEvent::BeatLate(late)) => Some(*late),
                 _ => None,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::effect::{Effects, SessionEvent};
+use super::super::effect::SessionEvent;
 use super::super::policy::Policy;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::context::Step;
@@ -13,90 +13,88 @@ const BEAT_CATCH_UP_TIME: Duration = Duration::from_secs(5);
 /// Pending closes are sent again within this time: all at once they would starve each other.
 const CLOSE_CATCH_UP_TIME: Duration = Duration::from_secs(1);
 
-/// Continues a session that [`super::super::PlaybackRecord::restore`] made. `orphan`: as its record says. Even if the
-/// wall clock was set, no session is lost before a beat was tried: it is live until then. The player was unheard
-/// meanwhile, so its silence begins anew.
-pub fn resume(session: &mut Session, now: Instant, orphan: bool, policy: &Policy) -> Effects {
-    let mut step = Step::new(now, policy);
-    if session.sharing {
-        session.resume_sharing(&mut step);
-        return step.into_effects();
-    }
-    let unknown = session.allowed_silence(policy).saturating_add(Policy::MAX_BEAT_LATENESS);
-    session.confirmation.restored(now, unknown);
-    let catch_up = session.calls.share_of(session.interval().unwrap_or_default().min(BEAT_CATCH_UP_TIME));
-    let closing = session.calls.share_of(CLOSE_CATCH_UP_TIME);
-    match session.state {
-        _ if orphan => step.note(SessionEvent::Orphaned),
-        SessionState::Closed { .. } => {}
-        SessionState::Closing { .. }
-        | SessionState::Failing { .. }
-        | SessionState::Killed { .. }
-        | SessionState::Live { .. }
-        | SessionState::Opening { .. }
-        | SessionState::Owing { .. }
-        | SessionState::Sharing { .. }
-        | SessionState::Waiting { .. } => step.note(SessionEvent::Resumed),
-    }
-    if let Some(grant) = session.held_mut() {
-        grant.restored(now);
-    }
-    session.evidence.restored();
-    match session.state {
-        SessionState::Closed { why: SessionClosure::Ended(why), .. } if orphan => step.note(SessionEvent::Closed(why)),
-        SessionState::Closed { ref why, until } => {
-            let (until, why) = session.remembered(now, until, why, policy);
-            session.state = SessionState::Closed { until, why };
-        }
-        SessionState::Opening { .. } | SessionState::Sharing { .. } | SessionState::Waiting { .. } => {}
-        SessionState::Owing { ran, since, tries, .. } => {
-            session.evidence.heard(now);
-            session.give_chance(now, policy);
-            session.unconfirmed.restored(now, since);
-            let since = session.credit_since(now, since, ran, policy);
-            if !session.unconfirmed.is_reopening(now) {
-                step.note(session.unconfirmed.begin(since, ran));
-            }
-            session.state = SessionState::Owing { next: now + catch_up.max(closing), ran, since, tries };
-        }
-        SessionState::Closing { .. } => session.release_anew(now + closing),
-        SessionState::Failing { missed, .. } => match session.goes_on_credit(now, policy) {
-            Some(since) => {
-                let since = session.credit_since(now, since, true, policy);
-                step.note(session.unconfirmed.begin(since, true));
-                session.evidence.heard(now);
-                // No session is lost before another chance, even if its budget ended meanwhile.
-                session.evidence.spare_until(now + session.allowed_silence(policy));
-                session.enter_holding(|grant| SessionState::Failing {
-                    grant,
-                    missed,
-                    regular: None,
-                    retry: now + catch_up,
-                });
-            }
-            None => session.go_on(now, now + catch_up),
-        },
-        SessionState::Killed { .. } => {
-            session.release_anew(now + closing);
-            session.remember_kill(now, policy);
-        }
-        SessionState::Live { beat, .. } => {
-            let interval = session.interval().unwrap_or_default();
-            let due = beat.min(now + interval + session.calls.beat_jitter());
-            let late = now.saturating_duration_since(due);
-            // A later beat would not be late, but expired: then the clock was set, or no process ran.
-            if late > Policy::MAX_BEAT_LATENESS && late <= session.allowed_silence(policy) {
-                step.note(SessionEvent::BeatLate(late));
-            }
-            session.go_on(now, if due > now { due } else { now + catch_up });
-        }
-    }
-    session.settle(&mut step);
-    session.check_invariants();
-    step.into_effects()
-}
-
 impl Session {
+    /// Continues a session that [`super::super::PlaybackRecord::restore`] made. `orphan`: as its record says. Even if the
+    /// wall clock was set, no session is lost before a beat was tried: it is live until then. The player was unheard
+    /// meanwhile, so its silence begins anew.
+    pub(super) fn restored(&mut self, orphan: bool, step: &mut Step<'_>) {
+        let (now, policy) = (step.now, step.policy);
+        if self.sharing {
+            return self.restored_sharing(step);
+        }
+        let unknown = self.allowed_silence(policy).saturating_add(Policy::MAX_BEAT_LATENESS);
+        self.confirmation.restored(now, unknown);
+        let catch_up = self.calls.share_of(self.interval().unwrap_or_default().min(BEAT_CATCH_UP_TIME));
+        let closing = self.calls.share_of(CLOSE_CATCH_UP_TIME);
+        match self.state {
+            _ if orphan => step.note(SessionEvent::Orphaned),
+            SessionState::Closed { .. } => {}
+            SessionState::Closing { .. }
+            | SessionState::Failing { .. }
+            | SessionState::Killed { .. }
+            | SessionState::Live { .. }
+            | SessionState::Opening { .. }
+            | SessionState::Owing { .. }
+            | SessionState::Sharing { .. }
+            | SessionState::Waiting { .. } => step.note(SessionEvent::Resumed),
+        }
+        if let Some(grant) = self.held_mut() {
+            grant.restored(now);
+        }
+        self.evidence.restored();
+        match self.state {
+            SessionState::Closed { why: SessionClosure::Ended(why), .. } if orphan => {
+                step.note(SessionEvent::Closed(why))
+            }
+            SessionState::Closed { ref why, until } => {
+                let (until, why) = self.remembered(now, until, why, policy);
+                self.state = SessionState::Closed { until, why };
+            }
+            SessionState::Opening { .. } | SessionState::Sharing { .. } | SessionState::Waiting { .. } => {}
+            SessionState::Owing { ran, since, tries, .. } => {
+                self.evidence.heard(now);
+                self.give_chance(now, policy);
+                self.unconfirmed.restored(now, since);
+                let since = self.credit_since(now, since, ran, policy);
+                if !self.unconfirmed.is_reopening(now) {
+                    step.note(self.unconfirmed.begin(since, ran));
+                }
+                self.state = SessionState::Owing { next: now + catch_up.max(closing), ran, since, tries };
+            }
+            SessionState::Closing { .. } => self.release_anew(now + closing),
+            SessionState::Failing { missed, .. } => match self.goes_on_credit(now, policy) {
+                Some(since) => {
+                    let since = self.credit_since(now, since, true, policy);
+                    step.note(self.unconfirmed.begin(since, true));
+                    self.evidence.heard(now);
+                    // No session is lost before another chance, even if its budget ended meanwhile.
+                    self.evidence.spare_until(now + self.allowed_silence(policy));
+                    self.enter_holding(|grant| SessionState::Failing {
+                        grant,
+                        missed,
+                        regular: None,
+                        retry: now + catch_up,
+                    });
+                }
+                None => self.go_on(now, now + catch_up),
+            },
+            SessionState::Killed { .. } => {
+                self.release_anew(now + closing);
+                self.remember_kill(now, policy);
+            }
+            SessionState::Live { beat, .. } => {
+                let interval = self.interval().unwrap_or_default();
+                let due = beat.min(now + interval + self.calls.beat_jitter());
+                let late = now.saturating_duration_since(due);
+                // A later beat would not be late, but expired: then the clock was set, or no process ran.
+                if late > Policy::MAX_BEAT_LATENESS && late <= self.allowed_silence(policy) {
+                    step.note(SessionEvent::BeatLate(late));
+                }
+                self.go_on(now, if due > now { due } else { now + catch_up });
+            }
+        }
+    }
+
     /// The clock may have been set back: an end is remembered no longer than planned, counted from its player's last
     /// sign.
     pub(super) fn remembered(

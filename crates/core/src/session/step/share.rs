@@ -131,7 +131,7 @@ impl Session {
     }
 
     /// Continues a sharing playback after a restart.
-    pub(super) fn resume_sharing(&mut self, step: &mut Step<'_>) {
+    pub(super) fn restored_sharing(&mut self, step: &mut Step<'_>) {
         self.evidence.restored();
         self.confirmation.restored(step.now, Duration::ZERO);
         match &self.state {
@@ -148,7 +148,5 @@ impl Session {
             | SessionState::Owing { .. }
             | SessionState::Waiting { .. } => {}
         }
-        self.settle(step);
-        self.check_invariants();
     }
 }

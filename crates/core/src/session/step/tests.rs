@@ -1052,6 +1052,7 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     let now = Clock.now();
     all.extend([None, Some(now), Some(now + secs(3_000_000_000))].map(Input::Licensed));
     all.extend([Input::GiveWay, Input::TakeBack]);
+    all.extend([false, true].map(|orphan| Input::Restored { orphan }));
     let (until, why) = (now + secs(60), SessionClosure::Ended(EndReason::Stopped));
     all.extend([None, Some(INTERVAL)].map(|interval| Input::Followed(SharedFate::Plays { interval })));
     all.push(Input::Followed(SharedFate::Closed { until, why }));

@@ -141,12 +141,12 @@ fn only_a_certainly_undelivered_session_is_unused_after_a_restart() {
             lab.feed(Input::Unserved);
         }
         lab.wait(secs(600));
-        resume(&mut lab.session, lab.now, false, &lab.policy);
+        step(&mut lab.session, lab.now, Input::Restored { orphan: false }, &lab.policy);
         let at = unused_at(&lab.session, &lab.policy);
         assert_eq!(at, unused.then(|| lab.now + AFTER), "and it has its time anew");
         // The player asks again: from then on it may have received a license.
         lab.call(CallKind::License);
-        resume(&mut lab.session, lab.now, false, &lab.policy);
+        step(&mut lab.session, lab.now, Input::Restored { orphan: false }, &lab.policy);
         assert_eq!(unused_at(&lab.session, &lab.policy), None);
     }
 }
