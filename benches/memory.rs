@@ -141,7 +141,7 @@ struct Shell {
 
 impl Shell {
     fn new(tasks: &Tasks, sizes: Sizes, grants: bool) -> Self {
-        let policy = Policy { denial_memory: DAY, end_memory: DAY, kill_memory: DAY, ..Policy::default() };
+        let policy = Policy { refusal_memory: DAY, end_memory: DAY, kill_memory: DAY, ..Policy::default() };
         let pump =
             AuthorityDispatcher::new(Arc::new(Head { grants, sizes }), runtime::Handle::current(), tasks.clone());
         let sessions = Sessions::new(Clock, pump, Arc::default());

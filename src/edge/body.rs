@@ -12,8 +12,8 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 
 use super::ReplyBody;
+use super::call_place::CallRefusal;
 use super::own_replies::EdgeRefusal;
-use super::request_body::CallRefusal;
 use crate::upstream;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

@@ -5,6 +5,7 @@
 
 mod address_limits;
 pub mod body;
+mod call_place;
 mod certificate_expiry;
 mod connection;
 mod connection_guards;
@@ -28,7 +29,6 @@ mod plain_http;
 mod proxy_protocol;
 mod refusal_help;
 mod reply_body;
-mod request_body;
 mod request_rules;
 mod serve;
 mod service;
@@ -49,6 +49,7 @@ use http_body_util::Full;
 use crate::task::CarriedCall;
 
 pub use self::address_limits::{AddressKey, AddressLimits, AddressResource, AddressShare};
+pub use self::call_place::{CallRefusal, RequestBody};
 pub use self::connection_guards::{ConnectionGuards, ConnectionScoped};
 pub use self::cors::{Cors, OriginDecision, has_browser_headers, is_own_page, only_value};
 pub use self::counters::EdgeCounters;
@@ -56,7 +57,6 @@ pub use self::listen::BoundListener;
 pub use self::passed_reply::passed_on;
 pub use self::refusal_help::ViewerPage;
 pub use self::reply_body::{CountedBody, CutReply, OutgoingBody};
-pub use self::request_body::{CallRefusal, RequestBody};
 pub use self::request_rules::RequestViolation;
 pub use self::serve::{BoundAddress, Edge, EdgeFault, ReloadableTerms};
 pub use self::serving::Serving;

@@ -15,6 +15,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 
 use super::address_limits::{AddressKey, AddressShare};
+use super::call_place::{CallPlace, RequestBody};
 use super::connection::ConnectionWorker;
 use super::connection_guards::ConnectionGuards;
 use super::connection_state::{ConnectionState, ReceivingBody, UnansweredRequest};
@@ -24,7 +25,6 @@ use super::host::host_note;
 use super::own_replies::{self, EdgeRefusal, RefusalTrace, RefusedCaller};
 use super::permit_pool::Permit;
 use super::refusal_help::AskedCall;
-use super::request_body::{CallPlace, RequestBody};
 use super::request_rules::RequestViolation;
 use super::viewer_address::ForwardedViewer;
 use super::{OutgoingBody, Peer, ReplyBody, ReplyFuture, VIEWER_PAGE, body, request_rules};

@@ -4,6 +4,7 @@
 //! the call returns a refusal, which becomes real in `refuse`.
 
 mod call;
+mod call_kind;
 mod feedback;
 mod forward;
 mod killed;

@@ -72,7 +72,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(20);
 
 fn brief() -> Policy {
-    Policy { end_memory: SHORT, denial_memory: SHORT, kill_memory: SHORT, ..Policy::default() }
+    Policy { end_memory: SHORT, refusal_memory: SHORT, kill_memory: SHORT, ..Policy::default() }
 }
 
 impl Sessions {

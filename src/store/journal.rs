@@ -20,6 +20,9 @@ use super::record::RecordKey;
 use super::{Loaded, PendingChanges, Store};
 use crate::telemetry::Telemetry;
 
+/// Version of the records' content. A journal with another version is refused and stays as it is. Versions up to 5 were
+/// written before the first release.
+pub(super) const JOURNAL_FORMAT_VERSION: u32 = 6;
 /// Time between the beginnings of two transactions. Each costs about 0.3 ms. An open waits for its record while it
 /// travels, and mostly travels longer.
 const MIN_TRANSACTION_SPACING: Duration = Duration::from_millis(10);

@@ -23,10 +23,6 @@ pub use self::record::{
 };
 pub use self::registration_store::{RegistrationRecord, RegistrationStore};
 
-/// Version of the records' content. A journal with another version is refused and stays as it is. Versions up to 5 were
-/// written before the first release.
-pub const JOURNAL_FORMAT_VERSION: u32 = 6;
-
 /// All records, in no order.
 #[derive(Debug, Default)]
 pub struct Loaded {

@@ -1,7 +1,7 @@
 //! The records of the store: plain data, each with its key.
 //!
 //! `sessions` and the embedded authority make them. Only records of
-//! [`super::JOURNAL_FORMAT_VERSION`] are read: a change of what they say needs a new one, but for a new field with
+//! [`super::journal::JOURNAL_FORMAT_VERSION`] are read: a change of what they say needs a new one, but for a new field with
 //! `#[serde(default)]`. Two records of ordinary sessions share a page of the file, so fields of every record have short
 //! names.
 

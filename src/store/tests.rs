@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::DeviceSource;
 use crate::ids::{PlaybackId, SessionId};
 use crate::registrations::{Archive, Registration};
+use crate::store::journal::JOURNAL_FORMAT_VERSION;
 use crate::telemetry::Telemetry;
 
 /// A store of some kind, and what the next process finds in its place.

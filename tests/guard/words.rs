@@ -109,7 +109,7 @@ fn refusals() -> BTreeSet<String> {
         names("src/gateway/license/redirect.rs", &["impl RedirectFault", "fn name("], "license_server_"),
         marked("src/edge/body.rs", &["BAD_REQUEST, ", "PAYLOAD_TOO_LARGE, ", "REQUEST_TIMEOUT, "]),
         marked("src/edge/cors.rs", &["error: "]),
-        marked("src/edge/request_body.rs", &["Self::AddressFull => (", "Self::Full => ("]),
+        marked("src/edge/call_place.rs", &["Self::AddressFull => (", "Self::Full => ("]),
         marked(
             "src/gateway/mod.rs",
             &["BAD_REQUEST, ", "FORBIDDEN, ", "LOOP_DETECTED, ", "METHOD_NOT_ALLOWED, ", "NOT_FOUND, "],

@@ -1,4 +1,6 @@
 //! Sends the player's renewal to the authority, where that takes renewals as heartbeats.
+//!
+//! `call_kind` says which call is a renewal, and the core whether it comes here (`CallAnswer::Renew`).
 
 use std::time::Duration;
 

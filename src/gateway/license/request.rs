@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::uri::Authority as HostAndPort;
 use http::{HeaderMap, HeaderValue, header};
 
+use super::call_kind::call_kind;
 use super::outgoing::OutgoingRequest;
 use super::single_flight::CallFingerprint;
 use crate::authority::Authority;
@@ -24,7 +25,7 @@ use crate::gateway::session_context::SessionOrigin;
 use crate::gateway::{Gateway, onward_target};
 use crate::registrations::{AuthorizationBlock, Registration};
 use crate::secret::{Fingerprint, Secret};
-use crate::session::{CallKind, CallNames, OpenAbility, PlayerCall};
+use crate::session::{CallNames, OpenAbility, PlayerCall};
 use crate::sessions::{DeviceKey, SessionContext};
 use crate::task::TooBusy;
 
@@ -101,22 +102,7 @@ impl LicenseRequest {
         if message.offline || self.identity.device.is_none() || !self.wants_session(route) {
             return None;
         }
-        let kind = match message.kind {
-            MessageKind::CertificateRequest => CallKind::Certificate,
-            MessageKind::LicenseRequest => CallKind::License,
-            MessageKind::Release => CallKind::Release,
-            // A renewal that cannot be unwrapped goes to the license server, not to the authority.
-            MessageKind::Renewal if self.challenge(route).is_none() => CallKind::License,
-            MessageKind::Renewal => CallKind::Renewal,
-            MessageKind::Acknowledge
-            | MessageKind::Certificate
-            | MessageKind::Error
-            | MessageKind::License
-            | MessageKind::Other
-            | MessageKind::Provisioning => {
-                return None;
-            }
-        };
+        let kind = call_kind(message.kind, || self.challenge(route).is_some())?;
         Some(PlayerCall {
             content: self.content_name(),
             content_token: self.content_token(),

@@ -64,7 +64,7 @@ impl Stage {
 }
 
 fn long() -> Policy {
-    Policy { denial_memory: HOUR, end_memory: HOUR, kill_memory: HOUR, ..Policy::default() }
+    Policy { refusal_memory: HOUR, end_memory: HOUR, kill_memory: HOUR, ..Policy::default() }
 }
 
 #[tokio::test]

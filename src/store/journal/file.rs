@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 
+use super::JOURNAL_FORMAT_VERSION;
 use super::overlay::Overlay;
 use crate::ids::{SessionId, random_u64};
+use crate::store::Loaded;
 use crate::store::record::{RecordKey, StoredRecord};
-use crate::store::{JOURNAL_FORMAT_VERSION, Loaded};
 
 pub(super) const ABOUT_TABLE: TableDefinition<'static, &str, u32> = TableDefinition::new("about");
 pub(super) const REGISTRATIONS_TABLE: TableDefinition<'static, [u8; 16], &[u8]> = TableDefinition::new("registrations");

@@ -143,5 +143,5 @@ fn a_new_name_of_an_ending_needs_a_new_format() {
     const KNOWN: &str = "Abandoned Drained Expired GaveWay LicenseExpired Longest Lost MediaSilent Orphaned Programme Quit Released \
                          RenewalsOverdue Silent Stopped Unused Zapped";
     let names = EndReason::ALL.map(|end| serde_json::to_value(end).unwrap().as_str().unwrap().to_owned());
-    assert_eq!((names.join(" ").as_str(), crate::store::JOURNAL_FORMAT_VERSION), (KNOWN, 6));
+    assert_eq!((names.join(" ").as_str(), crate::store::journal::JOURNAL_FORMAT_VERSION), (KNOWN, 6));
 }

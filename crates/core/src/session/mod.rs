@@ -4,6 +4,7 @@
 //! [`Device`] finds the playback of a player's call, opens a newer one beside the older, and decides by the evidence of
 //! both which one is over. `sessions` is the shell that carries the effects out.
 
+mod beat_jitter;
 mod confirmation;
 mod device;
 mod effect;

@@ -18,7 +18,7 @@ pub struct Policy {
     /// The authority also counts ended sessions until they are given back.
     pub counts_ended: bool,
     /// Time for which a refusal is repeated: players come back within seconds.
-    pub denial_memory: Duration,
+    pub refusal_memory: Duration,
     /// Time for which an ended playback is remembered, so that its left-over calls are recognised.
     pub end_memory: Duration,
     /// The evidence that ends a playback.
@@ -118,8 +118,8 @@ impl Policy {
     }
 
     /// Time for which an undecided call is refused without another request.
-    pub(super) fn refusal_memory(&self) -> Duration {
-        self.denial_memory.min(Duration::from_secs(1))
+    pub(super) fn undecided_memory(&self) -> Duration {
+        self.refusal_memory.min(Duration::from_secs(1))
     }
 
     /// The policy for a session that several playbacks share: these end by their players' evidence, and the session
@@ -149,7 +149,7 @@ impl Default for Policy {
             beat_while_paused: true,
             close_tries: 2,
             counts_ended: false,
-            denial_memory: Duration::from_secs(3),
+            refusal_memory: Duration::from_secs(3),
             end_memory: Duration::from_secs(60),
             endings: EndingRules::default(),
             enforcement: Enforcement::Auto,

@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 
+use super::beat_jitter::beat_jitter;
 use super::grant::{AskKind, Ticket};
-use super::policy::Policy;
-use super::timer_wheel::Wheel;
 use crate::time::jitter;
 
 /// The authority calls of one session: at most one is in flight, and their tickets grow.
@@ -129,14 +128,17 @@ impl SessionCalls {
         self.seed
     }
 
-    /// Jitter of a beat: less than a tick, so that it and the wheel together stay within one.
     pub(super) fn beat_jitter(&self) -> Duration {
-        self.jitter((Policy::MAX_BEAT_LATENESS - Wheel::<()>::WHEEL_TICK_TIME) * 4 / 5)
+        beat_jitter(self.jitter_seed())
     }
 
     /// A time between zero and `most`, evenly distributed among sessions; the same for the same session and call.
     pub(super) fn jitter(&self, most: Duration) -> Duration {
-        jitter(u64::from(self.seed) << 32 | u64::from(self.newest.0), most)
+        jitter(self.jitter_seed(), most)
+    }
+
+    fn jitter_seed(&self) -> u64 {
+        u64::from(self.seed) << 32 | u64::from(self.newest.0)
     }
 
     /// The session's share of this time, the same whatever it has asked.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use self::context::Step;
 pub(super) use self::deadlines::bounded;
+use self::remembered_refusal::ended_answer;
 use super::effect::{AuthorityAsk, CallAnswer, Effects, SessionEvent, SessionRefusal};
 use super::end_reason::EndReason;
 use super::grant::AskKind;
@@ -24,7 +25,8 @@ mod deadlines;
 mod give_way;
 mod kill;
 mod open_answer;
-mod player_evidence;
+mod player_signals;
+mod remembered_refusal;
 mod reopen;
 mod share;
 mod unconfirmed;
@@ -75,21 +77,8 @@ impl Session {
     fn call(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
         match &self.state {
             _ if self.gives_way() => self.call_away(now, kind, policy),
-            SessionState::Closed { why: SessionClosure::Denied(denial, reason), .. } => {
-                CallAnswer::Refuse(SessionRefusal::Denied(*denial, reason.clone()))
-            }
-            SessionState::Closed { why: SessionClosure::Ended(why), .. } | SessionState::Closing { why, .. } => {
-                match kind {
-                    // The call is the first of a coming playback, or the last of an ended one.
-                    CallKind::Certificate | CallKind::Release => CallAnswer::Pass,
-                    CallKind::License | CallKind::Renewal => CallAnswer::Refuse(SessionRefusal::Ended(*why)),
-                }
-            }
-            SessionState::Closed { why: SessionClosure::Unmanaged, .. } => CallAnswer::Pass,
-            SessionState::Closed {
-                why: SessionClosure::Spent { fault, .. } | SessionClosure::Unreachable(fault),
-                ..
-            } => CallAnswer::Refuse(SessionRefusal::Unreachable(fault.clone())),
+            SessionState::Closed { why, .. } => why.remembered_answer(kind),
+            SessionState::Closing { why, .. } => ended_answer(*why, kind),
             SessionState::Killed { by, .. } => CallAnswer::Refuse(SessionRefusal::Killed(by.clone())),
             SessionState::Opening { .. } | SessionState::Waiting { .. } => match kind {
                 CallKind::Certificate => CallAnswer::Pass,
@@ -277,28 +266,6 @@ impl Session {
         let closed = self.over(why, step);
         self.enter_without_grant(forfeit, closed);
         step.wake();
-    }
-
-    /// Closes it, and sets how long that is remembered.
-    fn over(&self, why: SessionClosure, step: &mut Step<'_>) -> SessionState {
-        let memory = match &why {
-            // It has played: its token stays refused, as after a kill.
-            SessionClosure::Denied(..) if self.unconfirmed.is_running() => step.policy.kill_memory,
-            SessionClosure::Denied(..) => step.policy.denial_memory,
-            SessionClosure::Ended(end) => self.memory_of(*end, step.policy),
-            SessionClosure::Unmanaged => step.policy.end_memory,
-            SessionClosure::Spent { .. } => step.policy.kill_memory,
-            SessionClosure::Unreachable(_) => step.policy.refusal_memory(),
-        };
-        match &why {
-            SessionClosure::Denied(denial, reason) => step.note(SessionEvent::Refused(*denial, reason.clone())),
-            SessionClosure::Ended(end) if self.sharing => step.note(SessionEvent::Left(*end)),
-            SessionClosure::Ended(end) => step.note(SessionEvent::Closed(*end)),
-            SessionClosure::Unmanaged => step.note(SessionEvent::Unmanaged),
-            // The failed call was reported already, or the loss of the running playback.
-            SessionClosure::Spent { .. } | SessionClosure::Unreachable(_) => {}
-        }
-        SessionState::Closed { until: step.now + memory, why }
     }
 }
 

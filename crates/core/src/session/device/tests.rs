@@ -1335,7 +1335,7 @@ fn a_denial_is_remembered_for_its_moment_and_then_asked_again() {
     let mut stage = Stage::new();
     stage.call(LICENSE.with(1));
     stage.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
-    stage.now += stage.policy.denial_memory - Duration::from_millis(1);
+    stage.now += stage.policy.refusal_memory - Duration::from_millis(1);
     assert!(matches!(refused(&stage.call(LICENSE.with(1)).1), SessionRefusal::Denied(..)));
     assert!(matches!(refused(&stage.call(RENEWAL.with(1)).1), SessionRefusal::Denied(..)));
     stage.now += Duration::from_millis(1);

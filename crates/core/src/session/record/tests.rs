@@ -374,7 +374,7 @@ proptest! {
             (StateRecord::Closed { why, .. }, SessionState::Closed { why: still, until }) => {
                 let mut known = why.restore(&moment);
                 if let SessionClosure::Spent { again, .. } = &mut known {
-                    *again = (*again).min(moment.now + life.policy.refusal_memory());
+                    *again = (*again).min(moment.now + life.policy.undecided_memory());
                 }
                 prop_assert_eq!(&known, still);
                 prop_assert!(*until <= moment.now + life.policy.kill_memory && fx.list.is_empty(), "{:?}", fx.list);
@@ -733,7 +733,7 @@ fn an_end_is_not_remembered_longer_if_the_wall_clock_was_set_back() {
     let mut device = Device::default();
     device.resume(restored, found.now, false, &life.policy, &mut out);
     let SessionState::Closed { until, .. } = *device.playbacks()[0].session.state() else { panic!() };
-    assert_eq!(until, found.now + life.policy.denial_memory);
+    assert_eq!(until, found.now + life.policy.refusal_memory);
 }
 
 #[test]

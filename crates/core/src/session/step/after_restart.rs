@@ -106,7 +106,7 @@ impl Session {
     ) -> (Instant, SessionClosure) {
         let why = match why {
             SessionClosure::Spent { again, fault } => {
-                SessionClosure::Spent { again: (*again).min(now + policy.refusal_memory()), fault: fault.clone() }
+                SessionClosure::Spent { again: (*again).min(now + policy.undecided_memory()), fault: fault.clone() }
             }
             SessionClosure::Denied(..)
             | SessionClosure::Ended(_)

@@ -123,7 +123,7 @@ impl Session {
 
     /// The session cannot be opened again now: it is over as before. Its player may ask once more in a moment.
     pub(super) fn stay_away(&mut self, refusal: Option<SessionRefusal>, step: &mut Step<'_>) {
-        let (calls, until) = (self.life().calls(), step.now + step.policy.denial_memory);
+        let (calls, until) = (self.life().calls(), step.now + step.policy.refusal_memory);
         self.way_back.stay_away(refusal.map(|refusal| (until, Some(refusal).filter(|_| calls))));
         self.evidence.shows_itself_anew();
         self.enter(|_| SessionState::Closed {

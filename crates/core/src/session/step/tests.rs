@@ -483,7 +483,7 @@ fn limit_reached_is_remembered_for_a_moment() {
     let mut lab = Lab::opening(Policy::default());
     lab.answer(Ok(Verdict::Denied(Denial::Limit, reason())));
     assert_eq!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Denied(Denial::Limit, reason())));
-    lab.wait(lab.policy.denial_memory - millis(1));
+    lab.wait(lab.policy.refusal_memory - millis(1));
     lab.feed(Input::Tick);
     assert!(!lab.forgotten);
     assert_eq!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Denied(Denial::Limit, reason())));
@@ -1256,7 +1256,7 @@ proptest! {
     ) {
         let memory = secs(memory);
         let [beat_on_resume, beat_while_paused, live, stop_on_blackout, stop_on_end] = flags;
-        let policy = Policy { close_tries, denial_memory: memory, end_memory: memory, enforcement, renews, ..Policy::default() };
+        let policy = Policy { close_tries, refusal_memory: memory, end_memory: memory, enforcement, renews, ..Policy::default() };
         let policy = Policy { beat_on_resume, beat_while_paused, stream: live.then_some(StreamType::Live), max_failures, stop_on_blackout, stop_on_end, ..policy };
         let mut lab = Lab::held(policy);
         let times = crate::session::ProgramTimes { end: end.map(secs), start: end.map(secs), ..Default::default() };

@@ -65,7 +65,7 @@ impl Session {
         if ran {
             step.note(SessionEvent::Closed(EndReason::Lost));
         }
-        let again = step.now + step.policy.refusal_memory();
+        let again = step.now + step.policy.undecided_memory();
         let spent = ran || self.unconfirmed.is_spent() || self.unconfirmed.is_running();
         if spent { SessionClosure::Spent { again, fault } } else { SessionClosure::Unreachable(fault) }
     }
