@@ -59,8 +59,8 @@ impl AskAuthority for Yes {
 }
 
 fn sessions(tasks: &Tasks, store: Option<Arc<dyn Store>>) -> Arc<Sessions> {
-    let pump = AuthorityDispatcher::new(Arc::new(Yes), runtime::Handle::current(), tasks.clone());
-    Sessions::with_store(Clock, pump, Arc::default(), store)
+    let dispatcher = AuthorityDispatcher::new(Arc::new(Yes), runtime::Handle::current(), tasks.clone());
+    Sessions::with_store(Clock, dispatcher, Arc::default(), store)
 }
 
 /// User and system time of this process so far.
@@ -80,9 +80,9 @@ struct Measured {
 async fn cycle(sessions: Arc<Sessions>, number: u64) -> Result<Duration, &'static str> {
     let key = DeviceKey::new("head-end", DeviceSource::Header, &number.to_string());
     let call = setup::call(number);
-    let card = Arc::new(setup::card("a device".to_owned()));
+    let context = Arc::new(setup::context("a device".to_owned()));
     let start = Clock.now();
-    let admission = sessions.admit(key, &call, &card, start + Duration::from_secs(6)).await;
+    let admission = sessions.admit(key, &call, &context, start + Duration::from_secs(6)).await;
     let license = tokio::time::sleep(ROUND_TRIP);
     if let Some(id) = admission.session {
         tokio::join!(license, sessions.written(key, id));
@@ -123,13 +123,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// A journal that a killed process left with so many live sessions; gives the time until all go on.
 async fn recover(folder: &Path, tasks: &Tasks) -> Outcome<(f64, f64, [u64; 2])> {
-    let card = Arc::new(setup::card("a device".to_owned()));
+    let context = Arc::new(setup::context("a device".to_owned()));
     let template = {
         let (journal, writer) = RecordJournal::open(&folder.join("one.redb"), Arc::default())?;
         let writing = std::thread::spawn(move || writer.run());
         let sessions = sessions(tasks, Some(journal.clone()));
         let key = DeviceKey::new("head-end", DeviceSource::Header, "one");
-        sessions.admit(key, &setup::call(1), &card, Clock.now() + Duration::from_secs(6)).await;
+        sessions.admit(key, &setup::call(1), &context, Clock.now() + Duration::from_secs(6)).await;
         (journal.clone() as Arc<dyn Store>).durable().await;
         journal.end();
         writing.join().map_err(|_| "the writer died")?;
@@ -161,7 +161,7 @@ async fn recover(folder: &Path, tasks: &Tasks) -> Outcome<(f64, f64, [u64; 2])> 
     let (journal, writer) = RecordJournal::open(&left, Arc::new(Telemetry::default()))?;
     let opened = start.elapsed().as_secs_f64();
     let sessions = sessions(tasks, Some(journal.clone()));
-    let restored = sessions.restore(journal.load().sessions, |_| RestoreHome::Here(card.clone()));
+    let restored = sessions.restore(journal.load().sessions, |_| RestoreHome::Here(context.clone()));
     let all = start.elapsed().as_secs_f64();
     if restored.resumed as u64 != RECOVERED {
         return Err(format!("{restored:?}").into());

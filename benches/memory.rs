@@ -100,7 +100,7 @@ fn text(length: usize, number: u64) -> String {
     format!("{number:0length$}")
 }
 
-fn card(sizes: Sizes, number: u64, policy: &Arc<LivePolicy>, authority: AuthorityId) -> Arc<SessionContext> {
+fn context(sizes: Sizes, number: u64, policy: &Arc<LivePolicy>, authority: AuthorityId) -> Arc<SessionContext> {
     let name = || Some(text(sizes.name, number));
     let is_large = sizes.name == LARGEST.name;
     Arc::new(SessionContext {
@@ -112,7 +112,7 @@ fn card(sizes: Sizes, number: u64, policy: &Arc<LivePolicy>, authority: Authorit
         network: Fingerprint(number),
         policy: policy.clone(),
         token: Some(Secret::new(text(sizes.content_token, number))),
-        ..setup::card(text(sizes.name, number))
+        ..setup::context(text(sizes.name, number))
     })
 }
 
@@ -142,19 +142,19 @@ struct Shell {
 impl Shell {
     fn new(tasks: &Tasks, sizes: Sizes, grants: bool) -> Self {
         let policy = Policy { refusal_memory: DAY, end_memory: DAY, kill_memory: DAY, ..Policy::default() };
-        let pump =
+        let dispatcher =
             AuthorityDispatcher::new(Arc::new(Head { grants, sizes }), runtime::Handle::current(), tasks.clone());
-        let sessions = Sessions::new(Clock, pump, Arc::default());
+        let sessions = Sessions::new(Clock, dispatcher, Arc::default());
         Self { authority: AuthorityId::of("head-end"), policy: Arc::new(LivePolicy::new(policy)), sessions, sizes }
     }
 
     /// A license call, to which the license server gives what it asks for.
     async fn ask(&self, number: u64, token: u64, key_session: u64) -> (DeviceKey, Option<SessionId>) {
         let key = DeviceKey::new("head-end", DeviceSource::Header, &number.to_string());
-        let card = card(self.sizes, number, &self.policy, self.authority);
+        let context = context(self.sizes, number, &self.policy, self.authority);
         let deadline = Clock.now() + Duration::from_secs(60);
         let call = call(number, token, key_session);
-        let session = self.sessions.admit(key, &call, &card, deadline).await.session;
+        let session = self.sessions.admit(key, &call, &context, deadline).await.session;
         if let Some(id) = session {
             self.sessions.accept(key, id, &call);
         }

@@ -55,20 +55,20 @@ struct Timed {
 }
 
 impl AskAuthority for Timed {
-    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> VerdictFuture<'a> {
+    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, context: &'a SessionContext) -> VerdictFuture<'a> {
         let now = Clock.now();
         if matches!(ask.kind, AskKind::Beat | AskKind::Open) {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(before) = last.insert(card.device.clone(), now) {
+            if let Some(before) = last.insert(context.device.clone(), now) {
                 let late = now.saturating_duration_since(before + INTERVAL);
                 self.late.lock().unwrap_or_else(PoisonError::into_inner).push(late);
             }
         }
-        self.client.ask(ask, card)
+        self.client.ask(ask, context)
     }
 
-    fn accepted(&self, grant: &Grant, card: &SessionContext) {
-        self.client.accepted(grant, card);
+    fn accepted(&self, grant: &Grant, context: &SessionContext) {
+        self.client.accepted(grant, context);
     }
 }
 
@@ -106,7 +106,7 @@ async fn fill(sessions: &Arc<Sessions>, authorities: &Authorities) -> Outcome<()
         if number % 64 == 0 {
             tokio::time::sleep_until((began + PHASE.mul_f64(number as f64 / SESSIONS as f64)).into()).await;
         }
-        let card = Arc::new(SessionContext {
+        let context = Arc::new(SessionContext {
             account: Some(format!("account-{}", number / 2)),
             authority: authority.id,
             authority_name: authority.name.clone(),
@@ -114,10 +114,11 @@ async fn fill(sessions: &Arc<Sessions>, authorities: &Authorities) -> Outcome<()
             dialect: DialectName::Embedded,
             network: Fingerprint(number),
             policy: policy.clone(),
-            ..setup::card(format!("device-{number}"))
+            ..setup::context(format!("device-{number}"))
         });
-        let key = DeviceKey::new("home", DeviceSource::Header, &card.device);
-        let admission = sessions.admit(key, &setup::call(number), &card, Clock.now() + Duration::from_secs(30)).await;
+        let key = DeviceKey::new("home", DeviceSource::Header, &context.device);
+        let admission =
+            sessions.admit(key, &setup::call(number), &context, Clock.now() + Duration::from_secs(30)).await;
         if admission.answer.refusal().is_some() {
             return Err(format!("{:?}", admission.answer).into());
         }
@@ -174,8 +175,8 @@ async fn measure() -> Outcome<String> {
     let pool = ConnectionPool::new(tasks.clone(), Clock, Trust::public()?);
     let client = AuthorityClient::new(authorities.clone(), Clock, pool, telemetry.clone());
     let timed = Arc::new(Timed { client, late: Mutex::default(), last: Mutex::default() });
-    let pump = AuthorityDispatcher::new(timed.clone(), Handle::current(), tasks.clone());
-    let sessions = Sessions::new(Clock, pump, telemetry.clone());
+    let dispatcher = AuthorityDispatcher::new(timed.clone(), Handle::current(), tasks.clone());
+    let sessions = Sessions::new(Clock, dispatcher, telemetry.clone());
     tasks.spawn(pace(sessions.clone(), tasks.clone()));
     let counters: Arc<EdgeCounters> = Arc::default();
     let listener =

@@ -20,7 +20,7 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 pub(crate) const TOKEN_BYTES: usize = 700;
 
 /// Context of a playback on this device, of any content.
-pub(crate) fn card(device: String) -> SessionContext {
+pub(crate) fn context(device: String) -> SessionContext {
     SessionContext {
         account: Some("account".into()),
         authority: AuthorityId::of("head-end"),

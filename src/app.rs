@@ -107,7 +107,7 @@ impl App {
         start_couriers(webhooks, clock, &pool, &tasks, &telemetry);
         authority::fetch_token_keys(&authorities, pool.clone(), clock, &telemetry, &tasks);
         let client = AuthorityClient::new(authorities.clone(), clock, pool, telemetry.clone());
-        let pump = AuthorityDispatcher::new(Arc::new(client), Handle::current(), tasks.clone());
+        let dispatcher = AuthorityDispatcher::new(Arc::new(client), Handle::current(), tasks.clone());
         let (counters, admin_counters) = (Arc::new(EdgeCounters::default()), Arc::new(EdgeCounters::default()));
         let inherited = !sockets.is_empty();
         let bound = sockets.for_players(&server);
@@ -126,7 +126,7 @@ impl App {
         }
         let durable = Durable::open(&store, &telemetry, &tasks)?;
         let registrations = Arc::new(durable.registrations(clock));
-        let sessions = Sessions::with_store(clock, pump, telemetry.clone(), durable.store());
+        let sessions = Sessions::with_store(clock, dispatcher, telemetry.clone(), durable.store());
         let public_url: Option<Arc<str>> = server.public_url.as_deref().map(Arc::from);
         let mut admin = Admin::new(
             &admin_config,

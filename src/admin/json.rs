@@ -11,16 +11,16 @@ use crate::sessions::{DeviceNote, SessionView};
 
 /// A row of the list.
 pub(super) fn row(row: &SessionView) -> Value {
-    let card = &row.card;
+    let context = &row.context;
     json!({
         "id": row.id.to_string(),
         "state": row.state.name(),
-        "device": card.device,
-        "device_by": card.device_source.name(),
-        "account": card.account,
-        "content": card.content,
-        "authority": &*card.authority_name,
-        "route": &*card.route,
+        "device": context.device,
+        "device_by": context.device_source.name(),
+        "account": context.account,
+        "content": context.content,
+        "authority": &*context.authority_name,
+        "route": &*context.route,
         "opened": seconds(row.opened),
         "opened_s_ago": seconds(row.age),
         "confirmed_s_ago": row.last_good.map(seconds),
@@ -52,7 +52,7 @@ pub(super) fn whole(of: &SessionView) -> Value {
         json!({
             "at": seconds(entry.at),
             "event": entry.what.name(),
-            "detail": entry.what.describe(of.card.error_name),
+            "detail": entry.what.describe(of.context.error_name),
         })
     });
     let mut value = row(of);

@@ -107,8 +107,8 @@ mod tests {
         let (tasks, _deaths) = Tasks::new();
         let text = "[[route]]\npath = \"/l\"\nlicense-server = \"http://127.0.0.1:9/\"\n";
         let config = config::parse(text, Path::new(""), std::iter::empty()).unwrap();
-        let pump = AuthorityDispatcher::new(Arc::new(Nobody), Handle::current(), tasks.clone());
-        let sessions = Sessions::new(Clock, pump, Arc::default());
+        let dispatcher = AuthorityDispatcher::new(Arc::new(Nobody), Handle::current(), tasks.clone());
+        let sessions = Sessions::new(Clock, dispatcher, Arc::default());
         let (authorities, telemetry) = (Authorities::new(Vec::new(), Clock), Arc::default());
         let registrations = Arc::default();
         let admin =

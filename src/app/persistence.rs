@@ -104,9 +104,9 @@ impl Durable {
         let places = authorities.keep_in(&store, &slots, &records);
         turn_out(authorities, telemetry);
         let places_of_strangers = keep_strangers(&store, authorities, &slots, &records, clock.wall());
-        let restored = sessions.restore(records, |card| {
-            let known = card.registration.and_then(|id| registrations.find(clock.now(), id));
-            routes.home(card, authorities, known)
+        let restored = sessions.restore(records, |context| {
+            let known = context.registration.and_then(|id| registrations.find(clock.now(), id));
+            routes.home(context, authorities, known)
         });
         authorities.recall(sessions);
         restored.counts().into_iter().for_each(|(result, count)| telemetry.metrics.sessions_restored(result, count));
@@ -147,7 +147,7 @@ fn keep_strangers(
     let known = |name: &Arc<str>| authorities.by_name(name).is_some_and(|authority| authority.counter().is_some());
     let matter = records.iter().filter(|record| record.playback.session.matters_until() > wall);
     let claims: HashSet<_> =
-        matter.filter_map(|record| Some((&record.card.authority, authority::claim(record)?.0))).collect();
+        matter.filter_map(|record| Some((&record.context.authority, authority::claim(record)?.0))).collect();
     let mut strangers = UnknownAuthoritySlots::default();
     for slot in slots.iter().filter(|slot| !known(&slot.authority)) {
         let waits = slot.kept.as_ref().is_some_and(|kept| Duration::from(kept.until) > wall);

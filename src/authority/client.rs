@@ -61,24 +61,24 @@ impl AuthorityClient {
     }
 
     /// Sends the player's own renewal challenge as the session's beat.
-    pub async fn renew(&self, card: &SessionContext, grant: &Grant, challenge: &[u8]) -> RenewalAnswer {
-        let Some(authority) = self.authorities.of(card.authority) else {
+    pub async fn renew(&self, context: &SessionContext, grant: &Grant, challenge: &[u8]) -> RenewalAnswer {
+        let Some(authority) = self.authorities.of(context.authority) else {
             return RenewalAnswer::failed(unspeakable("there is no such authority"));
         };
-        let context = AskContext::new(self, &authority, AskKind::Renew, card);
+        let context = AskContext::new(self, &authority, AskKind::Renew, context);
         authority.dialect.renew(context, grant, challenge).await
     }
 
     async fn perform(
         &self,
         ask: &AuthorityAsk,
-        card: &SessionContext,
+        context: &SessionContext,
     ) -> (Result<Verdict, AuthorityFault>, Option<LateGrant>) {
         // The authority's current settings hold for the whole call.
-        let Some(authority) = self.authorities.of(card.authority) else {
+        let Some(authority) = self.authorities.of(context.authority) else {
             return (Err(unspeakable("there is no such authority")), None);
         };
-        let context = AskContext::new(self, &authority, ask.kind, card);
+        let context = AskContext::new(self, &authority, ask.kind, context);
         authority.dialect.perform(context, ask).await
     }
 
@@ -124,7 +124,7 @@ impl AuthorityClient {
         &self,
         authority: &Authority,
         kind: AskKind,
-        card: &SessionContext,
+        context: &SessionContext,
         reply: &UpstreamReply,
     ) -> Result<Verdict, AuthorityFault> {
         let reply = self.reply(authority, kind, reply);
@@ -134,7 +134,7 @@ impl AuthorityClient {
         });
         // A fault may have been answered by a server in between, whose clock may differ.
         if let (Ok(_), Some(date)) = (&result, sent_at(reply.headers)) {
-            self.learn(authority, card, date);
+            self.learn(authority, context, date);
         }
         result
     }
@@ -146,29 +146,29 @@ impl AuthorityClient {
         AuthorityReply { body, headers, kind, status: *status, time }
     }
 
-    fn learn(&self, authority: &Authority, card: &SessionContext, date: Duration) {
+    fn learn(&self, authority: &Authority, context: &SessionContext, date: Duration) {
         let Some(reach) = &authority.reach else { return };
         let learned = reach.clock.learn(self.clock.unslept(), self.clock.wall(), date);
         if let Some(ClockOffset { offset, warn }) = learned {
-            self.telemetry.clock_offset(&card.authority_name, offset, warn);
+            self.telemetry.clock_offset(&context.authority_name, offset, warn);
         }
     }
 }
 
 impl AskAuthority for AuthorityClient {
-    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> VerdictFuture<'a> {
-        Box::pin(async move { self.perform(ask, card).await.0 })
+    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, context: &'a SessionContext) -> VerdictFuture<'a> {
+        Box::pin(async move { self.perform(ask, context).await.0 })
     }
 
-    fn open<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> OpenFuture<'a> {
-        Box::pin(self.perform(ask, card))
+    fn open<'a>(&'a self, ask: &'a AuthorityAsk, context: &'a SessionContext) -> OpenFuture<'a> {
+        Box::pin(self.perform(ask, context))
     }
 
-    fn accepted(&self, grant: &Grant, card: &SessionContext) {
-        let Some(authority) = self.authorities.of(card.authority) else { return };
-        let kills = PushedKills::of(self.authorities.sessions(), card, grant);
+    fn accepted(&self, grant: &Grant, context: &SessionContext) {
+        let Some(authority) = self.authorities.of(context.authority) else { return };
+        let kills = PushedKills::of(self.authorities.sessions(), context, grant);
         let Some(ended) = authority.dialect.accepted(grant, kills) else { return };
-        self.telemetry.metrics.slots_ended(&card.authority_name, SlotEnd::Replaced, ended);
+        self.telemetry.metrics.slots_ended(&context.authority_name, SlotEnd::Replaced, ended);
     }
 }
 
@@ -193,11 +193,11 @@ impl AuthorityClient {
     }
 
     /// Resolves to the grant in the late reply to this open.
-    fn late_grant(&self, late: LateReply, authority: Arc<Authority>, card: &SessionContext) -> LateGrant {
-        let (client, card) = (self.clone(), card.without_token());
+    fn late_grant(&self, late: LateReply, authority: Arc<Authority>, context: &SessionContext) -> LateGrant {
+        let (client, context) = (self.clone(), context.without_token());
         Box::pin(async move {
             let reply = late.reply().await?;
-            match client.read(&authority, AskKind::Open, &card, &reply) {
+            match client.read(&authority, AskKind::Open, &context, &reply) {
                 Ok(Verdict::Granted(grant)) => Some(grant),
                 Ok(_) | Err(_) => None,
             }

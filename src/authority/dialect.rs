@@ -38,8 +38,8 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
     // The calls.
 
     /// Writes the request for a call, or decides without one.
-    fn request<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> PreparedCall<'a> {
-        let (_ask, _card) = (ask, card);
+    fn request<'a>(&'a self, ask: &'a AuthorityAsk, context: &'a SessionContext) -> PreparedCall<'a> {
+        let (_ask, _card) = (ask, context);
         PreparedCall::Decide(Err(unspeakable("this authority is not asked by requests")))
     }
 
@@ -195,8 +195,8 @@ pub(super) struct PushedKills {
 }
 
 impl PushedKills {
-    pub(super) fn of(sessions: Weak<Sessions>, card: &SessionContext, grant: &Grant) -> Self {
-        let key = DeviceKey::new(&card.authority_name, card.device_source, &card.device);
+    pub(super) fn of(sessions: Weak<Sessions>, context: &SessionContext, grant: &Grant) -> Self {
+        let key = DeviceKey::new(&context.authority_name, context.device_source, &context.device);
         Self { key, sessions, token: grant.token.fingerprint() }
     }
 

@@ -28,7 +28,7 @@ use crate::store::{DialectName, RecordKey, SessionRecord, SlotRecord, Store, Sto
 
 pub struct EmbeddedAuthority {
     config: EmbeddedSettings,
-    shelf: Arc<LedgerState>,
+    ledger_store: Arc<LedgerState>,
     verifier: Option<TokenVerifier>,
 }
 
@@ -48,7 +48,7 @@ impl EmbeddedAuthority {
         let verifier = config.token_keys.clone().map(|keys| TokenVerifier::new(keys, &signals.keys_wanted));
         Self {
             config,
-            shelf: Arc::new(LedgerState { clock: signals.clock, keeping: OnceLock::new(), ledger }),
+            ledger_store: Arc::new(LedgerState { clock: signals.clock, keeping: OnceLock::new(), ledger }),
             verifier,
         }
     }
@@ -57,7 +57,7 @@ impl EmbeddedAuthority {
     fn renewed_with(&self, config: EmbeddedSettings, signals: &AuthoritySignals) -> Self {
         let renew = |keys| TokenVerifier::renewed(self.verifier.as_ref(), keys, &signals.keys_wanted);
         let verifier = config.token_keys.clone().map(renew);
-        Self { config, shelf: self.shelf.clone(), verifier }
+        Self { config, ledger_store: self.ledger_store.clone(), verifier }
     }
 
     pub(super) fn verifier(&self) -> Option<&TokenVerifier> {
@@ -71,19 +71,19 @@ impl EmbeddedAuthority {
 
     /// Opens a provisional session: it ends no other session before its player has got a license or media. `beside`
     /// is a session of the same device, if one of the two may be a preload.
-    pub(super) fn open(&self, now: Instant, card: &SessionContext, beside: Option<&Grant>) -> Verdict {
-        let Some(account) = card.account.as_deref() else {
+    pub(super) fn open(&self, now: Instant, context: &SessionContext, beside: Option<&Grant>) -> Verdict {
+        let Some(account) = context.account.as_deref() else {
             return rejected("the call names no account");
         };
-        if let Some(why) = self.unwelcome(account, &card.device) {
+        if let Some(why) = self.unwelcome(account, &context.device) {
             return rejected(why);
         }
         let claim = LedgerClaim {
             account,
-            content: card.content.as_deref().unwrap_or_default(),
-            content_group: card.content_group.as_deref(),
-            device: &card.device,
-            device_group: card.device_group.as_deref(),
+            content: context.content.as_deref().unwrap_or_default(),
+            content_group: context.content_group.as_deref(),
+            device: &context.device,
+            device_group: context.device_group.as_deref(),
         };
         match self.ledger().reserve(now, &claim, beside.and_then(slot), &self.limits(&claim)) {
             Ok(slot) => {
@@ -149,8 +149,8 @@ impl EmbeddedAuthority {
     /// that a session still knows by its token. A session keeps the interval that it was given, even if today's is
     /// shorter. Returns how many are held.
     pub(super) fn keep(&self, keeping: LedgerStore, records: &[SlotRecord], claimed: &HashMap<u64, Duration>) -> usize {
-        let moment = self.shelf.clock.moment();
-        let mut ledger = self.shelf.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let moment = self.ledger_store.clock.moment();
+        let mut ledger = self.ledger_store.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         ledger.track();
         for record in records.iter().filter(|record| record.authority == keeping.authority) {
             let given = claimed.get(&record.slot);
@@ -163,13 +163,13 @@ impl EmbeddedAuthority {
         }
         let held = ledger.len();
         drop(ledger);
-        let _once = self.shelf.keeping.set(keeping);
+        let _once = self.ledger_store.keeping.set(keeping);
         held
     }
 
     pub(super) fn ledger(&self) -> LedgerGuard<'_> {
-        let ledger = self.shelf.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        LedgerGuard { clock: self.shelf.clock, keeping: self.shelf.keeping.get(), ledger }
+        let ledger = self.ledger_store.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        LedgerGuard { clock: self.ledger_store.clock, keeping: self.ledger_store.keeping.get(), ledger }
     }
 
     fn limits(&self, claim: &LedgerClaim<'_>) -> SlotLimits {
@@ -234,9 +234,9 @@ impl fmt::Debug for EmbeddedAuthority {
 }
 
 impl EmbeddedAuthority {
-    fn answer(&self, now: Instant, ask: &AuthorityAsk, card: &SessionContext) -> Result<Verdict, AuthorityFault> {
+    fn answer(&self, now: Instant, ask: &AuthorityAsk, context: &SessionContext) -> Result<Verdict, AuthorityFault> {
         match (ask.kind, &ask.grant) {
-            (AskKind::Open, _) => Ok(self.open(now, card, ask.beside.as_ref())),
+            (AskKind::Open, _) => Ok(self.open(now, context, ask.beside.as_ref())),
             (AskKind::Beat | AskKind::Renew, Some(grant)) => Ok(self.beat(now, grant)),
             (AskKind::Close, Some(grant)) => Ok(self.close(grant)),
             (AskKind::Beat | AskKind::Close | AskKind::Renew, None) => Err(unspeakable("there is no grant")),
@@ -270,7 +270,7 @@ impl Dialect for EmbeddedAuthority {
     }
 
     fn perform<'a>(&'a self, context: AskContext<'a>, ask: &'a AuthorityAsk) -> OpenFuture<'a> {
-        let result = self.answer(context.began(), ask, context.card);
+        let result = self.answer(context.began(), ask, context.context);
         context.count(&result);
         Box::pin(std::future::ready((result, None)))
     }

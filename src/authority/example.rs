@@ -55,9 +55,9 @@ impl Dialect for ExampleDialect {
         |_| "example-error"
     }
 
-    fn request<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> PreparedCall<'a> {
+    fn request<'a>(&'a self, ask: &'a AuthorityAsk, context: &'a SessionContext) -> PreparedCall<'a> {
         let request = match (ask.kind, &ask.grant) {
-            (AskKind::Open, _) => card.token.as_ref().and_then(|token| self.open(token)),
+            (AskKind::Open, _) => context.token.as_ref().and_then(|token| self.open(token)),
             (AskKind::Beat, Some(grant)) => self.call(Method::POST, grant),
             (AskKind::Close, Some(grant)) => self.call(Method::DELETE, grant),
             (AskKind::Renew, _) | (AskKind::Beat | AskKind::Close, None) => None,

@@ -30,13 +30,13 @@ pub(super) struct CallOrigin {
 }
 
 impl CallOrigin {
-    pub(super) fn of(card: &SessionContext) -> Self {
-        let device = Fingerprint::of_parts(&[card.device_source.name().as_bytes(), card.device.as_bytes()]);
+    pub(super) fn of(context: &SessionContext) -> Self {
+        let device = Fingerprint::of_parts(&[context.device_source.name().as_bytes(), context.device.as_bytes()]);
         // Any caller can name any account. Mixed with the network, one caller's wait does not hold up the account
         // elsewhere.
-        let account = card.account.as_ref().map_or(device, |account| Fingerprint::of(account.as_bytes()));
-        let account = Fingerprint::of_parts(&[&account.0.to_be_bytes(), &card.network.0.to_be_bytes()]);
-        Self { account, caller: CallerKey { address: card.network.0, device: device.0 } }
+        let account = context.account.as_ref().map_or(device, |account| Fingerprint::of(account.as_bytes()));
+        let account = Fingerprint::of_parts(&[&account.0.to_be_bytes(), &context.network.0.to_be_bytes()]);
+        Self { account, caller: CallerKey { address: context.network.0, device: device.0 } }
     }
 }
 

@@ -282,9 +282,9 @@ impl Dialect for SsmDialect {
         }
     }
 
-    fn request<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> PreparedCall<'a> {
+    fn request<'a>(&'a self, ask: &'a AuthorityAsk, context: &'a SessionContext) -> PreparedCall<'a> {
         let request = match (ask.kind, &ask.grant) {
-            (AskKind::Open, _) => match &card.token {
+            (AskKind::Open, _) => match &context.token {
                 Some(token) => self.config.open(token),
                 None => return PreparedCall::Decide(Ok(tokenless())),
             },

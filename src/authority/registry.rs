@@ -69,7 +69,7 @@ impl Authorities {
     pub fn keep_in(&self, store: &Arc<dyn Store>, slots: &[SlotRecord], sessions: &[SessionRecord]) -> usize {
         let _once = self.store.set(store.clone());
         let claimed =
-            |one: &Authority| sessions.iter().filter(|held| one.keeps(&held.card)).filter_map(claim).collect();
+            |one: &Authority| sessions.iter().filter(|held| one.keeps(&held.context)).filter_map(claim).collect();
         let kept = self.current().into_iter().filter_map(|one| one.keep(store, slots, &claimed(&one)));
         kept.sum()
     }

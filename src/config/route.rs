@@ -363,7 +363,7 @@ pub(super) fn device(table: &TableReader<'_>, client_ca: bool) -> Vec<IdentitySo
     if rungs.is_empty() {
         table.fault("device", "is empty: name at least \"peer\"");
     }
-    let told = rungs.iter().any(|rung| *rung != IdentitySource::Peer);
+    let told = rungs.iter().any(|source| *source != IdentitySource::Peer);
     if rungs.contains(&IdentitySource::Peer) && !told {
         let what = "names only the peer: all devices behind one address (a home's router, a proxy) are one device; \
             put what tells them apart before it, such as \"token-claim:device.deviceId\"";

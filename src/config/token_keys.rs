@@ -69,9 +69,9 @@ pub(super) fn token_keys(authority: &TableReader<'_>, account: &[AccountSource])
 
 /// Warns of account sources that any caller can write, because a token beside them proves no account.
 fn warn_of_unproven_accounts(authority: &TableReader<'_>, account: &[AccountSource]) {
-    let unproven = |rung: &AccountSource| {
+    let unproven = |source: &AccountSource| {
         matches!(
-            rung,
+            source,
             AccountSource::Request(IdentitySource::Cookie(_) | IdentitySource::Header(_) | IdentitySource::Query(_))
                 | AccountSource::Device
         )

@@ -28,9 +28,9 @@ impl ConnectionGuards {
 
     /// Guards for a call over a proxy's connection, whose end says nothing about the viewer.
     pub(super) fn of_a_proxy() -> Self {
-        let ties = Self::default();
-        ties.end();
-        ties
+        let guards = Self::default();
+        guards.end();
+        guards
     }
 
     /// Keeps the value that `make` returns until the connection ends, once for each name.
@@ -77,13 +77,13 @@ mod tests {
 
     #[test]
     fn each_name_is_held_once_until_all_is_gone() {
-        let (ties, value) = (ConnectionGuards::default(), Counted::default());
+        let (guards, value) = (ConnectionGuards::default(), Counted::default());
         for name in [1, 1, 2, 1] {
-            ties.hold(name, || value.clone());
+            guards.hold(name, || value.clone());
         }
         assert_eq!(Arc::strong_count(&value.1), 3);
-        let call = ties.clone();
-        drop(ties);
+        let call = guards.clone();
+        drop(guards);
         assert_eq!(Arc::strong_count(&value.1), 3, "a call still runs");
         drop(call);
         assert_eq!((Arc::strong_count(&value.1), value.0.load(Ordering::Relaxed)), (1, false));
@@ -91,18 +91,18 @@ mod tests {
 
     #[test]
     fn an_end_by_the_proxy_is_reported() {
-        let (ties, value) = (ConnectionGuards::default(), Counted::default());
-        ties.hold(1, || value.clone());
-        ties.end();
+        let (guards, value) = (ConnectionGuards::default(), Counted::default());
+        guards.hold(1, || value.clone());
+        guards.end();
         assert!(!value.0.load(Ordering::Relaxed), "it may still be of use");
-        drop(ties);
+        drop(guards);
         assert!(value.0.load(Ordering::Relaxed));
     }
 
     #[test]
     fn a_connection_holds_a_bounded_number_of_guards() {
-        let ties = ConnectionGuards::default();
-        (0..1_000).for_each(|name| ties.hold(name, Counted::default));
-        assert_eq!(ties.0.held.lock().unwrap().len(), ConnectionGuards::MAX_GUARDS_PER_CONNECTION);
+        let guards = ConnectionGuards::default();
+        (0..1_000).for_each(|name| guards.hold(name, Counted::default));
+        assert_eq!(guards.0.held.lock().unwrap().len(), ConnectionGuards::MAX_GUARDS_PER_CONNECTION);
     }
 }

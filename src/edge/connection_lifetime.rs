@@ -59,12 +59,12 @@ pub(super) async fn drive<C: GracefulConnection>(
     limits: Arc<ServerLimits>,
     idle: impl Future<Output = ()>,
 ) {
-    let ConnectionEnd { address, line, ties } = end;
+    let ConnectionEnd { address, line, guards } = end;
     let or_busy = |grace| if line.is_busy() { limits.drain } else { grace };
     let (quiet, grace) = tokio::select! {
         ended = connection.as_mut() => {
             if ended.as_ref().is_err_and(C::is_ours) {
-                ties.end();
+                guards.end();
             }
             return note(ended, &shared, address, &line);
         }
@@ -78,7 +78,7 @@ pub(super) async fn drive<C: GracefulConnection>(
         // A running call is served to its end, though its place is already taken.
         () = line.evicted() => (SOCKET_PEEK_TIME, or_busy(EVICTION_GRACE)),
     };
-    ties.end();
+    guards.end();
     line.announce_end();
     let ending = timeout(grace, finish(connection, &line, &shared, quiet));
     if let Ok(Some(ended)) = Box::pin(ending).await {
@@ -160,12 +160,12 @@ async fn serve_what_comes<C: GracefulConnection>(
 pub(super) struct ConnectionEnd {
     address: AddressKey,
     line: Arc<ConnectionState>,
-    ties: ConnectionGuards,
+    guards: ConnectionGuards,
 }
 
 impl ConnectionEnd {
     pub(super) fn of(peer: &Peer, line: &Arc<ConnectionState>) -> Self {
-        Self { address: AddressKey::of(peer.address), line: Arc::clone(line), ties: peer.ties.clone() }
+        Self { address: AddressKey::of(peer.address), line: Arc::clone(line), guards: peer.guards.clone() }
     }
 }
 

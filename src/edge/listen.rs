@@ -187,7 +187,7 @@ fn admit(
     let limits = Arc::clone(&shared.addresses);
     let tls_spoken = tls.is_some();
     let peer =
-        Peer { address, certificate: None, limits, proxy: None, ties: ConnectionGuards::default(), tls: tls_spoken };
+        Peer { address, certificate: None, limits, proxy: None, guards: ConnectionGuards::default(), tls: tls_spoken };
     let (worker, line, acceptor) = (Arc::clone(worker), Arc::clone(&place.line), tls.cloned());
     if proxy_protocol {
         shared.tasks.spawn(shared.tracker.track_future(async move {

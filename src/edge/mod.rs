@@ -75,7 +75,7 @@ pub struct Peer {
     /// The trusted proxy that named `address`, if one did.
     pub proxy: Option<IpAddr>,
     /// Values that the handler leaves with the connection.
-    pub ties: ConnectionGuards,
+    pub guards: ConnectionGuards,
     pub tls: bool,
 }
 

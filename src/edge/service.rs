@@ -58,7 +58,7 @@ impl Service<Request<Incoming>> for ConnectionService {
         let mut finish = ReplyFinish {
             close: parts.headers.contains_key(TRANSFER_ENCODING),
             preflight: (parts.method == Method::OPTIONS).then(|| parts.headers.clone()),
-            ties: self.peer.ties.clone(),
+            guards: self.peer.guards.clone(),
             version: parts.version,
             worker: Arc::clone(&self.worker),
             address: AddressKey::of(self.peer.address),
@@ -115,7 +115,7 @@ impl ConnectionService {
                 certificate: None,
                 limits: Arc::clone(&self.peer.limits),
                 proxy: Some(self.peer.address),
-                ties: ConnectionGuards::of_a_proxy(),
+                guards: ConnectionGuards::of_a_proxy(),
                 tls: self.peer.tls,
             }),
         }
@@ -161,7 +161,7 @@ struct ReplyFinish {
     caller: OriginDecision,
     close: bool,
     preflight: Option<HeaderMap>,
-    ties: ConnectionGuards,
+    guards: ConnectionGuards,
     version: Version,
     worker: Arc<ConnectionWorker>,
 }
@@ -224,7 +224,7 @@ impl ReplyFinish {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if headers.contains_key(CONNECTION) {
-            self.ties.end();
+            self.guards.end();
         }
         reply
     }

@@ -15,9 +15,9 @@ impl ConnectionScoped for ConnectionGuard {
 
 impl Gateway {
     /// Counts the connection for this device until it closes.
-    pub(super) fn tie(&self, route: &GatewayRoute, peer: &Peer, key: Option<DeviceKey>) {
+    pub(super) fn guard(&self, route: &GatewayRoute, peer: &Peer, key: Option<DeviceKey>) {
         if let Some(key) = key.filter(|_| route.config.endings.connections_gone.is_some()) {
-            peer.ties.hold(key.number(), || self.sessions.tie(key));
+            peer.guards.hold(key.number(), || self.sessions.guard(key));
         }
     }
 }

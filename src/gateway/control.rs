@@ -77,7 +77,7 @@ impl Gateway {
                 tracing::debug!(route = &*route.path, stopped, "stop call");
             }
             ControlPath::Report => {
-                self.tie(route, peer, Some(key));
+                self.guard(route, peer, Some(key));
                 return self.take_reports(route, key, token, request).await;
             }
         }
@@ -158,7 +158,7 @@ fn is_of(sessions: &Arc<Sessions>, notice: &Notice, key: DeviceKey, token: Optio
         Some(token) if key.is(notice.key) => {
             notice.token == Some(token) || sessions.answers_to(key, notice.session, token)
         }
-        Some(token) => notice.token == Some(token) && sessions.card(key, token).is_none(),
+        Some(token) => notice.token == Some(token) && sessions.context(key, token).is_none(),
     }
 }
 

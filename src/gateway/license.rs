@@ -55,7 +55,7 @@ impl Gateway {
             Err(refused) => return refused,
         };
         self.watch_identity_of(route, peer, &request);
-        self.tie(route, peer, route.authority.as_deref().and_then(|authority| request.key(authority)));
+        self.guard(route, peer, route.authority.as_deref().and_then(|authority| request.key(authority)));
         if hang_up.let_go() && !request.is_release() {
             // A license that nobody receives may be billed, and would use up a one-shot token.
             return super::nobody();
@@ -211,10 +211,10 @@ impl LicenseCall<'_> {
 
     /// Asks the core, then ends a session whose grant says that the authority has killed it since the last beat.
     async fn admit(&self, managed: &ManagedCall<'_>) -> Admission {
-        let ManagedCall { authority, call, card, key, .. } = managed;
+        let ManagedCall { authority, call, context, key, .. } = managed;
         let sessions = &self.gateway.sessions;
         let mut admission =
-            sessions.admit_while_wanted(*key, call, card, self.deadline, self.deserted(call.kind)).await;
+            sessions.admit_while_wanted(*key, call, context, self.deadline, self.deserted(call.kind)).await;
         if let (CallAnswer::Forward(grant), Some(id)) = (&admission.answer, admission.session)
             && let Some(reason) = authority.killed(grant)
         {

@@ -104,7 +104,7 @@ impl Gateway {
         let authority = route.authority.as_ref().filter(|_| registration.authority.is_some());
         let key = authority
             .map(|authority| DeviceKey::new(&authority.name, registration.device_source, &registration.device));
-        self.tie(route, peer, key);
+        self.guard(route, peer, key);
         let call = MediaCall {
             request: &request,
             authority,

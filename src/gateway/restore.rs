@@ -28,7 +28,7 @@ impl Routes {
         let ours = |name: &Authority| name.name == authority.name;
         let route = self.at(&record.route).filter(|route| route.authority.as_deref().is_some_and(ours));
         match route {
-            Some(route) => RestoreHome::Here(card(record, &authority, route.policy.clone(), registered)),
+            Some(route) => RestoreHome::Here(context(record, &authority, route.policy.clone(), registered)),
             None => {
                 let (fraction, grace) = authority.pace();
                 // The session is only given back, so it must displace no other.
@@ -36,13 +36,13 @@ impl Routes {
                 let policy =
                     Policy { fraction, grace, renews: authority.renews(), sessions_per_device, ..Policy::default() };
                 let policy = authority.refine(policy);
-                RestoreHome::Leaving(card(record, &authority, Arc::new(LivePolicy::new(policy)), registered))
+                RestoreHome::Leaving(context(record, &authority, Arc::new(LivePolicy::new(policy)), registered))
             }
         }
     }
 }
 
-fn card(
+fn context(
     record: &SessionContextRecord,
     authority: &Authority,
     policy: Arc<LivePolicy>,

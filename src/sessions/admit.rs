@@ -16,10 +16,10 @@ impl Sessions {
         self: &Arc<Self>,
         key: DeviceKey,
         call: &PlayerCall,
-        card: &Arc<SessionContext>,
+        context: &Arc<SessionContext>,
         deadline: Instant,
     ) -> Admission {
-        self.admit_waiting(key, call, card, None, deadline, std::future::pending()).await
+        self.admit_waiting(key, call, context, None, deadline, std::future::pending()).await
     }
 
     /// Like [`Self::admit`], for a call whose caller may go: `gone` resolves when nobody waits for the reply any
@@ -28,11 +28,11 @@ impl Sessions {
         self: &Arc<Self>,
         key: DeviceKey,
         call: &PlayerCall,
-        card: &Arc<SessionContext>,
+        context: &Arc<SessionContext>,
         deadline: Instant,
         gone: impl Future<Output = ()>,
     ) -> Admission {
-        self.admit_waiting(key, call, card, None, deadline, gone).await
+        self.admit_waiting(key, call, context, None, deadline, gone).await
     }
 
     /// Like [`Self::admit`], for a call that already belonged to this session.
@@ -40,18 +40,18 @@ impl Sessions {
         self: &Arc<Self>,
         key: DeviceKey,
         call: &PlayerCall,
-        card: &Arc<SessionContext>,
+        context: &Arc<SessionContext>,
         id: SessionId,
         deadline: Instant,
     ) -> Admission {
-        self.admit_waiting(key, call, card, Some(id), deadline, std::future::pending()).await
+        self.admit_waiting(key, call, context, Some(id), deadline, std::future::pending()).await
     }
 
     async fn admit_waiting(
         self: &Arc<Self>,
         key: DeviceKey,
         call: &PlayerCall,
-        card: &Arc<SessionContext>,
+        context: &Arc<SessionContext>,
         mut waited: Option<SessionId>,
         deadline: Instant,
         gone: impl Future<Output = ()>,
@@ -59,7 +59,7 @@ impl Sessions {
         let (mut gone, mut is_gone) = (pin!(gone), false);
         let mut waiting: Option<WaitingCall<'_>> = None;
         loop {
-            let (admission, woken) = self.call(key, call, card, waited);
+            let (admission, woken) = self.call(key, call, context, waited);
             let Some(woken) = woken else { return admission };
             if let Some(id) = admission.session.filter(|_| !is_gone)
                 && waiting.as_ref().is_none_or(|waiting| waiting.id != id)
@@ -88,8 +88,8 @@ impl Sessions {
     }
 
     fn waits(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> WaitingCall<'_> {
-        self.table.with(key, |seat| {
-            seat.device.playback_mut(id).into_iter().for_each(|playback| playback.card.calls_waiting += 1);
+        self.table.with(key, |entry| {
+            entry.device.playback_mut(id).into_iter().for_each(|playback| playback.context.calls_waiting += 1);
         });
         WaitingCall { id, key, sessions: self }
     }
@@ -115,8 +115,8 @@ impl WaitingCall<'_> {
         let Self { id, key, sessions } = *self;
         sessions.with(key, |device, out| {
             let Some(playback) = device.playback_mut(id) else { return false };
-            playback.card.calls_waiting = playback.card.calls_waiting.saturating_sub(1);
-            let (is_deserted, policy) = (playback.card.calls_waiting == 0, playback.card.card.policy());
+            playback.context.calls_waiting = playback.context.calls_waiting.saturating_sub(1);
+            let (is_deserted, policy) = (playback.context.calls_waiting == 0, playback.context.context.policy());
             is_deserted && device.desert(id, sessions.clock.now(), &policy, out)
         })
     }

@@ -29,7 +29,7 @@ impl ConnectionGuard {
 
 impl Sessions {
     /// Counts a connection that begins to serve this device.
-    pub fn tie(self: &Arc<Self>, key: DeviceKey) -> ConnectionGuard {
+    pub fn guard(self: &Arc<Self>, key: DeviceKey) -> ConnectionGuard {
         self.count(key, true, |connections| *connections += 1);
         ConnectionGuard { key, ours: false, sessions: Arc::clone(self) }
     }
@@ -37,13 +37,13 @@ impl Sessions {
     /// Changes the count. With `tells` the playbacks are told of the first connection and of the end of the last.
     /// Done under the device's lock, so that an end and a beginning cannot overtake each other.
     fn count(self: &Arc<Self>, key: DeviceKey, tells: bool, change: impl FnOnce(&mut usize)) {
-        self.with_seat(key, |seat, out| {
-            let before = seat.connections;
-            change(&mut seat.connections);
-            let connected = seat.connections > 0;
+        self.with_seat(key, |entry, out| {
+            let before = entry.connections;
+            change(&mut entry.connections);
+            let connected = entry.connections > 0;
             if tells && connected != (before > 0) {
-                let policy = |kept: &super::SessionEntry| kept.card.policy();
-                seat.device.connected(self.clock.now(), connected, policy, out);
+                let policy = |kept: &super::SessionEntry| kept.context.policy();
+                entry.device.connected(self.clock.now(), connected, policy, out);
             }
         });
     }
@@ -67,13 +67,13 @@ impl Sessions {
     /// Counts a call. `None` if the authority's decision is final, and for a registered playback: it was vouched for,
     /// and its media may flow though its license is declined.
     pub fn guard_call(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<CallGuard> {
-        self.table.with(key, |seat| {
-            let playback = seat.device.playback_mut(id)?;
-            let card = &playback.card.card;
-            if card.dialect != DialectName::Embedded || card.registration.is_some() {
+        self.table.with(key, |entry| {
+            let playback = entry.device.playback_mut(id)?;
+            let context = &playback.context.context;
+            if context.dialect != DialectName::Embedded || context.registration.is_some() {
                 return None;
             }
-            playback.card.calls_in_flight += 1;
+            playback.context.calls_in_flight += 1;
             Some(())
         })?;
         Some(CallGuard { id, key, sessions: Arc::clone(self) })
@@ -83,10 +83,10 @@ impl Sessions {
 impl Drop for CallGuard {
     fn drop(&mut self) {
         let Self { id, key, sessions } = self;
-        let came_to_nothing = sessions.table.with(*key, |seat| {
-            seat.device.playback_mut(*id).is_some_and(|playback| {
-                playback.card.calls_in_flight -= 1;
-                playback.card.calls_in_flight == 0 && playback.session.is_active() && playback.session.is_unused()
+        let came_to_nothing = sessions.table.with(*key, |entry| {
+            entry.device.playback_mut(*id).is_some_and(|playback| {
+                playback.context.calls_in_flight -= 1;
+                playback.context.calls_in_flight == 0 && playback.session.is_active() && playback.session.is_unused()
             })
         });
         if came_to_nothing {

@@ -28,7 +28,7 @@ pub(super) struct SessionEntry {
     pub(super) calls_in_flight: usize,
     /// Calls of players that wait for the core's answer.
     pub(super) calls_waiting: usize,
-    pub(super) card: Arc<SessionContext>,
+    pub(super) context: Arc<SessionContext>,
     /// Held while its slot is being given back.
     pub(super) closing: Option<PendingRelease>,
     /// Its entry in the operators' views, once a step has seen it.
@@ -58,12 +58,12 @@ pub(super) struct SessionEntry {
 }
 
 impl SessionEntry {
-    pub(super) fn new(card: Arc<SessionContext>) -> Self {
+    pub(super) fn new(context: Arc<SessionContext>) -> Self {
         Self {
             accepted: false,
             calls_in_flight: 0,
             calls_waiting: 0,
-            card,
+            context,
             closing: None,
             indexed: None,
             indexed_tokens: None,
@@ -105,26 +105,26 @@ impl DeviceTable {
     /// Runs `act` on the device. A device appears when it is first asked for, and goes with its last playback and
     /// connection.
     pub(super) fn with<R>(&self, key: DeviceKey, act: impl FnOnce(&mut DeviceEntry) -> R) -> R {
-        let mut seat = self.seats.entry(key).or_default();
-        let result = act(seat.value_mut());
-        let empty = seat.is_empty();
-        drop(seat);
+        let mut entry = self.seats.entry(key).or_default();
+        let result = act(entry.value_mut());
+        let empty = entry.is_empty();
+        drop(entry);
         if empty {
-            self.seats.remove_if(&key, |_, seat| seat.is_empty());
+            self.seats.remove_if(&key, |_, entry| entry.is_empty());
         }
         result
     }
 
     /// Reads one device, if it exists.
     pub(super) fn look<R>(&self, key: DeviceKey, look: impl FnOnce(&Device<SessionEntry>) -> R) -> Option<R> {
-        self.seats.get(&key).map(|seat| look(&seat.device))
+        self.seats.get(&key).map(|entry| look(&entry.device))
     }
 
     /// Reads every playback. Takes about 40 ms per million, so it is for operators, never for a call.
     pub(super) fn collect<R>(&self, look: impl Fn(DeviceKey, &Playback<SessionEntry>) -> Option<R>) -> Vec<R> {
         let mut found = Vec::new();
-        for seat in &self.seats {
-            found.extend(seat.device.playbacks().iter().filter_map(|playback| look(*seat.key(), playback)));
+        for entry in &self.seats {
+            found.extend(entry.device.playbacks().iter().filter_map(|playback| look(*entry.key(), playback)));
         }
         found
     }

@@ -28,7 +28,7 @@ use crate::task::{HeldPlace, Tasks};
 #[derive(Debug)]
 pub struct DispatchedAsk {
     pub ask: AuthorityAsk,
-    pub card: Arc<SessionContext>,
+    pub context: Arc<SessionContext>,
     pub id: SessionId,
     pub key: DeviceKey,
     /// Place of the player's call that caused an open. The player may hang up; the open goes on.
@@ -46,11 +46,11 @@ pub type LateGrant = Pin<Box<dyn Future<Output = Option<Grant>> + Send>>;
 
 /// Speaks with the authorities. Every call ends within the authority's time limit.
 pub trait AskAuthority: Send + Sync + 'static {
-    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> VerdictFuture<'a>;
+    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, context: &'a SessionContext) -> VerdictFuture<'a>;
 
     /// Like [`Self::ask`], for an open.
-    fn open<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> OpenFuture<'a> {
-        Box::pin(async move { (self.ask(ask, card).await, None) })
+    fn open<'a>(&'a self, ask: &'a AuthorityAsk, context: &'a SessionContext) -> OpenFuture<'a> {
+        Box::pin(async move { (self.ask(ask, context).await, None) })
     }
 
     /// The session's player has got a license or media. Called once per process and session, under the device's lock,
@@ -62,10 +62,10 @@ pub struct AuthorityDispatcher {
     pub(super) asker: Arc<dyn AskAuthority>,
     closings: Arc<PendingReleases>,
     control: Handle,
-    pub(super) patience: Duration,
+    pub(super) stall_timeout: Duration,
     pub(super) permits: Arc<Semaphore>,
     /// Permits for closes that belong to no session.
-    pub(super) strays: Arc<Semaphore>,
+    pub(super) orphaned_grants: Arc<Semaphore>,
     tasks: Tasks,
     under_way: TaskTracker,
 }
@@ -84,23 +84,23 @@ impl AuthorityDispatcher {
             asker,
             closings: Arc::default(),
             control,
-            patience: Self::MAX_DISPATCH_WAIT,
+            stall_timeout: Self::MAX_DISPATCH_WAIT,
             permits: Arc::new(Semaphore::new(Self::MAX_AUTHORITY_CALLS)),
-            strays: Arc::new(Semaphore::new(MAX_ORPHANED_GRANTS)),
+            orphaned_grants: Arc::new(Semaphore::new(MAX_ORPHANED_GRANTS)),
             tasks,
             under_way: TaskTracker::new(),
         }
     }
 
     pub(super) fn run(&self, sessions: Arc<Sessions>, asking: DispatchedAsk) {
-        let (closings, strays) = (self.closings.clone(), self.strays());
+        let (closings, orphaned_grants) = (self.closings.clone(), self.orphaned_grants());
         // No session holds a pending release for a grant that is given straight back.
-        let closing = is_stray(&asking.ask).then(|| closings.begin(&asking.card));
+        let closing = is_stray(&asking.ask).then(|| closings.begin(&asking.context));
         let known = sessions.known(&asking);
         let latest = sessions.clock.now() + MAX_OPEN_RETRY_AGE;
         let work = async move {
-            let DispatchedAsk { ask, card, id, key, place } = asking;
-            let asked = sessions.perform(&ask, &card, (key, id), latest, place.as_ref());
+            let DispatchedAsk { ask, context, id, key, place } = asking;
+            let asked = sessions.perform(&ask, &context, (key, id), latest, place.as_ref());
             let result = if ask.kind == AskKind::Close {
                 // If a restart did not know of the close, it would take its result for a kill.
                 known.await;
@@ -110,7 +110,7 @@ impl AuthorityDispatcher {
                 tokio::join!(asked, known).0
             };
             if let Some(closing) = closing {
-                strays.look_after(ask.clone(), card.clone(), closing, &result);
+                orphaned_grants.look_after(ask.clone(), context.clone(), closing, &result);
             }
             let late = match (ask.kind, &result) {
                 (AskKind::Open, Ok(Verdict::Granted(grant) | Verdict::Unconfirmed(grant, _))) => Some(grant.clone()),
@@ -119,8 +119,8 @@ impl AuthorityDispatcher {
             let known = sessions.answered(key, id, ask.ticket, ask.kind, result);
             if let Some(grant) = late.filter(|_| !known) {
                 // The session is forgotten, so its grant is given back here.
-                let closing = closings.begin(&card);
-                sessions.pump.give_back(AuthorityAsk::giving_back(grant, ask.told), card, closing).await;
+                let closing = closings.begin(&context);
+                sessions.dispatcher.give_back(AuthorityAsk::giving_back(grant, ask.told), context, closing).await;
             }
         };
         self.tasks.spawn_on(&self.control, self.under_way.track_future(work));
@@ -131,11 +131,11 @@ impl AuthorityDispatcher {
         for playback in device.playbacks_mut().filter(|playback| playback.session.is_served()) {
             if playback.session.grant().is_none() {
                 // The next grant is another slot.
-                playback.card.accepted = false;
+                playback.context.accepted = false;
             }
-            if let (false, Some(grant)) = (playback.card.accepted, playback.session.grant()) {
-                self.asker.accepted(grant, &playback.card.card);
-                playback.card.accepted = true;
+            if let (false, Some(grant)) = (playback.context.accepted, playback.session.grant()) {
+                self.asker.accepted(grant, &playback.context.context);
+                playback.context.accepted = true;
             }
         }
     }
@@ -151,9 +151,9 @@ impl AuthorityDispatcher {
             let gives_back = playback.session.gives_back();
             let is_closing = (gives_back && awaited == 0) || is_provisional(playback);
             awaited -= usize::from(gives_back && awaited > 0);
-            match (is_closing, playback.card.closing.is_some()) {
-                (true, false) => playback.card.closing = Some(self.closings.begin(&playback.card.card)),
-                (false, true) => playback.card.closing = None,
+            match (is_closing, playback.context.closing.is_some()) {
+                (true, false) => playback.context.closing = Some(self.closings.begin(&playback.context.context)),
+                (false, true) => playback.context.closing = None,
                 (true, true) | (false, false) => {}
             }
         }
@@ -168,13 +168,13 @@ impl AuthorityDispatcher {
         self.tasks.spawn_on(&self.control, self.under_way.track_future(work));
     }
 
-    pub(super) fn strays(&self) -> OrphanedGrants {
-        let Self { asker, control, permits, strays, tasks, .. } = self;
+    pub(super) fn orphaned_grants(&self) -> OrphanedGrants {
+        let Self { asker, control, permits, orphaned_grants, tasks, .. } = self;
         OrphanedGrants {
             asker: asker.clone(),
             control: control.clone(),
             permits: permits.clone(),
-            places: strays.clone(),
+            places: orphaned_grants.clone(),
             tasks: tasks.clone(),
         }
     }
@@ -186,18 +186,18 @@ impl AuthorityDispatcher {
     }
 
     /// Makes the close of a grant without a session, however long it must wait, and retries it if it is lost.
-    pub(super) async fn give_back(&self, close: AuthorityAsk, card: Arc<SessionContext>, closing: PendingRelease) {
+    pub(super) async fn give_back(&self, close: AuthorityAsk, context: Arc<SessionContext>, closing: PendingRelease) {
         let result = {
             let _permit = self.permits.acquire().await;
-            self.asker.ask(&close, &card).await
+            self.asker.ask(&close, &context).await
         };
-        self.strays().look_after(close, card, closing, &result);
+        self.orphaned_grants().look_after(close, context, closing, &result);
     }
 
     /// A permit for a call. `None` if there is none in time, or not before `latest`.
     pub(super) async fn set_out(&self, latest: Option<Duration>) -> Option<SemaphorePermit<'_>> {
-        let patience = latest.map_or(self.patience, |left| left.min(self.patience));
-        tokio::time::timeout(patience, self.permits.acquire()).await.ok()?.ok()
+        let stall_timeout = latest.map_or(self.stall_timeout, |left| left.min(self.stall_timeout));
+        tokio::time::timeout(stall_timeout, self.permits.acquire()).await.ok()?.ok()
     }
 
     /// Resolves when another call could set out at once.
@@ -210,7 +210,7 @@ impl AuthorityDispatcher {
 fn is_provisional(playback: &Playback<SessionEntry>) -> bool {
     let session = &playback.session;
     let holds = session.is_active() && session.grant().is_some();
-    holds && session.is_unused() && playback.card.card.dialect == DialectName::Embedded
+    holds && session.is_unused() && playback.context.context.dialect == DialectName::Embedded
 }
 
 pub(super) fn busy() -> AuthorityFault {

@@ -23,7 +23,7 @@ impl Sessions {
     /// Leaves the sessions open for the next process: waits at most `grace` until no call to an authority is under
     /// way, so that every answer is recorded. Returns how many sessions are left open.
     pub async fn leave_open(&self, grace: Duration) -> usize {
-        let settled = async { tokio::join!(self.pump.idle(), self.renewed()) };
+        let settled = async { tokio::join!(self.dispatcher.idle(), self.renewed()) };
         let _late = tokio::time::timeout(grace, settled).await;
         self.keep_playheads();
         self.left().len()
@@ -47,7 +47,7 @@ impl Sessions {
             for (key, id) in to_end {
                 self.deliver(key, id, Input::End(why));
             }
-            self.pump.idle().await;
+            self.dispatcher.idle().await;
             to_end = self.of(|session| session.is_active() || session.takes_place());
             if to_end.is_empty() {
                 return;

@@ -73,7 +73,7 @@ pub struct Sessions {
     killed_tokens: KilledTokens,
     /// Bound of playbacks that are not over.
     max_active: AtomicUsize,
-    pump: AuthorityDispatcher,
+    dispatcher: AuthorityDispatcher,
     sleep: SleepDetector,
     spares: SparePlaces,
     /// `None` if sessions end with the process.
@@ -92,8 +92,8 @@ pub struct Admission {
 }
 
 impl Sessions {
-    pub fn new(clock: Clock, pump: AuthorityDispatcher, telemetry: Arc<Telemetry>) -> Arc<Self> {
-        Self::with_store(clock, pump, telemetry, None)
+    pub fn new(clock: Clock, dispatcher: AuthorityDispatcher, telemetry: Arc<Telemetry>) -> Arc<Self> {
+        Self::with_store(clock, dispatcher, telemetry, None)
     }
 
     pub fn clock(&self) -> Clock {
@@ -103,18 +103,18 @@ impl Sessions {
     /// Like [`Self::new`]. With a store, sessions survive a restart: see [`Self::restore`].
     pub fn with_store(
         clock: Clock,
-        pump: AuthorityDispatcher,
+        dispatcher: AuthorityDispatcher,
         telemetry: Arc<Telemetry>,
         store: Option<Arc<dyn Store>>,
     ) -> Arc<Self> {
-        Self::with_chance(RandomSource::System, clock, pump, telemetry, store)
+        Self::with_chance(RandomSource::System, clock, dispatcher, telemetry, store)
     }
 
     /// Like [`Self::with_store`]; ids and the jitter of beats come from `chance`.
     pub fn with_chance(
         chance: RandomSource,
         clock: Clock,
-        pump: AuthorityDispatcher,
+        dispatcher: AuthorityDispatcher,
         telemetry: Arc<Telemetry>,
         store: Option<Arc<dyn Store>>,
     ) -> Arc<Self> {
@@ -132,7 +132,7 @@ impl Sessions {
             index,
             killed_tokens,
             max_active: AtomicUsize::new(usize::MAX),
-            pump,
+            dispatcher,
             sleep,
             spares: SparePlaces::default(),
             store,
@@ -148,23 +148,23 @@ impl Sessions {
         self: &Arc<Self>,
         key: DeviceKey,
         call: &PlayerCall,
-        card: &Arc<SessionContext>,
+        context: &Arc<SessionContext>,
         waited: Option<SessionId>,
     ) -> (Admission, Option<OwnedNotified>) {
-        let policy = &card.policy();
+        let policy = &context.policy();
         self.notice_sleep();
-        let killed = self.killed_elsewhere(&card.authority_name, Some(key), &call.names());
+        let killed = self.killed_elsewhere(&context.authority_name, Some(key), &call.names());
         self.with_seat(key, |DeviceEntry { device, wake, .. }, out| {
             if let Some(reason) = killed.filter(|_| !device.plays_by(&call.names())) {
                 return (Admission { answer: CallAnswer::Refuse(SessionRefusal::Killed(reason)), session: None }, None);
             }
             let now = self.clock.now();
             let start = || {
-                let (account, id) = (pending_releases::account_name(card), SessionId(self.chance.draw()));
+                let (account, id) = (pending_releases::account_name(context), SessionId(self.chance.draw()));
                 let start = || PlaybackStart {
                     account,
-                    caller: Some(card.network),
-                    card: SessionEntry::new(card.clone()),
+                    caller: Some(context.network),
+                    context: SessionEntry::new(context.clone()),
                     id,
                     seed: self.chance.draw() as u32,
                 };
@@ -179,16 +179,16 @@ impl Sessions {
             {
                 // A new session uses the newest known token. Another token may replace it only if it has expired,
                 // because it may be another caller's.
-                let (network, token) = (card.network, card.token.clone());
+                let (network, token) = (context.network, context.token.clone());
                 let is_its_own = call.token.is_some_and(|token| playback.answers_to(token));
-                if token.is_some() && (is_its_own || playback.card.card.has_expired_token(self.clock.wall())) {
-                    let card = SessionContext { network, token, ..SessionContext::clone(&playback.card.card) };
-                    (playback.card.card, playback.card.record) = (Arc::new(card), None);
+                if token.is_some() && (is_its_own || playback.context.context.has_expired_token(self.clock.wall())) {
+                    let context = SessionContext { network, token, ..SessionContext::clone(&playback.context.context) };
+                    (playback.context.context, playback.context.record) = (Arc::new(context), None);
                 }
             }
             if let Some(playback) = session.and_then(|id| device.playback_mut(id)).filter(|p| p.session.waits()) {
                 // The open may set out when this call is gone, so the session keeps the caller's place.
-                playback.card.place = playback.card.place.take().or_else(HeldPlace::of_caller);
+                playback.context.place = playback.context.place.take().or_else(HeldPlace::of_caller);
             }
             // Made under the lock under which every wake happens, so that none is missed.
             let woken = (answer == CallAnswer::Wait).then(|| wake.clone().notified_owned());
@@ -207,8 +207,8 @@ impl Sessions {
         self.with(key, |device, out| {
             let id = device.addressee(id, &input);
             let Some(playback) = device.playback_mut(id) else { return false };
-            let card = playback.card.card.clone();
-            device.deliver(id, self.clock.now(), input, &card.policy(), out);
+            let context = playback.context.context.clone();
+            device.deliver(id, self.clock.now(), input, &context.policy(), out);
             true
         })
     }
@@ -216,8 +216,8 @@ impl Sessions {
     /// Decides a call against this session even if it has ended. `None` if it is forgotten.
     pub fn call_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, kind: CallKind) -> Option<CallAnswer> {
         self.with(key, |device, out| {
-            let card = device.playback_mut(id)?.card.card.clone();
-            device.deliver(id, self.clock.now(), Input::Again(kind), &card.policy(), out)
+            let context = device.playback_mut(id)?.context.context.clone();
+            device.deliver(id, self.clock.now(), Input::Again(kind), &context.policy(), out)
         })
     }
 
@@ -259,7 +259,7 @@ impl Sessions {
     }
 
     fn policy(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Policy> {
-        self.table.look(key, |device| Some(device.playback(id)?.card.card.policy()))?
+        self.table.look(key, |device| Some(device.playback(id)?.context.context.policy()))?
     }
 
     fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {

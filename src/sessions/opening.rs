@@ -23,7 +23,7 @@ const MAX_PLACE_POLLS: u32 = 10;
 const MAX_PLACES_AWAITED: u32 = 4;
 
 /// An open is not repeated later than this after it was asked for. No license call waits so long, and with an
-/// authority's longest time limit (7 s) it would outlast the core's patience.
+/// authority's longest time limit (7 s) it would outlast the core's time limit.
 pub(super) const MAX_OPEN_RETRY_AGE: Duration = Duration::from_secs(7);
 
 impl Sessions {
@@ -33,19 +33,19 @@ impl Sessions {
     pub(super) async fn perform(
         self: &Arc<Self>,
         ask: &AuthorityAsk,
-        card: &Arc<SessionContext>,
+        context: &Arc<SessionContext>,
         whose: (DeviceKey, SessionId),
         latest: Instant,
         place: Option<&HeldPlace>,
     ) -> Result<Verdict, AuthorityFault> {
-        let (asker, closings) = (&self.pump.asker, self.pump.closings());
+        let (asker, closings) = (&self.dispatcher.asker, self.dispatcher.closings());
         if ask.kind != AskKind::Open {
-            let Some(_permit) = self.pump.set_out(None).await else { return Err(busy()) };
-            return asker.ask(ask, card).await;
+            let Some(_permit) = self.dispatcher.set_out(None).await else { return Err(busy()) };
+            return asker.ask(ask, context).await;
         }
-        let mut before = closings.of(card);
-        let mut result = match self.pump.set_out(None).await {
-            Some(_permit) => self.open(ask, card, place).await,
+        let mut before = closings.of(context);
+        let mut result = match self.dispatcher.set_out(None).await {
+            Some(_permit) => self.open(ask, context, place).await,
             None => return Err(busy()),
         };
         let (mut given, mut looks, mut may_wait) = (0, MAX_PLACE_POLLS, true);
@@ -55,8 +55,8 @@ impl Sessions {
             && self.clock.now() < latest
             && given < MAX_PLACES_AWAITED
         {
-            let waits_for = before.take().or_else(|| closings.of(card)).filter(|_| std::mem::take(&mut may_wait));
-            let turned = if waits_for.is_some() { PlaceTurn::Given } else { self.make_room(whose, card, *denial) };
+            let waits_for = before.take().or_else(|| closings.of(context)).filter(|_| std::mem::take(&mut may_wait));
+            let turned = if waits_for.is_some() { PlaceTurn::Given } else { self.make_room(whose, context, *denial) };
             match turned {
                 PlaceTurn::Given => given += 1,
                 PlaceTurn::Later => {
@@ -71,17 +71,17 @@ impl Sessions {
                 }
                 PlaceTurn::Nobody => break,
             }
-            let Some(settled) = waits_for.or_else(|| closings.of(card)) else { continue };
+            let Some(settled) = waits_for.or_else(|| closings.of(context)) else { continue };
             // A close that takes longer is in trouble, and the player will not wait for it.
             let _settled = tokio::time::timeout(MAX_PLACE_RELEASE_WAIT, settled.wait()).await;
             let left = latest.saturating_duration_since(self.clock.now());
             if left.is_zero() {
                 break;
             }
-            let Some(permit) = self.pump.set_out(Some(left)).await else { break };
-            result = self.open(ask, card, place).await;
+            let Some(permit) = self.dispatcher.set_out(Some(left)).await else { break };
+            result = self.open(ask, context, place).await;
             drop(permit);
-            self.telemetry.metrics.open_asked_again(&card.authority_name, result_name(&result));
+            self.telemetry.metrics.open_asked_again(&context.authority_name, result_name(&result));
         }
         result
     }
@@ -89,12 +89,12 @@ impl Sessions {
     async fn open(
         self: &Arc<Self>,
         ask: &AuthorityAsk,
-        card: &Arc<SessionContext>,
+        context: &Arc<SessionContext>,
         place: Option<&HeldPlace>,
     ) -> Result<Verdict, AuthorityFault> {
-        let (result, late) = self.pump.asker.open(ask, card).await;
+        let (result, late) = self.dispatcher.asker.open(ask, context).await;
         if let Some(late) = late {
-            self.give_late_grant_back(late, card, place.cloned());
+            self.give_late_grant_back(late, context, place.cloned());
         }
         result
     }

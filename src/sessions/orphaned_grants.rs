@@ -48,7 +48,7 @@ impl OrphanedGrants {
     pub(super) fn look_after(
         &self,
         ask: AuthorityAsk,
-        card: Arc<SessionContext>,
+        context: Arc<SessionContext>,
         closing: PendingRelease,
         result: &Result<Verdict, AuthorityFault>,
     ) {
@@ -60,26 +60,27 @@ impl OrphanedGrants {
             return;
         };
         // Closing needs no content token.
-        let card = Arc::new(card.without_token());
-        let (strays, held) = (self.clone(), ask.grant.as_ref().map(|grant| grant.interval).unwrap_or_default());
-        let left = held.saturating_add(card.policy().grace).min(MAX_ORPHAN_CLOSE_TIME);
+        let context = Arc::new(context.without_token());
+        let (orphaned_grants, held) =
+            (self.clone(), ask.grant.as_ref().map(|grant| grant.interval).unwrap_or_default());
+        let left = held.saturating_add(context.policy().grace).min(MAX_ORPHAN_CLOSE_TIME);
         let work = async move {
             let _place = place;
             tokio::select! {
-                () = strays.tasks.stopped() => {}
-                () = strays.close(&ask, &card, closing, left) => {}
+                () = orphaned_grants.tasks.stopped() => {}
+                () = orphaned_grants.close(&ask, &context, closing, left) => {}
             }
         };
         self.tasks.spawn_on(&self.control, work);
     }
 
-    async fn close(&self, ask: &AuthorityAsk, card: &SessionContext, closing: PendingRelease, mut left: Duration) {
+    async fn close(&self, ask: &AuthorityAsk, context: &SessionContext, closing: PendingRelease, mut left: Duration) {
         let mut closing = Some(closing);
         for pause in (0..).map(|pauses| ORPHAN_CLOSE_BACKOFF.after(pauses)) {
             let Some(rest) = left.checked_sub(pause) else { return };
             tokio::time::sleep(pause).await;
             let _permit = self.permits.acquire().await;
-            if !is_lost(&self.asker.ask(ask, card).await) {
+            if !is_lost(&self.asker.ask(ask, context).await) {
                 return;
             }
             drop(closing.take());
@@ -99,20 +100,23 @@ impl Sessions {
     pub(super) fn give_late_grant_back(
         self: &Arc<Self>,
         late: LateGrant,
-        card: &Arc<SessionContext>,
+        context: &Arc<SessionContext>,
         place: Option<HeldPlace>,
     ) {
-        let (sessions, card) = (self.clone(), Arc::new(card.without_token()));
-        let closing = self.pump.closings().begin(&card);
-        self.pump.track(async move {
+        let (sessions, context) = (self.clone(), Arc::new(context.without_token()));
+        let closing = self.dispatcher.closings().begin(&context);
+        self.dispatcher.track(async move {
             let _until_done = place;
             let Some(grant) = late.await else { return };
-            let (telemetry, authority) = (&sessions.telemetry, &*card.authority_name);
-            telemetry.metrics.late_grant(&card.authority_name);
+            let (telemetry, authority) = (&sessions.telemetry, &*context.authority_name);
+            telemetry.metrics.late_grant(&context.authority_name);
             if telemetry.may_write_about("late grants", authority) {
                 tracing::info!(authority, "a session was granted after its open had been given up: it is given back");
             }
-            sessions.pump.give_back(AuthorityAsk::giving_back(grant, PlayerFacts::default()), card, closing).await;
+            sessions
+                .dispatcher
+                .give_back(AuthorityAsk::giving_back(grant, PlayerFacts::default()), context, closing)
+                .await;
         });
     }
 }

@@ -41,17 +41,17 @@ impl ReleasesSettled {
 
 impl PendingReleases {
     /// Counts a slot of this context's account until the result is dropped.
-    pub(super) fn begin(&self, card: &SessionContext) -> PendingRelease {
-        let account = account(card);
+    pub(super) fn begin(&self, context: &SessionContext) -> PendingRelease {
+        let account = account(context);
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.entry(account.clone()).or_default().0 += 1;
         PendingRelease { account, of: self.under_way.clone() }
     }
 
     /// `None` if the account gives no slot back.
-    pub(super) fn of(&self, card: &SessionContext) -> Option<ReleasesSettled> {
+    pub(super) fn of(&self, context: &SessionContext) -> Option<ReleasesSettled> {
         let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.get(&account(card)).map(|(_, settled)| ReleasesSettled(settled.clone()))
+        under_way.get(&account(context)).map(|(_, settled)| ReleasesSettled(settled.clone()))
     }
 }
 
@@ -69,11 +69,11 @@ impl Drop for PendingRelease {
 }
 
 /// Tells the accounts of a device's playbacks apart.
-pub(super) fn account_name(card: &SessionContext) -> Option<Fingerprint> {
-    card.account.as_ref().map(|account| Fingerprint::of(account.as_bytes()))
+pub(super) fn account_name(context: &SessionContext) -> Option<Fingerprint> {
+    context.account.as_ref().map(|account| Fingerprint::of(account.as_bytes()))
 }
 
 /// A device without an account counts as one.
-pub(super) fn account(card: &SessionContext) -> ReleaseAccount {
-    (card.authority, card.account.clone().unwrap_or_else(|| card.device.clone()))
+pub(super) fn account(context: &SessionContext) -> ReleaseAccount {
+    (context.authority, context.account.clone().unwrap_or_else(|| context.device.clone()))
 }

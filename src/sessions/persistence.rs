@@ -72,7 +72,7 @@ impl Sessions {
     /// plays, so no crash may lose its session. If this is called before the license is asked for, it costs no time.
     pub fn written(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> impl Future<Output = ()> + Send + use<> {
         let wait = self.store.as_ref().and_then(|store| {
-            let mark = self.table.with(key, |seat| newest_mark(&seat.device, id))?;
+            let mark = self.table.with(key, |entry| newest_mark(&entry.device, id))?;
             Some(store.durable_up_to(mark))
         });
         in_time(wait)
@@ -89,22 +89,23 @@ impl Sessions {
         let mut moment = None;
         for playback in device.playbacks_mut() {
             let stamp = WrittenStamp::of(playback);
-            match (&playback.card.stamp, &stamp) {
+            match (&playback.context.stamp, &stamp) {
                 (Some(old), Some(new)) if !old.is_outdated_by(new) => continue,
                 (None, None) => continue,
                 (Some(_), None) => store.forget(RecordKey::Session(playback.id)),
                 (Some(_) | None, Some(_)) => {
                     let moment = *moment.get_or_insert_with(|| self.clock.moment());
-                    let card = playback.card.record.get_or_insert_with(|| playback.card.card.record()).clone();
-                    let timeline = playback.card.timeline.record();
+                    let context =
+                        playback.context.record.get_or_insert_with(|| playback.context.context.record()).clone();
+                    let timeline = playback.context.timeline.record();
                     if let Some(record) = PlaybackRecord::of(playback, &moment) {
-                        let record = SessionRecord { card, device: key.0, playback: record, timeline };
+                        let record = SessionRecord { context, device: key.0, playback: record, timeline };
                         store.put(StoredRecord::Session(Box::new(record)));
-                        playback.card.written = Some(store.mark());
+                        playback.context.written = Some(store.mark());
                     }
                 }
             }
-            playback.card.stamp = stamp;
+            playback.context.stamp = stamp;
         }
     }
 
@@ -112,15 +113,15 @@ impl Sessions {
     pub(super) fn keep_playheads(&self) {
         let moved = |key, playback: &Playback<SessionEntry>| {
             let newer = WrittenStamp::of(playback)?;
-            let written = playback.card.stamp.as_ref()?;
+            let written = playback.context.stamp.as_ref()?;
             written.has_moved(&newer, Duration::ZERO).then_some((key, playback.id))
         };
         for (key, id) in self.table.collect(moved) {
-            self.table.with(key, |seat| {
-                if let Some(playback) = seat.device.playback_mut(id) {
-                    playback.card.stamp = None;
+            self.table.with(key, |entry| {
+                if let Some(playback) = entry.device.playback_mut(id) {
+                    playback.context.stamp = None;
                 }
-                self.keep(key, &mut seat.device);
+                self.keep(key, &mut entry.device);
             });
         }
     }
@@ -146,17 +147,17 @@ impl Sessions {
         let mut restored = RestoreResult::default();
         for record in &records {
             let id = record.playback.id;
-            let (card, leaves) = match home(&record.card) {
+            let (context, leaves) = match home(&record.context) {
                 RestoreHome::Gone => {
                     self.strand(record, moment.wall, &mut restored);
                     continue;
                 }
-                RestoreHome::Here(card) => (card, false),
-                RestoreHome::Leaving(card) => (card, true),
+                RestoreHome::Here(context) => (context, false),
+                RestoreHome::Leaving(context) => (context, true),
             };
             let key = DeviceKey(record.device);
             self.with(key, |device, out| {
-                self.take_back(device, record, card, &moment, out);
+                self.take_back(device, record, context, &moment, out);
                 restored.count(device, id, record.playback.session.is_orphan());
             });
             leaving.extend(leaves.then_some((key, id)));
@@ -165,7 +166,7 @@ impl Sessions {
         shared.sort_unstable();
         shared.dedup();
         for key in shared {
-            self.with(key, |device, out| device.rejoin(self.clock.now(), |kept| kept.card.policy(), out));
+            self.with(key, |device, out| device.rejoin(self.clock.now(), |kept| kept.context.policy(), out));
         }
         for (key, id) in leaving {
             self.deliver(key, id, Input::End(EndReason::Stopped));
@@ -199,20 +200,20 @@ impl Sessions {
         &self,
         device: &mut Device<SessionEntry>,
         record: &SessionRecord,
-        card: Arc<SessionContext>,
+        context: Arc<SessionContext>,
         moment: &ClockMoment,
         out: &mut DeviceEffects,
     ) {
-        let policy = card.policy();
-        let mut kept = SessionEntry::new(card);
-        kept.record = Some(record.card.clone());
+        let policy = context.policy();
+        let mut kept = SessionEntry::new(context);
+        kept.record = Some(record.context.clone());
         kept.timeline = Timeline::restore(&record.timeline);
         let mut playback = record.playback.restore(kept, moment, &policy);
-        playback.account = pending_releases::account_name(&playback.card.card);
+        playback.account = pending_releases::account_name(&playback.context.context);
         let orphan = record.playback.session.is_orphan();
         // Unchanged sessions are not rewritten, which would rewrite the whole journal. An orphaned open is, so that
         // it is not restored twice.
-        playback.card.stamp = WrittenStamp::of(&playback).filter(|_| !orphan);
+        playback.context.stamp = WrittenStamp::of(&playback).filter(|_| !orphan);
         device.resume(playback, moment.now, orphan, &policy, out);
         if let (Some(playback), Some(store)) = (device.playback_mut(record.playback.id), &self.store)
             && WrittenStamp::of(playback).is_none()
@@ -258,7 +259,7 @@ fn newest_mark(device: &Device<SessionEntry>, id: SessionId) -> Option<ChangeMar
     let of = |id| device.playbacks().iter().find(|playback| playback.id == id);
     let playback = of(id)?;
     let session = playback.shares().and_then(of);
-    [Some(playback), session].into_iter().flatten().filter_map(|playback| playback.card.written).max()
+    [Some(playback), session].into_iter().flatten().filter_map(|playback| playback.context.written).max()
 }
 
 async fn in_time(wait: Option<impl Future<Output = ()>>) {

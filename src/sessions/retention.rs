@@ -29,9 +29,9 @@ pub(super) const fn most(kind: RetentionClass) -> usize {
 /// Drops the content tokens of playbacks that no longer need them.
 pub(super) fn drop_tokens(device: &mut Device<SessionEntry>) {
     for playback in device.playbacks_mut() {
-        if playback.card.card.token.is_some() && !playback.session.may_need_token() {
-            playback.card.card = Arc::new(playback.card.card.without_token());
-            playback.card.record = None;
+        if playback.context.context.token.is_some() && !playback.session.may_need_token() {
+            playback.context.context = Arc::new(playback.context.context.without_token());
+            playback.context.record = None;
         }
     }
 }
@@ -56,7 +56,7 @@ impl Sessions {
     pub(super) fn displace_surplus(self: &Arc<Self>) {
         for _ in 0..MAX_REMEMBERED_EXAMINED_PER_STEP {
             let Some((kind, key, id)) = self.index.surplus() else { return };
-            self.step_seat(key, |seat, out| seat.device.displace(id, kind, out));
+            self.step_seat(key, |entry, out| entry.device.displace(id, kind, out));
         }
     }
 }

@@ -28,7 +28,7 @@ pub enum SessionPhase {
 pub struct SessionView {
     pub age: Duration,
     pub beats: u32,
-    pub card: Arc<SessionContext>,
+    pub context: Arc<SessionContext>,
     /// Time since the player's last connection ended.
     pub connections_gone: Option<Duration>,
     pub id: SessionId,
@@ -64,20 +64,20 @@ impl SessionView {
             (SessionState::Live { beat, .. }, BeatSource::Timer) => Some(beat.saturating_duration_since(now)),
             (_, BeatSource::Renewals { .. } | BeatSource::Timer) => None,
         };
-        let timeline = playback.card.timeline.clone();
+        let timeline = playback.context.timeline.clone();
         Self {
-            age: wall.saturating_sub(playback.card.card.opened),
+            age: wall.saturating_sub(playback.context.context.opened),
             beats: timeline.beats(),
-            card: playback.card.card.clone(),
+            context: playback.context.context.clone(),
             connections_gone: session.alone_since().map(|since| now.saturating_duration_since(since)),
             id: playback.id,
             interval: session.interval(),
             key_sessions: playback.key_sessions(),
             last_good: timeline.confirmed().then(|| now.saturating_duration_since(session.last_good())),
-            mirror: playback.card.mirror.clone(),
+            mirror: playback.context.mirror.clone(),
             next_beat,
             on_credit: session.on_credit().map(|since| now.saturating_duration_since(since)),
-            opened: playback.card.card.opened,
+            opened: playback.context.context.opened,
             paced_by: session.beats(),
             playbacks: Vec::new(),
             player: session.playing(),

@@ -33,18 +33,19 @@ pub(super) struct SparePlace {
 }
 
 impl SparePlaces {
-    fn begin(&self, card: &SessionContext, whose: SpareHolder) -> SparePlace {
-        let account = super::pending_releases::account(card);
+    fn begin(&self, context: &SessionContext, whose: SpareHolder) -> SparePlace {
+        let account = super::pending_releases::account(context);
         let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         spares.entry(account.clone()).or_default().push(whose);
         SparePlace { account, of: self.0.clone(), whose }
     }
 
     /// The account's oldest preload of another device, preferably one whose slot exists.
-    fn of_another(&self, card: &SessionContext, key: DeviceKey) -> Option<SpareHolder> {
+    fn of_another(&self, context: &SessionContext, key: DeviceKey) -> Option<SpareHolder> {
         let spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let others =
-            || spares.get(&super::pending_releases::account(card)).into_iter().flatten().filter(|(of, ..)| *of != key);
+        let others = || {
+            spares.get(&super::pending_releases::account(context)).into_iter().flatten().filter(|(of, ..)| *of != key)
+        };
         others().find(|(_, _, is_there)| *is_there).or_else(|| others().next()).copied()
     }
 }
@@ -65,15 +66,15 @@ impl Sessions {
     /// Updates the spares after a step of the device.
     pub(super) fn mark_spares(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         let newest = device.playbacks().last().filter(|_| device.playbacks().len() > 1);
-        let policy = newest.map(|newest| newest.card.card.policy());
+        let policy = newest.map(|newest| newest.context.context.policy());
         let there = policy.as_ref().and_then(|policy| device.spare(policy)).map(|id| (id, true));
         let coming = policy.as_ref().and_then(|policy| device.coming_spare(policy)).map(|id| (id, false));
         for playback in device.playbacks_mut() {
             let spare = [there, coming].into_iter().flatten().find(|(id, _)| *id == playback.id);
             let whose = spare.map(|(id, is_there)| (key, id, is_there));
-            if playback.card.spare.as_ref().map(|spare| spare.whose) != whose {
-                playback.card.spare = None;
-                playback.card.spare = whose.map(|whose| self.spares.begin(&playback.card.card, whose));
+            if playback.context.spare.as_ref().map(|spare| spare.whose) != whose {
+                playback.context.spare = None;
+                playback.context.spare = whose.map(|whose| self.spares.begin(&playback.context.context, whose));
             }
         }
     }
@@ -82,15 +83,15 @@ impl Sessions {
     pub(super) fn make_room(
         self: &Arc<Self>,
         (key, id): (DeviceKey, SessionId),
-        card: &SessionContext,
+        context: &SessionContext,
         denial: Denial,
     ) -> PlaceTurn {
         // An embedded authority does not prove the token, and counts a device's preload as one with its playback.
-        if card.dialect == DialectName::Embedded {
+        if context.dialect == DialectName::Embedded {
             return PlaceTurn::Nobody;
         }
-        let spare = self.spares.of_another(card, key).filter(|_| denial == Denial::Limit);
-        let policy = card.policy();
+        let spare = self.spares.of_another(context, key).filter(|_| denial == Denial::Limit);
+        let policy = context.policy();
         let is_spare = || self.with(key, |device, _| device.coming_spare(&policy) == Some(id));
         if spare.is_some_and(|(_, _, is_there)| !is_there) && !is_spare() {
             return PlaceTurn::Later;
@@ -101,8 +102,8 @@ impl Sessions {
             }
             return if self.deliver(key, id, Input::GiveWay) { PlaceTurn::Given } else { PlaceTurn::Nobody };
         }
-        let account = super::pending_releases::account(card);
-        let alike = |other: &SessionEntry| super::pending_releases::account(&other.card) == account;
+        let account = super::pending_releases::account(context);
+        let alike = |other: &SessionEntry| super::pending_releases::account(&other.context) == account;
         self.with(key, |device, out| device.turn(id, self.clock.now(), alike, &policy, out))
     }
 }

@@ -18,7 +18,7 @@ impl Sessions {
         key: DeviceKey,
         act: impl FnOnce(&mut Device<SessionEntry>, &mut DeviceEffects) -> R,
     ) -> R {
-        self.with_seat(key, |seat, out| act(&mut seat.device, out))
+        self.with_seat(key, |entry, out| act(&mut entry.device, out))
     }
 
     pub(super) fn with_seat<R>(
@@ -38,10 +38,10 @@ impl Sessions {
         act: impl FnOnce(&mut DeviceEntry, &mut DeviceEffects) -> R,
     ) -> R {
         let mut jobs = Vec::new();
-        let result = self.table.with(key, |seat| {
+        let result = self.table.with(key, |entry| {
             let mut out = DeviceEffects::new();
-            let result = act(seat, &mut out);
-            let DeviceEntry { device, wake, .. } = seat;
+            let result = act(entry, &mut out);
+            let DeviceEntry { device, wake, .. } = entry;
             share_cards(device);
             let told: Vec<_> = (0..out.len()).map(|at| is_told_elsewhere(&out, at)).collect();
             for ((id, effect), told) in out.into_iter().zip(told) {
@@ -53,13 +53,13 @@ impl Sessions {
             self.reindex(key, device);
             self.index_tokens(key, device);
             self.mark_killed(key, device);
-            self.pump.mark_accepted(device);
-            self.pump.mark_closing(device);
+            self.dispatcher.mark_accepted(device);
+            self.dispatcher.mark_closing(device);
             self.mark_spares(key, device);
             self.schedule(key, device);
             result
         });
-        jobs.into_iter().for_each(|job| self.pump.run(self.clone(), job));
+        jobs.into_iter().for_each(|job| self.dispatcher.run(self.clone(), job));
         result
     }
 
@@ -82,23 +82,23 @@ impl Sessions {
         };
         match effect {
             Effect::Ask(ask) => {
-                let card = playback.card.card.clone();
+                let context = playback.context.context.clone();
                 let mut of_caller = || take_place(device, id).or_else(HeldPlace::of_caller);
                 let place = if ask.kind == AskKind::Open { of_caller() } else { None };
-                jobs.push(DispatchedAsk { ask, card, id, key, place });
+                jobs.push(DispatchedAsk { ask, context, id, key, place });
             }
             Effect::Displace(_) | Effect::Forget => {}
             Effect::Note(event) => {
                 let at = self.clock.wall();
                 if matches!(&event, SessionEvent::Closed(why) | SessionEvent::Left(why) if why.is_wanted()) {
-                    playback.card.mirror.over();
+                    playback.context.mirror.over();
                 }
-                let (session, token, card) =
-                    (playback.shares().unwrap_or(id), playback.first_token(), playback.card.card.clone());
+                let (session, token, context) =
+                    (playback.shares().unwrap_or(id), playback.first_token(), playback.context.context.clone());
                 let token = token.filter(|token| device.answers_to(session, *token));
-                self.telemetry.note(&card.playback(key, session, token), &event, at, told);
+                self.telemetry.note(&context.playback(key, session, token), &event, at, told);
                 if let Some(playback) = device.playback_mut(session) {
-                    playback.card.timeline.add(at, event);
+                    playback.context.timeline.add(at, event);
                 }
             }
             Effect::Wake => wake.notify_waiters(),
@@ -107,7 +107,7 @@ impl Sessions {
 
     /// Puts playbacks on the wheel again if their deadline is earlier now.
     fn schedule(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
-        let due: Vec<_> = device.playbacks().iter().map(|p| (p.id, p.session.deadline(), p.card.slotted)).collect();
+        let due: Vec<_> = device.playbacks().iter().map(|p| (p.id, p.session.deadline(), p.context.slotted)).collect();
         for (id, deadline, slotted) in due {
             let Some(deadline) = deadline else { continue };
             if slotted.is_some_and(|(at, _)| at <= deadline) {
@@ -115,7 +115,7 @@ impl Sessions {
             }
             let slot = self.wheel.lock().unwrap_or_else(PoisonError::into_inner).insert(deadline, (key, id));
             if let Some(playback) = device.playback_mut(id) {
-                playback.card.slotted = Some((deadline, slot));
+                playback.context.slotted = Some((deadline, slot));
             }
             self.alarm.notify_one();
         }
@@ -126,7 +126,7 @@ impl Sessions {
 /// needs none.
 fn drop_places(device: &mut Device<SessionEntry>) {
     for playback in device.playbacks_mut().filter(|playback| !playback.session.waits()) {
-        playback.card.place = None;
+        playback.context.place = None;
     }
 }
 

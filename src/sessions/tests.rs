@@ -63,7 +63,7 @@ impl AskAuthority for Script {
 
 struct Stage {
     asked: mpsc::UnboundedReceiver<Open>,
-    card: Arc<SessionContext>,
+    context: Arc<SessionContext>,
     sessions: Arc<Sessions>,
     tasks: Tasks,
 }
@@ -108,11 +108,11 @@ impl Stage {
     ) -> Self {
         let (tell, asked) = mpsc::unbounded_channel();
         let (tasks, _deaths) = Tasks::new();
-        let mut pump = AuthorityDispatcher::new(Arc::new(Script(tell)), Handle::current(), tasks.clone());
-        change(&mut pump);
-        let sessions = Sessions::with_store(clock, pump, Arc::default(), store);
+        let mut dispatcher = AuthorityDispatcher::new(Arc::new(Script(tell)), Handle::current(), tasks.clone());
+        change(&mut dispatcher);
+        let sessions = Sessions::with_store(clock, dispatcher, Arc::default(), store);
         tasks.spawn(pace(sessions.clone(), tasks.clone()));
-        let card = Arc::new(SessionContext {
+        let context = Arc::new(SessionContext {
             account: None,
             authority: AuthorityId::of("test"),
             authority_name: "test".into(),
@@ -133,7 +133,7 @@ impl Stage {
             device_source: DeviceSource::Header,
             token: None,
         });
-        Self { asked, card, sessions, tasks }
+        Self { asked, context, sessions, tasks }
     }
 
     fn admit(&self, token: u64, within: Duration) -> impl Future<Output = Admission> + use<> {
@@ -141,8 +141,8 @@ impl Stage {
     }
 
     fn admit_of(&self, key: DeviceKey, token: u64, within: Duration) -> impl Future<Output = Admission> + use<> {
-        let (sessions, card) = (self.sessions.clone(), self.card.clone());
-        async move { sessions.admit(key, &license(token), &card, Clock.now() + within).await }
+        let (sessions, context) = (self.sessions.clone(), self.context.clone());
+        async move { sessions.admit(key, &license(token), &context, Clock.now() + within).await }
     }
 
     /// Lets a player wait in a task of its own.
@@ -324,15 +324,15 @@ async fn beats_come_at_their_interval_and_end_with_the_session() {
 #[tokio::test]
 async fn only_the_end_of_a_devices_last_connection_is_reported_and_a_new_one_takes_it_back() {
     let mut stage = Stage::new(brief());
-    let first = stage.sessions.tie(key());
+    let first = stage.sessions.guard(key());
     stage.play(1).await;
     let gone = |stage: &Stage| stage.sessions.list()[0].connections_gone.is_some();
-    let second = stage.sessions.tie(key());
+    let second = stage.sessions.guard(key());
     drop(first);
     assert!(!gone(&stage), "another one is there");
     drop(second);
     assert!(gone(&stage));
-    let third = stage.sessions.tie(key());
+    let third = stage.sessions.guard(key());
     assert!(!gone(&stage));
     stage.sessions.stop_all(key());
     stage.grant(AskKind::Close).await;
@@ -413,9 +413,9 @@ async fn a_report_that_fits_several_shows_that_they_live_and_ends_none() {
     let mut stage = Stage::new(Policy { sessions_per_device: 2, ..brief() });
     let says = |playing| PlayerReport { by_interval: true, playing, ..PlayerReport::default() };
     for playback in [1, 2] {
-        let (sessions, card) = (stage.sessions.clone(), stage.card.clone());
+        let (sessions, context) = (stage.sessions.clone(), stage.context.clone());
         let call = PlayerCall { content_token: None, ..license(playback) };
-        tokio::join!(sessions.admit(key(), &call, &card, Clock.now() + HOUR), stage.grant(AskKind::Open));
+        tokio::join!(sessions.admit(key(), &call, &context, Clock.now() + HOUR), stage.grant(AskKind::Open));
         stage.sessions.used(key(), Fingerprint(playback));
         stage.sessions.report(key(), None, says(PlayingState::Plays));
     }
@@ -496,7 +496,7 @@ async fn the_end_of_the_process_waits_for_a_renewal_and_closes_with_its_token() 
     let mut stage = Stage::new(brief());
     let id = stage.play(1).await;
     let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
-    let admission = stage.sessions.admit(key(), &renewal, &stage.card, Clock.now() + HOUR).await;
+    let admission = stage.sessions.admit(key(), &renewal, &stage.context, Clock.now() + HOUR).await;
     let CallAnswer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
     let sessions = stage.sessions.clone();
     let told = async {
@@ -518,7 +518,7 @@ async fn the_end_of_the_process_waits_for_a_close_that_no_session_looks_after() 
     let mut stage = Stage::new(Policy { counts_ended: true, ..brief() });
     let id = stage.play(1).await;
     let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
-    let admission = stage.sessions.admit(key(), &renewal, &stage.card, Clock.now() + HOUR).await;
+    let admission = stage.sessions.admit(key(), &renewal, &stage.context, Clock.now() + HOUR).await;
     let CallAnswer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
     assert!(stage.sessions.answered(key(), id, ticket, AskKind::Renew, Ok(Verdict::Disabled)));
     let close = stage.asked().await;
@@ -545,7 +545,7 @@ async fn a_shared_session_gets_the_token_of_a_renewal_whose_picture_is_forgotten
     let asks = stage.play(1).await;
     let stays = stage.admit(2, HOUR).await.session.expect("a session");
     let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
-    let admission = stage.sessions.admit(key(), &renewal, &stage.card, Clock.now() + HOUR).await;
+    let admission = stage.sessions.admit(key(), &renewal, &stage.context, Clock.now() + HOUR).await;
     let CallAnswer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
     assert!(stage.sessions.leave(key(), asks, None, FarewellSignal::Stop));
     let again = stage.wait(1);
@@ -568,7 +568,7 @@ async fn a_session_that_stays_open_gets_the_token_of_the_renewal_under_way() {
     let mut stage = Stage::new(brief());
     let id = stage.play(1).await;
     let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
-    let admission = stage.sessions.admit(key(), &renewal, &stage.card, Clock.now() + HOUR).await;
+    let admission = stage.sessions.admit(key(), &renewal, &stage.context, Clock.now() + HOUR).await;
     let CallAnswer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
     let sessions = stage.sessions.clone();
     let mut left = std::pin::pin!(sessions.leave_open(HOUR));
@@ -604,7 +604,7 @@ async fn every_state_is_counted_empty_or_not() {
     assert_eq!(waits.await.expect("an admission").answer, CallAnswer::Pass);
     let states = stage.sessions.states();
     assert_eq!(states.get(&SessionPhase::Owing), Some(&1));
-    assert_eq!((stage.sessions.on_credit(stage.card.authority), stage.sessions.counts_are_exact()), (1, true));
+    assert_eq!((stage.sessions.on_credit(stage.context.authority), stage.sessions.counts_are_exact()), (1, true));
     assert_eq!(states.into_keys().collect::<Vec<_>>(), names);
 }
 
@@ -674,8 +674,8 @@ async fn an_orphaned_grant_is_given_back_when_the_authority_is_there_again() {
 
 #[tokio::test]
 async fn a_call_that_cannot_set_out_in_time_is_busy_and_is_not_made() {
-    let mut stage = Stage::with_pump(brief(), |pump| pump.patience = SHORT);
-    let permits = stage.sessions.pump.permits.clone();
+    let mut stage = Stage::with_pump(brief(), |dispatcher| dispatcher.stall_timeout = SHORT);
+    let permits = stage.sessions.dispatcher.permits.clone();
     let all = permits.acquire_many(AuthorityDispatcher::MAX_AUTHORITY_CALLS as u32).await.expect("open");
     let admission = stage.admit(1, HOUR).await;
     assert!(
@@ -687,7 +687,7 @@ async fn a_call_that_cannot_set_out_in_time_is_busy_and_is_not_made() {
     );
     drop(all);
     assert!(stage.asked.try_recv().is_err());
-    // The pacer was held up by the full pump as well.
+    // The timer was held up by the full dispatcher as well.
     stage.emptied().await;
 }
 
@@ -704,7 +704,7 @@ fn no_wake_is_lost_between_threads() {
     let barrier = Arc::new(Barrier::new(PLAYERS as usize));
     let players: Vec<_> = (0..PLAYERS)
         .map(|player| {
-            let (sessions, card, barrier) = (stage.sessions.clone(), stage.card.clone(), barrier.clone());
+            let (sessions, context, barrier) = (stage.sessions.clone(), stage.context.clone(), barrier.clone());
             std::thread::spawn(move || {
                 let own = runtime();
                 for round in 1..=ROUNDS {
@@ -712,7 +712,7 @@ fn no_wake_is_lost_between_threads() {
                     // Every fourth player of every third round zaps the others.
                     let token = if player == 0 && round % 3 == 0 { round + ROUNDS } else { round };
                     let deadline = Clock.now() + Duration::from_secs(20);
-                    let admission = own.block_on(sessions.admit(key(), &license(token), &card, deadline));
+                    let admission = own.block_on(sessions.admit(key(), &license(token), &context, deadline));
                     admission.session.map(|id| sessions.deliver(key(), id, Input::Used));
                     let late = matches!(admission.answer.refusal(), Some(SessionRefusal::Unreachable(_)));
                     assert!(!late, "round {round}: {admission:?}");

@@ -39,7 +39,7 @@ impl Sessions {
             let turn = self.wheel.lock().unwrap_or_else(PoisonError::into_inner).advance(now);
             let Some((slot, entries)) = turn else { return };
             for (key, id) in entries {
-                self.pump.ready().await;
+                self.dispatcher.ready().await;
                 self.come_up(key, id, slot);
             }
         }
@@ -50,13 +50,13 @@ impl Sessions {
         self.with(key, |device, out| {
             let now = self.clock.now();
             let Some(playback) = device.playback_mut(id) else { return };
-            if playback.card.slotted.is_none_or(|(_, stands)| stands != slot) {
+            if playback.context.slotted.is_none_or(|(_, stands)| stands != slot) {
                 return;
             }
-            playback.card.slotted = None;
+            playback.context.slotted = None;
             if playback.session.deadline().is_some_and(|deadline| deadline <= now) {
-                let card = playback.card.card.clone();
-                device.deliver(id, now, Input::Tick, &card.policy(), out);
+                let context = playback.context.context.clone();
+                device.deliver(id, now, Input::Tick, &context.policy(), out);
             }
         });
     }

@@ -38,7 +38,7 @@ pub enum StoredRecord {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SessionRecord {
     #[serde(rename = "c")]
-    pub card: Arc<SessionContextRecord>,
+    pub context: Arc<SessionContextRecord>,
     /// The device's key in the table.
     #[serde(rename = "d")]
     pub device: u64,

@@ -32,7 +32,7 @@ pub struct Transfer {
     body: Incoming,
     /// Longest pause of the server; noticed after at most twice the time.
     idle: Duration,
-    patience: Pin<Box<Sleep>>,
+    stall_timeout: Pin<Box<Sleep>>,
     place: OriginPlace,
     pool: ConnectionPool,
     /// True if bytes came since the pause was last measured.
@@ -68,8 +68,8 @@ impl Transfer {
         place: OriginPlace,
         (wire, reuse): (Wire, ConnectionReuse),
     ) -> Self {
-        let patience = Box::pin(sleep(idle));
-        let mut transfer = Self { body, idle, patience, place, pool, progressed: false, reuse, wire: Some(wire) };
+        let stall_timeout = Box::pin(sleep(idle));
+        let mut transfer = Self { body, idle, stall_timeout, place, pool, progressed: false, reuse, wire: Some(wire) };
         if transfer.body.is_end_stream() {
             transfer.settle();
         }
@@ -84,11 +84,11 @@ impl Transfer {
     }
 
     fn pause(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamFault>>> {
-        while self.patience.as_mut().poll(cx).is_ready() {
+        while self.stall_timeout.as_mut().poll(cx).is_ready() {
             if !std::mem::take(&mut self.progressed) {
                 return Poll::Ready(Some(Err(UpstreamFault::Slow { phase: CallPhase::Body })));
             }
-            self.patience.set(sleep(self.idle));
+            self.stall_timeout.set(sleep(self.idle));
         }
         Poll::Pending
     }

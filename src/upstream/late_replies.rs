@@ -35,12 +35,12 @@ impl ConnectionPool {
         &self,
         call: UpstreamCall<'_>,
         hold: CallHold<'_>,
-        patience: Duration,
+        stall_timeout: Duration,
     ) -> (HeldOutcome<UpstreamReply>, Option<LateReply>) {
         // Only the last attempt can set it, because a sent request is not repeated.
         let late = Mutex::new(None);
         let send = |call| async {
-            let (outcome, reply) = self.send_patiently(call, patience).await;
+            let (outcome, reply) = self.send_patiently(call, stall_timeout).await;
             *late.lock().unwrap_or_else(PoisonError::into_inner) = reply;
             outcome
         };
@@ -52,7 +52,7 @@ impl ConnectionPool {
     async fn send_patiently(
         &self,
         call: UpstreamCall<'_>,
-        patience: Duration,
+        stall_timeout: Duration,
     ) -> (Result<UpstreamReply, UpstreamFault>, Option<LateReply>) {
         let (now, progress) = (self.now(), Progress::default());
         if call.deadline <= now {
@@ -77,7 +77,7 @@ impl ConnectionPool {
             let (mut tell_late, told_late) = oneshot::channel();
             let _gone = tell.send((Err(fault), Some(LateReply(told_late))));
             tokio::select! {
-                outcome = timeout(patience, exchange) => {
+                outcome = timeout(stall_timeout, exchange) => {
                     if let Ok(Ok(reply)) = outcome {
                         let _gone = tell_late.send(reply);
                     }

@@ -462,8 +462,8 @@ impl Line {
 }
 
 impl AskAuthority for Line {
-    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, card: &'a SessionContext) -> VerdictFuture<'a> {
-        let number = card.content.as_deref().and_then(|content| content.parse().ok()).expect("a card of ours");
+    fn ask<'a>(&'a self, ask: &'a AuthorityAsk, context: &'a SessionContext) -> VerdictFuture<'a> {
+        let number = context.content.as_deref().and_then(|content| content.parse().ok()).expect("a context of ours");
         let from = self.far().whose(number, ask);
         Box::pin(self.call(from, ask.kind, ask.ticket, ask.grant.as_ref()))
     }

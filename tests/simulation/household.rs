@@ -135,12 +135,12 @@ impl Household {
         let home = authorities.by_name("home").expect("it is configured");
         let pool = ConnectionPool::new(tasks.clone(), clock, Trust::public().expect("roots are compiled in"));
         let client = AuthorityClient::new(authorities.clone(), clock, pool, Arc::default());
-        let pump = AuthorityDispatcher::new(Arc::new(client), Handle::current(), tasks.clone());
+        let dispatcher = AuthorityDispatcher::new(Arc::new(client), Handle::current(), tasks.clone());
         let chance = self.chance.clone();
         let chance = RandomSource::Given(Arc::new(move || chance.lock().expect("nobody else has it").next()));
         let store: Arc<dyn Store> = self.store.clone();
         let Loaded { sessions: records, slots, .. } = store.load();
-        let sessions = Sessions::with_chance(chance, clock, pump, Arc::default(), Some(store.clone()));
+        let sessions = Sessions::with_chance(chance, clock, dispatcher, Arc::default(), Some(store.clone()));
         let endings = EndingRules { longest: Duration::from_secs(300), ..EndingRules::default() };
         let policy = Policy { endings, shares_session: self.counts_devices, ..policy() };
         let life = Life {
@@ -307,10 +307,10 @@ impl Life {
             opens: OpenAbility::Yes,
             token,
         };
-        let card = self.card(device.to_string(), self.clock.wall());
+        let context = self.context(device.to_string(), self.clock.wall());
         let (deadline, sessions) = (self.clock.now() + Duration::from_secs(6), self.sessions.clone());
         self.calls.spawn(async move {
-            let Admission { answer, session } = sessions.admit(key(device), &call, &card, deadline).await;
+            let Admission { answer, session } = sessions.admit(key(device), &call, &context, deadline).await;
             let (CallAnswer::Forward(_), Some(id)) = (answer, session) else { return };
             let _place = sessions.guard_call(key(device), id);
             tokio::time::sleep(takes).await;
@@ -322,10 +322,10 @@ impl Life {
     }
 
     fn card_of(&self, record: &SessionContextRecord) -> Arc<SessionContext> {
-        self.card(record.device.clone(), record.opened.into())
+        self.context(record.device.clone(), record.opened.into())
     }
 
-    fn card(&self, device: String, opened: Duration) -> Arc<SessionContext> {
+    fn context(&self, device: String, opened: Duration) -> Arc<SessionContext> {
         let account = device.parse::<usize>().expect("a device of ours") % 2;
         Arc::new(SessionContext {
             account: Some(account.to_string()),

@@ -120,7 +120,7 @@ struct Names {
 }
 
 impl Names {
-    fn card(&self, device: usize, content: String, opened: Duration) -> Arc<SessionContext> {
+    fn context(&self, device: usize, content: String, opened: Duration) -> Arc<SessionContext> {
         Arc::new(SessionContext {
             account: Some((device / 2).to_string()),
             authority: self.id,
@@ -164,7 +164,7 @@ struct Life {
     sessions: Arc<Sessions>,
     tasks: Tasks,
     /// The connections of players that have one.
-    ties: Vec<Option<ConnectionGuard>>,
+    guards: Vec<Option<ConnectionGuard>>,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -224,10 +224,10 @@ impl World {
         }
     }
 
-    /// A card as the configuration makes it anew.
-    fn card(&self, record: &SessionContextRecord) -> Arc<SessionContext> {
-        let content = record.content.clone().expect("every card of ours has its number");
-        self.names.card(record.device.parse().expect("a device of ours"), content, record.opened.into())
+    /// A context as the configuration makes it anew.
+    fn context(&self, record: &SessionContextRecord) -> Arc<SessionContext> {
+        let content = record.content.clone().expect("every context of ours has its number");
+        self.names.context(record.device.parse().expect("a device of ours"), content, record.opened.into())
     }
 
     fn far(&self) -> MutexGuard<'_, Far> {
@@ -357,10 +357,10 @@ impl World {
             far.calls.push(Began { call, device });
             far.calls.len() - 1
         };
-        let card = self.names.card(device, number.to_string(), life.clock.wall());
+        let context = self.names.context(device, number.to_string(), life.clock.wall());
         let viewer = Viewer {
             call,
-            card,
+            context,
             dated: self.dated,
             device,
             key: self.keys[device],
@@ -387,10 +387,10 @@ impl World {
 
     /// A player's connection goes, or is there again.
     fn connect(&mut self, life: &mut Life, player: usize) {
-        self.far().mark("connects", player as u64, life.ties[player].is_some().into());
-        life.ties[player] = match life.ties[player].take() {
+        self.far().mark("connects", player as u64, life.guards[player].is_some().into());
+        life.guards[player] = match life.guards[player].take() {
             Some(_goes) => None,
-            None => Some(life.sessions.tie(self.keys[self.players[player].device])),
+            None => Some(life.sessions.guard(self.keys[self.players[player].device])),
         };
     }
 
@@ -482,7 +482,7 @@ impl World {
     fn kill_here(&mut self, life: &Life, player: usize) {
         let device = self.players[player].device;
         let name = &self.names.devices[device];
-        let newest = life.sessions.list().into_iter().filter(|row| row.card.device == *name).map(|row| row.id).max();
+        let newest = life.sessions.list().into_iter().filter(|row| row.context.device == *name).map(|row| row.id).max();
         let Some(id) = newest else { return };
         {
             let mut far = self.far();
@@ -552,7 +552,7 @@ impl World {
     /// Everybody stops, or just goes; then time runs until nothing is left.
     async fn finish(&mut self, life: &mut Life) {
         life.calls.abort_all();
-        life.ties.clear();
+        life.guards.clear();
         let how = {
             let far = &mut *self.far();
             let now = far.now();
@@ -586,24 +586,24 @@ impl Life {
         let far = world.far.clone();
         far.lock().expect("as above").begin_life(clock, world.wakes);
         let (tasks, _deaths) = Tasks::new();
-        let pump = AuthorityDispatcher::new(Arc::new(Line(far.clone())), Handle::current(), tasks.clone());
+        let dispatcher = AuthorityDispatcher::new(Arc::new(Line(far.clone())), Handle::current(), tasks.clone());
         let chance = RandomSource::Given(Arc::new(move || far.lock().expect("as above").draw()));
         let store = world.store.clone();
         let sessions = Sessions::with_chance(
             chance,
             clock,
-            pump,
+            dispatcher,
             Arc::default(),
             store.clone().map(|store| store as Arc<dyn Store>),
         );
         if let Some(store) = store {
             let records = store.load().sessions;
-            sessions.restore(records, |record| RestoreHome::Here(world.card(record)));
+            sessions.restore(records, |record| RestoreHome::Here(world.context(record)));
             tasks.spawn(write(store, world.far.clone()));
         }
         tasks.spawn(pace(sessions.clone(), tasks.clone()));
-        let ties = world.players.iter().map(|_| None).collect();
-        Self { calls: JoinSet::new(), clock, running: Vec::new(), sessions, tasks, ties }
+        let guards = world.players.iter().map(|_| None).collect();
+        Self { calls: JoinSet::new(), clock, running: Vec::new(), sessions, tasks, guards }
     }
 
     fn reap(&mut self) {

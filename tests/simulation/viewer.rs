@@ -23,7 +23,7 @@ const ADMISSION: Duration = Duration::from_secs(6);
 
 pub(crate) struct Viewer {
     pub(crate) call: PlayerCall,
-    pub(crate) card: Arc<SessionContext>,
+    pub(crate) context: Arc<SessionContext>,
     pub(crate) dated: bool,
     pub(crate) device: usize,
     pub(crate) key: DeviceKey,
@@ -48,7 +48,7 @@ impl Viewer {
     /// Says whose call it is whenever it is looked at, because a playback may begin in any of its turns.
     async fn admit(&self) -> Admission {
         let deadline = self.line.far().deadline(ADMISSION);
-        let mut admission = pin!(self.sessions.admit(self.key, &self.call, &self.card, deadline));
+        let mut admission = pin!(self.sessions.admit(self.key, &self.call, &self.context, deadline));
         let admission = poll_fn(|cx| {
             self.line.far().current = self.number;
             let polled = admission.as_mut().poll(cx);

@@ -19,7 +19,7 @@ use crate::upstream::{LateReply, UpstreamReply};
 pub(in crate::authority) struct AskContext<'a> {
     pub(super) authority: &'a Arc<Authority>,
     began: Instant,
-    pub(in crate::authority) card: &'a SessionContext,
+    pub(in crate::authority) context: &'a SessionContext,
     pub(in crate::authority) client: &'a AuthorityClient,
     kind: AskKind,
 }
@@ -29,9 +29,9 @@ impl<'a> AskContext<'a> {
         client: &'a AuthorityClient,
         authority: &'a Arc<Authority>,
         kind: AskKind,
-        card: &'a SessionContext,
+        context: &'a SessionContext,
     ) -> Self {
-        Self { authority, began: client.clock.now(), card, client, kind }
+        Self { authority, began: client.clock.now(), context, client, kind }
     }
 
     pub(in crate::authority) fn began(&self) -> Instant {
@@ -56,11 +56,11 @@ impl<'a> AskContext<'a> {
         self.tell(permit, &result);
         self.count(&result);
         let result = result.map_err(|fault| others.judge(fault));
-        (result, late.map(|reply| self.client.late_grant(reply, self.authority.clone(), self.card)))
+        (result, late.map(|reply| self.client.late_grant(reply, self.authority.clone(), self.context)))
     }
 
     async fn ask_once(&self, ask: &AuthorityAsk) -> (Result<Verdict, AuthorityFault>, Option<LateReply>) {
-        let request = match self.authority.dialect.request(ask, self.card) {
+        let request = match self.authority.dialect.request(ask, self.context) {
             PreparedCall::Decide(result) => return (result, None),
             PreparedCall::Send(request) => request,
         };
@@ -95,7 +95,7 @@ impl<'a> AskContext<'a> {
     }
 
     pub(in crate::authority) fn read(&self, reply: &UpstreamReply) -> Result<Verdict, AuthorityFault> {
-        self.client.read(self.authority, self.kind, self.card, reply)
+        self.client.read(self.authority, self.kind, self.context, reply)
     }
 
     /// Asks the breaker for leave to make the call. A spared call has a counter of its own, because it was not left
@@ -104,29 +104,29 @@ impl<'a> AskContext<'a> {
         let Some(health) = self.authority.health() else { return Ok(CallPermit::Usual) };
         let metrics = &self.client.telemetry.metrics;
         health
-            .leave(self.client.clock.now(), self.kind, CallOrigin::of(self.card))
-            .inspect_err(|_| metrics.authority_call_spared(&self.card.authority_name, self.kind))
+            .leave(self.client.clock.now(), self.kind, CallOrigin::of(self.context))
+            .inspect_err(|_| metrics.authority_call_spared(&self.context.authority_name, self.kind))
     }
 
     /// Tells the breaker the result of the call.
     pub(in crate::authority) fn tell(&self, permit: CallPermit, result: &Result<Verdict, AuthorityFault>) {
         let Some(health) = self.authority.health() else { return };
-        let changes = health.tell(self.client.clock.now(), self.kind, permit, CallOrigin::of(self.card), result);
+        let changes = health.tell(self.client.clock.now(), self.kind, permit, CallOrigin::of(self.context), result);
         if let Some(open) = changes.breaker {
             let calls = CallClass::of(self.kind).name();
-            self.client.telemetry.breaker(&self.card.authority_name, calls, open);
+            self.client.telemetry.breaker(&self.context.authority_name, calls, open);
         }
         if let Some(end) = changes.outage_end {
-            self.client.telemetry.outage_ends(&self.card.authority_name, end);
+            self.client.telemetry.outage_ends(&self.context.authority_name, end);
         }
         if let Some(wait) = changes.deferred {
-            self.client.telemetry.account_deferred(&self.card.authority_name, wait);
+            self.client.telemetry.account_deferred(&self.context.authority_name, wait);
         }
     }
 
     pub(in crate::authority) fn count(&self, result: &Result<Verdict, AuthorityFault>) {
         let took = self.client.clock.now().saturating_duration_since(self.began);
         let result = result.as_ref().map(Verdict::name).map_err(|fault| fault.kind);
-        self.client.telemetry.metrics.authority_call(&self.card.authority_name, self.kind, result, took);
+        self.client.telemetry.metrics.authority_call(&self.context.authority_name, self.kind, result, took);
     }
 }

@@ -77,7 +77,7 @@ async fn serve(mut stream: TcpStream, replies: &mut VecDeque<String>, tell: &mps
 }
 
 struct Stage {
-    card: Arc<SessionContext>,
+    context: Arc<SessionContext>,
     client: AuthorityClient,
     kills: ExampleKillSenders,
     service: Service,
@@ -93,7 +93,7 @@ impl Stage {
         let authority = Authority::speaking(Box::new(dialect), "a".into(), crate::config::SessionUnit::Playback);
         let (pace, policy) = (authority.pace(), authority.refine(Policy::default()));
         assert_eq!(pace, (1.0, Policy::default().grace), "an authority without peculiarities");
-        let card = Arc::new(SessionContext {
+        let context = Arc::new(SessionContext {
             account: None,
             authority: authority.id,
             authority_name: authority.name.clone(),
@@ -118,7 +118,7 @@ impl Stage {
         let authorities = Authorities::with(vec![authority]);
         let pool = ConnectionPool::new(service.tasks.clone(), Clock, Trust::public().unwrap());
         let client = AuthorityClient::new(authorities, Clock, pool, Arc::new(Telemetry::default()));
-        Self { card, client, kills, service }
+        Self { context, client, kills, service }
     }
 
     async fn ask(&self, kind: AskKind) -> Result<Verdict, AuthorityFault> {
@@ -126,25 +126,25 @@ impl Stage {
         let grant = Some(grant).filter(|_| kind != AskKind::Open);
         let ask =
             AuthorityAsk { beside: None, grant, kind, ticket: crate::session::Ticket(1), told: PlayerFacts::default() };
-        self.client.ask(&ask, &self.card).await
+        self.client.ask(&ask, &self.context).await
     }
 
     fn sessions(&self) -> Arc<Sessions> {
         let tasks = &self.service.tasks;
-        let pump = AuthorityDispatcher::new(Arc::new(self.client.clone()), Handle::current(), tasks.clone());
-        let sessions = Sessions::new(Clock, pump, Arc::default());
+        let dispatcher = AuthorityDispatcher::new(Arc::new(self.client.clone()), Handle::current(), tasks.clone());
+        let sessions = Sessions::new(Clock, dispatcher, Arc::default());
         self.client.serve(&sessions);
         tasks.spawn(pace(sessions.clone(), tasks.clone()));
         sessions
     }
 
     fn key(&self) -> DeviceKey {
-        DeviceKey::new(&self.card.authority_name, self.card.device_source, &self.card.device)
+        DeviceKey::new(&self.context.authority_name, self.context.device_source, &self.context.device)
     }
 
     /// The license server's answer to the player's call.
     async fn call(&self, sessions: &Arc<Sessions>) -> CallAnswer {
-        let admission = sessions.admit(self.key(), &license(), &self.card, Clock.now() + LATEST).await;
+        let admission = sessions.admit(self.key(), &license(), &self.context, Clock.now() + LATEST).await;
         if let (CallAnswer::Forward(_), Some(id)) = (&admission.answer, admission.session) {
             sessions.accept(self.key(), id, &license());
             sessions.used(self.key(), license().token.unwrap());
@@ -296,13 +296,13 @@ async fn a_session_that_may_not_be_opened_again_has_met_a_limit() {
 async fn a_pushed_kill_ends_its_session_and_no_other() {
     let mut stage = Stage::new(vec![granted("s1")]).await;
     let long = Policy::default();
-    stage.card.policy.change(long);
+    stage.context.policy.change(long);
     let sessions = stage.sessions();
     assert!(matches!(stage.call(&sessions).await, CallAnswer::Forward(_)));
     stage.service.asked().await;
     let kills = stage.kills.lock().unwrap().pop().expect("the session plays");
     let another = Grant { interval: LATEST, lifetime: None, token: Secret::new("s0") };
-    let of_another = PushedKills::of(Arc::downgrade(&sessions), &stage.card, &another);
+    let of_another = PushedKills::of(Arc::downgrade(&sessions), &stage.context, &another);
     let reason = Reason::new(0, None, "TAKE_OVER").taken_by("Kitchen");
     assert!(!of_another.push(&reason), "an earlier session of the device");
     assert!(matches!(stage.call(&sessions).await, CallAnswer::Forward(_)));

@@ -30,7 +30,7 @@ struct HeartbeatCall<'a> {
 
 impl FirstLightSettings {
     pub(super) async fn answer(&self, context: AskContext<'_>, ask: &AuthorityAsk) -> Result<Verdict, AuthorityFault> {
-        let registration = context.card.registration.as_deref();
+        let registration = context.context.registration.as_deref();
         let Some((registration, block)) = registration.and_then(|it| Some((it, it.block.as_ref()?))) else {
             let reason = Reason::new(0, None, "the playback was not authorized through sidebeat");
             return Ok(Verdict::Denied(Denial::Token, reason));
@@ -187,7 +187,7 @@ impl HeartbeatCall<'_> {
 
     /// Bounds lines that a caller can provoke by its authorization.
     fn may_write(&self, kind: &'static str) -> bool {
-        self.context.client.telemetry.may_write_about(kind, &self.context.card.authority_name)
+        self.context.client.telemetry.may_write_about(kind, &self.context.context.authority_name)
     }
 
     async fn send(&self, deadline: Instant, wire: AuthorityRequest<'_>) -> ReplyClass {

@@ -36,10 +36,10 @@ impl SessionAccount {
             return Self { account, network, ..Self::default() };
         };
         let config = counter.config();
-        let first = |ladder: &[IdentitySource]| ladder.iter().find_map(|rung| answer(rung, evidence));
+        let first = |ladder: &[IdentitySource]| ladder.iter().find_map(|source| answer(source, evidence));
         let (mut by_device, mut is_proven) = (false, false);
         Self {
-            account: config.account.iter().find_map(|rung| match rung {
+            account: config.account.iter().find_map(|source| match source {
                 AccountSource::Device => {
                     by_device = config.account.len() > 1;
                     is_proven = false;
@@ -49,8 +49,8 @@ impl SessionAccount {
                     is_proven = config.account.len() == 1;
                     Some(name.clone())
                 }
-                AccountSource::Request(rung) => {
-                    is_proven = match rung {
+                AccountSource::Request(source) => {
+                    is_proven = match source {
                         IdentitySource::TokenClaim(_) => config.token_keys.is_some(),
                         IdentitySource::Peer => true,
                         IdentitySource::Cookie(_)
@@ -59,7 +59,7 @@ impl SessionAccount {
                         | IdentitySource::PathSegment
                         | IdentitySource::Query(_) => false,
                     };
-                    answer(rung, evidence)
+                    answer(source, evidence)
                 }
             }),
             by_device,
@@ -91,8 +91,8 @@ mod tests {
 
     fn peer() -> Peer {
         let address = "192.0.2.7".parse().unwrap();
-        let (limits, ties) = Default::default();
-        Peer { address, limits, certificate: None, proxy: None, ties, tls: false }
+        let (limits, guards) = Default::default();
+        Peer { address, limits, certificate: None, proxy: None, guards, tls: false }
     }
 
     fn claims(text: &str) -> Option<TokenClaims> {

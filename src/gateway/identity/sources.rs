@@ -98,8 +98,8 @@ mod tests {
 
     fn peer() -> Peer {
         let address = "192.0.2.7".parse().unwrap();
-        let (limits, ties) = Default::default();
-        Peer { address, limits, certificate: None, proxy: None, ties, tls: false }
+        let (limits, guards) = Default::default();
+        Peer { address, limits, certificate: None, proxy: None, guards, tls: false }
     }
 
     fn claims(text: &str) -> Option<TokenClaims> {

@@ -25,7 +25,7 @@ pub(in crate::gateway) struct LicenseCall<'a> {
 pub(in crate::gateway) struct ManagedCall<'a> {
     pub(in crate::gateway) authority: &'a Authority,
     pub(in crate::gateway) call: PlayerCall,
-    pub(in crate::gateway) card: Arc<SessionContext>,
+    pub(in crate::gateway) context: Arc<SessionContext>,
     /// Time since the content token expired.
     pub(in crate::gateway) expired: Option<Duration>,
     pub(in crate::gateway) key: DeviceKey,
@@ -39,8 +39,8 @@ impl LicenseCall<'_> {
         let expired = self.request.expired_for(authority, clock);
         let call = self.request.call(self.route, authority, expired.is_some())?;
         let key = self.request.key(authority)?;
-        let card = self.request.session_context(self.route, authority, clock);
-        Some(ManagedCall { authority, call, card, expired, key })
+        let context = self.request.session_context(self.route, authority, clock);
+        Some(ManagedCall { authority, call, context, expired, key })
     }
 
     /// True if a line of this kind may still be written about the call's device and network.

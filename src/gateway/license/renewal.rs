@@ -70,8 +70,8 @@ impl LicenseCall<'_> {
                     return self.conclude_renewal(managed, news, id).await;
                 }
             }
-            let ManagedCall { call, card, key, .. } = managed;
-            let admission = self.gateway.sessions.admit_again(*key, call, card, id, self.deadline).await;
+            let ManagedCall { call, context, key, .. } = managed;
+            let admission = self.gateway.sessions.admit_again(*key, call, context, id, self.deadline).await;
             id = admission.session.unwrap_or(id);
             (grant, ticket) = match admission.answer {
                 CallAnswer::Renew(grant, ticket) => (grant, ticket),
@@ -105,12 +105,12 @@ impl LicenseCall<'_> {
         let challenge =
             self.request.challenge(self.route).map(|bare| Bytes::copy_from_slice(&bare)).unwrap_or_default();
         let (client, sessions) = (self.gateway.client.clone(), self.gateway.sessions.clone());
-        let (asked, card, key) = (self.request.message.clone(), managed.card.clone(), managed.key);
+        let (asked, context, key) = (self.request.message.clone(), managed.context.clone(), managed.key);
         let call = managed.call;
         let key_session = self.request.key_session(&managed.call);
         let (tell, told) = oneshot::channel();
         self.gateway.tasks.carry_on(async move {
-            let RenewalAnswer { license, result } = client.renew(&card, &grant, &challenge).await;
+            let RenewalAnswer { license, result } = client.renew(&context, &grant, &challenge).await;
             if let (Ok(asked), Some(license)) = (&asked, &license) {
                 mirror_renewal(&sessions, key, id, asked, license);
             }

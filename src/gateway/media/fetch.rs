@@ -51,8 +51,8 @@ impl OriginFailure {
 impl MediaCall<'_> {
     /// Sends the request. With `plain` it asks for the whole document unencoded, else as the player asked.
     pub(super) async fn fetch(&self, target: &MediaTarget, plain: bool) -> Result<Streamed, OriginFailure> {
-        let (patience, _long_poll) = self.long_poll(self.patience(&target.path));
-        let until = self.gateway.clock.now() + patience;
+        let (stall_timeout, _long_poll) = self.long_poll(self.stall_timeout(&target.path));
+        let until = self.gateway.clock.now() + stall_timeout;
         let call = UpstreamCall {
             body: bytes::Bytes::new(),
             deadline: until,
@@ -65,8 +65,8 @@ impl MediaCall<'_> {
         let config::RetrySettings { gateway_errors, unreachable } = self.route.config.retry;
         let gateway_errors = gateway_errors == RetriedCalls::All;
         let begins = |why: &UpstreamFault| self.route.reach.tell_loss(&self.route.path, &target.endpoint, why);
-        let hold = CallHold { attempt: patience, begins: Some(&begins), gateway_errors, unreachable, until };
-        let held = self.gateway.pool.stream_held(call, self.media.stall.max(patience), hold).await;
+        let hold = CallHold { attempt: stall_timeout, begins: Some(&begins), gateway_errors, unreachable, until };
+        let held = self.gateway.pool.stream_held(call, self.media.stall.max(stall_timeout), hold).await;
         self.route.reach.tell(&self.gateway.telemetry, &self.route.path, &target.endpoint, &held);
         let mut streamed = held.outcome.map_err(OriginFailure::Fault)?;
         cookies::rewrite(&mut streamed.headers, &self.map(None), target, self.is_secure());
@@ -75,7 +75,7 @@ impl MediaCall<'_> {
 
     /// Time that the origin has to answer. It answers a blocking reload (RFC 8216bis section 6.2.5.2) once there
     /// is something new, and a hinted part (section 6.2.6) once that exists: up to three target durations.
-    pub(super) fn patience(&self, path: &str) -> Duration {
+    pub(super) fn stall_timeout(&self, path: &str) -> Duration {
         let reloads = self.request.uri.query().is_some_and(|query| query::has(query, BLOCKING_RELOAD));
         let blocks = reloads || self.playback.learned().is_hinted(path);
         let target = || self.playback.learned().target_duration(path).unwrap_or(UNKNOWN_TARGET_DURATION);
@@ -85,13 +85,13 @@ impl MediaCall<'_> {
 
     /// Counts a waiting request like a listener of events, because it holds its connection as long. Beyond that
     /// limit it waits no longer than any other request.
-    fn long_poll(&self, patience: Duration) -> (Duration, Option<AddressShare>) {
+    fn long_poll(&self, stall_timeout: Duration) -> (Duration, Option<AddressShare>) {
         let usual = self.route.config.timeout;
-        if patience <= usual {
-            return (patience, None);
+        if stall_timeout <= usual {
+            return (stall_timeout, None);
         }
         let share = self.peer.limits.take(self.peer.address, AddressResource::EventListeners, 1);
-        (if share.is_some() { patience } else { usual }, share)
+        (if share.is_some() { stall_timeout } else { usual }, share)
     }
 
     /// True if the player came over TLS, to us or to a proxy in front of us.

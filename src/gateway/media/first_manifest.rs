@@ -232,11 +232,11 @@ impl Gateway {
         route: &GatewayRoute,
         authority: &Authority,
         registration: &Registration,
-        card: Arc<SessionContext>,
+        context: Arc<SessionContext>,
         CallNames { content, content_token, token: _ }: CallNames,
     ) -> Result<(), Box<RefusalBody>> {
         let names = CallNames { content, content_token, token: None };
-        let words = FirstWords { names, ..FirstWords::of(&card) };
+        let words = FirstWords { names, ..FirstWords::of(&context) };
         let call = PlayerCall {
             content,
             content_token,
@@ -247,7 +247,7 @@ impl Gateway {
         };
         let key = DeviceKey::new(&authority.name, registration.device_source, &registration.device);
         let now = self.clock.now();
-        let admission = self.sessions.admit(key, &call, &card, now + route.limits.call).await;
+        let admission = self.sessions.admit(key, &call, &context, now + route.limits.call).await;
         if let CallAnswer::Refuse(refusal) = admission.answer {
             let event = authority.error_name();
             return Err(Box::new(RefusalBody::by_refusal(&refusal, LicensePhase::License, AskKind::Open, event)));

@@ -157,7 +157,7 @@ impl MediaCall<'_> {
     /// Reads the body, decodes it and converts it to UTF-8.
     async fn gathered(&self, reply: MediaReply, target: &MediaTarget) -> Result<FetchedManifest, NoManifest> {
         let MediaReply { body, mut headers, .. } = reply;
-        let body = body::collect(body, self.media.manifest_max, self.patience(&target.path)).await;
+        let body = body::collect(body, self.media.manifest_max, self.stall_timeout(&target.path)).await;
         let body = body.map_err(|fault| match fault {
             // Only players' calls wait for a place, so `Break` and `Refuse` do not occur here.
             body::BodyFault::Break | body::BodyFault::Refuse(_) => {

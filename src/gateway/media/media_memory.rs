@@ -90,16 +90,16 @@ pub(super) struct FirstWords {
 }
 
 impl FirstWords {
-    pub(super) fn of(card: &SessionContext) -> Self {
+    pub(super) fn of(context: &SessionContext) -> Self {
         let counted = SessionAccount {
-            account: card.account.clone(),
+            account: context.account.clone(),
             by_device: false,
-            content_group: card.content_group.clone(),
-            device_group: card.device_group.clone(),
+            content_group: context.content_group.clone(),
+            device_group: context.device_group.clone(),
             is_proven: false,
-            network: card.network,
+            network: context.network,
         };
-        let (content, kill_memory) = (card.content.clone(), card.kill_memory);
+        let (content, kill_memory) = (context.content.clone(), context.kill_memory);
         Self { content, counted, kill_memory, names: CallNames::default() }
     }
 }

@@ -45,8 +45,8 @@ impl MediaCall<'_> {
         let Self { gateway, registration, route, .. } = *self;
         let authority = self.authority.filter(|authority| authority.opens_for_media())?;
         let words = self.playback.first_words().or_else(|| {
-            let card = gateway.sessions.card(self.key?, registration.token())?;
-            Some(FirstWords::of(&card))
+            let context = gateway.sessions.context(self.key?, registration.token())?;
+            Some(FirstWords::of(&context))
         })?;
         let key = DeviceKey::new(&authority.name, registration.device_source, &registration.device);
         if let Some(turned) = gateway.killed_before(authority, Some(key), &words.names, None) {

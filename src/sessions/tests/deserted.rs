@@ -20,11 +20,12 @@ impl Stage {
     }
 
     fn wanted(&self, token: u64) -> (oneshot::Sender<()>, impl Future<Output = Admission> + use<>) {
-        let (sessions, card) = (self.sessions.clone(), self.card.clone());
+        let (sessions, context) = (self.sessions.clone(), self.context.clone());
         let (leaves, gone) = oneshot::channel();
         let gone = async { gone.await.unwrap_or(()) };
-        let admit =
-            async move { sessions.admit_while_wanted(key(), &license(token), &card, Clock.now() + HOUR, gone).await };
+        let admit = async move {
+            sessions.admit_while_wanted(key(), &license(token), &context, Clock.now() + HOUR, gone).await
+        };
         (leaves, admit)
     }
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::DeviceSource;
 use crate::store::{Loaded, Memory};
 
-/// Another device of the account: the stage's card names no account but its device, which stands for one.
+/// Another device of the account: the stage's context names no account but its device, which stands for one.
 fn bedroom() -> DeviceKey {
     DeviceKey::new("test", DeviceSource::Header, "bedroom")
 }
@@ -79,7 +79,7 @@ async fn an_open_waits_for_the_second_try_of_a_lost_close() {
 /// Calls under way are few, and an open that waits is none of them: the close could not set out for those that wait for it.
 #[tokio::test(start_paused = true)]
 async fn opens_that_wait_for_a_place_do_not_keep_its_close_from_setting_out() {
-    let few = |pump: &mut AuthorityDispatcher| pump.permits = Arc::new(Semaphore::new(1));
+    let few = |dispatcher: &mut AuthorityDispatcher| dispatcher.permits = Arc::new(Semaphore::new(1));
     let mut stage = Stage::with_pump(Policy::default(), few);
     stage.play(1).await;
     assert_eq!(stage.sessions.stop_all(key()), 1);
@@ -115,8 +115,8 @@ async fn an_open_waits_for_a_close_that_a_restart_sends_again() {
     let _writing = Writing::begin(&memory);
     let mut next = Stage::with(Policy::default(), store(&memory), |_| {});
     let Loaded { sessions, .. } = (memory.clone() as Arc<dyn Store>).load();
-    let card = next.card.clone();
-    assert_eq!(next.sessions.restore(sessions, |_| RestoreHome::Here(card.clone())).closing, 1);
+    let context = next.context.clone();
+    assert_eq!(next.sessions.restore(sessions, |_| RestoreHome::Here(context.clone())).closing, 1);
     let waits = next.wait_of(bedroom(), 2);
     // Which of the two sets out first is chance.
     let mut call = next.asked().await;
@@ -143,7 +143,7 @@ async fn an_open_waits_for_the_second_try_of_what_is_given_straight_back() {
         }
         assert_eq!(open.yes(HOUR), AskKind::Open);
         let close = stage.asked().await;
-        stage.card.policy.change(Policy::default());
+        stage.context.policy.change(Policy::default());
         let waits = stage.one_too_many().await;
         close.say(lost());
         stage.grant(AskKind::Close).await;

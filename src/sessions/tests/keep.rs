@@ -21,8 +21,8 @@ fn after_a_crash(memory: &Arc<Memory>) -> (Stage, RestoreResult, Arc<Memory>) {
     let stage = stage(&memory);
     let store: Arc<dyn Store> = memory.clone();
     let Loaded { sessions, .. } = store.load();
-    let card = stage.card.clone();
-    let restored = stage.sessions.restore(sessions, |_| RestoreHome::Here(card.clone()));
+    let context = stage.context.clone();
+    let restored = stage.sessions.restore(sessions, |_| RestoreHome::Here(context.clone()));
     (stage, restored, memory)
 }
 
@@ -102,7 +102,7 @@ async fn a_renewed_token_is_written_before_its_player_has_a_license() {
     let mut first = stage(&memory);
     let id = first.play(1).await;
     let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
-    let admission = first.sessions.admit(key(), &renewal, &first.card, Clock.now() + HOUR).await;
+    let admission = first.sessions.admit(key(), &renewal, &first.context, Clock.now() + HOUR).await;
     let CallAnswer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
     drop(writer);
     memory.commit();
@@ -182,7 +182,7 @@ async fn a_stopped_session_stays_stopped_after_a_crash() {
     let (mut next, restored, memory) = after_a_crash(&memory);
     assert_eq!(restored, RestoreResult { remembered: 1, ..RestoreResult::default() });
     let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
-    let left_over = next.sessions.admit(key(), &renewal, &next.card, Clock.now() + HOUR).await;
+    let left_over = next.sessions.admit(key(), &renewal, &next.context, Clock.now() + HOUR).await;
     assert_eq!(left_over.answer, CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Stopped)));
     nothing_asked(&mut next).await;
     // Whoever plays again is welcome, and its place in the journal is taken by what it plays now.
@@ -253,8 +253,8 @@ async fn a_restart_after_a_clock_step_is_not_late() {
         let memory = memory.crash();
         let next = Stage::by(clock, steady(), Some(memory.clone() as Arc<dyn Store>), |_| {});
         let Loaded { sessions, .. } = (memory.clone() as Arc<dyn Store>).load();
-        let card = next.card.clone();
-        let restored = next.sessions.restore(sessions, |_| RestoreHome::Here(card.clone()));
+        let context = next.context.clone();
+        let restored = next.sessions.restore(sessions, |_| RestoreHome::Here(context.clone()));
         assert_eq!(restored, RestoreResult { resumed: 1, ..RestoreResult::default() }, "{by}");
         let row = next.sessions.list().remove(0);
         let late = |entry: &TimelineEntry| matches!(entry.what, TimelineEvent::Core(SessionEvent::BeatLate(_)));
@@ -273,7 +273,7 @@ async fn a_session_goes_on_with_its_newest_token() {
     let mut first = stage(&memory);
     let id = first.play(1).await;
     let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
-    let admission = first.sessions.admit(key(), &renewal, &first.card, Clock.now() + HOUR).await;
+    let admission = first.sessions.admit(key(), &renewal, &first.context, Clock.now() + HOUR).await;
     let CallAnswer::Renew(_, ticket) = admission.answer else { panic!("{admission:?}") };
     let alive = Verdict::Alive { interval: None, lifetime: None, schedule: None, token: Some(Secret::new("newest")) };
     assert!(first.sessions.answered(key(), id, ticket, AskKind::Renew, Ok(alive)));
@@ -336,9 +336,9 @@ async fn a_close_under_way_goes_on_and_a_kill_stays() {
 async fn a_session_without_its_route_is_given_back() {
     let memory = one_that_plays().await;
     let mut next = stage(&memory);
-    let card = next.card.clone();
+    let context = next.context.clone();
     let records = (memory.clone() as Arc<dyn Store>).load().sessions;
-    next.sessions.restore(records, |_| RestoreHome::Leaving(card.clone()));
+    next.sessions.restore(records, |_| RestoreHome::Leaving(context.clone()));
     memory.commit();
     assert_eq!(next.asked().await.yes(HOUR), AskKind::Close);
     let ended = |what: &TimelineEvent| {
@@ -389,14 +389,15 @@ async fn a_stop_of_what_gave_way_is_known_after_a_crash_and_leaves_no_token() {
     let memory = Memory::manual();
     let writer = Writing::begin(&memory);
     let mut first = stage(&memory);
-    first.card = Arc::new(SessionContext { token: Some(Secret::new("hush")), ..SessionContext::clone(&first.card) });
+    first.context =
+        Arc::new(SessionContext { token: Some(Secret::new("hush")), ..SessionContext::clone(&first.context) });
     let id = first.play(1).await;
     assert!(first.sessions.deliver(key(), id, Input::GiveWay));
     first.grant(AskKind::Close).await;
     first.until("closed", |row| row.state == SessionPhase::Closed).await;
     let token = |memory: &Arc<Memory>| {
         memory.commit();
-        (memory.clone() as Arc<dyn Store>).load().sessions[0].card.token.clone()
+        (memory.clone() as Arc<dyn Store>).load().sessions[0].context.token.clone()
     };
     assert!(token(&memory).is_some(), "it can be taken back, and is opened by its token then");
     assert_eq!(first.sessions.stop(key(), Some(Fingerprint(1))), 1);
@@ -404,7 +405,7 @@ async fn a_stop_of_what_gave_way_is_known_after_a_crash_and_leaves_no_token() {
     assert!(token(&memory).is_none());
     let (next, ..) = after_a_crash(&memory);
     let renewal = PlayerCall { kind: CallKind::Renewal, ..license(1) };
-    let admission = next.sessions.admit(key(), &renewal, &next.card, Clock.now() + HOUR).await;
+    let admission = next.sessions.admit(key(), &renewal, &next.context, Clock.now() + HOUR).await;
     assert_eq!(admission.answer.refusal(), Some(&SessionRefusal::Ended(EndReason::Stopped)));
 }
 

@@ -74,8 +74,8 @@ async fn the_kill_of_any_registration_of_a_token_is_known_at_every_device() {
         let registered = |name| PlayerCall { token: Some(Fingerprint(name)), ..license(1) };
         let mut ids = Vec::new();
         for name in [11, 12] {
-            let (sessions, card, call) = (stage.sessions.clone(), stage.card.clone(), registered(name));
-            let admit = async move { sessions.admit(device("tv"), &call, &card, Clock.now() + HOUR).await };
+            let (sessions, context, call) = (stage.sessions.clone(), stage.context.clone(), registered(name));
+            let admit = async move { sessions.admit(device("tv"), &call, &context, Clock.now() + HOUR).await };
             let (admitted, _) = tokio::join!(admit, stage.grant(AskKind::Open));
             ids.push(admitted.session.unwrap());
             stage.sessions.used(device("tv"), Fingerprint(name));
@@ -156,7 +156,7 @@ async fn a_reload_does_not_move_the_time_of_a_kill() {
     let after = Clock.now();
     stage.grant(AskKind::Close).await;
     for hours in [2, 48, 100] {
-        stage.card.policy.change(Policy { kill_memory: HOUR * hours, ..Policy::default() });
+        stage.context.policy.change(Policy { kill_memory: HOUR * hours, ..Policy::default() });
         let MediaFlow::Over(_, Some(since)) = stage.sessions.flow(key(), Fingerprint(1)) else {
             panic!("it is not killed")
         };
@@ -169,8 +169,8 @@ async fn a_reload_does_not_move_the_time_of_a_kill() {
 #[tokio::test]
 async fn a_kill_is_remembered_for_as_long_as_the_token_of_the_session_is_good() {
     let stage = Stage::new(Policy { kill_memory: HOUR, ..Policy::default() });
-    let card = SessionContext { kill_memory: Some(HOUR * 5), ..SessionContext::clone(&stage.card) };
-    let (of_token, of_route) = (card.policy(), stage.card.policy());
+    let context = SessionContext { kill_memory: Some(HOUR * 5), ..SessionContext::clone(&stage.context) };
+    let (of_token, of_route) = (context.policy(), stage.context.policy());
     assert_eq!((of_token.kill_memory, of_token.operator_kill_memory), (HOUR * 5, HOUR));
     assert_eq!((of_route.kill_memory, of_route.operator_kill_memory), (HOUR, HOUR));
     stage.tasks.stop();
@@ -207,8 +207,8 @@ async fn every_token_that_a_killed_playback_had_is_refused_everywhere_and_after_
     let mut refreshed = license(1);
     refreshed.content = Some(Fingerprint(9));
     let admit = |stage: &Stage, key, call: PlayerCall| {
-        let (sessions, card) = (stage.sessions.clone(), stage.card.clone());
-        async move { sessions.admit(key, &call, &card, Clock.now() + HOUR).await }
+        let (sessions, context) = (stage.sessions.clone(), stage.context.clone());
+        async move { sessions.admit(key, &call, &context, Clock.now() + HOUR).await }
     };
     let opens = admit(&first, device("tv"), refreshed);
     let (admission, ()) = tokio::join!(opens, first.grant(AskKind::Open));
@@ -227,8 +227,8 @@ async fn every_token_that_a_killed_playback_had_is_refused_everywhere_and_after_
     let memory = memory.crash();
     let store = memory.clone() as Arc<dyn Store>;
     let next = Stage::with(policy(), Some(store.clone()), |_| {});
-    let (Loaded { sessions, .. }, card) = (store.load(), next.card.clone());
-    next.sessions.restore(sessions, |_| RestoreHome::Here(card.clone()));
+    let (Loaded { sessions, .. }, context) = (store.load(), next.context.clone());
+    next.sessions.restore(sessions, |_| RestoreHome::Here(context.clone()));
     for stage in [&first, &next] {
         for token in 1..5 {
             assert!(is_killed(&stage.try_at("phone", token).await), "{token}");
@@ -333,10 +333,10 @@ proptest! {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let (tasks, _deaths) = Tasks::new();
-            let pump = AuthorityDispatcher::new(Arc::new(Generous), Handle::current(), tasks.clone());
-            let sessions = Sessions::new(Clock, pump, Arc::default());
+            let dispatcher = AuthorityDispatcher::new(Arc::new(Generous), Handle::current(), tasks.clone());
+            let sessions = Sessions::new(Clock, dispatcher, Arc::default());
             tasks.spawn(pace(sessions.clone(), tasks.clone()));
-            let card = Stage::new(Policy::default()).card;
+            let context = Stage::new(Policy::default()).context;
             let plays_by = |key, names: &CallNames| sessions.with(key, |device, _| device.plays_by(names));
             // What was killed: tokens, each with its device, and devices.
             let (mut tokens, mut devices) = (HashSet::new(), HashSet::new());
@@ -364,7 +364,7 @@ proptest! {
                         };
                         let key = device(DEVICES[at]);
                         let had = plays_by(key, &call.names());
-                        let Admission { answer, session } = sessions.admit(key, &call, &card, Clock.now() + HOUR).await;
+                        let Admission { answer, session } = sessions.admit(key, &call, &context, Clock.now() + HOUR).await;
                         let good = matches!(answer, CallAnswer::Forward(_) | CallAnswer::Pass);
                         if let Some(token) = token {
                             let elsewhere = tokens.iter().any(|(_, killed)| *killed == token);

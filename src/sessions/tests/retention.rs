@@ -6,9 +6,9 @@ use crate::session::KillSource;
 impl Stage {
     fn with_token(policy: Policy) -> Self {
         let mut stage = Self::new(policy);
-        let card =
-            SessionContext { token: Some(Secret::new("t".repeat(32 * 1024))), ..SessionContext::clone(&stage.card) };
-        stage.card = Arc::new(card);
+        let context =
+            SessionContext { token: Some(Secret::new("t".repeat(32 * 1024))), ..SessionContext::clone(&stage.context) };
+        stage.context = Arc::new(context);
         stage
     }
 
@@ -49,7 +49,7 @@ impl Stage {
     }
 
     fn holds_a_token(&self) -> bool {
-        self.sessions.list()[0].card.token.is_some()
+        self.sessions.list()[0].context.token.is_some()
     }
 
     fn displaced(&self, state: &str) -> Option<u64> {

@@ -34,7 +34,7 @@ fn encode(record: &SessionRecord) -> Vec<u8> {
 
 /// Everything of it, secrets as well.
 fn shown(record: &SessionRecord) -> String {
-    let tokens = [record.card.token.as_ref(), record.playback.session.grant.as_ref().map(|grant| &grant.token)];
+    let tokens = [record.context.token.as_ref(), record.playback.session.grant.as_ref().map(|grant| &grant.token)];
     format!("{record:?} {:?}", tokens.map(|token| token.map(Secret::expose)))
 }
 
@@ -43,7 +43,7 @@ fn every_field_of_a_record_is_read() {
     let record = decode(FULL.as_bytes());
     assert_eq!(record.device, u64::MAX);
     let SessionContextRecord { account, authority, kill_memory, device_source, opened, route, token, .. } =
-        &*record.card;
+        &*record.context;
     assert_eq!(
         (account.as_deref(), &**authority, &**route, device_source.name()),
         (Some("a"), "head-end", "/license", "header")
@@ -79,7 +79,7 @@ fn a_written_record_is_read_again() {
     )
     .unwrap();
     bare.timeline = TimelineRecord::default();
-    let card = SessionContextRecord {
+    let context = SessionContextRecord {
         account: None,
         authorization: None,
         content: None,
@@ -87,9 +87,9 @@ fn a_written_record_is_read_again() {
         device_group: None,
         kill_memory: None,
         token: None,
-        ..(*full.card).clone()
+        ..(*full.context).clone()
     };
-    bare.card = Arc::new(card);
+    bare.context = Arc::new(context);
     let mut told = full.clone();
     told.playback.session.evidence.again = Some(Duration::from_secs(30).into());
     told.timeline.entries =
@@ -107,7 +107,7 @@ fn a_written_record_is_read_again() {
 fn two_records_with_the_tokens_of_a_head_end_share_a_page() {
     let mut record = decode(FULL.as_bytes());
     let token = || Secret::new("t".repeat(700));
-    record.card = Arc::new(SessionContextRecord {
+    record.context = Arc::new(SessionContextRecord {
         account: Some("account-00000001".to_owned()),
         content: Some("urn:example:content:0001".to_owned()),
         content_group: None,
@@ -115,7 +115,7 @@ fn two_records_with_the_tokens_of_a_head_end_share_a_page() {
         device_group: None,
         kill_memory: None,
         token: Some(token()),
-        ..(*record.card).clone()
+        ..(*record.context).clone()
     });
     let big = Fingerprint(u64::MAX);
     let playback = &mut record.playback;

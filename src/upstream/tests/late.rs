@@ -7,7 +7,7 @@ const GIVEN_UP: Duration = Duration::from_millis(100);
 
 impl Stage {
     /// A call that is given up soon, and waited for.
-    async fn give_up(&self, patience: Duration) -> (UpstreamFault, Option<LateReply>) {
+    async fn give_up(&self, stall_timeout: Duration) -> (UpstreamFault, Option<LateReply>) {
         let hold = CallHold {
             attempt: GIVEN_UP,
             begins: None,
@@ -15,7 +15,7 @@ impl Stage {
             unreachable: true,
             until: Clock.now() + GIVEN_UP,
         };
-        let (held, late) = self.pool.send_held_patiently(self.call(AMPLE), hold, patience).await;
+        let (held, late) = self.pool.send_held_patiently(self.call(AMPLE), hold, stall_timeout).await;
         (fault(held.outcome), late)
     }
 }
@@ -50,11 +50,11 @@ async fn a_reply_in_time_leaves_nothing_to_wait_for() {
 
 #[tokio::test]
 async fn a_late_reply_that_is_no_longer_awaited_closes_its_connection() {
-    // By the end of its patience, because nobody wants it any more, and with the process.
+    // By the end of its time limit, because nobody wants it any more, and with the process.
     for why in ["patience", "unwanted", "stopped"] {
         let stage = Stage::plain().await;
-        let patience = if why == "patience" { GIVEN_UP } else { AMPLE };
-        let ((_, late), mut stream) = join!(stage.give_up(patience), async {
+        let stall_timeout = if why == "patience" { GIVEN_UP } else { AMPLE };
+        let ((_, late), mut stream) = join!(stage.give_up(stall_timeout), async {
             let mut stream = stage.accept().await;
             read_request(&mut stream).await;
             stream

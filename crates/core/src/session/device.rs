@@ -170,7 +170,7 @@ impl<C> Device<C> {
 
     /// The last connection of the device has ended, or one is there again: tells each of its playbacks.
     pub fn connected(&mut self, now: Instant, connected: bool, policy: impl Fn(&C) -> Policy, out: &mut DeviceEffects) {
-        let ids: Vec<_> = self.playbacks.iter().map(|p| (p.id, policy(&p.card))).collect();
+        let ids: Vec<_> = self.playbacks.iter().map(|p| (p.id, policy(&p.context))).collect();
         for (id, policy) in ids {
             self.deliver(id, now, if connected { Input::Back } else { Input::Alone }, &policy, out);
         }
