@@ -72,7 +72,7 @@ fn devices(c: &mut Criterion) {
         token,
     };
     let start =
-        || Some(PlaybackStart { account: None, caller: None, context: (), id: sidebeat::ids::SessionId(1), seed: 7 });
+        || Some(PlaybackStart { account: None, caller: None, entry: (), id: sidebeat::ids::SessionId(1), seed: 7 });
     let mut out = Vec::new();
     device.call(now, &call, &policy, start, &mut out);
     let opens: Vec<_> = out

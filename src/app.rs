@@ -248,7 +248,7 @@ impl App {
         let (players, admin_address) = (self.addresses().to_vec(), self.admin_address());
         let Self { admin, call, mut deaths, durable, edge, reload, sessions, signals, tasks, .. } = self;
         reload.authorities.serve(&sessions);
-        tasks.critical("pacer", sessions::pace(sessions.clone(), tasks.clone()));
+        tasks.critical("session timer", sessions::pace(sessions.clone(), tasks.clone()));
         let operators = match self.admin_listener {
             Some(listener) => Some(admin::serve(admin.clone(), listener).map_err(AppFault::Admin)?),
             None => None,

@@ -14,7 +14,7 @@ use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 use crate::upstream::{ConnectionPool, Trust};
-use crate::webhooks::Courier;
+use crate::webhooks::WebhookSender;
 
 /// Parts that all workers share.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ pub(super) fn start_couriers(
 ) {
     for webhook in webhooks {
         let listener = telemetry.events.listen(None);
-        let courier = Courier::new(webhook, clock, pool.clone(), tasks.clone(), telemetry.clone());
+        let courier = WebhookSender::new(webhook, clock, pool.clone(), tasks.clone(), telemetry.clone());
         tasks.spawn(courier.run(listener));
     }
 }

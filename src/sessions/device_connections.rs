@@ -69,11 +69,11 @@ impl Sessions {
     pub fn guard_call(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<CallGuard> {
         self.table.with(key, |entry| {
             let playback = entry.device.playback_mut(id)?;
-            let context = &playback.context.context;
+            let context = &playback.entry.context;
             if context.dialect != DialectName::Embedded || context.registration.is_some() {
                 return None;
             }
-            playback.context.calls_in_flight += 1;
+            playback.entry.calls_in_flight += 1;
             Some(())
         })?;
         Some(CallGuard { id, key, sessions: Arc::clone(self) })
@@ -85,8 +85,8 @@ impl Drop for CallGuard {
         let Self { id, key, sessions } = self;
         let came_to_nothing = sessions.table.with(*key, |entry| {
             entry.device.playback_mut(*id).is_some_and(|playback| {
-                playback.context.calls_in_flight -= 1;
-                playback.context.calls_in_flight == 0 && playback.session.is_active() && playback.session.is_unused()
+                playback.entry.calls_in_flight -= 1;
+                playback.entry.calls_in_flight == 0 && playback.session.is_active() && playback.session.is_unused()
             })
         });
         if came_to_nothing {

@@ -59,8 +59,8 @@ pub trait AskAuthority: Send + Sync + 'static {
 }
 
 pub struct AuthorityDispatcher {
-    pub(super) asker: Arc<dyn AskAuthority>,
-    closings: Arc<PendingReleases>,
+    pub(super) client: Arc<dyn AskAuthority>,
+    pending_releases: Arc<PendingReleases>,
     control: Handle,
     pub(super) stall_timeout: Duration,
     pub(super) permits: Arc<Semaphore>,
@@ -75,14 +75,14 @@ impl AuthorityDispatcher {
     pub const MAX_AUTHORITY_CALLS: usize = 1024;
 
     /// A call that has not set out after this time has failed. Together with the authority's own time limit it must
-    /// stay below [`crate::session::Policy::lane_patience`]. Otherwise the core has given the call up, and a late
+    /// stay below [`crate::session::Policy::call_timeout`]. Otherwise the core has given the call up, and a late
     /// beat could overlap with its successor.
     pub const MAX_DISPATCH_WAIT: Duration = Duration::from_secs(5);
 
-    pub fn new(asker: Arc<dyn AskAuthority>, control: Handle, tasks: Tasks) -> Self {
+    pub fn new(client: Arc<dyn AskAuthority>, control: Handle, tasks: Tasks) -> Self {
         Self {
-            asker,
-            closings: Arc::default(),
+            client,
+            pending_releases: Arc::default(),
             control,
             stall_timeout: Self::MAX_DISPATCH_WAIT,
             permits: Arc::new(Semaphore::new(Self::MAX_AUTHORITY_CALLS)),
@@ -93,9 +93,9 @@ impl AuthorityDispatcher {
     }
 
     pub(super) fn run(&self, sessions: Arc<Sessions>, asking: DispatchedAsk) {
-        let (closings, orphaned_grants) = (self.closings.clone(), self.orphaned_grants());
+        let (pending_releases, orphaned_grants) = (self.pending_releases.clone(), self.orphaned_grants());
         // No session holds a pending release for a grant that is given straight back.
-        let closing = is_stray(&asking.ask).then(|| closings.begin(&asking.context));
+        let closing = is_stray(&asking.ask).then(|| pending_releases.begin(&asking.context));
         let known = sessions.known(&asking);
         let latest = sessions.clock.now() + MAX_OPEN_RETRY_AGE;
         let work = async move {
@@ -119,7 +119,7 @@ impl AuthorityDispatcher {
             let known = sessions.answered(key, id, ask.ticket, ask.kind, result);
             if let Some(grant) = late.filter(|_| !known) {
                 // The session is forgotten, so its grant is given back here.
-                let closing = closings.begin(&context);
+                let closing = pending_releases.begin(&context);
                 sessions.dispatcher.give_back(AuthorityAsk::giving_back(grant, ask.told), context, closing).await;
             }
         };
@@ -131,11 +131,11 @@ impl AuthorityDispatcher {
         for playback in device.playbacks_mut().filter(|playback| playback.session.is_served()) {
             if playback.session.grant().is_none() {
                 // The next grant is another slot.
-                playback.context.accepted = false;
+                playback.entry.accepted = false;
             }
-            if let (false, Some(grant)) = (playback.context.accepted, playback.session.grant()) {
-                self.asker.accepted(grant, &playback.context.context);
-                playback.context.accepted = true;
+            if let (false, Some(grant)) = (playback.entry.accepted, playback.session.grant()) {
+                self.client.accepted(grant, &playback.entry.context);
+                playback.entry.accepted = true;
             }
         }
     }
@@ -151,16 +151,16 @@ impl AuthorityDispatcher {
             let gives_back = playback.session.gives_back();
             let is_closing = (gives_back && awaited == 0) || is_provisional(playback);
             awaited -= usize::from(gives_back && awaited > 0);
-            match (is_closing, playback.context.closing.is_some()) {
-                (true, false) => playback.context.closing = Some(self.closings.begin(&playback.context.context)),
-                (false, true) => playback.context.closing = None,
+            match (is_closing, playback.entry.closing.is_some()) {
+                (true, false) => playback.entry.closing = Some(self.pending_releases.begin(&playback.entry.context)),
+                (false, true) => playback.entry.closing = None,
                 (true, true) | (false, false) => {}
             }
         }
     }
 
-    pub(super) fn closings(&self) -> &PendingReleases {
-        &self.closings
+    pub(super) fn pending_releases(&self) -> &PendingReleases {
+        &self.pending_releases
     }
 
     /// Runs a task on the control runtime; [`Self::idle`] waits for it.
@@ -169,9 +169,9 @@ impl AuthorityDispatcher {
     }
 
     pub(super) fn orphaned_grants(&self) -> OrphanedGrants {
-        let Self { asker, control, permits, orphaned_grants, tasks, .. } = self;
+        let Self { client, control, permits, orphaned_grants, tasks, .. } = self;
         OrphanedGrants {
-            asker: asker.clone(),
+            client: client.clone(),
             control: control.clone(),
             permits: permits.clone(),
             places: orphaned_grants.clone(),
@@ -189,7 +189,7 @@ impl AuthorityDispatcher {
     pub(super) async fn give_back(&self, close: AuthorityAsk, context: Arc<SessionContext>, closing: PendingRelease) {
         let result = {
             let _permit = self.permits.acquire().await;
-            self.asker.ask(&close, &context).await
+            self.client.ask(&close, &context).await
         };
         self.orphaned_grants().look_after(close, context, closing, &result);
     }
@@ -210,7 +210,7 @@ impl AuthorityDispatcher {
 fn is_provisional(playback: &Playback<SessionEntry>) -> bool {
     let session = &playback.session;
     let holds = session.is_active() && session.grant().is_some();
-    holds && session.is_unused() && playback.context.context.dialect == DialectName::Embedded
+    holds && session.is_unused() && playback.entry.context.dialect == DialectName::Embedded
 }
 
 pub(super) fn busy() -> AuthorityFault {

@@ -29,7 +29,7 @@ impl Sessions {
         self.notice_sleep();
         self.with(key, |device, out| {
             let Some(playback) = device.playback_mut(id) else { return };
-            let (now, policy) = (self.clock.now(), &playback.context.context.policy());
+            let (now, policy) = (self.clock.now(), &playback.entry.context.policy());
             device.deliver(id, now, Input::Served(served), policy, out);
             device.licensed(id, now, key_session, lasts, policy, out);
         });
@@ -70,7 +70,7 @@ impl Sessions {
     ) -> bool {
         self.notice_sleep();
         self.with(key, |device, out| {
-            let Some(policy) = device.playback_mut(id).map(|playback| playback.context.context.policy()) else {
+            let Some(policy) = device.playback_mut(id).map(|playback| playback.entry.context.policy()) else {
                 return false;
             };
             device.leave(id, self.clock.now(), token, how, &policy, out)
@@ -119,14 +119,14 @@ impl Sessions {
 
     /// The content token that opened the session.
     pub fn content_token(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Secret> {
-        self.table.with(key, |DeviceEntry { device, .. }| device.playback_mut(id)?.context.context.token.clone())
+        self.table.with(key, |DeviceEntry { device, .. }| device.playback_mut(id)?.entry.context.token.clone())
     }
 
     /// Context of the newest playback of this token.
     pub fn context(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<Arc<SessionContext>> {
         let context = |device: &Device<SessionEntry>| {
             let newest = device.playbacks().iter().rev().find(|playback| playback.has_token(token))?;
-            Some(newest.context.context.clone())
+            Some(newest.entry.context.clone())
         };
         self.table.look(key, context).flatten()
     }
@@ -135,7 +135,7 @@ impl Sessions {
     pub fn account(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<String> {
         let account = |device: &Device<SessionEntry>| {
             let newest = device.playbacks().iter().rev().find(|playback| playback.has_token(token))?;
-            newest.context.context.account.clone()
+            newest.entry.context.account.clone()
         };
         self.table.look(key, account).flatten()
     }
@@ -144,7 +144,7 @@ impl Sessions {
     pub fn note_call(self: &Arc<Self>, key: DeviceKey, id: SessionId, what: String) {
         self.table.with(key, |DeviceEntry { device, .. }| {
             if let Some(playback) = device.playback_mut(id) {
-                playback.context.timeline.add_call(self.clock.wall(), what);
+                playback.entry.timeline.add_call(self.clock.wall(), what);
             }
         });
     }
@@ -154,9 +154,9 @@ impl Sessions {
     pub fn warns_of_escapes(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> bool {
         self.table.with(key, |DeviceEntry { device, .. }| {
             let Some(playback) = device.playback_mut(id) else { return false };
-            let policy = playback.context.context.policy();
+            let policy = playback.entry.context.policy();
             let renewals_carry = policy.renews && policy.enforcement != Enforcement::Heartbeat;
-            renewals_carry && !std::mem::replace(&mut playback.context.escapes_told, true)
+            renewals_carry && !std::mem::replace(&mut playback.entry.escapes_told, true)
         })
     }
 
@@ -170,8 +170,8 @@ impl Sessions {
         self.table.with(key, |DeviceEntry { device, .. }| {
             let Some(playback) = device.playback_mut(id) else { return };
             let wall = self.clock.wall();
-            if let Some(happening) = look(&mut playback.context.mirror, wall) {
-                playback.context.timeline.add_eme(wall, happening);
+            if let Some(happening) = look(&mut playback.entry.mirror, wall) {
+                playback.entry.timeline.add_eme(wall, happening);
             }
         });
     }

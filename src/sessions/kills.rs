@@ -43,7 +43,7 @@ impl Sessions {
     pub fn kill(self: &Arc<Self>, key: DeviceKey, id: SessionId, by: Reason) -> Option<Vec<SessionId>> {
         self.notice_sleep();
         self.with(key, |device, out| {
-            let context = device.playback_mut(id)?.context.context.clone();
+            let context = device.playback_mut(id)?.entry.context.clone();
             let mut others = device.alike(id);
             others.retain(|other| !device.is_killed(*other));
             device.deliver(id, self.clock.now(), Input::Kill(by), &context.policy(), out);
@@ -59,7 +59,7 @@ impl Sessions {
         self.with(key, |device, out| {
             let has = |session: &Session| session.grant().is_some_and(|grant| grant.token.fingerprint() == token);
             let found = device.playbacks_mut().find(|playback| has(&playback.session));
-            let Some((id, context)) = found.map(|playback| (playback.id, playback.context.context.clone())) else {
+            let Some((id, context)) = found.map(|playback| (playback.id, playback.entry.context.clone())) else {
                 return false;
             };
             let input = Input::PushedKill { reason: reason.clone(), token };
@@ -74,7 +74,7 @@ impl Sessions {
         self.with(key, |device, out| {
             let playback = device.playback_mut(id)?;
             let (context, goes_on) =
-                (playback.context.context.clone(), !playback.session.is_killed() && !playback.is_over());
+                (playback.entry.context.clone(), !playback.session.is_killed() && !playback.is_over());
             device.deliver(id, self.clock.now(), Input::End(EndReason::Stopped), &context.policy(), out);
             Some(goes_on)
         })
@@ -119,14 +119,14 @@ impl Sessions {
     pub(super) fn mark_killed(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         for playback in device.playbacks_mut() {
             let follows = playback.session.killed_by().is_some_and(Reason::follows_token);
-            if follows && !playback.context.tokens_killed && !playback.is_device_session() {
+            if follows && !playback.entry.tokens_killed && !playback.is_device_session() {
                 self.killed_tokens.add(
-                    &playback.context.context.authority_name,
+                    &playback.entry.context.authority_name,
                     key,
                     playback.id,
                     playback.killed_tokens(),
                 );
-                playback.context.tokens_killed = true;
+                playback.entry.tokens_killed = true;
             }
         }
     }

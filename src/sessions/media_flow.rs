@@ -45,7 +45,7 @@ impl Sessions {
             let Some(playback) = device.playback_of_media(&names) else { return MediaFlow::Absent };
             let flow = flow(playback);
             if flow == MediaFlow::Goes {
-                let (id, now, policy) = (playback.id, self.clock.now(), playback.context.context.policy());
+                let (id, now, policy) = (playback.id, self.clock.now(), playback.entry.context.policy());
                 device.fetches_media(id, &names);
                 device.deliver(id, now, Input::Media(fetched.media), &policy, out);
                 if let Some(report) = fetched.report {

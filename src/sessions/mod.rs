@@ -164,7 +164,7 @@ impl Sessions {
                 let start = || PlaybackStart {
                     account,
                     caller: Some(context.network),
-                    context: SessionEntry::new(context.clone()),
+                    entry: SessionEntry::new(context.clone()),
                     id,
                     seed: self.chance.draw() as u32,
                 };
@@ -181,14 +181,14 @@ impl Sessions {
                 // because it may be another caller's.
                 let (network, token) = (context.network, context.token.clone());
                 let is_its_own = call.token.is_some_and(|token| playback.answers_to(token));
-                if token.is_some() && (is_its_own || playback.context.context.has_expired_token(self.clock.wall())) {
-                    let context = SessionContext { network, token, ..SessionContext::clone(&playback.context.context) };
-                    (playback.context.context, playback.context.record) = (Arc::new(context), None);
+                if token.is_some() && (is_its_own || playback.entry.context.has_expired_token(self.clock.wall())) {
+                    let context = SessionContext { network, token, ..SessionContext::clone(&playback.entry.context) };
+                    (playback.entry.context, playback.entry.record) = (Arc::new(context), None);
                 }
             }
             if let Some(playback) = session.and_then(|id| device.playback_mut(id)).filter(|p| p.session.waits()) {
                 // The open may set out when this call is gone, so the session keeps the caller's place.
-                playback.context.place = playback.context.place.take().or_else(HeldPlace::of_caller);
+                playback.entry.place = playback.entry.place.take().or_else(HeldPlace::of_caller);
             }
             // Made under the lock under which every wake happens, so that none is missed.
             let woken = (answer == CallAnswer::Wait).then(|| wake.clone().notified_owned());
@@ -207,7 +207,7 @@ impl Sessions {
         self.with(key, |device, out| {
             let id = device.addressee(id, &input);
             let Some(playback) = device.playback_mut(id) else { return false };
-            let context = playback.context.context.clone();
+            let context = playback.entry.context.clone();
             device.deliver(id, self.clock.now(), input, &context.policy(), out);
             true
         })
@@ -216,8 +216,8 @@ impl Sessions {
     /// Decides a call against this session even if it has ended. `None` if it is forgotten.
     pub fn call_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, kind: CallKind) -> Option<CallAnswer> {
         self.with(key, |device, out| {
-            let context = device.playback_mut(id)?.context.context.clone();
-            device.deliver(id, self.clock.now(), Input::Again(kind), &context.policy(), out)
+            let context = device.playback_mut(id)?.entry.context.clone();
+            device.deliver(id, self.clock.now(), Input::RetryCall(kind), &context.policy(), out)
         })
     }
 
@@ -259,7 +259,7 @@ impl Sessions {
     }
 
     fn policy(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Policy> {
-        self.table.look(key, |device| Some(device.playback(id)?.context.context.policy()))?
+        self.table.look(key, |device| Some(device.playback(id)?.entry.context.policy()))?
     }
 
     fn playing(self: &Arc<Self>, key: DeviceKey, token: Option<Fingerprint>) -> Vec<SessionId> {

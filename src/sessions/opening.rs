@@ -38,12 +38,12 @@ impl Sessions {
         latest: Instant,
         place: Option<&HeldPlace>,
     ) -> Result<Verdict, AuthorityFault> {
-        let (asker, closings) = (&self.dispatcher.asker, self.dispatcher.closings());
+        let (client, pending_releases) = (&self.dispatcher.client, self.dispatcher.pending_releases());
         if ask.kind != AskKind::Open {
             let Some(_permit) = self.dispatcher.set_out(None).await else { return Err(busy()) };
-            return asker.ask(ask, context).await;
+            return client.ask(ask, context).await;
         }
-        let mut before = closings.of(context);
+        let mut before = pending_releases.of(context);
         let mut result = match self.dispatcher.set_out(None).await {
             Some(_permit) => self.open(ask, context, place).await,
             None => return Err(busy()),
@@ -55,7 +55,8 @@ impl Sessions {
             && self.clock.now() < latest
             && given < MAX_PLACES_AWAITED
         {
-            let waits_for = before.take().or_else(|| closings.of(context)).filter(|_| std::mem::take(&mut may_wait));
+            let waits_for =
+                before.take().or_else(|| pending_releases.of(context)).filter(|_| std::mem::take(&mut may_wait));
             let turned = if waits_for.is_some() { PlaceTurn::Given } else { self.make_room(whose, context, *denial) };
             match turned {
                 PlaceTurn::Given => given += 1,
@@ -71,7 +72,7 @@ impl Sessions {
                 }
                 PlaceTurn::Nobody => break,
             }
-            let Some(settled) = waits_for.or_else(|| closings.of(context)) else { continue };
+            let Some(settled) = waits_for.or_else(|| pending_releases.of(context)) else { continue };
             // A close that takes longer is in trouble, and the player will not wait for it.
             let _settled = tokio::time::timeout(MAX_PLACE_RELEASE_WAIT, settled.wait()).await;
             let left = latest.saturating_duration_since(self.clock.now());
@@ -92,7 +93,7 @@ impl Sessions {
         context: &Arc<SessionContext>,
         place: Option<&HeldPlace>,
     ) -> Result<Verdict, AuthorityFault> {
-        let (result, late) = self.dispatcher.asker.open(ask, context).await;
+        let (result, late) = self.dispatcher.client.open(ask, context).await;
         if let Some(late) = late {
             self.give_late_grant_back(late, context, place.cloned());
         }

@@ -30,7 +30,7 @@ pub(super) const MAX_ORPHANED_GRANTS: usize = 4_096;
 
 #[derive(Clone)]
 pub(super) struct OrphanedGrants {
-    pub(super) asker: Arc<dyn AskAuthority>,
+    pub(super) client: Arc<dyn AskAuthority>,
     pub(super) control: Handle,
     pub(super) permits: Arc<Semaphore>,
     pub(super) places: Arc<Semaphore>,
@@ -80,7 +80,7 @@ impl OrphanedGrants {
             let Some(rest) = left.checked_sub(pause) else { return };
             tokio::time::sleep(pause).await;
             let _permit = self.permits.acquire().await;
-            if !is_lost(&self.asker.ask(ask, context).await) {
+            if !is_lost(&self.client.ask(ask, context).await) {
                 return;
             }
             drop(closing.take());
@@ -104,7 +104,7 @@ impl Sessions {
         place: Option<HeldPlace>,
     ) {
         let (sessions, context) = (self.clone(), Arc::new(context.without_token()));
-        let closing = self.dispatcher.closings().begin(&context);
+        let closing = self.dispatcher.pending_releases().begin(&context);
         self.dispatcher.track(async move {
             let _until_done = place;
             let Some(grant) = late.await else { return };

@@ -46,7 +46,7 @@ pub struct SessionPage {
 
 impl SessionQuery {
     fn fits(&self, playback: &Playback<SessionEntry>) -> bool {
-        let context = &playback.context.context;
+        let context = &playback.entry.context;
         let is = |asked: &Option<String>, said: Option<&str>| asked.as_deref().is_none_or(|asked| said == Some(asked));
         is(&self.account, context.account.as_deref())
             && is(&self.device, Some(&context.device))
@@ -94,7 +94,7 @@ impl Sessions {
             return Vec::new();
         }
         self.table.collect(|_, playback| {
-            let since = playback.session.on_credit().filter(|_| playback.context.context.authority == authority)?;
+            let since = playback.session.on_credit().filter(|_| playback.entry.context.authority == authority)?;
             Some((playback.session.asks_by(), since))
         })
     }
@@ -151,12 +151,12 @@ impl Sessions {
     pub(super) fn reindex(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         for playback in device.playbacks_mut() {
             let state = playback.shares().is_none().then(|| SessionPhase::of(playback.session.state()));
-            let context = &playback.context.context;
+            let context = &playback.entry.context;
             let credit = playback.session.on_credit().map(|_| context.authority);
             let remembered = playback.remembered();
             let opened = u64::try_from(context.opened.as_nanos()).unwrap_or(u64::MAX);
             let order = OpeningOrder { opened, id: playback.id };
-            let indexed = playback.context.indexed.get_or_insert_with(|| self.index.insert(key, order, state));
+            let indexed = playback.entry.indexed.get_or_insert_with(|| self.index.insert(key, order, state));
             indexed.update(state, credit, remembered);
         }
     }
@@ -170,7 +170,7 @@ impl Sessions {
             if playback.shares().is_some() {
                 return None;
             }
-            let authority = playback.context.context.authority;
+            let authority = playback.entry.context.authority;
             Some((SessionPhase::of(playback.session.state()), playback.session.on_credit().map(|_| authority)))
         });
         for (state, credit) in seen {

@@ -89,23 +89,22 @@ impl Sessions {
         let mut moment = None;
         for playback in device.playbacks_mut() {
             let stamp = WrittenStamp::of(playback);
-            match (&playback.context.stamp, &stamp) {
+            match (&playback.entry.stamp, &stamp) {
                 (Some(old), Some(new)) if !old.is_outdated_by(new) => continue,
                 (None, None) => continue,
                 (Some(_), None) => store.forget(RecordKey::Session(playback.id)),
                 (Some(_) | None, Some(_)) => {
                     let moment = *moment.get_or_insert_with(|| self.clock.moment());
-                    let context =
-                        playback.context.record.get_or_insert_with(|| playback.context.context.record()).clone();
-                    let timeline = playback.context.timeline.record();
+                    let context = playback.entry.record.get_or_insert_with(|| playback.entry.context.record()).clone();
+                    let timeline = playback.entry.timeline.record();
                     if let Some(record) = PlaybackRecord::of(playback, &moment) {
                         let record = SessionRecord { context, device: key.0, playback: record, timeline };
                         store.put(StoredRecord::Session(Box::new(record)));
-                        playback.context.written = Some(store.mark());
+                        playback.entry.written = Some(store.mark());
                     }
                 }
             }
-            playback.context.stamp = stamp;
+            playback.entry.stamp = stamp;
         }
     }
 
@@ -113,13 +112,13 @@ impl Sessions {
     pub(super) fn keep_playheads(&self) {
         let moved = |key, playback: &Playback<SessionEntry>| {
             let newer = WrittenStamp::of(playback)?;
-            let written = playback.context.stamp.as_ref()?;
+            let written = playback.entry.stamp.as_ref()?;
             written.has_moved(&newer, Duration::ZERO).then_some((key, playback.id))
         };
         for (key, id) in self.table.collect(moved) {
             self.table.with(key, |entry| {
                 if let Some(playback) = entry.device.playback_mut(id) {
-                    playback.context.stamp = None;
+                    playback.entry.stamp = None;
                 }
                 self.keep(key, &mut entry.device);
             });
@@ -209,11 +208,11 @@ impl Sessions {
         kept.record = Some(record.context.clone());
         kept.timeline = Timeline::restore(&record.timeline);
         let mut playback = record.playback.restore(kept, moment, &policy);
-        playback.account = pending_releases::account_name(&playback.context.context);
+        playback.account = pending_releases::account_name(&playback.entry.context);
         let orphan = record.playback.session.is_orphan();
         // Unchanged sessions are not rewritten, which would rewrite the whole journal. An orphaned open is, so that
         // it is not restored twice.
-        playback.context.stamp = WrittenStamp::of(&playback).filter(|_| !orphan);
+        playback.entry.stamp = WrittenStamp::of(&playback).filter(|_| !orphan);
         device.resume(playback, moment.now, orphan, &policy, out);
         if let (Some(playback), Some(store)) = (device.playback_mut(record.playback.id), &self.store)
             && WrittenStamp::of(playback).is_none()
@@ -259,7 +258,7 @@ fn newest_mark(device: &Device<SessionEntry>, id: SessionId) -> Option<ChangeMar
     let of = |id| device.playbacks().iter().find(|playback| playback.id == id);
     let playback = of(id)?;
     let session = playback.shares().and_then(of);
-    [Some(playback), session].into_iter().flatten().filter_map(|playback| playback.context.written).max()
+    [Some(playback), session].into_iter().flatten().filter_map(|playback| playback.entry.written).max()
 }
 
 async fn in_time(wait: Option<impl Future<Output = ()>>) {

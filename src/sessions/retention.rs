@@ -29,9 +29,9 @@ pub(super) const fn most(kind: RetentionClass) -> usize {
 /// Drops the content tokens of playbacks that no longer need them.
 pub(super) fn drop_tokens(device: &mut Device<SessionEntry>) {
     for playback in device.playbacks_mut() {
-        if playback.context.context.token.is_some() && !playback.session.may_need_token() {
-            playback.context.context = Arc::new(playback.context.context.without_token());
-            playback.context.record = None;
+        if playback.entry.context.token.is_some() && !playback.session.may_need_token() {
+            playback.entry.context = Arc::new(playback.entry.context.without_token());
+            playback.entry.record = None;
         }
     }
 }

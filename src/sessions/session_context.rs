@@ -200,16 +200,16 @@ pub(super) fn share_cards(device: &mut Device<SessionEntry>) {
     let newest = |session: &Playback<SessionEntry>| {
         let Role::DeviceSession { by } = session.role else { return None };
         let playback = device.playbacks().iter().find(|playback| playback.id == by)?;
-        let is_news = playback.context.context.token.is_some() && playback.first_token() != session.context.opened_by;
-        is_news.then(|| (session.id, playback.first_token(), playback.context.context.clone()))
+        let is_news = playback.entry.context.token.is_some() && playback.first_token() != session.entry.opened_by;
+        is_news.then(|| (session.id, playback.first_token(), playback.entry.context.clone()))
     };
     let news: Vec<_> = device.playbacks().iter().filter_map(newest).collect();
     for (session, token, of) in news {
         let Some(playback) = device.playback_mut(session) else { continue };
         // The session keeps its position in the list of all sessions.
-        let opened = playback.context.context.opened;
-        playback.context.context = Arc::new(SessionContext { opened, ..SessionContext::clone(&of) });
-        (playback.context.record, playback.context.opened_by) = (None, token);
+        let opened = playback.entry.context.opened;
+        playback.entry.context = Arc::new(SessionContext { opened, ..SessionContext::clone(&of) });
+        (playback.entry.record, playback.entry.opened_by) = (None, token);
     }
 }
 
@@ -220,8 +220,7 @@ pub(super) fn take_place(device: &mut Device<SessionEntry>, id: SessionId) -> Op
         Role::DeviceSession { by } => by,
         Role::Alone | Role::Sharing(_) => id,
     };
-    let waits_for_it =
-        |p: &&Playback<SessionEntry>| p.context.place.is_some() && (p.id == id || p.shares() == Some(id));
+    let waits_for_it = |p: &&Playback<SessionEntry>| p.entry.place.is_some() && (p.id == id || p.shares() == Some(id));
     let caller = device.playbacks().iter().filter(waits_for_it).max_by_key(|p| p.id == opened_by)?.id;
-    device.playback_mut(caller)?.context.place.take()
+    device.playback_mut(caller)?.entry.place.take()
 }

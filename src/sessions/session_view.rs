@@ -64,20 +64,20 @@ impl SessionView {
             (SessionState::Live { beat, .. }, BeatSource::Timer) => Some(beat.saturating_duration_since(now)),
             (_, BeatSource::Renewals { .. } | BeatSource::Timer) => None,
         };
-        let timeline = playback.context.timeline.clone();
+        let timeline = playback.entry.timeline.clone();
         Self {
-            age: wall.saturating_sub(playback.context.context.opened),
+            age: wall.saturating_sub(playback.entry.context.opened),
             beats: timeline.beats(),
-            context: playback.context.context.clone(),
+            context: playback.entry.context.clone(),
             connections_gone: session.alone_since().map(|since| now.saturating_duration_since(since)),
             id: playback.id,
             interval: session.interval(),
             key_sessions: playback.key_sessions(),
             last_good: timeline.confirmed().then(|| now.saturating_duration_since(session.last_good())),
-            mirror: playback.context.mirror.clone(),
+            mirror: playback.entry.mirror.clone(),
             next_beat,
             on_credit: session.on_credit().map(|since| now.saturating_duration_since(since)),
-            opened: playback.context.context.opened,
+            opened: playback.entry.context.opened,
             paced_by: session.beats(),
             playbacks: Vec::new(),
             player: session.playing(),

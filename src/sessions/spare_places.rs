@@ -66,15 +66,15 @@ impl Sessions {
     /// Updates the spares after a step of the device.
     pub(super) fn mark_spares(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         let newest = device.playbacks().last().filter(|_| device.playbacks().len() > 1);
-        let policy = newest.map(|newest| newest.context.context.policy());
+        let policy = newest.map(|newest| newest.entry.context.policy());
         let there = policy.as_ref().and_then(|policy| device.spare(policy)).map(|id| (id, true));
         let coming = policy.as_ref().and_then(|policy| device.coming_spare(policy)).map(|id| (id, false));
         for playback in device.playbacks_mut() {
             let spare = [there, coming].into_iter().flatten().find(|(id, _)| *id == playback.id);
             let whose = spare.map(|(id, is_there)| (key, id, is_there));
-            if playback.context.spare.as_ref().map(|spare| spare.whose) != whose {
-                playback.context.spare = None;
-                playback.context.spare = whose.map(|whose| self.spares.begin(&playback.context.context, whose));
+            if playback.entry.spare.as_ref().map(|spare| spare.whose) != whose {
+                playback.entry.spare = None;
+                playback.entry.spare = whose.map(|whose| self.spares.begin(&playback.entry.context, whose));
             }
         }
     }

@@ -82,7 +82,7 @@ impl Sessions {
         };
         match effect {
             Effect::Ask(ask) => {
-                let context = playback.context.context.clone();
+                let context = playback.entry.context.clone();
                 let mut of_caller = || take_place(device, id).or_else(HeldPlace::of_caller);
                 let place = if ask.kind == AskKind::Open { of_caller() } else { None };
                 jobs.push(DispatchedAsk { ask, context, id, key, place });
@@ -91,14 +91,14 @@ impl Sessions {
             Effect::Note(event) => {
                 let at = self.clock.wall();
                 if matches!(&event, SessionEvent::Closed(why) | SessionEvent::Left(why) if why.is_wanted()) {
-                    playback.context.mirror.over();
+                    playback.entry.mirror.over();
                 }
                 let (session, token, context) =
-                    (playback.shares().unwrap_or(id), playback.first_token(), playback.context.context.clone());
+                    (playback.shares().unwrap_or(id), playback.first_token(), playback.entry.context.clone());
                 let token = token.filter(|token| device.answers_to(session, *token));
                 self.telemetry.note(&context.playback(key, session, token), &event, at, told);
                 if let Some(playback) = device.playback_mut(session) {
-                    playback.context.timeline.add(at, event);
+                    playback.entry.timeline.add(at, event);
                 }
             }
             Effect::Wake => wake.notify_waiters(),
@@ -107,7 +107,7 @@ impl Sessions {
 
     /// Puts playbacks on the wheel again if their deadline is earlier now.
     fn schedule(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
-        let due: Vec<_> = device.playbacks().iter().map(|p| (p.id, p.session.deadline(), p.context.slotted)).collect();
+        let due: Vec<_> = device.playbacks().iter().map(|p| (p.id, p.session.deadline(), p.entry.slotted)).collect();
         for (id, deadline, slotted) in due {
             let Some(deadline) = deadline else { continue };
             if slotted.is_some_and(|(at, _)| at <= deadline) {
@@ -115,7 +115,7 @@ impl Sessions {
             }
             let slot = self.wheel.lock().unwrap_or_else(PoisonError::into_inner).insert(deadline, (key, id));
             if let Some(playback) = device.playback_mut(id) {
-                playback.context.slotted = Some((deadline, slot));
+                playback.entry.slotted = Some((deadline, slot));
             }
             self.alarm.notify_one();
         }
@@ -126,7 +126,7 @@ impl Sessions {
 /// needs none.
 fn drop_places(device: &mut Device<SessionEntry>) {
     for playback in device.playbacks_mut().filter(|playback| !playback.session.waits()) {
-        playback.context.place = None;
+        playback.entry.place = None;
     }
 }
 

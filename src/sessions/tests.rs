@@ -640,7 +640,7 @@ async fn the_end_of_the_process_waits_no_longer_than_its_grace() {
 
 #[tokio::test]
 async fn a_grant_that_comes_when_all_is_forgotten_is_given_back() {
-    let mut stage = Stage::new(Policy { lane_patience: SHORT, ..brief() });
+    let mut stage = Stage::new(Policy { call_timeout: SHORT, ..brief() });
     let waits = stage.wait(1);
     let open = stage.asked().await;
     assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(SessionRefusal::Unreachable(_))));
@@ -653,7 +653,7 @@ async fn a_grant_that_comes_when_all_is_forgotten_is_given_back() {
 async fn an_orphaned_grant_is_given_back_when_the_authority_is_there_again() {
     let away = || Err(AuthorityFault { kind: FaultKind::Unreachable, reason: Reason::new(0, None, "nobody is there") });
     for late in [false, true] {
-        let mut stage = Stage::new(Policy { lane_patience: SHORT, ..brief() });
+        let mut stage = Stage::new(Policy { call_timeout: SHORT, ..brief() });
         let waits = stage.wait(1);
         let open = stage.asked().await;
         assert!(matches!(waits.await.expect("an admission").answer.refusal(), Some(SessionRefusal::Unreachable(_))));
@@ -748,7 +748,7 @@ async fn a_session_that_ran_out_while_the_machine_slept_was_not_killed() {
         stage.play(1).await;
         clock.suspend(HOUR * 2);
         if player_first {
-            // Before the pacer could look.
+            // Before the timer could look.
             assert!(matches!(stage.admit(1, HOUR).await.answer, CallAnswer::Forward(_)));
         }
         let woke = clock.now();

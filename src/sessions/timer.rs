@@ -50,12 +50,12 @@ impl Sessions {
         self.with(key, |device, out| {
             let now = self.clock.now();
             let Some(playback) = device.playback_mut(id) else { return };
-            if playback.context.slotted.is_none_or(|(_, stands)| stands != slot) {
+            if playback.entry.slotted.is_none_or(|(_, stands)| stands != slot) {
                 return;
             }
-            playback.context.slotted = None;
+            playback.entry.slotted = None;
             if playback.session.deadline().is_some_and(|deadline| deadline <= now) {
-                let context = playback.context.context.clone();
+                let context = playback.entry.context.clone();
                 device.deliver(id, now, Input::Tick, &context.policy(), out);
             }
         });

@@ -99,14 +99,14 @@ impl Sessions {
     /// Updates the index after a step of the device.
     pub(super) fn index_tokens(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         for playback in device.playbacks_mut().filter(|playback| !playback.is_device_session()) {
-            let mut indexed = playback.context.indexed_tokens.take();
+            let mut indexed = playback.entry.indexed_tokens.take();
             if indexed.is_none() && playback.goes_on() && playback.tokens().next().is_some() {
                 indexed = Some(IndexedTokens::new(self.token_index.clone(), key, playback.id));
             }
             if let Some(indexed) = indexed.as_mut().filter(|_| playback.goes_on()) {
-                indexed.update(&playback.context.context.authority_name, playback.tokens());
+                indexed.update(&playback.entry.context.authority_name, playback.tokens());
             }
-            playback.context.indexed_tokens = indexed.filter(|_| playback.goes_on());
+            playback.entry.indexed_tokens = indexed.filter(|_| playback.goes_on());
         }
     }
 }

@@ -27,7 +27,7 @@ const DELIVERY_RETRY_PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::
 /// The content of replies is ignored.
 const MAX_WEBHOOK_REPLY_BYTES: usize = 64 * 1024;
 
-pub struct Courier {
+pub struct WebhookSender {
     clock: Clock,
     pool: ConnectionPool,
     tasks: Tasks,
@@ -45,7 +45,7 @@ enum DeliveryTry {
     Unanswered,
 }
 
-impl Courier {
+impl WebhookSender {
     pub fn new(
         webhook: WebhookSettings,
         clock: Clock,

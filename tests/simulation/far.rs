@@ -440,7 +440,7 @@ impl Far {
     }
 }
 
-/// The asker of the real shell.
+/// The client of the real shell.
 pub(crate) struct Line(pub(crate) Arc<Mutex<Far>>);
 
 impl Line {

@@ -36,7 +36,7 @@ pub(crate) struct Network {
     queue: BTreeMap<(Instant, u64), Happening>,
 }
 
-/// The asker's own time limit.
+/// The client's own time limit.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(4);
 
 impl Network {

@@ -259,7 +259,7 @@ impl Watch {
 
     /// A tick is about to be delivered: what has been in flight for too long is given up by it.
     pub(crate) fn ticks(&mut self, now: Instant, id: SessionId, policy: &Policy) -> Option<AskKind> {
-        let late = self.shadow(id).flying.is_some_and(|(_, _, since)| now >= since + policy.lane_patience);
+        let late = self.shadow(id).flying.is_some_and(|(_, _, since)| now >= since + policy.call_timeout);
         if late { self.gives_up(now, id) } else { None }
     }
 

@@ -211,7 +211,7 @@ impl World {
             Some(PlaybackStart {
                 account: None,
                 caller: None,
-                context: Card::default(),
+                entry: Card::default(),
                 id: SessionId(*next),
                 seed: *next as u32,
             })
@@ -526,7 +526,7 @@ impl World {
 
     fn schedule(&mut self, device: usize) {
         let due: Vec<_> =
-            self.devices[device].playbacks().iter().map(|p| (p.id, p.session.deadline(), p.context.slotted)).collect();
+            self.devices[device].playbacks().iter().map(|p| (p.id, p.session.deadline(), p.entry.slotted)).collect();
         for (id, deadline, slotted) in due {
             let Some(deadline) = deadline else { continue };
             let since = deadline.saturating_duration_since(self.watch.base());
@@ -536,7 +536,7 @@ impl World {
             }
             let slot = self.wheel.insert(deadline, (device, id));
             if let Some(playback) = self.devices[device].playback_mut(id) {
-                playback.context.slotted = Some((deadline, slot));
+                playback.entry.slotted = Some((deadline, slot));
             }
         }
     }
@@ -568,14 +568,14 @@ impl World {
         self.now = self.now.max(until);
     }
 
-    /// When the pacer wakes: at the wheel's tick after the earliest deadline that stands on it. The
+    /// When the timer wakes: at the wheel's tick after the earliest deadline that stands on it. The
     /// wheel's own answer is compared now and then only, since it looks at every slot.
     fn wake(&mut self) -> Option<Instant> {
         if self.rng.chance(20) {
             return self.wheel.next_due();
         }
         let playbacks = self.devices.iter().flat_map(|device| device.playbacks());
-        let earliest = playbacks.filter_map(|p| p.context.slotted).map(|(at, _)| at).min()?;
+        let earliest = playbacks.filter_map(|p| p.entry.slotted).map(|(at, _)| at).min()?;
         let tick = Wheel::<()>::WHEEL_TICK_TIME.as_nanos();
         let ticks = earliest.saturating_duration_since(self.watch.base()).as_nanos().div_ceil(tick);
         let at = self.watch.base() + Duration::from_nanos((ticks * tick) as u64);
@@ -587,10 +587,10 @@ impl World {
         while let Some((slot, entries)) = self.wheel.advance(self.now) {
             for (device, id) in entries {
                 let Some(playback) = self.devices[device].playback_mut(id) else { continue };
-                if playback.context.slotted.is_none_or(|(_, stands)| stands != slot) {
+                if playback.entry.slotted.is_none_or(|(_, stands)| stands != slot) {
                     continue;
                 }
-                playback.context.slotted = None;
+                playback.entry.slotted = None;
                 if playback.session.deadline().is_some_and(|deadline| deadline <= self.now) {
                     self.deliver(device, id, Input::Tick);
                 } else {
@@ -630,7 +630,7 @@ impl World {
                 let killed = self.watch.shadow(playback.id).killed;
                 assert_eq!(killed, playback.session.is_killed());
                 let deadline = playback.session.deadline().expect("every state ends some day");
-                let stands = playback.context.slotted.is_some_and(|(at, _)| at <= deadline);
+                let stands = playback.entry.slotted.is_some_and(|(at, _)| at <= deadline);
                 assert!(stands, "no wheel entry before its deadline");
             }
         }

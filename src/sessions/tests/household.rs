@@ -134,7 +134,7 @@ async fn an_open_waits_for_a_close_that_a_restart_sends_again() {
 #[tokio::test(start_paused = true)]
 async fn an_open_waits_for_the_second_try_of_what_is_given_straight_back() {
     for late in [false, true] {
-        let mut stage = Stage::new(Policy { lane_patience: SHORT, ..brief() });
+        let mut stage = Stage::new(Policy { call_timeout: SHORT, ..brief() });
         let given_up = stage.wait(1);
         let open = stage.asked().await;
         drop(given_up.await.expect("an admission"));

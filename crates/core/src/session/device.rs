@@ -120,7 +120,7 @@ impl<C> Device<C> {
             return self.call(now, call, policy, start, out);
         }
         self.playback_mut(id).into_iter().for_each(|playback| playback.order.asked_for());
-        let answer = self.deliver(id, now, Input::Again(call.kind), policy, out);
+        let answer = self.deliver(id, now, Input::RetryCall(call.kind), policy, out);
         (Some(id), answer.unwrap_or(CallAnswer::Wait))
     }
 
@@ -170,9 +170,9 @@ impl<C> Device<C> {
 
     /// The last connection of the device has ended, or one is there again: tells each of its playbacks.
     pub fn connected(&mut self, now: Instant, connected: bool, policy: impl Fn(&C) -> Policy, out: &mut DeviceEffects) {
-        let ids: Vec<_> = self.playbacks.iter().map(|p| (p.id, policy(&p.context))).collect();
+        let ids: Vec<_> = self.playbacks.iter().map(|p| (p.id, policy(&p.entry))).collect();
         for (id, policy) in ids {
-            self.deliver(id, now, if connected { Input::Back } else { Input::Alone }, &policy, out);
+            self.deliver(id, now, if connected { Input::Reconnected } else { Input::Disconnected }, &policy, out);
         }
     }
 

@@ -13,13 +13,13 @@ use crate::secret::Fingerprint;
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A waiting call is repeated; its player may have gone meanwhile.
-    Again(CallKind),
+    RetryCall(CallKind),
     /// The last connection of its player has ended.
-    Alone,
+    Disconnected,
     /// The authority, or the way to it, answered the call with this ticket.
     Answered(Ticket, AskKind, Result<Verdict, AuthorityFault>),
     /// A connection of its player is there again.
-    Back,
+    Reconnected,
     /// The player makes a call under this session.
     Call(CallKind),
     /// The playback is over.

@@ -21,10 +21,10 @@ use crate::session_id::SessionId;
 /// Players request all keys of a title within this time.
 pub(super) const SAME_TITLE_KEY_WINDOW: Duration = Duration::from_secs(3);
 
-/// A playback of a device. `C` is the shell's context for it.
+/// A playback of a device. `C` is the shell's part of it.
 #[derive(Debug)]
 pub struct Playback<C> {
-    pub context: C,
+    pub entry: C,
     pub id: SessionId,
     pub session: Session,
     /// The account that it counts for, if its device may play for several.
@@ -46,7 +46,7 @@ pub struct PlaybackStart<C> {
     pub account: Option<Fingerprint>,
     /// The address that calls for it, if known.
     pub caller: Option<Fingerprint>,
-    pub context: C,
+    pub entry: C,
     pub id: SessionId,
     pub seed: u32,
 }
@@ -70,10 +70,10 @@ impl<C> Playback<C> {
     }
 
     pub(super) fn begin(start: PlaybackStart<C>, now: Instant, call: &PlayerCall, policy: &Policy) -> Self {
-        let PlaybackStart { account, caller, context, id, seed } = start;
+        let PlaybackStart { account, caller, entry, id, seed } = start;
         Self {
             account,
-            context,
+            entry,
             id,
             session: Session::new(now, seed, policy),
             began: now,

@@ -302,7 +302,7 @@ mod tests {
         for minute in 1..=10 {
             tell(&mut session, began + SECOND * 60 * minute, PlayingState::Paused);
             // Each report comes on a connection of its own, which the browser closes.
-            step(&mut session, began + SECOND * (60 * minute + 1), Input::Alone, &policy);
+            step(&mut session, began + SECOND * (60 * minute + 1), Input::Disconnected, &policy);
             assert!(session.deadline().unwrap() >= began + SECOND * 60 * (minute + 1));
         }
         assert_eq!(over(&mut session, &policy), (began + SECOND * 675, EndReason::Silent));

@@ -33,7 +33,7 @@ pub struct Policy {
     /// Minimum of that for an operator's kill: the authority would grant the next session.
     pub operator_kill_memory: Duration,
     /// Time after which a call in flight is given up.
-    pub lane_patience: Duration,
+    pub call_timeout: Duration,
     /// Counts lost beats instead of time: each is sent again when the next one is due, and a live playback is over
     /// after more than so many in a row; other playbacks never are.
     pub max_failures: Option<u8>,
@@ -157,7 +157,7 @@ impl Default for Policy {
             grace: Duration::from_secs(10),
             kill_memory: Duration::from_secs(3600),
             operator_kill_memory: Duration::from_secs(3600),
-            lane_patience: Duration::from_secs(15),
+            call_timeout: Duration::from_secs(15),
             max_failures: None,
             on_unreachable: OnUnreachable::default(),
             opens_beside: true,

@@ -63,14 +63,14 @@ impl PlaybackRecord {
     }
 
     /// The playback as it was, without its call in flight. The caller must resume it.
-    pub fn restore<C>(&self, context: C, at: &ClockMoment, policy: &Policy) -> Playback<C> {
+    pub fn restore<C>(&self, entry: C, at: &ClockMoment, policy: &Policy) -> Playback<C> {
         let leases: Leases = self.leases.iter().map(|(of, ends)| (*of, ends.map(|ends| at.instant_of(ends)))).collect();
         let mut session = self.session.restore(at, policy);
         session.evidence.licensed(leases.last_end());
         let names = PlaybackNames::restore(&self.names, self.session.evidence.usage != DeliveryState::Nothing);
         Playback {
             account: None,
-            context,
+            entry,
             id: self.id,
             role: self.role.restored(&session),
             session,

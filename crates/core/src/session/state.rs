@@ -97,7 +97,7 @@ impl Session {
             beats: BeatSource::Timer,
             calls: SessionCalls::new(seed),
             confirmation: Confirmation::none(now),
-            deadline: Some(now + policy.lane_patience),
+            deadline: Some(now + policy.call_timeout),
             evidence: PlayerEvidence::new(now, policy.stream),
             schedule: policy.schedule.clone().unwrap_or_default(),
             sharing: false,

@@ -37,10 +37,10 @@ pub(super) use self::share::SharedFate;
 pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
     let mut step = Step::new(now, policy);
     match input {
-        Input::Again(kind) => step.answer(session.call(now, kind, policy)),
-        Input::Alone => session.evidence.disconnected(now),
+        Input::RetryCall(kind) => step.answer(session.call(now, kind, policy)),
+        Input::Disconnected => session.evidence.disconnected(now),
         Input::Answered(ticket, ask, result) => session.answered(ticket, ask, result, &mut step),
-        Input::Back => session.evidence.connected(),
+        Input::Reconnected => session.evidence.connected(),
         Input::Call(kind) => {
             session.evidence.connected();
             step.answer(session.call(now, kind, policy));
@@ -167,7 +167,7 @@ impl Session {
             }
             SessionState::Closing { .. } | SessionState::Opening { .. } => {}
             SessionState::Waiting { since, .. } => {
-                if step.now >= since + step.policy.lane_patience {
+                if step.now >= since + step.policy.call_timeout {
                     self.close(SessionClosure::Ended(EndReason::Abandoned), step);
                 }
             }
@@ -192,7 +192,7 @@ impl Session {
 
     /// Gives up a call whose answer was lost on sidebeat's side, or it would hold the session for ever.
     fn give_up_call(&mut self, step: &mut Step<'_>) {
-        let Some(call) = self.calls.give_up(step.now, step.policy.lane_patience) else { return };
+        let Some(call) = self.calls.give_up(step.now, step.policy.call_timeout) else { return };
         let reason = Reason::new(0, None, "the call was given up");
         self.decide(&call, Err(AuthorityFault { kind: FaultKind::Timeout, reason }), step);
     }
@@ -203,7 +203,7 @@ impl Session {
             self.next_ask(step);
         }
         self.deadline = Some(match self.calls.in_flight() {
-            Some(call) => call.since + step.policy.lane_patience,
+            Some(call) => call.since + step.policy.call_timeout,
             None => self.next_deadline(step.now, step.policy),
         });
     }

@@ -54,7 +54,7 @@ impl<C> Device<C> {
         if !asks.session.is_active() || asks.session.is_held() {
             return PlaceTurn::Nobody;
         }
-        let others = || self.alone().filter(|p| p.id != id && alike(&p.context));
+        let others = || self.alone().filter(|p| p.id != id && alike(&p.entry));
         // A playback that is being opened has no place yet. It may get the one requested here.
         let is_coming = others().any(|p| p.session.is_asking());
         let others: Vec<_> = others().filter(|p| p.plays_on()).collect();

@@ -113,7 +113,7 @@ impl<C> Device<C> {
     ) -> Option<CallAnswer> {
         let (role, active) = self.playbacks.iter().find(|p| p.id == id).map(|p| (p.role, p.session.is_active()))?;
         match (role, input) {
-            (Role::Sharing(session), input @ (Input::Again(_) | Input::Call(_))) if active => {
+            (Role::Sharing(session), input @ (Input::RetryCall(_) | Input::Call(_))) if active => {
                 self.step(id, input.clone(), step);
                 let answer = self.step(session, input, step);
                 if matches!(answer, Some(CallAnswer::Renew(..))) {
@@ -170,10 +170,10 @@ impl<C> Device<C> {
     pub fn rejoin(&mut self, now: Instant, policy: impl Fn(&C) -> Policy, out: &mut DeviceEffects) {
         let is_known = |session| self.playbacks.iter().any(|p| p.id == session);
         let lost = |p: &&Playback<C>| p.shares().is_some_and(|session| !is_known(session)) && p.session.is_active();
-        for (id, policy) in self.playbacks.iter().filter(lost).map(|p| (p.id, policy(&p.context))).collect::<Vec<_>>() {
+        for (id, policy) in self.playbacks.iter().filter(lost).map(|p| (p.id, policy(&p.entry))).collect::<Vec<_>>() {
             self.step(id, Input::End(EndReason::Orphaned), &mut DeviceStep { now, policy: &policy, out });
         }
-        let shared = self.playbacks.iter().find(|p| p.is_device_session()).map(|p| (p.id, policy(&p.context)));
+        let shared = self.playbacks.iter().find(|p| p.is_device_session()).map(|p| (p.id, policy(&p.entry)));
         if let Some((session, policy)) = shared {
             self.settle_shared(session, &mut DeviceStep { now, policy: &policy, out });
         }

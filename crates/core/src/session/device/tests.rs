@@ -87,7 +87,7 @@ impl Stage {
     fn call(&mut self, call: PlayerCall) -> (u64, CallAnswer) {
         let mut out = DeviceEffects::new();
         let (caller, next) = (self.caller, SessionId(self.next));
-        let start = || Some(PlaybackStart { account: None, caller, context: (), id: next, seed: 0 });
+        let start = || Some(PlaybackStart { account: None, caller, entry: (), id: next, seed: 0 });
         let (id, answer) = self.device.call(self.now, &call, &self.policy, start, &mut out);
         self.take(out);
         if let (Some(id), CallAnswer::Forward(_) | CallAnswer::Pass) = (id, &answer) {
@@ -102,7 +102,7 @@ impl Stage {
     fn call_again(&mut self, id: u64, call: PlayerCall) -> (u64, CallAnswer) {
         let mut out = DeviceEffects::new();
         let (caller, next) = (self.caller, SessionId(self.next));
-        let start = || Some(PlaybackStart { account: None, caller, context: (), id: next, seed: 0 });
+        let start = || Some(PlaybackStart { account: None, caller, entry: (), id: next, seed: 0 });
         let (id, answer) = self.device.call_again(SessionId(id), self.now, &call, &self.policy, start, &mut out);
         self.take(out);
         if let (Some(id), CallAnswer::Forward(_) | CallAnswer::Pass) = (id, &answer) {

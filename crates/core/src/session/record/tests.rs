@@ -102,7 +102,7 @@ impl Life {
     fn begin(policy: Policy) -> Self {
         let (mut device, id, now) = (Device::default(), SessionId(7), Clock.now());
         let mut out = DeviceEffects::new();
-        let start = || Some(PlaybackStart { account: None, caller: None, context: (), id, seed: 99 });
+        let start = || Some(PlaybackStart { account: None, caller: None, entry: (), id, seed: 99 });
         device.call(now, &license(CallKind::License), &policy, start, &mut out);
         let mut life = Self { device, id, now, open: None, policy, steps: 0, tokens: 0 };
         life.look(&out);
@@ -685,7 +685,7 @@ fn the_tab_that_a_stop_did_not_name_begins_anew_after_a_restart_too() {
             token: Some(Fingerprint(token)),
             ..license(CallKind::Renewal)
         };
-        let start = || Some(PlaybackStart { account: None, caller: None, context: (), id: SessionId(8), seed: 99 });
+        let start = || Some(PlaybackStart { account: None, caller: None, entry: (), id: SessionId(8), seed: 99 });
         device.call(life.now, &call, &life.policy, start, &mut out)
     };
     assert_eq!(renew(1), (Some(life.id), CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Stopped))));

@@ -56,9 +56,9 @@ impl Session {
             }
             SessionState::Waiting { not_before, since } => {
                 let look = if now < not_before { not_before } else { now + CONTEST_POLL_INTERVAL };
-                look.min(since + policy.lane_patience)
+                look.min(since + policy.call_timeout)
             }
-            SessionState::Opening { since } => since + policy.lane_patience,
+            SessionState::Opening { since } => since + policy.call_timeout,
             SessionState::Owing { next, .. } => first_end(self.budget_ends(policy).map_or(next, |at| at.min(next))),
         }
     }

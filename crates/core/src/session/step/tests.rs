@@ -121,14 +121,14 @@ impl Lab {
     fn feed(&mut self, input: Input) -> Option<CallAnswer> {
         self.inputs += 1;
         assert!(self.inputs < MAX_INPUTS, "what is waited for never comes: {:?}", self.session.state);
-        let called = matches!(input, Input::Again(_) | Input::Call(_));
+        let called = matches!(input, Input::RetryCall(_) | Input::Call(_));
         let killed = self.session.is_killed();
         if let Input::Answered(ticket, ask, _) = &input
             && self.flying == Some((*ticket, *ask))
         {
             self.flying = None;
         }
-        if matches!(input, Input::Tick) && self.now >= self.flown + self.policy.lane_patience {
+        if matches!(input, Input::Tick) && self.now >= self.flown + self.policy.call_timeout {
             self.flying = None;
         }
         let Effects { answer, list } = step(&mut self.session, self.now, input, &self.policy);
@@ -698,7 +698,7 @@ fn credit_does_not_end_during_an_open() {
         Lab::owing(Policy { on_unreachable: OnUnreachable { new: allowed, running: allowed }, ..on_credit() });
     let spent = lab.now + secs(10);
     lab.come_up();
-    assert!(lab.flying.is_some() && lab.now < spent && spent < lab.now + lab.policy.lane_patience);
+    assert!(lab.flying.is_some() && lab.now < spent && spent < lab.now + lab.policy.call_timeout);
     lab.now = spent + millis(1);
     lab.feed(Input::Tick);
     assert!(matches!(lab.session.state, SessionState::Owing { .. }), "{:?}", lab.session.state);
@@ -827,14 +827,14 @@ fn a_player_whose_connections_are_gone_is_overdue_after_one_round() {
     let grace = Policy::default().grace;
     for (back, rounds) in [
         (None, 1),
-        (Some(Input::Back), 2),
+        (Some(Input::Reconnected), 2),
         (Some(Input::Call(CallKind::Certificate)), 2),
         // Asked before its connection was gone.
-        (Some(Input::Again(CallKind::License)), 1),
+        (Some(Input::RetryCall(CallKind::License)), 1),
     ] {
         let mut lab = Lab::renewing();
         let start = lab.now;
-        lab.feed(Input::Alone);
+        lab.feed(Input::Disconnected);
         back.into_iter().for_each(|input| drop(lab.feed(input)));
         assert_eq!(over(lab, start), (Some(EndReason::RenewalsOverdue), INTERVAL * rounds + grace));
     }
@@ -847,8 +847,8 @@ fn a_player_whose_connections_are_gone_is_silent_after_a_round_and_a_quarter() {
         let mut lab = Lab::live(Policy::default());
         let start = lab.now;
         lab.feed(report(playing));
-        lab.feed(Input::Alone);
-        lab.feed(Input::Alone);
+        lab.feed(Input::Disconnected);
+        lab.feed(Input::Disconnected);
         assert_eq!(over(lab, start), (Some(EndReason::Silent), silent), "{playing:?}");
     }
 }
@@ -904,7 +904,7 @@ fn connections_count_only_when_they_have_been_gone_for_the_dwell_time() {
         lab.feed(Input::Served(LicenseFeedback::Renews { every: None }));
         let start = lab.now;
         lab.wait(secs(gone));
-        lab.feed(Input::Alone);
+        lab.feed(Input::Disconnected);
         assert_eq!(over(lab, start).1, secs(over_after), "{dwell:?}");
     }
 }
@@ -913,7 +913,7 @@ fn connections_count_only_when_they_have_been_gone_for_the_dwell_time() {
 fn a_player_with_no_other_evidence_is_untouched_when_its_connections_are_gone() {
     let mut lab = Lab::live(Policy::default());
     let start = lab.now;
-    lab.feed(Input::Alone);
+    lab.feed(Input::Disconnected);
     assert_eq!(over(lab, start), (Some(EndReason::Longest), EndingRules::default().longest));
 }
 
@@ -1039,8 +1039,8 @@ fn verdicts() -> Vec<Result<Verdict, AuthorityFault>> {
 fn inputs(ticket: Ticket) -> Vec<Input> {
     let Ticket(number) = ticket;
     let mut all = vec![
-        Input::Alone,
-        Input::Back,
+        Input::Disconnected,
+        Input::Reconnected,
         Input::Forgive,
         Input::Kill(reason()),
         Input::Kill(reason().wanted_by(KillSource::Operator)),
@@ -1060,7 +1060,7 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     all.push(Input::Followed(SharedFate::Killed { by: reason(), since: now, until }));
     all.extend([StreamType::Live, StreamType::Vod].map(Input::Streams));
     all.extend([Duration::ZERO, secs(7_200), ENDLESS].map(Input::Slept));
-    all.extend(CALLS.map(Input::Again));
+    all.extend(CALLS.map(Input::RetryCall));
     all.extend(CALLS.map(Input::Call));
     all.extend(EndReason::ALL.map(Input::End));
     all.extend([None, Some(INTERVAL), Some(ENDLESS)].map(|every| Input::Served(LicenseFeedback::Renews { every })));

@@ -102,7 +102,7 @@ impl Session {
     /// Time at which an owing session is given up. A reopening one has the time that its last try takes.
     pub(super) fn budget_ends(&self, policy: &Policy) -> Option<Instant> {
         let until = self.owes_until(policy)?;
-        Some(if self.unconfirmed.reopens_until() == Some(until) { until + policy.lane_patience } else { until })
+        Some(if self.unconfirmed.reopens_until() == Some(until) { until + policy.call_timeout } else { until })
     }
 
     /// Time until which an owing session needs its open: the end of its credit, or the expiry of its lost session.

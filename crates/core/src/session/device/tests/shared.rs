@@ -43,7 +43,7 @@ impl House {
             Some(PlaybackStart {
                 account: Some(Fingerprint(account)),
                 caller: None,
-                context: (),
+                entry: (),
                 id: SessionId(*next - 1),
                 seed: 0,
             })
