@@ -24,7 +24,7 @@ fn live(now: Instant, policy: &Policy) -> Session {
         Effect::Ask(ask) => Some(ask.ticket),
         Effect::Displace(_) | Effect::Forget | Effect::Note(_) | Effect::Wake => None,
     });
-    let opened = Input::Answered(ticket.unwrap_or(Ticket(0)), AskKind::Open, Ok(grant()));
+    let opened = Input::Answered(ticket.unwrap_or(Ticket::OrphanedGrant), AskKind::Open, Ok(grant()));
     step(&mut session, now, opened, policy);
     session
 }

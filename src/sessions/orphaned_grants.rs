@@ -16,7 +16,7 @@ use super::Sessions;
 use super::dispatcher::{AskAuthority, LateGrant};
 use super::pending_releases::PendingRelease;
 use super::session_context::SessionContext;
-use crate::session::{AskKind, AuthorityAsk, AuthorityFault, PlayerFacts, Ticket, Verdict};
+use crate::session::{AuthorityAsk, AuthorityFault, PlayerFacts, Ticket, Verdict};
 use crate::task::{HeldPlace, Tasks};
 use crate::time::Backoff;
 
@@ -39,7 +39,7 @@ pub(super) struct OrphanedGrants {
 
 /// True if this ask gives back a grant without a session.
 pub(super) fn is_stray(ask: &AuthorityAsk) -> bool {
-    ask.kind == AskKind::Close && ask.ticket == Ticket(0)
+    ask.ticket == Ticket::OrphanedGrant
 }
 
 impl OrphanedGrants {

@@ -222,7 +222,7 @@ impl Far {
     pub(crate) fn send(&mut self, from: From, kind: AskKind, ticket: Ticket, grant: Option<&Grant>) -> Trip {
         let (now, awake) = (self.now(), self.awake());
         let begun = self.calls[self.numbers[from.1.0 as usize]].call.token;
-        self.watch.mark(now, kind_name(kind), from.1.0, u64::from(ticket.0));
+        self.watch.mark(now, kind_name(kind), from.1.0, u64::from(ticket.number()));
         let token = grant.map(|grant| grant.token.clone());
         self.look_at(awake, from, kind, ticket, token.as_ref());
         let content = begun.map(|token| token.0);
@@ -246,7 +246,8 @@ impl Far {
         let (device, id) = from;
         let begun = self.calls[self.numbers[id.0 as usize]].call.token;
         // An open that met the limit is repeated once; a grant without a waiting task is given back at once.
-        let again = kind == AskKind::Open && self.last_opens.get(&id).is_some_and(|last| last.0 >= ticket.0);
+        let again =
+            kind == AskKind::Open && self.last_opens.get(&id).is_some_and(|last| last.number() >= ticket.number());
         let orphan = kind == AskKind::Close && self.last_opens.get(&id) == Some(&ticket);
         if kind == AskKind::Open {
             self.last_opens.insert(id, ticket);
@@ -258,14 +259,14 @@ impl Far {
         if kind == AskKind::Beat {
             self.watch.beats_in_time(now, id, &self.policy);
         }
-        self.watch.asks(now, device, id, (if orphan { Ticket(0) } else { ticket }, kind), begun);
+        self.watch.asks(now, device, id, (if orphan { Ticket::OrphanedGrant } else { ticket }, kind), begun);
         let Some(token) = token else { return };
         self.head.look_at(token, kind);
         let book = self.head.book_of(token);
         let book = &mut self.head.books[book];
         assert_eq!((book.device, book.id), from, "a token of another playback");
         book.renewed |= kind == AskKind::Renew;
-        match (kind, orphan || ticket == Ticket(0)) {
+        match (kind, orphan || ticket == Ticket::OrphanedGrant) {
             (AskKind::Close, true) => self.sums.add("grants given straight back"),
             (AskKind::Close, false) => {
                 book.closes_asked += 1;
@@ -381,7 +382,7 @@ impl Far {
         if let (Some(book), Err(_)) = (granted, &result) {
             self.head.books[book].hurt = true;
         }
-        self.watch.mark(now, if result.is_ok() { "answer" } else { "fault" }, id.0, u64::from(trip.ticket.0));
+        self.watch.mark(now, if result.is_ok() { "answer" } else { "fault" }, id.0, u64::from(trip.ticket.number()));
         if let (AskKind::Close, Some(token), Err(_)) = (trip.kind, &trip.token, &result) {
             let book = self.head.book_of(token);
             self.head.books[book].closes_failed += 1;

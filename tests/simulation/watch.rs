@@ -177,7 +177,7 @@ impl Watch {
             assert!(banned.is_none_or(|until| now >= *until), "nothing but a new playback re-opens a killed one");
         }
         let shadow = self.shadow(id);
-        if ticket == Ticket(0) {
+        if ticket == Ticket::OrphanedGrant {
             return;
         }
         if kind == AskKind::Open && shadow.reopens {

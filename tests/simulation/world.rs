@@ -450,12 +450,12 @@ impl World {
 
     fn send(&mut self, device: usize, id: SessionId, ticket: Ticket, kind: AskKind, grant: Option<Grant>) {
         let now = self.now;
-        self.watch.mark(now, kind_name(kind), id.0, u64::from(ticket.0));
+        self.watch.mark(now, kind_name(kind), id.0, u64::from(ticket.number()));
         let begun = self.devices[device].playback_mut(id).and_then(|playback| playback.first_token());
         self.watch.asks(now, device, id, (ticket, kind), begun);
         let holds = self.devices[device].playback_mut(id).is_some_and(|playback| playback.session.interval().is_some());
         let owed = self.watch.has_owed(id);
-        assert!(ticket != Ticket(0) || !holds || owed, "what is in use is not given back beside the lane");
+        assert!(ticket != Ticket::OrphanedGrant || !holds || owed, "what is in use is not given back beside the lane");
         let renews = self.playback_beats(device, id) != Some(BeatSource::Timer);
         let token = grant.map(|grant| grant.token);
         if let Some(token) = &token {
@@ -463,7 +463,7 @@ impl World {
             let at = self.head.book_of(token);
             let book = &mut self.head.books[at];
             book.renewed |= renews || kind == AskKind::Renew;
-            if kind == AskKind::Close && ticket != Ticket(0) {
+            if kind == AskKind::Close && ticket != Ticket::OrphanedGrant {
                 book.closes_asked += 1;
                 assert!(book.closes_asked <= book.closes_failed + 1, "closed once: {book:?}");
             }
@@ -495,7 +495,7 @@ impl World {
 
     fn answer(&mut self, flight: Flight, result: Result<Verdict, AuthorityFault>) {
         let Flight { device, id, kind, sent, ticket, token } = flight;
-        self.watch.mark(self.now, "answer", id.0, u64::from(ticket.0));
+        self.watch.mark(self.now, "answer", id.0, u64::from(ticket.number()));
         if let (AskKind::Close, Some(token), Err(_)) = (kind, &token, &result) {
             let at = self.head.book_of(token);
             self.head.books[at].closes_failed += 1;
@@ -504,7 +504,7 @@ impl World {
             // The shell does the same: the playback is forgotten, so the grant is given back at once.
             if let (AskKind::Open, Ok(Verdict::Granted(grant))) = (kind, result) {
                 self.tally.orphans += 1;
-                self.send(device, id, Ticket(0), AskKind::Close, Some(grant));
+                self.send(device, id, Ticket::OrphanedGrant, AskKind::Close, Some(grant));
             }
             return;
         };

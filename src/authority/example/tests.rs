@@ -124,8 +124,13 @@ impl Stage {
     async fn ask(&self, kind: AskKind) -> Result<Verdict, AuthorityFault> {
         let grant = Grant { interval: LATEST, lifetime: None, token: Secret::new("s1") };
         let grant = Some(grant).filter(|_| kind != AskKind::Open);
-        let ask =
-            AuthorityAsk { beside: None, grant, kind, ticket: crate::session::Ticket(1), told: PlayerFacts::default() };
+        let ask = AuthorityAsk {
+            beside: None,
+            grant,
+            kind,
+            ticket: crate::session::Ticket::Session(1),
+            told: PlayerFacts::default(),
+        };
         self.client.ask(&ask, &self.context).await
     }
 

@@ -130,7 +130,7 @@ impl HeartbeatCall<'_> {
                 }
             }
         }
-        let sequence = self.ask.ticket.0;
+        let sequence = self.ask.ticket.number();
         let beat = |uuid: &str| self.config.beat(self.who, phase, self.ask.told, sequence, uuid);
         let class = self.call_until(self.deadline, beat).await;
         (class.unwrap_or_else(|| ReplyClass::Infrastructure(unspeakable("the call cannot be written"))), true)
@@ -138,7 +138,7 @@ impl HeartbeatCall<'_> {
 
     /// Makes the last beat and the DELETE. The beat is best effort if a DELETE follows, which frees the slot.
     async fn close(&self) -> Result<Verdict, AuthorityFault> {
-        let sequence = self.ask.ticket.0;
+        let sequence = self.ask.ticket.number();
         let half = self.context.client.clock.now() + self.config.timeout / 2;
         let deadline = if self.config.stream_concurrency.is_some() { half } else { self.deadline };
         let last = |uuid: &str| self.config.beat(self.who, BeatPhase::Stop, self.ask.told, sequence, uuid);

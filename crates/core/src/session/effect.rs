@@ -106,7 +106,7 @@ pub struct AuthorityAsk {
 impl AuthorityAsk {
     /// Gives back a grant that no session has.
     pub fn giving_back(grant: Grant, told: PlayerFacts) -> Self {
-        Self { beside: None, grant: Some(grant), kind: AskKind::Close, ticket: Ticket(0), told }
+        Self { beside: None, grant: Some(grant), kind: AskKind::Close, ticket: Ticket::OrphanedGrant, told }
     }
 }
 

@@ -28,11 +28,19 @@ pub enum AskKind {
 
 /// Pairs an answer with the call it belongs to; an answer with another ticket is late.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Ticket(pub u32);
+pub enum Ticket {
+    /// The close of an orphaned grant: no session has it, and none waits for the answer.
+    OrphanedGrant,
+    /// A call of a session, by its number.
+    Session(u32),
+}
 
 impl Ticket {
-    /// True if its call was made after the other one. The numbers wrap around.
-    pub(super) fn is_after(self, other: Self) -> bool {
-        (1..1 << 31).contains(&self.0.wrapping_sub(other.0))
+    /// The number for a wire that wants one; sessions count from one.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::OrphanedGrant => 0,
+            Self::Session(number) => number,
+        }
     }
 }

@@ -12,11 +12,12 @@ use crate::time::jitter;
 #[derive(Debug)]
 pub(super) struct SessionCalls {
     /// Abandoned opens: if one is granted after all, that grant is given back.
-    given_up: ArrayVec<Ticket, 3>,
+    given_up: ArrayVec<u32, 3>,
     in_flight: Option<CallInFlight>,
     /// The newest answered call.
-    last_answered: Ticket,
-    newest: Ticket,
+    last_answered: u32,
+    /// Number of calls made, which is the number of the newest; it wraps around.
+    made: u32,
     /// Spreads the session's calls among those of others.
     seed: u32,
 }
@@ -25,12 +26,12 @@ pub(super) struct SessionCalls {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallInFlight {
     pub(super) ask: AskKind,
+    number: u32,
     /// Its token was replaced since, by a late answer to an earlier call.
     pub(super) outdated: bool,
     pub(super) since: Instant,
     /// Time for which the machine slept during the call.
     pub(super) slept: Duration,
-    ticket: Ticket,
 }
 
 impl SessionCalls {
@@ -39,29 +40,29 @@ impl SessionCalls {
     }
 
     /// The calls that a record holds: none is in flight, and so many were made.
-    pub(super) fn written(seed: u32, generation: u32) -> Self {
-        let newest = Ticket(generation);
-        Self { given_up: ArrayVec::new(), in_flight: None, last_answered: newest, newest, seed }
+    pub(super) fn written(seed: u32, made: u32) -> Self {
+        Self { given_up: ArrayVec::new(), in_flight: None, last_answered: made, made, seed }
     }
 
     /// The calls of a session that is opened anew: none is in flight, and no earlier answer counts.
     pub(super) fn anew(&mut self) -> Self {
-        Self { given_up: std::mem::take(&mut self.given_up), ..Self::written(self.seed, self.newest.0) }
+        Self { given_up: std::mem::take(&mut self.given_up), ..Self::written(self.seed, self.made) }
     }
 
     pub(super) fn begin(&mut self, now: Instant, ask: AskKind) -> Ticket {
         debug_assert!(self.in_flight.is_none(), "one call at a time: {ask:?} while {:?}", self.in_flight);
-        self.newest = Ticket(self.newest.0.wrapping_add(1));
-        let ticket = self.newest;
-        self.in_flight = Some(CallInFlight { ask, outdated: false, since: now, slept: Duration::ZERO, ticket });
-        ticket
+        self.made = self.made.wrapping_add(1);
+        let (number, slept) = (self.made, Duration::ZERO);
+        self.in_flight = Some(CallInFlight { ask, number, outdated: false, since: now, slept });
+        Ticket::Session(number)
     }
 
     /// Takes the call in flight, if this is its answer. `decided`: the answer is no fault.
     pub(super) fn answered(&mut self, ticket: Ticket, ask: AskKind, decided: bool) -> Option<CallInFlight> {
-        let call = self.in_flight.take_if(|call| call.ticket == ticket && call.ask == ask)?;
+        let Ticket::Session(number) = ticket else { return None };
+        let call = self.in_flight.take_if(|call| call.number == number && call.ask == ask)?;
         if decided {
-            self.last_answered = ticket;
+            self.last_answered = number;
         }
         Some(call)
     }
@@ -73,27 +74,28 @@ impl SessionCalls {
             if self.given_up.is_full() {
                 self.given_up.remove(0);
             }
-            self.given_up.push(call.ticket);
+            self.given_up.push(call.number);
         }
         Some(call)
     }
 
     /// True if this open was given up; true only once.
     pub(super) fn was_given_up(&mut self, open: Ticket) -> bool {
-        let at = self.given_up.iter().position(|given_up| *given_up == open);
+        let at = self.given_up.iter().position(|given_up| Ticket::Session(*given_up) == open);
         at.map(|at| self.given_up.remove(at)).is_some()
     }
 
     /// A late answer brings a token. True if no later call was made; `None` if a later one was answered before.
     pub(super) fn late_token(&mut self, ticket: Ticket) -> Option<bool> {
-        if !ticket.is_after(self.last_answered) {
+        let Ticket::Session(number) = ticket else { return None };
+        if !is_after(number, self.last_answered) {
             return None;
         }
-        self.last_answered = ticket;
+        self.last_answered = number;
         if let Some(call) = &mut self.in_flight {
             call.outdated = true;
         }
-        Some(ticket == self.newest)
+        Some(number == self.made)
     }
 
     pub(super) fn machine_slept(&mut self, by: Duration) {
@@ -114,14 +116,14 @@ impl SessionCalls {
         self.in_flight
     }
 
-    /// The newest call, whether answered or not.
-    pub(super) fn newest(&self) -> Ticket {
-        self.newest
+    /// Number of calls made, whether answered or not.
+    pub(super) fn made(&self) -> u32 {
+        self.made
     }
 
     /// True if any call was made.
     pub(super) fn has_asked(&self) -> bool {
-        self.newest != Ticket(0)
+        self.made > 0
     }
 
     pub(super) fn seed(&self) -> u32 {
@@ -138,7 +140,7 @@ impl SessionCalls {
     }
 
     fn jitter_seed(&self) -> u64 {
-        u64::from(self.seed) << 32 | u64::from(self.newest.0)
+        u64::from(self.seed) << 32 | u64::from(self.made)
     }
 
     /// The session's share of this time, the same whatever it has asked.
@@ -157,6 +159,11 @@ impl SessionCalls {
     }
 }
 
+/// True if the call of this number was made after the other one. The numbers wrap around.
+fn is_after(number: u32, other: u32) -> bool {
+    (1..1 << 31).contains(&number.wrapping_sub(other))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,7 +177,8 @@ mod tests {
         let mut calls = SessionCalls::new(7);
         assert!(calls.is_idle() && !calls.has_asked());
         let open = calls.begin(now, AskKind::Open);
-        for (ticket, ask) in [(Ticket(open.0 + 1), AskKind::Open), (open, AskKind::Beat)] {
+        let others = [Ticket::Session(calls.made() + 1), Ticket::OrphanedGrant].map(|other| (other, AskKind::Open));
+        for (ticket, ask) in others.into_iter().chain([(open, AskKind::Beat)]) {
             assert!(calls.answered(ticket, ask, true).is_none());
         }
         assert!(calls.is_asking(AskKind::Open) && calls.has_asked());

@@ -1038,7 +1038,10 @@ fn a_kill_that_is_forgiven_is_forgotten_at_once_and_its_close_goes_on_by_itself(
     stage.deliver(1, Input::Kill(reason()));
     stage.answer(lost());
     stage.deliver(1, Input::Forgive);
-    assert_eq!(stage.flying.last().map(|(_, ask)| (ask.kind, ask.ticket)), Some((AskKind::Close, Ticket(0))));
+    assert_eq!(
+        stage.flying.last().map(|(_, ask)| (ask.kind, ask.ticket)),
+        Some((AskKind::Close, Ticket::OrphanedGrant))
+    );
     stage.tick(Duration::ZERO);
     assert!(stage.device.is_empty());
     // Its close is in flight and awaited.
@@ -1049,7 +1052,10 @@ fn a_kill_that_is_forgiven_is_forgotten_at_once_and_its_close_goes_on_by_itself(
     stage.tick(Duration::ZERO);
     assert!(matches!(stage.state(1), SessionState::Killed { .. }));
     stage.answer(lost());
-    assert_eq!(stage.flying.last().map(|(_, ask)| (ask.kind, ask.ticket)), Some((AskKind::Close, Ticket(0))));
+    assert_eq!(
+        stage.flying.last().map(|(_, ask)| (ask.kind, ask.ticket)),
+        Some((AskKind::Close, Ticket::OrphanedGrant))
+    );
     stage.tick(Duration::ZERO);
     assert!(stage.device.is_empty());
     // A playback without a kill needs no forgiving.

@@ -70,7 +70,7 @@ impl CoreSessionRecord {
             confirmation: session.confirmation.record(at),
             every: every.map(RecordedSpan::from),
             evidence: session.evidence.record(at),
-            generation: session.calls.newest().0,
+            generation: session.calls.made(),
             grant: session.held().map(|grant| grant.record(at, session.may_replace_token())),
             lingers: session.lingers(),
             lost_close: session.release().filter(|_| session.is_killed()).map(|of| (at.wall_of(of.next()), of.tries())),

@@ -152,7 +152,7 @@ impl Lab {
             Effect::Ask(ask) => {
                 assert_eq!(ask.grant.is_none(), ask.kind == AskKind::Open, "{ask:?}");
                 // A grant that came too late is given back beside whatever else is under way.
-                if ask.ticket != Ticket(0) {
+                if ask.ticket != Ticket::OrphanedGrant {
                     self.fly(ask.ticket, ask.kind);
                 }
                 self.asks.push(ask);
@@ -309,9 +309,9 @@ fn a_close_waits_for_the_beat_in_flight_and_takes_the_new_token() {
 #[test]
 fn an_answer_with_another_ticket_changes_nothing() {
     let mut lab = Lab::beating(Policy::default());
-    let (Ticket(ticket), _) = lab.flying.expect("a beat");
+    let ticket = lab.session.calls.made();
     for (ticket, ask) in [(ticket + 1, AskKind::Beat), (ticket - 1, AskKind::Beat), (ticket, AskKind::Renew)] {
-        lab.feed(Input::Answered(Ticket(ticket), ask, Ok(Verdict::Killed(reason()))));
+        lab.feed(Input::Answered(Ticket::Session(ticket), ask, Ok(Verdict::Killed(reason()))));
         assert_eq!(lab.events.pop(), Some(SessionEvent::Stale(ask)));
         assert!(matches!(lab.session.state, SessionState::Live { .. }));
     }
@@ -328,7 +328,7 @@ fn a_killed_session_forwards_nothing_and_stays_killed() {
         for kind in CALLS {
             assert_eq!(lab.call(kind), CallAnswer::Refuse(SessionRefusal::Killed(reason())));
         }
-        for input in inputs(lab.session.calls.newest()) {
+        for input in inputs(lab.session.calls.made()) {
             lab.feed(input);
         }
         lab.wait(lab.policy.kill_memory / 40);
@@ -1036,8 +1036,7 @@ fn verdicts() -> Vec<Result<Verdict, AuthorityFault>> {
     ]
 }
 
-fn inputs(ticket: Ticket) -> Vec<Input> {
-    let Ticket(number) = ticket;
+fn inputs(number: u32) -> Vec<Input> {
     let mut all = vec![
         Input::Disconnected,
         Input::Reconnected,
@@ -1081,7 +1080,7 @@ fn inputs(ticket: Ticket) -> Vec<Input> {
     let report =
         |playing| PlayerReport { at_end, by_interval, playhead, playing, stream, until, ..PlayerReport::default() };
     all.extend(playing.map(report).map(Input::Report));
-    for ticket in [number, number.wrapping_sub(1), number.wrapping_add(1)].map(Ticket) {
+    for ticket in [number, number.wrapping_sub(1), number.wrapping_add(1)].map(Ticket::Session) {
         for ask in ASKS {
             all.extend(verdicts().into_iter().map(|result| Input::Answered(ticket, ask, result)));
         }
@@ -1198,9 +1197,9 @@ fn states() -> Vec<(&'static str, Reach)> {
 fn every_state_answers_every_input_now_and_later() {
     let waits = [Duration::ZERO, secs(1), secs(16), secs(45), secs(7_200), secs(200_000)];
     for (name, reach) in states() {
-        let ticket = reach().session.calls.newest();
+        let number = reach().session.calls.made();
         for wait in waits {
-            for input in inputs(ticket) {
+            for input in inputs(number) {
                 let mut lab = reach();
                 lab.wait(wait);
                 let told = format!("{name}, {wait:?} later: {input:?}");
@@ -1263,7 +1262,7 @@ proptest! {
         lab.session.schedule = crate::session::Schedule::new(lab.now, secs(1_000), &times);
         for (index, pause) in moves {
             lab.wait(millis(pause));
-            let inputs = inputs(lab.session.calls.newest());
+            let inputs = inputs(lab.session.calls.made());
             lab.feed(index.get(&inputs).clone());
             if lab.forgotten {
                 break;

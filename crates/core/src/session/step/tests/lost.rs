@@ -230,7 +230,7 @@ fn a_denied_close_is_reported() {
 fn a_session_that_the_service_stops_is_given_back_at_once_and_plays_on() {
     let mut lab = Lab::beating(Policy { counts_ended: true, ..Policy::default() });
     lab.answer(Ok(Verdict::Disabled));
-    assert_eq!((lab.closed_with("first"), lab.asks.last().map(|ask| ask.ticket)), (1, Some(Ticket(0))));
+    assert_eq!((lab.closed_with("first"), lab.asks.last().map(|ask| ask.ticket)), (1, Some(Ticket::OrphanedGrant)));
     assert_eq!(lab.call(CallKind::License), CallAnswer::Pass);
 }
 
