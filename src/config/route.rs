@@ -354,25 +354,25 @@ fn content_token(table: &TableReader<'_>) -> Vec<TokenSource> {
 }
 
 pub(super) fn device(table: &TableReader<'_>, client_ca: bool) -> Vec<IdentitySource> {
-    let rungs = table.list("device", "[\"header:x-device-id\", \"peer\"]", identity_source::request_source);
-    let rungs = rungs.unwrap_or_else(|| {
+    let sources = table.list("device", "[\"header:x-device-id\", \"peer\"]", identity_source::request_source);
+    let sources = sources.unwrap_or_else(|| {
         let header = IdentitySource::Header(HeaderName::from_static("x-device-id"));
         let claim = IdentitySource::TokenClaim(DEVICE_CLAIM.to_owned());
         vec![header, IdentitySource::Query("device".to_owned()), claim, IdentitySource::Peer]
     });
-    if rungs.is_empty() {
+    if sources.is_empty() {
         table.fault("device", "is empty: name at least \"peer\"");
     }
-    let told = rungs.iter().any(|source| *source != IdentitySource::Peer);
-    if rungs.contains(&IdentitySource::Peer) && !told {
+    let told = sources.iter().any(|source| *source != IdentitySource::Peer);
+    if sources.contains(&IdentitySource::Peer) && !told {
         let what = "names only the peer: all devices behind one address (a home's router, a proxy) are one device; \
             put what tells them apart before it, such as \"token-claim:device.deviceId\"";
         table.warn("device", what);
     }
-    if rungs.contains(&IdentitySource::Mtls) && !client_ca {
+    if sources.contains(&IdentitySource::Mtls) && !client_ca {
         table.fault("device", "names mtls, which needs server.tls.client-ca");
     }
-    rungs
+    sources
 }
 
 pub(super) fn timeout(table: &TableReader<'_>, call: Duration) -> Duration {

@@ -130,14 +130,14 @@ impl Gateway {
         }
         let license = call.license.as_ref();
         let session = license.and_then(|license| license.session).map(|id| id.short().to_string());
-        let rung = license.and_then(|license| license.source).map(DeviceSource::name);
+        let device_by = license.and_then(|license| license.source).map(DeviceSource::name);
         let authority = call.route.authority.as_deref().filter(|_| license.is_some()).map(|it| &*it.name);
         let (phase, profile) = license.map(|_| (call.phase.name(), shape.profile_name())).unzip();
         let said = self.telemetry.said(&body.message, [device.as_deref(), account.as_deref()]);
         let [device, account] = [device, account].map(|name| name.as_deref().map(|name| self.telemetry.shown(name)));
         tracing::info!(
             %incident, session, device, account, authority, route = &*call.route.path, error = body.error,
-            code = body.code, errorCode = body.error_code, said = &*said, phase, profile, rung, "refused"
+            code = body.code, errorCode = body.error_code, said = &*said, phase, profile, device_by, "refused"
         );
     }
 }

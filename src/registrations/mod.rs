@@ -74,7 +74,7 @@ impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registration")
             .field("route", &self.route)
-            .field("rung", &self.device_source)
+            .field("device_by", &self.device_source)
             .finish_non_exhaustive()
     }
 }

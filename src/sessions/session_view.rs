@@ -20,7 +20,7 @@ pub enum SessionPhase {
     Live,
     Opening,
     Owing,
-    /// The open waits for a slot.
+    /// The open waits for its turn among the playbacks of its device.
     Waiting,
 }
 

@@ -43,7 +43,7 @@ async fn query_parameters_that_name_device_account_and_groups_go_no_further() {
     let stage = Stage::script().authority(authority).upstream("/license", &server.url(), route).start().await;
     let query = "?a=1&house=one&box=tv&class=screen&b=2&package=sports&device=mine&token=t";
     assert!(stage.stranger().post(CLEARKEY).below(query).await.is_good());
-    // A name of another authority, or of no rung, is the license server's.
+    // A name of another authority, or of no identity source, is the license server's.
     assert_eq!(server.only().target, "/acquire?a=1&b=2&device=mine");
     let session = stage.only_session("live").await;
     assert_eq!((&session["account"], &session["device"]), (&json!("one"), &json!("tv")));

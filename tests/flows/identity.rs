@@ -40,13 +40,13 @@ async fn the_first_identity_source_that_answers_names_the_device() {
         (call().below("?device="), "token-claim", "tv"),
         (opaque().header("x-device-id", "").header("nv-authorizations", "opaque"), "peer", "127.0.0.1"),
     ];
-    for (call, rung, device) in rows {
+    for (call, source, device) in rows {
         // The head-end may refuse the unreadable token; the test only needs the owner of the session.
         let reply = call.await;
         stage.eventually("closing", async || stage.each("device").await.contains(&device.to_owned())).await;
         let sessions = stage.sessions().await;
         let session = sessions.iter().find(|session| session["device"] == device).unwrap();
-        assert_eq!(session["device_by"], rung, "{device}: {}", reply.text());
+        assert_eq!(session["device_by"], source, "{device}: {}", reply.text());
     }
     stage.end().await;
 }
@@ -65,7 +65,7 @@ async fn a_device_parameter_in_the_url_is_not_passed_on() {
         (vec!["living-room".into()], vec!["path-segment".into()])
     );
 
-    // Without a segment the next rung is asked, and nothing of the path is taken away.
+    // Without a segment the next source is asked, and nothing of the path is taken away.
     assert!(player.post(CLEARKEY).below("?box=kitchen").await.is_good());
     assert_eq!(license.seen()[1].target, "/acquire");
     assert!(stage.each("device").await.contains(&"kitchen".to_owned()));
@@ -241,7 +241,7 @@ async fn a_client_certificate_names_the_device() {
         .start()
         .await;
 
-    for (name, rung) in [(Some("box-1"), "mtls"), (Some("box-2"), "mtls"), (None, "peer")] {
+    for (name, source) in [(Some("box-1"), "mtls"), (Some("box-2"), "mtls"), (None, "peer")] {
         let account = name.unwrap_or("nobody");
         let mut player = stage.player_of(account, account, "news").await.without("x-device-id");
         player.tls = Some(Arc::new(devices.client(&authority, name)));
@@ -249,7 +249,7 @@ async fn a_client_certificate_names_the_device() {
         assert!(license.is_good(), "{name:?}: {}", license.text());
         let sessions = stage.sessions().await;
         assert_eq!(
-            sessions.iter().filter(|session| session["device_by"] == rung && session["account"] == account).count(),
+            sessions.iter().filter(|session| session["device_by"] == source && session["account"] == account).count(),
             1
         );
     }

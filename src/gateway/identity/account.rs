@@ -36,7 +36,7 @@ impl SessionAccount {
             return Self { account, network, ..Self::default() };
         };
         let config = counter.config();
-        let first = |ladder: &[IdentitySource]| ladder.iter().find_map(|source| answer(source, evidence));
+        let first = |sources: &[IdentitySource]| sources.iter().find_map(|source| answer(source, evidence));
         let (mut by_device, mut is_proven) = (false, false);
         Self {
             account: config.account.iter().find_map(|source| match source {

@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_ladder_believes_the_first_answer_that_can_be_a_name() {
         let (fits, too_long) = ("a".repeat(MAX_IDENTITY_BYTES), "a".repeat(MAX_IDENTITY_BYTES + 1));
-        let ladder = [
+        let order = [
             IdentitySource::Header("x-id".parse().unwrap()),
             IdentitySource::Cookie("id".into()),
             IdentitySource::Query("id".into()),
@@ -140,7 +140,7 @@ mod tests {
         ] {
             let evidence = IdentityEvidence { claims, headers: &headers(lines), peer: &peer(), query, rest };
             assert_eq!(
-                device(&ladder, &evidence),
+                device(&order, &evidence),
                 Some(DeviceIdentity { name: answer.0.to_owned(), source: answer.1.to_owned().into() })
             );
         }
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn evidence_costs_no_more_than_its_size() {
         const HEAD_BYTES: usize = 32 * 1024;
-        let ladder = [
+        let order = [
             IdentitySource::Cookie("box".to_owned()),
             IdentitySource::Header(http::HeaderName::from_static("x-device-id")),
             IdentitySource::Query("device".to_owned()),
@@ -211,7 +211,7 @@ mod tests {
                     query: Some(query),
                     rest: query,
                 };
-                device(&ladder, &evidence).map_or(0, |device| device.name.len())
+                device(&order, &evidence).map_or(0, |device| device.name.len())
             };
             let make = |size| cost::filled("", |_| part.to_owned(), "", size);
             cost::assert_linear(name, HEAD_BYTES, cost::SHORT, make, find);

@@ -21,8 +21,8 @@ impl MediaCall<'_> {
     /// True if another device uses the path: the source that named the device names another one now. Query and path
     /// do not count, because a player cannot repeat them with every segment.
     pub(super) fn is_foreign(&self, below: &str) -> bool {
-        let rungs = self.route.config.device.iter().filter(|source| source.kind() == self.registration.device_source);
-        let rungs: Vec<_> = rungs
+        let asked = self.route.config.device.iter().filter(|source| source.kind() == self.registration.device_source);
+        let asked: Vec<_> = asked
             .filter(|source| match source {
                 // Below a playback's own path both belong to its server.
                 config::IdentitySource::PathSegment | config::IdentitySource::Query(_) => false,
@@ -36,7 +36,7 @@ impl MediaCall<'_> {
             .collect();
         let (headers, query) = (&self.request.headers, self.request.uri.query());
         let evidence = IdentityEvidence { claims: None, headers, peer: self.peer, query, rest: below };
-        sources::device(&rungs, &evidence).is_some_and(|device| device.name != self.registration.device)
+        sources::device(&asked, &evidence).is_some_and(|device| device.name != self.registration.device)
     }
 
     /// The player's CMCD report in this request.
