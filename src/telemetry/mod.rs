@@ -180,6 +180,7 @@ impl Telemetry {
     /// Reports that calls to the authority are spared from now on (`open`), or made again.
     pub fn breaker(&self, authority: &Arc<str>, calls: &'static str, open: bool) {
         if open {
+            self.outages.begins(authority);
             warn!(authority = &**authority, calls, "the authority does not answer: it is asked now and then only");
         } else {
             info!(authority = &**authority, calls, "the authority answers: it is asked again");

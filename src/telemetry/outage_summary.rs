@@ -62,6 +62,14 @@ impl OutageSummaries {
         sum.into_iter().for_each(|sum| sum.tell(authority));
     }
 
+    /// An outage that begins before the last one's playbacks have settled is told with it: they are on credit in both.
+    pub(super) fn begins(&self, authority: &str) {
+        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(end) = sums.get_mut(authority).and_then(|sum| sum.end.as_mut()) {
+            end.is_whole = false;
+        }
+    }
+
     /// Returns the sum, once, when this change makes it whole.
     fn change(&self, authority: &Arc<str>, change: impl FnOnce(&mut OutageSummary)) -> Option<OutageSummary> {
         let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,5 +121,19 @@ mod tests {
         assert_eq!(settles(&one, second), None, "it was told");
         let sum = sums.change(&other, |sum| sum.end = Some(whole)).unwrap();
         assert_eq!((sum.owed, sum.settled), (second, 1));
+    }
+
+    #[test]
+    fn the_line_waits_for_the_end_of_an_outage_that_began_before_all_had_settled() {
+        let (sums, name) = (OutageSummaries::default(), Arc::from("one"));
+        let end = |secs| OutageEnd { is_whole: true, lasted: Duration::from_secs(secs), open: true };
+        sums.event(&name, &SessionEvent::OnCredit { running: true });
+        sums.ends(&name, end(9));
+        sums.begins(&name);
+        let settled = sums.change(&name, |sum| sum.settled += 1);
+        assert_eq!(settled, None, "the authority is away again");
+        let sum = sums.change(&name, |sum| sum.end = Some(end(5))).unwrap();
+        assert_eq!((sum.running, sum.settled), (1, 1));
+        sums.begins(&name);
     }
 }

@@ -116,7 +116,11 @@ impl<'a> AskContext<'a> {
             let calls = CallClass::of(self.kind).name();
             self.client.telemetry.breaker(&self.context.authority_name, calls, open);
         }
-        if let Some(end) = changes.outage_end {
+        // After a reload the newest value of the authority reports the end; a call that the older one made would report
+        // it a second time.
+        let is_newest =
+            || self.client.authorities.of(self.authority.id).is_none_or(|it| Arc::ptr_eq(&it, self.authority));
+        if let Some(end) = changes.outage_end.filter(|_| is_newest()) {
             self.client.telemetry.outage_ends(&self.context.authority_name, end);
         }
         if let Some(wait) = changes.deferred {

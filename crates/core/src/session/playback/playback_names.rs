@@ -276,7 +276,7 @@ impl PlaybackNames {
 
     /// Hashes the names that seldom change; [`Self::counts`] covers the lists.
     pub(in crate::session) fn hash_lasting(&self, into: &mut impl Hasher) {
-        (self.bare, self.content, self.left, self.token).hash(into);
+        (self.bare, self.content, self.left, self.media_paths.as_slice(), self.token).hash(into);
     }
 }
 
@@ -349,6 +349,19 @@ mod tests {
         assert_eq!((key_sessions, tokens), ((MAX_KEY_SESSION_NAMES, newest), (MAX_CONTENT_TOKENS, newest)));
         assert_eq!((contents, shared), ((MAX_CONTENT_NAMES, newest), (MAX_CONTENT_TOKENS, newest)));
         assert_eq!(names.media_paths.as_slice(), [96, 97, 98, 99].map(Fingerprint));
+    }
+
+    #[test]
+    fn a_media_path_that_is_learned_makes_the_playback_worth_writing_again() {
+        let lasting = |names: &PlaybackNames| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            names.hash_lasting(&mut hasher);
+            hasher.finish()
+        };
+        let mut names = PlaybackNames::of(&call(1, Some(7), 1));
+        let before = lasting(&names);
+        names.learn_media_path(Fingerprint(9));
+        assert_ne!(lasting(&names), before);
     }
 
     #[test]
