@@ -124,7 +124,7 @@ impl Health {
             },
             OutageKind::Silence => AuthorityFault {
                 kind: FaultKind::Unreachable,
-                reason: Reason::new(0, None, "not asked: it has not answered lately"),
+                reason: Reason::without_reply("not asked: it has not answered lately"),
             },
         })
     }
@@ -173,7 +173,7 @@ impl Health {
     fn defer(&self, now: Instant, of: CallOrigin, result: &Result<Verdict, AuthorityFault>) -> Option<Duration> {
         let deferrals = &mut self.ways().deferrals;
         match result {
-            Err(AuthorityFault { kind: FaultKind::Refused, reason }) if reason.code == 429 => {
+            Err(AuthorityFault { kind: FaultKind::Refused, reason }) if reason.code == Some(429) => {
                 let begins = deferrals.defer(now, of.account, reason.retry_after);
                 begins.then(|| deferrals.wait(now, of.account)).flatten()
             }
@@ -233,10 +233,10 @@ fn told(result: &Result<Verdict, AuthorityFault>) -> CallEvidence {
     match fault.kind {
         FaultKind::Busy => CallEvidence::Unasked,
         // A call that could not be made has no status.
-        FaultKind::Malformed if fault.reason.code == 0 => CallEvidence::Unasked,
+        FaultKind::Malformed if fault.reason.code.is_none() => CallEvidence::Unasked,
         FaultKind::Malformed => CallEvidence::Nothing,
         FaultKind::Lost | FaultKind::Timeout => CallEvidence::Silent,
-        FaultKind::Refused if fault.reason.code >= 500 => CallEvidence::Failed,
+        FaultKind::Refused if fault.reason.code >= Some(500) => CallEvidence::Failed,
         FaultKind::Refused => CallEvidence::Nothing,
         // The server gives up one connection, but accepts calls on the next.
         FaultKind::Unreachable if is_turned_away(fault) => CallEvidence::Nothing,
@@ -403,28 +403,28 @@ mod tests {
 
     #[test]
     fn each_result_tells_what_it_can() {
-        let reason = |code| Reason::new(code, Some(1007), "no");
-        let denied = Ok(Verdict::Denied(crate::session::Denial::Limit, reason(400)));
+        let reason = |code| Reason { code, ..Reason::new(400, Some(1007), "no") };
+        let denied = Ok(Verdict::Denied(crate::session::Denial::Limit, reason(Some(400))));
         assert_eq!(
-            (told(&denied), told(&Ok(Verdict::Killed(reason(404))))),
+            (told(&denied), told(&Ok(Verdict::Killed(reason(Some(404)))))),
             (CallEvidence::Answered, CallEvidence::Answered)
         );
         for (kind, code, expected) in [
-            (FaultKind::Busy, 502, CallEvidence::Unasked),
-            (FaultKind::Lost, 502, CallEvidence::Silent),
-            (FaultKind::Malformed, 0, CallEvidence::Unasked),
-            (FaultKind::Malformed, 200, CallEvidence::Nothing),
-            (FaultKind::Refused, 400, CallEvidence::Nothing),
-            (FaultKind::Refused, 408, CallEvidence::Nothing),
-            (FaultKind::Refused, 429, CallEvidence::Nothing),
-            (FaultKind::Refused, 500, CallEvidence::Failed),
-            (FaultKind::Refused, 503, CallEvidence::Failed),
-            (FaultKind::Timeout, 504, CallEvidence::Silent),
-            (FaultKind::Unreachable, 502, CallEvidence::Unreached),
-            (FaultKind::Unreachable, 503, CallEvidence::Nothing),
-            (FaultKind::Unreachable, 504, CallEvidence::Unreached),
+            (FaultKind::Busy, Some(502), CallEvidence::Unasked),
+            (FaultKind::Lost, Some(502), CallEvidence::Silent),
+            (FaultKind::Malformed, None, CallEvidence::Unasked),
+            (FaultKind::Malformed, Some(200), CallEvidence::Nothing),
+            (FaultKind::Refused, Some(400), CallEvidence::Nothing),
+            (FaultKind::Refused, Some(408), CallEvidence::Nothing),
+            (FaultKind::Refused, Some(429), CallEvidence::Nothing),
+            (FaultKind::Refused, Some(500), CallEvidence::Failed),
+            (FaultKind::Refused, Some(503), CallEvidence::Failed),
+            (FaultKind::Timeout, Some(504), CallEvidence::Silent),
+            (FaultKind::Unreachable, Some(502), CallEvidence::Unreached),
+            (FaultKind::Unreachable, Some(503), CallEvidence::Nothing),
+            (FaultKind::Unreachable, Some(504), CallEvidence::Unreached),
         ] {
-            assert_eq!(told(&Err(AuthorityFault { kind, reason: reason(code) })), expected, "{kind:?} {code}");
+            assert_eq!(told(&Err(AuthorityFault { kind, reason: reason(code) })), expected, "{kind:?} {code:?}");
         }
     }
 }

@@ -128,7 +128,7 @@ pub(super) fn header_value(text: &str) -> Option<HeaderValue> {
 
 /// The verdict on an open without a content token.
 pub(super) fn tokenless() -> Verdict {
-    Verdict::Denied(Denial::Token, Reason::new(0, None, "there is no content token"))
+    Verdict::Denied(Denial::Token, Reason::without_reply("there is no content token"))
 }
 
 /// The license inside a renewal reply: a string, or an array whose first element counts.

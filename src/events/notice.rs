@@ -175,7 +175,7 @@ fn blackout(why: &Reason) -> Value {
 }
 
 fn reason(why: &Reason) -> Value {
-    let mut reason = json!({ "code": why.code, "errorCode": why.error_code, "message": &*why.message });
+    let mut reason = json!({ "code": why.told_code(), "errorCode": why.error_code, "message": &*why.message });
     if let (Some(device), Some(fields)) = (&why.taken_by, reason.as_object_mut()) {
         fields.insert("takenBy".to_owned(), (&**device).into());
     }
@@ -237,7 +237,7 @@ pub(super) mod tests {
     fn a_blackout_says_what_to_show_in_its_place() {
         let url = EndpointUrl::parse("https://cdn.example/slate.m3u8?a=b").ok();
         let shown = Blackout { action: "DENY".to_owned(), url };
-        let why = Reason { blackout: Some(shown.into()), ..Reason::new(0, None, "no") };
+        let why = Reason { blackout: Some(shown.into()), ..Reason::without_reply("no") };
         let names = names();
         let notice = Notice::of(&playback(&names), &SessionEvent::Blackout(why), Duration::ZERO).unwrap();
         let detail = &notice.scoped()["detail"];

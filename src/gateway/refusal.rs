@@ -181,7 +181,7 @@ impl RefusalBody {
 
     fn said(error: String, detail: &'static str, reason: &Reason) -> Self {
         Self {
-            code: reason.code,
+            code: reason.told_code(),
             comes_again: None,
             detail,
             error,

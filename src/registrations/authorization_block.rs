@@ -66,7 +66,7 @@ impl AuthorizationBlock {
     /// The reason why nothing of it may be shown, if it is blacked out from the start.
     pub fn blackout_reason(&self) -> Option<Reason> {
         let blackout = self.blackout.as_ref()?;
-        let reason = Reason::new(0, None, &format!("blackoutAction {}", blackout.action));
+        let reason = Reason::without_reply(&format!("blackoutAction {}", blackout.action));
         Some(Reason { blackout: Some(blackout.clone().into()), ..reason })
     }
 

@@ -79,7 +79,7 @@ impl Sessions {
                 }
             };
             if !in_time {
-                let reason = Reason::new(0, None, "no decision in time");
+                let reason = Reason::without_reply("no decision in time");
                 let fault = AuthorityFault { kind: FaultKind::Timeout, reason };
                 return Admission { answer: CallAnswer::Refuse(SessionRefusal::Unreachable(fault)), ..admission };
             }

@@ -214,5 +214,5 @@ fn is_provisional(playback: &Playback<SessionEntry>) -> bool {
 }
 
 pub(super) fn busy() -> AuthorityFault {
-    AuthorityFault { kind: FaultKind::Busy, reason: Reason::new(0, None, "too many calls under way") }
+    AuthorityFault { kind: FaultKind::Busy, reason: Reason::without_reply("too many calls under way") }
 }

@@ -456,7 +456,7 @@ async fn the_end_of_the_process_tries_a_lost_close_again() {
     stage.play(1).await;
     let sessions = stage.sessions.clone();
     let told = async {
-        let reason = Reason::new(0, None, "lost");
+        let reason = Reason::without_reply("lost");
         stage.asked().await.say(Err(AuthorityFault { kind: FaultKind::Timeout, reason }));
         stage.grant(AskKind::Close).await;
     };
@@ -468,7 +468,7 @@ async fn the_end_of_the_process_tries_a_lost_close_again() {
 /// Lost twice, nobody waits for it any more; its place at the authority is taken all the same.
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_process_has_a_lingering_close_tried_once_more() {
-    let lost = || Err(AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "lost") });
+    let lost = || Err(AuthorityFault { kind: FaultKind::Timeout, reason: Reason::without_reply("lost") });
     for (killed, answered) in [(false, true), (false, false), (true, true), (true, false)] {
         let mut stage = Stage::new(Policy::default());
         let id = stage.play(1).await;
@@ -599,7 +599,7 @@ async fn every_state_is_counted_empty_or_not() {
     let mut stage = Stage::new(policy);
     let names: Vec<_> = stage.sessions.states().into_keys().collect();
     let waits = stage.wait(1);
-    let reason = Reason::new(0, None, "nobody is there");
+    let reason = Reason::without_reply("nobody is there");
     stage.asked().await.say(Err(AuthorityFault { kind: FaultKind::Unreachable, reason }));
     assert_eq!(waits.await.expect("an admission").answer, CallAnswer::Pass);
     let states = stage.sessions.states();
@@ -651,7 +651,8 @@ async fn a_grant_that_comes_when_all_is_forgotten_is_given_back() {
 
 #[tokio::test(start_paused = true)]
 async fn an_orphaned_grant_is_given_back_when_the_authority_is_there_again() {
-    let away = || Err(AuthorityFault { kind: FaultKind::Unreachable, reason: Reason::new(0, None, "nobody is there") });
+    let away =
+        || Err(AuthorityFault { kind: FaultKind::Unreachable, reason: Reason::without_reply("nobody is there") });
     for late in [false, true] {
         let mut stage = Stage::new(Policy { call_timeout: SHORT, ..brief() });
         let waits = stage.wait(1);

@@ -128,15 +128,15 @@ impl Telemetry {
             }
             SessionEvent::Failed(ask, reason) if told => debug!(
                 %session, device, account, authority, route, event = (of.error_name)(*ask),
-                code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
+                code = reason.told_code(), errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
             SessionEvent::Failed(ask, reason) => warn!(
                 %session, device, account, authority, route, event = (of.error_name)(*ask),
-                code = reason.code, errorCode = reason.error_code, said = said(reason), "{name}"
+                code = reason.told_code(), errorCode = reason.error_code, said = said(reason), "{name}"
             ),
             SessionEvent::Refused(_, reason) if told => debug!(
                 %session, device, account, authority, route,
-                code = reason.code, errorCode = reason.error_code, said = &*reason.message, "{name}"
+                code = reason.told_code(), errorCode = reason.error_code, said = &*reason.message, "{name}"
             ),
             SessionEvent::Orphaned => warn!(
                 %session, device, account, authority, route,
@@ -152,7 +152,7 @@ impl Telemetry {
             ),
             SessionEvent::Blackout(reason) | SessionEvent::Killed(reason) | SessionEvent::Refused(_, reason) => warn!(
                 %session, device, account, authority, route,
-                code = reason.code, errorCode = reason.error_code, said = said(reason), "{name}"
+                code = reason.told_code(), errorCode = reason.error_code, said = said(reason), "{name}"
             ),
             SessionEvent::Opened { interval } => {
                 info!(%session, device, account, authority, route, interval_s = interval.as_secs_f64(), "{name}")

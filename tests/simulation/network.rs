@@ -117,7 +117,7 @@ pub(crate) fn delay(rng: &mut Rng, faulty: bool) -> Duration {
 }
 
 pub(crate) fn timeout() -> Result<Verdict, AuthorityFault> {
-    Err(AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") })
+    Err(AuthorityFault { kind: FaultKind::Timeout, reason: Reason::without_reply("no reply") })
 }
 
 pub(crate) fn error() -> Result<Verdict, AuthorityFault> {

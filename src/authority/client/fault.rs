@@ -10,23 +10,23 @@ use crate::upstream;
 const TURNED_AWAY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
 pub(in crate::authority) fn is_turned_away(fault: &AuthorityFault) -> bool {
-    fault.kind == FaultKind::Unreachable && fault.reason.code == TURNED_AWAY.as_u16()
+    fault.kind == FaultKind::Unreachable && fault.reason.code == Some(TURNED_AWAY.as_u16())
 }
 
 /// True for a 404 without a code: it concerns the path, not the session. The documentation prints two paths.
 pub(in crate::authority) fn is_no_path(result: &Result<Verdict, AuthorityFault>) -> bool {
     let Err(AuthorityFault { kind, reason }) = result else { return false };
-    *kind == FaultKind::Malformed && reason.code == 404 && reason.error_code.is_none()
+    *kind == FaultKind::Malformed && reason.code == Some(404) && reason.error_code.is_none()
 }
 
 /// A call that cannot even be made: the configuration or the player's token is wrong.
 pub(in crate::authority) fn unspeakable(message: &str) -> AuthorityFault {
-    AuthorityFault { kind: FaultKind::Malformed, reason: Reason::new(0, None, message) }
+    AuthorityFault { kind: FaultKind::Malformed, reason: Reason::without_reply(message) }
 }
 
 /// Adds advice to a 404 without a code, which nearly always means a wrong path.
 pub(super) fn with_path(reason: Reason, endpoint: &EndpointUrl) -> Reason {
-    if reason.code != 404 || reason.error_code.is_some() {
+    if reason.code != Some(404) || reason.error_code.is_some() {
         return reason;
     }
     let message = format!("{endpoint}: {} (is that the right path?)", reason.message);

@@ -308,7 +308,7 @@ async fn a_pushed_kill_ends_its_session_and_no_other() {
     let kills = stage.kills.lock().unwrap().pop().expect("the session plays");
     let another = Grant { interval: LATEST, lifetime: None, token: Secret::new("s0") };
     let of_another = PushedKills::of(Arc::downgrade(&sessions), &stage.context, &another);
-    let reason = Reason::new(0, None, "TAKE_OVER").taken_by("Kitchen");
+    let reason = Reason::without_reply("TAKE_OVER").taken_by("Kitchen");
     assert!(!of_another.push(&reason), "an earlier session of the device");
     assert!(matches!(stage.call(&sessions).await, CallAnswer::Forward(_)));
     assert!(kills.push(&reason));

@@ -32,7 +32,7 @@ impl FirstLightSettings {
     pub(super) async fn answer(&self, context: AskContext<'_>, ask: &AuthorityAsk) -> Result<Verdict, AuthorityFault> {
         let registration = context.context.registration.as_deref();
         let Some((registration, block)) = registration.and_then(|it| Some((it, it.block.as_ref()?))) else {
-            let reason = Reason::new(0, None, "the playback was not authorized through sidebeat");
+            let reason = Reason::without_reply("the playback was not authorized through sidebeat");
             return Ok(Verdict::Denied(Denial::Token, reason));
         };
         if let (AskKind::Open, Some(reason)) = (ask.kind, block.blackout_reason()) {
@@ -114,7 +114,7 @@ impl HeartbeatCall<'_> {
             match class {
                 ReplyClass::Good(_) => {}
                 ReplyClass::Auth(fault) | ReplyClass::Infrastructure(fault) => {
-                    let (code, said) = (fault.reason.code, &*fault.reason.message);
+                    let (code, said) = (fault.reason.told_code(), &*fault.reason.message);
                     if self.may_write("no concurrency decision") {
                         tracing::warn!(code, said, "the stream concurrency service gave no decision");
                     }
@@ -125,7 +125,7 @@ impl HeartbeatCall<'_> {
                 | ReplyClass::Ended(_)
                 | ReplyClass::Stop
                 | ReplyClass::Unknown(_) => {
-                    let counted = class.reason().is_none_or(|reason| (200..300).contains(&reason.code));
+                    let counted = class.reason().is_none_or(|reason| (200..300).contains(&reason.told_code()));
                     return (class, counted);
                 }
             }

@@ -318,7 +318,7 @@ fn reasons_say_what_the_service_said() {
         other => panic!("{other:?}"),
     };
     let limit = read(409, LIMIT);
-    assert_eq!((limit.code, limit.error_code, &*limit.message), (409, Some(-1), "HB-CONCURRENCY too many"));
+    assert_eq!((limit.code, limit.error_code, &*limit.message), (Some(409), Some(-1), "HB-CONCURRENCY too many"));
     assert_eq!(&*read(404, "").message, "Not Found");
     assert_eq!(&*read(200, ABORT).message, "ABORT");
     let dark = read(200, BLACKOUT);

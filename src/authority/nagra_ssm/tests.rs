@@ -126,7 +126,7 @@ fn every_status_and_code_has_its_meaning_for_every_call() {
                     | Verdict::Unconfirmed(..),
                 ) => continue,
             };
-            assert_eq!((reason.code, reason.error_code), (*status, *code), "the head-end's own numbers");
+            assert_eq!((reason.code, reason.error_code), (Some(*status), *code), "the head-end's own numbers");
             let known = StatusCode::from_u16(*status).unwrap().canonical_reason().unwrap_or("no message");
             assert_eq!(&*reason.message, if code.is_some() { "so it is" } else { known });
         }

@@ -90,7 +90,7 @@ impl LicenseCall<'_> {
     /// already held while it could be. If the authority asks for a pause, none is made.
     fn may_help(&self, fault: &AuthorityFault) -> bool {
         let left = self.deadline.saturating_duration_since(self.gateway.clock.now());
-        let waits = fault.reason.retry_after.is_some() || fault.reason.code == 429;
+        let waits = fault.reason.retry_after.is_some() || fault.reason.code == Some(429);
         !fault.kind.was_not_processed() && !waits && left > self.route.limits.call / 2
     }
 
@@ -189,7 +189,10 @@ fn news(result: &Result<Verdict, AuthorityFault>, license: Option<Vec<u8>>) -> R
 }
 
 fn fault(kind: FaultKind, message: &str) -> RenewalOutcome {
-    RenewalOutcome::Refused(SessionRefusal::Unreachable(AuthorityFault { kind, reason: Reason::new(0, None, message) }))
+    RenewalOutcome::Refused(SessionRefusal::Unreachable(AuthorityFault {
+        kind,
+        reason: Reason::without_reply(message),
+    }))
 }
 
 /// The renewed license in the form in which the player expects it.

@@ -17,7 +17,7 @@ fn too_many() -> Answered {
 }
 
 fn lost() -> Answered {
-    Err(AuthorityFault { kind: FaultKind::Unreachable, reason: Reason::new(0, None, "nobody is there") })
+    Err(AuthorityFault { kind: FaultKind::Unreachable, reason: Reason::without_reply("nobody is there") })
 }
 
 impl Stage {
@@ -94,7 +94,7 @@ async fn opens_that_wait_for_a_place_do_not_keep_its_close_from_setting_out() {
 async fn an_open_waits_for_an_operators_kill_to_give_its_place_back() {
     let mut stage = Stage::new(Policy::default());
     let (id, beat) = stage.beats().await;
-    assert!(stage.sessions.deliver(key(), id, Input::Kill(Reason::new(0, None, "by an operator"))));
+    assert!(stage.sessions.deliver(key(), id, Input::Kill(Reason::without_reply("by an operator"))));
     let waits = stage.one_too_many().await;
     assert_eq!(beat.yes(HOUR), AskKind::Beat);
     stage.grant(AskKind::Close).await;

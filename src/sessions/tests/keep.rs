@@ -433,7 +433,7 @@ async fn a_session_that_is_over_and_makes_room_in_one_step_leaves_no_record() {
     let policy = Policy { on_unreachable: owing(), sessions_per_device: 2, settle: [Duration::ZERO; 2], ..steady() };
     let mut stage = Stage::with(policy, Some(memory.clone() as Arc<dyn Store>), |_| {});
     let waits = stage.wait(1);
-    let reason = Reason::new(0, None, "nobody is there");
+    let reason = Reason::without_reply("nobody is there");
     stage.asked().await.say(Err(AuthorityFault { kind: FaultKind::Unreachable, reason }));
     assert_eq!(waits.await.unwrap().answer, CallAnswer::Pass);
     // Long before it is tried again.

@@ -130,7 +130,7 @@ async fn a_pardon_of_a_shared_session_gives_its_place_back_and_is_reported() {
         let first = stage.play_at("tv", 1).await;
         let other = stage.try_at("tv", 2).await.session.expect("a playback");
         assert!(stage.sessions.kill(device("tv"), first, by_operator()).is_some());
-        let reason = Reason::new(0, None, "nobody is there");
+        let reason = Reason::without_reply("nobody is there");
         stage.asked().await.say(Err(AuthorityFault { kind: FaultKind::Unreachable, reason }));
         tokio::time::sleep(SHORT).await;
         let mut events = stage.sessions.telemetry.events.listen(None);

@@ -145,3 +145,11 @@ fn a_new_name_of_an_ending_needs_a_new_format() {
     let names = EndReason::ALL.map(|end| serde_json::to_value(end).unwrap().as_str().unwrap().to_owned());
     assert_eq!((names.join(" ").as_str(), crate::store::journal::JOURNAL_FORMAT_VERSION), (KNOWN, 6));
 }
+
+#[test]
+fn a_reason_without_a_reply_is_written_with_code_zero() {
+    let reason = Reason::without_reply("no way");
+    let written = serde_json::to_value(&reason).unwrap();
+    assert_eq!(written["code"], 0);
+    assert_eq!(serde_json::from_value::<Reason>(written).unwrap(), reason);
+}

@@ -36,8 +36,8 @@ impl SessionEvent {
     /// Description for a person.
     pub fn describe(&self, error_name: fn(AskKind) -> &'static str) -> String {
         let said = |reason: &Reason| match reason.error_code {
-            Some(error_code) => format!("{} (code {}, errorCode {error_code})", reason.message, reason.code),
-            None => format!("{} (code {})", reason.message, reason.code),
+            Some(error_code) => format!("{} (code {}, errorCode {error_code})", reason.message, reason.told_code()),
+            None => format!("{} (code {})", reason.message, reason.told_code()),
         };
         match self {
             Self::BeatLate(late) => format!("by {} ms", late.as_millis()),

@@ -116,7 +116,7 @@ mod tests {
     }
 
     fn fault(kind: FaultKind) -> AuthorityFault {
-        AuthorityFault { kind, reason: Reason::new(0, None, "lost") }
+        AuthorityFault { kind, reason: Reason::without_reply("lost") }
     }
 
     #[test]

@@ -193,7 +193,7 @@ impl Session {
     /// Gives up a call whose answer was lost on sidebeat's side, or it would hold the session for ever.
     fn give_up_call(&mut self, step: &mut Step<'_>) {
         let Some(call) = self.calls.give_up(step.now, step.policy.call_timeout) else { return };
-        let reason = Reason::new(0, None, "the call was given up");
+        let reason = Reason::without_reply("the call was given up");
         self.decide(&call, Err(AuthorityFault { kind: FaultKind::Timeout, reason }), step);
     }
 

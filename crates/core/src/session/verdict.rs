@@ -107,11 +107,11 @@ pub enum FaultKind {
 impl AuthorityFault {
     /// There is no room for another session.
     pub(super) fn too_many_sessions() -> Self {
-        Self { kind: FaultKind::Busy, reason: Reason::new(0, None, "too many sessions") }
+        Self { kind: FaultKind::Busy, reason: Reason::without_reply("too many sessions") }
     }
 
     pub(super) fn spent() -> Self {
-        let reason = Reason::new(0, None, "no decision for as long as playing without one is allowed");
+        let reason = Reason::without_reply("no decision for as long as playing without one is allowed");
         Self { kind: FaultKind::Unreachable, reason }
     }
 }
@@ -170,8 +170,9 @@ pub struct Reason {
     /// Present when the content may not be shown where the viewer is.
     #[serde(default)]
     pub blackout: Option<Arc<Blackout>>,
-    /// HTTP status; 0 when there was no reply.
-    pub code: u16,
+    /// HTTP status of the reply, if there was one. A record has 0 for none.
+    #[serde(with = "status")]
+    pub code: Option<u16>,
     pub error_code: Option<i64>,
     /// For a kill: its source.
     #[serde(default, skip_serializing_if = "super::record::is_default")]
@@ -193,18 +194,29 @@ pub struct Reason {
 const MAX_NAME_CHARS: usize = 64;
 
 impl Reason {
+    /// The words of a reply with this HTTP status.
     pub fn new(code: u16, error_code: Option<i64>, message: &str) -> Self {
+        Self { code: Some(code), error_code, ..Self::without_reply(message) }
+    }
+
+    /// A reason that is no reply's.
+    pub fn without_reply(message: &str) -> Self {
         let message = crate::secret::scrub(message).into();
         Self {
             blackout: None,
-            code,
-            error_code,
+            code: None,
+            error_code: None,
             killed_by: KillSource::Authority,
             killed_on: None,
             message,
             retry_after: None,
             taken_by: None,
         }
+    }
+
+    /// The status as logs and players are told it: 0 if there was no reply.
+    pub fn told_code(&self) -> u16 {
+        self.code.unwrap_or_default()
     }
 
     /// The same reason, for a kill by which the place went to this device.
@@ -255,4 +267,18 @@ pub struct Blackout {
     pub action: String,
     /// The slate, if there is one.
     pub url: Option<EndpointUrl>,
+}
+
+/// The status in a record, where 0 stands for none.
+mod status {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    pub(super) fn serialize<S: Serializer>(status: &Option<u16>, serializer: S) -> Result<S::Ok, S::Error> {
+        status.unwrap_or_default().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+        Ok(Some(u16::deserialize(deserializer)?).filter(|status| *status != 0))
+    }
 }

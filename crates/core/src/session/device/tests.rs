@@ -646,7 +646,7 @@ fn a_zap_behind_a_close_that_is_lost_opens_after_its_tries() {
     stage.play(LICENSE.with(1));
     stage.deliver(1, Input::End(EndReason::Stopped));
     stage.call(LICENSE.with(2));
-    let lost = || Err(AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") });
+    let lost = || Err(AuthorityFault { kind: FaultKind::Timeout, reason: Reason::without_reply("no reply") });
     stage.answer(lost());
     stage.tick(Duration::from_secs(1));
     stage.answer(lost());
@@ -1354,7 +1354,7 @@ fn a_denial_is_remembered_for_its_moment_and_then_asked_again() {
 fn an_authority_that_cannot_be_reached_is_asked_again_after_a_second() {
     let mut stage = Stage::new();
     stage.call(LICENSE.with(1));
-    stage.answer(Err(AuthorityFault { kind: FaultKind::Unreachable, reason: Reason::new(0, None, "no way") }));
+    stage.answer(Err(AuthorityFault { kind: FaultKind::Unreachable, reason: Reason::without_reply("no way") }));
     assert!(matches!(refused(&stage.call(LICENSE.with(1)).1), SessionRefusal::Unreachable(_)));
     stage.now += Duration::from_secs(1);
     assert_eq!(stage.call(LICENSE.with(1)), (2, CallAnswer::Wait));
@@ -1586,7 +1586,7 @@ fn a_device_with_unanswered_closes_begins_a_bounded_number_of_playbacks() {
     let policy = Policy { grace: Duration::from_secs(86_400), ..Policy::default() };
     let most = policy.sessions_per_device + capacity::MAX_UNSETTLED;
     let mut stage = Stage::under(policy);
-    let lost = || Err(AuthorityFault { kind: FaultKind::Lost, reason: Reason::new(0, None, "no answer") });
+    let lost = || Err(AuthorityFault { kind: FaultKind::Lost, reason: Reason::without_reply("no answer") });
     let mut refused = 0;
     for token in 1..=most as u64 + 20 {
         stage.quiet();

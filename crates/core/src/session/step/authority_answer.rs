@@ -230,5 +230,5 @@ impl Session {
 }
 
 pub(super) fn unexpected() -> AuthorityFault {
-    AuthorityFault { kind: FaultKind::Malformed, reason: Reason::new(0, None, "the reply fits another call") }
+    AuthorityFault { kind: FaultKind::Malformed, reason: Reason::without_reply("the reply fits another call") }
 }

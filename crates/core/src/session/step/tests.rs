@@ -248,7 +248,7 @@ fn alive(token: &str) -> Result<Verdict, AuthorityFault> {
 }
 
 fn fault() -> Result<Verdict, AuthorityFault> {
-    Err(AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") })
+    Err(AuthorityFault { kind: FaultKind::Timeout, reason: Reason::without_reply("no reply") })
 }
 
 // One writer, one open.

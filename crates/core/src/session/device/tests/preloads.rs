@@ -372,7 +372,7 @@ fn the_spare_place_is_the_preloads_until_it_plays() {
 // Facts remembered of a player.
 
 fn unreachable() -> AuthorityFault {
-    AuthorityFault { kind: FaultKind::Timeout, reason: Reason::new(0, None, "no reply") }
+    AuthorityFault { kind: FaultKind::Timeout, reason: Reason::without_reply("no reply") }
 }
 
 /// The authority was away when the film began, or has lost its session, and is back for the preload.

@@ -86,7 +86,7 @@ fn a_lost_answer_before_leaves_the_limit_open_for_a_while() {
 
 #[test]
 fn a_pushed_kill_is_for_the_session_whose_token_it_names() {
-    let reason = || Reason::new(0, None, "TAKE_OVER").taken_by("Kitchen");
+    let reason = || Reason::without_reply("TAKE_OVER").taken_by("Kitchen");
     let push = |lab: &mut Lab, token: Fingerprint| lab.feed(Input::PushedKill { reason: reason(), token });
     for counts_ended in [false, true] {
         let mut lab = Lab::live(Policy { counts_ended, ..keeps_its_tokens() });
@@ -109,7 +109,7 @@ fn a_pushed_kill_reaches_a_session_that_gives_way() {
             lab.come_up();
         }
         lab.feed(Input::GiveWay);
-        lab.feed(Input::PushedKill { reason: Reason::new(0, None, "TAKE_OVER"), token });
+        lab.feed(Input::PushedKill { reason: Reason::without_reply("TAKE_OVER"), token });
         assert_eq!(word(&lab), "killed");
         lab.answer(if is_closing { Ok(Verdict::Closed) } else { good() });
         lab.feed(Input::TakeBack);
@@ -124,7 +124,7 @@ fn a_pushed_kill_stays_after_any_answer_to_a_beat_in_flight() {
         let mut lab = Lab::live(keeps_its_tokens());
         lab.come_up();
         let token = lab.session.grant().unwrap().token.fingerprint();
-        lab.feed(Input::PushedKill { reason: Reason::new(0, None, "TAKE_OVER"), token });
+        lab.feed(Input::PushedKill { reason: Reason::without_reply("TAKE_OVER"), token });
         lab.answer(answer);
         assert_eq!(word(&lab), "killed");
     }

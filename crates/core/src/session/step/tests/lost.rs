@@ -12,7 +12,7 @@ fn stale() -> Result<Verdict, AuthorityFault> {
 }
 
 fn failed(kind: FaultKind) -> Result<Verdict, AuthorityFault> {
-    Err(AuthorityFault { kind, reason: Reason::new(0, None, "no decision") })
+    Err(AuthorityFault { kind, reason: Reason::without_reply("no decision") })
 }
 
 /// The next beat is answered so.
