@@ -10,7 +10,7 @@ use super::table_reader::TableReader;
 pub struct ServerLimits {
     /// Request body, from its first to its last byte.
     pub body: Duration,
-    /// Largest body on a license route, bytes.
+    /// Largest body of a license, authorize or control call, bytes.
     pub body_max: usize,
     /// Bytes of bodies at once: those on their way and those of calls in flight.
     pub body_memory: usize,

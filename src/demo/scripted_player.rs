@@ -100,7 +100,7 @@ impl<'a> DemoStory<'a> {
         if open > 0 || early > 0 {
             return Err(told_wrong("books", &format!("{open} sessions left open, {early} early beats")));
         }
-        self.note("the head-end's books are empty");
+        self.note("no session is left at the head-end");
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! Collects a request body, within a size and a deadline.
+//! Collects a request body, within a size and a deadline. A player's body may have `body-max` bytes, which
+//! [`crate::config::ServerLimits`] reads: one number for license, authorize and control calls.
 //!
 //! hyper bounds neither, so every reader of a body uses this module. A fault is always the client's. Its reply closes
 //! an HTTP/1.1 connection, because the rest of the body is still arriving.

@@ -1,7 +1,7 @@
 //! TLS toward players: the server's configuration and its certificate.
 //!
-//! Owns the certificate in use, which [`Certificates::reload`] replaces without touching a listener or an open
-//! connection, and the optional CA whose client certificates name devices. Reads files only at start and on reload.
+//! Owns the certificate in use, and the optional CA whose client certificates name devices. A reload (`app::reload`) has
+//! a [`CheckedCertificate`] read and shows it, without touching a listener or an open connection.
 
 use std::io;
 use std::path::{Path, PathBuf};

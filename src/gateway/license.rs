@@ -11,7 +11,7 @@ mod killed;
 pub(super) mod outgoing;
 mod redirect;
 mod refuse;
-mod renewal;
+mod renew_at_authority;
 mod reply;
 mod request;
 mod sessionless;

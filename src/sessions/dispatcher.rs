@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::Sessions;
 use super::device_table::SessionEntry;
 use super::opening::MAX_OPEN_RETRY_AGE;
-use super::orphaned_grants::{MAX_ORPHANED_GRANTS, OrphanedGrants, is_stray};
+use super::orphaned_grants::{MAX_ORPHANED_GRANTS, OrphanedGrants, is_orphaned};
 use super::pending_releases::{PendingRelease, PendingReleases};
 use super::session_context::{DeviceKey, SessionContext};
 use crate::ids::SessionId;
@@ -95,7 +95,7 @@ impl AuthorityDispatcher {
     pub(super) fn run(&self, sessions: Arc<Sessions>, asking: DispatchedAsk) {
         let (pending_releases, orphaned_grants) = (self.pending_releases.clone(), self.orphaned_grants());
         // No session holds a pending release for a grant that is given straight back.
-        let closing = is_stray(&asking.ask).then(|| pending_releases.begin(&asking.context));
+        let closing = is_orphaned(&asking.ask).then(|| pending_releases.begin(&asking.context));
         let known = sessions.known(&asking);
         let latest = sessions.clock.now() + MAX_OPEN_RETRY_AGE;
         let work = async move {

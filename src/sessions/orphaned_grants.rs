@@ -38,7 +38,7 @@ pub(super) struct OrphanedGrants {
 }
 
 /// True if this ask gives back a grant without a session.
-pub(super) fn is_stray(ask: &AuthorityAsk) -> bool {
+pub(super) fn is_orphaned(ask: &AuthorityAsk) -> bool {
     ask.ticket == Ticket::OrphanedGrant
 }
 

@@ -1,7 +1,7 @@
 //! Says which license call carries what: a certificate request, a license request, a renewal, a release.
 //!
 //! A renewal goes to the authority where the route lets renewals serve as heartbeats: the core decides that
-//! (`CallAnswer::Renew`), and `renewal` carries it out.
+//! (`CallAnswer::Renew`), and `renew_at_authority` carries it out.
 
 use crate::drm::MessageKind;
 use crate::session::CallKind;
