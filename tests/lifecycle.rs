@@ -299,7 +299,7 @@ fn the_demo_runs_on_any_free_ports() {
     let shown = run(&["demo", "--check"]);
     let story = text(&shown.stdout);
     assert_eq!(shown.status.code(), Some(0), "{story}\n{}", text(&shown.stderr));
-    for step in ["license: 1 key", "refused: 403", "head-end: teardown 204", "books are empty"] {
+    for step in ["license: 1 key", "refused: 403", "head-end: teardown 204", "no session is left"] {
         assert!(story.contains(step), "no {step:?} in\n{story}");
     }
 }
