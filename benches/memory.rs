@@ -213,7 +213,7 @@ async fn sessions(tasks: &Tasks, sizes: Sizes) -> Outcome<[f64; 3]> {
     let killing = Shell::new(tasks, sizes, true);
     let killed = each(sizes.count, async |number| {
         let (key, id) = killing.play(number).await?;
-        killing.sessions.deliver(key, id, Input::Kill(Reason::new(403, Some(1), &"no ".repeat(60))));
+        killing.sessions.deliver(key, id, Input::Kill(Reason::new(403, Some(1), &"no ".repeat(60)).into()));
         for _ in 0..100_000 {
             if killing.sessions.row(id).is_none_or(|row| row.interval.is_none()) {
                 return Ok(());

@@ -12,7 +12,7 @@ use crate::config::EndpointUrl;
 use crate::edge::{AddressResource, OutgoingBody, Peer, ReplyBody, RequestBody, own_replies};
 use crate::events::{EVENT_STREAM_TYPE, EventAudience, ListenersFull, Notice, NoticeStream};
 use crate::ids::SessionId;
-use crate::session::{Blackout, KillSource, Reason};
+use crate::session::{Blackout, BlackoutReason, KillSource, Reason, SessionKill};
 use crate::sessions::{DeviceKey, FindFault};
 
 /// The page that shows the API to people.
@@ -90,10 +90,10 @@ impl Admin {
             (&Method::GET, ["v1", "sessions", id]) => self.with(id, |_, id| self.show(id)),
             (&Method::POST, ["v1", "sessions", id, "kill"]) => self.with(id, |key, id| {
                 let by = Reason::new(403, None, "Session ended by operator").wanted_by(KillSource::Operator);
-                self.kill(key, id, by, "killed")
+                self.kill(key, id, by.into(), "killed")
             }),
             (&Method::POST, ["v1", "sessions", id, "blackout"]) => match slate(query) {
-                Ok(by) => self.with(id, |key, id| self.kill(key, id, by, "blacked out")),
+                Ok(dark) => self.with(id, |key, id| self.kill(key, id, dark.into(), "blacked out")),
                 Err(what) => fault(StatusCode::BAD_REQUEST, what),
             },
             (&Method::POST, ["v1", "sessions", id, "forgive"]) => self.with(id, |key, id| self.forgive(key, id)),
@@ -159,7 +159,7 @@ impl Admin {
 
     /// Kills a session. It may have ended since the operator looked, so the answer names all others that the kill has
     /// reached.
-    fn kill(&self, key: DeviceKey, id: SessionId, by: Reason, done: &str) -> Response<ReplyBody> {
+    fn kill(&self, key: DeviceKey, id: SessionId, by: SessionKill, done: &str) -> Response<ReplyBody> {
         tracing::info!(session = %id.short(), "an operator asked: {done}");
         match self.sessions.kill(key, id, by) {
             Some(also) => {
@@ -182,15 +182,15 @@ impl Admin {
 }
 
 /// Reads `url=…`, the slate to show in place of the content. Without it nothing is shown.
-fn slate(query: Option<&str>) -> Result<Reason, &'static str> {
+fn slate(query: Option<&str>) -> Result<BlackoutReason, &'static str> {
     let url = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("url=")));
     let url = match url.map(|url| percent_decode_str(url).decode_utf8_lossy()) {
         Some(url) => Some(EndpointUrl::parse(&url).map_err(|_| "url must be that of a slate's manifest")?),
         None => None,
     };
-    let why = Reason::new(403, None, "Blacked out by operator").wanted_by(KillSource::Operator);
+    let reason = Reason::new(403, None, "Blacked out by operator").wanted_by(KillSource::Operator);
     let blackout = Blackout { action: "DENY".to_owned(), url };
-    Ok(Reason { blackout: Some(blackout.into()), ..why })
+    Ok(BlackoutReason { blackout: blackout.into(), reason })
 }
 
 pub(super) fn good(value: &Value) -> Response<ReplyBody> {

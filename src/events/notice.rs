@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
-use crate::session::{AskKind, Reason, SessionEvent, StreamTimelineEvent};
+use crate::session::{AskKind, BlackoutReason, Reason, SessionEvent, StreamTimelineEvent};
 
 /// The playback of an event. Borrowed, because most events are no notices.
 #[derive(Clone, Copy, Debug)]
@@ -138,12 +138,12 @@ impl Notice {
 
 fn told(playback: &PlaybackInfo<'_>, event: &SessionEvent) -> Option<(NoticeName, Value)> {
     Some(match event {
-        SessionEvent::Blackout(why) => (NoticeName::Blackout, blackout(why)),
+        SessionEvent::Blackout(dark) => (NoticeName::Blackout, blackout(dark)),
         SessionEvent::Closed(end) => (NoticeName::Closed, json!({ "reason": end.name() })),
         SessionEvent::Failed(ask, why) => (NoticeName::Failed((playback.error_name)(*ask)), reason(why)),
         SessionEvent::Forgiven => (NoticeName::Forgiven, json!({})),
         SessionEvent::Joined => (NoticeName::Joined, json!({})),
-        SessionEvent::Killed(why) => (NoticeName::Killed, reason(why)),
+        SessionEvent::Killed(by) => (NoticeName::Killed, reason(by.reason())),
         SessionEvent::Left(end) => (NoticeName::Left, json!({ "reason": end.name() })),
         SessionEvent::Opened { interval } => (NoticeName::Opened, json!({ "interval_s": interval.as_secs_f64() })),
         SessionEvent::OnCredit { running } => (NoticeName::OnCredit, json!({ "running": running })),
@@ -166,11 +166,10 @@ fn told(playback: &PlaybackInfo<'_>, event: &SessionEvent) -> Option<(NoticeName
     })
 }
 
-fn blackout(why: &Reason) -> Value {
-    let blackout = why.blackout.as_deref();
-    let mut detail = reason(why);
-    detail["action"] = json!(blackout.map(|blackout| &blackout.action));
-    detail["url"] = json!(blackout.and_then(|blackout| blackout.url.as_ref()));
+fn blackout(dark: &BlackoutReason) -> Value {
+    let mut detail = reason(&dark.reason);
+    detail["action"] = json!(dark.blackout.action);
+    detail["url"] = json!(dark.blackout.url);
     detail
 }
 
@@ -207,19 +206,24 @@ pub(super) mod tests {
         ("head-end".into(), "/license".into())
     }
 
+    fn dark(url: Option<EndpointUrl>) -> BlackoutReason {
+        let blackout = Blackout { action: "DENY".to_owned(), url };
+        BlackoutReason { blackout: blackout.into(), reason: Reason::without_reply("no") }
+    }
+
     #[test]
     fn each_event_has_its_name_and_beats_have_none() {
         let why = || Reason::new(404, Some(3002), "Not Found");
         let rows = [
             (SessionEvent::Opened { interval: Duration::from_secs(30) }, Some("session.opened")),
             (SessionEvent::Closed(EndReason::Stopped), Some("session.closed")),
-            (SessionEvent::Killed(why()), Some("session.killed")),
+            (SessionEvent::Killed(why().into()), Some("session.killed")),
             (SessionEvent::Forgiven, Some("session.forgiven")),
             (SessionEvent::Joined, Some("playback.joined")),
             (SessionEvent::Left(EndReason::Quit), Some("playback.left")),
             (SessionEvent::Refused(Denial::Limit, why()), Some("session.refused")),
             (SessionEvent::Failed(AskKind::Beat, why()), Some("ssmheartbeaterror")),
-            (SessionEvent::Blackout(why()), Some("BLACKOUT")),
+            (SessionEvent::Blackout(dark(None)), Some("BLACKOUT")),
             (SessionEvent::Reached(StreamTimelineEvent::LiveEventStart), Some("LIVE_EVENT_START")),
             (SessionEvent::Recovered(2), Some("session.recovered")),
             (SessionEvent::Beat, None),
@@ -236,10 +240,8 @@ pub(super) mod tests {
     #[test]
     fn a_blackout_says_what_to_show_in_its_place() {
         let url = EndpointUrl::parse("https://cdn.example/slate.m3u8?a=b").ok();
-        let shown = Blackout { action: "DENY".to_owned(), url };
-        let why = Reason { blackout: Some(shown.into()), ..Reason::without_reply("no") };
         let names = names();
-        let notice = Notice::of(&playback(&names), &SessionEvent::Blackout(why), Duration::ZERO).unwrap();
+        let notice = Notice::of(&playback(&names), &SessionEvent::Blackout(dark(url)), Duration::ZERO).unwrap();
         let detail = &notice.scoped()["detail"];
         assert_eq!((&detail["action"], &detail["url"]), (&json!("DENY"), &json!("https://cdn.example/slate.m3u8?a=b")));
     }
@@ -251,7 +253,7 @@ pub(super) mod tests {
             (Reason::new(410, None, "Gone").taken_by("Kitchen"), json!("Kitchen")),
             (Reason::new(410, None, "Gone"), Value::Null),
         ] {
-            let notice = Notice::of(&playback(&names), &SessionEvent::Killed(why), Duration::ZERO).unwrap();
+            let notice = Notice::of(&playback(&names), &SessionEvent::Killed(why.into()), Duration::ZERO).unwrap();
             assert_eq!(notice.scoped()["detail"]["takenBy"], device);
         }
     }
@@ -259,7 +261,7 @@ pub(super) mod tests {
     #[test]
     fn an_app_hears_nothing_of_accounts_and_devices() {
         let names = names();
-        let event = SessionEvent::Killed(Reason::new(404, Some(3002), "Not Found"));
+        let event = SessionEvent::Killed(Reason::new(404, Some(3002), "Not Found").into());
         let notice = Notice::of(&playback(&names), &event, Duration::from_millis(1500)).unwrap();
         let told = notice.scoped();
         assert_eq!(

@@ -34,7 +34,7 @@ use super::identity::caller::CallerNames;
 use super::route::{GatewayRoute, LicenseRoute};
 use crate::edge::{Peer, ReplyBody, RequestBody, body};
 use crate::ids::SessionId;
-use crate::session::{AskKind, CallAnswer, CallKind, Input, SessionRefusal};
+use crate::session::{AskKind, CallAnswer, CallKind, Input, SessionKill, SessionRefusal};
 use crate::sessions::Admission;
 use crate::task::HangUp;
 use crate::telemetry::{PlayerCallOutcome, SavedCall};
@@ -216,10 +216,10 @@ impl LicenseCall<'_> {
         let mut admission =
             sessions.admit_while_wanted(*key, call, context, self.deadline, self.deserted(call.kind)).await;
         if let (CallAnswer::Forward(grant), Some(id)) = (&admission.answer, admission.session)
-            && let Some(reason) = authority.killed(grant)
+            && let Some(by) = authority.killed(grant).map(SessionKill::from)
         {
-            sessions.deliver(*key, id, Input::Kill(reason.clone()));
-            admission.answer = CallAnswer::Refuse(SessionRefusal::Killed(reason));
+            sessions.deliver(*key, id, Input::Kill(by.clone()));
+            admission.answer = CallAnswer::Refuse(SessionRefusal::Killed(by));
         }
         admission
     }

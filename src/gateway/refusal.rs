@@ -24,7 +24,7 @@ use crate::config::DeviceSource;
 use crate::drm::DrmMessage;
 use crate::edge::ReplyBody;
 use crate::ids::{Incident, SessionId};
-use crate::session::{AskKind, CallKind, Denial, EndReason, Reason, SessionRefusal};
+use crate::session::{AskKind, CallKind, Denial, EndReason, Reason, SessionKill, SessionRefusal};
 
 pub(super) use self::help::ViewerCall;
 use self::help::ViewerHelp;
@@ -163,10 +163,10 @@ impl RefusalBody {
             SessionRefusal::Ended(end) => Self::ours(403, "session_ended", ended(*end)),
             // `ManagedCall::expired_refusal` tells the time of expiry where it is known.
             SessionRefusal::Expired => Self::ours(403, "token_expired", "The content token has expired."),
-            SessionRefusal::Killed(reason) if reason.blackout.is_some() => {
-                Self { killed: true, ..Self::said("blackout".to_owned(), BLACKED_OUT, reason) }
+            SessionRefusal::Killed(SessionKill::Blackout(dark)) => {
+                Self { killed: true, ..Self::said("blackout".to_owned(), BLACKED_OUT, &dark.reason) }
             }
-            SessionRefusal::Killed(reason) => {
+            SessionRefusal::Killed(SessionKill::Plain(reason)) => {
                 let found = if phase == LicensePhase::Renewal { AskKind::Renew } else { AskKind::Beat };
                 let ask = reason.killed_on.unwrap_or(found);
                 let said = Self::said("session_killed".to_owned(), "The head-end ended this session.", reason);

@@ -37,8 +37,8 @@ impl GatewayRoute {
 
     /// The reason why its authorization blacks the playback out, unless the route only notes blackouts.
     pub(super) fn blackout_of(&self, registration: &Registration) -> Option<SessionRefusal> {
-        let reason = registration.block.as_ref()?.blackout_reason()?;
-        self.policy.now().stop_on_blackout.then_some(SessionRefusal::Killed(reason))
+        let dark = registration.block.as_ref()?.blackout_reason()?;
+        self.policy.now().stop_on_blackout.then_some(SessionRefusal::Killed(dark.into()))
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::moments::moment;
 use crate::config::{EndpointUrl, FieldNames};
 use crate::secret::Secret;
-use crate::session::{Blackout, Reason, StreamType};
+use crate::session::{Blackout, BlackoutReason, Reason, StreamType};
 
 /// Longest name.
 const MAX_BLOCK_NAME_BYTES: usize = 256;
@@ -64,10 +64,10 @@ impl AuthorizationBlock {
     }
 
     /// The reason why nothing of it may be shown, if it is blacked out from the start.
-    pub fn blackout_reason(&self) -> Option<Reason> {
+    pub fn blackout_reason(&self) -> Option<BlackoutReason> {
         let blackout = self.blackout.as_ref()?;
         let reason = Reason::without_reply(&format!("blackoutAction {}", blackout.action));
-        Some(Reason { blackout: Some(blackout.clone().into()), ..reason })
+        Some(BlackoutReason { blackout: blackout.clone().into(), reason })
     }
 
     /// The stream type for the core.

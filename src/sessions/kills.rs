@@ -13,11 +13,11 @@ use super::device_table::SessionEntry;
 use super::session_context::DeviceKey;
 use crate::ids::SessionId;
 use crate::secret::Fingerprint;
-use crate::session::{CallNames, Device, EndReason, Input, Reason, Session};
+use crate::session::{CallNames, Device, EndReason, Input, Reason, Session, SessionKill};
 
 impl Sessions {
-    /// The reason of a kill that refuses a call without a session. `key` is the caller's device, if known.
-    pub fn killed(self: &Arc<Self>, authority: &str, key: Option<DeviceKey>, names: &CallNames) -> Option<Reason> {
+    /// A kill that refuses a call without a session. `key` is the caller's device, if known.
+    pub fn killed(self: &Arc<Self>, authority: &str, key: Option<DeviceKey>, names: &CallNames) -> Option<SessionKill> {
         let elsewhere = self.killed_elsewhere(authority, key, names);
         let Some(key) = key else { return elsewhere };
         let here = self.table.look(key, |device| (device.kill_of(names).cloned(), device.plays_by(names)));
@@ -25,14 +25,14 @@ impl Sessions {
         killed.or(elsewhere.filter(|_| !plays))
     }
 
-    /// The reason why the playback of one of these tokens was killed at another device. A playback of this device
+    /// The kill of the playback of one of these tokens at another device. A playback of this device
     /// that had the token before goes on: see [`Device::plays_by`].
     pub(super) fn killed_elsewhere(
         self: &Arc<Self>,
         authority: &str,
         key: Option<DeviceKey>,
         names: &CallNames,
-    ) -> Option<Reason> {
+    ) -> Option<SessionKill> {
         let holders = names.tokens().flat_map(|token| self.killed_tokens.of(authority, token));
         let mut others = holders.filter(|(holder, _)| Some(*holder) != key);
         others.find_map(|(holder, id)| self.killed_by(holder, id))
@@ -40,7 +40,7 @@ impl Sessions {
 
     /// Kills this session for an operator, with all playbacks of its device that share a token. Returns those others;
     /// `None` if the session is forgotten and nothing is killed.
-    pub fn kill(self: &Arc<Self>, key: DeviceKey, id: SessionId, by: Reason) -> Option<Vec<SessionId>> {
+    pub fn kill(self: &Arc<Self>, key: DeviceKey, id: SessionId, by: SessionKill) -> Option<Vec<SessionId>> {
         self.notice_sleep();
         self.with(key, |device, out| {
             let context = device.playback_mut(id)?.entry.context.clone();
@@ -80,8 +80,8 @@ impl Sessions {
         })
     }
 
-    /// The reason to refuse a call of this session after all: it, or a token of the call, was killed meanwhile.
-    pub fn killed_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, names: &CallNames) -> Option<Reason> {
+    /// The kill that refuses a call of this session after all: it, or a token of the call, was killed meanwhile.
+    pub fn killed_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, names: &CallNames) -> Option<SessionKill> {
         let killed = |device: &Device<SessionEntry>| {
             let killed = device.playback(id).and_then(|playback| playback.session.killed_by());
             killed.or_else(|| device.killed_with(names)).cloned()
@@ -118,7 +118,7 @@ impl Sessions {
     /// Updates the index after a step of the device.
     pub(super) fn mark_killed(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
         for playback in device.playbacks_mut() {
-            let follows = playback.session.killed_by().is_some_and(Reason::follows_token);
+            let follows = playback.session.killed_by().is_some_and(SessionKill::follows_token);
             if follows && !playback.entry.tokens_killed && !playback.is_device_session() {
                 self.killed_tokens.add(
                     &playback.entry.context.authority_name,

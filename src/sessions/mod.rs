@@ -57,7 +57,7 @@ use crate::ids::{RandomSource, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
     AskKind, AuthorityFault, CallAnswer, CallKind, Device, Grant, Input, Playback, PlaybackStart, PlayerCall, Policy,
-    Reason, SessionRefusal, Ticket, Verdict, Wheel,
+    SessionKill, SessionRefusal, Ticket, Verdict, Wheel,
 };
 use crate::store::Store;
 use crate::task::HeldPlace;
@@ -155,8 +155,8 @@ impl Sessions {
         self.notice_sleep();
         let killed = self.killed_elsewhere(&context.authority_name, Some(key), &call.names());
         self.with_seat(key, |DeviceEntry { device, wake, .. }, out| {
-            if let Some(reason) = killed.filter(|_| !device.plays_by(&call.names())) {
-                return (Admission { answer: CallAnswer::Refuse(SessionRefusal::Killed(reason)), session: None }, None);
+            if let Some(by) = killed.filter(|_| !device.plays_by(&call.names())) {
+                return (Admission { answer: CallAnswer::Refuse(SessionRefusal::Killed(by)), session: None }, None);
             }
             let now = self.clock.now();
             let start = || {
@@ -243,8 +243,8 @@ impl Sessions {
         self.deliver(key, id, Input::Answered(ticket, ask, result))
     }
 
-    /// The reason of this session's kill, if it was killed.
-    pub fn killed_by(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<Reason> {
+    /// The cause of this session's kill, if it was killed.
+    pub fn killed_by(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> Option<SessionKill> {
         self.table.look(key, |device| device.playback(id)?.session.killed_by().cloned())?
     }
 

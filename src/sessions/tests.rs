@@ -11,7 +11,7 @@ use crate::config::{DeviceSource, OnUnreachable, OutageBudget};
 use crate::secret::Secret;
 use crate::session::{
     AuthorityAsk, CallKind, Denial, EndReason, FarewellSignal, FaultKind, Grant, OpenAbility, PlayerReport,
-    PlayingState, Policy,
+    PlayingState, Policy, Reason,
 };
 use crate::store::DialectName;
 use crate::task::Tasks;
@@ -205,7 +205,7 @@ fn key() -> DeviceKey {
     DeviceKey::new("test", DeviceSource::Header, "device")
 }
 
-fn killed(sessions: &Arc<Sessions>, token: u64) -> Option<Reason> {
+fn killed(sessions: &Arc<Sessions>, token: u64) -> Option<SessionKill> {
     sessions.killed("test", Some(key()), &license(token).names())
 }
 
@@ -472,7 +472,8 @@ async fn the_end_of_the_process_has_a_lingering_close_tried_once_more() {
     for (killed, answered) in [(false, true), (false, false), (true, true), (true, false)] {
         let mut stage = Stage::new(Policy::default());
         let id = stage.play(1).await;
-        let end = if killed { Input::Kill(Reason::new(403, None, "no")) } else { Input::End(EndReason::Stopped) };
+        let end =
+            if killed { Input::Kill(Reason::new(403, None, "no").into()) } else { Input::End(EndReason::Stopped) };
         stage.sessions.deliver(key(), id, end);
         for _ in 0..2 {
             stage.asked().await.say(lost());

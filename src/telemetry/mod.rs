@@ -26,7 +26,7 @@ use self::outage_summary::OutageSummaries;
 use crate::clock::Clock;
 use crate::events::{EventHub, PlaybackInfo};
 use crate::secret::Fingerprint;
-use crate::session::{Reason, SessionEvent};
+use crate::session::{BlackoutReason, Reason, SessionEvent, SessionKill};
 use crate::task::Tasks;
 
 #[derive(Debug)]
@@ -150,7 +150,9 @@ impl Telemetry {
                 %session, device, account, authority, route,
                 "{name}: the authority knows it no more after an answer that was lost, which is no kill"
             ),
-            SessionEvent::Blackout(reason) | SessionEvent::Killed(reason) | SessionEvent::Refused(_, reason) => warn!(
+            SessionEvent::Blackout(BlackoutReason { reason, .. })
+            | SessionEvent::Killed(SessionKill::Blackout(BlackoutReason { reason, .. }) | SessionKill::Plain(reason))
+            | SessionEvent::Refused(_, reason) => warn!(
                 %session, device, account, authority, route,
                 code = reason.told_code(), errorCode = reason.error_code, said = said(reason), "{name}"
             ),

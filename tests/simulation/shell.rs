@@ -490,7 +490,7 @@ impl World {
             far.mark("kills here", id.0 >> 32, 0);
             far.killed_here.insert(SessionId(id.0 >> 32));
         }
-        life.sessions.deliver(self.keys[device], id, Input::Kill(Reason::without_reply("by an operator")));
+        life.sessions.deliver(self.keys[device], id, Input::Kill(Reason::without_reply("by an operator").into()));
     }
 
     fn turn_outage(&mut self) {

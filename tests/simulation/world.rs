@@ -361,7 +361,7 @@ impl World {
         let device = self.players[player].device;
         let Some(id) = self.devices[device].playbacks().last().map(|p| p.id) else { return };
         self.killed_here.insert(id);
-        self.deliver(device, id, Input::Kill(Reason::without_reply("by an operator")));
+        self.deliver(device, id, Input::Kill(Reason::without_reply("by an operator").into()));
     }
 
     fn deliver(&mut self, device: usize, id: SessionId, input: Input) {

@@ -314,7 +314,7 @@ async fn a_pushed_kill_ends_its_session_and_no_other() {
     assert!(kills.push(&reason));
     let refused = stage.call(&sessions).await;
     assert!(
-        matches!(&refused, CallAnswer::Refuse(SessionRefusal::Killed(by)) if by.taken_by.as_deref() == Some("Kitchen")),
+        matches!(&refused, CallAnswer::Refuse(SessionRefusal::Killed(by)) if by.reason().taken_by.as_deref() == Some("Kitchen")),
         "{refused:?}"
     );
     assert!(stage.service.asked.try_recv().is_err(), "nothing is closed");

@@ -35,8 +35,8 @@ impl FirstLightSettings {
             let reason = Reason::without_reply("the playback was not authorized through sidebeat");
             return Ok(Verdict::Denied(Denial::Token, reason));
         };
-        if let (AskKind::Open, Some(reason)) = (ask.kind, block.blackout_reason()) {
-            return Ok(Verdict::Blackout(reason));
+        if let (AskKind::Open, Some(dark)) = (ask.kind, block.blackout_reason()) {
+            return Ok(Verdict::Blackout(dark));
         }
         let token = ask.grant.as_ref().map(|grant| &grant.token).or(block.token.as_ref());
         let Some(token) = token else { return Ok(Verdict::Disabled) };
@@ -62,7 +62,7 @@ impl HeartbeatCall<'_> {
                 Verdict::Granted(grant(news.interval.unwrap_or(interval), news.token.unwrap_or(token)))
             }
             ReplyClass::Stop => Verdict::Disabled,
-            ReplyClass::Blackout(reason) => Verdict::Blackout(reason),
+            ReplyClass::Blackout(dark) => Verdict::Blackout(dark),
             ReplyClass::Concurrency(reason) => Verdict::Denied(Denial::Limit, reason),
             ReplyClass::Denied(reason) => Verdict::Denied(Denial::Rejected, reason),
             ReplyClass::Ended(reason) => Verdict::Killed(reason),
@@ -83,7 +83,7 @@ impl HeartbeatCall<'_> {
                 Ok(Verdict::Alive { interval: news.interval, lifetime: None, schedule, token: news.token })
             }
             ReplyClass::Stop => Ok(Verdict::Disabled),
-            ReplyClass::Blackout(reason) => Ok(Verdict::Blackout(reason)),
+            ReplyClass::Blackout(dark) => Ok(Verdict::Blackout(dark)),
             ReplyClass::Concurrency(reason) | ReplyClass::Denied(reason) | ReplyClass::Ended(reason) => {
                 Ok(Verdict::Killed(reason))
             }

@@ -10,7 +10,7 @@ use super::bounded;
 use crate::config::{FieldNames, FirstLightSettings};
 use crate::registrations::{AuthorizationBlock, AuthorizationFields};
 use crate::secret::Secret;
-use crate::session::{AuthorityFault, Blackout, FaultKind, Reason};
+use crate::session::{AuthorityFault, Blackout, BlackoutReason, FaultKind, Reason};
 
 /// Tokens are below 8 KiB.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -21,7 +21,7 @@ const MAX_WORD_BYTES: usize = 256;
 pub(in crate::authority) enum ReplyClass {
     /// 401: the credentials are no longer valid.
     Auth(AuthorityFault),
-    Blackout(Reason),
+    Blackout(BlackoutReason),
     Concurrency(Reason),
     Denied(Reason),
     Ended(Reason),
@@ -39,7 +39,7 @@ impl ReplyClass {
     pub(in crate::authority) fn reason(&self) -> Option<&Reason> {
         match self {
             Self::Auth(fault) | Self::Infrastructure(fault) => Some(&fault.reason),
-            Self::Blackout(reason)
+            Self::Blackout(BlackoutReason { reason, .. })
             | Self::Concurrency(reason)
             | Self::Denied(reason)
             | Self::Ended(reason)
@@ -223,10 +223,10 @@ impl<'a> HeartbeatReply<'a> {
         }
     }
 
-    fn blacked_out(&self, reason: Reason) -> Reason {
+    fn blacked_out(&self, reason: Reason) -> BlackoutReason {
         let url = || self.fields.as_ref()?.url("blackoutUrl");
         let blackout = self.blackout.clone().unwrap_or_else(|| Blackout { action: "DENY".to_owned(), url: url() });
-        Reason { blackout: Some(Arc::new(blackout)), ..reason }
+        BlackoutReason { blackout: Arc::new(blackout), reason }
     }
 
     /// The first error, else the header's message, else the status.

@@ -310,8 +310,7 @@ fn timeline_events_move_the_programme() {
 #[test]
 fn reasons_say_what_the_service_said() {
     let read = |status, body: &str| match dialect("").class_of(StatusCode::from_u16(status).unwrap(), body.as_bytes()) {
-        ReplyClass::Blackout(reason)
-        | ReplyClass::Concurrency(reason)
+        ReplyClass::Concurrency(reason)
         | ReplyClass::Denied(reason)
         | ReplyClass::Ended(reason)
         | ReplyClass::Unknown(reason) => reason,
@@ -321,8 +320,8 @@ fn reasons_say_what_the_service_said() {
     assert_eq!((limit.code, limit.error_code, &*limit.message), (Some(409), Some(-1), "HB-CONCURRENCY too many"));
     assert_eq!(&*read(404, "").message, "Not Found");
     assert_eq!(&*read(200, ABORT).message, "ABORT");
-    let dark = read(200, BLACKOUT);
-    let blackout = dark.blackout.as_ref().unwrap();
+    let ReplyClass::Blackout(dark) = dialect("").class_of(StatusCode::OK, BLACKOUT.as_bytes()) else { panic!("dark") };
+    let blackout = &dark.blackout;
     assert_eq!((blackout.action.as_str(), &blackout.url), ("DENY", &EndpointUrl::parse("https://cdn/slate").ok()));
 }
 

@@ -11,7 +11,7 @@ use crate::gateway::Gateway;
 use crate::gateway::refusal::{LicensePhase, RefusalBody};
 use crate::ids::SessionId;
 use crate::secret::Secret;
-use crate::session::{AskKind, CallNames, Input, Reason, SessionRefusal};
+use crate::session::{AskKind, CallNames, Input, SessionKill, SessionRefusal};
 use crate::sessions::DeviceKey;
 use crate::telemetry::PlayerCallOutcome;
 use crate::token::other_prints;
@@ -24,7 +24,7 @@ impl Gateway {
         authority: &Authority,
         device: Option<DeviceKey>,
         token: &Secret,
-    ) -> Option<Reason> {
+    ) -> Option<SessionKill> {
         other_prints(token.expose()).find_map(|print| {
             let names = CallNames { content: None, content_token: Some(print), token: Some(print) };
             self.sessions.killed(&authority.name, device, &names)
@@ -52,8 +52,8 @@ impl LicenseCall<'_> {
             return None;
         }
         let Some(id) = session else { return self.killed_refusal() };
-        let reason = self.gateway.sessions.killed_under(managed.key, id, &managed.call.names())?;
-        Some(managed.refusal(AskKind::Open, &SessionRefusal::Killed(reason), session))
+        let by = self.gateway.sessions.killed_under(managed.key, id, &managed.call.names())?;
+        Some(managed.refusal(AskKind::Open, &SessionRefusal::Killed(by), session))
     }
 
     /// Refuses if the license server's reply says that the session was killed.
@@ -65,21 +65,21 @@ impl LicenseCall<'_> {
     ) -> Option<LicenseRefusal> {
         let (reply, system) = (reply.as_ref().ok()?, self.request.message.as_ref().ok()?.system);
         let body = plain_body(reply)?;
-        let reason = managed.authority.killed_by_license_server(system, reply.status, &body)?;
+        let by: SessionKill = managed.authority.killed_by_license_server(system, reply.status, &body)?.into();
         // A reply about someone else's token does not concern the session.
         let is_its_own = |token| self.gateway.sessions.answers_to(managed.key, id, token);
         if managed.call.token.is_none_or(is_its_own) {
-            self.gateway.sessions.deliver(managed.key, id, Input::Kill(reason.clone()));
+            self.gateway.sessions.deliver(managed.key, id, Input::Kill(by.clone()));
         }
-        Some(managed.refusal(AskKind::Renew, &SessionRefusal::Killed(reason), Some(id)))
+        Some(managed.refusal(AskKind::Renew, &SessionRefusal::Killed(by), Some(id)))
     }
 
     /// The license server may take any token of a list, so one killed token refuses the whole call.
     pub(in crate::gateway) fn killed_company_refusal(&self) -> Option<LicenseRefusal> {
         let (authority, token) = (self.route.authority.as_deref()?, self.request.identity.token.as_ref()?);
         let key = self.request.key(authority);
-        let reason = self.gateway.killed_company(authority, key, token)?;
-        let (phase, refusal) = (LicensePhase::License, SessionRefusal::Killed(reason));
+        let by = self.gateway.killed_company(authority, key, token)?;
+        let (phase, refusal) = (LicensePhase::License, SessionRefusal::Killed(by));
         let body = RefusalBody::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
         Some(LicenseRefusal::new(phase, body))
     }
@@ -89,8 +89,8 @@ impl LicenseCall<'_> {
     pub(in crate::gateway) fn killed_refusal(&self) -> Option<LicenseRefusal> {
         let authority = self.route.authority.as_deref()?;
         let (key, names) = (self.request.key(authority), self.request.names());
-        let reason = self.gateway.sessions.killed(&authority.name, key, &names)?;
-        let (phase, refusal) = (LicensePhase::License, SessionRefusal::Killed(reason));
+        let by = self.gateway.sessions.killed(&authority.name, key, &names)?;
+        let (phase, refusal) = (LicensePhase::License, SessionRefusal::Killed(by));
         let body = RefusalBody::by_refusal(&refusal, phase, AskKind::Open, authority.error_name());
         Some(LicenseRefusal::new(phase, body))
     }

@@ -178,9 +178,8 @@ fn news(result: &Result<Verdict, AuthorityFault>, license: Option<Vec<u8>>) -> R
         ) => license
             .map_or_else(|| fault(FaultKind::Malformed, "the renewal reply holds no license"), RenewalOutcome::License),
         Ok(Verdict::Denied(denial, reason)) => RenewalOutcome::Refused(SessionRefusal::Denied(*denial, reason.clone())),
-        Ok(Verdict::Blackout(reason) | Verdict::Killed(reason)) => {
-            RenewalOutcome::Refused(SessionRefusal::Killed(reason.clone()))
-        }
+        Ok(Verdict::Blackout(dark)) => RenewalOutcome::Refused(SessionRefusal::Killed(dark.clone().into())),
+        Ok(Verdict::Killed(reason)) => RenewalOutcome::Refused(SessionRefusal::Killed(reason.clone().into())),
         Ok(Verdict::Gone(_) | Verdict::Unknown(_)) => {
             RenewalOutcome::Refused(SessionRefusal::Ended(EndReason::Expired))
         }

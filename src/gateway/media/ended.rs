@@ -23,7 +23,7 @@ use crate::gateway::refusal::{LicensePhase, RefusalBody, RefusedCall};
 use crate::gateway::route::GatewayRoute;
 use crate::manifest::{self, DashSlate, ManifestFacts, ManifestFormat};
 use crate::registrations::{self, Registration};
-use crate::session::{self, AskKind, SessionRefusal};
+use crate::session::{self, AskKind, SessionKill, SessionRefusal};
 use crate::sessions::MediaFlow;
 
 impl MediaCall<'_> {
@@ -114,10 +114,11 @@ impl MediaCall<'_> {
 
 fn slate_of(refusal: &session::SessionRefusal) -> Option<EndpointUrl> {
     match refusal {
-        session::SessionRefusal::Killed(reason) => reason.blackout.as_ref()?.url.clone(),
+        session::SessionRefusal::Killed(SessionKill::Blackout(dark)) => dark.blackout.url.clone(),
         session::SessionRefusal::Denied(..)
         | session::SessionRefusal::Ended(_)
         | session::SessionRefusal::Expired
+        | session::SessionRefusal::Killed(SessionKill::Plain(_))
         | session::SessionRefusal::Unreachable(_) => None,
     }
 }

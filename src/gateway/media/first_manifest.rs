@@ -220,8 +220,8 @@ impl Gateway {
             return None;
         }
         let company = || self.killed_company(authority, key, token?);
-        let reason = self.sessions.killed(&authority.name, key, names).or_else(company)?;
-        let refusal = session::SessionRefusal::Killed(reason);
+        let by = self.sessions.killed(&authority.name, key, names).or_else(company)?;
+        let refusal = session::SessionRefusal::Killed(by);
         Some(Box::new(RefusalBody::by_refusal(&refusal, LicensePhase::License, AskKind::Open, authority.error_name())))
     }
 

@@ -23,7 +23,7 @@ use super::{MediaCall, fetch, manifest};
 use crate::clock::Clock;
 use crate::edge::{CutReply, OutgoingBody, passed_on};
 use crate::manifest::{ManifestFormat, UnfitManifest};
-use crate::session::{MediaNames, SessionRefusal};
+use crate::session::{MediaNames, SessionKill, SessionRefusal};
 use crate::sessions::{DeviceKey, MediaFlow, Sessions};
 use crate::telemetry::Telemetry;
 
@@ -165,8 +165,15 @@ impl PlaybackWatch {
                 MediaFlow::Absent => return false,
                 MediaFlow::Goes => {}
                 // The player switches to the slate and may finish the running transfer.
-                MediaFlow::Over(SessionRefusal::Killed(reason), _) if reason.blackout.is_some() => {}
-                MediaFlow::Over(refusal, since) => {
+                MediaFlow::Over(SessionRefusal::Killed(SessionKill::Blackout(_)), _) => {}
+                MediaFlow::Over(
+                    refusal @ (SessionRefusal::Denied(..)
+                    | SessionRefusal::Ended(_)
+                    | SessionRefusal::Expired
+                    | SessionRefusal::Killed(SessionKill::Plain(_))
+                    | SessionRefusal::Unreachable(_)),
+                    since,
+                ) => {
                     self.measure(&refusal, since);
                     return true;
                 }

@@ -94,7 +94,7 @@ async fn opens_that_wait_for_a_place_do_not_keep_its_close_from_setting_out() {
 async fn an_open_waits_for_an_operators_kill_to_give_its_place_back() {
     let mut stage = Stage::new(Policy::default());
     let (id, beat) = stage.beats().await;
-    assert!(stage.sessions.deliver(key(), id, Input::Kill(Reason::without_reply("by an operator"))));
+    assert!(stage.sessions.deliver(key(), id, Input::Kill(Reason::without_reply("by an operator").into())));
     let waits = stage.one_too_many().await;
     assert_eq!(beat.yes(HOUR), AskKind::Beat);
     stage.grant(AskKind::Close).await;

@@ -307,7 +307,7 @@ async fn a_session_that_goes_on_as_it_was_written_is_not_written_again() {
     let (next, restored, memory) = after_a_crash(&memory);
     assert_eq!(restored, RestoreResult { resumed: 1, ..RestoreResult::default() });
     assert_eq!((memory.commit(), memory.len()), (0, 1));
-    next.sessions.deliver(key(), id, Input::Kill(Reason::new(403, None, "by an operator")));
+    next.sessions.deliver(key(), id, Input::Kill(Reason::new(403, None, "by an operator").into()));
     assert_eq!(memory.commit(), 1, "what changes is");
 }
 
@@ -318,7 +318,7 @@ async fn a_close_under_way_goes_on_and_a_kill_stays() {
         Stage::with(Policy { sessions_per_device: 2, ..steady() }, Some(memory.clone() as Arc<dyn Store>), |_| {});
     let writer = Writing::begin(&memory);
     let (one, _other) = (first.play(1).await, first.play(2).await);
-    first.sessions.deliver(key(), one, Input::Kill(Reason::new(403, None, "by an operator")));
+    first.sessions.deliver(key(), one, Input::Kill(Reason::new(403, None, "by an operator").into()));
     first.grant(AskKind::Close).await;
     first.sessions.stop(key(), Some(Fingerprint(2)));
     let _lost = first.asked().await;
@@ -328,7 +328,9 @@ async fn a_close_under_way_goes_on_and_a_kill_stays() {
     let (mut next, restored, _) = after_a_crash(&memory);
     assert_eq!(restored, RestoreResult { closing: 1, killed: 1, ..RestoreResult::default() });
     let killed = next.admit(1, HOUR).await;
-    assert!(matches!(killed.answer.refusal(), Some(SessionRefusal::Killed(by)) if &*by.message == "by an operator"));
+    assert!(
+        matches!(killed.answer.refusal(), Some(SessionRefusal::Killed(by)) if &*by.reason().message == "by an operator")
+    );
     assert_eq!(next.asked().await.yes(HOUR), AskKind::Close);
 }
 
@@ -416,7 +418,8 @@ async fn a_kill_that_holds_nothing_is_remembered_and_not_waited_for() {
     let mut records = (memory.clone() as Arc<dyn Store>).load().sessions;
     let (by, until) = (Reason::new(403, None, "killed"), (Clock.wall() + HOUR).into());
     for record in &mut records {
-        record.playback.session.state = StateRecord::Killed { by: by.clone(), since: Clock.wall().into(), until };
+        record.playback.session.state =
+            StateRecord::Killed { by: by.clone().into(), since: Clock.wall().into(), until };
         record.playback.session.grant = None;
     }
     assert_eq!(stage(&memory).sessions.restore(records, |_| RestoreHome::Gone), RestoreResult::default());

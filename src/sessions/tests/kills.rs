@@ -17,8 +17,8 @@ fn device(name: &str) -> DeviceKey {
     DeviceKey::new("test", DeviceSource::Header, name)
 }
 
-fn by_operator() -> Reason {
-    Reason::new(403, None, "by an operator").wanted_by(KillSource::Operator)
+fn by_operator() -> SessionKill {
+    Reason::new(403, None, "by an operator").wanted_by(KillSource::Operator).into()
 }
 
 fn is_killed(admission: &Admission) -> bool {
@@ -277,7 +277,7 @@ async fn a_session_that_had_the_token_before_the_kill_goes_on_and_a_place_that_m
     let mut stage = Stage::new(Policy::default());
     let tv = stage.play_at("tv", 1).await;
     let replaced = Reason::new(403, None, "another device plays now").wanted_by(KillSource::Successor);
-    stage.sessions.deliver(device("tv"), tv, Input::Kill(replaced));
+    stage.sessions.deliver(device("tv"), tv, Input::Kill(replaced.into()));
     stage.grant(AskKind::Close).await;
     assert!(is_killed(&stage.try_at("tv", 1).await));
     stage.play_at("phone", 1).await;

@@ -28,7 +28,7 @@ impl Stage {
         let grant = Grant { interval: HOUR, lifetime: None, token: Secret::new("session") };
         let id = self.open_as(device, Verdict::Granted(grant)).await.session.expect("a session");
         let reason = Reason::new(403, None, "killed").wanted_by(by);
-        self.sessions.deliver(DeviceKey(device), id, Input::Kill(reason));
+        self.sessions.deliver(DeviceKey(device), id, Input::Kill(reason.into()));
         self.grant(AskKind::Close).await;
         // The answer is taken in by a task.
         let closed = async {

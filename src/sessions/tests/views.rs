@@ -36,7 +36,7 @@ async fn pages_hold_every_session_once_in_the_order_of_their_opening() {
     assert!(page.rows.is_empty() && page.next.is_none());
     let by = Reason::new(403, None, "no");
     let (key, id) = stage.sessions.find(&all[299].to_string()).expect("it is there");
-    stage.sessions.deliver(key, id, Input::Kill(by));
+    stage.sessions.deliver(key, id, Input::Kill(by.into()));
     let page = stage.sessions.page(&none);
     assert_eq!(page.rows.iter().map(|row| row.id).collect::<Vec<_>>(), [all[299]]);
     let elsewhere = SessionQuery { device: Some("another".to_owned()), limit: 10, ..SessionQuery::default() };
@@ -56,7 +56,7 @@ async fn running_counters_say_what_a_look_at_every_session_says() {
     let rest: Vec<_> = stage.sessions.list().into_iter().map(|row| row.id).collect();
     for id in rest {
         let Ok((key, id)) = stage.sessions.find(&id.to_string()) else { continue };
-        stage.sessions.deliver(key, id, Input::Kill(Reason::new(403, None, "no")));
+        stage.sessions.deliver(key, id, Input::Kill(Reason::new(403, None, "no").into()));
         assert!(stage.sessions.counts_are_exact());
     }
 }

@@ -92,10 +92,12 @@ fn a_written_record_is_read_again() {
     bare.context = Arc::new(context);
     let mut told = full.clone();
     told.playback.session.evidence.again = Some(Duration::from_secs(30).into());
-    told.timeline.entries =
-        [SessionEvent::Closed(EndReason::Orphaned), SessionEvent::Killed(Reason::new(403, Some(3002), "\"no\"\n"))]
-            .map(|event| (Duration::from_nanos(u64::MAX).into(), event))
-            .to_vec();
+    told.timeline.entries = [
+        SessionEvent::Closed(EndReason::Orphaned),
+        SessionEvent::Killed(Reason::new(403, Some(3002), "\"no\"\n").into()),
+    ]
+    .map(|event| (Duration::from_nanos(u64::MAX).into(), event))
+    .to_vec();
     for record in [full, bare, told] {
         let bytes = encode(&record);
         assert_eq!(shown(&decode(&bytes)), shown(&record));

@@ -9,6 +9,7 @@ use super::end_reason::EndReason;
 use super::grant::{AskKind, Grant, Ticket};
 use super::player_report::PlayingState;
 use super::program_schedule::StreamTimelineEvent;
+use super::session_kill::{BlackoutReason, SessionKill};
 use super::verdict::{AuthorityFault, Denial, Reason};
 
 /// How a delivered call goes on.
@@ -41,7 +42,7 @@ pub enum SessionRefusal {
     Ended(EndReason),
     /// The call would open a session, but its content token has expired.
     Expired,
-    Killed(Reason),
+    Killed(SessionKill),
     /// No decision was available.
     Unreachable(AuthorityFault),
 }
@@ -125,7 +126,7 @@ pub enum SessionEvent {
     /// A beat was sent this much late.
     BeatLate(Duration),
     /// The content may no longer be shown.
-    Blackout(Reason),
+    Blackout(BlackoutReason),
     Closed(EndReason),
     /// A call to the authority failed; the dialect knows the event's name.
     Failed(AskKind, Reason),
@@ -133,7 +134,7 @@ pub enum SessionEvent {
     Forgiven,
     /// Another playback of the device joined its session.
     Joined,
-    Killed(Reason),
+    Killed(SessionKill),
     /// A playback that shares the session is over; the session goes on with the others.
     Left(EndReason),
     /// Its newest token was lost with an answer: it cannot be given back, and the authority lets it expire.

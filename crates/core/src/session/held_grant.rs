@@ -240,7 +240,7 @@ impl HeldGrant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Denial, FaultKind, Reason};
+    use crate::session::{Blackout, BlackoutReason, Denial, FaultKind, Reason};
     use crate::time::testing::Clock;
 
     fn grant(token: &str, lifetime: Option<u64>) -> Grant {
@@ -254,6 +254,11 @@ mod tests {
 
     fn alive(token: Option<&str>) -> Result<Verdict, AuthorityFault> {
         Ok(Verdict::Alive { interval: None, lifetime: None, schedule: None, token: token.map(Secret::new) })
+    }
+
+    fn blackout() -> BlackoutReason {
+        let blackout = Blackout { action: "DENY".to_owned(), url: None };
+        BlackoutReason { blackout: blackout.into(), reason: reason() }
     }
 
     fn reason() -> Reason {
@@ -276,7 +281,7 @@ mod tests {
             (alive(None), makes),
             (Ok(Verdict::Closed), makes),
             (Ok(Verdict::Unconfirmed(grant("second", None), fault(FaultKind::Unreachable))), makes),
-            (Ok(Verdict::Blackout(reason())), leaves),
+            (Ok(Verdict::Blackout(blackout())), leaves),
             (Ok(Verdict::Denied(Denial::Token, reason())), leaves),
             (Ok(Verdict::Disabled), leaves),
             (Ok(Verdict::Gone(reason())), leaves),

@@ -6,6 +6,7 @@ use super::end_reason::EndReason;
 use super::grant::{AskKind, Ticket};
 use super::player_call::CallKind;
 use super::player_report::{MediaFetch, PlayerReport, StreamType};
+use super::session_kill::SessionKill;
 use super::step::SharedFate;
 use super::verdict::{AuthorityFault, Reason, Verdict};
 use crate::secret::Fingerprint;
@@ -27,7 +28,7 @@ pub enum Input {
     /// Another playback of its device is presumed to play instead.
     GiveWay,
     /// An operator kills it.
-    Kill(Reason),
+    Kill(SessionKill),
     /// The session that its playback shares came to this.
     Followed(SharedFate),
     /// An operator takes a kill back.

@@ -27,6 +27,7 @@ mod record;
 mod role;
 mod rules;
 mod session_calls;
+mod session_kill;
 mod shared_playback;
 mod state;
 mod step;
@@ -54,8 +55,9 @@ pub use self::record::{CoreSessionRecord, PlaybackRecord, StateRecord, WrittenSt
 pub use self::record::{expose, hide, is_default};
 pub use self::role::Role;
 pub use self::rules::{EndingRules, Enforcement, OnUnreachable, OutageBudget};
+pub use self::session_kill::{Blackout, BlackoutReason, SessionKill};
 pub use self::state::{BeatSource, DeliveryState, Session, SessionState};
 pub use self::step::step;
 pub use self::timer_wheel::{Wheel, WheelSlot};
 pub use self::unconfirmed_run::UnconfirmedRecord;
-pub use self::verdict::{AuthorityFault, Blackout, Denial, FaultKind, KillSource, Reason, Verdict};
+pub use self::verdict::{AuthorityFault, Denial, FaultKind, KillSource, Reason, Verdict};

@@ -13,8 +13,8 @@ use super::license_expiry::{KeyLease, Leases};
 use super::player_call::{CallKind, CallNames, PlayerCall};
 use super::policy::Policy;
 use super::role::Role;
+use super::session_kill::SessionKill;
 use super::state::{BeatSource, Session, SessionState};
-use super::verdict::Reason;
 use crate::secret::Fingerprint;
 use crate::session_id::SessionId;
 
@@ -156,8 +156,8 @@ impl<C> Playback<C> {
         call.token.is_some_and(|token| self.has_token(token))
     }
 
-    /// Reason to refuse a call with these names after its kill: the call has one of its tokens, or no content token.
-    pub(super) fn kill_of(&self, names: &CallNames) -> Option<&Reason> {
+    /// Kill that refuses a call with these names after its kill: the call has one of its tokens, or no content token.
+    pub(super) fn kill_of(&self, names: &CallNames) -> Option<&SessionKill> {
         let by = self.session.killed_by().filter(|_| !self.is_device_session())?;
         let is_named = || names.tokens().any(|token| self.is_killed_by_name(token));
         let is_barred = || names.content_token.is_none() && (by.bars_device() || self.names.plays(names.content));

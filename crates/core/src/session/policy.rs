@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::end_reason::EndReason;
 use super::player_report::StreamType;
 use super::program_schedule::Schedule;
-use super::verdict::{KillSource, Reason};
+use super::session_kill::SessionKill;
+use super::verdict::KillSource;
 use crate::session::{EndingRules, Enforcement, OnUnreachable};
 
 #[derive(Clone, Debug)]
@@ -110,8 +111,8 @@ impl Policy {
     }
 
     /// Time for which this kill is remembered.
-    pub(super) fn memory_of_kill(&self, by: &Reason) -> Duration {
-        match by.killed_by {
+    pub(super) fn memory_of_kill(&self, by: &SessionKill) -> Duration {
+        match by.source() {
             KillSource::Authority | KillSource::Successor => self.kill_memory,
             KillSource::Operator => self.kill_memory.max(self.operator_kill_memory),
         }

@@ -27,8 +27,8 @@ use super::player_report::{PlayingState, StreamType};
 use super::policy::Policy;
 use super::program_schedule::Schedule;
 use super::session_calls::SessionCalls;
+use super::session_kill::SessionKill;
 use super::unconfirmed_run::UnconfirmedRun;
-use super::verdict::Reason;
 use super::way_back::WayBack;
 
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub enum SessionState {
     /// the next regular beat, and lost does not count as another failure.
     Failing { grant: HeldGrant, missed: u8, regular: Option<Instant>, retry: Instant },
     /// Ended by the authority or an operator, for good. With a grant until that is given back.
-    Killed { by: Reason, release: Option<GrantRelease>, since: Instant, until: Instant },
+    Killed { by: SessionKill, release: Option<GrantRelease>, since: Instant, until: Instant },
     /// Confirmed; `beat` is the time of the next beat, if sidebeat sends them.
     Live { beat: Instant, grant: HeldGrant },
     /// Its open is in flight.

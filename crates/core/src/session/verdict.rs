@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::grant::{AskKind, Grant};
 use super::program_schedule::Schedule;
-use crate::endpoint::EndpointUrl;
+use super::session_kill::BlackoutReason;
 use crate::secret::Secret;
 
 /// The authority's decision: the answer arrived and was understood.
@@ -22,7 +22,7 @@ pub enum Verdict {
         token: Option<Secret>,
     },
     /// The content may not be shown; the reason says what to show instead.
-    Blackout(Reason),
+    Blackout(BlackoutReason),
     /// The session is closed, as requested.
     Closed,
     /// A business refusal: of the open, or of its token.
@@ -167,9 +167,6 @@ impl FaultKind {
 /// The authority's own words, kept for the viewer, the log and the call centre.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Reason {
-    /// Present when the content may not be shown where the viewer is.
-    #[serde(default)]
-    pub blackout: Option<Arc<Blackout>>,
     /// HTTP status of the reply, if there was one. A record has 0 for none.
     #[serde(with = "status")]
     pub code: Option<u16>,
@@ -203,7 +200,6 @@ impl Reason {
     pub fn without_reply(message: &str) -> Self {
         let message = crate::secret::scrub(message).into();
         Self {
-            blackout: None,
             code: None,
             error_code: None,
             killed_by: KillSource::Authority,
@@ -231,21 +227,6 @@ impl Reason {
     pub fn wanted_by(self, killed_by: KillSource) -> Self {
         Self { killed_by, ..self }
     }
-
-    /// True if the kill also holds for calls of its device without a content token. A blackout concerns one content:
-    /// the device may show another.
-    pub(super) fn bars_device(&self) -> bool {
-        self.blackout.is_none()
-    }
-
-    /// True if the kill follows its content tokens to other devices. If its place went to another device, only the old
-    /// one was killed; both may play by one token, for example a token of an account.
-    pub fn follows_token(&self) -> bool {
-        match self.killed_by {
-            KillSource::Authority | KillSource::Operator => true,
-            KillSource::Successor => false,
-        }
-    }
 }
 
 /// The source of a kill, which decides for how long and for which calls it is remembered.
@@ -258,15 +239,6 @@ pub enum KillSource {
     Operator,
     /// Its place went to another device.
     Successor,
-}
-
-/// The content may not be shown; with the replacement.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Blackout {
-    /// The authority's name for it: `DENY`, `ALLOW_WITH_UPGRADE`, …
-    pub action: String,
-    /// The slate, if there is one.
-    pub url: Option<EndpointUrl>,
 }
 
 /// The status in a record, where 0 stands for none.

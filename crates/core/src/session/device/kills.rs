@@ -6,8 +6,8 @@
 use super::super::input::Input;
 use super::super::playback::Playback;
 use super::super::player_call::CallNames;
+use super::super::session_kill::SessionKill;
 use super::super::state::SessionState;
-use super::super::verdict::Reason;
 use super::Device;
 use super::device_step::DeviceStep;
 use crate::secret::Fingerprint;
@@ -32,7 +32,7 @@ impl<C> Playback<C> {
 
     /// True if its kill holds for calls with these tokens.
     pub(super) fn is_killed_with(&self, names: &CallNames) -> bool {
-        self.session.killed_by().is_some_and(Reason::follows_token)
+        self.session.killed_by().is_some_and(SessionKill::follows_token)
             && names.tokens().any(|token| self.is_killed_by_name(token))
     }
 
@@ -51,14 +51,14 @@ impl<C> Device<C> {
         active.any(|playback| names.tokens().any(|token| playback.has_token(token)))
     }
 
-    /// Reason to refuse a call without a session: it has a token of a killed playback, or no content token while a kill
+    /// Kill that refuses a call without a session: it has a token of a killed playback, or no content token while a kill
     /// of the device is remembered.
-    pub fn kill_of(&self, names: &CallNames) -> Option<&Reason> {
+    pub fn kill_of(&self, names: &CallNames) -> Option<&SessionKill> {
         self.playbacks.iter().rev().find_map(|playback| playback.kill_of(names))
     }
 
-    /// Reason to refuse a call with one of these tokens, for any playback.
-    pub fn killed_with(&self, names: &CallNames) -> Option<&Reason> {
+    /// Kill that refuses a call with one of these tokens, for any playback.
+    pub fn killed_with(&self, names: &CallNames) -> Option<&SessionKill> {
         self.playbacks.iter().rev().find(|p| p.is_killed_with(names))?.session.killed_by()
     }
 

@@ -7,7 +7,7 @@
 
 use super::super::playback::Playback;
 use super::super::player_call::MediaNames;
-use super::super::verdict::Reason;
+use super::super::session_kill::SessionKill;
 use super::Device;
 use crate::session_id::SessionId;
 
@@ -21,7 +21,7 @@ impl<C> Device<C> {
         else {
             return own;
         };
-        let is_killed = |p: &Playback<C>| p.session.killed_by().is_some_and(Reason::follows_token);
+        let is_killed = |p: &Playback<C>| p.session.killed_by().is_some_and(SessionKill::follows_token);
         let killed = newest(&|p| is_killed(p) && p.is_killed_by_name(token));
         killed.or_else(|| newest(&|p| p.has_token(token) && p.goes_on())).or(own)
     }

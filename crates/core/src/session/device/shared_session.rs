@@ -154,7 +154,7 @@ impl<C> Device<C> {
             self.try_another_token(session, step);
             self.start_shared(session, step);
             let by = self.playbacks.iter().find(|p| p.id == session).and_then(|p| p.session.killed_by());
-            let is_ordered = by.is_some_and(|by| by.killed_by == KillSource::Operator);
+            let is_ordered = by.is_some_and(|by| by.source() == KillSource::Operator);
             let follows = |p: &&Playback<C>| p.session.is_active() || (is_ordered && p.is_over());
             for one in self.sharing(session).filter(follows).map(|p| p.id).collect::<Vec<_>>() {
                 self.follow(one, session, step);

@@ -13,8 +13,9 @@ use crate::secret::Secret;
 use crate::session::playback::SAME_TITLE_KEY_WINDOW;
 use crate::session::playback::playback_names::MAX_KEY_SESSION_NAMES;
 use crate::session::{
-    AskKind, AuthorityAsk, AuthorityFault, Blackout, CallKind, Denial, FaultKind, Grant, KillSource, LicenseFeedback,
-    OpenAbility, PlaybackRecord, PlayerReport, PlayingState, Reason, StreamType, Ticket, Verdict,
+    AskKind, AuthorityAsk, AuthorityFault, Blackout, BlackoutReason, CallKind, Denial, FaultKind, Grant, KillSource,
+    LicenseFeedback, OpenAbility, PlaybackRecord, PlayerReport, PlayingState, Reason, SessionKill, StreamType, Ticket,
+    Verdict,
 };
 use crate::session::{OnUnreachable, OutageBudget};
 use crate::time::ClockMoment;
@@ -213,7 +214,7 @@ impl Stage {
     }
 
     fn kill(&mut self, id: u64) {
-        self.deliver(id, Input::Kill(reason()));
+        self.deliver(id, Input::Kill(reason().into()));
         self.settle();
     }
 
@@ -774,7 +775,7 @@ fn a_killed_playback_stays_refused_and_a_new_content_token_opens() {
         RELEASE.with(1).under(100),
     ];
     for call in left_over {
-        assert_eq!(stage.call(call), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason()))), "{call:?}");
+        assert_eq!(stage.call(call), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason().into()))), "{call:?}");
     }
     assert_eq!(stage.told, "o1 c1 ");
     assert_eq!(stage.call(LICENSE.with(2).of(9)), (2, CallAnswer::Wait));
@@ -817,7 +818,7 @@ fn a_killed_token_does_not_continue_in_another_playback() {
     let (2, CallAnswer::Wait) = stage.call(LICENSE.with(2).under(200)) else { panic!("it opens") };
     let renewal = RENEWAL.with(1).under(200);
     assert_eq!(stage.call(renewal), (2, CallAnswer::Wait));
-    stage.deliver(1, Input::Kill(reason()));
+    stage.deliver(1, Input::Kill(reason().into()));
     stage.settle();
     assert!(matches!(stage.call_again(2, renewal), (1, CallAnswer::Refuse(SessionRefusal::Killed(_)))));
     assert!(
@@ -866,7 +867,7 @@ fn an_operators_kill_reaches_the_successor_of_an_ended_playback() {
             matches!(stage.state(1), SessionState::Closed { .. })
                 && matches!(stage.state(2), SessionState::Live { .. })
         );
-        stage.deliver(1, Input::Kill(by()));
+        stage.deliver(1, Input::Kill(by().into()));
         stage.settle();
         assert!(matches!(stage.call(call), (_, CallAnswer::Refuse(SessionRefusal::Killed(_)))), "{call:?}");
         assert_eq!(stage.told, "o1 c1 o2 c2 ", "its place is given back");
@@ -877,7 +878,7 @@ fn an_operators_kill_reaches_the_successor_of_an_ended_playback() {
         stage.play(LICENSE.with(1));
         stage.deliver(1, Input::End(EndReason::Stopped));
         stage.settle();
-        stage.deliver(1, Input::Kill(reason().wanted_by(killed_by)));
+        stage.deliver(1, Input::Kill(reason().wanted_by(killed_by).into()));
         let refused = matches!(stage.call(LICENSE.with(1)), (1, CallAnswer::Refuse(SessionRefusal::Killed(_))));
         assert_eq!(refused, holds, "{killed_by:?}");
     }
@@ -886,7 +887,7 @@ fn an_operators_kill_reaches_the_successor_of_an_ended_playback() {
     stage.play(LICENSE.with(1));
     stage.deliver(1, Input::End(EndReason::Stopped));
     stage.play(LICENSE.with(2));
-    stage.deliver(1, Input::Kill(by()));
+    stage.deliver(1, Input::Kill(by().into()));
     assert!(matches!(stage.call(LICENSE.with(2)), (2, CallAnswer::Forward(_))));
 }
 
@@ -931,7 +932,7 @@ fn a_kill_refuses_every_call_of_its_device_that_brings_no_content_token() {
         PlayerCall { token: Some(Fingerprint(50)), ..LICENSE.of(8) },
     ];
     for call in strangers {
-        assert_eq!(stage.call(call), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason()))), "{call:?}");
+        assert_eq!(stage.call(call), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason().into()))), "{call:?}");
     }
     // A new content token is a new playback, whose other calls need none.
     stage.play(LICENSE.with(2).of(8).under(200));
@@ -949,7 +950,7 @@ fn another_key_of_a_killed_device_without_tokens_is_refused_until_the_kill_is_fo
     stage.kill(news);
     for call in [LICENSE.of(1), LICENSE.of(2), LICENSE.of(3).under(7), LICENSE] {
         stage.tick(Duration::from_secs(1));
-        assert_eq!(stage.call(call), (news, CallAnswer::Refuse(SessionRefusal::Killed(reason()))), "{call:?}");
+        assert_eq!(stage.call(call), (news, CallAnswer::Refuse(SessionRefusal::Killed(reason().into()))), "{call:?}");
     }
     stage.tick(stage.policy.kill_memory);
     assert_eq!(stage.call(LICENSE.of(2)).1, CallAnswer::Wait);
@@ -971,7 +972,7 @@ fn a_playback_of_a_killed_device_that_goes_on_keeps_its_calls_and_a_left_one_doe
     stage.settle();
     stage.deliver(1, Input::GiveWay);
     stage.settle();
-    stage.deliver(film, Input::Kill(reason()));
+    stage.deliver(film, Input::Kill(reason().into()));
     assert!(matches!(stage.call(LICENSE.of(1)), (id, CallAnswer::Refuse(SessionRefusal::Killed(_))) if id == film));
 }
 
@@ -981,7 +982,7 @@ fn a_blackout_refuses_only_its_content_to_the_device() {
     let mut stage = Stage::new();
     let news = stage.play(LICENSE.of(1).under(100));
     let blackout = Blackout { action: "DENY".to_owned(), url: None };
-    let dark = Reason { blackout: Some(blackout.into()), ..reason() };
+    let dark = SessionKill::Blackout(BlackoutReason { blackout: blackout.into(), reason: reason() });
     stage.deliver(news, Input::Kill(dark.clone()));
     stage.settle();
     for call in [LICENSE.of(1), RENEWAL.under(100), PlayerCall { token: Some(Fingerprint(50)), ..LICENSE.of(1) }] {
@@ -999,7 +1000,7 @@ fn a_registered_playback_that_was_killed_is_known_by_its_content_token() {
     assert!(matches!(stage.call(registered(50, 2)), (1, CallAnswer::Forward(_))));
     stage.kill(1);
     for call in [registered(50, 3), registered(51, 1), registered(51, 2), LICENSE.with(1), LICENSE.with(2)] {
-        assert_eq!(stage.call(call), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason()))), "{call:?}");
+        assert_eq!(stage.call(call), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason().into()))), "{call:?}");
     }
     assert_eq!(stage.call(registered(51, 3)), (2, CallAnswer::Wait));
 }
@@ -1011,7 +1012,7 @@ fn an_operators_kill_is_remembered_for_the_routes_time_even_if_its_token_expires
         let policy = Policy { kill_memory: secs(30), operator_kill_memory: secs(3600), ..Policy::default() };
         let mut stage = Stage::under(policy);
         stage.play(LICENSE.of(1));
-        stage.deliver(1, Input::Kill(reason().wanted_by(killed_by)));
+        stage.deliver(1, Input::Kill(reason().wanted_by(killed_by).into()));
         stage.settle();
         stage.tick(secs(lasts - 1));
         assert!(
@@ -1035,7 +1036,7 @@ fn a_kill_that_is_forgiven_is_forgotten_at_once_and_its_close_goes_on_by_itself(
     // Its close is lost, and waits for its next try.
     let mut stage = Stage::new();
     stage.play(LICENSE.of(1));
-    stage.deliver(1, Input::Kill(reason()));
+    stage.deliver(1, Input::Kill(reason().into()));
     stage.answer(lost());
     stage.deliver(1, Input::Forgive);
     assert_eq!(
@@ -1047,7 +1048,7 @@ fn a_kill_that_is_forgiven_is_forgotten_at_once_and_its_close_goes_on_by_itself(
     // Its close is in flight and awaited.
     let mut stage = Stage::new();
     stage.play(LICENSE.of(1));
-    stage.deliver(1, Input::Kill(reason()));
+    stage.deliver(1, Input::Kill(reason().into()));
     stage.deliver(1, Input::Forgive);
     stage.tick(Duration::ZERO);
     assert!(matches!(stage.state(1), SessionState::Killed { .. }));
@@ -1230,10 +1231,10 @@ fn a_waiting_renewal_of_the_other_tab_begins_anew_and_one_of_the_stopped_tab_doe
 fn a_playback_that_one_tab_left_may_still_be_killed() {
     let mut stage = two_tabs(1);
     assert!(stage.stop(1, 1));
-    stage.deliver(1, Input::Kill(reason()));
+    stage.deliver(1, Input::Kill(reason().into()));
     stage.settle();
     for call in [RENEWAL.with(2).of(9).under(200), LICENSE.with(2).of(9)] {
-        assert_eq!(stage.call(call), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason()))));
+        assert_eq!(stage.call(call), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason().into()))));
     }
 }
 
@@ -1553,14 +1554,14 @@ fn an_expired_content_token_opens_nothing_and_ends_nothing() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     stage.kill(1);
-    assert_eq!(expired(&mut stage, LICENSE), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason()))));
+    assert_eq!(expired(&mut stage, LICENSE), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason().into()))));
 }
 
 #[test]
 fn kills_of_one_device_are_bounded_and_its_own_households_displace_no_other() {
     let mut stage = Stage::under(Policy { kill_memory: Duration::from_secs(86_400), ..Policy::default() });
     let first = stage.play(LICENSE.with(1));
-    stage.deliver(first, Input::Kill(reason()));
+    stage.deliver(first, Input::Kill(reason().into()));
     stage.settle();
     let successor = || reason().wanted_by(KillSource::Successor);
     let most = capacity::MAX_KILLS_REMEMBERED as u64;
@@ -1569,7 +1570,7 @@ fn kills_of_one_device_are_bounded_and_its_own_households_displace_no_other() {
         token += 1;
         stage.quiet();
         let id = stage.play(LICENSE.with(token));
-        stage.deliver(id, Input::Kill(by));
+        stage.deliver(id, Input::Kill(by.into()));
         stage.settle();
     };
     (0..most + 10).for_each(|_| kill_another(&mut stage, successor()));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::end_reason::EndReason;
 use super::super::grant_release::GrantRelease;
+use super::super::session_kill::SessionKill;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, Denial, Reason};
 use super::serde_helpers::is_default;
@@ -29,7 +30,7 @@ pub enum StateRecord {
         retry: EpochTime,
     },
     Killed {
-        by: Reason,
+        by: SessionKill,
         since: EpochTime,
         until: EpochTime,
     },

@@ -163,7 +163,7 @@ impl Life {
                 return (None, out);
             }
             Step::Media(media) => Input::Media(*media),
-            Step::Kill => Input::Kill(Reason::new(403, None, "an operator")),
+            Step::Kill => Input::Kill(Reason::new(403, None, "an operator").into()),
             Step::Pass(ms) => {
                 self.now += Duration::from_millis(*ms);
                 Input::Tick

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::super::verdict::Reason;
+use super::super::session_kill::SessionKill;
 use super::{Session, SessionState};
 
 impl Session {
@@ -10,8 +10,8 @@ impl Session {
         self.killed_by().is_some()
     }
 
-    /// Reason of its kill, if it was killed.
-    pub fn killed_by(&self) -> Option<&Reason> {
+    /// Cause of its kill, if it was killed.
+    pub fn killed_by(&self) -> Option<&SessionKill> {
         if let SessionState::Killed { by, .. } = &self.state { Some(by) } else { None }
     }
 

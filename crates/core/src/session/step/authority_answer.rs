@@ -6,6 +6,7 @@ use super::super::effect::{PlayerFacts, SessionEvent};
 use super::super::end_reason::EndReason;
 use super::super::grant::{AskKind, Grant, Ticket};
 use super::super::session_calls::CallInFlight;
+use super::super::session_kill::{BlackoutReason, SessionKill};
 use super::super::state::{Forfeit, Session, SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, FaultKind, Reason, Verdict};
 use super::context::Step;
@@ -77,7 +78,7 @@ impl Session {
                 self.refresh(step.now, Some(interval), lifetime, Some(token));
                 self.confirm(lane, step);
             }
-            Ok(Verdict::Blackout(reason)) => self.black_out(reason, step),
+            Ok(Verdict::Blackout(dark)) => self.black_out(dark, step),
             Ok(Verdict::Killed(reason)) => self.beaten_off(ask, SessionLoss::Killed, reason, step),
             // The answer concerns a token that was replaced meanwhile: the newest one is tried now.
             Ok(Verdict::Denied(_, reason) | Verdict::Gone(reason) | Verdict::Unknown(reason)) if lane.outdated => {
@@ -102,13 +103,13 @@ impl Session {
 
     /// A blackout: the authority still holds the session, so it is given back. The player is refused from now on, or
     /// left alone, by the policy.
-    fn black_out(&mut self, reason: Reason, step: &mut Step<'_>) {
+    fn black_out(&mut self, dark: BlackoutReason, step: &mut Step<'_>) {
         if !self.is_active() {
             return;
         }
-        step.note(SessionEvent::Blackout(reason.clone()));
+        step.note(SessionEvent::Blackout(dark.clone()));
         if step.policy.stop_on_blackout {
-            self.kill(reason, step);
+            self.kill(dark.into(), step);
         } else {
             self.leave_unmanaged(step);
         }
@@ -204,7 +205,7 @@ impl Session {
         }
     }
 
-    pub(super) fn kill_by_authority(&mut self, by: Reason, step: &mut Step<'_>) {
+    pub(super) fn kill_by_authority(&mut self, by: SessionKill, step: &mut Step<'_>) {
         let (since, until) = self.note_kill(&by, step);
         self.enter_releasing(since, |release| {
             let release = release.map(|release| release.anew(since));
@@ -213,7 +214,7 @@ impl Session {
     }
 
     /// A session that the authority ended is given back only if the authority also counts those.
-    pub(super) fn kill_what_is_ended(&mut self, by: Reason, step: &mut Step<'_>) {
+    pub(super) fn kill_what_is_ended(&mut self, by: SessionKill, step: &mut Step<'_>) {
         if step.policy.counts_ended {
             return self.kill_by_authority(by, step);
         }
@@ -222,7 +223,7 @@ impl Session {
     }
 
     /// Start of the kill, and the end of its memory.
-    fn note_kill(&mut self, by: &Reason, step: &mut Step<'_>) -> (Instant, Instant) {
+    fn note_kill(&mut self, by: &SessionKill, step: &mut Step<'_>) -> (Instant, Instant) {
         step.note(SessionEvent::Killed(by.clone()));
         self.unconfirmed.decide();
         (step.now, step.now + step.policy.memory_of_kill(by))

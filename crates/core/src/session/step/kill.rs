@@ -2,16 +2,17 @@
 
 use super::super::effect::{PlayerFacts, SessionEvent};
 use super::super::end_reason::EndReason;
+use super::super::session_kill::SessionKill;
 use super::super::state::{Forfeit, Session, SessionClosure, SessionState};
 use super::super::verdict::{KillSource, Reason};
 use super::context::Step;
 use crate::secret::Fingerprint;
 
 impl Session {
-    pub(super) fn kill(&mut self, by: Reason, step: &mut Step<'_>) {
+    pub(super) fn kill(&mut self, by: SessionKill, step: &mut Step<'_>) {
         match self.state {
             // The operator saw it play, and it may have ended since: its player must not come back nevertheless.
-            SessionState::Closed { .. } if by.killed_by == KillSource::Operator => self.kill_now(by, step),
+            SessionState::Closed { .. } if by.source() == KillSource::Operator => self.kill_now(by, step),
             SessionState::Closing { .. }
             | SessionState::Failing { .. }
             | SessionState::Live { .. }
@@ -24,7 +25,7 @@ impl Session {
         }
     }
 
-    fn kill_now(&mut self, by: Reason, step: &mut Step<'_>) {
+    fn kill_now(&mut self, by: SessionKill, step: &mut Step<'_>) {
         step.note(SessionEvent::Killed(by.clone()));
         let until = step.now + step.policy.memory_of_kill(&by);
         let now = step.now;
@@ -43,11 +44,11 @@ impl Session {
         }
         if self.is_active() {
             self.end_doubt();
-            self.kill_what_is_ended(reason, step);
+            self.kill_what_is_ended(reason.into(), step);
             step.wake();
         } else if self.gives_way() {
             // Otherwise its player would take it back. A close in flight is awaited.
-            self.kill_by_authority(reason, step);
+            self.kill_by_authority(reason.into(), step);
             step.wake();
         }
     }

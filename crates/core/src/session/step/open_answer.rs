@@ -41,10 +41,10 @@ impl Session {
                 self.begin(lane, grant, step);
                 self.miss(lane, after, step);
             }
-            Ok(Verdict::Blackout(reason)) => {
-                step.note(SessionEvent::Blackout(reason.clone()));
+            Ok(Verdict::Blackout(dark)) => {
+                step.note(SessionEvent::Blackout(dark.clone()));
                 if step.policy.stop_on_blackout {
-                    self.kill_by_authority(reason, step);
+                    self.kill_by_authority(dark.into(), step);
                 } else {
                     self.close(SessionClosure::Unmanaged, step);
                 }
@@ -69,7 +69,7 @@ impl Session {
             Ok(Verdict::Disabled) => self.close(SessionClosure::Unmanaged, step),
             Ok(Verdict::Killed(reason) | Verdict::Unknown(reason)) => {
                 step.note(SessionEvent::Failed(AskKind::Open, reason.clone()));
-                self.kill_by_authority(Reason { killed_on: Some(AskKind::Open), ..reason }, step);
+                self.kill_by_authority(Reason { killed_on: Some(AskKind::Open), ..reason }.into(), step);
             }
             Ok(Verdict::Alive { .. } | Verdict::Closed | Verdict::Gone(_)) => self.owe(unexpected(), step),
             Err(fault) => self.owe(fault, step),

@@ -70,7 +70,7 @@ impl Session {
         let killed = loss == SessionLoss::Killed || (loss == SessionLoss::Unknown && !in_doubt && silent <= allowed);
         if killed && self.gives_way() {
             // Otherwise its player would take it back.
-            return self.kill_what_is_ended(reason, step);
+            return self.kill_what_is_ended(reason.into(), step);
         }
         if !self.is_active() {
             // Its pending close is worth sending if the place counts until then.
@@ -81,7 +81,7 @@ impl Session {
         }
         step.note(SessionEvent::Failed(ask, reason.clone()));
         if killed {
-            return self.kill_what_is_ended(reason, step);
+            return self.kill_what_is_ended(reason.into(), step);
         }
         let lost = self.grant().cloned().filter(|_| step.policy.counts_ended);
         self.note_lost_grant(step);

@@ -7,8 +7,8 @@ use super::super::effect::SessionEvent;
 use super::super::end_reason::EndReason;
 use super::super::player_evidence::GatheredEvidence;
 use super::super::policy::Policy;
+use super::super::session_kill::SessionKill;
 use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
-use super::super::verdict::Reason;
 use super::context::Step;
 use crate::session::Enforcement;
 
@@ -22,7 +22,7 @@ pub enum SharedFate {
     /// The session's close is being sent.
     Ends(EndReason),
     Killed {
-        by: Reason,
+        by: SessionKill,
         since: Instant,
         until: Instant,
     },

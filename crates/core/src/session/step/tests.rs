@@ -14,8 +14,8 @@ use super::super::effect::Effect;
 use super::*;
 use crate::secret::Secret;
 use crate::session::{
-    AuthorityFault, Denial, FaultKind, Grant, LicenseFeedback, MediaFetch, PlayerReport, PlayingState, StreamType,
-    Verdict,
+    AuthorityFault, Blackout, BlackoutReason, Denial, FaultKind, Grant, LicenseFeedback, MediaFetch, PlayerReport,
+    PlayingState, StreamType, Verdict,
 };
 use crate::session::{EndingRules, Enforcement, OnUnreachable, OutageBudget};
 use crate::session::{KillSource, Ticket};
@@ -231,6 +231,11 @@ fn on_credit() -> Policy {
     Policy { on_unreachable: OnUnreachable { new, running }, ..Policy::default() }
 }
 
+fn blackout() -> BlackoutReason {
+    let blackout = Blackout { action: "DENY".into(), url: None };
+    BlackoutReason { blackout: blackout.into(), reason: reason() }
+}
+
 fn reason() -> Reason {
     Reason::new(404, Some(3002), "Not Found")
 }
@@ -323,10 +328,10 @@ fn an_answer_with_another_ticket_changes_nothing() {
 fn a_killed_session_forwards_nothing_and_stays_killed() {
     let mut lab = Lab::beating(Policy::default());
     lab.answer(Ok(Verdict::Killed(reason())));
-    assert_eq!(lab.events.last(), Some(&SessionEvent::Killed(reason())));
+    assert_eq!(lab.events.last(), Some(&SessionEvent::Killed(reason().into())));
     for _ in 0..20 {
         for kind in CALLS {
-            assert_eq!(lab.call(kind), CallAnswer::Refuse(SessionRefusal::Killed(reason())));
+            assert_eq!(lab.call(kind), CallAnswer::Refuse(SessionRefusal::Killed(reason().into())));
         }
         for input in inputs(lab.session.calls.made()) {
             lab.feed(input);
@@ -342,8 +347,8 @@ fn a_killed_session_forwards_nothing_and_stays_killed() {
 #[test]
 fn an_operators_kill_gives_the_grant_back_once() {
     let mut lab = Lab::live(Policy::default());
-    lab.feed(Input::Kill(reason()));
-    lab.feed(Input::Kill(reason()));
+    lab.feed(Input::Kill(reason().into()));
+    lab.feed(Input::Kill(reason().into()));
     assert_eq!(lab.closed_with("first"), 1);
     lab.answer(Ok(Verdict::Closed));
     lab.feed(Input::Tick);
@@ -438,7 +443,7 @@ fn a_late_open_is_closed_when_the_player_has_gone() {
 #[test]
 fn a_late_open_is_closed_when_it_was_killed_meanwhile() {
     let mut lab = Lab::opening(Policy::default());
-    lab.feed(Input::Kill(reason()));
+    lab.feed(Input::Kill(reason().into()));
     lab.answer(granted());
     assert_eq!(lab.closed_with("first"), 1);
     lab.answer(Ok(Verdict::Closed));
@@ -549,7 +554,7 @@ fn a_close_without_an_answer_gives_its_place_up_and_is_tried_until_the_authority
 
 #[test]
 fn the_close_of_a_killed_session_is_tried_as_any_other() {
-    let killed = || Input::Kill(Reason::new(403, None, "by an operator"));
+    let killed = || Input::Kill(Reason::new(403, None, "by an operator").into());
     let mut lab = Lab::live(Policy::default());
     let held = lab.session.last_good() + INTERVAL + lab.policy.grace;
     lab.feed(killed());
@@ -1023,7 +1028,7 @@ fn verdicts() -> Vec<Result<Verdict, AuthorityFault>> {
             schedule: None,
             token: Some(Secret::new("")),
         }),
-        Ok(Verdict::Blackout(reason())),
+        Ok(Verdict::Blackout(blackout())),
         Ok(Verdict::Closed),
         Ok(Verdict::Denied(Denial::Limit, reason())),
         Ok(Verdict::Denied(Denial::Token, reason())),
@@ -1041,8 +1046,8 @@ fn inputs(number: u32) -> Vec<Input> {
         Input::Disconnected,
         Input::Reconnected,
         Input::Forgive,
-        Input::Kill(reason()),
-        Input::Kill(reason().wanted_by(KillSource::Operator)),
+        Input::Kill(reason().into()),
+        Input::Kill(reason().wanted_by(KillSource::Operator).into()),
         Input::Start,
         Input::Tick,
         Input::Unserved,
@@ -1056,7 +1061,7 @@ fn inputs(number: u32) -> Vec<Input> {
     all.extend([None, Some(INTERVAL)].map(|interval| Input::Followed(SharedFate::Plays { interval })));
     all.push(Input::Followed(SharedFate::Closed { until, why }));
     all.push(Input::Followed(SharedFate::Ends(EndReason::Stopped)));
-    all.push(Input::Followed(SharedFate::Killed { by: reason(), since: now, until }));
+    all.push(Input::Followed(SharedFate::Killed { by: reason().into(), since: now, until }));
     all.extend([StreamType::Live, StreamType::Vod].map(Input::Streams));
     all.extend([Duration::ZERO, secs(7_200), ENDLESS].map(Input::Slept));
     all.extend(CALLS.map(Input::RetryCall));
@@ -1109,7 +1114,7 @@ fn states() -> Vec<(&'static str, Reach)> {
         ("sharing", || after(Lab::held_sharing(), [PLAYS])),
         ("sharing, unused", || after(Lab::held_sharing(), [PLAYS, Input::Unserved])),
         ("sharing, ended", || after(Lab::held_sharing(), [PLAYS, Input::End(EndReason::Stopped)])),
-        ("sharing, killed", || after(Lab::held_sharing(), [PLAYS, Input::Kill(reason())])),
+        ("sharing, killed", || after(Lab::held_sharing(), [PLAYS, Input::Kill(reason().into())])),
         ("opening", || Lab::opening(Policy::default())),
         ("live", || Lab::live(Policy::default())),
         ("live, beating", || Lab::beating(Policy::default())),
@@ -1187,9 +1192,9 @@ fn states() -> Vec<(&'static str, Reach)> {
         ("closed, unmanaged", || told(Lab::opening(Policy::default()), Ok(Verdict::Disabled))),
         ("closed, unreachable", || told(Lab::opening(Policy::default()), fault())),
         ("killed", || told(Lab::beating(Policy::default()), Ok(Verdict::Killed(reason())))),
-        ("killed, open in flight", || after(Lab::opening(Policy::default()), [Input::Kill(reason())])),
-        ("killed, beat in flight", || after(Lab::beating(Policy::default()), [Input::Kill(reason())])),
-        ("killed, close in flight", || after(Lab::live(Policy::default()), [Input::Kill(reason())])),
+        ("killed, open in flight", || after(Lab::opening(Policy::default()), [Input::Kill(reason().into())])),
+        ("killed, beat in flight", || after(Lab::beating(Policy::default()), [Input::Kill(reason().into())])),
+        ("killed, close in flight", || after(Lab::live(Policy::default()), [Input::Kill(reason().into())])),
     ]
 }
 
@@ -1230,8 +1235,8 @@ fn a_follower_joins_a_session_that_plays_and_goes_with_it_but_is_not_killed_twic
         (SharedFate::Ends(EndReason::Stopped), false),
         (SharedFate::Plays { interval: None }, false),
         (SharedFate::Closed { until, why: SessionClosure::Unmanaged }, false),
-        (SharedFate::Killed { by: reason(), since: lab.now, until }, true),
-        (SharedFate::Killed { by: reason().wanted_by(KillSource::Operator), since: until, until }, true),
+        (SharedFate::Killed { by: reason().into(), since: lab.now, until }, true),
+        (SharedFate::Killed { by: reason().wanted_by(KillSource::Operator).into(), since: until, until }, true),
     ] {
         lab.feed(Input::Followed(fate));
         assert!(!lab.session.is_active());

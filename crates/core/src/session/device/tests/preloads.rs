@@ -224,7 +224,7 @@ fn a_yielded_playback_is_taken_back_under_its_id_by_any_sign_of_its_player() {
 
 #[test]
 fn a_yielded_playback_that_is_stopped_or_killed_stays_so() {
-    let ends = [Input::End(EndReason::Stopped), Input::Kill(reason())];
+    let ends = [Input::End(EndReason::Stopped), Input::Kill(reason().into())];
     for end in ends {
         let mut stage = film_and_preload();
         stage.passes(SECOND * 60);

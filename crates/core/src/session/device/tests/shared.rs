@@ -242,10 +242,14 @@ fn a_kill_refuses_all_that_the_device_plays_and_a_new_token_opens_anew() {
         }
         for token in [1, 2] {
             let (_, answer) = house.call(LICENSE.with(token));
-            assert_eq!(answer, CallAnswer::Refuse(SessionRefusal::Killed(reason())), "token {token}");
+            assert_eq!(answer, CallAnswer::Refuse(SessionRefusal::Killed(reason().into())), "token {token}");
         }
         let (_, answer) = house.call(LICENSE);
-        assert_eq!(answer, CallAnswer::Refuse(SessionRefusal::Killed(reason())), "no token, from a killed device");
+        assert_eq!(
+            answer,
+            CallAnswer::Refuse(SessionRefusal::Killed(reason().into())),
+            "no token, from a killed device"
+        );
         let killed = house.events.iter().filter(|(_, event)| matches!(event, SessionEvent::Killed(_))).count();
         assert_eq!(killed, 1, "one session is killed");
         house.told();
@@ -258,7 +262,7 @@ fn a_kill_refuses_all_that_the_device_plays_and_a_new_token_opens_anew() {
 fn an_operators_kill_of_a_picture_is_for_the_session_and_so_is_its_pardon() {
     let mut house = House::new();
     let [one, other] = [1, 2].map(|picture| house.play(LICENSE.with(picture)));
-    house.deliver(one, Input::Kill(reason()));
+    house.deliver(one, Input::Kill(reason().into()));
     house.yes();
     assert_eq!(house.told(), "open close");
     assert!([one, other].into_iter().all(|id| house.find(id).session.is_killed()));
@@ -275,12 +279,12 @@ fn an_operators_kill_reaches_ended_pictures_and_their_successors() {
     let mut house = House::new();
     let [ended, _] = [1, 2].map(|picture| house.play(LICENSE.with(picture)));
     house.stop(ended);
-    house.deliver(house.session().id, Input::Kill(by()));
+    house.deliver(house.session().id, Input::Kill(by().into()));
     house.yes();
     for token in [1, 2] {
         assert_eq!(
             house.call(LICENSE.with(token)).1,
-            CallAnswer::Refuse(SessionRefusal::Killed(by())),
+            CallAnswer::Refuse(SessionRefusal::Killed(by().into())),
             "token {token}"
         );
     }
@@ -293,10 +297,10 @@ fn an_operators_kill_reaches_ended_pictures_and_their_successors() {
     house.play(LICENSE.with(1));
     let after = house.session().id;
     assert_ne!(before, after);
-    house.deliver(before, Input::Kill(by()));
+    house.deliver(before, Input::Kill(by().into()));
     house.yes();
     assert!(house.device.is_killed(after));
-    assert_eq!(house.call(LICENSE.with(1)).1, CallAnswer::Refuse(SessionRefusal::Killed(by())));
+    assert_eq!(house.call(LICENSE.with(1)).1, CallAnswer::Refuse(SessionRefusal::Killed(by().into())));
 }
 
 #[test]
@@ -578,7 +582,7 @@ fn a_kill_of_all_pictures_is_remembered_for_each_for_its_own_time() {
         house.play(LICENSE.with(memory.as_secs()))
     });
     house.policy.kill_memory = SECOND * 30;
-    house.deliver(pictures[0], Input::Kill(reason()));
+    house.deliver(pictures[0], Input::Kill(reason().into()));
     for (id, memory) in pictures.into_iter().zip(memories) {
         let SessionState::Killed { until, .. } = house.find(id).session.state() else { panic!("it plays on") };
         assert_eq!(*until, house.now + memory);
@@ -683,7 +687,7 @@ proptest! {
                 }),
                 7 => house.yes(),
                 8 => house.tick(SECOND * more as u32),
-                9 if more < 4 => some.into_iter().for_each(|id| house.deliver(id, Input::Kill(reason()))),
+                9 if more < 4 => some.into_iter().for_each(|id| house.deliver(id, Input::Kill(reason().into()))),
                 9 if more < 8 => some.into_iter().for_each(|id| house.deliver(id, Input::Forgive)),
                 _ => some.into_iter().for_each(|id| {
                     let report = PlayerReport { by_interval: true, playing: PlayingState::Plays, ..PlayerReport::default() };

@@ -1,7 +1,7 @@
 //! Tests of counted lost beats, blackouts, moments of the programme, and players that report their position.
 
 use super::*;
-use crate::session::{Blackout, ProgramTimes, Schedule, StreamTimelineEvent};
+use crate::session::{ProgramTimes, Schedule, StreamTimelineEvent};
 
 const PLAYS: PlayingState = PlayingState::Plays;
 const PAUSED: PlayingState = PlayingState::Paused;
@@ -13,11 +13,6 @@ fn counting(live: Option<bool>) -> Policy {
 
 fn report(playing: PlayingState) -> Input {
     Input::Report(PlayerReport { by_interval: false, playing, ..PlayerReport::default() })
-}
-
-fn blackout() -> Reason {
-    let blackout = Blackout { action: "DENY".into(), url: None };
-    Reason { blackout: Some(blackout.into()), ..reason() }
 }
 
 /// Loses so many beats in line, each in its turn.
@@ -120,7 +115,7 @@ fn a_blackout_is_refused_and_its_place_given_back_once() {
     let mut lab = Lab::beating(Policy::default());
     lab.answer(Ok(Verdict::Blackout(blackout())));
     assert_eq!((lab.last(), lab.closed_with("first")), (AskKind::Close, 1));
-    assert_eq!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Killed(blackout())));
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Killed(blackout().into())));
     lab.answer(Ok(Verdict::Closed));
     lab.wait(INTERVAL * 3);
     lab.feed(Input::Tick);
@@ -129,7 +124,7 @@ fn a_blackout_is_refused_and_its_place_given_back_once() {
 
     let mut lab = Lab::opening(Policy::default());
     lab.answer(Ok(Verdict::Blackout(blackout())));
-    assert_eq!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Killed(blackout())));
+    assert_eq!(lab.call(CallKind::License), CallAnswer::Refuse(SessionRefusal::Killed(blackout().into())));
     assert_eq!(lab.count(AskKind::Close), 0, "nothing was granted");
 }
 

@@ -94,7 +94,7 @@ fn a_pushed_kill_is_for_the_session_whose_token_it_names() {
         assert_eq!(word(&lab), "live", "of another");
         let token = lab.session.grant().unwrap().token.fingerprint();
         push(&mut lab, token);
-        assert_eq!((word(&lab), lab.session.killed_by()), ("killed", Some(&reason())));
+        assert_eq!((word(&lab), lab.session.killed_by()), ("killed", Some(&reason().into())));
         let closes = lab.flying.is_some_and(|(_, ask)| ask == AskKind::Close);
         assert_eq!(closes, counts_ended, "only who counts it still is told");
     }
