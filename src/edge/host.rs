@@ -5,7 +5,7 @@
 //! IPv6 addresses in brackets. `request_rules` calls it.
 //!
 //! Names are bounded if `server.origins` is a list. A page can let its own name resolve to our address (DNS rebinding).
-//! It then has our origin, and its GETs carry no `Origin`, but `Host` holds its name. An address in `Host` cannot be
+//! Such a page has our origin, and its GETs carry no `Origin`, but `Host` holds its name. An address in `Host` cannot be
 //! rebound, and over TLS the certificate protects.
 
 use std::net::{IpAddr, Ipv6Addr};

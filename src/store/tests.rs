@@ -192,10 +192,10 @@ fn a_journal_does_not_grow_by_records_that_come_and_go() {
         std::fs::metadata(file(kind.folder.path())).unwrap().len()
     };
     // What one round takes depends on how many commits the writer makes of it, by a factor of two at most.
-    // Forty rounds whose pages came never back would take forty times as much.
+    // If a fortieth of its pages never came back, the file would be more than three times as large after a hundred.
     let first = (0..3).map(|_| round()).max().unwrap_or(0);
-    let later = (0..40).map(|_| round()).max().unwrap_or(u64::MAX);
-    assert!(later <= 4 * first, "{later} bytes after 43 rounds, {first} after three");
+    let later = (0..100).map(|_| round()).max().unwrap_or(u64::MAX);
+    assert!(later <= 3 * first, "{later} bytes after 103 rounds, {first} after three");
 }
 
 #[test]
