@@ -138,6 +138,16 @@ impl Line {
     }
 }
 
+/// The kernel alone seeds the random numbers (`.cargo/config.toml`).
+#[test]
+fn the_built_program_measures_no_jitter() {
+    let program = std::fs::read(env!("CARGO_BIN_EXE_sidebeat")).unwrap();
+    let holds = |name: &str| memchr::memmem::find(&program, name.as_bytes()).is_some();
+    // A stripped program shows no names.
+    assert!(holds("RAND_bytes") || option_env!("AWS_LC_SYS_NO_JITTER_ENTROPY") == Some("1"));
+    assert!(!holds("jent_"), "measuring the processor's jitter takes most of a start's time");
+}
+
 #[test]
 fn the_reference_configuration_is_good() {
     let checked = run(&["check"]);
