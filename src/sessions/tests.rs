@@ -20,6 +20,7 @@ mod deserted;
 mod household;
 mod keep;
 mod kills;
+mod memory;
 mod places;
 mod retention;
 mod views;
@@ -112,28 +113,7 @@ impl Stage {
         change(&mut dispatcher);
         let sessions = Sessions::with_store(clock, dispatcher, Arc::default(), store);
         tasks.spawn(pace(sessions.clone(), tasks.clone()));
-        let context = Arc::new(SessionContext {
-            account: None,
-            authority: AuthorityId::of("test"),
-            authority_name: "test".into(),
-            content: None,
-            content_group: None,
-            device: "device".to_owned(),
-            device_group: None,
-            dialect: DialectName::NagraSsm,
-            error_name: |_| "error",
-            kill_memory: None,
-            network: Fingerprint::default(),
-            opened: Duration::ZERO,
-            policy: Arc::new(LivePolicy::new(policy)),
-            registration: None,
-            schedule: None,
-            stream: None,
-            route: "/".into(),
-            device_source: DeviceSource::Header,
-            token: None,
-        });
-        Self { asked, context, sessions, tasks }
+        Self { asked, context: context(policy), sessions, tasks }
     }
 
     fn admit(&self, token: u64, within: Duration) -> impl Future<Output = Admission> + use<> {
@@ -199,6 +179,31 @@ impl Stage {
         };
         tokio::time::timeout(Duration::from_secs(10), emptied).await.expect("all is forgotten");
     }
+}
+
+/// Context of a playback, without a token.
+fn context(policy: Policy) -> Arc<SessionContext> {
+    Arc::new(SessionContext {
+        account: None,
+        authority: AuthorityId::of("test"),
+        authority_name: "test".into(),
+        content: None,
+        content_group: None,
+        device: "device".to_owned(),
+        device_group: None,
+        dialect: DialectName::NagraSsm,
+        error_name: |_| "error",
+        kill_memory: None,
+        network: Fingerprint::default(),
+        opened: Duration::ZERO,
+        policy: Arc::new(LivePolicy::new(policy)),
+        registration: None,
+        schedule: None,
+        stream: None,
+        route: "/".into(),
+        device_source: DeviceSource::Header,
+        token: None,
+    })
 }
 
 fn key() -> DeviceKey {
