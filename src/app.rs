@@ -23,12 +23,12 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
 pub use self::files::check_files;
-use self::files::ensure_certificates;
+use self::files::{CheckedFiles, ensure_certificates, read_files};
 use self::gateway_parts::{GatewayParts, start_couriers};
 pub use self::handover::{HandoverFault, Launcher, Predecessor};
-use self::persistence::Durable;
+use self::persistence::{Durable, JournalOpening};
 pub use self::reload::ConfigReloader;
-use self::reload::{named, restart_only, warn_of};
+use self::reload::{restart_only, warn_of};
 use self::shutdown::ShutdownPlan;
 use self::signals::ExitCause;
 pub use self::signals::Signals;
@@ -73,17 +73,33 @@ impl App {
     /// serving until everything that can fail was checked.
     pub async fn build_after(
         config: Config,
+        predecessor: Option<Predecessor>,
+        sockets: InheritedSockets,
+    ) -> Result<Self, AppFault> {
+        let trust = Trust::public()?;
+        let files = read_files(&config, &trust)?;
+        let telemetry = Arc::new(Telemetry::new(Clock));
+        count_panics(telemetry.clone());
+        Self::build_with(config, (files, trust), telemetry, predecessor, sockets).await
+    }
+
+    /// Builds from files that were read; reads none of them again.
+    async fn build_with(
+        config: Config,
+        (files, trust): (CheckedFiles, Trust),
+        telemetry: Arc<Telemetry>,
         mut predecessor: Option<Predecessor>,
         mut sockets: InheritedSockets,
     ) -> Result<Self, AppFault> {
         let (clock, signals) = (Clock, Signals::hear()?);
-        check_files(&config)?;
         predecessor.iter().try_for_each(|it| it.check_store(&config.store.kind)).map_err(AppFault::HandoverRefused)?;
         let (tasks, deaths) = Tasks::new();
-        let telemetry = Arc::new(Telemetry::new(clock));
-        count_panics(telemetry.clone());
-        let trust = Trust::public()?;
-        trust.take(trust.prepare(named(&config))?);
+        // The process before holds its journal until it lets go.
+        let opening = match &predecessor {
+            None => JournalOpening::begin(&config.store, &telemetry),
+            Some(_) => None,
+        };
+        trust.take(files.pins);
         let fixed = restart_only(&config);
         let Config {
             admin: admin_config,
@@ -111,7 +127,7 @@ impl App {
         let (counters, admin_counters) = (Arc::new(EdgeCounters::default()), Arc::new(EdgeCounters::default()));
         let inherited = !sockets.is_empty();
         let bound = sockets.for_players(&server);
-        let edge = Edge::bind_but(&server, clock, tasks.clone(), counters.clone(), bound).await?;
+        let edge = Edge::bind_but(&server, clock, tasks.clone(), counters.clone(), bound, files.tls).await?;
         let admin_listener = match admin_config.listen {
             Some(address) => {
                 let bound = sockets.for_admin(address);
@@ -124,7 +140,10 @@ impl App {
         if let Some(predecessor) = &mut predecessor {
             predecessor.let_go().await;
         }
-        let durable = Durable::open(&store, &telemetry, &tasks)?;
+        let durable = match opening.or_else(|| JournalOpening::begin(&store, &telemetry)) {
+            Some(opening) => opening.finish(&tasks).await?,
+            None => Durable::default(),
+        };
         let registrations = Arc::new(durable.registrations(clock));
         let sessions = Sessions::with_store(clock, dispatcher, telemetry.clone(), durable.store());
         let public_url: Option<Arc<str>> = server.public_url.as_deref().map(Arc::from);
@@ -321,4 +340,48 @@ pub enum AppFault {
     Thread(io::Error),
     #[error(transparent)]
     Trust(#[from] TrustFault),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config;
+
+    /// The files are gone when the process is built from what was read.
+    #[tokio::test]
+    async fn a_start_reads_each_file_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["localhost".to_owned()];
+        let now = Clock.wall();
+        let request = local_ca::CertsRequest { directory: folder.path(), names: &names, now, renew_authority: false };
+        local_ca::init(&request).unwrap();
+        let text = "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
+                    tls = { certificate = \"leaf.pem\", key = \"leaf.key\", client-ca = \"ca.pem\" }\n\
+                    [admin]\nlisten = \"off\"\n\
+                    [[route]]\npath = \"/l\"\nlicense-server = \"https://127.0.0.1:9/\"\nca = \"ca.pem\"\n";
+        let config = config::parse(text, folder.path(), std::iter::empty()).unwrap();
+        let trust = Trust::public().unwrap();
+        let files = read_files(&config, &trust).unwrap();
+        folder.close().unwrap();
+        let app =
+            App::build_with(config, (files, trust), Arc::new(Telemetry::new(Clock)), None, InheritedSockets::default())
+                .await
+                .unwrap();
+        assert!(app.addresses().iter().any(|bound| bound.tls));
+    }
+
+    #[test]
+    fn a_check_names_every_file_that_cannot_be_used() {
+        let text = "[server]\nlisten = [\"127.0.0.1:0\"]\n\
+                    tls = { certificate = \"leaf.pem\", key = \"leaf.key\", client-ca = \"client.pem\" }\n\
+                    [[route]]\npath = \"/l\"\nlicense-server = \"https://127.0.0.1:9/\"\nca = \"one.pem\"\n\
+                    [[route]]\npath = \"/m\"\nlicense-server = \"https://127.0.0.1:10/\"\nca = \"two.pem\"\n";
+        let config = config::parse(text, Path::new("/nowhere"), std::iter::empty()).unwrap();
+        let said = check_files(&config).unwrap_err().to_string();
+        for file in ["leaf.pem", "client.pem", "one.pem", "two.pem"] {
+            assert!(said.contains(file), "{file}: {said}");
+        }
+    }
 }

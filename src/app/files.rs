@@ -6,15 +6,28 @@ use std::path::Path;
 use super::reload::named;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigFaults};
-use crate::edge::{self, CertificateFault, CheckedCertificate, local_ca};
-use crate::upstream::Trust;
+use crate::edge::{self, CertificateFault, CheckedCertificate, CheckedTlsFiles, local_ca};
+use crate::upstream::{Pins, Trust};
 
-/// Reads every certificate, key and CA that must exist. The pair at its default place may be missing, because `run`
+/// Files as they will be used, each read once.
+pub(super) struct CheckedFiles {
+    pub(super) pins: Pins,
+    pub(super) tls: CheckedTlsFiles,
+}
+
+/// Checks every certificate, key and CA that must exist. The pair at its default place may be missing, because `run`
 /// makes it.
 ///
 /// # Errors
 /// A list of all files that cannot be used.
 pub fn check_files(config: &Config) -> Result<(), ConfigFaults> {
+    let trust = Trust::public()
+        .map_err(|fault| ConfigFaults::sorted(vec![config.files.place_of(&[], "ca").fault(fault.to_string())]))?;
+    read_files(config, &trust).map(|_files| ())
+}
+
+/// Like [`check_files`], and returns what was read. `trust` is not changed.
+pub(super) fn read_files(config: &Config, trust: &Trust) -> Result<CheckedFiles, ConfigFaults> {
     let mut faults = Vec::new();
     let mut note = |files: &[&Path], unset: &str, what: String| {
         let fault = config.files.place_of(files, unset).fault(what);
@@ -24,22 +37,22 @@ pub fn check_files(config: &Config) -> Result<(), ConfigFaults> {
         }
     };
     let tls = &config.server.tls;
-    if let Err(fault) = check_pair(&config.server) {
-        let files = [fault.file(tls), &tls.certificate, &tls.key];
-        note(&files, "server.tls.certificate", fault.to_string());
-    }
-    if let Some(client_ca) = &tls.client_ca
-        && let Err(fault) = edge::read_client_ca(client_ca)
-    {
-        note(&[client_ca], "server.tls.client-ca", fault.to_string());
-    }
-    for (endpoint, ca) in named(config) {
-        let Some(ca) = ca else { continue };
-        if let Err(fault) = Trust::public().and_then(|trust| trust.prepare([(endpoint, Some(ca))])) {
-            note(&[ca], "ca", fault.to_string());
+    let mut read = CheckedTlsFiles::default();
+    match read_pair(&config.server) {
+        Ok(pair) => read.certificate = pair,
+        Err(fault) => {
+            let files = [fault.file(tls), &tls.certificate, &tls.key];
+            note(&files, "server.tls.certificate", fault.to_string());
         }
     }
-    if faults.is_empty() { Ok(()) } else { Err(ConfigFaults::sorted(faults)) }
+    if let Some(client_ca) = &tls.client_ca {
+        match edge::read_client_ca(client_ca) {
+            Ok(roots) => read.client_ca = Some(roots),
+            Err(fault) => note(&[client_ca], "server.tls.client-ca", fault.to_string()),
+        }
+    }
+    let pins = trust.prepare_each(named(config), |ca, fault| note(&[ca], "ca", fault.to_string()));
+    if faults.is_empty() { Ok(CheckedFiles { pins, tls: read }) } else { Err(ConfigFaults::sorted(faults)) }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -61,15 +74,16 @@ impl PairFault {
     }
 }
 
-fn check_pair(server: &config::ServerSettings) -> Result<(), PairFault> {
+/// `None` if there is no listener that needs the pair, or `run` makes it.
+fn read_pair(server: &config::ServerSettings) -> Result<Option<CheckedCertificate>, PairFault> {
     let tls = &server.tls;
     if server.listen.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     if tls.is_at_its_usual_place && !local_ca::is_there(&tls.certificate, &tls.key).map_err(PairFault::Half)? {
-        return Ok(());
+        return Ok(None);
     }
-    CheckedCertificate::read(&tls.certificate, &tls.key).map(|_pair| ()).map_err(PairFault::Unusable)
+    CheckedCertificate::read(&tls.certificate, &tls.key).map(Some).map_err(PairFault::Unusable)
 }
 
 /// Makes certificates for this machine on a fresh checkout. A pair that the configuration names elsewhere must exist.

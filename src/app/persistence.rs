@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::AppFault;
 use super::reload::turn_out;
@@ -16,7 +17,8 @@ use crate::gateway::Routes;
 use crate::registrations::Registrations;
 use crate::sessions::{RestoreResult, Sessions};
 use crate::store::{
-    Loaded, RecordJournal, RecordKey, RegistrationRecord, RegistrationStore, SessionRecord, SlotRecord, Store,
+    JournalFault, Loaded, RecordJournal, RecordKey, RegistrationRecord, RegistrationStore, SessionRecord, SlotRecord,
+    Store, Writer,
 };
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
@@ -50,21 +52,31 @@ impl Drop for RunningJournal {
     }
 }
 
-impl Durable {
-    pub(super) fn open(
-        config: &config::StoreSettings,
-        telemetry: &Arc<Telemetry>,
-        tasks: &Tasks,
-    ) -> Result<Self, AppFault> {
+/// A journal that is being opened and read on a thread of its own, beside what needs no sessions.
+pub(super) struct JournalOpening {
+    file: PathBuf,
+    opened: JoinHandle<Result<(Arc<RecordJournal>, Writer), JournalFault>>,
+}
+
+impl JournalOpening {
+    /// `None` if sessions do not survive the process.
+    pub(super) fn begin(config: &config::StoreSettings, telemetry: &Arc<Telemetry>) -> Option<Self> {
         let file = match &config.kind {
-            StoreKind::Journal(file) => file,
-            StoreKind::Memory => return Ok(Self::default()),
+            StoreKind::Journal(file) => file.clone(),
+            StoreKind::Memory => return None,
         };
-        let (journal, writer) = RecordJournal::open(file, telemetry.clone())?;
-        let ended = tasks.thread("journal", move || writer.run()).map_err(AppFault::Thread)?;
-        Ok(Self { journal: Some(RunningJournal { ended, file: file.clone(), journal }) })
+        let (path, telemetry) = (file.clone(), telemetry.clone());
+        Some(Self { file, opened: spawn_blocking(move || RecordJournal::open(&path, telemetry)) })
     }
 
+    pub(super) async fn finish(self, tasks: &Tasks) -> Result<Durable, AppFault> {
+        let (journal, writer) = self.opened.await.map_err(|fault| AppFault::Thread(fault.into()))??;
+        let ended = tasks.thread("journal", move || writer.run()).map_err(AppFault::Thread)?;
+        Ok(Durable { journal: Some(RunningJournal { ended, file: self.file, journal }) })
+    }
+}
+
+impl Durable {
     /// True if sessions survive the process.
     pub(super) fn is_kept(&self) -> bool {
         self.journal.is_some()

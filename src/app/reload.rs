@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::files::check_files;
+use super::files::{CheckedFiles, read_files};
 use crate::admin::Admin;
 use crate::authority::Authorities;
 use crate::config::{Config, ConfigFaults, EndpointUrl};
@@ -71,15 +71,17 @@ impl ConfigReloader {
     }
 
     fn prepare(&self, config: &Config) -> Result<ReloadedFiles, Vec<String>> {
-        check_files(config).map_err(lines)?;
-        let pins = self.trust.prepare(named(config)).map_err(|fault| fault.to_string());
+        let CheckedFiles { pins, tls: read } = read_files(config, &self.trust).map_err(lines)?;
         let tls = &config.server.tls;
-        let shown =
-            self.certificates.as_ref().map(|_| CheckedCertificate::read(&tls.certificate, &tls.key)).transpose();
-        match (pins, shown.map_err(|fault| fault.to_string())) {
-            (Ok(pins), Ok(shown)) => Ok(ReloadedFiles { pins, shown }),
-            (pins, shown) => Err(pins.err().into_iter().chain(shown.err()).collect()),
-        }
+        let shown = match (&self.certificates, read.certificate) {
+            (None, _) => None,
+            (Some(_), Some(read)) => Some(read),
+            (Some(_), None) => {
+                let read = CheckedCertificate::read(&tls.certificate, &tls.key);
+                Some(read.map_err(|fault| vec![fault.to_string()])?)
+            }
+        };
+        Ok(ReloadedFiles { pins, shown })
     }
 
     /// Swaps the parts from the bottom up, so that a call that meets the new routes finds all that they need.

@@ -60,7 +60,7 @@ pub use self::reply_body::{CountedBody, CutReply, OutgoingBody};
 pub use self::request_rules::RequestViolation;
 pub use self::serve::{BoundAddress, Edge, EdgeFault, ReloadableTerms};
 pub use self::serving::Serving;
-pub use self::tls::{CertificateFault, Certificates, CheckedCertificate, read_client_ca};
+pub use self::tls::{CertificateFault, Certificates, CheckedCertificate, CheckedTlsFiles, read_client_ca};
 
 /// The other end of a connection.
 #[derive(Clone, Debug)]

@@ -16,7 +16,9 @@ use super::listen::{BoundListener, WorkerSocket};
 use super::serving::Serving;
 use super::shared::{DrainHold, EdgeRole, EdgeShared};
 use super::viewer_address::ForwardingRules;
-use super::{CertificateFault, Certificates, Cors, EdgeCounters, Handler, listen, tls};
+use super::{
+    CertificateFault, Certificates, CheckedCertificate, CheckedTlsFiles, Cors, EdgeCounters, Handler, listen, tls,
+};
 use crate::clock::Clock;
 use crate::config;
 use crate::task::Tasks;
@@ -59,16 +61,17 @@ impl Edge {
         tasks: Tasks,
         counters: Arc<EdgeCounters>,
     ) -> Result<Self, EdgeFault> {
-        Self::bind_but(server, clock, tasks, counters, Vec::new()).await
+        Self::bind_but(server, clock, tasks, counters, Vec::new(), CheckedTlsFiles::default()).await
     }
 
-    /// Like [`Self::bind`], but uses the listeners that are bound already.
+    /// Like [`Self::bind`], but uses the listeners that are bound already, and the files that were read.
     pub async fn bind_but(
         server: &config::ServerSettings,
         clock: Clock,
         tasks: Tasks,
         counters: Arc<EdgeCounters>,
         bound: Vec<BoundListener>,
+        read: CheckedTlsFiles,
     ) -> Result<Self, EdgeFault> {
         let cors = Cors::of(server);
         let forwarding = ForwardingRules::of(server);
@@ -76,8 +79,9 @@ impl Edge {
         shared.public_url.store(server.public_url.clone().map(Arc::new));
         let mut edge = Self::unbound(shared, server.workers, bound);
         if !server.listen.is_empty() {
-            let certificates = Arc::new(Certificates::load(&server.tls.certificate, &server.tls.key)?);
-            let config = tls::server_config(&server.tls, Arc::clone(&certificates))?;
+            let read_pair = || CheckedCertificate::read(&server.tls.certificate, &server.tls.key);
+            let certificates = Arc::new(Certificates::of(read.certificate.map_or_else(read_pair, Ok)?));
+            let config = tls::server_config(&server.tls, Arc::clone(&certificates), read.client_ca)?;
             edge.certificates = Some(certificates);
             edge.listen(&server.proxy_protocol, &server.listen, Some(&TlsAcceptor::from(Arc::new(config))))?;
         }

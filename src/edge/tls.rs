@@ -55,6 +55,14 @@ pub struct CheckedCertificate {
     pair: Arc<CertifiedKey>,
 }
 
+/// The files of TLS toward players, read and checked before a start, so that the start does not read them again.
+#[derive(Debug, Default)]
+pub struct CheckedTlsFiles {
+    /// `None` if the pair is not there yet.
+    pub certificate: Option<CheckedCertificate>,
+    pub client_ca: Option<RootCertStore>,
+}
+
 /// Advice to the operator about a failed handshake, if there is any.
 pub(super) fn handshake_advice(fault: &io::Error) -> Option<&'static str> {
     use rustls::AlertDescription as Alert;
@@ -86,8 +94,8 @@ impl CertificateFault {
 }
 
 impl Certificates {
-    pub fn load(certificate: &Path, key: &Path) -> Result<Self, CertificateFault> {
-        Ok(Self { now: ArcSwap::from_pointee(CheckedCertificate::read(certificate, key)?) })
+    pub fn of(shown: CheckedCertificate) -> Self {
+        Self { now: ArcSwap::from_pointee(shown) }
     }
 
     /// Reads and checks both files, then uses the new certificate for new connections. On a fault the old one stays.
@@ -139,6 +147,7 @@ impl CheckedCertificate {
 pub(super) fn server_config(
     settings: &config::TlsSettings,
     certificates: Arc<Certificates>,
+    client_ca: Option<RootCertStore>,
 ) -> Result<ServerConfig, CertificateFault> {
     let provider = Arc::new(provider());
     let builder =
@@ -146,7 +155,8 @@ pub(super) fn server_config(
     let builder = match &settings.client_ca {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider)
+            let roots = client_ca.map_or_else(|| read_client_ca(path), Ok)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                 .allow_unauthenticated()
                 .build()
                 .map_err(|why| CertificateFault::Unusable { path: path.clone(), why: why.to_string() })?;
@@ -170,15 +180,11 @@ fn provider() -> CryptoProvider {
     crypto::aws_lc_rs::default_provider()
 }
 
-/// Checks the CA for client certificates as the listener will read it.
+/// Reads the CA for client certificates.
 ///
 /// # Errors
 /// The file cannot be used.
-pub fn read_client_ca(path: &Path) -> Result<(), CertificateFault> {
-    roots(path).map(|_roots| ())
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, CertificateFault> {
+pub fn read_client_ca(path: &Path) -> Result<RootCertStore, CertificateFault> {
     let mut roots = RootCertStore::empty();
     for certificate in read_certificates(path)? {
         roots
@@ -219,7 +225,7 @@ mod tests {
     fn a_fault_keeps_the_old_certificate_and_names_the_file() {
         let (_kept, leaf, key) = pair("one.example");
         let (_other, other_leaf, other_key) = pair("two.example");
-        let certificates = Certificates::load(&leaf, &key).unwrap();
+        let certificates = Certificates::of(CheckedCertificate::read(&leaf, &key).unwrap());
         let shown = || certificates.now.load().pair.cert[0].clone();
         let before = shown();
 

@@ -4,12 +4,13 @@
 //! reload changes it for all.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use rustls::client::WantsClientCert;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use crate::config::EndpointUrl;
 
@@ -20,7 +21,13 @@ pub struct Trust(Arc<ArcSwap<Pins>>);
 #[derive(Clone)]
 pub struct Pins {
     pinned: Vec<Pinned>,
-    public: Arc<ClientConfig>,
+    public: Arc<PublicTls>,
+}
+
+/// Trusts the public roots; made for the first server that needs them, because many processes call none.
+struct PublicTls {
+    builder: ConfigBuilder<ClientConfig, WantsVerifier>,
+    made: OnceLock<Arc<ClientConfig>>,
 }
 
 #[derive(Clone)]
@@ -48,8 +55,8 @@ pub enum TrustFault {
 impl Trust {
     /// Trusts the roots that browsers trust, as compiled in.
     pub fn public() -> Result<Self, TrustFault> {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let pins = Pins { pinned: Vec::new(), public: Arc::new(config(roots)?) };
+        let public = PublicTls { builder: builder()?, made: OnceLock::new() };
+        let pins = Pins { pinned: Vec::new(), public: Arc::new(public) };
         Ok(Self(Arc::new(ArcSwap::from_pointee(pins))))
     }
 
@@ -60,18 +67,33 @@ impl Trust {
         &self,
         named: impl IntoIterator<Item = (&'a EndpointUrl, Option<&'a Path>)>,
     ) -> Result<Pins, TrustFault> {
+        let mut first = None;
+        let pins = self.prepare_each(named, |_ca, fault| {
+            first.get_or_insert(fault);
+        });
+        first.map_or(Ok(pins), Err)
+    }
+
+    /// Like [`Self::prepare`], but goes on after a fault, and `note`s each with its file.
+    pub fn prepare_each<'a>(
+        &self,
+        named: impl IntoIterator<Item = (&'a EndpointUrl, Option<&'a Path>)>,
+        mut note: impl FnMut(&Path, TrustFault),
+    ) -> Pins {
         let before = self.0.load();
         let mut pins = Pins { pinned: Vec::new(), public: Arc::clone(&before.public) };
         let mut named_at = Vec::new();
         for (endpoint, ca) in named {
             named_at.push(endpoint);
-            if let Some(ca) = ca {
-                pins.pin(endpoint, ca, &before)?;
+            if let Some(ca) = ca
+                && let Err(fault) = pins.pin(endpoint, ca, &before)
+            {
+                note(ca, fault);
             }
         }
         let unnamed = |pinned: &&Pinned| !named_at.iter().any(|endpoint| pinned.is_for(endpoint));
         pins.pinned.extend(before.pinned.iter().filter(unnamed).cloned());
-        Ok(pins)
+        pins
     }
 
     /// Uses these pins for every new connection. Existing connections whose trust has changed get no new calls.
@@ -81,7 +103,7 @@ impl Trust {
 
     pub(super) fn config_for(&self, endpoint: &EndpointUrl) -> Arc<ClientConfig> {
         let pins = self.0.load();
-        Arc::clone(pins.pinned_for(endpoint).map_or(&pins.public, |pinned| &pinned.config))
+        Arc::clone(pins.pinned_for(endpoint).map_or_else(|| pins.public.config(), |pinned| &pinned.config))
     }
 }
 
@@ -112,6 +134,15 @@ impl Pins {
     }
 }
 
+impl PublicTls {
+    fn config(&self) -> &Arc<ClientConfig> {
+        self.made.get_or_init(|| {
+            let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+            Arc::new(finish(self.builder.clone().with_root_certificates(roots)))
+        })
+    }
+}
+
 impl Pinned {
     fn is_for(&self, endpoint: &EndpointUrl) -> bool {
         self.port == endpoint.port() && self.host.eq_ignore_ascii_case(endpoint.host())
@@ -133,13 +164,18 @@ fn roots(ca: &Path, certificates: &[CertificateDer<'static>]) -> Result<RootCert
 }
 
 fn config(roots: RootCertStore) -> Result<ClientConfig, rustls::Error> {
+    Ok(finish(builder()?.with_root_certificates(roots)))
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+}
+
+fn finish(builder: ConfigBuilder<ClientConfig, WantsClientCert>) -> ClientConfig {
+    let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    config
 }
 
 #[cfg(test)]
@@ -169,9 +205,11 @@ mod tests {
         let twice: &[(&str, &Path)] = &[("https://a.example/x", &one), ("https://a.example", &two)];
         assert!(matches!(prepare(twice), Err(TrustFault::Conflict { .. })));
 
-        let public = trust.0.load().public.clone();
+        let tls = trust.0.load().public.clone();
         let config = |url: &str| trust.config_for(&endpoint(url));
         assert!(Arc::ptr_eq(&config("https://a.example/z"), &config("https://b.example")));
+        assert!(tls.made.get().is_none(), "no server has needed the public roots");
+        let public = tls.config().clone();
         assert!(!Arc::ptr_eq(&config("https://a.example"), &public));
         assert!(Arc::ptr_eq(&config("https://a.example:8443"), &public));
         assert!(Arc::ptr_eq(&config("https://c.example"), &public));
