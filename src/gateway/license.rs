@@ -19,7 +19,11 @@ mod single_flight;
 mod traces;
 mod upstream;
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use http::{Request, Response};
@@ -56,11 +60,13 @@ impl Gateway {
         };
         self.watch_identity_of(route, peer, &request);
         self.guard(route, peer, route.authority.as_deref().and_then(|authority| request.key(authority)));
-        if hang_up.let_go() && !request.is_release() {
+        let is_unwanted = || hang_up.is_gone() && !request.is_release();
+        if is_unwanted() {
             // A license that nobody receives may be billed, and would use up a one-shot token.
             return super::nobody();
         }
-        let (outcome, reply) = self.answer_once(route, &request, began + route.limits.call).await;
+        let answered = self.answer_once(route, &request, began + route.limits.call, hang_up).await;
+        let Some((outcome, reply)) = answered.filter(|_| !is_unwanted()) else { return super::nobody() };
         self.note_told(route, &request);
         self.count(route, &request, outcome, self.clock.now().saturating_duration_since(began));
         reply
@@ -95,19 +101,27 @@ impl Gateway {
         read.map_err(|_busy| super::overloaded())
     }
 
-    /// Answers the call, or waits for the reply to an equal one that is under way.
-    async fn answer_once(&self, route: &LicenseRoute, request: &Arc<LicenseRequest>, deadline: Instant) -> CallOutcome {
-        let outcome = match request.fingerprint(route).map(|print| self.single_flight.enter(print)) {
-            Some(FlightRole::Follow(follower)) if self.goes_on(&follower) => self.follow(route, follower).await,
-            Some(FlightRole::Lead(lead, follower)) => {
-                self.lead(route.clone(), request.clone(), deadline, lead);
-                follower.outcome().await
-            }
-            Some(FlightRole::Alone | FlightRole::Follow(_)) | None => {
-                LicenseCall { deadline, gateway: self, lead: None, request, route }.answer().await
-            }
+    /// Answers the call, or waits for the reply to an equal one that is under way. `None` if all callers have gone and
+    /// the license server was not asked.
+    async fn answer_once(
+        &self,
+        route: &LicenseRoute,
+        request: &Arc<LicenseRequest>,
+        deadline: Instant,
+        hang_up: &HangUp,
+    ) -> Option<CallOutcome> {
+        let role = request.may_share().then(|| self.single_flight.enter(request, hang_up));
+        let follower = match role {
+            Some(FlightRole::Lead(lead)) => return self.lead(route, request, deadline, lead).await,
+            Some(FlightRole::Follow(follower)) => Some(follower).filter(|follower| self.goes_on(follower)),
+            Some(FlightRole::Alone) | None => None,
         };
-        outcome.unwrap_or_else(broken_off)
+        // Nobody else waits for this call's own reply.
+        hang_up.let_go();
+        match follower {
+            Some(follower) => Some(self.follow(route, follower).await.unwrap_or_else(broken_off)),
+            None => LicenseCall { deadline, gateway: self, lead: None, request, route }.answer().await,
+        }
     }
 
     /// True if the leading call's session, if it has one, would still be served.
@@ -136,16 +150,22 @@ impl Gateway {
         outcome
     }
 
-    /// Runs in a task of its own, because the first caller may hang up.
-    fn lead(&self, route: LicenseRoute, request: Arc<LicenseRequest>, deadline: Instant, lead: FlightLead) {
-        let gateway = self.clone();
-        self.tasks.carry_on(async move {
-            let (request, route) = (&*request, &route);
-            let call = LicenseCall { deadline, gateway: &gateway, lead: Some(&lead), request, route };
-            if let Some(outcome) = call.answer().await {
-                lead.finish(outcome);
-            }
-        });
+    /// Answers for all equal calls. A panic ends this call alone, and not the connection's others.
+    async fn lead(
+        &self,
+        route: &LicenseRoute,
+        request: &LicenseRequest,
+        deadline: Instant,
+        lead: FlightLead,
+    ) -> Option<CallOutcome> {
+        let unwound = {
+            let call = LicenseCall { deadline, gateway: self, lead: Some(&lead), request, route };
+            unwound(pin!(call.answer())).await
+        };
+        match unwound {
+            Some(outcome) => outcome.map(|outcome| lead.finish(outcome)),
+            None => Some(broken_off()),
+        }
     }
 }
 
@@ -249,5 +269,25 @@ impl LicenseCall<'_> {
             Some(lead) => lead.deserted().await,
             None => std::future::pending().await,
         }
+    }
+}
+
+/// `None` if the work panicked.
+fn unwound<F: Future>(mut work: Pin<&mut F>) -> impl Future<Output = Option<F::Output>> {
+    poll_fn(move |cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
+        polled.map_or_else(|_panic| Poll::Ready(None), |polled| polled.map(Some))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_its_own_call_alone() {
+        let panics = async { assert!(std::hint::black_box(false), "a fault of ours") };
+        assert_eq!(unwound(pin!(panics)).await, None);
+        assert_eq!(unwound(pin!(async { 7 })).await, Some(7));
     }
 }

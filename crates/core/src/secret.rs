@@ -67,7 +67,7 @@ impl Fingerprint {
 }
 
 /// SHA-256 over length-prefixed parts, so that `["ab", "c"]` and `["a", "bc"]` differ.
-pub fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; digest::SHA256_OUTPUT_LEN] {
+fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; digest::SHA256_OUTPUT_LEN] {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in parts {
         context.update(&(part.len() as u64).to_be_bytes());

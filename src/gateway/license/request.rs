@@ -1,6 +1,7 @@
 //! Reads a player's license request once, in the words of the core.
 
 use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::call_kind::call_kind;
 use super::outgoing::OutgoingRequest;
-use super::single_flight::CallFingerprint;
 use crate::authority::Authority;
 use crate::clock::{Clock, ClockMoment};
 use crate::cmcd;
@@ -23,6 +23,7 @@ use crate::gateway::refusal::ViewerCall;
 use crate::gateway::route::{GatewayRoute, LicenseRoute};
 use crate::gateway::session_context::SessionOrigin;
 use crate::gateway::{Gateway, onward_target};
+use crate::ids::PlaybackId;
 use crate::registrations::{AuthorizationBlock, Registration};
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{CallNames, OpenAbility, PlayerCall};
@@ -41,6 +42,7 @@ pub(in crate::gateway) struct LicenseRequest {
     pub(in crate::gateway) onward: OutgoingRequest,
     /// The playback that the id in the path names.
     pub(in crate::gateway) registration: Option<Arc<Registration>>,
+    route_path: Arc<str>,
     tls: bool,
     /// The player's CMCD report.
     pub(in crate::gateway) told: Option<cmcd::CmcdReport>,
@@ -81,8 +83,19 @@ impl Gateway {
         let source = identity.device.as_ref().map(|device| device.source).filter(|_| known.is_none());
         onward.path = onward_target::without_device(route, rest, source);
         let told = query.and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&headers));
-        let (authority, tls) = (uri.authority().cloned(), peer.tls);
-        Ok(LicenseRequest { asks_beside, authority, headers, identity, message, onward, registration, tls, told })
+        let (authority, route_path, tls) = (uri.authority().cloned(), route.path.clone(), peer.tls);
+        Ok(LicenseRequest {
+            asks_beside,
+            authority,
+            headers,
+            identity,
+            message,
+            onward,
+            registration,
+            route_path,
+            tls,
+            told,
+        })
     }
 }
 
@@ -182,19 +195,40 @@ impl LicenseRequest {
         self.identity.key(authority)
     }
 
-    /// Covers everything that the license server would see or that sidebeat reads, so that equal calls may share
-    /// a reply. `None` if nothing may be shared.
-    pub(in crate::gateway) fn fingerprint(&self, route: &GatewayRoute) -> Option<CallFingerprint> {
-        let DeviceIdentity { name, source } = self.identity.device.as_ref().filter(|_| self.message.is_ok())?;
+    /// True if equal calls may share a reply.
+    pub(in crate::gateway) fn may_share(&self) -> bool {
+        self.identity.device.is_some() && self.message.is_ok()
+    }
+
+    /// True if one reply may answer both calls.
+    pub(in crate::gateway) fn is_equal(&self, other: &Self) -> bool {
+        self.registration_id() == other.registration_id() && self.parts().eq(other.parts())
+    }
+
+    /// Equal calls have the same hash.
+    pub(in crate::gateway) fn hash_into(&self, hasher: &mut impl Hasher) {
+        self.registration_id().hash(hasher);
+        self.parts().for_each(|part| part.hash(hasher));
+    }
+
+    /// Everything that the license server would see or that sidebeat reads, besides the registration.
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let (source, name) = match &self.identity.device {
+            Some(DeviceIdentity { name, source }) => (source.name(), name.as_str()),
+            None => ("", ""),
+        };
         let OutgoingRequest { body, headers, method, path, query } = &self.onward;
         let query = query.as_deref().unwrap_or_default();
         let token = self.identity.token.as_ref().map(Secret::expose).unwrap_or_default();
-        let words = [&*route.path, source.name(), name, method.as_str(), path, query, token].map(str::as_bytes);
-        let id = self.registration.as_ref().map(|registration| registration.id.bytes()).unwrap_or_default();
+        let words = [&*self.route_path, source, name, method.as_str(), path, query, token].map(str::as_bytes);
         // The refusal's shape depends on the origin.
         let origin = self.headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
         let headers = headers.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
-        Some(CallFingerprint::of(words.into_iter().chain([origin, &id, body]).chain(headers)))
+        words.into_iter().chain([origin, body]).chain(headers)
+    }
+
+    fn registration_id(&self) -> Option<PlaybackId> {
+        self.registration.as_ref().map(|registration| registration.id)
     }
 
     /// The bare DRM message, if the route's wrapping yields it.
@@ -236,5 +270,73 @@ impl LicenseRequest {
             (SessionControlMode::Auto, None) => true,
             (SessionControlMode::Auto, Some(claims)) => claims.wants_session() || self.asks_beside,
         }
+    }
+}
+
+#[cfg(test)]
+impl LicenseRequest {
+    /// A call of some device with this body.
+    pub(in crate::gateway) fn with_body(body: &str) -> Self {
+        let identity = CallIdentity {
+            claims: None,
+            counted: crate::gateway::identity::account::SessionAccount::default(),
+            device: Some(DeviceIdentity::default()),
+            token: None,
+            token_fault: None,
+        };
+        let onward = OutgoingRequest {
+            body: body.to_owned().into(),
+            headers: HeaderMap::new(),
+            method: http::Method::POST,
+            path: String::new(),
+            query: None,
+        };
+        Self {
+            asks_beside: false,
+            authority: None,
+            headers: HeaderMap::new(),
+            identity,
+            message: Err(UnrecognisedBody::Unknown),
+            onward,
+            registration: None,
+            route_path: "/license".into(),
+            tls: false,
+            told: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+
+    #[test]
+    fn calls_are_equal_only_if_each_of_their_parts_is() {
+        let call = || LicenseRequest::with_body("challenge");
+        assert!(call().is_equal(&call()));
+        let device = |name: &str| Some(DeviceIdentity { name: name.to_owned(), ..DeviceIdentity::default() });
+        let header = (header::USER_AGENT, HeaderValue::from_static("player"));
+        let changes: [&dyn Fn(&mut LicenseRequest); 9] = [
+            &|call| call.identity.device = device("pad"),
+            &|call| call.identity.token = Some(Secret::new("token")),
+            &|call| call.onward.body = "challengf".to_owned().into(),
+            &|call| call.onward.headers.extend([header.clone()]),
+            &|call| call.onward.method = Method::GET,
+            &|call| call.onward.path = "/path".to_owned(),
+            &|call| call.onward.query = Some("a=b".to_owned()),
+            &|call| call.headers.extend([(header::ORIGIN, HeaderValue::from_static("https://a.example"))]),
+            &|call| call.route_path = "/licenses".into(),
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut other = call();
+            change(&mut other);
+            assert!(!call().is_equal(&other), "change {number}");
+        }
+        let [mut left, mut right] = [call(), call()];
+        (left.onward.path, left.onward.query) = ("/ab".to_owned(), Some("c".to_owned()));
+        (right.onward.path, right.onward.query) = ("/a".to_owned(), Some("bc".to_owned()));
+        assert!(!left.is_equal(&right), "the same bytes, cut elsewhere");
     }
 }

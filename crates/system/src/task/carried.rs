@@ -2,7 +2,7 @@
 //!
 //! A closing page sends its last call and closes the connection at once, often before the call is looked at. HTTP
 //! libraries drop a call with its connection. A dropped [`CarriedCall`] goes on as a task instead, until it tells by
-//! its [`HangUp`] that it need not.
+//! its [`HangUp`] that it need not. The task polls the call at once, so that a call that waits learns of the hang-up.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -32,8 +32,13 @@ impl HangUp {
         self.0.compare_exchange(CARRIED, LET_GO, Ordering::AcqRel, Ordering::Acquire) == Err(GONE)
     }
 
+    /// True if the connection is gone and the call goes on without it.
+    pub fn is_gone(&self) -> bool {
+        self.0.load(Ordering::Acquire) == GONE
+    }
+
     /// Notes that the connection is gone. True if the call must go on.
-    fn happens(&self) -> bool {
+    pub fn happens(&self) -> bool {
         self.0.compare_exchange(CARRIED, GONE, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
@@ -88,8 +93,12 @@ impl<T> Drop for CarriedCall<T> {
         let (Ok(runtime), Ok(place)) = (Handle::try_current(), self.tasks.carried.clone().try_acquire_owned()) else {
             return tracing::debug!("a call ended with its connection: too many go on without theirs");
         };
-        // The call is the same, and counts as in flight until its end.
-        let (mut call, of_address) = (call, self.place.take());
+        // A call whose body is complete goes on counting for its address, but no longer among the calls in flight.
+        let rest_of = |place: Arc<dyn CallerPlace>| match place.hold() {
+            Some(held) => Arc::new(held) as Arc<dyn CallerPlace>,
+            None => place,
+        };
+        let (mut call, of_address) = (call, self.place.take().map(rest_of));
         self.tasks.spawn_on(&runtime, async move {
             let _until_done = place;
             let done = std::future::poll_fn(|cx| scoped(of_address.as_ref(), || call.as_mut().poll(cx)));
@@ -129,6 +138,21 @@ mod tests {
         assert!(told.await.is_err());
         assert_eq!(CarriedCall::new(tasks.clone(), |_| async { 7 }).await, 7);
         assert_eq!(tasks.carried.available_permits(), MAX_CARRIED_CALLS);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waits_learns_that_its_connection_is_gone() {
+        let (tasks, _deaths) = Tasks::new();
+        let (tell, told) = oneshot::channel();
+        let mut call = CarriedCall::new(tasks, |hang_up| async move {
+            assert!(!hang_up.is_gone());
+            std::future::poll_fn(|_| if hang_up.is_gone() { Poll::Ready(()) } else { Poll::Pending }).await;
+            tell.send(()).unwrap();
+        });
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(Pin::new(&mut call).poll(&mut context).is_pending());
+        drop(call);
+        told.await.expect("nothing else wakes it");
     }
 
     #[tokio::test]
