@@ -90,7 +90,7 @@ impl AuthorityClient {
     ) -> Result<UpstreamReply, AuthorityFault> {
         let (call, hold) = self.call(request, kind, timeout)?;
         let endpoint = call.endpoint;
-        self.pool.send_held(call, hold).await.outcome.map_err(|fault| infrastructure(&fault, endpoint))
+        self.pool.send_held(&call, hold).await.outcome.map_err(|fault| infrastructure(&fault, endpoint))
     }
 
     /// Builds a call. Players wait for opens and renewals, so these are held for `timeout` while the authority cannot
@@ -188,7 +188,7 @@ impl AuthorityClient {
             Err(fault) => return (Err(fault), None),
         };
         let endpoint = call.endpoint;
-        let (held, late) = self.pool.send_held_patiently(call, hold, MAX_LATE_WAIT).await;
+        let (held, late) = self.pool.send_held_patiently(&call, hold, MAX_LATE_WAIT).await;
         (held.outcome.map_err(|fault| infrastructure(&fault, endpoint)), late)
     }
 

@@ -79,11 +79,7 @@ impl NagraSsmSettings {
 
     /// The header of a license call: the configured mix of content and session token.
     pub fn license_value(&self, content: &Secret, grant: &Grant) -> Option<HeaderValue> {
-        // Only the template's own placeholders are replaced: a content token is the player's, and may contain one
-        // itself.
-        let pieces = self.license_authorization.split("{session}");
-        let pieces: Vec<_> = pieces.map(|piece| piece.replace("{content}", content.expose())).collect();
-        header_value(&pieces.join(grant.token.expose()))
+        self.license_authorization.fill(content.expose(), grant.token.expose())
     }
 
     fn read_reply(&self, asked: &AuthorityReply<'_>) -> Result<Verdict, AuthorityFault> {

@@ -7,6 +7,7 @@
 
 mod admin;
 mod authority;
+mod authorization_template;
 mod authorize_route;
 mod document;
 mod embedded;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::authority::{GRACE_RANGE, INTERVAL_RANGE, KindSettings, constant_headers, timeout};
+use super::authorization_template::AuthorizationTemplate;
 use super::on_unreachable::on_unreachable;
 use super::table_reader::TableReader;
 use super::{EndpointUrl, OnUnreachable, headers};
@@ -29,7 +30,7 @@ pub struct NagraSsmSettings {
     /// Used if the setup reply names no interval.
     pub interval: Duration,
     /// `nv-authorizations` of a license call; `{content}` and `{session}` are replaced.
-    pub license_authorization: String,
+    pub license_authorization: AuthorizationTemplate,
     pub on_unreachable: OnUnreachable,
     pub renewal: EndpointUrl,
     /// Tried once, and remembered, when `renewal` answers 404 without an error code.
@@ -67,7 +68,7 @@ pub(super) fn nagra_ssm(table: &TableReader<'_>, call: Duration) -> Option<Nagra
     let authorization = table.word("authorization", headers::header_name).unwrap_or(DEFAULT_AUTHORIZATION_HEADER);
     let headers = headers(table, &authorization);
     let timeout = timeout(table, call, Duration::from_secs(2));
-    let license_authorization = table.word("license-authorization", template);
+    let license_authorization = table.word("license-authorization", AuthorizationTemplate::parse);
     let (ca, fraction) = (table.file("ca"), table.number("fraction", 0.5..=1.0).unwrap_or(1.0));
     let grace = table.duration("grace", GRACE_RANGE).unwrap_or(Duration::from_secs(10));
     let interval = table.duration("interval", INTERVAL_RANGE).unwrap_or(Duration::from_mins(1));
@@ -81,7 +82,7 @@ pub(super) fn nagra_ssm(table: &TableReader<'_>, call: Duration) -> Option<Nagra
         headers,
         heartbeat: urls.heartbeat,
         interval,
-        license_authorization: license_authorization.unwrap_or_else(|| "{content},{session}".to_owned()),
+        license_authorization: license_authorization.unwrap_or_default(),
         on_unreachable,
         renewal: urls.renewal,
         renewal_other: urls.renewal_other,
@@ -133,19 +134,4 @@ fn headers(table: &TableReader<'_>, authorization: &HeaderName) -> Vec<(HeaderNa
     let tenant = table.word("tenant", headers::header_value);
     let headers = tenant.map(|tenant| (TENANT_HEADER, tenant)).into_iter().collect();
     constant_headers(&table.table("headers"), headers, Some(authorization))
-}
-
-/// Reads the template for the tokens of a license call. It must hold the session's token, without which the license
-/// server refuses.
-fn template(text: &str) -> Result<String, &'static str> {
-    if !text.contains("{session}") {
-        return Err("must hold {session}");
-    }
-    let rest = text.replace("{session}", "").replace("{content}", "");
-    if rest.contains(['{', '}']) {
-        return Err("must hold no other placeholders than {content} and {session}");
-    }
-    HeaderValue::from_str(text)
-        .map(|_| text.to_owned())
-        .map_err(|_| "must be the text of a header, without line breaks")
 }

@@ -21,7 +21,7 @@ static OF_THE_SERVER: [HeaderName; 9] = [
 
 /// A reply of an upstream for the player.
 pub fn passed_on<B>(status: StatusCode, mut headers: HeaderMap, body: B) -> Response<B> {
-    for name in &OF_THE_SERVER {
+    while let Some(name) = headers.keys().find_map(|name| OF_THE_SERVER.iter().find(|known| *known == name)) {
         headers.remove(name);
     }
     let mut reply = Response::new(body);

@@ -250,7 +250,7 @@ fn onward_target(route: &config::AuthorizeRouteSettings, rest: &str, query: Opti
     let cmcd = route.strip_cmcd.then_some(cmcd::PARAMETER);
     let ours: Vec<_> = route.device.iter().filter_map(IdentitySource::query_parameter).chain(cmcd).collect();
     let query = query::without(query, &ours);
-    onward_target::at_server(&route.authorize_url, rest, query.as_deref()).parse().ok()
+    onward_target::at_server(&route.authorize_url, rest, query.as_deref())
 }
 
 fn as_it_is(reply: UpstreamReply) -> Response<ReplyBody> {

@@ -1,6 +1,9 @@
 //! Builds path and query of a request upstream: the server's own come first, and parts that are meant for us
 //! alone are removed.
 
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+
 use super::route::GatewayRoute;
 use crate::authority::Authority;
 use crate::cmcd;
@@ -36,8 +39,15 @@ pub(super) fn our_names<'a>(route: &'a GatewayRoute, authority: Option<&'a Autho
     tokens.chain(parameters).chain(route.config.strip_cmcd.then_some(cmcd::PARAMETER)).collect()
 }
 
-/// Path and query at the server for the path behind our route's path.
-pub(super) fn at_server(server: &EndpointUrl, rest: &str, query: Option<&str>) -> String {
+/// Path and query at the server for the path behind our route's path; `None` if they cannot stand in a request.
+pub(super) fn at_server(server: &EndpointUrl, rest: &str, query: Option<&str>) -> Option<PathAndQuery> {
+    if rest.is_empty() && query.is_none() {
+        // A player mostly calls the route's own path, and the server's URL is ready then.
+        let ready = server.path_and_query();
+        if ready.as_str().starts_with('/') && (ready.path() == "/" || !ready.path().ends_with('/')) {
+            return Some(ready);
+        }
+    }
     let mut path = format!("{}{rest}", server.path().trim_end_matches('/'));
     if path.is_empty() {
         path.push('/');
@@ -47,7 +57,7 @@ pub(super) fn at_server(server: &EndpointUrl, rest: &str, query: Option<&str>) -
         path.push('?');
         path.push_str(&queries.join("&"));
     }
-    path
+    PathAndQuery::from_maybe_shared(Bytes::from(path)).ok()
 }
 
 #[cfg(test)]
@@ -58,12 +68,17 @@ mod tests {
     fn the_servers_own_path_and_query_come_first() {
         for (server, rest, query, path) in [
             ("https://lic.example", "", None, "/"),
+            ("https://lic.example/a", "", None, "/a"),
+            ("https://lic.example/a/", "", None, "/a"),
+            ("https://lic.example/a//", "", None, "/a"),
+            ("https://lic.example?b=c", "", None, "/?b=c"),
             ("https://lic.example/", "/x", None, "/x"),
             ("https://lic.example/a/", "/x", Some("p=1"), "/a/x?p=1"),
             ("https://lic.example/a?b=c", "", Some("p=1"), "/a?b=c&p=1"),
             ("https://lic.example/a?b=c", "", None, "/a?b=c"),
         ] {
-            assert_eq!(at_server(&EndpointUrl::parse(server).unwrap(), rest, query), path, "{server}");
+            let found = at_server(&EndpointUrl::parse(server).unwrap(), rest, query).unwrap();
+            assert_eq!(found, path, "{server}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -48,12 +48,22 @@ impl ConnectionPool {
     /// # Errors
     /// An [`UpstreamFault`] for each way in which no head came.
     pub async fn stream(&self, call: UpstreamCall<'_>, idle: Duration) -> Result<Streamed, UpstreamFault> {
+        self.stream_by(&call, call.deadline, idle).await
+    }
+
+    /// Like [`Self::stream`], with another deadline than the call's own.
+    pub(super) async fn stream_by(
+        &self,
+        call: &UpstreamCall<'_>,
+        deadline: Instant,
+        idle: Duration,
+    ) -> Result<Streamed, UpstreamFault> {
         let now = self.now();
         let progress = Progress::default();
-        if call.deadline <= now {
+        if deadline <= now {
             return Err(progress.slow());
         }
-        let answer = timeout_at(call.deadline.into(), self.ask(call, now, &progress)).await;
+        let answer = timeout_at(deadline.into(), self.ask(call, now, &progress)).await;
         let (response, place, wire) = answer.unwrap_or_else(|_| Err(progress.slow()))?;
         let OpenedReply { body, headers, reuse, status } = reply::open(response)?;
         Ok(Streamed { body: Transfer::new(body, idle, self.clone(), place, (wire, reuse)), headers, status })

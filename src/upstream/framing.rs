@@ -21,10 +21,10 @@ pub(super) enum ConnectionReuse {
 pub(super) fn mend(status: StatusCode, headers: &mut HeaderMap) -> Result<ConnectionReuse, UpstreamFault> {
     let length = length(headers)?;
     let is_chunked = is_chunked(headers)?;
-    headers.remove(CONTENT_LENGTH);
     // A reply without a body by its status has neither header (RFC 9110, section 8.6; RFC 9112, section 6.1). hyper
     // reads no body, so bytes that the server sends would be taken for the next reply.
     if status == StatusCode::NO_CONTENT {
+        headers.remove(CONTENT_LENGTH);
         return Ok(if is_chunked || length.is_some_and(|length| length > 0) {
             ConnectionReuse::Never
         } else {
@@ -33,13 +33,26 @@ pub(super) fn mend(status: StatusCode, headers: &mut HeaderMap) -> Result<Connec
     }
     match length {
         // Transfer-Encoding counts, so the length is wrong (RFC 9112, section 6.3).
-        Some(_) if is_chunked => Ok(ConnectionReuse::Never),
+        Some(_) if is_chunked => {
+            headers.remove(CONTENT_LENGTH);
+            Ok(ConnectionReuse::Never)
+        }
         Some(length) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            if !is_plain_length(headers) {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
             Ok(ConnectionReuse::Possible)
         }
         None => Ok(ConnectionReuse::Possible),
     }
+}
+
+/// True for a single length that is written as a number is, so that it can stay.
+fn is_plain_length(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let (Some(only), None) = (values.next(), values.next()) else { return false };
+    let digits = only.as_bytes();
+    digits.iter().all(u8::is_ascii_digit) && (digits == b"0" || !digits.starts_with(b"0"))
 }
 
 /// The length; a repeated one must be the same (RFC 9110, section 8.6).

@@ -5,7 +5,7 @@
 
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::time::{timeout, timeout_at};
@@ -33,37 +33,39 @@ impl ConnectionPool {
     /// for `patience` longer.
     pub async fn send_held_patiently(
         &self,
-        call: UpstreamCall<'_>,
+        call: &UpstreamCall<'_>,
         hold: CallHold<'_>,
         stall_timeout: Duration,
     ) -> (HeldOutcome<UpstreamReply>, Option<LateReply>) {
         // Only the last attempt can set it, because a sent request is not repeated.
         let late = Mutex::new(None);
-        let send = |call| async {
-            let (outcome, reply) = self.send_patiently(call, stall_timeout).await;
-            *late.lock().unwrap_or_else(PoisonError::into_inner) = reply;
+        let kept = &late;
+        let send = |deadline| async move {
+            let (outcome, reply) = self.send_patiently(call, deadline, stall_timeout).await;
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = reply;
             outcome
         };
-        let held = self.hold(call, hold, send, |reply| reply.status).await;
+        let held = self.hold(hold, send, |reply| reply.status).await;
         (held, late.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Sends in a task of its own from the start, so that a sent request is not lost when its caller gives up.
     async fn send_patiently(
         &self,
-        call: UpstreamCall<'_>,
+        call: &UpstreamCall<'_>,
+        deadline: Instant,
         stall_timeout: Duration,
     ) -> (Result<UpstreamReply, UpstreamFault>, Option<LateReply>) {
         let (now, progress) = (self.now(), Progress::default());
-        if call.deadline <= now {
+        if deadline <= now {
             return (Err(progress.slow()), None);
         }
         let (tell, told) = oneshot::channel();
-        let UpstreamCall { body, deadline, endpoint, headers, method, path_and_query, reply_max } = call;
+        let UpstreamCall { body, deadline: _, endpoint, headers, method, path_and_query, reply_max } = call.clone();
         let (endpoint, pool) = (endpoint.clone(), self.clone());
         self.tasks().spawn(async move {
             let call = UpstreamCall { body, deadline, endpoint: &endpoint, headers, method, path_and_query, reply_max };
-            let mut exchange = pin!(pool.exchange(call, now, &progress));
+            let mut exchange = pin!(pool.exchange(&call, now, &progress));
             if let Ok(outcome) = timeout_at(deadline.into(), &mut exchange).await {
                 let _gone = tell.send((outcome, None));
                 return;

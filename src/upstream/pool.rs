@@ -83,13 +83,21 @@ impl ConnectionPool {
     /// # Cancel safety
     /// The call is given up at once. A part that the server has seen stays seen.
     pub async fn send(&self, call: UpstreamCall<'_>) -> Result<UpstreamReply, UpstreamFault> {
+        self.send_by(&call, call.deadline).await
+    }
+
+    /// Like [`Self::send`], with another deadline than the call's own.
+    pub(super) async fn send_by(
+        &self,
+        call: &UpstreamCall<'_>,
+        deadline: Instant,
+    ) -> Result<UpstreamReply, UpstreamFault> {
         let now = self.0.clock.now();
         let progress = Progress::default();
-        if call.deadline <= now {
+        if deadline <= now {
             return Err(progress.slow());
         }
-        let deadline = call.deadline.into();
-        match timeout_at(deadline, self.exchange(call, now, &progress)).await {
+        match timeout_at(deadline.into(), self.exchange(call, now, &progress)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(progress.slow()),
         }
@@ -97,7 +105,7 @@ impl ConnectionPool {
 
     pub(super) async fn exchange(
         &self,
-        call: UpstreamCall<'_>,
+        call: &UpstreamCall<'_>,
         now: Instant,
         progress: &Progress,
     ) -> Result<UpstreamReply, UpstreamFault> {
@@ -114,13 +122,13 @@ impl ConnectionPool {
     /// Makes the call up to the head of the reply.
     pub(super) async fn ask(
         &self,
-        call: UpstreamCall<'_>,
+        call: &UpstreamCall<'_>,
         now: Instant,
         progress: &Progress,
     ) -> Result<(Response<Incoming>, OriginPlace, Wire), UpstreamFault> {
         let origin = self.0.origin(call.endpoint)?;
         let place = origin.enter(self.0.calls_max)?;
-        let mut request = request::fresh(call.method, call.path_and_query, call.headers, call.body);
+        let mut request = request::fresh(call);
         let alone = request::has_large_head(&request);
         let (mut wire, mut kept) = match if alone { origin.reuse_alone(now) } else { origin.reuse(now) } {
             Some(wire) => (wire, true),

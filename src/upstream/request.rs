@@ -5,11 +5,11 @@
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::{HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 
 use super::connection::Wire;
-use super::hop_by_hop;
+use super::{UpstreamCall, hop_by_hop};
 
 /// Larger heads and fields are refused by common servers (nginx before 1.19.7 takes fields up to 4 KiB).
 const MAX_REQUEST_FIELD_BYTES: usize = 4 * 1024;
@@ -25,17 +25,18 @@ pub(super) struct RequestTarget {
     pub(super) host: HeaderValue,
 }
 
-pub(super) fn fresh(method: Method, path: PathAndQuery, mut headers: HeaderMap, body: Bytes) -> UpstreamRequest {
+pub(super) fn fresh(call: &UpstreamCall<'_>) -> UpstreamRequest {
+    let (mut headers, body) = (call.headers.clone(), call.body.clone());
     hop_by_hop::strip(&mut headers);
     headers.remove(EXPECT);
-    if body.is_empty() && !matches!(method, Method::PATCH | Method::POST | Method::PUT) {
+    if body.is_empty() && !matches!(call.method, Method::PATCH | Method::POST | Method::PUT) {
         headers.remove(CONTENT_LENGTH);
     } else {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
     let mut request = Request::new(Full::new(body));
-    *request.method_mut() = method;
-    *request.uri_mut() = Uri::from(path);
+    *request.method_mut() = call.method.clone();
+    *request.uri_mut() = Uri::from(call.path_and_query.clone());
     *request.headers_mut() = headers;
     request
 }

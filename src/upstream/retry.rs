@@ -61,38 +61,41 @@ impl UpstreamFault {
 
 impl ConnectionPool {
     /// Like [`ConnectionPool::send`], but held. Ignores the deadline of `call`.
-    pub async fn send_held(&self, call: UpstreamCall<'_>, hold: CallHold<'_>) -> HeldOutcome<UpstreamReply> {
-        self.hold(call, hold, |call| self.send(call), |reply| reply.status).await
+    pub async fn send_held(&self, call: &UpstreamCall<'_>, hold: CallHold<'_>) -> HeldOutcome<UpstreamReply> {
+        self.hold(hold, |deadline| self.send_by(call, deadline), |reply| reply.status).await
     }
 
     /// Like [`ConnectionPool::stream`], but held. Ignores the deadline of `call`.
     pub async fn stream_held(
         &self,
-        call: UpstreamCall<'_>,
+        call: &UpstreamCall<'_>,
         idle: Duration,
         hold: CallHold<'_>,
     ) -> HeldOutcome<Streamed> {
-        self.hold(call, hold, |call| self.stream(call, idle), |reply| reply.status).await
+        self.hold(hold, |deadline| self.stream_by(call, deadline, idle), |reply| reply.status).await
     }
 
-    pub(super) async fn hold<'a, T, F: Future<Output = Result<T, UpstreamFault>>>(
+    /// `send` makes one attempt, which ends by its deadline. The call is lent to it, so that an attempt copies nothing.
+    pub(super) async fn hold<T, F: Future<Output = Result<T, UpstreamFault>>>(
         &self,
-        call: UpstreamCall<'a>,
         hold: CallHold<'_>,
-        send: impl Fn(UpstreamCall<'a>) -> F,
+        send: impl Fn(Instant) -> F,
         status: impl Fn(&T) -> StatusCode,
     ) -> HeldOutcome<T> {
         let mut again = 0;
         loop {
             let deadline = hold.until.min(self.now() + hold.attempt);
-            let outcome = send(UpstreamCall { deadline, ..call.clone() }).await;
+            let outcome = send(deadline).await;
             let may_pass = match &outcome {
                 Ok(reply) => hold.gateway_errors && is_gateway_error(status(reply)),
                 Err(fault) => (hold.unreachable || fault.is_not_taken()) && fault.may_pass(),
             };
+            if !may_pass {
+                return HeldOutcome { again, outcome };
+            }
             let turned_away = matches!(&outcome, Err(fault) if fault.is_not_taken());
             let pause = pause(again, if turned_away { TURNED_AWAY_PAUSE } else { MAX_CALL_RETRY_PAUSE }, random_u64());
-            if !may_pass || self.now() + pause + MIN_ATTEMPT_TIME > hold.until {
+            if self.now() + pause + MIN_ATTEMPT_TIME > hold.until {
                 return HeldOutcome { again, outcome };
             }
             if let (0, Err(fault), Some(begins)) = (again, &outcome, hold.begins) {

@@ -900,7 +900,7 @@ async fn an_unreachable_server_is_reported_when_the_first_wait_begins() {
         path_and_query: PathAndQuery::from_static("/"),
         reply_max: 64,
     };
-    let (held, ()) = join!(pool.send_held(call, hold), async {
+    let (held, ()) = join!(pool.send_held(&call, hold), async {
         timeout(AMPLE, begun.notified()).await.expect("nothing is told while the call waits");
         // It waits for another while: more than one try is made.
         tokio::time::sleep(Duration::from_millis(300)).await;

@@ -64,7 +64,7 @@ impl OutgoingRequest {
         check_charset(&headers)?;
         let (body, content_type) = rewrap(route, body)?;
         set_content_type(&mut headers, content_type);
-        let query = query::without(parts.uri.query(), &our_names(route, authority));
+        let query = parts.uri.query().and_then(|query| query::without(Some(query), &our_names(route, authority)));
         Ok(Self { body, headers, method: parts.method.clone(), path: rest.to_owned(), query })
     }
 

@@ -6,12 +6,13 @@
 use std::borrow::Cow;
 
 use http::header::LOCATION;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use crate::config::EndpointUrl;
 use crate::manifest::UriBase;
-use crate::upstream::UpstreamReply;
+use crate::upstream::{UpstreamCall, UpstreamReply};
 
 /// A longer chain of different URLs counts as a loop.
 const MAX_REDIRECTS: usize = 5;
@@ -44,31 +45,24 @@ impl RedirectFault {
     }
 }
 
-/// The redirects followed for one call.
-pub(in crate::gateway) struct RedirectTrail<'a> {
-    asked: Vec<String>,
-    method: &'a Method,
-    server: &'a EndpointUrl,
+/// The paths that one call has asked before its redirects. Most calls have none.
+#[derive(Default)]
+pub(in crate::gateway) struct RedirectTrail {
+    asked: Vec<PathAndQuery>,
 }
 
-impl<'a> RedirectTrail<'a> {
-    /// `path` is the first request's path with its query.
-    pub(in crate::gateway) fn new(server: &'a EndpointUrl, method: &'a Method, path: String) -> Self {
-        Self { asked: vec![path], method, server }
-    }
-
-    /// Path and query of the next request.
-    pub(in crate::gateway) fn path(&self) -> &str {
-        self.asked.last().map_or("/", String::as_str)
-    }
-
-    /// Notes the next hop. Returns false if the reply is no redirect and goes to the player.
-    pub(in crate::gateway) fn follow(&mut self, reply: &UpstreamReply) -> Result<bool, RedirectFault> {
+impl RedirectTrail {
+    /// Path and query of the next hop. `None` if the reply is no redirect and goes to the player.
+    pub(in crate::gateway) fn follow(
+        &mut self,
+        call: &UpstreamCall<'_>,
+        reply: &UpstreamReply,
+    ) -> Result<Option<String>, RedirectFault> {
         let keeps_method = match reply.status {
             StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
-            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => *self.method == Method::GET,
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => call.method == Method::GET,
             status if status.is_redirection() && status != StatusCode::NOT_MODIFIED => false,
-            _ => return Ok(false),
+            _ => return Ok(None),
         };
         if !keeps_method {
             return Err(RedirectFault::Method);
@@ -77,34 +71,35 @@ impl<'a> RedirectTrail<'a> {
         let (Some(location), None) = (locations.next(), locations.next()) else {
             return Err(RedirectFault::Unreadable);
         };
-        let path = self.resolve(location)?;
-        if self.asked.contains(&path) {
+        self.asked.push(call.path_and_query.clone());
+        let path = resolve(call, location)?;
+        if self.asked.iter().any(|asked| asked.as_str() == path) {
             return Err(RedirectFault::Loop);
         }
         if self.asked.len() > MAX_REDIRECTS {
             return Err(RedirectFault::TooMany);
         }
-        self.asked.push(path);
-        Ok(true)
+        Ok(Some(path))
     }
+}
 
-    fn resolve(&self, location: &HeaderValue) -> Result<String, RedirectFault> {
-        let location: Cow<'_, str> = percent_encode(location.as_bytes().trim_ascii(), UNFIT).into();
-        let location = location.split('#').next().unwrap_or_default();
-        if location.is_empty() {
-            return Err(RedirectFault::Loop);
-        }
-        let path = self.path().split('?').next().unwrap_or("/");
-        let base = UriBase { authority: self.server.authority(), path, root: "/", tls: self.server.tls() };
-        let target = base.absolute(location).ok_or(RedirectFault::Elsewhere)?;
-        let scheme = if target.tls { "https" } else { "http" };
-        let there =
-            EndpointUrl::parse(&format!("{scheme}://{}", target.authority)).map_err(|_| RedirectFault::Unreadable)?;
-        let is_same = there.tls() == self.server.tls()
-            && there.host().eq_ignore_ascii_case(self.server.host())
-            && there.port() == self.server.port();
-        if is_same { Ok(target.path) } else { Err(RedirectFault::Elsewhere) }
+fn resolve(call: &UpstreamCall<'_>, location: &HeaderValue) -> Result<String, RedirectFault> {
+    let server = call.endpoint;
+    let location: Cow<'_, str> = percent_encode(location.as_bytes().trim_ascii(), UNFIT).into();
+    let location = location.split('#').next().unwrap_or_default();
+    if location.is_empty() {
+        return Err(RedirectFault::Loop);
     }
+    let path = call.path_and_query.path();
+    let base = UriBase { authority: server.authority(), path, root: "/", tls: server.tls() };
+    let target = base.absolute(location).ok_or(RedirectFault::Elsewhere)?;
+    let scheme = if target.tls { "https" } else { "http" };
+    let there =
+        EndpointUrl::parse(&format!("{scheme}://{}", target.authority)).map_err(|_| RedirectFault::Unreadable)?;
+    let is_same = there.tls() == server.tls()
+        && there.host().eq_ignore_ascii_case(server.host())
+        && there.port() == server.port();
+    if is_same { Ok(target.path) } else { Err(RedirectFault::Elsewhere) }
 }
 
 #[cfg(test)]
@@ -112,6 +107,7 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
+    use crate::clock::Clock;
 
     fn reply(status: u16, locations: &[&str]) -> UpstreamReply {
         let mut headers = HeaderMap::new();
@@ -121,10 +117,23 @@ mod tests {
         UpstreamReply { body: Default::default(), headers, status: StatusCode::from_u16(status).unwrap() }
     }
 
+    fn call<'a>(endpoint: &'a EndpointUrl, method: Method, path: &str) -> UpstreamCall<'a> {
+        UpstreamCall {
+            body: Default::default(),
+            deadline: Clock.now(),
+            endpoint,
+            headers: HeaderMap::new(),
+            method,
+            path_and_query: path.parse().unwrap(),
+            reply_max: 0,
+        }
+    }
+
     fn followed(method: Method, status: u16, locations: &[&str]) -> Result<String, RedirectFault> {
         let server = EndpointUrl::parse("https://lic.example:8443/a/b?c=d").unwrap();
-        let mut trail = RedirectTrail::new(&server, &method, "/a/b/issue?c=d".to_owned());
-        trail.follow(&reply(status, locations)).map(|_followed| trail.path().to_owned())
+        let call = call(&server, method, "/a/b/issue?c=d");
+        let path = RedirectTrail::default().follow(&call, &reply(status, locations))?;
+        Ok(path.unwrap_or_else(|| call.path_and_query.to_string()))
     }
 
     #[test]
@@ -192,13 +201,16 @@ mod tests {
     #[test]
     fn circles_and_long_ways_end() {
         let server = EndpointUrl::parse("https://lic.example").unwrap();
-        let mut circle = RedirectTrail::new(&server, &Method::POST, "/a".to_owned());
-        assert_eq!(circle.follow(&reply(307, &["b"])), Ok(true));
-        assert_eq!(circle.follow(&reply(307, &["./a"])), Err(RedirectFault::Loop));
-        let mut long = RedirectTrail::new(&server, &Method::POST, "/".to_owned());
+        let mut call = call(&server, Method::POST, "/a");
+        let mut circle = RedirectTrail::default();
+        assert_eq!(circle.follow(&call, &reply(307, &["b"])), Ok(Some("/b".to_owned())));
+        call.path_and_query = PathAndQuery::from_static("/b");
+        assert_eq!(circle.follow(&call, &reply(307, &["./a"])), Err(RedirectFault::Loop));
+        let mut long = RedirectTrail::default();
         for hop in 0..MAX_REDIRECTS {
-            assert_eq!(long.follow(&reply(308, &[&format!("/{hop}")])), Ok(true));
+            let next = long.follow(&call, &reply(308, &[&format!("/{hop}")])).unwrap().unwrap();
+            call.path_and_query = next.parse().unwrap();
         }
-        assert_eq!(long.follow(&reply(308, &["/more"])), Err(RedirectFault::TooMany));
+        assert_eq!(long.follow(&call, &reply(308, &["/more"])), Err(RedirectFault::TooMany));
     }
 }

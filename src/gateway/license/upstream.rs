@@ -112,25 +112,26 @@ impl LicenseCall<'_> {
         }
         let registered = request.registration.as_ref().and_then(|registration| registration.license_url.as_ref());
         let server = registered.unwrap_or(&route.license.license_server);
-        let path = onward_target::at_server(server, &onward.path, onward.query.as_deref());
-        let mut trail = RedirectTrail::new(server, &onward.method, path);
+        let path_and_query = onward_target::at_server(server, &onward.path, onward.query.as_deref());
+        let mut call = UpstreamCall {
+            body: onward.body.clone(),
+            deadline,
+            endpoint: server,
+            headers,
+            method: onward.method.clone(),
+            path_and_query: path_and_query.ok_or(LicenseServerFailure::Unspeakable)?,
+            reply_max: MAX_LICENSE_REPLY_BYTES,
+        };
+        let mut trail = RedirectTrail::default();
         loop {
-            let call = UpstreamCall {
-                body: onward.body.clone(),
-                deadline,
-                endpoint: server,
-                headers: headers.clone(),
-                method: onward.method.clone(),
-                path_and_query: trail.path().parse().map_err(|_| LicenseServerFailure::Unspeakable)?,
-                reply_max: MAX_LICENSE_REPLY_BYTES,
-            };
             let begins = |why: &UpstreamFault| route.reach.tell_loss(&route.path, server, why);
             let hold = CallHold { begins: Some(&begins), ..self.hold() };
-            let held = gateway.pool.send_held(call, hold).await;
+            let held = gateway.pool.send_held(&call, hold).await;
             route.reach.tell(&gateway.telemetry, &route.path, server, &held);
             let reply = held.outcome.map_err(|fault| LicenseServerFailure::Fault(fault, server.host_and_port()))?;
-            if !trail.follow(&reply)? {
-                return Ok(reply);
+            match trail.follow(&call, &reply)? {
+                Some(path) => call.path_and_query = path.parse().map_err(|_| LicenseServerFailure::Unspeakable)?,
+                None => return Ok(reply),
             }
         }
     }

@@ -66,7 +66,7 @@ impl MediaCall<'_> {
         let gateway_errors = gateway_errors == RetriedCalls::All;
         let begins = |why: &UpstreamFault| self.route.reach.tell_loss(&self.route.path, &target.endpoint, why);
         let hold = CallHold { attempt: stall_timeout, begins: Some(&begins), gateway_errors, unreachable, until };
-        let held = self.gateway.pool.stream_held(call, self.media.stall.max(stall_timeout), hold).await;
+        let held = self.gateway.pool.stream_held(&call, self.media.stall.max(stall_timeout), hold).await;
         self.route.reach.tell(&self.gateway.telemetry, &self.route.path, &target.endpoint, &held);
         let mut streamed = held.outcome.map_err(OriginFailure::Fault)?;
         cookies::rewrite(&mut streamed.headers, &self.map(None), target, self.is_secure());

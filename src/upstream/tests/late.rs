@@ -15,7 +15,7 @@ impl Stage {
             unreachable: true,
             until: Clock.now() + GIVEN_UP,
         };
-        let (held, late) = self.pool.send_held_patiently(self.call(AMPLE), hold, stall_timeout).await;
+        let (held, late) = self.pool.send_held_patiently(&self.call(AMPLE), hold, stall_timeout).await;
         (fault(held.outcome), late)
     }
 }
@@ -43,7 +43,8 @@ async fn a_reply_in_time_leaves_nothing_to_wait_for() {
     let stage = Stage::plain().await;
     let until = Clock.now() + AMPLE;
     let hold = CallHold { attempt: AMPLE, begins: None, gateway_errors: false, unreachable: true, until };
-    let patient = stage.pool.send_held_patiently(stage.call(AMPLE), hold, AMPLE);
+    let call = stage.call(AMPLE);
+    let patient = stage.pool.send_held_patiently(&call, hold, AMPLE);
     let ((held, late), ()) = join!(patient, stage.answer(OK));
     assert!(held.outcome.is_ok() && late.is_none());
 }

@@ -247,7 +247,8 @@ async fn a_call_that_a_server_turns_away_is_held_for_every_caller() {
     };
     let until = Clock.now() + AMPLE;
     let hold = CallHold { attempt: AMPLE, begins: None, gateway_errors: false, unreachable: false, until };
-    let (held, _open) = join!(stage.pool.send_held(stage.call(AMPLE), hold), peer);
+    let call = stage.call(AMPLE);
+    let (held, _open) = join!(stage.pool.send_held(&call, hold), peer);
     assert!(is_good(&held.outcome));
     assert_eq!(held.again, 2, "three sends each");
     stage.assert_no_other_connection();
