@@ -1,6 +1,6 @@
 //! `[log]`: level and format of the log.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::table_reader::TableReader;
 
@@ -8,7 +8,7 @@ use super::table_reader::TableReader;
 pub struct LogSettings {
     /// True to log devices and accounts as hashes.
     pub hashed_identities: bool,
-    /// `error`, `warn`, `info`, `debug`, `trace`, or a tracing filter.
+    /// `error`, `warn`, `info`, `debug`, `trace`, or levels of modules.
     pub filter: String,
     pub format: LogFormat,
 }
@@ -30,9 +30,9 @@ pub(super) fn log(table: &TableReader<'_>) -> LogSettings {
 fn filter(text: &str) -> Result<String, &'static str> {
     const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
     let lone = text.chars().all(char::is_alphanumeric);
-    // The filter's parser panics on some text that is not ASCII.
-    let plain = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-    if LEVELS.contains(&text) || (!lone && plain && EnvFilter::try_new(text).is_ok()) {
+    // Spans, which other programs' filters name in brackets, are not made.
+    let plain = text.bytes().all(|byte| byte == b' ' || (byte.is_ascii_graphic() && byte != b'['));
+    if LEVELS.contains(&text) || (!lone && plain && text.parse::<Targets>().is_ok()) {
         return Ok(text.to_owned());
     }
     Err(
@@ -51,7 +51,7 @@ mod tests {
         for (text, good) in [
             ("trace", true),
             ("info,sidebeat::edge=debug", true),
-            ("sidebeat[call{device}]=trace", true),
+            ("sidebeat[call{device}]=trace", false),
             ("loud", false),
             ("", false),
             ("sidebeat=loud", false),

@@ -3,8 +3,12 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Everything that was logged in this process; other tests may run beside this one.
 #[derive(Clone, Default)]
@@ -35,8 +39,8 @@ impl Log {
         static LOG: OnceLock<Log> = OnceLock::new();
         let start = || {
             let log = Self::default();
-            let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("sidebeat=trace")).with_ansi(false);
-            lines.with_writer(log.clone()).init();
+            let lines = fmt::layer().with_ansi(false).with_writer(log.clone());
+            registry().with(Targets::new().with_target("sidebeat", Level::TRACE)).with(lines).init();
             log
         };
         LOG.get_or_init(start).clone()
