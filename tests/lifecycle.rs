@@ -558,3 +558,16 @@ fn a_head_end_whose_content_is_not_there_does_not_start() {
     let said = text(&told.stderr);
     assert!(said.contains("--content /no/such/folder: ") && said.contains("name a folder"), "{said}");
 }
+
+/// For a window of the limits of log lines, which is the longest interval at which anything looked.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_idle_process_does_not_wake_up() {
+    let (home, window) = (Home::plain().await, sidebeat::telemetry::LOG_WINDOW);
+    let proxy = home.proxy();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let settled = proxy.wake_ups();
+    tokio::time::sleep(window + Duration::from_secs(1)).await;
+    assert_eq!(proxy.wake_ups(), settled, "each thread with the number of times that it slept");
+    assert_eq!(proxy.terminate().await.code(), Some(0));
+}

@@ -770,6 +770,22 @@ async fn a_session_that_ran_out_while_the_machine_slept_was_not_killed() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_timer_wakes_up_at_deadlines_alone() {
+    let parks = || Handle::current().metrics().worker_park_count(0);
+    // A look each 5 s would be 360, and each is several turns of the runtime's wheel.
+    let sleeps = async || {
+        let before = parks();
+        tokio::time::sleep(HOUR / 2).await;
+        (parks() - before) < 300
+    };
+    let mut stage = Stage::new(Policy::default());
+    assert!(sleeps().await, "without a session");
+    stage.play(1).await;
+    assert!(sleeps().await, "with a session whose beat is due later");
+    stage.tasks.stop();
+}
+
 /// The call was on its way while the machine slept, and lasts from now on.
 #[tokio::test(start_paused = true)]
 async fn a_license_that_comes_after_a_sleep_lasts_from_then_on() {

@@ -1,31 +1,39 @@
 //! Wakes sessions at their deadlines: one task and one wheel for all.
 //!
 //! The timer also notices that the machine slept, and tells every session before anything else happens to it. Monotonic
-//! time and its timers stand still in suspension. So the timer task looks now and then, and every call and answer looks
+//! time and its timers stand still in suspension. So the timer task waits for its end, and every call and answer looks
 //! first. Otherwise a session that the head-end let expire meanwhile would look killed.
 
+use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Sessions;
 use super::session_context::DeviceKey;
+use crate::clock::ResumptionWatch;
 use crate::ids::SessionId;
 use crate::session::{Input, WheelSlot};
 use crate::task::Tasks;
 
-/// Runs until the process stops. Sleeps until the next occupied tick or an earlier new one, and never for long. If
+/// Runs until the process stops. Sleeps until the next occupied tick, an earlier new one, or the end of suspension. If
 /// the dispatcher is full, it waits: due sessions stay due and are counted as late.
 pub async fn pace(sessions: Arc<Sessions>, tasks: Tasks) {
+    let mut resumption = ResumptionWatch::new(sessions.clock);
     while !tasks.is_stopping() {
         let next = sessions.wheel.lock().unwrap_or_else(PoisonError::into_inner).next_due();
-        // Suspension stops timers too, so sleeping until the next deadline would notice it late.
-        let look = sessions.clock.now() + SLEEP_POLL_INTERVAL;
-        let sleep = tokio::time::sleep_until(next.map_or(look, |next| next.min(look)).into());
+        let due = async {
+            match next {
+                Some(next) => tokio::time::sleep_until(next.into()).await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = tasks.stopped() => return,
-            () = sleep => sessions.advance().await,
+            () = due => sessions.advance().await,
+            // Suspension stops timers too, so the next deadline would come late.
+            () = resumption.resumed() => sessions.advance().await,
             () = sessions.alarm.notified() => {}
         }
     }
@@ -61,9 +69,6 @@ impl Sessions {
         });
     }
 }
-
-/// Interval at which the timer task looks, even if no deadline is due.
-pub(super) const SLEEP_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A shorter sleep is harmless, and may only be a difference of the clocks.
 const MIN_NOTICED_SLEEP: Duration = Duration::from_secs(1);

@@ -8,8 +8,11 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::task::Tasks;
@@ -39,6 +42,8 @@ impl LogBounds {
 #[derive(Debug)]
 pub struct LogRateLimiter<S> {
     bounds: LogBounds,
+    /// Notified when there is something to report or to forget, so that an idle process needs no timer.
+    used: Notify,
     windows: Mutex<LogWindows<S>>,
 }
 
@@ -46,6 +51,8 @@ pub struct LogRateLimiter<S> {
 struct LogWindows<S> {
     by_group: HashMap<u64, LogWindow>,
     by_source: HashMap<(&'static str, S), LogWindow>,
+    /// True from the first line until every source is quiet again.
+    is_used: bool,
     /// Lines of sources without a place in the map.
     others: LogWindow,
     total: LogWindow,
@@ -81,21 +88,21 @@ impl<S> LogRateLimiter<S> {
     pub fn within(bounds: LogBounds) -> Self {
         let (by_group, by_source) = (HashMap::new(), HashMap::new());
         let (others, total) = (LogWindow::default(), LogWindow::default());
-        Self { bounds, windows: Mutex::new(LogWindows { by_group, by_source, others, total }) }
+        let windows = Mutex::new(LogWindows { by_group, by_source, is_used: false, others, total });
+        Self { bounds, used: Notify::new(), windows }
     }
 }
 
 impl<S: Clone + Eq + Hash> LogRateLimiter<S> {
     /// True if a line of this kind about this source may be written now; otherwise it is counted.
     pub fn allow(&self, kind: &'static str, source: S, now: Instant) -> bool {
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        windows.allow(self.bounds, (kind, source), now)
+        self.windows_in_use().allow(self.bounds, (kind, source), now)
     }
 
     /// Like [`Self::allow`], for a source that the caller may name as it likes. The sources of a group have a bound
     /// of their own, so that one caller takes neither the lines nor the places of all others.
     pub fn allow_in_group(&self, kind: &'static str, source: S, group: u64, now: Instant) -> bool {
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut windows = self.windows_in_use();
         let LogWindows { by_group, others, .. } = &mut *windows;
         let full = by_group.len() >= self.bounds.max_sources && !by_group.contains_key(&group);
         if full || !by_group.entry(group).or_default().has_room(self.bounds.max_lines_per_group, now) {
@@ -120,7 +127,19 @@ impl<S: Clone + Eq + Hash> LogRateLimiter<S> {
         });
         told.extend(windows.others.take_suppressed("other", None, now));
         windows.by_group.retain(|_, window| !window.is_over(now));
+        windows.is_used = !windows.by_source.is_empty() || !windows.by_group.is_empty();
+        if windows.is_used {
+            self.used.notify_one();
+        }
         told
+    }
+
+    fn windows_in_use(&self) -> MutexGuard<'_, LogWindows<S>> {
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        if !mem::replace(&mut windows.is_used, true) {
+            self.used.notify_one();
+        }
+        windows
     }
 }
 
@@ -167,20 +186,24 @@ impl LogWindow {
         now: Instant,
     ) -> Option<SuppressedLines<S>> {
         let since = self.suppressed_since.take()?;
-        let lines = std::mem::take(&mut self.suppressed);
+        let lines = mem::take(&mut self.suppressed);
         Some(SuppressedLines { kind, lines, over: now.saturating_duration_since(since), source })
     }
 }
 
 /// Writes one line per window for each source with suppressed lines, until the process stops. These lines are not
-/// limited; there are at most as many as sources.
+/// limited; there are at most as many as sources. Without a line there is no window, and nothing wakes up.
 pub async fn tell_suppressed<S>(limiter: Arc<LogRateLimiter<S>>, clock: Clock, tasks: Tasks)
 where
     S: Clone + Display + Eq + Hash,
 {
     loop {
+        let window_is_over = async {
+            limiter.used.notified().await;
+            tokio::time::sleep(LOG_WINDOW).await;
+        };
         tokio::select! {
-            () = tokio::time::sleep(LOG_WINDOW) => {}
+            () = window_is_over => {}
             () = tasks.stopped() => return,
         }
         let mut told = limiter.take_suppressed(clock.now());
@@ -248,6 +271,26 @@ mod tests {
         assert_eq!(told, (100_000 - written) as u64, "every line is either written or counted");
         (0..20_000).for_each(|group| _ = limiter.allow_in_group("refused", 0, group, now + LOG_WINDOW));
         assert!(limiter.windows.lock().unwrap().by_group.len() <= CALLERS.max_sources);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn suppressed_lines_are_reported_a_window_later_and_quiet_sources_need_no_timer() {
+        let ((tasks, _deaths), limiter) = (Tasks::new(), Arc::new(LogRateLimiter::default()));
+        let parks = || tokio::runtime::Handle::current().metrics().worker_park_count(0);
+        // A timer of an hour alone is a few turns of the runtime's wheel; one each 10 s would be 360.
+        let sleeps_an_hour = async || {
+            let before = parks();
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            (parks() - before) < 100
+        };
+        tasks.spawn(tell_suppressed(limiter.clone(), Clock, tasks.clone()));
+        assert!(sleeps_an_hour().await, "nothing was written");
+        (0..100).for_each(|_| _ = limiter.allow("malformed", 1, Clock.now()));
+        tokio::time::sleep(LOG_WINDOW * 3).await;
+        assert!(limiter.take_suppressed(Clock.now()).is_empty(), "they were told");
+        assert!(limiter.windows.lock().unwrap().by_source.is_empty(), "and the source is forgotten");
+        assert!(sleeps_an_hour().await, "all is told");
+        tasks.stop();
     }
 
     #[test]

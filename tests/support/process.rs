@@ -205,6 +205,17 @@ impl Proxy {
         child.wait().unwrap();
     }
 
+    /// Each thread's name, and how often it went to sleep.
+    pub(crate) fn wake_ups(&self) -> Vec<(String, String)> {
+        let threads = format!("/proc/{}/task", self.child.as_ref().unwrap().id());
+        let status = |thread: std::io::Result<std::fs::DirEntry>| {
+            let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+            let field = |name| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+            (field("Name:"), field("voluntary_ctxt_switches:"))
+        };
+        std::fs::read_dir(threads).unwrap().map(status).collect()
+    }
+
     /// Calls the admin API.
     pub(crate) async fn ask_admin(&self, method: Method, path: &str) -> Result<Reply, Cut> {
         let request = Request::builder().method(method).uri(path).header("host", "localhost");

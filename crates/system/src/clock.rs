@@ -5,10 +5,13 @@
 //! [`Clock::suspended`] tells for how long. The pure layers get `now` as an argument. A [`Clock::steered`] clock is
 //! for tests and simulations.
 
+mod resumption;
+
 use std::ops::Add;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+pub use self::resumption::ResumptionWatch;
 pub use sidebeat_core::time::{ClockMoment, EpochTime, RecordedSpan};
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,6 +74,10 @@ impl Clock {
     pub fn steered(wall: Duration) -> Self {
         let (suspended, stepped) = (AtomicU64::new(0), AtomicI64::new(0));
         Self { steered: Some(Box::leak(Box::new(MockTime { began: Clock.now(), suspended, wall, stepped }))) }
+    }
+
+    pub(crate) fn is_steered(&self) -> bool {
+        self.steered.is_some()
     }
 
     /// Lets the machine sleep: wall time goes on, monotonic time does not. Only for a steered clock.
