@@ -126,12 +126,20 @@ async fn expect_last(stream: &mut Box<dyn Pipe>, what: &str) {
 /// Its peer cannot know of the drain when it sends.
 #[tokio::test]
 async fn a_request_that_comes_when_drain_has_begun_is_answered_and_is_the_last_one() {
-    let edge = Setup::default().run().await;
+    for parks_soon in [false, true] {
+        a_last_request_is_answered(&Setup { parks_soon, ..Setup::default() }.run().await).await;
+    }
+}
+
+async fn a_last_request_is_answered(edge: &Running) {
     let mut connections = Vec::new();
-    for begun in ["new", "used", "half a head, new", "half a head, used"] {
-        for (mut stream, over) in connect_both(&edge).await {
+    for begun in ["new", "half a head, new", "half a head, used", "used"] {
+        for (mut stream, over) in connect_both(edge).await {
             if begun.ends_with("used") {
                 assert_eq!(status(&ask(&mut stream, GET).await.unwrap()), 200);
+                if edge.parks_soon {
+                    edge.until_parked(if begun == "used" && over == "TLS" { 2 } else { 1 }).await;
+                }
             }
             let rest = if begun.starts_with("half") {
                 let (half, rest) = GET.split_at(9);
@@ -229,10 +237,19 @@ async fn until(stream: &mut Box<dyn Pipe>, what: &str) -> String {
 
 #[tokio::test]
 async fn a_connection_at_the_end_of_its_lifetime_has_one_more_request_answered() {
-    let edge = Setup { limits: ServerLimits { lifetime: SHORT * 4, ..limits() }, ..Setup::default() }.run().await;
-    let mut connections = connect_both(&edge).await;
+    for parks_soon in [false, true] {
+        let limits = ServerLimits { lifetime: SHORT * 4, ..limits() };
+        one_more_is_answered(&Setup { limits, parks_soon, ..Setup::default() }.run().await).await;
+    }
+}
+
+async fn one_more_is_answered(edge: &Running) {
+    let mut connections = connect_both(edge).await;
     for (stream, _) in &mut connections {
         assert_eq!(status(&ask(stream, GET).await.unwrap()), 200);
+    }
+    if edge.parks_soon {
+        edge.until_parked(2).await;
     }
     let over_age = async {
         while edge.counters.lifetimes_ended.load(Ordering::Relaxed) < 2 {
@@ -301,18 +318,33 @@ async fn connections_in_the_backlog_are_answered_when_drain_begins() {
 /// A hand-over waits for requests that may come, up to a limit.
 #[tokio::test]
 async fn a_hand_over_waits_for_requests_and_not_for_peers_that_send_none() {
-    let edge = Setup::default().run().await;
+    for parks_soon in [false, true] {
+        only_requests_are_waited_for(&Setup { parks_soon, ..Setup::default() }.run().await).await;
+    }
+}
+
+async fn only_requests_are_waited_for(edge: &Running) {
     let half = GET.split_at(9).0;
-    let mut silent = connect_both(&edge).await;
+    let mut silent: Vec<_> = connect_both(edge).await.into();
     let mut halves = Vec::new();
     for used in [false, true] {
-        for (mut stream, _) in connect_both(&edge).await {
+        for (mut stream, _) in connect_both(edge).await {
             if used {
                 assert_eq!(status(&ask(&mut stream, GET).await.unwrap()), 200);
+                if edge.parks_soon {
+                    edge.until_parked(1).await;
+                }
             }
             stream.write_all(half.as_bytes()).await.unwrap();
             halves.push(stream);
         }
+    }
+    if edge.parks_soon {
+        for (mut stream, over) in connect_both(edge).await {
+            assert_eq!(status(&ask(&mut stream, GET).await.unwrap()), 200);
+            silent.push((stream, over));
+        }
+        edge.until_parked(2).await;
     }
     let mut held = edge.connect().await;
     held.write_all(HOLD.as_bytes()).await.unwrap();

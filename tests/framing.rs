@@ -1,6 +1,6 @@
 //! Tests request framing byte for byte: the reply to the client, the fate of the connection, and the calls that reach
 //! the handler. If proxy and origin read a request differently, it can become two, so every doubtful head has its row
-//! here, even those that hyper handles alone.
+//! here, even those that hyper handles alone. Each is sent on a new connection and on one that was parked.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 
@@ -8,6 +8,7 @@ mod edge_support;
 
 use edge_support::{GENEROUS, Running, Setup, ask, read_reply, read_to_end, status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 const CHUNKS: &str = "5\r\nhello\r\n0\r\n\r\n";
@@ -37,8 +38,23 @@ fn post(headers: &str, body: &str) -> String {
     format!("POST /a HTTP/1.1\r\nHost: h\r\n{headers}\r\n\r\n{body}")
 }
 
-async fn outcome(edge: &Running, vector: &str) -> (Outcome, String) {
+/// One whose connections are new when a vector comes, and one whose connections are parked.
+async fn edges() -> [Running; 2] {
+    [Setup::default().run().await, Setup { parks_soon: true, ..Setup::default() }.run().await]
+}
+
+async fn connect(edge: &Running) -> TcpStream {
     let mut stream = edge.connect().await;
+    if edge.parks_soon {
+        assert_eq!(status(&ask(&mut stream, "GET /first HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap()), 200);
+        edge.until_all_are_parked().await;
+        edge.take_seen();
+    }
+    stream
+}
+
+async fn outcome(edge: &Running, vector: &str) -> (Outcome, String) {
+    let mut stream = connect(edge).await;
     let Some(reply) = ask(&mut stream, vector).await else {
         return (Outcome { status: 0, closed: true, reached: bodies(edge) }, String::new());
     };
@@ -55,11 +71,13 @@ fn bodies(edge: &Running) -> Vec<String> {
 }
 
 async fn check(rows: Vec<(&str, String, Expected)>) {
-    let edge = Setup::default().run().await;
-    for (name, vector, (status, closed, reached)) in rows {
-        let expected = Outcome { status, closed, reached: reached.iter().map(|body| (*body).to_owned()).collect() };
-        let (found, reply) = outcome(&edge, &vector).await;
-        assert_eq!(found, expected, "{name} was answered {reply:?}");
+    for edge in edges().await {
+        for (name, vector, (status, closed, reached)) in &rows {
+            let reached = reached.iter().map(|body| (*body).to_owned()).collect();
+            let expected = Outcome { status: *status, closed: *closed, reached };
+            let (found, reply) = outcome(&edge, vector).await;
+            assert_eq!(found, expected, "{name} (parked: {}) was answered {reply:?}", edge.parks_soon);
+        }
     }
 }
 
@@ -175,104 +193,111 @@ async fn hosts_and_targets_are_judged_as_the_table_says() {
 
 #[tokio::test]
 async fn no_call_of_a_refused_connection_reaches_the_handler() {
-    let edge = Setup::default().run().await;
-    let rows = [
-        "Connection: keep-alive\r\nConnection: x-auth\r\nX-Auth: 1\r\nKeep-Alive: timeout=5\r\nTE: trailers",
-        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
-        "Connection: Upgrade\r\nUpgrade: websocket",
-        "Expect: 100-continue",
-    ];
-    for headers in rows {
-        let (found, reply) =
-            outcome(&edge, &post(&format!("{headers}\r\nX-Kept: 1\r\nContent-Length: 5"), "hello")).await;
-        assert_eq!((found.status, found.closed), (200, false), "{headers:?}: {reply:?}");
-        let mut stream = edge.connect().await;
-        ask(&mut stream, &post(&format!("{headers}\r\nX-Kept: 1\r\nContent-Length: 5"), "hello")).await.unwrap();
-        let seen = edge.take_seen();
-        let mut names: Vec<_> = seen[0].headers.keys().map(http::HeaderName::as_str).collect();
-        names.sort_unstable();
-        assert_eq!(names, ["content-length", "host", "x-kept"], "{headers:?}");
-        assert_eq!((seen[0].method.as_str(), seen[0].target.as_str()), ("POST", "/a"));
+    for edge in edges().await {
+        let rows = [
+            "Connection: keep-alive\r\nConnection: x-auth\r\nX-Auth: 1\r\nKeep-Alive: timeout=5\r\nTE: trailers",
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__",
+            "Connection: Upgrade\r\nUpgrade: websocket",
+            "Expect: 100-continue",
+        ];
+        for headers in rows {
+            let (found, reply) =
+                outcome(&edge, &post(&format!("{headers}\r\nX-Kept: 1\r\nContent-Length: 5"), "hello")).await;
+            assert_eq!((found.status, found.closed), (200, false), "{headers:?}: {reply:?}");
+            let mut stream = connect(&edge).await;
+            ask(&mut stream, &post(&format!("{headers}\r\nX-Kept: 1\r\nContent-Length: 5"), "hello")).await.unwrap();
+            let seen = edge.take_seen();
+            let mut names: Vec<_> = seen[0].headers.keys().map(http::HeaderName::as_str).collect();
+            names.sort_unstable();
+            assert_eq!(names, ["content-length", "host", "x-kept"], "{headers:?}");
+            assert_eq!((seen[0].method.as_str(), seen[0].target.as_str()), ("POST", "/a"));
+        }
     }
 }
 
 #[tokio::test]
 async fn a_client_that_expects_a_continue_gets_it_or_is_refused_before_its_body() {
-    let edge = Setup::default().run().await;
-    let mut stream = edge.connect().await;
-    stream.write_all(post("Expect: 100-continue\r\nContent-Length: 5", "").as_bytes()).await.unwrap();
-    let mut go_on = [0; 25];
-    timeout(GENEROUS, stream.read_exact(&mut go_on)).await.expect("told nothing").unwrap();
-    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
-    assert_eq!(status(&ask(&mut stream, "hello").await.unwrap()), 200);
-    assert_eq!(bodies(&edge), ["hello"]);
-    let refused =
-        ask(&mut edge.connect().await, &post("Expect: 100-continue\r\nContent-Length: 65", "")).await.unwrap();
-    assert_eq!(status(&refused), 413, "{refused:?}");
+    for edge in edges().await {
+        let mut stream = connect(&edge).await;
+        stream.write_all(post("Expect: 100-continue\r\nContent-Length: 5", "").as_bytes()).await.unwrap();
+        let mut go_on = [0; 25];
+        timeout(GENEROUS, stream.read_exact(&mut go_on)).await.expect("told nothing").unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        assert_eq!(status(&ask(&mut stream, "hello").await.unwrap()), 200);
+        assert_eq!(bodies(&edge), ["hello"]);
+        let refused =
+            ask(&mut connect(&edge).await, &post("Expect: 100-continue\r\nContent-Length: 65", "")).await.unwrap();
+        assert_eq!(status(&refused), 413, "{refused:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_refused_client_may_finish_what_it_is_sending() {
-    let edge = Setup::default().run().await;
-    let mut stream = edge.connect().await;
-    let half = post("Content-Length: 400000", &"x".repeat(50_000));
-    assert_eq!(status(&ask(&mut stream, &half).await.unwrap()), 413);
-    assert_eq!(read_to_end(&mut stream).await, b"");
-    // A socket closed with bytes unread would answer these with a reset, and many clients then never
-    // look at the reply.
-    for _ in 0..20 {
-        stream.write_all(&[b'x'; 4096]).await.expect("a reset overtook the reply");
-        tokio::task::yield_now().await;
+    for edge in edges().await {
+        let mut stream = connect(&edge).await;
+        let half = post("Content-Length: 400000", &"x".repeat(50_000));
+        assert_eq!(status(&ask(&mut stream, &half).await.unwrap()), 413);
+        assert_eq!(read_to_end(&mut stream).await, b"");
+        // A socket closed with bytes unread would answer these with a reset, and many clients then never
+        // look at the reply.
+        for _ in 0..20 {
+            stream.write_all(&[b'x'; 4096]).await.expect("a reset overtook the reply");
+            tokio::task::yield_now().await;
+        }
     }
 }
 
 #[tokio::test]
 async fn a_violation_behind_a_good_request_does_not_affect_the_good_one() {
-    let edge = Setup::default().run().await;
-    let mut stream = edge.connect().await;
-    let bad = post("Content-Length: 4\r\nTransfer-Encoding: chunked", CHUNKS);
-    let both = format!("{}{bad}{}", post("Content-Length: 5", "hello"), post("Content-Length: 5", "third"));
-    stream.write_all(both.as_bytes()).await.unwrap();
-    let replies = String::from_utf8(read_to_end(&mut stream).await).unwrap();
-    assert_eq!(replies.matches("HTTP/1.1 200 OK").count(), 1, "{replies}");
-    assert_eq!(replies.matches("HTTP/1.1 400 Bad Request").count(), 1, "{replies}");
-    assert_eq!(bodies(&edge), ["hello"]);
+    for edge in edges().await {
+        let mut stream = connect(&edge).await;
+        let bad = post("Content-Length: 4\r\nTransfer-Encoding: chunked", CHUNKS);
+        let both = format!("{}{bad}{}", post("Content-Length: 5", "hello"), post("Content-Length: 5", "third"));
+        stream.write_all(both.as_bytes()).await.unwrap();
+        let replies = String::from_utf8(read_to_end(&mut stream).await).unwrap();
+        assert_eq!(replies.matches("HTTP/1.1 200 OK").count(), 1, "{replies}");
+        assert_eq!(replies.matches("HTTP/1.1 400 Bad Request").count(), 1, "{replies}");
+        assert_eq!(bodies(&edge), ["hello"]);
+    }
 }
 
 #[tokio::test]
 async fn a_head_sent_in_single_bytes_is_judged_the_same() {
-    let edge = Setup::default().run().await;
-    for (vector, expected) in [
-        (post("Content-Length: 4\r\nTransfer-Encoding: chunked", CHUNKS), 400),
-        (post("X: a\nContent-Length: 5", "hello"), 400),
-        (post("Content-Length: 5", "hello"), 200),
-    ] {
-        let mut stream = edge.connect().await;
-        stream.set_nodelay(true).unwrap();
-        for byte in vector.as_bytes() {
-            if stream.write_all(&[*byte]).await.is_err() {
-                break;
+    for edge in edges().await {
+        for (vector, expected) in [
+            (post("Content-Length: 4\r\nTransfer-Encoding: chunked", CHUNKS), 400),
+            (post("X: a\nContent-Length: 5", "hello"), 400),
+            (post("Content-Length: 5", "hello"), 200),
+        ] {
+            let mut stream = connect(&edge).await;
+            stream.set_nodelay(true).unwrap();
+            for byte in vector.as_bytes() {
+                if stream.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
+            let reply = read_reply(&mut stream).await.unwrap();
+            assert_eq!(status(&reply), expected, "{vector:?}");
         }
-        let reply = read_reply(&mut stream).await.unwrap();
-        assert_eq!(status(&reply), expected, "{vector:?}");
     }
 }
 
 #[tokio::test]
 async fn a_refusal_can_be_read_by_the_page_and_is_counted() {
-    let edge = Setup::default().run().await;
-    let vector = post("Origin: https://tv.example\r\nContent-Length: 4\r\nTransfer-Encoding: chunked", CHUNKS);
-    let (_, reply) = outcome(&edge, &vector).await;
-    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
-    for line in ["access-control-allow-origin: https://tv.example", "connection: close", "cache-control: no-store"] {
-        assert!(head.contains(line), "{line} is missing in {head}");
+    for edge in edges().await {
+        let vector = post("Origin: https://tv.example\r\nContent-Length: 4\r\nTransfer-Encoding: chunked", CHUNKS);
+        let (_, reply) = outcome(&edge, &vector).await;
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+        for line in ["access-control-allow-origin: https://tv.example", "connection: close", "cache-control: no-store"]
+        {
+            assert!(head.contains(line), "{line} is missing in {head}");
+        }
+        let told: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(told["error"], "both_lengths");
+        assert_eq!(told["incident"].as_str().unwrap().len(), 8);
+        assert!(head.contains(&format!("x-sidebeat-incident: {}", told["incident"].as_str().unwrap())));
+        let counted: Vec<_> = edge.counters.breaches().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [(sidebeat::edge::RequestViolation::BothLengths, 1)]);
     }
-    let told: serde_json::Value = serde_json::from_str(body).unwrap();
-    assert_eq!(told["error"], "both_lengths");
-    assert_eq!(told["incident"].as_str().unwrap().len(), 8);
-    assert!(head.contains(&format!("x-sidebeat-incident: {}", told["incident"].as_str().unwrap())));
-    let counted: Vec<_> = edge.counters.breaches().filter(|(_, count)| *count > 0).collect();
-    assert_eq!(counted, [(sidebeat::edge::RequestViolation::BothLengths, 1)]);
 }

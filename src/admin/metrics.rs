@@ -46,6 +46,9 @@ impl Admin {
         let edge = &self.edge;
         let open = i64::try_from(edge.open.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         registry.register("edge_connections", "Players' connections now", ConstGauge::new(open));
+        let parked = i64::try_from(edge.parked.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        let help = "Players' HTTP/1.1 connections that are idle and hold no buffers";
+        registry.register("edge_parked_connections", help, ConstGauge::new(parked));
         let own = i64::try_from(self.own.open.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         registry.register("admin_connections", "Operators' connections now", ConstGauge::new(own));
         let refused = &self.own.refused_connections;

@@ -4,7 +4,9 @@
 //! hyper bounds neither, so every reader of a body uses this module. A fault is always the client's. Its reply closes
 //! an HTTP/1.1 connection, because the rest of the body is still arriving.
 
+use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -78,7 +80,12 @@ where
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    tokio::time::timeout(deadline, gather(body, most)).await.unwrap_or(Err(BodyFault::Stall))
+    let mut gathering = pin!(gather(body, most));
+    // Most bodies are there already, and need no timer.
+    match poll_fn(|cx| Poll::Ready(gathering.as_mut().poll(cx))).await {
+        Poll::Ready(gathered) => gathered,
+        Poll::Pending => tokio::time::timeout(deadline, gathering).await.unwrap_or(Err(BodyFault::Stall)),
+    }
 }
 
 async fn gather<B>(body: B, most: usize) -> Result<Bytes, BodyFault>

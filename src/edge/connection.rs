@@ -21,6 +21,7 @@ use super::connection_lifetime::{ConnectionEnd, drive, idleness};
 use super::connection_state::ConnectionState;
 use super::counters::add;
 use super::held_connection_end::HeldEnd;
+use super::parking::{ParkingConnection, ReadableStream};
 use super::plain_http::HandshakeStream;
 use super::service::ConnectionService;
 use super::shared::EdgeShared;
@@ -45,7 +46,7 @@ type ServedConnection = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Handler and builders of one worker.
 pub(super) struct ConnectionWorker {
     pub(super) handler: Arc<dyn Handler>,
-    http1: http1::Builder,
+    pub(super) http1: http1::Builder,
     http2: http2::Builder<StreamExecutor>,
     pub(super) shared: Arc<EdgeShared>,
 }
@@ -54,7 +55,7 @@ impl ConnectionWorker {
     pub(super) fn new(shared: Arc<EdgeShared>, handler: Arc<dyn Handler>) -> Self {
         let mut http1 = http1::Builder::new();
         http1
-            .timer(TokioTimer::new())
+            .header_read_timeout(None)
             .max_buf_size(MAX_REQUEST_HEAD_BUFFER_BYTES)
             .max_header_size(MAX_REQUEST_HEAD_BUFFER_BYTES);
         let mut http2 = http2::Builder::new(StreamExecutor(Arc::clone(&shared)));
@@ -99,7 +100,7 @@ impl ConnectionWorker {
         line: Arc<ConnectionState>,
     ) -> impl Future<Output = ()> + Send
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: ReadableStream + Send + 'static,
     {
         let limits = self.shared.limits.load_full();
         let counters = Arc::clone(&self.shared.counters);
@@ -108,12 +109,9 @@ impl ConnectionWorker {
         let stream = WatchedStream::new(stream, Arc::clone(&line), counters, (limits.head, cleartext));
         let end = ConnectionEnd::of(&peer, &line);
         let calls = ConnectionService { line, peer, worker: Arc::clone(&self) };
-        // hyper restarts the head's deadline when a request is finished, so this is also the idle
-        // time of a kept-alive connection; it must be longer than a player's renewal interval.
-        let mut http1 = self.http1.clone();
-        http1.header_read_timeout(limits.idle);
-        let served = Box::pin(http1.serve_connection(TokioIo::new(stream), calls));
-        // hyper's own deadline closes idle HTTP/1.1 connections.
+        // The idle time must be longer than a player's renewal interval.
+        let delay = **self.shared.parking_delay.load();
+        let served = Box::pin(ParkingConnection::new(stream, calls, delay, limits.idle));
         drive(served, end, Arc::clone(&self.shared), limits, std::future::pending())
     }
 
@@ -253,9 +251,8 @@ mod tests {
         let over_tls = size(|worker: Arc<ConnectionWorker>, stream, peer, (line, acceptor)| {
             worker.serve_tls(stream, peer, line, acceptor)
         });
-        let plain =
-            driver + size_of::<http1::Connection<TokioIo<WatchedStream<StallTimeout<TcpStream>>>, ConnectionService>>();
-        assert!(plain <= 1536, "{plain}");
+        let parked = driver + ParkingConnection::<StallTimeout<TcpStream>>::PARKED_BYTES;
+        assert!(parked <= 1280, "{parked}");
         assert!(over_tls <= 512, "{over_tls}");
     }
 }

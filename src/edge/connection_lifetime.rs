@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
@@ -18,6 +18,7 @@ use super::connection::StreamExecutor;
 use super::connection_guards::ConnectionGuards;
 use super::connection_state::ConnectionState;
 use super::counters::add;
+use super::parking::ConnectionFault;
 use super::request_rules::RequestViolation;
 use super::service::ConnectionService;
 use super::shared::{EdgeShared, MAX_UNUSED_TIME};
@@ -66,7 +67,7 @@ pub(super) async fn drive<C: GracefulConnection>(
             if ended.as_ref().is_err_and(C::is_ours) {
                 guards.end();
             }
-            return note(ended, &shared, address, &line);
+            return note(ended.map_err(Into::into), &shared, address, &line);
         }
         // Drain has a bound of its own, and may begin some time after the announcement.
         () = shared.announce.cancelled() => (quiet_time(&limits), MAX_UNUSED_TIME + limits.drain),
@@ -82,7 +83,7 @@ pub(super) async fn drive<C: GracefulConnection>(
     line.announce_end();
     let ending = timeout(grace, finish(connection, &line, &shared, quiet));
     if let Ok(Some(ended)) = Box::pin(ending).await {
-        note(ended, &shared, address, &line);
+        note(ended.map_err(Into::into), &shared, address, &line);
     }
 }
 
@@ -97,7 +98,7 @@ async fn finish<C: GracefulConnection>(
     line: &ConnectionState,
     shared: &EdgeShared,
     quiet: Duration,
-) -> Option<hyper::Result<()>> {
+) -> Option<Result<(), C::Fault>> {
     tokio::select! {
         biased;
         () = shared.answered.cancelled() => if line.activity().1 == 0 && line.is_mid_head() { return None },
@@ -124,7 +125,7 @@ async fn serve_what_comes<C: GracefulConnection>(
     line: &ConnectionState,
     shared: &EdgeShared,
     quiet: Duration,
-) -> Option<hyper::Result<()>> {
+) -> Option<Result<(), C::Fault>> {
     let mut idle_until = pin!(sleep(quiet));
     let mut was_running = false;
     poll_fn(|cx| {
@@ -170,12 +171,14 @@ impl ConnectionEnd {
 }
 
 /// Counts and logs an end. hyper has already answered a request that it could not parse.
-fn note(ended: hyper::Result<()>, shared: &EdgeShared, address: AddressKey, line: &ConnectionState) {
+fn note(ended: Result<(), ConnectionFault>, shared: &EdgeShared, address: AddressKey, line: &ConnectionState) {
     if line.breach() == Some(RequestViolation::TlsUnexpected) {
         return note_tls(shared, address);
     }
     let Err(fault) = ended else { return };
-    if fault.is_parse() {
+    if let ConnectionFault::Http(fault) = &fault
+        && fault.is_parse()
+    {
         shared.counters.breach(RequestViolation::Malformed);
         let error = RequestViolation::Malformed.label();
         if shared.may_log(error, address) {
@@ -198,35 +201,24 @@ fn note_tls(shared: &EdgeShared, address: AddressKey) {
     }
 }
 
-/// A hyper connection that can be asked to end after its running calls.
-pub(super) trait GracefulConnection: Future<Output = hyper::Result<()>> {
+/// A connection that can be asked to end after its running calls.
+pub(super) trait GracefulConnection: Future<Output = Result<(), <Self as GracefulConnection>::Fault>> {
+    type Fault: Into<ConnectionFault>;
+
     /// True if the protocol tells the peer of the end, so that no request crosses it and several may run.
     const ANNOUNCES_ITS_END: bool;
 
     fn finish(self: Pin<&mut Self>);
 
     /// True if we caused such an end, so that the peer may still be there.
-    fn is_ours(fault: &hyper::Error) -> bool;
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> GracefulConnection
-    for http1::Connection<TokioIo<S>, ConnectionService>
-{
-    const ANNOUNCES_ITS_END: bool = false;
-
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-
-    /// hyper's faults when an idle connection times out or a reply is cut.
-    fn is_ours(fault: &hyper::Error) -> bool {
-        fault.is_timeout() || fault.is_user()
-    }
+    fn is_ours(fault: &Self::Fault) -> bool;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> GracefulConnection
     for http2::Connection<TokioIo<S>, ConnectionService, StreamExecutor>
 {
+    type Fault = hyper::Error;
+
     /// GOAWAY, twice, with a ping between them (RFC 9113 section 6.8).
     const ANNOUNCES_ITS_END: bool = true;
 

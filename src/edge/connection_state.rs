@@ -10,6 +10,8 @@ use super::permit_pool::Permit;
 use super::request_rules::RequestViolation;
 
 pub(super) struct ConnectionState {
+    /// Number of requests after which the byte stream is at rest; zero if it is not.
+    at_rest_after: AtomicU32,
     /// Held while the connection may bring a request, so that a hand-over waits for it.
     awaited: Mutex<Option<Permit>>,
     /// Zero, or the number of the broken request (from 1) with its violation in the low byte.
@@ -36,6 +38,7 @@ pub(super) struct ConnectionState {
 impl ConnectionState {
     pub(super) fn new(registry: Arc<ConnectionRegistry>) -> Self {
         Self {
+            at_rest_after: AtomicU32::default(),
             awaited: Mutex::default(),
             broken: AtomicU64::default(),
             close: Notify::new(),
@@ -102,6 +105,23 @@ impl ConnectionState {
 
     pub(super) fn is_mid_head(&self) -> bool {
         self.mid_head.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the byte stream is at rest after `requests`, or that it is not: zero.
+    pub(super) fn note_rest(&self, requests: u32) {
+        self.at_rest_after.store(requests, Ordering::Relaxed);
+    }
+
+    /// True if every request that has arrived was answered, nothing of a reply waits to be sent, and nothing of another
+    /// request is there. Before the first request other deadlines hold.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let (requests, running) = self.activity();
+        requests > 0
+            && running == 0
+            && self.at_rest_after.load(Ordering::Relaxed) == requests
+            && self.receiving.load(Ordering::Relaxed) == 0
+            && !self.is_mid_head()
+            && !self.is_ending()
     }
 
     /// True if a call is served. A call with an incomplete body does not count, because its peer may never send the

@@ -36,6 +36,8 @@ pub struct EdgeCounters {
     pub lifetimes_ended: AtomicU64,
     /// Connections open now.
     pub open: AtomicU64,
+    /// Idle HTTP/1.1 connections that hold no buffers now.
+    pub parked: AtomicU64,
     /// Connections closed: the PROXY protocol header that their listener expects was missing, broken or late,
     /// or came from a peer that is not trusted.
     pub proxy_headers_refused: AtomicU64,

@@ -54,6 +54,11 @@ impl HeadScanner {
         None
     }
 
+    /// Number of requests with a complete head.
+    pub(super) fn requests(&self) -> u32 {
+        self.requests
+    }
+
     /// True if a head has begun and not ended.
     pub(super) fn is_mid_head(&self) -> bool {
         match self.state {

@@ -23,6 +23,7 @@ mod host;
 mod listen;
 pub mod local_ca;
 pub mod own_replies;
+mod parking;
 mod passed_reply;
 mod permit_pool;
 mod plain_http;

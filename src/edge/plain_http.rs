@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::RequestViolation;
 use super::own_replies::{EdgeRefusal, RefusalTrace};
+use super::parking::ReadableStream;
 
 /// Time for writing the reply and for reading what the caller still sends. Closing with unread bytes would reset the
 /// connection before the reply arrives.
@@ -104,6 +105,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for HandshakeStream<S> {
             self.speaks = if first.is_ascii_uppercase() { PlainProtocol::Http } else { PlainProtocol::Other };
         }
         read
+    }
+}
+
+impl<S: ReadableStream> ReadableStream for HandshakeStream<S> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.inner.poll_readable(cx)
     }
 }
 

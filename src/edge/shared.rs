@@ -20,6 +20,7 @@ use super::connection_registry::ConnectionRegistry;
 use super::counters::EdgeCounters;
 use super::descriptors::{SpareDescriptors, connections_allowed};
 use super::own_replies::{RefusalTrace, RefusedCaller};
+use super::parking::PARKING_DELAY;
 use super::permit_pool::{Permit, PermitPool};
 use super::viewer_address::ForwardingRules;
 use crate::clock::Clock;
@@ -56,6 +57,8 @@ pub(super) struct EdgeShared {
     pub(super) limits: ArcSwap<ServerLimits>,
     /// Limits the lines about faults of peers.
     pub(super) log_limiter: Arc<LogRateLimiter<AddressKey>>,
+    /// Time without a call after which a connection is parked.
+    pub(super) parking_delay: ArcSwap<Duration>,
     /// The configured URL for players.
     pub(super) public_url: ArcSwapOption<String>,
     pub(super) registry: Arc<ConnectionRegistry>,
@@ -95,6 +98,7 @@ impl EdgeShared {
             forwarding: ArcSwap::from_pointee(forwarding),
             limits: ArcSwap::from_pointee(limits.clone()),
             log_limiter: Arc::default(),
+            parking_delay: ArcSwap::from_pointee(PARKING_DELAY),
             public_url: ArcSwapOption::empty(),
             registry: Arc::default(),
             role,

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::counters::{EdgeCounters, add};
+use super::parking::ReadableStream;
 use super::shared::EdgeShared;
 
 pub(super) struct StallTimeout<S> {
@@ -86,6 +87,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for StallTimeout<S> {
                 done
             }
         }
+    }
+}
+
+impl<S: ReadableStream> ReadableStream for StallTimeout<S> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.inner.poll_readable(cx)
     }
 }
 

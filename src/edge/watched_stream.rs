@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::connection_state::ConnectionState;
 use super::counters::{EdgeCounters, add};
 use super::head_scanner::HeadScanner;
+use super::parking::ReadableStream;
 use super::request_rules::RequestViolation;
 
 /// Time and bytes for which a closed connection is read on. Closing with unread bytes makes the kernel send a reset,
@@ -34,11 +36,17 @@ pub(super) struct WatchedStream<S> {
     line: Arc<ConnectionState>,
     scanner: HeadScanner,
     ended: bool,
+    /// Nothing was written since the last flush.
+    flushed: bool,
     /// Longest time from the first byte of a head to its end.
     head: Duration,
     /// Set while a head is arriving.
     head_until: Option<Pin<Box<Sleep>>>,
     linger: Option<LingerClose>,
+    /// Bytes that were read and come once more.
+    put_back: Option<Box<Bytes>>,
+    /// The last read found no bytes.
+    read_blocked: bool,
     tls: TlsHello,
 }
 
@@ -66,7 +74,44 @@ impl<S> WatchedStream<S> {
     ) -> Self {
         let scanner = HeadScanner::default();
         let tls = if cleartext { TlsHello::Unknown } else { TlsHello::Absent };
-        Self { counters, inner, line, scanner, ended: false, head, head_until: None, linger: None, tls }
+        Self {
+            counters,
+            inner,
+            line,
+            scanner,
+            ended: false,
+            flushed: true,
+            head,
+            head_until: None,
+            linger: None,
+            put_back: None,
+            read_blocked: false,
+            tls,
+        }
+    }
+
+    /// Gives bytes once more that were read and not used.
+    pub(super) fn put_back(&mut self, bytes: Bytes) {
+        self.put_back = Some(Box::new(bytes));
+    }
+
+    fn note_rest(&self) {
+        let at_rest = self.read_blocked && self.flushed && self.put_back.is_none() && !self.scanner.is_mid_message();
+        self.line.note_rest(if at_rest { self.scanner.requests() } else { 0 });
+    }
+
+    fn note_write(&mut self, flushed: bool) {
+        self.flushed = flushed;
+        self.note_rest();
+    }
+
+    /// Gives what was put back. False if there is nothing.
+    fn read_put_back(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let Some(bytes) = &mut self.put_back else { return false };
+        let piece = bytes.split_to(bytes.len().min(buf.remaining()));
+        buf.put_slice(&piece);
+        self.put_back.take_if(|bytes| bytes.is_empty());
+        true
     }
 
     /// True if these first bytes are a TLS handshake record, with which no request can begin.
@@ -111,8 +156,15 @@ impl<S: AsyncRead + Unpin> WatchedStream<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // The scanner has read these bytes.
+        if self.read_put_back(buf) {
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
-        match Pin::new(&mut self.inner).poll_read(cx, buf) {
+        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.read_blocked = read.is_pending();
+        self.note_rest();
+        match read {
             Poll::Pending => return self.poll_head(cx).map(Err),
             Poll::Ready(read) => read?,
         }
@@ -136,8 +188,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedStream<S> {
     }
 }
 
+impl<S: ReadableStream> ReadableStream for WatchedStream<S> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.inner.poll_readable(cx)
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.note_write(false);
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
@@ -146,6 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.note_write(false);
         Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
     }
 
@@ -154,10 +214,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WatchedStream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+        self.note_write(true);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.note_write(false);
         while let TlsHello::Begun(written) = self.tls {
             let left = ALERT.get(usize::from(written)..).unwrap_or_default();
             if left.is_empty() {

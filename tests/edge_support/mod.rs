@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -26,6 +27,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+/// Idle connections are parked after this time where a test wants it.
+const SOON: Duration = Duration::from_millis(2);
 /// A passing test never waits so long.
 pub(crate) const GENEROUS: Duration = Duration::from_secs(20);
 
@@ -135,6 +138,8 @@ pub(crate) struct Setup {
     pub(crate) forwarded_header: ForwardedHeader,
     pub(crate) limits: ServerLimits,
     pub(crate) origins: AllowedOrigins,
+    /// True if idle connections are parked within milliseconds.
+    pub(crate) parks_soon: bool,
     /// True if both listeners expect a PROXY protocol header.
     pub(crate) proxy_protocol: bool,
     pub(crate) public_url: Option<String>,
@@ -149,6 +154,7 @@ impl Default for Setup {
             forwarded_header: ForwardedHeader::Any,
             limits: limits(),
             origins: AllowedOrigins::Any,
+            parks_soon: false,
             proxy_protocol: false,
             public_url: None,
             trusted_proxies: Vec::new(),
@@ -187,6 +193,7 @@ pub(crate) struct Running {
     pub(crate) deaths: DeadTasks,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) gate: Arc<Semaphore>,
+    pub(crate) parks_soon: bool,
     pub(crate) plain: SocketAddr,
     pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
     pub(crate) serving: Serving,
@@ -227,12 +234,30 @@ impl Setup {
         let (tasks, deaths) = Tasks::new();
         let counters = Arc::new(EdgeCounters::default());
         let edge = Edge::bind(&server, Clock, tasks.clone(), Arc::clone(&counters)).await.unwrap();
+        if self.parks_soon {
+            edge.parking_after(SOON);
+        }
         let certificates = edge.certificates().unwrap();
         let [tls, plain] = [0, 1].map(|place| edge.addresses()[place].address);
         let recorder = Recorder::answering(self.limits);
         let Recorder { began, gate, seen, workers, .. } = recorder.clone();
         let serving = edge.serve(move |worker| Arc::new(Recorder { worker, ..recorder.clone() })).unwrap();
-        Running { began, certificates, counters, deaths, directory, gate, plain, seen, serving, tasks, tls, workers }
+        let parks_soon = self.parks_soon;
+        Running {
+            began,
+            certificates,
+            counters,
+            deaths,
+            directory,
+            gate,
+            parks_soon,
+            plain,
+            seen,
+            serving,
+            tasks,
+            tls,
+            workers,
+        }
     }
 }
 
@@ -244,6 +269,26 @@ impl Running {
     /// Waits until the handler has begun one more call.
     pub(crate) async fn begun(&self) {
         timeout(GENEROUS, self.began.acquire()).await.expect("no call began").unwrap().forget();
+    }
+
+    /// Waits until so many connections are parked.
+    pub(crate) async fn until_parked(&self, connections: u64) {
+        let parking = async {
+            while self.counters.parked.load(Ordering::Relaxed) != connections {
+                tokio::time::sleep(SOON).await;
+            }
+        };
+        timeout(GENEROUS, parking).await.expect("another number of connections is parked");
+    }
+
+    /// Waits until every open connection is parked.
+    pub(crate) async fn until_all_are_parked(&self) {
+        let parking = async {
+            while self.counters.parked.load(Ordering::Relaxed) != self.serving.connections() as u64 {
+                tokio::time::sleep(SOON).await;
+            }
+        };
+        timeout(GENEROUS, parking).await.expect("a connection is not parked");
     }
 
     /// Waits until the edge has closed every connection.

@@ -70,7 +70,7 @@ fn metrics() -> BTreeSet<String> {
         .into_iter()
         .filter(|name| (name.starts_with("edge_") || name.starts_with("admin_")) && is_name(name));
     let edge = edge.map(|name| match name {
-        "admin_connections" | "edge_connections" => format!("sidebeat_{name}"),
+        "admin_connections" | "edge_connections" | "edge_parked_connections" => format!("sidebeat_{name}"),
         _ => format!("sidebeat_{name}_total"),
     });
     core.chain(edge).collect()
