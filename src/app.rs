@@ -37,7 +37,7 @@ use crate::admin::{self, Admin};
 use crate::authority::{self, Authorities, AuthorityClient};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigFaults, OnExit};
-use crate::edge::{self, BoundAddress, Edge, EdgeCounters, local_ca};
+use crate::edge::{self, BoundAddress, Edge, EdgeCounters, Handler, local_ca};
 use crate::gateway::{ConfiguredRoutes, Routes, SingleFlight};
 use crate::sessions::{self, AuthorityDispatcher, Sessions};
 use crate::store;
@@ -246,6 +246,12 @@ impl App {
     /// Gives a new configuration to the running process.
     pub fn reload(&self) -> Arc<ConfigReloader> {
         self.reload.clone()
+    }
+
+    /// A worker's handler, for a program that serves players by an [`Edge`] of its own. Call it in the runtime of the
+    /// thread that serves.
+    pub fn handler(&self) -> Arc<dyn Handler> {
+        self.call.handler()
     }
 
     /// The addresses for players.

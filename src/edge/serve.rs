@@ -175,6 +175,15 @@ impl Edge {
         Ok(Serving { shared: self.shared, threads, finish: guard })
     }
 
+    /// Serves all sockets on the runtime of the calling thread, instead of on threads of its own. Whoever counts what a
+    /// call costs needs this.
+    pub fn serve_here(self, handler: Arc<dyn Handler>) -> Serving {
+        let sockets = self.sockets.into_iter().flatten().map(|socket| (socket, self.shared.listening())).collect();
+        let worker = ConnectionWorker::new(Arc::clone(&self.shared), handler);
+        accept_all(&self.shared, sockets, worker);
+        Serving { shared: self.shared, threads: Vec::new(), finish: CancellationToken::new().drop_guard() }
+    }
+
     fn listen(
         &mut self,
         proxy_protocol: &[SocketAddr],
@@ -235,11 +244,15 @@ async fn work(
         tasks.stopped().await;
         stop.cancel();
     });
-    let worker = Arc::new(ConnectionWorker::new(Arc::clone(&shared), make()));
+    accept_all(&shared, sockets, ConnectionWorker::new(Arc::clone(&shared), make()));
+    finish.cancelled().await;
+}
+
+fn accept_all(shared: &EdgeShared, sockets: Vec<(WorkerSocket, DrainHold)>, worker: ConnectionWorker) {
+    let worker = Arc::new(worker);
     for (socket, listening) in sockets {
         shared.tasks.critical(shared.role.acceptor_name(), listen::accept(socket, listening, Arc::clone(&worker)));
     }
-    finish.cancelled().await;
 }
 
 /// The terms for players that a reload may change.
