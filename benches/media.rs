@@ -1,15 +1,15 @@
 //! Measures a segment's way: bytes per CPU second of sidebeat's media route beside nginx's `proxy_pass`.
 //!
 //! The benchmark runs the release binary and nginx as children on core 0, and origin and players on core 1, like the
-//! benchmark of the whole proxy. It checks each segment's length, and sidebeat's playback of it.
+//! comparison of calls. It checks each segment's length, and sidebeat's playback of it.
 
-#![allow(dead_code, reason = "the parts of the other benchmark are used as they are")]
+#![allow(dead_code, reason = "its parts were made for more programs")]
 
-#[path = "proxy/machine.rs"]
+#[path = "media/machine.rs"]
 mod machine;
-#[path = "proxy/options.rs"]
+#[path = "media/options.rs"]
 mod options;
-#[path = "proxy/peers.rs"]
+#[path = "media/peers.rs"]
 mod peers;
 
 use std::io::{self, Write};

@@ -117,6 +117,13 @@ deny() {
 
 refuse() { (cd tests/players && npm ci --no-audit --no-fund && node --test choice.test.mjs report.test.mjs && node refusals.mjs); }
 play() { (cd tests/players && node run.mjs); }
+# A package of its own beside the workspace.
+comparison() {
+  local package=(--manifest-path benches/compare/Cargo.toml)
+  cargo fmt "${package[@]}" --check
+  cargo clippy "${package[@]}" --target-dir target --all-targets -- -D warnings
+  cargo test "${package[@]}" --target-dir target
+}
 document() { RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps; }
 
 # Every test target but the simulation: real sockets, the built binary, the guards over code and documents.
@@ -149,6 +156,7 @@ if [ "$tools" = yes ]; then
   [ -z "$packager" ] || export SHAKA_PACKAGER=$packager
 fi
 step 'integration tests' integrate
+step 'comparison with other proxies' comparison
 step 'release build' cargo build --release
 if [ "$players" = yes ]; then
   step 'refusals as apps read them' refuse

@@ -12,4 +12,6 @@ mod names;
 #[cfg(test)]
 mod source;
 #[cfg(test)]
+mod versions;
+#[cfg(test)]
 mod words;
