@@ -11,12 +11,17 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Our headers that pages may read in every reply.
 pub(super) const OWN_EXPOSED_HEADERS: [&str; 2] = ["x-ssm-error", "x-sidebeat-incident"];
+/// The same, as the list for a reply whose upstream exposes nothing, as most do.
+const OWN_EXPOSED_LIST: HeaderValue = HeaderValue::from_static("x-ssm-error, x-sidebeat-incident");
 /// Bounds for an upstream's list. The longest that were met have twenty names.
 const MAX_EXPOSED_NAMES: usize = 64;
 const MAX_EXPOSED_LIST_BYTES: usize = 2048;
 
 /// The list for a reply that still has its upstream's CORS headers.
 pub(super) fn exposed(reply: &HeaderMap) -> HeaderValue {
+    if !reply.contains_key(ACCESS_CONTROL_EXPOSE_HEADERS) {
+        return OWN_EXPOSED_LIST;
+    }
     let mut list = ExposedNames::default();
     for name in OWN_EXPOSED_HEADERS {
         list.add(name);
@@ -38,7 +43,7 @@ pub(super) fn exposed(reply: &HeaderMap) -> HeaderValue {
         }
     }
     // Header names are always valid in a value.
-    HeaderValue::try_from(list.text).unwrap_or(HeaderValue::from_static("x-ssm-error, x-sidebeat-incident"))
+    HeaderValue::try_from(list.text).unwrap_or(OWN_EXPOSED_LIST)
 }
 
 #[derive(Default)]
@@ -104,6 +109,13 @@ mod tests {
         ] {
             assert_eq!(list(headers), format!("x-ssm-error, x-sidebeat-incident{expected}"), "{headers:?}");
         }
+    }
+
+    #[test]
+    fn a_reply_whose_upstream_exposes_nothing_gets_a_list_that_is_there_already() {
+        let [one, other] = [exposed(&HeaderMap::new()), exposed(&HeaderMap::new())];
+        assert!(std::ptr::eq(one.as_bytes(), other.as_bytes()));
+        assert_eq!(OWN_EXPOSED_LIST, OWN_EXPOSED_HEADERS.join(", "));
     }
 
     #[test]
