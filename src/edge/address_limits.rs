@@ -2,8 +2,9 @@
 //!
 //! Counts connections, calls, bodies, their bytes and event listeners for each [`AddressKey`], and paces its new
 //! connections (GCRA: a steady rate after an initial burst). A dropped [`AddressShare`] gives back what it stood for.
-//! The bounded map holds addresses that hold something, and addresses that connected lately. Time is an argument. The
-//! acceptor calls with the connection's address, the service with the viewer's.
+//! The bounded map holds addresses that hold something, and addresses that connected lately. A connection looks its
+//! address up once and keeps the [`AddressHandle`]; its calls then take and give back without a lock. Time is an
+//! argument. The acceptor calls with the connection's address, the service with the viewer's.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -91,25 +92,38 @@ pub struct AddressLimits {
     hasher: RandomState,
     /// Event listeners of all addresses together, because each may hold its connection as long as it likes.
     listeners: Arc<PermitPool>,
-    shards: [Mutex<HashMap<AddressKey, AddressUse>>; ADDRESS_MAP_SHARDS],
+    shards: [Mutex<HashMap<AddressKey, AddressEntry>>; ADDRESS_MAP_SHARDS],
     /// True if one address may have fewer calls than all together.
     tells_calls_apart: AtomicBool,
 }
 
-#[derive(Debug, Default)]
-struct AddressUse {
+/// An address in the map.
+struct AddressEntry {
     /// GCRA's theoretical arrival time: the next connection's time at the steady rate.
     next_arrival: Option<Instant>,
-    taken: [usize; RESOURCES],
+    used: Arc<AddressUse>,
+}
+
+/// What an address holds of each resource.
+#[derive(Debug)]
+struct AddressUse {
+    handles: AtomicUsize,
+    key: AddressKey,
+    taken: [AtomicUsize; RESOURCES],
+}
+
+/// An address that was looked up. While there is one, the map keeps the address.
+pub(super) struct AddressHandle {
+    limits: Arc<AddressLimits>,
+    used: Arc<AddressUse>,
 }
 
 /// An address's part of a resource; given back when dropped.
 pub struct AddressShare {
     amount: usize,
+    handle: AddressHandle,
     /// The listener's part of the bound for all addresses together.
     _of_all: Option<Permit>,
-    key: AddressKey,
-    limits: Arc<AddressLimits>,
     resource: AddressResource,
 }
 
@@ -162,60 +176,36 @@ impl AddressLimits {
         if shard.len() >= MAX_RATED_ADDRESSES / ADDRESS_MAP_SHARDS && !shard.contains_key(&key) {
             make_room(&mut shard, now);
         }
-        let used = shard.entry(key).or_default();
-        let next = used.next_arrival.map_or(now, |next| next.max(now));
+        let entry = shard.entry(key).or_insert_with(|| AddressEntry::new(key));
+        let next = entry.next_arrival.map_or(now, |next| next.max(now));
         if next.saturating_duration_since(now) > ARRIVAL_BURST {
             drop(shard);
             self.counters.address_refusal(AddressResource::ConnectionRate);
             return false;
         }
         let apart = Duration::from_secs(1).checked_div(u32::try_from(per_second).unwrap_or(u32::MAX));
-        used.next_arrival = Some(next + apart.unwrap_or_default());
+        entry.next_arrival = Some(next + apart.unwrap_or_default());
         true
     }
 
     /// Takes part of a resource; `None` if that is more than the address may have.
     pub fn take(self: &Arc<Self>, address: IpAddr, resource: AddressResource, amount: usize) -> Option<AddressShare> {
-        self.take_of(address, resource, amount, usize::MAX)
+        self.handle(address).take(resource, amount)
     }
 
-    /// Takes a call's place in flight. `scarce` is the number of free places, if less than half are free. An address
-    /// may then have an eighth of them, so that many addresses with long calls leave room for addresses with few.
-    /// Does not apply if one address may have as many calls as all together.
-    pub(super) fn take_call(self: &Arc<Self>, address: IpAddr, scarce: Option<usize>) -> Option<AddressShare> {
-        let scarce = scarce.filter(|_| self.tells_calls_apart.load(Ordering::Relaxed));
-        let most = scarce.map_or(usize::MAX, |free| (free / SCARCE_SHARE).max(1));
-        self.take_of(address, AddressResource::Calls, 1, most)
-    }
-
-    fn take_of(
-        self: &Arc<Self>,
-        address: IpAddr,
-        resource: AddressResource,
-        amount: usize,
-        most: usize,
-    ) -> Option<AddressShare> {
-        let of_all = match resource {
-            AddressResource::EventListeners => Some(self.listeners.enter_with(amount).or_else(|| {
-                self.counters.address_refusal(resource);
-                None
-            })?),
-            AddressResource::Bodies
-            | AddressResource::BodyBytes
-            | AddressResource::Calls
-            | AddressResource::ConnectionRate
-            | AddressResource::Connections => None,
-        };
-        let (key, limits) = (AddressKey::of(address), Arc::clone(self));
-        let mut share = AddressShare { amount: 0, _of_all: of_all, key, limits, resource };
-        share.grow_within(amount, most).then_some(share)
+    /// Looks the address up.
+    pub(super) fn handle(self: &Arc<Self>, address: IpAddr) -> AddressHandle {
+        let key = AddressKey::of(address);
+        let mut shard = self.shard(key);
+        let used = &shard.entry(key).or_insert_with(|| AddressEntry::new(key)).used;
+        AddressHandle::of(self, used)
     }
 
     fn bound(&self, resource: AddressResource) -> usize {
         self.bounds.get(resource as usize).map_or(usize::MAX, |bound| bound.load(Ordering::Relaxed))
     }
 
-    fn shard(&self, key: AddressKey) -> std::sync::MutexGuard<'_, HashMap<AddressKey, AddressUse>> {
+    fn shard(&self, key: AddressKey) -> std::sync::MutexGuard<'_, HashMap<AddressKey, AddressEntry>> {
         let place = self.hasher.hash_one(key) as usize % ADDRESS_MAP_SHARDS;
         let [first, ..] = &self.shards;
         self.shards.get(place).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
@@ -224,11 +214,85 @@ impl AddressLimits {
 
 /// Forgets addresses that hold nothing and whose full burst is back. If that is not enough, forgets the rates of all
 /// addresses that hold nothing.
-fn make_room(shard: &mut HashMap<AddressKey, AddressUse>, now: Instant) {
-    let holds = |used: &AddressUse| used.taken.iter().any(|taken| *taken > 0);
-    shard.retain(|_, used| holds(used) || used.next_arrival.is_some_and(|next| next > now));
+fn make_room(shard: &mut HashMap<AddressKey, AddressEntry>, now: Instant) {
+    shard.retain(|_, entry| entry.is_held() || entry.next_arrival.is_some_and(|next| next > now));
     if shard.len() >= MAX_RATED_ADDRESSES / ADDRESS_MAP_SHARDS {
-        shard.retain(|_, used| holds(used));
+        shard.retain(|_, entry| entry.is_held());
+    }
+}
+
+impl AddressEntry {
+    fn new(key: AddressKey) -> Self {
+        let used =
+            AddressUse { handles: AtomicUsize::default(), key, taken: std::array::from_fn(|_| AtomicUsize::default()) };
+        Self { next_arrival: None, used: Arc::new(used) }
+    }
+
+    /// True while there is a handle. The first one is made under the shard's lock.
+    fn is_held(&self) -> bool {
+        self.used.handles.load(Ordering::Acquire) > 0
+    }
+}
+
+impl AddressHandle {
+    fn of(limits: &Arc<AddressLimits>, used: &Arc<AddressUse>) -> Self {
+        used.handles.fetch_add(1, Ordering::Relaxed);
+        Self { limits: Arc::clone(limits), used: Arc::clone(used) }
+    }
+
+    /// Takes part of a resource; `None` if that is more than the address may have.
+    pub(super) fn take(&self, resource: AddressResource, amount: usize) -> Option<AddressShare> {
+        self.take_of(resource, amount, usize::MAX)
+    }
+
+    /// Takes a call's place in flight. `scarce` is the number of free places, if less than half are free. An address
+    /// may then have an eighth of them, so that many addresses with long calls leave room for addresses with few.
+    /// Does not apply if one address may have as many calls as all together.
+    pub(super) fn take_call(&self, scarce: Option<usize>) -> Option<AddressShare> {
+        let scarce = scarce.filter(|_| self.limits.tells_calls_apart.load(Ordering::Relaxed));
+        let most = scarce.map_or(usize::MAX, |free| (free / SCARCE_SHARE).max(1));
+        self.take_of(AddressResource::Calls, 1, most)
+    }
+
+    fn take_of(&self, resource: AddressResource, amount: usize, most: usize) -> Option<AddressShare> {
+        let limits = &self.limits;
+        let of_all = match resource {
+            AddressResource::EventListeners => Some(limits.listeners.enter_with(amount).or_else(|| {
+                limits.counters.address_refusal(resource);
+                None
+            })?),
+            AddressResource::Bodies
+            | AddressResource::BodyBytes
+            | AddressResource::Calls
+            | AddressResource::ConnectionRate
+            | AddressResource::Connections => None,
+        };
+        let mut share = AddressShare { amount: 0, handle: self.clone(), _of_all: of_all, resource };
+        share.grow_within(amount, most).then_some(share)
+    }
+
+    fn taken(&self, resource: AddressResource) -> Option<&AtomicUsize> {
+        self.used.taken.get(resource as usize)
+    }
+}
+
+impl Clone for AddressHandle {
+    fn clone(&self) -> Self {
+        Self::of(&self.limits, &self.used)
+    }
+}
+
+impl Drop for AddressHandle {
+    /// The last one takes an address without a rate out of the map.
+    fn drop(&mut self) {
+        if self.used.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let mut shard = self.limits.shard(self.used.key);
+        // It may have been looked up again meanwhile.
+        if shard.get(&self.used.key).is_some_and(|entry| entry.next_arrival.is_none() && !entry.is_held()) {
+            shard.remove(&self.used.key);
+        }
     }
 }
 
@@ -239,38 +303,24 @@ impl AddressShare {
     }
 
     fn grow_within(&mut self, amount: usize, most: usize) -> bool {
-        let bound = self.limits.bound(self.resource).min(most);
-        let mut shard = self.limits.shard(self.key);
-        let used = shard.entry(self.key).or_default();
-        let Some(taken) = used.taken.get_mut(self.resource as usize) else { return false };
-        let after = taken.saturating_add(amount);
-        if after > bound {
-            remove_if_unused(&mut shard, self.key);
-            drop(shard);
-            self.limits.counters.address_refusal(self.resource);
+        let bound = self.handle.limits.bound(self.resource).min(most);
+        let within = |taken: usize| Some(taken.saturating_add(amount)).filter(|after| *after <= bound);
+        let Some(taken) = self.handle.taken(self.resource) else { return false };
+        if taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_err() {
+            self.handle.limits.counters.address_refusal(self.resource);
             return false;
         }
-        *taken = after;
         self.amount += amount;
         true
     }
 }
 
-fn remove_if_unused(shard: &mut HashMap<AddressKey, AddressUse>, key: AddressKey) {
-    let unused = |used: &AddressUse| used.next_arrival.is_none() && used.taken.iter().all(|taken| *taken == 0);
-    if shard.get(&key).is_some_and(unused) {
-        shard.remove(&key);
-    }
-}
-
 impl Drop for AddressShare {
     fn drop(&mut self) {
-        let mut shard = self.limits.shard(self.key);
-        if let Some(taken) = shard.get_mut(&self.key).and_then(|used| used.taken.get_mut(self.resource as usize)) {
-            debug_assert!(*taken >= self.amount, "a share was given back twice");
-            *taken = taken.saturating_sub(self.amount);
+        if let Some(taken) = self.handle.taken(self.resource) {
+            let before = taken.fetch_sub(self.amount, Ordering::Relaxed);
+            debug_assert!(before >= self.amount, "a share was given back twice");
         }
-        remove_if_unused(&mut shard, self.key);
     }
 }
 
@@ -303,6 +353,12 @@ mod tests {
         let limits = AddressLimits::default();
         limits.bounds.iter().for_each(|bound| bound.store(most, Ordering::Relaxed));
         Arc::new(limits)
+    }
+
+    impl AddressShare {
+        fn key(&self) -> AddressKey {
+            self.handle.used.key
+        }
     }
 
     fn remembered(limits: &AddressLimits) -> usize {
@@ -396,8 +452,9 @@ mod tests {
     fn room_is_made_by_forgetting_rates_and_never_what_is_held() {
         let now = Clock.now();
         let key = |number: u32| AddressKey::of(std::net::Ipv4Addr::from_bits(number).into());
-        let due = |after| AddressUse { next_arrival: Some(now + after), ..AddressUse::default() };
-        let held = || AddressUse { taken: [0, 0, 1, 0, 0, 0], ..AddressUse::default() };
+        let due = |after| AddressEntry { next_arrival: Some(now + after), ..AddressEntry::new(key(0)) };
+        let handle = AddressHandle::of(&Arc::default(), &AddressEntry::new(key(3)).used);
+        let held = || AddressEntry { next_arrival: None, used: Arc::clone(&handle.used) };
         let second = Duration::from_secs(1);
         let mut few = HashMap::from([(key(1), due(second)), (key(2), due(Duration::ZERO)), (key(3), held())]);
         make_room(&mut few, now);
@@ -451,6 +508,38 @@ mod tests {
         assert_eq!(served.count(), 41);
     }
 
+    #[test]
+    fn calls_of_an_address_that_was_looked_up_take_no_lock() {
+        let limits = bounded(1);
+        let handle = limits.handle(address("192.0.2.1"));
+        let _locked: Vec<_> = limits.shards.iter().map(|shard| shard.lock().unwrap()).collect();
+        assert!(handle.take(AddressResource::Calls, 1).is_some());
+        let held = handle.take_call(None);
+        assert!(held.is_some() && handle.take_call(None).is_none());
+    }
+
+    /// On several threads at once, with handles that are kept and handles that are not.
+    #[test]
+    fn an_address_is_forgotten_with_its_last_handle_on_whatever_thread() {
+        let limits = bounded(1_000);
+        std::thread::scope(|scope| {
+            for thread in 0..4_u8 {
+                let limits = &limits;
+                scope.spawn(move || {
+                    for number in 0..2_000_u32 {
+                        let handle = limits.handle([192, 0, 2, (number % 3) as u8].into());
+                        let shares = [AddressResource::Bodies, AddressResource::Calls].map(|of| handle.take(of, 1));
+                        assert!(shares.iter().all(Option::is_some));
+                        if (number + u32::from(thread)).is_multiple_of(2) {
+                            drop(handle);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(remembered(&limits), 0);
+    }
+
     /// The first caller rotates through its /48, the other through the IPv4 Internet.
     #[test]
     fn rotating_through_addresses_fills_no_memory() {
@@ -482,10 +571,11 @@ mod tests {
                 for resource in AddressResource::ALL {
                     for host in 0..4 {
                         let key = AddressKey::of(IpAddr::from([192, 0, 2, host]));
-                        let of = |share: &&AddressShare| share.key == key && share.resource == resource;
+                        let of = |share: &&AddressShare| share.key() == key && share.resource == resource;
                         let sum: usize = held.iter().filter(of).map(|share| share.amount).sum();
                         let shard = limits.shard(key);
-                        let taken = shard.get(&key).map_or(0, |used| used.taken[resource as usize]);
+                        let taken = |entry: &AddressEntry| entry.used.taken[resource as usize].load(Ordering::Relaxed);
+                        let taken = shard.get(&key).map_or(0, taken);
                         prop_assert_eq!(taken, sum);
                         prop_assert!(taken <= 5);
                     }

@@ -5,7 +5,6 @@
 //! may have to make room for others (`connection_state`). The body and the answer share a [`CallPlace`]: the body
 //! takes, the answer gives back.
 
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -14,7 +13,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::address_limits::{AddressResource, AddressShare};
+use super::address_limits::{AddressHandle, AddressResource, AddressShare};
 use super::body::BodyFault;
 use super::connection_state::ReceivingBody;
 use super::counters::add;
@@ -44,7 +43,7 @@ impl CallRefusal {
 }
 
 pub(super) struct CallPlace {
-    address: IpAddr,
+    address: AddressHandle,
     held: Mutex<HeldPlaces>,
     shared: Arc<EdgeShared>,
 }
@@ -64,7 +63,7 @@ impl CallPlace {
     /// Takes places for a request whose head is there. A request without a body is complete.
     pub(super) fn begin(
         shared: &Arc<EdgeShared>,
-        address: IpAddr,
+        address: AddressHandle,
         receiving: Option<ReceivingBody>,
     ) -> Result<Arc<Self>, CallRefusal> {
         let place = Self { address, held: Mutex::default(), shared: Arc::clone(shared) };
@@ -109,8 +108,8 @@ impl CallPlace {
     fn complete(&self) -> Result<(), CallRefusal> {
         let mut held = self.held();
         if held.call.is_none() {
-            let EdgeShared { addresses, calls, .. } = &*self.shared;
-            let share = addresses.take_call(self.address, calls.scarce()).ok_or(CallRefusal::AddressFull)?;
+            let calls = &self.shared.calls;
+            let share = self.address.take_call(calls.scarce()).ok_or(CallRefusal::AddressFull)?;
             let permit = calls.enter().ok_or_else(|| self.refuse())?;
             held.call = Some((Arc::new(share), permit));
         }
@@ -119,7 +118,7 @@ impl CallPlace {
     }
 
     fn share(&self, resource: AddressResource, amount: usize) -> Result<AddressShare, CallRefusal> {
-        self.shared.addresses.take(self.address, resource, amount).ok_or(CallRefusal::AddressFull)
+        self.address.take(resource, amount).ok_or(CallRefusal::AddressFull)
     }
 
     fn refuse(&self) -> CallRefusal {

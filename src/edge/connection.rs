@@ -108,7 +108,7 @@ impl ConnectionWorker {
         let stream = self.patient(stream, 1, &limits);
         let stream = WatchedStream::new(stream, Arc::clone(&line), counters, (limits.head, cleartext));
         let end = ConnectionEnd::of(&peer, &line);
-        let calls = ConnectionService { line, peer, worker: Arc::clone(&self) };
+        let calls = self.calls(line, peer);
         // The idle time must be longer than a player's renewal interval.
         let delay = **self.shared.parking_delay.load();
         let served = Box::pin(ParkingConnection::new(stream, calls, delay, limits.idle));
@@ -172,12 +172,17 @@ impl ConnectionWorker {
         let limits = self.shared.limits.load_full();
         let stream = HeldEnd::new(self.patient(stream, HTTP2_PREFACE_BYTES, &limits));
         let end = ConnectionEnd::of(&peer, &line);
-        let calls = ConnectionService { line: Arc::clone(&line), peer, worker: Arc::clone(&self) };
+        let calls = self.calls(Arc::clone(&line), peer);
         let mut http2 = self.http2.clone();
         http2.keep_alive_interval(limits.idle / 2).keep_alive_timeout(limits.first_byte);
         let served = Box::pin(http2.serve_connection(TokioIo::new(stream), calls));
         let idle = idleness(line, limits.head, limits.idle);
         drive(served, end, Arc::clone(&self.shared), limits, idle)
+    }
+
+    fn calls(self: &Arc<Self>, line: Arc<ConnectionState>, peer: Peer) -> ConnectionService {
+        let address = self.shared.addresses.handle(peer.address);
+        ConnectionService { address, line, peer, worker: Arc::clone(self) }
     }
 
     async fn refuse_plain_http(

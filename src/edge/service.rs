@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 
-use super::address_limits::{AddressKey, AddressShare};
+use super::address_limits::{AddressHandle, AddressKey, AddressShare};
 use super::call_place::{CallPlace, RequestBody};
 use super::connection::ConnectionWorker;
 use super::connection_guards::ConnectionGuards;
@@ -30,6 +30,8 @@ use super::viewer_address::ForwardedViewer;
 use super::{OutgoingBody, Peer, ReplyBody, ReplyFuture, VIEWER_PAGE, body, request_rules};
 
 pub(super) struct ConnectionService {
+    /// Of `peer`, looked up once.
+    pub(super) address: AddressHandle,
     pub(super) line: Arc<ConnectionState>,
     pub(super) peer: Peer,
     pub(super) worker: Arc<ConnectionWorker>,
@@ -88,7 +90,11 @@ impl Service<Request<Incoming>> for ConnectionService {
         let peer = viewer.as_ref().unwrap_or(&self.peer);
         let finish = ReplyFinish { address: AddressKey::of(peer.address), ..finish };
         let receiving = (!body.is_end_stream()).then(|| ReceivingBody::begin(&self.line));
-        let place = match CallPlace::begin(shared, peer.address, receiving) {
+        let address = match &viewer {
+            Some(viewer) => shared.addresses.handle(viewer.address),
+            None => self.address.clone(),
+        };
+        let place = match CallPlace::begin(shared, address, receiving) {
             Ok(place) => place,
             Err(refusal) => return ReplyInProgress::ready(refusal.refusal().reply(), finish, running),
         };
