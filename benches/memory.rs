@@ -25,8 +25,9 @@ use sidebeat::ids::SessionId;
 use sidebeat::secret::{Fingerprint, Secret};
 use sidebeat::session::{AskKind, AuthorityAsk, Denial, Grant, Input, PlayerCall, Policy, Reason, Verdict};
 use sidebeat::sessions::{
-    AskAuthority, AuthorityDispatcher, AuthorityId, DeviceKey, LivePolicy, SessionContext, Sessions, VerdictFuture,
+    AskAuthority, AuthorityDispatcher, CountedGroups, DeviceKey, SessionContext, SessionRoute, Sessions, VerdictFuture,
 };
+use sidebeat::store::DialectName;
 use sidebeat::task::Tasks;
 use tokio::runtime;
 
@@ -100,17 +101,15 @@ fn text(length: usize, number: u64) -> String {
     format!("{number:0length$}")
 }
 
-fn context(sizes: Sizes, number: u64, policy: &Arc<LivePolicy>, authority: AuthorityId) -> Arc<SessionContext> {
-    let name = || Some(text(sizes.name, number));
-    let is_large = sizes.name == LARGEST.name;
+fn context(sizes: Sizes, number: u64, of_route: &Arc<SessionRoute>) -> Arc<SessionContext> {
+    let name = || text(sizes.name, number);
+    let group = || (sizes.name == LARGEST.name).then(name);
     Arc::new(SessionContext {
-        account: name(),
-        authority,
-        content: name(),
-        content_group: name().filter(|_| is_large),
-        device_group: name().filter(|_| is_large),
+        account: Some(name().into()),
+        content: Some(name().into()),
+        groups: CountedGroups::of(group(), group()),
         network: Fingerprint(number),
-        policy: policy.clone(),
+        of_route: of_route.clone(),
         token: Some(Secret::new(text(sizes.content_token, number))),
         ..setup::context(text(sizes.name, number))
     })
@@ -133,8 +132,7 @@ fn resident() -> Outcome<u64> {
 }
 
 struct Shell {
-    authority: AuthorityId,
-    policy: Arc<LivePolicy>,
+    of_route: Arc<SessionRoute>,
     sessions: Arc<Sessions>,
     sizes: Sizes,
 }
@@ -145,13 +143,13 @@ impl Shell {
         let dispatcher =
             AuthorityDispatcher::new(Arc::new(Head { grants, sizes }), runtime::Handle::current(), tasks.clone());
         let sessions = Sessions::new(Clock, dispatcher, Arc::default());
-        Self { authority: AuthorityId::of("head-end"), policy: Arc::new(LivePolicy::new(policy)), sessions, sizes }
+        Self { of_route: setup::session_route("head-end", DialectName::NagraSsm, policy), sessions, sizes }
     }
 
     /// A license call, to which the license server gives what it asks for.
     async fn ask(&self, number: u64, token: u64, key_session: u64) -> (DeviceKey, Option<SessionId>) {
         let key = DeviceKey::new("head-end", DeviceSource::Header, &number.to_string());
-        let context = context(self.sizes, number, &self.policy, self.authority);
+        let context = context(self.sizes, number, &self.of_route);
         let deadline = Clock.now() + Duration::from_secs(60);
         let call = call(number, token, key_session);
         let session = self.sessions.admit(key, &call, &context, deadline).await.session;

@@ -24,9 +24,7 @@ use sidebeat::config::DeviceSource;
 use sidebeat::edge::EdgeCounters;
 use sidebeat::secret::Fingerprint;
 use sidebeat::session::{AskKind, AuthorityAsk, Grant, Policy};
-use sidebeat::sessions::{
-    AskAuthority, AuthorityDispatcher, DeviceKey, LivePolicy, SessionContext, Sessions, VerdictFuture, pace,
-};
+use sidebeat::sessions::{AskAuthority, AuthorityDispatcher, DeviceKey, SessionContext, Sessions, VerdictFuture, pace};
 use sidebeat::store::DialectName;
 use sidebeat::task::Tasks;
 use sidebeat::telemetry::Telemetry;
@@ -59,7 +57,7 @@ impl AskAuthority for Timed {
         let now = Clock.now();
         if matches!(ask.kind, AskKind::Beat | AskKind::Open) {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(before) = last.insert(context.device.clone(), now) {
+            if let Some(before) = last.insert(context.device.to_string(), now) {
                 let late = now.saturating_duration_since(before + INTERVAL);
                 self.late.lock().unwrap_or_else(PoisonError::into_inner).push(late);
             }
@@ -100,20 +98,17 @@ fn beats_late(telemetry: &Telemetry) -> u64 {
 
 async fn fill(sessions: &Arc<Sessions>, authorities: &Authorities) -> Outcome<()> {
     let authority = authorities.by_name("home").ok_or("no authority")?;
-    let policy = Arc::new(LivePolicy::new(Policy::default()));
+    let of_route = setup::session_route(&authority.name, DialectName::Embedded, Policy::default());
     let began = Clock.now();
     for number in 0..SESSIONS {
         if number % 64 == 0 {
             tokio::time::sleep_until((began + PHASE.mul_f64(number as f64 / SESSIONS as f64)).into()).await;
         }
         let context = Arc::new(SessionContext {
-            account: Some(format!("account-{}", number / 2)),
-            authority: authority.id,
-            authority_name: authority.name.clone(),
-            content: Some(format!("content-{}", number % 500)),
-            dialect: DialectName::Embedded,
+            account: Some(format!("account-{}", number / 2).into()),
+            content: Some(format!("content-{}", number % 500).into()),
             network: Fingerprint(number),
-            policy: policy.clone(),
+            of_route: of_route.clone(),
             ..setup::context(format!("device-{number}"))
         });
         let key = DeviceKey::new("home", DeviceSource::Header, &context.device);

@@ -10,7 +10,7 @@ use sidebeat::clock::Clock;
 use sidebeat::config::DeviceSource;
 use sidebeat::secret::{Fingerprint, Secret};
 use sidebeat::session::{CallKind, OpenAbility, PlayerCall, Policy};
-use sidebeat::sessions::{AuthorityId, LivePolicy, SessionContext};
+use sidebeat::sessions::{AuthorityId, LivePolicy, SessionContext, SessionRoute};
 use sidebeat::store::DialectName;
 use tokio::runtime;
 
@@ -19,24 +19,30 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 /// Size of a typical content token in bytes.
 pub(crate) const TOKEN_BYTES: usize = 700;
 
+/// Context of all playbacks at this authority.
+pub(crate) fn session_route(name: &str, dialect: DialectName, policy: Policy) -> Arc<SessionRoute> {
+    Arc::new(SessionRoute {
+        authority: AuthorityId::of(name),
+        authority_name: name.into(),
+        dialect,
+        error_name: |_| "error",
+        policy: Arc::new(LivePolicy::new(policy)),
+        route: "/license".into(),
+    })
+}
+
 /// Context of a playback on this device, of any content.
 pub(crate) fn context(device: String) -> SessionContext {
     SessionContext {
         account: Some("account".into()),
-        authority: AuthorityId::of("head-end"),
-        authority_name: "head-end".into(),
         content: Some("content".into()),
-        content_group: None,
-        device,
-        device_group: None,
-        dialect: DialectName::NagraSsm,
-        error_name: |_| "error",
+        device: device.into(),
+        groups: None,
         kill_memory: None,
         network: Fingerprint::default(),
-        opened: Clock.wall(),
-        policy: Arc::new(LivePolicy::new(Policy::default())),
+        of_route: session_route("head-end", DialectName::NagraSsm, Policy::default()),
+        opened: Clock.wall().into(),
         registration: None,
-        route: "/license".into(),
         device_source: DeviceSource::Header,
         schedule: None,
         stream: None,

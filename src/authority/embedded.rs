@@ -78,12 +78,13 @@ impl EmbeddedAuthority {
         if let Some(why) = self.unwelcome(account, &context.device) {
             return rejected(why);
         }
+        let groups = context.groups.as_deref();
         let claim = LedgerClaim {
             account,
             content: context.content.as_deref().unwrap_or_default(),
-            content_group: context.content_group.as_deref(),
+            content_group: groups.and_then(|groups| groups.content.as_deref()),
             device: &context.device,
-            device_group: context.device_group.as_deref(),
+            device_group: groups.and_then(|groups| groups.device.as_deref()),
         };
         match self.ledger().reserve(now, &claim, beside.and_then(slot), &self.limits(&claim)) {
             Ok(slot) => {

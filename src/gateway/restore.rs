@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::Routes;
 use super::identity::account::SessionAccount;
 use super::identity::sources::DeviceIdentity;
-use super::session_context::SessionOrigin;
+use super::session_context::{SessionOrigin, session_route};
 use crate::authority::{Authorities, Authority};
 use crate::config::DeviceSource;
 use crate::ids::PlaybackId;
 use crate::registrations::{AuthorizationBlock, Registration};
 use crate::session::Policy;
-use crate::sessions::{LivePolicy, RestoreHome, SessionContext};
+use crate::sessions::{LivePolicy, RestoreHome, SessionContext, SessionRoute};
 use crate::store::SessionContextRecord;
 
 impl Routes {
@@ -28,7 +28,7 @@ impl Routes {
         let ours = |name: &Authority| name.name == authority.name;
         let route = self.at(&record.route).filter(|route| route.authority.as_deref().is_some_and(ours));
         match route {
-            Some(route) => RestoreHome::Here(context(record, &authority, route.policy.clone(), registered)),
+            Some(route) => RestoreHome::Here(context(record, &authority, route.context_at(&authority), registered)),
             None => {
                 let (fraction, grace) = authority.pace();
                 // The session is only given back, so it must displace no other.
@@ -36,7 +36,9 @@ impl Routes {
                 let policy =
                     Policy { fraction, grace, renews: authority.renews(), sessions_per_device, ..Policy::default() };
                 let policy = authority.refine(policy);
-                RestoreHome::Leaving(context(record, &authority, Arc::new(LivePolicy::new(policy)), registered))
+                let policy = Arc::new(LivePolicy::new(policy));
+                let of_route = session_route(&authority, record.route.clone(), policy);
+                RestoreHome::Leaving(context(record, &authority, of_route, registered))
             }
         }
     }
@@ -45,7 +47,7 @@ impl Routes {
 fn context(
     record: &SessionContextRecord,
     authority: &Authority,
-    policy: Arc<LivePolicy>,
+    of_route: Arc<SessionRoute>,
     registered: Option<Arc<Registration>>,
 ) -> Arc<SessionContext> {
     let SessionContextRecord {
@@ -80,7 +82,7 @@ fn context(
         stream,
         token,
     };
-    origin.context_by(authority, route, policy)
+    origin.context_of(of_route)
 }
 
 /// Stands in for a forgotten registration. It is enough to beat and close the session with its grant's token. No

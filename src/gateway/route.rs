@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::session_context::session_route;
 use super::upstream_reach::UpstreamReach;
 use crate::authority::Authority;
 use crate::config::{
@@ -12,7 +13,7 @@ use crate::config::{
 use crate::registrations::Registration;
 use crate::secret::scrub;
 use crate::session::{Policy, SessionRefusal};
-use crate::sessions::LivePolicy;
+use crate::sessions::{LivePolicy, SessionRoute};
 
 /// A route's path and its authority's name, because each authority has policies of its own.
 type PolicyKey = (String, Option<Arc<str>>);
@@ -21,6 +22,8 @@ type PolicyKey = (String, Option<Arc<str>>);
 pub(super) struct GatewayRoute {
     pub(super) authority: Option<Arc<Authority>>,
     pub(super) config: config::RouteSettings,
+    /// What all sessions of the route share; `None` without an authority.
+    context: Option<Arc<SessionRoute>>,
     pub(super) limits: Arc<ServerLimits>,
     pub(super) path: Arc<str>,
     pub(super) policy: Arc<LivePolicy>,
@@ -29,6 +32,13 @@ pub(super) struct GatewayRoute {
 }
 
 impl GatewayRoute {
+    /// The part of the context that all its sessions at this authority share.
+    pub(super) fn context_at(&self, authority: &Authority) -> Arc<SessionRoute> {
+        let is_own = self.authority.as_deref().is_some_and(|own| std::ptr::eq(own, authority));
+        let own = self.context.as_ref().filter(|_| is_own).cloned();
+        own.unwrap_or_else(|| session_route(authority, self.path.clone(), self.policy.clone()))
+    }
+
     /// False for a playback of another authority.
     pub(super) fn may_have(&self, registration: &Registration) -> bool {
         let own = self.authority.as_ref().map(|authority| &authority.name);
@@ -119,9 +129,10 @@ impl Routes {
                 let policy = policy(&config, authority.as_deref());
                 let post = (config.path.clone(), authority.as_ref().map(|authority| authority.name.clone()));
                 let policy = stand(&mut standings, post, policy);
-                let (limits, path) = (limits.clone(), config.path.as_str().into());
+                let (limits, path) = (limits.clone(), Arc::<str>::from(config.path.as_str()));
+                let context = authority.as_deref().map(|of| session_route(of, path.clone(), policy.clone()));
                 let (reach, texts) = (UpstreamReach::default(), texts.clone());
-                Arc::new(GatewayRoute { authority, config, limits, path, policy, reach, texts })
+                Arc::new(GatewayRoute { authority, config, context, limits, path, policy, reach, texts })
             })
             .collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));

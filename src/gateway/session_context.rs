@@ -10,7 +10,7 @@ use crate::authority::Authority;
 use crate::registrations::Registration;
 use crate::secret::Secret;
 use crate::session::{Schedule, StreamType};
-use crate::sessions::{LivePolicy, SessionContext};
+use crate::sessions::{CountedGroups, LivePolicy, SessionContext, SessionRoute};
 
 /// The part of a session's context that depends on how the session begins. The fields are those of
 /// [`SessionContext`].
@@ -30,37 +30,38 @@ pub(super) struct SessionOrigin {
 impl SessionOrigin {
     /// Builds the context for a call of this route.
     pub(super) fn context(self, route: &GatewayRoute, authority: &Authority) -> Arc<SessionContext> {
-        self.context_by(authority, route.path.clone(), route.policy.clone())
+        self.context_of(route.context_at(authority))
     }
 
-    /// Builds the context with a policy. `route` is a path, whose route may be gone.
-    pub(super) fn context_by(
-        self,
-        authority: &Authority,
-        route: Arc<str>,
-        policy: Arc<LivePolicy>,
-    ) -> Arc<SessionContext> {
+    /// Builds the context with the part that it shares with other sessions.
+    pub(super) fn context_of(self, of_route: Arc<SessionRoute>) -> Arc<SessionContext> {
         let SessionAccount { account, by_device: _, content_group, device_group, is_proven: _, network } = self.counted;
         Arc::new(SessionContext {
-            account,
-            authority: authority.id,
-            authority_name: authority.name.clone(),
-            content: self.content,
-            content_group,
-            device: self.device.name,
-            device_group,
-            dialect: authority.dialect(),
-            error_name: authority.error_name(),
+            account: account.map(Into::into),
+            content: self.content.map(Into::into),
+            device: self.device.name.into(),
+            groups: CountedGroups::of(content_group, device_group),
             kill_memory: self.kill_memory,
             network,
-            opened: self.opened,
-            policy,
+            of_route,
+            opened: self.opened.into(),
             registration: self.registration,
-            route,
             device_source: self.device.source,
-            schedule: self.schedule,
+            schedule: self.schedule.map(Box::new),
             stream: self.stream,
             token: self.token,
         })
     }
+}
+
+/// The part of the context that all sessions of this path share. The route itself may be gone.
+pub(super) fn session_route(authority: &Authority, route: Arc<str>, policy: Arc<LivePolicy>) -> Arc<SessionRoute> {
+    Arc::new(SessionRoute {
+        authority: authority.id,
+        authority_name: authority.name.clone(),
+        dialect: authority.dialect(),
+        error_name: authority.error_name(),
+        policy,
+        route,
+    })
 }

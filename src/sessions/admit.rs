@@ -89,7 +89,7 @@ impl Sessions {
 
     fn waits(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> WaitingCall<'_> {
         self.table.with(key, |entry| {
-            entry.device.playback_mut(id).into_iter().for_each(|playback| playback.entry.calls_waiting += 1);
+            entry.device.playback_mut(id).into_iter().for_each(|playback| playback.entry.rare_mut().calls_waiting += 1);
         });
         WaitingCall { id, key, sessions: self }
     }
@@ -115,8 +115,11 @@ impl WaitingCall<'_> {
         let Self { id, key, sessions } = *self;
         sessions.with(key, |device, out| {
             let Some(playback) = device.playback_mut(id) else { return false };
-            playback.entry.calls_waiting = playback.entry.calls_waiting.saturating_sub(1);
-            let (is_deserted, policy) = (playback.entry.calls_waiting == 0, playback.entry.context.policy());
+            let policy = playback.entry.context.policy();
+            let is_deserted = playback.entry.rare_if_any().is_none_or(|rare| {
+                rare.calls_waiting = rare.calls_waiting.saturating_sub(1);
+                rare.calls_waiting == 0
+            });
             is_deserted && device.desert(id, sessions.clock.now(), &policy, out)
         })
     }

@@ -73,7 +73,7 @@ impl Sessions {
             if context.dialect != DialectName::Embedded || context.registration.is_some() {
                 return None;
             }
-            playback.entry.calls_in_flight += 1;
+            playback.entry.rare_mut().calls_in_flight += 1;
             Some(())
         })?;
         Some(CallGuard { id, key, sessions: Arc::clone(self) })
@@ -85,8 +85,9 @@ impl Drop for CallGuard {
         let Self { id, key, sessions } = self;
         let came_to_nothing = sessions.table.with(*key, |entry| {
             entry.device.playback_mut(*id).is_some_and(|playback| {
-                playback.entry.calls_in_flight -= 1;
-                playback.entry.calls_in_flight == 0 && playback.session.is_active() && playback.session.is_unused()
+                let calls_in_flight = &mut playback.entry.rare_mut().calls_in_flight;
+                *calls_in_flight -= 1;
+                *calls_in_flight == 0 && playback.session.is_active() && playback.session.is_unused()
             })
         });
         if came_to_nothing {

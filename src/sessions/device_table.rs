@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
 use super::index::IndexedSession;
 use super::pending_releases::PendingRelease;
@@ -24,13 +25,7 @@ use crate::task::HeldPlace;
 pub(super) struct SessionEntry {
     /// The authority was told that the player has got a license or media.
     pub(super) accepted: bool,
-    /// Calls of this session at the license server, while its slot is provisional.
-    pub(super) calls_in_flight: usize,
-    /// Calls of players that wait for the core's answer.
-    pub(super) calls_waiting: usize,
     pub(super) context: Arc<SessionContext>,
-    /// Held while its slot is being given back.
-    pub(super) closing: Option<PendingRelease>,
     /// Its entry in the operators' views, once a step has seen it.
     pub(super) indexed: Option<IndexedSession>,
     /// Its content tokens in the index of running playbacks.
@@ -38,47 +33,110 @@ pub(super) struct SessionEntry {
     /// The operator was warned of its licenses' renewal policy.
     pub(super) escapes_told: bool,
     pub(super) mirror: Mirror,
-    /// Content token of the playback whose context is used, for a shared session.
-    pub(super) opened_by: Option<Fingerprint>,
-    /// The context as it was last written to the store.
-    pub(super) record: Option<Arc<SessionContextRecord>>,
+    /// Boxed, because a session has nothing of it for most of its time.
+    rare: Option<Box<RareState>>,
     /// The deadline on the wheel, and its slot there.
     pub(super) slotted: Option<(Instant, WheelSlot)>,
-    /// Held while it is a preload with a slot.
-    pub(super) spare: Option<SparePlace>,
-    /// The caller's place, held until the open sets out.
-    pub(super) place: Option<HeldPlace>,
-    /// Stamp of its record in the store, if there is one.
-    pub(super) stamp: Option<WrittenStamp>,
     pub(super) timeline: Timeline,
     /// Its content tokens are in the index of killed ones.
     pub(super) tokens_killed: bool,
+    /// Boxed, because only a session with a store has it.
+    written: Option<Box<WrittenState>>,
+}
+
+/// The parts of an entry that few sessions have, or each for moments only.
+#[derive(Debug, Default)]
+pub(super) struct RareState {
+    /// Calls of this session at the license server, while its slot is provisional.
+    pub(super) calls_in_flight: usize,
+    /// Calls of players that wait for the core's answer.
+    pub(super) calls_waiting: usize,
+    /// Held while its slot is being given back.
+    pub(super) closing: Option<PendingRelease>,
+    /// Content token of the playback whose context is used, for a shared session.
+    pub(super) opened_by: Option<Fingerprint>,
+    /// The caller's place, held until the open sets out.
+    pub(super) place: Option<HeldPlace>,
+    /// Held while it is a preload with a slot.
+    pub(super) spare: Option<SparePlace>,
+}
+
+/// The session in the store.
+#[derive(Debug, Default)]
+pub(super) struct WrittenState {
     /// Position of its newest record among all changes, if this process has written one.
-    pub(super) written: Option<ChangeMark>,
+    pub(super) mark: Option<ChangeMark>,
+    /// The context as it was last written.
+    pub(super) record: Option<Arc<SessionContextRecord>>,
+    /// Stamp of its record, if there is one.
+    pub(super) stamp: Option<WrittenStamp>,
 }
 
 impl SessionEntry {
     pub(super) fn new(context: Arc<SessionContext>) -> Self {
         Self {
             accepted: false,
-            calls_in_flight: 0,
-            calls_waiting: 0,
             context,
-            closing: None,
             indexed: None,
             indexed_tokens: None,
             escapes_told: false,
             mirror: Mirror::default(),
-            opened_by: None,
-            record: None,
+            rare: None,
             slotted: None,
-            place: None,
-            spare: None,
-            stamp: None,
             timeline: Timeline::default(),
             tokens_killed: false,
             written: None,
         }
+    }
+
+    /// The rare parts, if there are any.
+    pub(super) fn rare(&self) -> Option<&RareState> {
+        self.rare.as_deref()
+    }
+
+    /// Makes the rare parts if there are none.
+    pub(super) fn rare_mut(&mut self) -> &mut RareState {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The rare parts to change, if there are any.
+    pub(super) fn rare_if_any(&mut self) -> Option<&mut RareState> {
+        self.rare.as_deref_mut()
+    }
+
+    /// Frees the rare parts if nothing is left of them.
+    pub(super) fn drop_empty_parts(&mut self) {
+        if self.rare.as_ref().is_some_and(|rare| rare.is_empty()) {
+            self.rare = None;
+        }
+    }
+
+    pub(super) fn written(&self) -> Option<&WrittenState> {
+        self.written.as_deref()
+    }
+
+    /// Only for sessions with a store.
+    pub(super) fn written_mut(&mut self) -> &mut WrittenState {
+        self.written.get_or_insert_default()
+    }
+
+    /// Gives the session another context, which is not in the store yet.
+    pub(super) fn change_context(&mut self, context: Arc<SessionContext>) {
+        self.context = context;
+        if let Some(written) = &mut self.written {
+            written.record = None;
+        }
+    }
+}
+
+impl RareState {
+    fn is_empty(&self) -> bool {
+        let Self { calls_in_flight, calls_waiting, closing, opened_by, place, spare } = self;
+        (*calls_in_flight, *calls_waiting) == (0, 0)
+            && closing.is_none()
+            && opened_by.is_none()
+            && place.is_none()
+            && spare.is_none()
     }
 }
 
@@ -87,10 +145,31 @@ pub(super) struct DeviceEntry {
     /// Connections that serve the device now.
     pub(super) connections: usize,
     pub(super) device: Device<SessionEntry>,
-    pub(super) wake: Arc<Notify>,
+    /// Only while somebody waits for a change.
+    wake: Option<Arc<Notify>>,
 }
 
 impl DeviceEntry {
+    /// Resolves with the next change of the device. Made under its lock, under which every wake happens, so that none
+    /// is missed.
+    pub(super) fn change(&mut self) -> OwnedNotified {
+        self.wake.get_or_insert_default().clone().notified_owned()
+    }
+
+    /// Wakes all that wait for a change.
+    pub(super) fn wake_waiting(&self) {
+        self.wake.iter().for_each(|wake| wake.notify_waiters());
+    }
+
+    /// Frees the parts of which nothing is left.
+    pub(super) fn drop_empty_parts(&mut self) {
+        // No one else can make a clone of it.
+        if self.wake.as_ref().is_some_and(|wake| Arc::strong_count(wake) == 1) {
+            self.wake = None;
+        }
+        self.device.playbacks_mut().for_each(|playback| playback.entry.drop_empty_parts());
+    }
+
     fn is_empty(&self) -> bool {
         self.device.is_empty() && self.connections == 0
     }
@@ -98,7 +177,8 @@ impl DeviceEntry {
 
 #[derive(Default)]
 pub(super) struct DeviceTable {
-    seats: DashMap<DeviceKey, DeviceEntry>,
+    /// Boxed, because a table that grows is half empty for a while.
+    seats: DashMap<DeviceKey, Box<DeviceEntry>>,
 }
 
 impl DeviceTable {

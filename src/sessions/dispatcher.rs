@@ -151,9 +151,12 @@ impl AuthorityDispatcher {
             let gives_back = playback.session.gives_back();
             let is_closing = (gives_back && awaited == 0) || is_provisional(playback);
             awaited -= usize::from(gives_back && awaited > 0);
-            match (is_closing, playback.entry.closing.is_some()) {
-                (true, false) => playback.entry.closing = Some(self.pending_releases.begin(&playback.entry.context)),
-                (false, true) => playback.entry.closing = None,
+            match (is_closing, playback.entry.rare().is_some_and(|rare| rare.closing.is_some())) {
+                (true, false) => {
+                    let closing = self.pending_releases.begin(&playback.entry.context);
+                    playback.entry.rare_mut().closing = Some(closing);
+                }
+                (false, true) => playback.entry.rare_mut().closing = None,
                 (true, true) | (false, false) => {}
             }
         }

@@ -135,7 +135,7 @@ impl Sessions {
     pub fn account(self: &Arc<Self>, key: DeviceKey, token: Fingerprint) -> Option<String> {
         let account = |device: &Device<SessionEntry>| {
             let newest = device.playbacks().iter().rev().find(|playback| playback.has_token(token))?;
-            newest.entry.context.account.clone()
+            newest.entry.context.account.as_deref().map(str::to_owned)
         };
         self.table.look(key, account).flatten()
     }

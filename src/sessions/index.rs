@@ -44,15 +44,21 @@ pub struct OpeningOrder {
 
 /// A playback's entry in the index.
 pub(super) struct IndexedSession {
-    /// The authority, if the session goes on without its word.
-    credit: Option<AuthorityId>,
     index: Arc<SessionIndex>,
     key: DeviceKey,
     order: OpeningOrder,
-    /// Retention class and position, once the session is over.
-    remembered: Option<(RetentionClass, u64)>,
+    /// Boxed, because a session that goes well has nothing of it.
+    rare: Option<Box<RareIndexing>>,
     /// `None` if it shares another playback's session, and so is neither listed nor counted.
     state: Option<SessionPhase>,
+}
+
+#[derive(Clone, Copy, Default, Eq, PartialEq)]
+struct RareIndexing {
+    /// The authority, if the session goes on without its word.
+    credit: Option<AuthorityId>,
+    /// Retention class and position, once the session is over.
+    remembered: Option<(RetentionClass, u64)>,
 }
 
 impl SessionIndex {
@@ -70,7 +76,7 @@ impl SessionIndex {
         }
         drop(places);
         self.count(state, 1);
-        IndexedSession { credit: None, index: self.clone(), key, order, remembered: None, state }
+        IndexedSession { index: self.clone(), key, order, rare: None, state }
     }
 
     /// Number of sessions in each state, in the order of [`SessionPhase::ALL`].
@@ -159,10 +165,11 @@ impl IndexedSession {
         credit: Option<AuthorityId>,
         remembered: Option<RetentionClass>,
     ) {
-        if self.remembered.map(|(kind, _)| kind) != remembered {
-            self.forget_end();
-            self.remembered = remembered.map(|kind| (kind, self.index.sequence.fetch_add(1, Ordering::Relaxed)));
-            if let Some((kind, at)) = self.remembered {
+        let mut rare = self.rare.as_deref().copied().unwrap_or_default();
+        if rare.remembered.map(|(kind, _)| kind) != remembered {
+            self.forget_end(rare);
+            rare.remembered = remembered.map(|kind| (kind, self.index.sequence.fetch_add(1, Ordering::Relaxed)));
+            if let Some((kind, at)) = rare.remembered {
                 self.index.remember(kind, at, Some((self.key, self.order.id)));
             }
         }
@@ -171,15 +178,18 @@ impl IndexedSession {
             self.index.count(state, 1);
             self.state = state;
         }
-        if self.credit != credit {
-            self.credit.into_iter().for_each(|authority| self.index.count_credit(authority, -1));
+        if rare.credit != credit {
+            rare.credit.into_iter().for_each(|authority| self.index.count_credit(authority, -1));
             credit.into_iter().for_each(|authority| self.index.count_credit(authority, 1));
-            self.credit = credit;
+            rare.credit = credit;
+        }
+        if self.rare.as_deref().copied().unwrap_or_default() != rare {
+            self.rare = (rare != RareIndexing::default()).then(|| Box::new(rare));
         }
     }
 
-    fn forget_end(&mut self) {
-        if let Some((kind, at)) = self.remembered.take() {
+    fn forget_end(&self, rare: RareIndexing) {
+        if let Some((kind, at)) = rare.remembered {
             self.index.remember(kind, at, None);
         }
     }
@@ -187,9 +197,10 @@ impl IndexedSession {
 
 impl Drop for IndexedSession {
     fn drop(&mut self) {
-        self.forget_end();
+        let rare = self.rare.as_deref().copied().unwrap_or_default();
+        self.forget_end(rare);
         self.index.count(self.state, -1);
-        self.credit.into_iter().for_each(|authority| self.index.count_credit(authority, -1));
+        rare.credit.into_iter().for_each(|authority| self.index.count_credit(authority, -1));
         let mut places = self.index.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.by_id.remove(&self.order.id);
         places.by_opening.remove(&self.order);

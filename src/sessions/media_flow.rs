@@ -69,10 +69,7 @@ impl Sessions {
     /// is not known.
     pub fn change(self: &Arc<Self>, key: DeviceKey, names: impl Into<MediaNames>) -> Option<OwnedNotified> {
         let names = names.into();
-        self.with_seat(key, |DeviceEntry { device, wake, .. }, _| {
-            // Made under the lock under which every wake happens, so that none is missed.
-            device.playback_of_media(&names).map(|_| wake.clone().notified_owned())
-        })
+        self.with_seat(key, |entry, _| entry.device.playback_of_media(&names).is_some().then(|| entry.change()))
     }
 }
 

@@ -5,6 +5,7 @@
 //! await, because the table is reached by closures.
 
 mod admit;
+mod content_names;
 mod device_connections;
 mod device_notes;
 mod device_table;
@@ -34,9 +35,10 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
+use self::content_names::ContentNames;
 pub use self::device_connections::{CallGuard, ConnectionGuard};
 pub use self::device_notes::{DeviceNote, DeviceNotes};
-use self::device_table::{DeviceEntry, DeviceTable, SessionEntry};
+use self::device_table::{DeviceTable, SessionEntry};
 pub use self::dispatcher::{AskAuthority, AuthorityDispatcher, DispatchedAsk, LateGrant, OpenFuture, VerdictFuture};
 pub use self::index::OpeningOrder;
 use self::index::SessionIndex;
@@ -45,7 +47,7 @@ pub use self::media_flow::{Fetched, MediaFlow};
 pub use self::overview::{FindFault, SessionPage, SessionQuery};
 pub use self::persistence::{RestoreHome, RestoreResult};
 pub use self::retention::{MAX_ENDED_SESSIONS_REMEMBERED, MAX_REPLACED_SESSIONS_REMEMBERED};
-pub use self::session_context::{AuthorityId, DeviceKey, LivePolicy, SessionContext};
+pub use self::session_context::{AuthorityId, CountedGroups, DeviceKey, LivePolicy, SessionContext, SessionRoute};
 pub use self::session_view::{SessionPhase, SessionView};
 use self::spare_places::SparePlaces;
 pub use self::timeline::{Timeline, TimelineEntry, TimelineEvent};
@@ -67,6 +69,7 @@ pub struct Sessions {
     alarm: Notify,
     chance: RandomSource,
     clock: Clock,
+    content_names: ContentNames,
     /// Notes of calls without a session.
     pub device_notes: DeviceNotes,
     index: Arc<SessionIndex>,
@@ -128,6 +131,7 @@ impl Sessions {
             alarm,
             chance,
             clock,
+            content_names: ContentNames::default(),
             device_notes,
             index,
             killed_tokens,
@@ -154,7 +158,8 @@ impl Sessions {
         let policy = &context.policy();
         self.notice_sleep();
         let killed = self.killed_elsewhere(&context.authority_name, Some(key), &call.names());
-        self.with_seat(key, |DeviceEntry { device, wake, .. }, out| {
+        self.with_seat(key, |entry, out| {
+            let device = &mut entry.device;
             if let Some(by) = killed.filter(|_| !device.plays_by(&call.names())) {
                 return (Admission { answer: CallAnswer::Refuse(SessionRefusal::Killed(by)), session: None }, None);
             }
@@ -164,7 +169,7 @@ impl Sessions {
                 let start = || PlaybackStart {
                     account,
                     caller: Some(context.network),
-                    entry: SessionEntry::new(context.clone()),
+                    entry: SessionEntry::new(self.content_names.shared(context)),
                     id,
                     seed: self.chance.draw() as u32,
                 };
@@ -183,15 +188,15 @@ impl Sessions {
                 let is_its_own = call.token.is_some_and(|token| playback.answers_to(token));
                 if token.is_some() && (is_its_own || playback.entry.context.has_expired_token(self.clock.wall())) {
                     let context = SessionContext { network, token, ..SessionContext::clone(&playback.entry.context) };
-                    (playback.entry.context, playback.entry.record) = (Arc::new(context), None);
+                    playback.entry.change_context(Arc::new(context));
                 }
             }
             if let Some(playback) = session.and_then(|id| device.playback_mut(id)).filter(|p| p.session.waits()) {
                 // The open may set out when this call is gone, so the session keeps the caller's place.
-                playback.entry.place = playback.entry.place.take().or_else(HeldPlace::of_caller);
+                let place = &mut playback.entry.rare_mut().place;
+                *place = place.take().or_else(HeldPlace::of_caller);
             }
-            // Made under the lock under which every wake happens, so that none is missed.
-            let woken = (answer == CallAnswer::Wait).then(|| wake.clone().notified_owned());
+            let woken = (answer == CallAnswer::Wait).then(|| entry.change());
             (Admission { answer, session }, woken)
         })
     }

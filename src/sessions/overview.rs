@@ -1,7 +1,7 @@
 //! Counters and pages of all playbacks for operators; never used by a call.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::device_table::SessionEntry;
 use super::index::OpeningOrder;
@@ -154,7 +154,7 @@ impl Sessions {
             let context = &playback.entry.context;
             let credit = playback.session.on_credit().map(|_| context.authority);
             let remembered = playback.remembered();
-            let opened = u64::try_from(context.opened.as_nanos()).unwrap_or(u64::MAX);
+            let opened = u64::try_from(Duration::from(context.opened).as_nanos()).unwrap_or(u64::MAX);
             let order = OpeningOrder { opened, id: playback.id };
             let indexed = playback.entry.indexed.get_or_insert_with(|| self.index.insert(key, order, state));
             indexed.update(state, credit, remembered);

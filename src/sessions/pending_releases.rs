@@ -14,7 +14,7 @@ use super::session_context::{AuthorityId, SessionContext};
 use crate::secret::Fingerprint;
 
 /// An account at an authority.
-type ReleaseAccount = (AuthorityId, String);
+type ReleaseAccount = (AuthorityId, Box<str>);
 
 #[derive(Default)]
 pub(super) struct PendingReleases {

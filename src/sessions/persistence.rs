@@ -89,22 +89,24 @@ impl Sessions {
         let mut moment = None;
         for playback in device.playbacks_mut() {
             let stamp = WrittenStamp::of(playback);
-            match (&playback.entry.stamp, &stamp) {
+            match (playback.entry.written().and_then(|written| written.stamp.as_ref()), &stamp) {
                 (Some(old), Some(new)) if !old.is_outdated_by(new) => continue,
                 (None, None) => continue,
                 (Some(_), None) => store.forget(RecordKey::Session(playback.id)),
                 (Some(_) | None, Some(_)) => {
                     let moment = *moment.get_or_insert_with(|| self.clock.moment());
-                    let context = playback.entry.record.get_or_insert_with(|| playback.entry.context.record()).clone();
+                    let written = playback.entry.written().and_then(|written| written.record.clone());
+                    let context = written.unwrap_or_else(|| playback.entry.context.record());
+                    playback.entry.written_mut().record = Some(context.clone());
                     let timeline = playback.entry.timeline.record();
                     if let Some(record) = PlaybackRecord::of(playback, &moment) {
                         let record = SessionRecord { context, device: key.0, playback: record, timeline };
                         store.put(StoredRecord::Session(Box::new(record)));
-                        playback.entry.written = Some(store.mark());
+                        playback.entry.written_mut().mark = Some(store.mark());
                     }
                 }
             }
-            playback.entry.stamp = stamp;
+            playback.entry.written_mut().stamp = stamp;
         }
     }
 
@@ -112,13 +114,13 @@ impl Sessions {
     pub(super) fn keep_playheads(&self) {
         let moved = |key, playback: &Playback<SessionEntry>| {
             let newer = WrittenStamp::of(playback)?;
-            let written = playback.entry.stamp.as_ref()?;
+            let written = playback.entry.written()?.stamp.as_ref()?;
             written.has_moved(&newer, Duration::ZERO).then_some((key, playback.id))
         };
         for (key, id) in self.table.collect(moved) {
             self.table.with(key, |entry| {
                 if let Some(playback) = entry.device.playback_mut(id) {
-                    playback.entry.stamp = None;
+                    playback.entry.written_mut().stamp = None;
                 }
                 self.keep(key, &mut entry.device);
             });
@@ -204,15 +206,15 @@ impl Sessions {
         out: &mut DeviceEffects,
     ) {
         let policy = context.policy();
-        let mut kept = SessionEntry::new(context);
-        kept.record = Some(record.context.clone());
+        let mut kept = SessionEntry::new(self.content_names.shared(&context));
+        kept.written_mut().record = Some(record.context.clone());
         kept.timeline = Timeline::restore(&record.timeline);
         let mut playback = record.playback.restore(kept, moment, &policy);
         playback.account = pending_releases::account_name(&playback.entry.context);
         let orphan = record.playback.session.is_orphan();
         // Unchanged sessions are not rewritten, which would rewrite the whole journal. An orphaned open is, so that
         // it is not restored twice.
-        playback.entry.stamp = WrittenStamp::of(&playback).filter(|_| !orphan);
+        playback.entry.written_mut().stamp = WrittenStamp::of(&playback).filter(|_| !orphan);
         device.resume(playback, moment.now, orphan, &policy, out);
         if let (Some(playback), Some(store)) = (device.playback_mut(record.playback.id), &self.store)
             && WrittenStamp::of(playback).is_none()
@@ -258,7 +260,7 @@ fn newest_mark(device: &Device<SessionEntry>, id: SessionId) -> Option<ChangeMar
     let of = |id| device.playbacks().iter().find(|playback| playback.id == id);
     let playback = of(id)?;
     let session = playback.shares().and_then(of);
-    [Some(playback), session].into_iter().flatten().filter_map(|playback| playback.entry.written).max()
+    [Some(playback), session].into_iter().flatten().filter_map(|playback| playback.entry.written()?.mark).max()
 }
 
 async fn in_time(wait: Option<impl Future<Output = ()>>) {
@@ -269,8 +271,8 @@ async fn in_time(wait: Option<impl Future<Output = ()>>) {
 
 impl Timeline {
     fn record(&self) -> TimelineRecord {
-        let core = |entry: &TimelineEntry| match &entry.what {
-            TimelineEvent::Core(event) => Some((entry.at.into(), event.clone())),
+        let core = |TimelineEntry { at, what }| match what {
+            TimelineEvent::Core(event) => Some((at.into(), event)),
             // The mirror begins anew, and calls are not kept.
             TimelineEvent::Call(_) | TimelineEvent::Eme(_) => None,
         };

@@ -30,8 +30,7 @@ pub(super) const fn most(kind: RetentionClass) -> usize {
 pub(super) fn drop_tokens(device: &mut Device<SessionEntry>) {
     for playback in device.playbacks_mut() {
         if playback.entry.context.token.is_some() && !playback.session.may_need_token() {
-            playback.entry.context = Arc::new(playback.entry.context.without_token());
-            playback.entry.record = None;
+            playback.entry.change_context(Arc::new(playback.entry.context.without_token()));
         }
     }
 }

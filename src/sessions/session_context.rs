@@ -1,6 +1,7 @@
 //! The context of a playback, besides its state: account, device, content, route, policy. A shared session has the
 //! context of the playback whose content token opens it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::secret::{Fingerprint, Secret};
 use crate::session::{AskKind, Device, Playback, Policy, Role, Schedule, StreamType};
 use crate::store::{DialectName, SessionContextRecord};
 use crate::task::HeldPlace;
+use crate::time::EpochTime;
 use crate::token::TokenClaims;
 
 /// A device at one authority. Two routes to the same authority share their devices.
@@ -83,43 +85,70 @@ impl LivePolicy {
     }
 }
 
-#[derive(Clone, Debug)]
-pub struct SessionContext {
-    /// The account that the authority counts, if known.
-    pub account: Option<String>,
+/// The part of a context that all sessions of a route and its authority have alike. One is kept for all of them.
+#[derive(Debug)]
+pub struct SessionRoute {
     pub authority: AuthorityId,
     pub authority_name: Arc<str>,
-    /// The content's name, if known.
-    pub content: Option<String>,
-    /// Kinds of the content and the device, where an embedded authority counts them.
-    pub content_group: Option<String>,
-    /// The device's name from its identity source.
-    pub device: String,
-    pub device_group: Option<String>,
     /// The authority's dialect.
     pub dialect: DialectName,
     /// Names of failed calls in the authority's player SDK.
     pub error_name: fn(AskKind) -> &'static str,
+    pub policy: Arc<LivePolicy>,
+    /// Path of the route that opened the session.
+    pub route: Arc<str>,
+}
+
+/// Kinds of the content and the device, where an embedded authority counts them.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CountedGroups {
+    pub content: Option<Box<str>>,
+    pub device: Option<Box<str>>,
+}
+
+impl CountedGroups {
+    /// `None` if there is neither.
+    pub fn of(content: Option<String>, device: Option<String>) -> Option<Box<Self>> {
+        let groups = Self { content: content.map(Into::into), device: device.map(Into::into) };
+        (groups != Self::default()).then(|| Box::new(groups))
+    }
+}
+
+/// Kept small, because a million are kept: no text has spare room, and what few sessions have is boxed.
+#[derive(Clone, Debug)]
+pub struct SessionContext {
+    /// The account that the authority counts, if known.
+    pub account: Option<Box<str>>,
+    /// The content's name, if known. Sessions of one content share it.
+    pub content: Option<Arc<str>>,
+    /// The device's name from its identity source.
+    pub device: Box<str>,
+    pub groups: Option<Box<CountedGroups>>,
     /// Replaces the policy's value if the content token tells one, or if there is no token.
     pub kill_memory: Option<Duration>,
     /// The viewer's network, by which failures that one caller provokes are told from those that many meet. Lost in a
     /// restart.
     pub network: Fingerprint,
-    /// Wall time since the epoch.
-    pub opened: Duration,
-    pub policy: Arc<LivePolicy>,
+    pub of_route: Arc<SessionRoute>,
+    pub opened: EpochTime,
     /// The registration of the playback, if there is one.
     pub registration: Option<Arc<Registration>>,
-    /// Path of the route that opened it.
-    pub route: Arc<str>,
     /// The kind of the identity source that named the device.
     pub device_source: DeviceSource,
     /// Future events of the playback, if it was registered with them.
-    pub schedule: Option<Schedule>,
+    pub schedule: Option<Box<Schedule>>,
     /// The registered stream type.
     pub stream: Option<StreamType>,
     /// The content token that opens the session.
     pub token: Option<Secret>,
+}
+
+impl Deref for SessionContext {
+    type Target = SessionRoute;
+
+    fn deref(&self) -> &SessionRoute {
+        &self.of_route
+    }
 }
 
 impl SessionContext {
@@ -130,7 +159,7 @@ impl SessionContext {
         Policy {
             kill_memory,
             operator_kill_memory,
-            schedule: self.schedule.clone(),
+            schedule: self.schedule.as_deref().cloned(),
             stream: self.stream.or(policy.stream),
             ..policy
         }
@@ -159,33 +188,22 @@ impl SessionContext {
     }
     /// The context as a record for the store.
     pub(super) fn record(&self) -> Arc<SessionContextRecord> {
-        let SessionContext {
-            account,
-            authority_name,
-            content,
-            content_group,
-            device,
-            device_group,
-            dialect,
-            kill_memory,
-            opened,
-            registration,
-            route,
-            device_source,
-            token,
-            ..
-        } = self;
+        let Self { account, content, device, groups, kill_memory, opened, registration, device_source, token, .. } =
+            self;
+        let SessionRoute { authority_name, dialect, route, .. } = &**self;
+        let CountedGroups { content: content_group, device: device_group } =
+            groups.as_deref().cloned().unwrap_or_default();
         Arc::new(SessionContextRecord {
-            account: account.clone(),
+            account: account.clone().map(Into::into),
             authority: authority_name.clone(),
             authorization: registration.as_ref().and_then(|registration| registration.block.clone()),
-            content: content.clone(),
-            content_group: content_group.clone(),
-            device: device.clone(),
-            device_group: device_group.clone(),
+            content: content.as_deref().map(str::to_owned),
+            content_group: content_group.map(Into::into),
+            device: device.to_string(),
+            device_group: device_group.map(Into::into),
             dialect: *dialect,
             kill_memory: kill_memory.map(RecordedSpan::from),
-            opened: (*opened).into(),
+            opened: *opened,
             registration: registration.as_ref().map(|registration| registration.id),
             route: route.clone(),
             device_source: *device_source,
@@ -200,7 +218,8 @@ pub(super) fn share_cards(device: &mut Device<SessionEntry>) {
     let newest = |session: &Playback<SessionEntry>| {
         let Role::DeviceSession { by } = session.role else { return None };
         let playback = device.playbacks().iter().find(|playback| playback.id == by)?;
-        let is_news = playback.entry.context.token.is_some() && playback.first_token() != session.entry.opened_by;
+        let is_news = playback.entry.context.token.is_some()
+            && playback.first_token() != session.entry.rare().and_then(|rare| rare.opened_by);
         is_news.then(|| (session.id, playback.first_token(), playback.entry.context.clone()))
     };
     let news: Vec<_> = device.playbacks().iter().filter_map(newest).collect();
@@ -208,8 +227,8 @@ pub(super) fn share_cards(device: &mut Device<SessionEntry>) {
         let Some(playback) = device.playback_mut(session) else { continue };
         // The session keeps its position in the list of all sessions.
         let opened = playback.entry.context.opened;
-        playback.entry.context = Arc::new(SessionContext { opened, ..SessionContext::clone(&of) });
-        (playback.entry.record, playback.entry.opened_by) = (None, token);
+        playback.entry.change_context(Arc::new(SessionContext { opened, ..SessionContext::clone(&of) }));
+        playback.entry.rare_mut().opened_by = token;
     }
 }
 
@@ -220,7 +239,8 @@ pub(super) fn take_place(device: &mut Device<SessionEntry>, id: SessionId) -> Op
         Role::DeviceSession { by } => by,
         Role::Alone | Role::Sharing(_) => id,
     };
-    let waits_for_it = |p: &&Playback<SessionEntry>| p.entry.place.is_some() && (p.id == id || p.shares() == Some(id));
+    let holds_place = |p: &Playback<SessionEntry>| p.entry.rare().is_some_and(|rare| rare.place.is_some());
+    let waits_for_it = |p: &&Playback<SessionEntry>| holds_place(p) && (p.id == id || p.shares() == Some(id));
     let caller = device.playbacks().iter().filter(waits_for_it).max_by_key(|p| p.id == opened_by)?.id;
-    device.playback_mut(caller)?.entry.place.take()
+    device.playback_mut(caller)?.entry.rare_if_any()?.place.take()
 }

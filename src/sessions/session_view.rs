@@ -65,8 +65,9 @@ impl SessionView {
             (_, BeatSource::Renewals { .. } | BeatSource::Timer) => None,
         };
         let timeline = playback.entry.timeline.clone();
+        let opened = playback.entry.context.opened.into();
         Self {
-            age: wall.saturating_sub(playback.entry.context.opened),
+            age: wall.saturating_sub(opened),
             beats: timeline.beats(),
             context: playback.entry.context.clone(),
             connections_gone: session.alone_since().map(|since| now.saturating_duration_since(since)),
@@ -77,7 +78,7 @@ impl SessionView {
             mirror: playback.entry.mirror.clone(),
             next_beat,
             on_credit: session.on_credit().map(|since| now.saturating_duration_since(since)),
-            opened: playback.entry.context.opened,
+            opened,
             paced_by: session.beats(),
             playbacks: Vec::new(),
             player: session.playing(),

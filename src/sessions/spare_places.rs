@@ -14,7 +14,7 @@ use crate::session::{Denial, Device, Input, PlaceTurn};
 use crate::store::DialectName;
 
 /// An account at an authority, as in [`super::pending_releases`].
-type SpareAccount = (AuthorityId, String);
+type SpareAccount = (AuthorityId, Box<str>);
 
 /// A preload, and whether its slot exists already: a session that is being opened has none yet.
 type SpareHolder = (DeviceKey, SessionId, bool);
@@ -72,9 +72,11 @@ impl Sessions {
         for playback in device.playbacks_mut() {
             let spare = [there, coming].into_iter().flatten().find(|(id, _)| *id == playback.id);
             let whose = spare.map(|(id, is_there)| (key, id, is_there));
-            if playback.entry.spare.as_ref().map(|spare| spare.whose) != whose {
-                playback.entry.spare = None;
-                playback.entry.spare = whose.map(|whose| self.spares.begin(&playback.entry.context, whose));
+            let spare = playback.entry.rare().and_then(|rare| rare.spare.as_ref());
+            if spare.map(|spare| spare.whose) != whose {
+                playback.entry.rare_mut().spare = None;
+                let spare = whose.map(|whose| self.spares.begin(&playback.entry.context, whose));
+                playback.entry.rare_mut().spare = spare;
             }
         }
     }

@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, PoisonError};
 
-use tokio::sync::Notify;
-
 use super::device_table::{DeviceEntry, SessionEntry};
 use super::retention::drop_tokens;
 use super::session_context::{share_cards, take_place};
@@ -41,12 +39,12 @@ impl Sessions {
         let result = self.table.with(key, |entry| {
             let mut out = DeviceEffects::new();
             let result = act(entry, &mut out);
-            let DeviceEntry { device, wake, .. } = entry;
-            share_cards(device);
+            share_cards(&mut entry.device);
             let told: Vec<_> = (0..out.len()).map(|at| is_told_elsewhere(&out, at)).collect();
             for ((id, effect), told) in out.into_iter().zip(told) {
-                self.carry_out(key, device, (id, effect, told), wake, &mut jobs);
+                self.carry_out(key, entry, (id, effect, told), &mut jobs);
             }
+            let device = &mut entry.device;
             drop_tokens(device);
             drop_places(device);
             self.keep(key, device);
@@ -57,6 +55,7 @@ impl Sessions {
             self.dispatcher.mark_closing(device);
             self.mark_spares(key, device);
             self.schedule(key, device);
+            entry.drop_empty_parts();
             result
         });
         jobs.into_iter().for_each(|job| self.dispatcher.run(self.clone(), job));
@@ -66,18 +65,18 @@ impl Sessions {
     fn carry_out(
         &self,
         key: DeviceKey,
-        device: &mut Device<SessionEntry>,
+        entry: &mut DeviceEntry,
         (id, effect, told): (SessionId, Effect, bool),
-        wake: &Notify,
         jobs: &mut Vec<DispatchedAsk>,
     ) {
+        let device = &mut entry.device;
         let Some(playback) = device.playback_mut(id) else {
             // A playback that this step forgot may still have waiting calls.
             if let Effect::Displace(kind) = effect {
                 self.telemetry.metrics.session_displaced(kind.name());
             }
             self.forget(id);
-            wake.notify_waiters();
+            entry.wake_waiting();
             return;
         };
         match effect {
@@ -101,7 +100,7 @@ impl Sessions {
                     playback.entry.timeline.add(at, event);
                 }
             }
-            Effect::Wake => wake.notify_waiters(),
+            Effect::Wake => entry.wake_waiting(),
         }
     }
 
@@ -126,7 +125,7 @@ impl Sessions {
 /// needs none.
 fn drop_places(device: &mut Device<SessionEntry>) {
     for playback in device.playbacks_mut().filter(|playback| !playback.session.waits()) {
-        playback.entry.place = None;
+        playback.entry.rare_if_any().into_iter().for_each(|rare| rare.place = None);
     }
 }
 

@@ -15,6 +15,7 @@ use crate::session::{
 };
 use crate::store::DialectName;
 use crate::task::Tasks;
+use crate::time::EpochTime;
 
 mod deserted;
 mod household;
@@ -183,24 +184,26 @@ impl Stage {
 
 /// Context of a playback, without a token.
 fn context(policy: Policy) -> Arc<SessionContext> {
-    Arc::new(SessionContext {
-        account: None,
+    let of_route = Arc::new(SessionRoute {
         authority: AuthorityId::of("test"),
         authority_name: "test".into(),
-        content: None,
-        content_group: None,
-        device: "device".to_owned(),
-        device_group: None,
         dialect: DialectName::NagraSsm,
         error_name: |_| "error",
+        policy: Arc::new(LivePolicy::new(policy)),
+        route: "/".into(),
+    });
+    Arc::new(SessionContext {
+        account: None,
+        content: None,
+        device: "device".into(),
+        groups: None,
         kill_memory: None,
         network: Fingerprint::default(),
-        opened: Duration::ZERO,
-        policy: Arc::new(LivePolicy::new(policy)),
+        of_route,
+        opened: EpochTime::default(),
         registration: None,
         schedule: None,
         stream: None,
-        route: "/".into(),
         device_source: DeviceSource::Header,
         token: None,
     })

@@ -1,10 +1,12 @@
 //! The timeline of a playback: its last events with their times, for support.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::eme;
+use crate::drm::DrmSystem;
+use crate::eme::{EmeChange, EmeEvent};
+use crate::secret::Fingerprint;
 use crate::session::{AskKind, SessionEvent};
+use crate::time::EpochTime;
 
 #[derive(Clone, Debug)]
 pub struct TimelineEntry {
@@ -19,7 +21,7 @@ pub enum TimelineEvent {
     /// Outcome of a license call, in words.
     Call(String),
     Core(SessionEvent),
-    Eme(eme::EmeEvent),
+    Eme(EmeEvent),
 }
 
 impl TimelineEvent {
@@ -41,11 +43,73 @@ impl TimelineEvent {
     }
 }
 
+/// The last events of a playback. Each is kept in a few bytes, because a million playbacks have one.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     beats: u32,
     confirmed: bool,
-    entries: VecDeque<TimelineEntry>,
+    /// A slice has no spare room.
+    entries: Box<[KeptEntry]>,
+}
+
+#[derive(Clone, Debug)]
+struct KeptEntry {
+    at: EpochTime,
+    what: KeptEvent,
+}
+
+/// A [`TimelineEvent`] in fewer bytes: those of nearly all sessions in place, others boxed.
+#[derive(Clone, Debug)]
+enum KeptEvent {
+    Eme { count: u16, key_session: Fingerprint, system: DrmSystem, what: EmeChange },
+    Opened { interval_ms: u32 },
+    Other(Box<TimelineEvent>),
+    RenewalsCarry,
+    Resumed,
+}
+
+impl From<TimelineEvent> for KeptEvent {
+    fn from(event: TimelineEvent) -> Self {
+        let short = match &event {
+            TimelineEvent::Core(SessionEvent::Opened { interval }) => whole_ms(*interval).map(Self::opened),
+            TimelineEvent::Core(SessionEvent::RenewalsCarry) => Some(Self::RenewalsCarry),
+            TimelineEvent::Core(SessionEvent::Resumed) => Some(Self::Resumed),
+            TimelineEvent::Eme(EmeEvent { count, key_session, system, what }) => u16::try_from(*count)
+                .ok()
+                .map(|count| Self::Eme { count, key_session: *key_session, system: *system, what: *what }),
+            TimelineEvent::Call(_) | TimelineEvent::Core(_) => None,
+        };
+        short.unwrap_or_else(|| Self::Other(Box::new(event)))
+    }
+}
+
+impl KeptEvent {
+    fn opened(interval_ms: u32) -> Self {
+        Self::Opened { interval_ms }
+    }
+
+    fn whole(&self) -> TimelineEvent {
+        match self {
+            Self::Eme { count, key_session, system, what } => TimelineEvent::Eme(EmeEvent {
+                count: usize::from(*count),
+                key_session: *key_session,
+                system: *system,
+                what: *what,
+            }),
+            Self::Opened { interval_ms } => {
+                TimelineEvent::Core(SessionEvent::Opened { interval: Duration::from_millis((*interval_ms).into()) })
+            }
+            Self::Other(event) => TimelineEvent::clone(event),
+            Self::RenewalsCarry => TimelineEvent::Core(SessionEvent::RenewalsCarry),
+            Self::Resumed => TimelineEvent::Core(SessionEvent::Resumed),
+        }
+    }
+}
+
+/// `None` if it is no whole number of milliseconds.
+fn whole_ms(time: Duration) -> Option<u32> {
+    let ms = u32::try_from(time.as_millis()).ok()?;
+    (Duration::from_millis(ms.into()) == time).then_some(ms)
 }
 
 impl Timeline {
@@ -53,7 +117,7 @@ impl Timeline {
 
     /// Timeline of a session of an earlier process.
     pub(super) fn with_beats(beats: u32) -> Self {
-        Self { beats, confirmed: beats > 0, entries: VecDeque::new() }
+        Self { beats, confirmed: beats > 0, entries: Box::default() }
     }
 
     pub(super) fn add(&mut self, at: Duration, event: SessionEvent) {
@@ -62,26 +126,32 @@ impl Timeline {
             self.beats = self.beats.saturating_add(1);
             return;
         }
-        self.push(TimelineEntry { at, what: TimelineEvent::Core(event) });
+        self.push(at, TimelineEvent::Core(event), false);
     }
 
-    pub(super) fn add_eme(&mut self, at: Duration, happening: eme::EmeEvent) {
-        self.push(TimelineEntry { at, what: TimelineEvent::Eme(happening) });
+    pub(super) fn add_eme(&mut self, at: Duration, happening: EmeEvent) {
+        self.push(at, TimelineEvent::Eme(happening), false);
     }
 
     /// Adds a call. Repeated equal calls leave one entry, with the newest time.
     pub(super) fn add_call(&mut self, at: Duration, what: String) {
-        if matches!(self.entries.back(), Some(TimelineEntry { what: TimelineEvent::Call(last), .. }) if *last == what) {
-            self.entries.pop_back();
-        }
-        self.push(TimelineEntry { at, what: TimelineEvent::Call(what) });
+        let is_last = self.entries.last().is_some_and(|last| match &last.what {
+            KeptEvent::Other(event) => matches!(&**event, TimelineEvent::Call(last) if *last == what),
+            KeptEvent::Eme { .. } | KeptEvent::Opened { .. } | KeptEvent::RenewalsCarry | KeptEvent::Resumed => false,
+        });
+        self.push(at, TimelineEvent::Call(what), is_last);
     }
 
-    fn push(&mut self, entry: TimelineEntry) {
-        if self.entries.len() == Self::MAX_TIMELINE_ENTRIES {
-            self.entries.pop_front();
+    fn push(&mut self, at: Duration, what: TimelineEvent, replaces_last: bool) {
+        let mut entries = std::mem::take(&mut self.entries).into_vec();
+        if replaces_last {
+            entries.pop();
+        } else if entries.len() == Self::MAX_TIMELINE_ENTRIES {
+            entries.remove(0);
         }
-        self.entries.push_back(entry);
+        entries.reserve_exact(1);
+        entries.push(KeptEntry { at: at.into(), what: what.into() });
+        self.entries = entries.into_boxed_slice();
     }
 
     /// True if the authority ever confirmed the session.
@@ -94,7 +164,64 @@ impl Timeline {
         self.beats
     }
 
-    pub fn entries(&self) -> impl Iterator<Item = &TimelineEntry> {
-        self.entries.iter()
+    /// The events, oldest first.
+    pub fn entries(&self) -> impl Iterator<Item = TimelineEntry> {
+        self.entries.iter().map(|entry| TimelineEntry { at: entry.at.into(), what: entry.what.whole() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eme::MessageType;
+    use crate::session::{EndReason, Reason};
+
+    /// Whatever is kept in short reads as it was told.
+    #[test]
+    fn a_timeline_tells_each_event_as_it_was() {
+        let eme = |count| EmeEvent {
+            count,
+            key_session: Fingerprint(7),
+            system: DrmSystem::Widevine,
+            what: EmeChange::Message(MessageType::LicenseRequest),
+        };
+        let opened = |interval| TimelineEvent::Core(SessionEvent::Opened { interval });
+        let events = [
+            opened(Duration::from_secs(60)),
+            opened(Duration::from_nanos(60_000_000_001)),
+            opened(Duration::MAX),
+            TimelineEvent::Core(SessionEvent::Resumed),
+            TimelineEvent::Core(SessionEvent::RenewalsCarry),
+            TimelineEvent::Core(SessionEvent::Closed(EndReason::Stopped)),
+            TimelineEvent::Core(SessionEvent::Failed(AskKind::Beat, Reason::without_reply("no way"))),
+            TimelineEvent::Eme(eme(2)),
+            TimelineEvent::Eme(eme(1 << 20)),
+            TimelineEvent::Call("declined".to_owned()),
+        ];
+        let mut timeline = Timeline::default();
+        for (second, event) in events.iter().enumerate() {
+            let at = Duration::new(second as u64, 1);
+            match event.clone() {
+                TimelineEvent::Call(what) => timeline.add_call(at, what),
+                TimelineEvent::Core(event) => timeline.add(at, event),
+                TimelineEvent::Eme(event) => timeline.add_eme(at, event),
+            }
+        }
+        let told: Vec<_> = timeline.entries().map(|entry| (entry.at, format!("{:?}", entry.what))).collect();
+        let expected = events.iter().enumerate();
+        let expected = expected.map(|(second, event)| (Duration::new(second as u64, 1), format!("{event:?}")));
+        assert_eq!(told, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_timeline_keeps_its_newest_entries_and_one_of_equal_calls() {
+        let mut timeline = Timeline::default();
+        for second in 0..100 {
+            timeline.add(Duration::from_secs(second), SessionEvent::Resumed);
+        }
+        (100..200).for_each(|second| timeline.add_call(Duration::from_secs(second), "declined".to_owned()));
+        let times: Vec<_> = timeline.entries().map(|entry| entry.at.as_secs()).collect();
+        assert_eq!(times, (69..100).chain([199]).collect::<Vec<_>>());
+        assert_eq!(size_of::<KeptEntry>(), 24);
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct IndexedTokens {
     id: SessionId,
     index: Arc<TokenIndex>,
     key: DeviceKey,
-    tokens: Vec<(Fingerprint, TokenName)>,
+    tokens: Box<[(Fingerprint, TokenName)]>,
 }
 
 impl TokenIndex {
@@ -52,7 +52,7 @@ impl TokenIndex {
 
 impl IndexedTokens {
     fn new(index: Arc<TokenIndex>, key: DeviceKey, id: SessionId) -> Self {
-        Self { id, index, key, tokens: Vec::new() }
+        Self { id, index, key, tokens: Box::default() }
     }
 
     /// Updates the entry after a step; mostly nothing has changed.
@@ -73,7 +73,7 @@ impl IndexedTokens {
 impl Drop for IndexedTokens {
     fn drop(&mut self) {
         let mut holders = self.index.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, name) in &self.tokens {
+        for (_, name) in &*self.tokens {
             holders.remove(&(*name, self.key, self.id));
         }
     }

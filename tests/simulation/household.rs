@@ -18,8 +18,8 @@ use sidebeat::session::{
     CallAnswer, CallKind, EndReason, Grant, LicenseFeedback, OpenAbility, PlayerCall, Policy, StateRecord,
 };
 use sidebeat::sessions::{
-    Admission, AuthorityDispatcher, DeviceKey, LivePolicy, RestoreHome, SessionContext, SessionPhase, SessionView,
-    Sessions, pace,
+    Admission, AuthorityDispatcher, DeviceKey, LivePolicy, RestoreHome, SessionContext, SessionPhase, SessionRoute,
+    SessionView, Sessions, pace,
 };
 use sidebeat::store::{DialectName, Loaded, Memory, SessionContextRecord, SessionRecord, Store};
 use sidebeat::task::Tasks;
@@ -328,21 +328,22 @@ impl Life {
     fn context(&self, device: String, opened: Duration) -> Arc<SessionContext> {
         let account = device.parse::<usize>().expect("a device of ours") % 2;
         Arc::new(SessionContext {
-            account: Some(account.to_string()),
-            authority: self.home.id,
-            authority_name: self.home.name.clone(),
+            account: Some(account.to_string().into()),
             content: None,
-            content_group: None,
-            device,
-            device_group: None,
-            dialect: DialectName::Embedded,
-            error_name: |_| "error",
+            device: device.into(),
+            groups: None,
             kill_memory: None,
             network: Fingerprint::default(),
-            opened,
-            policy: self.policy.clone(),
+            of_route: Arc::new(SessionRoute {
+                authority: self.home.id,
+                authority_name: self.home.name.clone(),
+                dialect: DialectName::Embedded,
+                error_name: |_| "error",
+                policy: self.policy.clone(),
+                route: "/l".into(),
+            }),
+            opened: opened.into(),
             registration: None,
-            route: "/l".into(),
             device_source: DeviceSource::Header,
             schedule: None,
             stream: None,

@@ -16,8 +16,8 @@ use sidebeat::session::{
     CallKind, EndReason, Input, MediaFetch, PlayerReport, PlayingState, Policy, Reason, StreamType,
 };
 use sidebeat::sessions::{
-    AuthorityDispatcher, AuthorityId, ConnectionGuard, DeviceKey, LivePolicy, RestoreHome, SessionContext, Sessions,
-    pace,
+    AuthorityDispatcher, AuthorityId, ConnectionGuard, DeviceKey, LivePolicy, RestoreHome, SessionContext,
+    SessionRoute, Sessions, pace,
 };
 use sidebeat::store::{DialectName, Memory, SessionContextRecord, Store};
 use sidebeat::task::Tasks;
@@ -112,31 +112,33 @@ pub(crate) struct World {
 }
 
 struct Names {
-    authority: Arc<str>,
     devices: Vec<String>,
-    id: AuthorityId,
-    policy: Arc<LivePolicy>,
-    route: Arc<str>,
+    of_route: Arc<SessionRoute>,
+}
+
+fn session_route(policy: Policy) -> Arc<SessionRoute> {
+    Arc::new(SessionRoute {
+        authority: AuthorityId::of("head-end"),
+        authority_name: "head-end".into(),
+        dialect: DialectName::NagraSsm,
+        error_name: |_| "error",
+        policy: Arc::new(LivePolicy::new(policy)),
+        route: "/".into(),
+    })
 }
 
 impl Names {
     fn context(&self, device: usize, content: String, opened: Duration) -> Arc<SessionContext> {
         Arc::new(SessionContext {
-            account: Some((device / 2).to_string()),
-            authority: self.id,
-            authority_name: self.authority.clone(),
-            content: Some(content),
-            content_group: None,
-            device: self.devices[device].clone(),
-            device_group: None,
-            dialect: DialectName::NagraSsm,
-            error_name: |_| "error",
+            account: Some((device / 2).to_string().into()),
+            content: Some(content.into()),
+            device: self.devices[device].as_str().into(),
+            groups: None,
             kill_memory: None,
             network: Fingerprint::default(),
-            opened,
-            policy: self.policy.clone(),
+            of_route: self.of_route.clone(),
+            opened: opened.into(),
             registration: None,
-            route: self.route.clone(),
             device_source: DeviceSource::Header,
             schedule: None,
             stream: None,
@@ -209,13 +211,7 @@ impl World {
             far: Arc::new(Mutex::new(far)),
             keys: devices.iter().map(|device| DeviceKey::new("head-end", DeviceSource::Header, device)).collect(),
             mortal,
-            names: Arc::new(Names {
-                authority: "head-end".into(),
-                devices,
-                id: AuthorityId::of("head-end"),
-                policy: Arc::new(LivePolicy::new(Policy::clone(&policy))),
-                route: "/".into(),
-            }),
+            names: Arc::new(Names { devices, of_route: session_route(Policy::clone(&policy)) }),
             players,
             step: 0,
             store: stored.then(Memory::manual),
@@ -482,7 +478,8 @@ impl World {
     fn kill_here(&mut self, life: &Life, player: usize) {
         let device = self.players[player].device;
         let name = &self.names.devices[device];
-        let newest = life.sessions.list().into_iter().filter(|row| row.context.device == *name).map(|row| row.id).max();
+        let newest =
+            life.sessions.list().into_iter().filter(|row| *row.context.device == **name).map(|row| row.id).max();
         let Some(id) = newest else { return };
         {
             let mut far = self.far();

@@ -16,9 +16,10 @@ use crate::clock::Clock;
 use crate::config::DeviceSource;
 use crate::secret::Fingerprint;
 use crate::session::{CallAnswer, CallKind, KillSource, OpenAbility, PlayerCall, PlayerFacts, Policy, SessionRefusal};
-use crate::sessions::{AskAuthority, AuthorityDispatcher, DeviceKey, LivePolicy, Sessions, pace};
+use crate::sessions::{AskAuthority, AuthorityDispatcher, DeviceKey, LivePolicy, SessionRoute, Sessions, pace};
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
+use crate::time::EpochTime;
 use crate::upstream::{ConnectionPool, Trust};
 
 const LATEST: Duration = Duration::from_secs(10);
@@ -93,23 +94,25 @@ impl Stage {
         let authority = Authority::speaking(Box::new(dialect), "a".into(), crate::config::SessionUnit::Playback);
         let (pace, policy) = (authority.pace(), authority.refine(Policy::default()));
         assert_eq!(pace, (1.0, Policy::default().grace), "an authority without peculiarities");
-        let context = Arc::new(SessionContext {
-            account: None,
+        let of_route = Arc::new(SessionRoute {
             authority: authority.id,
             authority_name: authority.name.clone(),
-            content: None,
-            content_group: None,
-            device: "tv".to_owned(),
-            device_group: None,
             dialect: authority.dialect(),
             error_name: authority.error_name(),
-            kill_memory: None,
-            network: Fingerprint::default(),
-            opened: Duration::ZERO,
             // A beat after 40 ms: the wire says intervals in whole seconds.
             policy: Arc::new(LivePolicy::new(Policy { fraction: 0.002, ..policy })),
-            registration: None,
             route: "/".into(),
+        });
+        let context = Arc::new(SessionContext {
+            account: None,
+            content: None,
+            device: "tv".into(),
+            groups: None,
+            kill_memory: None,
+            network: Fingerprint::default(),
+            of_route,
+            opened: EpochTime::default(),
+            registration: None,
             device_source: DeviceSource::Header,
             schedule: None,
             stream: None,

@@ -91,15 +91,16 @@ pub(super) struct FirstWords {
 
 impl FirstWords {
     pub(super) fn of(context: &SessionContext) -> Self {
+        let groups = context.groups.as_deref().cloned().unwrap_or_default();
         let counted = SessionAccount {
-            account: context.account.clone(),
+            account: context.account.clone().map(Into::into),
             by_device: false,
-            content_group: context.content_group.clone(),
-            device_group: context.device_group.clone(),
+            content_group: groups.content.map(Into::into),
+            device_group: groups.device.map(Into::into),
             is_proven: false,
             network: context.network,
         };
-        let (content, kill_memory) = (context.content.clone(), context.kill_memory);
+        let (content, kill_memory) = (context.content.as_deref().map(str::to_owned), context.kill_memory);
         Self { content, counted, kill_memory, names: CallNames::default() }
     }
 }

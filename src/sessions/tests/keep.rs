@@ -257,7 +257,7 @@ async fn a_restart_after_a_clock_step_is_not_late() {
         let restored = next.sessions.restore(sessions, |_| RestoreHome::Here(context.clone()));
         assert_eq!(restored, RestoreResult { resumed: 1, ..RestoreResult::default() }, "{by}");
         let row = next.sessions.list().remove(0);
-        let late = |entry: &TimelineEntry| matches!(entry.what, TimelineEvent::Core(SessionEvent::BeatLate(_)));
+        let late = |entry: TimelineEntry| matches!(entry.what, TimelineEvent::Core(SessionEvent::BeatLate(_)));
         assert!(!row.timeline.entries().any(late), "{by}: {:?}", row.timeline);
         assert_eq!((row.id, row.state), (id, SessionPhase::Live), "{by}");
         // Its interval is an hour, and what fell due is made up for at once.

@@ -46,6 +46,7 @@ impl KeySession {
     }
 
     pub(super) fn asked(&mut self, kind: MessageType, message: &DrmMessage) -> Option<EmeEvent> {
+        self.make_room_for(message);
         for id in message.key_ids.as_slice() {
             if !self.keys.iter().any(|(known, _)| known == id) {
                 self.learn(*id, KeyStatus::StatusPending);
@@ -63,6 +64,7 @@ impl KeySession {
     /// The player got a license, first or renewed.
     pub(super) fn licensed(&mut self, license: &DrmMessage, wall: Duration) -> Option<EmeEvent> {
         let before = self.count(KeyStatus::Usable);
+        self.make_room_for(license);
         for id in license.key_ids.as_slice() {
             self.learn(*id, KeyStatus::Usable);
         }
@@ -93,6 +95,13 @@ impl KeySession {
 
     pub(super) fn close(&mut self, why: ClosedReason) {
         self.closed.get_or_insert(why);
+    }
+
+    /// Makes room for the message's new keys and for no more.
+    fn make_room_for(&mut self, message: &DrmMessage) {
+        let is_new = |id: &&KeyId| !self.keys.iter().any(|(known, _)| known == *id);
+        let new = message.key_ids.as_slice().iter().filter(is_new).count();
+        self.keys.reserve_exact(new.min(MAX_KEYS_PER_KEY_SESSION.saturating_sub(self.keys.len())));
     }
 
     fn learn(&mut self, id: KeyId, status: KeyStatus) {

@@ -99,6 +99,8 @@ impl Mirror {
                 if self.sessions.len() == Self::MAX_KEY_SESSIONS_MIRRORED {
                     self.sessions.remove(0);
                 }
+                // Most playbacks have one: more room would take most of its memory.
+                self.sessions.reserve_exact(1);
                 self.sessions.push(KeySession::new(id, message.system));
                 self.sessions.len() - 1
             }

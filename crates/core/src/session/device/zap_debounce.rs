@@ -26,6 +26,8 @@ impl ZapsByCaller {
         if self.0.len() >= MAX_CALLERS {
             self.0.remove(0);
         }
+        // Most devices are at one address.
+        self.0.reserve_exact(1);
         self.0.push(zaps);
         hold
     }
