@@ -330,7 +330,7 @@ proptest! {
     /// device that was killed and plays nothing.
     #[test]
     fn no_call_passes_by_a_kill(moves in prop::collection::vec(a_move(), 1..40)) {
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let (tasks, _deaths) = Tasks::new();
             let dispatcher = AuthorityDispatcher::new(Arc::new(Generous), Handle::current(), tasks.clone());
