@@ -69,7 +69,7 @@ pub(crate) enum Work {
     Refusal,
     Ssm,
     SsmBoth,
-    /// With a content token of 1.4 KB.
+    /// With a content token of 950 bytes.
     SsmLong,
 }
 
@@ -112,7 +112,7 @@ impl Work {
             Self::Refusal => "refusal",
             Self::Ssm => "ssm",
             Self::SsmBoth => "ssm, TLS to the license server",
-            Self::SsmLong => "ssm, token of 1.4 KB",
+            Self::SsmLong => "ssm, longer token",
         }
     }
 
@@ -133,7 +133,7 @@ impl Work {
     }
 
     pub(crate) fn token_bytes(self) -> usize {
-        if self == Self::SsmLong { 1_400 } else { 700 }
+        if self == Self::SsmLong { 950 } else { 700 }
     }
 
     pub(crate) fn answer(self) -> Answer {

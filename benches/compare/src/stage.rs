@@ -129,23 +129,22 @@ fn figures(measure: &Measure) -> Figures {
 /// Gets so many devices, each with an account and a content token of its own, of about this length.
 pub(crate) async fn players(head_end: &Program, count: usize, token_bytes: usize) -> Outcome<Vec<Player>> {
     let mut client = Client::connect(head_end.plain).await?;
+    let shortest = content_token(&mut client, "device-0", 0).await?.len();
+    // Four letters of a token hold three of a claim.
+    let filler = token_bytes.saturating_sub(shortest) * 3 / 4;
     let mut players = Vec::with_capacity(count);
-    let mut filler = 0;
     for number in 0..count {
         let device = format!("device-{number}");
-        let mut token = content_token(&mut client, &device, filler).await?;
-        if number == 0 {
-            // Four letters of a token hold three of a claim.
-            filler = token_bytes.saturating_sub(token.len()) * 3 / 4;
-            token = content_token(&mut client, &device, filler).await?;
-        }
+        let token = content_token(&mut client, &device, filler).await?;
         players.push(Player { device: device.into(), token: token.into() });
     }
     Ok(players)
 }
 
+/// The filler goes half into the account and half into the content, as names have a largest length.
 async fn content_token(client: &mut Client, device: &str, filler: usize) -> Outcome<String> {
-    let path = format!("/sim/token?account={device}&device={device}&content=news{}", "x".repeat(filler));
+    let (of_account, of_content) = ("a".repeat(filler / 2), "c".repeat(filler / 2));
+    let path = format!("/sim/token?account={device}{of_account}&device={device}&content=news{of_content}");
     let reply: Value = serde_json::from_str(&client.ask("GET", &path, "").await?)?;
     Ok(reply.get("token").and_then(Value::as_str).ok_or("no token")?.to_owned())
 }
