@@ -122,3 +122,40 @@ pub(crate) async fn setups(target: &Target, players: Vec<Player>, measured: Meas
     // The last calls have fewer companions: they are not measured.
     watch(measured, &progress, [Until::Calls(count / 5), Until::Calls(count * 19 / 20)], running).await
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::call::{Answer, CALLER, LICENSE, SEEN};
+
+    /// Answers every call as if it were this caller's.
+    async fn careless_proxy(listener: TcpListener, caller: &'static str) -> io::Result<()> {
+        let (mut stream, _) = listener.accept().await?;
+        let mut reader = Reader::default();
+        while reader.next(&mut stream).await? {
+            let head = format!("HTTP/1.1 200 OK\r\n{CALLER}: {caller}\r\n{SEEN}: good\r\n");
+            let length = format!("content-length: {}\r\n\r\n", LICENSE.len());
+            stream.write_all(&[head.as_bytes(), length.as_bytes(), LICENSE].concat()).await?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn one_answer_for_another_caller_ends_the_case() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut proxy = JoinSet::new();
+            // The first call is answered well; each later one gets the answer of the first.
+            proxy.spawn(careless_proxy(listener, "device-1"));
+            let target = Target { address, answer: Answer::License, path: "/", tls: None };
+            let player = Player { device: "device".into(), token: "a.b.c".into() };
+            let measured = Measured { core: 0, id: std::process::id(), time: Duration::from_secs(60) };
+            let fault = kept(&target, vec![player], measured).await.unwrap_err().to_string();
+            assert!(fault.contains("a reply for another caller"), "{fault}");
+        });
+    }
+}

@@ -53,6 +53,8 @@ pub(crate) fn describe() -> Outcome<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let said = |program: &str, argument: &str| text_of(Command::new(program).arg(argument)).ok();
     let commit = text_of(Command::new("git").args(["describe", "--always", "--dirty"])).ok();
+    let lua_module = text_of(Command::new("dpkg-query").args(["-W", "-f=${Version}", "libnginx-mod-http-lua"])).ok();
+    let load = fs::read_to_string("/proc/loadavg")?;
     let known = [
         said("date", "+%Y-%m-%d"),
         Some(format!("{}, {count} cores", model.trim_start_matches([':', '\t', ' ']))),
@@ -60,7 +62,9 @@ pub(crate) fn describe() -> Outcome<String> {
         said("rustc", "--version").map(|text| first_words(&text, 2)),
         commit.map(|commit| format!("sidebeat {commit}")),
         said("nginx", "-v").map(|text| text.replace("nginx version: ", "")),
+        lua_module.map(|version| format!("its Lua module {version}")),
         said("haproxy", "-v").map(|text| first_words(&text.replace(" version ", " "), 2)),
+        Some(format!("load average {}", first_words(&load, 1))),
     ];
     Ok(known.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }

@@ -174,8 +174,9 @@ pub(crate) fn write(records: &[Record]) -> Outcome<()> {
             fs::write(documents.join(format!("performance/{}.svg", table.key)), chart)?;
             let picture = format!("![{}](performance/{}.svg)", table.title, table.key);
             let heading = heading(records, table.key);
-            page =
-                between_marks(&page, table.key, &format!("{}\n{picture}\n\n{heading}\n", one_table(records, &table)))?;
+            let rows = one_table(records, &table);
+            let text = format!("**{}**\n\n{rows}\n{picture}\n\n{heading}\n", table.title);
+            page = between_marks(&page, table.key, &text)?;
         }
     }
     let (table, missed) = targets::table(records);
