@@ -1,10 +1,10 @@
 //! Measures the core: one step, one beat round, one re-arm of a full wheel.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use sidebeat::clock::Clock;
+use sidebeat::clock::{Clock, MonotonicTime};
 use sidebeat::secret::{Fingerprint, Secret};
 use sidebeat::session::{
     AskKind, CallKind, Device, Effect, Grant, Input, OpenAbility, PlaybackStart, PlayerCall, Policy, Session, Ticket,
@@ -17,7 +17,7 @@ fn grant() -> Verdict {
     Verdict::Granted(Grant { interval: INTERVAL, lifetime: None, token: Secret::new("a session token") })
 }
 
-fn live(now: Instant, policy: &Policy) -> Session {
+fn live(now: MonotonicTime, policy: &Policy) -> Session {
     let mut session = Session::new(now, 7, policy);
     let asked = step(&mut session, now, Input::Start, policy).list;
     let ticket = asked.iter().find_map(|effect| match effect {
@@ -30,7 +30,7 @@ fn live(now: Instant, policy: &Policy) -> Session {
 }
 
 fn steps(c: &mut Criterion) {
-    let (now, policy) = (Clock.now(), Policy::default());
+    let (now, policy) = (MonotonicTime::from(Clock.now()), Policy::default());
     let mut session = live(now, &policy);
     c.bench_function("step: a license call on a live session", |b| {
         b.iter(|| step(black_box(&mut session), now, Input::Call(CallKind::License), &policy).answer);
@@ -60,7 +60,7 @@ fn steps(c: &mut Criterion) {
 }
 
 fn devices(c: &mut Criterion) {
-    let (now, policy) = (Clock.now(), Policy::default());
+    let (now, policy) = (MonotonicTime::from(Clock.now()), Policy::default());
     let mut device = Device::default();
     let (token, key_session) = (Some(Fingerprint(1)), Some(Fingerprint(2)));
     let call = PlayerCall {
@@ -92,7 +92,7 @@ fn devices(c: &mut Criterion) {
 
 fn wheels(c: &mut Criterion) {
     const ENTRIES: u64 = 1_000_000;
-    let base = Clock.now();
+    let base = MonotonicTime::from(Clock.now());
     let mut wheel = Wheel::new(base);
     // Spread over one interval, as a million sessions are.
     for entry in 0..ENTRIES {

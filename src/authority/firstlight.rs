@@ -261,7 +261,7 @@ impl Dialect for FirstLightSettings {
             view_end: block.live_360_end,
             view_start: block.live_360_start,
         };
-        Some(Schedule::new(now, wall, &times))
+        Some(Schedule::new(now.into(), wall, &times))
     }
 }
 

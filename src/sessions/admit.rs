@@ -120,7 +120,7 @@ impl WaitingCall<'_> {
                 rare.calls_waiting = rare.calls_waiting.saturating_sub(1);
                 rare.calls_waiting == 0
             });
-            is_deserted && device.desert(id, sessions.clock.now(), &policy, out)
+            is_deserted && device.desert(id, sessions.clock.now().into(), &policy, out)
         })
     }
 }

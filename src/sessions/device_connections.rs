@@ -43,7 +43,7 @@ impl Sessions {
             let connected = entry.connections > 0;
             if tells && connected != (before > 0) {
                 let policy = |kept: &super::SessionEntry| kept.context.policy();
-                entry.device.connected(self.clock.now(), connected, policy, out);
+                entry.device.connected(self.clock.now().into(), connected, policy, out);
             }
         });
     }

@@ -2,7 +2,6 @@
 //! only one device.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use dashmap::DashMap;
 use tokio::sync::Notify;
@@ -14,6 +13,7 @@ use super::session_context::{DeviceKey, SessionContext};
 use super::spare_places::SparePlace;
 use super::timeline::Timeline;
 use super::token_index::IndexedTokens;
+use crate::clock::MonotonicTime;
 use crate::eme::Mirror;
 use crate::secret::Fingerprint;
 use crate::session::{Device, Playback, WheelSlot, WrittenStamp};
@@ -36,7 +36,7 @@ pub(super) struct SessionEntry {
     /// Boxed, because a session has nothing of it for most of its time.
     rare: Option<Box<RareState>>,
     /// The deadline on the wheel, and its slot there.
-    pub(super) slotted: Option<(Instant, WheelSlot)>,
+    pub(super) slotted: Option<(MonotonicTime, WheelSlot)>,
     pub(super) timeline: Timeline,
     /// Its content tokens are in the index of killed ones.
     pub(super) tokens_killed: bool,

@@ -30,8 +30,8 @@ impl Sessions {
         self.with(key, |device, out| {
             let Some(playback) = device.playback_mut(id) else { return };
             let (now, policy) = (self.clock.now(), &playback.entry.context.policy());
-            device.deliver(id, now, Input::Served(served), policy, out);
-            device.licensed(id, now, key_session, lasts, policy, out);
+            device.deliver(id, now.into(), Input::Served(served), policy, out);
+            device.licensed(id, now.into(), key_session, lasts, policy, out);
         });
     }
 
@@ -73,7 +73,7 @@ impl Sessions {
             let Some(policy) = device.playback_mut(id).map(|playback| playback.entry.context.policy()) else {
                 return false;
             };
-            device.leave(id, self.clock.now(), token, how, &policy, out)
+            device.leave(id, self.clock.now().into(), token, how, &policy, out)
         })
     }
 

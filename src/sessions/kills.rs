@@ -46,7 +46,7 @@ impl Sessions {
             let context = device.playback_mut(id)?.entry.context.clone();
             let mut others = device.alike(id);
             others.retain(|other| !device.is_killed(*other));
-            device.deliver(id, self.clock.now(), Input::Kill(by), &context.policy(), out);
+            device.deliver(id, self.clock.now().into(), Input::Kill(by), &context.policy(), out);
             others.retain(|other| device.is_killed(*other));
             Some(others)
         })
@@ -63,7 +63,7 @@ impl Sessions {
                 return false;
             };
             let input = Input::PushedKill { reason: reason.clone(), token };
-            device.deliver(id, self.clock.now(), input, &context.policy(), out);
+            device.deliver(id, self.clock.now().into(), input, &context.policy(), out);
             true
         })
     }
@@ -75,7 +75,7 @@ impl Sessions {
             let playback = device.playback_mut(id)?;
             let (context, goes_on) =
                 (playback.entry.context.clone(), !playback.session.is_killed() && !playback.is_over());
-            device.deliver(id, self.clock.now(), Input::End(EndReason::Stopped), &context.policy(), out);
+            device.deliver(id, self.clock.now().into(), Input::End(EndReason::Stopped), &context.policy(), out);
             Some(goes_on)
         })
     }

@@ -47,9 +47,9 @@ impl Sessions {
             if flow == MediaFlow::Goes {
                 let (id, now, policy) = (playback.id, self.clock.now(), playback.entry.context.policy());
                 device.fetches_media(id, &names);
-                device.deliver(id, now, Input::Media(fetched.media), &policy, out);
+                device.deliver(id, now.into(), Input::Media(fetched.media), &policy, out);
                 if let Some(report) = fetched.report {
-                    device.deliver(id, now, Input::Report(report), &policy, out);
+                    device.deliver(id, now.into(), Input::Report(report), &policy, out);
                 }
             }
             flow
@@ -94,7 +94,7 @@ fn flow(playback: &Playback<SessionEntry>) -> MediaFlow {
         | SessionState::Sharing { .. }
         | SessionState::Waiting { .. } => MediaFlow::Goes,
         SessionState::Killed { by, .. } => {
-            MediaFlow::Over(SessionRefusal::Killed(by.clone()), playback.session.killed_since())
+            MediaFlow::Over(SessionRefusal::Killed(by.clone()), playback.session.killed_since().map(Instant::from))
         }
     }
 }

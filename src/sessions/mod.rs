@@ -122,7 +122,7 @@ impl Sessions {
         store: Option<Arc<dyn Store>>,
     ) -> Arc<Self> {
         let (alarm, table) = (Notify::new(), DeviceTable::default());
-        let wheel = Mutex::new(Wheel::new(clock.now()));
+        let wheel = Mutex::new(Wheel::new(clock.now().into()));
         let sleep = SleepDetector::new(clock.suspended());
         let killed_tokens = KilledTokens::default();
         let (index, token_index) = <(_, Arc<TokenIndex>)>::default();
@@ -176,8 +176,8 @@ impl Sessions {
                 self.has_room().then(start)
             };
             let (session, answer) = match waited {
-                Some(id) => device.call_again(id, now, call, policy, start, out),
-                None => device.call(now, call, policy, start, out),
+                Some(id) => device.call_again(id, now.into(), call, policy, start, out),
+                None => device.call(now.into(), call, policy, start, out),
             };
             if let Some(playback) = session.and_then(|id| device.playback_mut(id))
                 && playback.session.returns()
@@ -213,7 +213,7 @@ impl Sessions {
             let id = device.addressee(id, &input);
             let Some(playback) = device.playback_mut(id) else { return false };
             let context = playback.entry.context.clone();
-            device.deliver(id, self.clock.now(), input, &context.policy(), out);
+            device.deliver(id, self.clock.now().into(), input, &context.policy(), out);
             true
         })
     }
@@ -222,7 +222,7 @@ impl Sessions {
     pub fn call_under(self: &Arc<Self>, key: DeviceKey, id: SessionId, kind: CallKind) -> Option<CallAnswer> {
         self.with(key, |device, out| {
             let context = device.playback_mut(id)?.entry.context.clone();
-            device.deliver(id, self.clock.now(), Input::RetryCall(kind), &context.policy(), out)
+            device.deliver(id, self.clock.now().into(), Input::RetryCall(kind), &context.policy(), out)
         })
     }
 

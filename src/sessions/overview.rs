@@ -95,7 +95,7 @@ impl Sessions {
         }
         self.table.collect(|_, playback| {
             let since = playback.session.on_credit().filter(|_| playback.entry.context.authority == authority)?;
-            Some((playback.session.asks_by(), since))
+            Some((playback.session.asks_by(), since.into()))
         })
     }
 
@@ -140,8 +140,8 @@ impl Sessions {
             let playback = asked.shares().and_then(of).unwrap_or(asked);
             let shares = device.playbacks().iter().filter(|other| other.shares() == Some(playback.id));
             let row = || SessionView {
-                playbacks: shares.map(|of| SessionView::of(of, now, wall)).collect(),
-                ..SessionView::of(playback, now, wall)
+                playbacks: shares.map(|of| SessionView::of(of, now.into(), wall)).collect(),
+                ..SessionView::of(playback, now.into(), wall)
             };
             fits(playback).then(row)
         })?

@@ -167,7 +167,7 @@ impl Sessions {
         shared.sort_unstable();
         shared.dedup();
         for key in shared {
-            self.with(key, |device, out| device.rejoin(self.clock.now(), |kept| kept.context.policy(), out));
+            self.with(key, |device, out| device.rejoin(self.clock.now().into(), |kept| kept.context.policy(), out));
         }
         for (key, id) in leaving {
             self.deliver(key, id, Input::End(EndReason::Stopped));
@@ -215,7 +215,7 @@ impl Sessions {
         // Unchanged sessions are not rewritten, which would rewrite the whole journal. An orphaned open is, so that
         // it is not restored twice.
         playback.entry.written_mut().stamp = WrittenStamp::of(&playback).filter(|_| !orphan);
-        device.resume(playback, moment.now, orphan, &policy, out);
+        device.resume(playback, moment.now.into(), orphan, &policy, out);
         if let (Some(playback), Some(store)) = (device.playback_mut(record.playback.id), &self.store)
             && WrittenStamp::of(playback).is_none()
         {

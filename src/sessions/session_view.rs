@@ -1,11 +1,12 @@
 //! A session as operators see it: the row that the admin listener lists.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::device_table::SessionEntry;
 use super::session_context::SessionContext;
 use super::timeline::Timeline;
+use crate::clock::MonotonicTime;
 use crate::eme::Mirror;
 use crate::ids::SessionId;
 use crate::session::{BeatSource, Playback, PlayingState, SessionState, StreamType};
@@ -58,7 +59,7 @@ pub struct SessionView {
 }
 
 impl SessionView {
-    pub(super) fn of(playback: &Playback<SessionEntry>, now: Instant, wall: Duration) -> Self {
+    pub(super) fn of(playback: &Playback<SessionEntry>, now: MonotonicTime, wall: Duration) -> Self {
         let session = &playback.session;
         let next_beat = match (session.state(), session.beats()) {
             (SessionState::Live { beat, .. }, BeatSource::Timer) => Some(beat.saturating_duration_since(now)),

@@ -99,13 +99,13 @@ impl Sessions {
             return PlaceTurn::Later;
         }
         if let Some((key, id, true)) = spare {
-            if self.with(key, |device, _| device.is_awaited(id, self.clock.now())) {
+            if self.with(key, |device, _| device.is_awaited(id, self.clock.now().into())) {
                 return PlaceTurn::Later;
             }
             return if self.deliver(key, id, Input::GiveWay) { PlaceTurn::Given } else { PlaceTurn::Nobody };
         }
         let account = super::pending_releases::account(context);
         let alike = |other: &SessionEntry| super::pending_releases::account(&other.context) == account;
-        self.with(key, |device, out| device.turn(id, self.clock.now(), alike, &policy, out))
+        self.with(key, |device, out| device.turn(id, self.clock.now().into(), alike, &policy, out))
     }
 }

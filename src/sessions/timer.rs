@@ -7,7 +7,7 @@
 use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Sessions;
 use super::session_context::DeviceKey;
@@ -24,7 +24,7 @@ pub async fn pace(sessions: Arc<Sessions>, tasks: Tasks) {
         let next = sessions.wheel.lock().unwrap_or_else(PoisonError::into_inner).next_due();
         let due = async {
             match next {
-                Some(next) => tokio::time::sleep_until(next.into()).await,
+                Some(next) => tokio::time::sleep_until(Instant::from(next).into()).await,
                 None => pending().await,
             }
         };
@@ -44,7 +44,7 @@ impl Sessions {
         self.notice_sleep();
         let now = self.clock.now();
         loop {
-            let turn = self.wheel.lock().unwrap_or_else(PoisonError::into_inner).advance(now);
+            let turn = self.wheel.lock().unwrap_or_else(PoisonError::into_inner).advance(now.into());
             let Some((slot, entries)) = turn else { return };
             for (key, id) in entries {
                 self.dispatcher.ready().await;
@@ -62,9 +62,9 @@ impl Sessions {
                 return;
             }
             playback.entry.slotted = None;
-            if playback.session.deadline().is_some_and(|deadline| deadline <= now) {
+            if playback.session.deadline().is_some_and(|deadline| deadline <= now.into()) {
                 let context = playback.entry.context.clone();
-                device.deliver(id, now, Input::Tick, &context.policy(), out);
+                device.deliver(id, now.into(), Input::Tick, &context.policy(), out);
             }
         });
     }

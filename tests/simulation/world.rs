@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sidebeat::clock::Clock;
+use sidebeat::clock::{Clock, MonotonicTime};
 use sidebeat::ids::SessionId;
 use sidebeat::secret::Fingerprint;
 use sidebeat::session::{
@@ -26,7 +26,7 @@ const ADMISSION: Duration = Duration::from_secs(6);
 
 #[derive(Debug, Default)]
 pub(crate) struct Card {
-    slotted: Option<(Instant, WheelSlot)>,
+    slotted: Option<(MonotonicTime, WheelSlot)>,
 }
 
 /// How often what is worth seeing was seen.
@@ -128,7 +128,7 @@ impl World {
             stalled: false,
             tally: Tally::default(),
             watch: Watch::new((seed, steps), now),
-            wheel: Wheel::new(now),
+            wheel: Wheel::new(now.into()),
             woken: Vec::new(),
         }
     }
@@ -219,8 +219,8 @@ impl World {
         let devices = &mut self.devices;
         let mut out = DeviceEffects::new();
         let (id, answer) = match waited {
-            Some(id) => devices[device].call_again(id, now, &call, &policy, start, &mut out),
-            None => devices[device].call(now, &call, &policy, start, &mut out),
+            Some(id) => devices[device].call_again(id, now.into(), &call, &policy, start, &mut out),
+            None => devices[device].call(now.into(), &call, &policy, start, &mut out),
         };
         self.watch.mark(
             now,
@@ -339,7 +339,7 @@ impl World {
         let mut out = DeviceEffects::new();
         let lasts = self.dated.then(|| self.rng.millis(5_000, 100_000));
         let key_session = Fingerprint(self.rng.below(3) as u64);
-        self.devices[device].licensed(id, self.now, key_session, lasts, &self.policy, &mut out);
+        self.devices[device].licensed(id, self.now.into(), key_session, lasts, &self.policy, &mut out);
         self.carry_out(device, out);
     }
 
@@ -347,7 +347,7 @@ impl World {
     fn connect(&mut self, player: usize) {
         let (device, connected, mut out) = (self.players[player].device, self.rng.chance(400), DeviceEffects::new());
         let policy = Arc::new(self.policy.clone());
-        self.devices[device].connected(self.now, connected, |_| Policy::clone(&policy), &mut out);
+        self.devices[device].connected(self.now.into(), connected, |_| Policy::clone(&policy), &mut out);
         self.carry_out(device, out);
     }
 
@@ -372,7 +372,7 @@ impl World {
                 self.books_of(device, id).for_each(|book| book.closes_failed += 1);
             }
         }
-        self.devices[device].deliver(id, self.now, input, &self.policy, &mut out);
+        self.devices[device].deliver(id, self.now.into(), input, &self.policy, &mut out);
         self.carry_out(device, out);
     }
 
@@ -518,7 +518,7 @@ impl World {
         if kind == AskKind::Open && matches!(&result, Ok(Verdict::Denied(denial, _)) if denial.may_pass()) {
             // The result is ignored: the shell would ask once more.
             let mut out = DeviceEffects::new();
-            self.devices[device].turn(id, self.now, |_| true, &self.policy, &mut out);
+            self.devices[device].turn(id, self.now.into(), |_| true, &self.policy, &mut out);
             self.carry_out(device, out);
         }
         self.deliver(device, id, Input::Answered(ticket, kind, result));
@@ -529,7 +529,7 @@ impl World {
             self.devices[device].playbacks().iter().map(|p| (p.id, p.session.deadline(), p.entry.slotted)).collect();
         for (id, deadline, slotted) in due {
             let Some(deadline) = deadline else { continue };
-            let since = deadline.saturating_duration_since(self.watch.base());
+            let since = deadline.saturating_duration_since(self.watch.base().into());
             self.watch.count(self.now, "deadline", id.0, since.as_nanos() as u64);
             if slotted.is_some_and(|(at, _)| at <= deadline) {
                 continue;
@@ -572,26 +572,26 @@ impl World {
     /// wheel's own answer is compared now and then only, since it looks at every slot.
     fn wake(&mut self) -> Option<Instant> {
         if self.rng.chance(20) {
-            return self.wheel.next_due();
+            return self.wheel.next_due().map(Instant::from);
         }
         let playbacks = self.devices.iter().flat_map(|device| device.playbacks());
         let earliest = playbacks.filter_map(|p| p.entry.slotted).map(|(at, _)| at).min()?;
         let tick = Wheel::<()>::WHEEL_TICK_TIME.as_nanos();
-        let ticks = earliest.saturating_duration_since(self.watch.base()).as_nanos().div_ceil(tick);
+        let ticks = earliest.saturating_duration_since(self.watch.base().into()).as_nanos().div_ceil(tick);
         let at = self.watch.base() + Duration::from_nanos((ticks * tick) as u64);
         // A deadline that had passed already stands in the wheel's next tick.
-        if at > self.now { Some(at) } else { self.wheel.next_due() }
+        if at > self.now { Some(at) } else { self.wheel.next_due().map(Instant::from) }
     }
 
     fn turn(&mut self) {
-        while let Some((slot, entries)) = self.wheel.advance(self.now) {
+        while let Some((slot, entries)) = self.wheel.advance(self.now.into()) {
             for (device, id) in entries {
                 let Some(playback) = self.devices[device].playback_mut(id) else { continue };
                 if playback.entry.slotted.is_none_or(|(_, stands)| stands != slot) {
                     continue;
                 }
                 playback.entry.slotted = None;
-                if playback.session.deadline().is_some_and(|deadline| deadline <= self.now) {
+                if playback.session.deadline().is_some_and(|deadline| deadline <= self.now.into()) {
                     self.deliver(device, id, Input::Tick);
                 } else {
                     self.schedule(device);

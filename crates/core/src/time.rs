@@ -2,6 +2,7 @@
 
 mod backoff;
 mod jitter;
+mod monotonic;
 mod span;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::backoff::Backoff;
 pub use self::jitter::{half_to_whole, jitter};
+pub use self::monotonic::MonotonicTime;
 pub use self::span::RecordedSpan;
 
 /// The same moment on both clocks, to convert between them. It is valid until the system clock is set, so take a
@@ -28,7 +30,8 @@ pub struct ClockMoment {
 pub struct EpochTime(u64);
 
 impl ClockMoment {
-    pub fn wall_of(&self, at: Instant) -> EpochTime {
+    pub fn wall_of(&self, at: impl Into<Instant>) -> EpochTime {
+        let at = at.into();
         let wall = match at.checked_duration_since(self.now) {
             Some(ahead) => self.wall.saturating_add(ahead),
             None => self.wall.saturating_sub(self.now.saturating_duration_since(at)),
@@ -44,6 +47,16 @@ impl ClockMoment {
             None => self.now.checked_sub(self.wall.saturating_sub(wall)),
         }
         .unwrap_or(self.now)
+    }
+
+    /// [`Self::now`] as the core keeps it.
+    pub fn time(&self) -> MonotonicTime {
+        self.now.into()
+    }
+
+    /// Like [`Self::instant_of`].
+    pub fn time_of(&self, wall: EpochTime) -> MonotonicTime {
+        self.instant_of(wall).into()
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use self::resumption::ResumptionWatch;
-pub use sidebeat_core::time::{ClockMoment, EpochTime, RecordedSpan};
+pub use sidebeat_core::time::{ClockMoment, EpochTime, MonotonicTime, RecordedSpan};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clock {

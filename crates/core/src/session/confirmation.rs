@@ -1,17 +1,17 @@
 //! Remembers when the authority last confirmed a session, and how long that holds. `Session` keeps one.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::{ClockMoment, EpochTime, RecordedSpan};
+use crate::time::{ClockMoment, EpochTime, MonotonicTime, RecordedSpan};
 
 /// The last good answer of the authority about a session.
 #[must_use]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Confirmation {
     /// Time of that answer.
-    at: Instant,
+    at: MonotonicTime,
     /// The authority's interval in a grant that is gone.
     last_interval: Option<Duration>,
     /// Time for which the machine has slept since.
@@ -25,18 +25,18 @@ const USUAL_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Confirmation {
     /// The authority has said nothing yet; its silence counts from now on.
-    pub(super) fn none(now: Instant) -> Self {
+    pub(super) fn none(now: MonotonicTime) -> Self {
         Self { at: now, last_interval: None, slept: Duration::ZERO, took: Duration::ZERO }
     }
 
     /// Notes a good answer to a call that was sent at `asked`. The machine slept so long meanwhile, and earlier calls
     /// were answered before, too.
-    pub(super) fn confirm(&mut self, now: Instant, asked: Instant, slept: Duration) {
+    pub(super) fn confirm(&mut self, now: MonotonicTime, asked: MonotonicTime, slept: Duration) {
         (self.at, self.slept, self.took) = (now, slept, now.saturating_duration_since(asked));
     }
 
     /// The session of the device is confirmed, and this playback shares it from now on.
-    pub(super) fn join(&mut self, now: Instant) {
+    pub(super) fn join(&mut self, now: MonotonicTime) {
         self.at = now;
     }
 
@@ -51,25 +51,30 @@ impl Confirmation {
 
     /// Adjusts the times after a restart. If the wall clock was set back, the length of the downtime is unknown: the
     /// silence then counts as `unknown`, and an expiry at the authority meanwhile is no kill.
-    pub(super) fn restored(&mut self, now: Instant, unknown: Duration) {
+    pub(super) fn restored(&mut self, now: MonotonicTime, unknown: Duration) {
         if self.at > now {
             (self.at, self.slept) = (now, unknown);
         }
     }
 
     /// Time of the last good answer.
-    pub(super) fn at(&self) -> Instant {
+    pub(super) fn at(&self) -> MonotonicTime {
         self.at
     }
 
     /// Time without a confirmation, counted at the authority.
-    pub(super) fn silent_for(&self, now: Instant) -> Duration {
+    pub(super) fn silent_for(&self, now: MonotonicTime) -> Duration {
         now.saturating_duration_since(self.at).saturating_add(self.slept).saturating_add(self.took)
     }
 
     /// End of the confirmation: the allowed silence after the last good answer, but not before the token ends, and no
     /// later than the longest session.
-    pub(super) fn holds_until(&self, allowed: Duration, good_until: Option<Instant>, longest: Duration) -> Instant {
+    pub(super) fn holds_until(
+        &self,
+        allowed: Duration,
+        good_until: Option<MonotonicTime>,
+        longest: Duration,
+    ) -> MonotonicTime {
         let silent = self.at + allowed;
         good_until.map_or(silent, |until| silent.max(until.min(self.at + longest)))
     }
@@ -112,7 +117,7 @@ impl Confirmation {
 
     pub(super) fn restore(record: &ConfirmationRecord, at: &ClockMoment) -> Self {
         let ConfirmationRecord { at: confirmed, slept, took } = *record;
-        Self { at: at.instant_of(confirmed), last_interval: None, slept: slept.into(), took: took.into() }
+        Self { at: at.time_of(confirmed), last_interval: None, slept: slept.into(), took: took.into() }
     }
 }
 

@@ -6,7 +6,7 @@
 //! newest playback is held; a held playback that is zapped away made no call and costs nothing. `sessions` owns the
 //! devices and calls them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::device_step::DeviceStep;
 pub use self::limit_reached::PlaceTurn;
@@ -24,6 +24,7 @@ use super::step;
 use super::verdict::AuthorityFault;
 use crate::secret::Fingerprint;
 use crate::session_id::SessionId;
+use crate::time::MonotonicTime;
 
 mod accept;
 mod addressee;
@@ -65,7 +66,7 @@ impl<C> Device<C> {
     /// call. `start` returns `None` if there is no room for another one.
     pub fn call(
         &mut self,
-        now: Instant,
+        now: MonotonicTime,
         call: &PlayerCall,
         policy: &Policy,
         start: impl FnMut() -> Option<PlaybackStart<C>>,
@@ -102,7 +103,7 @@ impl<C> Device<C> {
     pub fn call_again(
         &mut self,
         id: SessionId,
-        now: Instant,
+        now: MonotonicTime,
         call: &PlayerCall,
         policy: &Policy,
         start: impl FnMut() -> Option<PlaybackStart<C>>,
@@ -125,7 +126,7 @@ impl<C> Device<C> {
     }
 
     /// True if its playback ended and made room for another one of the same name.
-    fn has_lost_its_turn(&self, id: SessionId, now: Instant, call: &PlayerCall, policy: &Policy) -> bool {
+    fn has_lost_its_turn(&self, id: SessionId, now: MonotonicTime, call: &PlayerCall, policy: &Policy) -> bool {
         let gone = !self.playbacks.iter().any(|p| p.id == id);
         gone && place(&self.playbacks, now, call, policy).begins()
     }
@@ -134,7 +135,7 @@ impl<C> Device<C> {
     pub fn deliver(
         &mut self,
         id: SessionId,
-        now: Instant,
+        now: MonotonicTime,
         input: Input,
         policy: &Policy,
         out: &mut DeviceEffects,
@@ -157,7 +158,7 @@ impl<C> Device<C> {
     pub fn licensed(
         &mut self,
         id: SessionId,
-        now: Instant,
+        now: MonotonicTime,
         key_session: Fingerprint,
         lasts: Option<Duration>,
         policy: &Policy,
@@ -169,7 +170,13 @@ impl<C> Device<C> {
     }
 
     /// The last connection of the device has ended, or one is there again: tells each of its playbacks.
-    pub fn connected(&mut self, now: Instant, connected: bool, policy: impl Fn(&C) -> Policy, out: &mut DeviceEffects) {
+    pub fn connected(
+        &mut self,
+        now: MonotonicTime,
+        connected: bool,
+        policy: impl Fn(&C) -> Policy,
+        out: &mut DeviceEffects,
+    ) {
         let ids: Vec<_> = self.playbacks.iter().map(|p| (p.id, policy(&p.entry))).collect();
         for (id, policy) in ids {
             self.deliver(id, now, if connected { Input::Reconnected } else { Input::Disconnected }, &policy, out);
@@ -181,7 +188,7 @@ impl<C> Device<C> {
     pub fn leave(
         &mut self,
         id: SessionId,
-        now: Instant,
+        now: MonotonicTime,
         token: Option<Fingerprint>,
         how: FarewellSignal,
         policy: &Policy,
@@ -221,7 +228,7 @@ impl<C> Device<C> {
     pub fn resume(
         &mut self,
         mut playback: Playback<C>,
-        now: Instant,
+        now: MonotonicTime,
         orphan: bool,
         policy: &Policy,
         out: &mut DeviceEffects,

@@ -1,11 +1,12 @@
 //! A grant that is being given back: when its close is tried, how often it was lost, and whether its place is waited
 //! for.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::held_grant::HeldGrant;
 use super::policy::Policy;
 use super::verdict::AuthorityFault;
+use crate::time::MonotonicTime;
 
 /// The longest pause between two tries of a close for which no playback waits.
 const MAX_CLOSE_PAUSE: Duration = Duration::from_secs(30);
@@ -20,24 +21,24 @@ pub struct GrantRelease {
     /// The close is lost and tried again while the authority may still hold the session; no playback waits for its
     /// place.
     lingers: bool,
-    next: Instant,
+    next: MonotonicTime,
     /// The number of lost closes.
     tries: u8,
 }
 
 impl GrantRelease {
     /// A release whose close is due at once.
-    pub(super) fn new(now: Instant, grant: HeldGrant) -> Self {
+    pub(super) fn new(now: MonotonicTime, grant: HeldGrant) -> Self {
         Self { grant, lingers: false, next: now, tries: 0 }
     }
 
     /// The release that a record holds.
-    pub(super) fn written(grant: HeldGrant, lingers: bool, next: Instant, tries: u8) -> Self {
+    pub(super) fn written(grant: HeldGrant, lingers: bool, next: MonotonicTime, tries: u8) -> Self {
         Self { grant, lingers, next, tries }
     }
 
     /// The same release from its beginning, at this time: for another reason, or by another process.
-    pub(super) fn anew(self, next: Instant) -> Self {
+    pub(super) fn anew(self, next: MonotonicTime) -> Self {
         Self { next, tries: 0, ..self }
     }
 
@@ -45,9 +46,9 @@ impl GrantRelease {
     /// authority may hold the session, which is until `held_until`, and an hour at most.
     pub(super) fn lost(
         self,
-        now: Instant,
+        now: MonotonicTime,
         fault: &AuthorityFault,
-        held_until: Instant,
+        held_until: MonotonicTime,
         policy: &Policy,
     ) -> Option<Self> {
         let tries = self.tries.saturating_add(1);
@@ -59,16 +60,16 @@ impl GrantRelease {
     }
 
     /// Makes the close due now.
-    pub(super) fn try_now(&mut self, now: Instant) {
+    pub(super) fn try_now(&mut self, now: MonotonicTime) {
         self.next = now;
     }
 
     /// Time of the next try of its close.
-    pub(super) fn next(&self) -> Instant {
+    pub(super) fn next(&self) -> MonotonicTime {
         self.next
     }
 
-    pub(super) fn next_mut(&mut self) -> &mut Instant {
+    pub(super) fn next_mut(&mut self) -> &mut MonotonicTime {
         &mut self.next
     }
 
@@ -110,7 +111,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn release(now: Instant) -> GrantRelease {
+    fn release(now: MonotonicTime) -> GrantRelease {
         let grant = Grant { interval: Duration::from_secs(30), lifetime: None, token: Secret::new("token") };
         GrantRelease::new(now, HeldGrant::new(now, grant))
     }

@@ -3,7 +3,7 @@
 //! Every beat and every renewal may replace the token. If the answer is lost, the authority may know the session by a
 //! token that never arrived; its reply to the older one is then no verdict on the session.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use super::record::{expose, hide, is_default};
 use super::step::bounded;
 use super::verdict::{AuthorityFault, Verdict};
 use crate::secret::{Fingerprint, Secret};
-use crate::time::{ClockMoment, EpochTime, RecordedSpan};
+use crate::time::{ClockMoment, EpochTime, MonotonicTime, RecordedSpan};
 
 /// A grant with the end of its token, and whether a newer token may exist.
 #[must_use]
@@ -20,7 +20,7 @@ use crate::time::{ClockMoment, EpochTime, RecordedSpan};
 pub struct HeldGrant {
     doubt: TokenDoubt,
     /// End of the token, if known.
-    good_until: Option<Instant>,
+    good_until: Option<MonotonicTime>,
     grant: Grant,
 }
 
@@ -33,7 +33,7 @@ struct TokenDoubt {
     /// The answer to a call that may have replaced the token was lost. "No such session" is no kill then.
     in_doubt: bool,
     /// Until then a call without an answer may still reach the authority and replace the token.
-    overtaken_until: Option<Instant>,
+    overtaken_until: Option<MonotonicTime>,
     replacement: TokenReplacement,
 }
 
@@ -51,26 +51,26 @@ enum TokenReplacement {
 
 impl HeldGrant {
     /// A new grant with its own token: there is no newer one.
-    pub(super) fn new(now: Instant, grant: Grant) -> Self {
+    pub(super) fn new(now: MonotonicTime, grant: Grant) -> Self {
         let good_until = end_of(now, grant.lifetime);
         Self::told(Grant { interval: bounded(grant.interval), ..grant }, good_until, false)
     }
 
     /// The right to play exists, although the call to confirm it failed.
-    pub(super) fn unconfirmed(now: Instant, grant: Grant, fault: &AuthorityFault) -> Self {
+    pub(super) fn unconfirmed(now: MonotonicTime, grant: Grant, fault: &AuthorityFault) -> Self {
         let mut held = Self::new(now, grant);
         held.doubt.in_doubt = !fault.kind.was_not_processed();
         held
     }
 
-    fn told(grant: Grant, good_until: Option<Instant>, in_doubt: bool) -> Self {
+    fn told(grant: Grant, good_until: Option<MonotonicTime>, in_doubt: bool) -> Self {
         Self { doubt: TokenDoubt { in_doubt, ..TokenDoubt::none() }, good_until, grant }
     }
 
     /// Notes a good answer, which may bring another interval, and another token with its lifetime.
     pub(super) fn refresh(
         &mut self,
-        now: Instant,
+        now: MonotonicTime,
         interval: Option<Duration>,
         lifetime: Option<Duration>,
         token: Option<Secret>,
@@ -85,13 +85,19 @@ impl HeldGrant {
 
     /// A late answer brings the newest known token. Later calls may have replaced that again, unless its own call
     /// `is_newest`.
-    pub(super) fn take_late_token(&mut self, now: Instant, token: Secret, lifetime: Option<Duration>, is_newest: bool) {
+    pub(super) fn take_late_token(
+        &mut self,
+        now: MonotonicTime,
+        token: Secret,
+        lifetime: Option<Duration>,
+        is_newest: bool,
+    ) {
         self.replace_token(now, token, lifetime);
         let overtaken_until = self.doubt.overtaken_until;
         self.doubt = TokenDoubt { in_doubt: !is_newest, overtaken_until, ..TokenDoubt::none() };
     }
 
-    fn replace_token(&mut self, now: Instant, token: Secret, lifetime: Option<Duration>) {
+    fn replace_token(&mut self, now: MonotonicTime, token: Secret, lifetime: Option<Duration>) {
         (self.grant.token, self.grant.lifetime) = (token, lifetime);
         self.good_until = end_of(now, lifetime);
     }
@@ -100,7 +106,7 @@ impl HeldGrant {
     /// the call was sent with a token that was replaced since. `rotates`: this authority may replace tokens.
     pub(super) fn weigh(
         &mut self,
-        now: Instant,
+        now: MonotonicTime,
         result: &Result<Verdict, AuthorityFault>,
         outdated: bool,
         rotates: bool,
@@ -135,12 +141,12 @@ impl HeldGrant {
     }
 
     /// The token expires while the machine sleeps.
-    pub(super) fn machine_slept(&mut self, now: Instant, by: Duration) {
+    pub(super) fn machine_slept(&mut self, now: MonotonicTime, by: Duration) {
         self.good_until = self.good_until.map(|until| until.checked_sub(by).unwrap_or(now));
     }
 
     /// After a restart it is unknown which call was in flight, and whether the last answers were written.
-    pub(super) fn restored(&mut self, now: Instant) {
+    pub(super) fn restored(&mut self, now: MonotonicTime) {
         self.doubt.lose_answer(now);
     }
 
@@ -150,7 +156,7 @@ impl HeldGrant {
     }
 
     /// End of the token, if known.
-    pub(super) fn good_until(&self) -> Option<Instant> {
+    pub(super) fn good_until(&self) -> Option<MonotonicTime> {
         self.good_until
     }
 
@@ -178,12 +184,12 @@ impl TokenDoubt {
     }
 
     /// Gives up a call that may have replaced the token, and may still be in transit.
-    fn lose_answer(&mut self, now: Instant) {
+    fn lose_answer(&mut self, now: MonotonicTime) {
         self.in_doubt = true;
         self.overtaken_until = Some(now + MAX_OVERTAKEN_CALL_TIME);
     }
 
-    fn is_overtaken(&self, now: Instant) -> bool {
+    fn is_overtaken(&self, now: MonotonicTime) -> bool {
         self.overtaken_until.is_some_and(|until| now < until)
     }
 
@@ -198,7 +204,7 @@ impl TokenDoubt {
     }
 }
 
-fn end_of(now: Instant, lifetime: Option<Duration>) -> Option<Instant> {
+fn end_of(now: MonotonicTime, lifetime: Option<Duration>) -> Option<MonotonicTime> {
     lifetime.map(|lifetime| now + bounded(lifetime))
 }
 
@@ -233,7 +239,7 @@ impl HeldGrant {
     pub(super) fn restore(record: &GrantRecord, at: &ClockMoment) -> Self {
         let GrantRecord { good_until, in_doubt, interval, lifetime, token } = record.clone();
         let grant = Grant { interval: bounded(interval.into()), lifetime: lifetime.map(Duration::from), token };
-        Self::told(grant, good_until.map(|until| at.instant_of(until)), in_doubt)
+        Self::told(grant, good_until.map(|until| at.time_of(until)), in_doubt)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The inputs of a session: all that can happen to it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::end_reason::EndReason;
 use super::grant::{AskKind, Ticket};
@@ -10,6 +10,7 @@ use super::session_kill::SessionKill;
 use super::step::SharedFate;
 use super::verdict::{AuthorityFault, Reason, Verdict};
 use crate::secret::Fingerprint;
+use crate::time::MonotonicTime;
 
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -34,7 +35,7 @@ pub enum Input {
     /// An operator takes a kill back.
     Forgive,
     /// Time at which the last of its licenses expires; `None` if any may be perpetual.
-    Licensed(Option<Instant>),
+    Licensed(Option<MonotonicTime>),
     /// The player requests media.
     Media(MediaFetch),
     /// The player reports about itself.

@@ -2,17 +2,18 @@
 //!
 //! There is one entry for each key session. An unknown end may be never: the end of all is only known if each end is.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
 use crate::secret::Fingerprint;
+use crate::time::MonotonicTime;
 
 /// The last license of one key session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct KeyLease {
     /// Latest expiry; `None` if unknown or never.
-    pub ends: Option<Instant>,
+    pub ends: Option<MonotonicTime>,
     /// Name of the key session, or of its keys if the DRM system names no key session.
     pub key_session: Fingerprint,
 }
@@ -26,7 +27,7 @@ impl Leases {
     const MAX_LICENSE_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
     /// Notes a new or renewed license with this lifetime.
-    pub(super) fn note(&mut self, now: Instant, key_session: Fingerprint, lasts: Option<Duration>) {
+    pub(super) fn note(&mut self, now: MonotonicTime, key_session: Fingerprint, lasts: Option<Duration>) {
         let ends = lasts.map(|lasts| now + lasts.min(Self::MAX_LICENSE_LIFETIME));
         self.forget(key_session);
         if self.0.is_full() {
@@ -43,7 +44,7 @@ impl Leases {
     }
 
     /// The machine slept, and the player's clock did not: all licenses expire so much sooner by the monotonic clock.
-    pub(super) fn slept(&mut self, now: Instant, by: Duration) {
+    pub(super) fn slept(&mut self, now: MonotonicTime, by: Duration) {
         let ends = self.0.iter_mut().filter_map(|lease| lease.ends.as_mut());
         ends.for_each(|ends| *ends = ends.checked_sub(by).unwrap_or(now));
     }
@@ -53,14 +54,14 @@ impl Leases {
     }
 
     /// Expiry of the last license; `None` if any may be perpetual, or there is none.
-    pub(super) fn last_end(&self) -> Option<Instant> {
-        let ends: Option<Vec<Instant>> = self.0.iter().map(|lease| lease.ends).collect();
+    pub(super) fn last_end(&self) -> Option<MonotonicTime> {
+        let ends: Option<Vec<MonotonicTime>> = self.0.iter().map(|lease| lease.ends).collect();
         ends?.into_iter().max()
     }
 }
 
-impl FromIterator<(Fingerprint, Option<Instant>)> for Leases {
-    fn from_iter<I: IntoIterator<Item = (Fingerprint, Option<Instant>)>>(leases: I) -> Self {
+impl FromIterator<(Fingerprint, Option<MonotonicTime>)> for Leases {
+    fn from_iter<I: IntoIterator<Item = (Fingerprint, Option<MonotonicTime>)>>(leases: I) -> Self {
         let leases = leases.into_iter().take(Self::MAX_LICENSES_TRACKED);
         Self(leases.map(|(key_session, ends)| KeyLease { ends, key_session }).collect())
     }

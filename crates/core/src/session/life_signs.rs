@@ -2,9 +2,10 @@
 //!
 //! A restart forgets the signs, which soon come again, and keeps the properties of the player.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::player_report::{PlayerReport, PlayingState};
+use crate::time::MonotonicTime;
 
 /// Media requests further apart do not count as continuous playing.
 const MAX_MEDIA_GAP: Duration = Duration::from_secs(60);
@@ -15,16 +16,16 @@ pub(super) struct LifeSigns {
     /// A call of its player waits for the yielded session, and was not answered since that came back.
     calls: bool,
     /// First and last of the signs after its start, without a long gap between.
-    flows: Option<(Instant, Instant)>,
+    flows: Option<(MonotonicTime, MonotonicTime)>,
     /// The last sign that is certainly of this playback.
-    last: Instant,
+    last: MonotonicTime,
     /// Its player reports that it plays it.
     plays: bool,
     /// Its player reports that it only preloads it.
     preloads: bool,
     renewed: bool,
     /// Time of its player's last report that it plays.
-    said: Option<Instant>,
+    said: Option<MonotonicTime>,
     /// Number of media requests other than manifests.
     segments: u8,
     /// Its media pass through sidebeat: some were requested at some time.
@@ -35,7 +36,7 @@ impl LifeSigns {
     /// Players fetch the beginning of a preload. More segments than this are a stream.
     pub(super) const MAX_PRELOADED_SEGMENTS: u8 = 8;
 
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: MonotonicTime) -> Self {
         Self {
             calls: false,
             flows: None,
@@ -50,33 +51,33 @@ impl LifeSigns {
     }
 
     /// Signs after a restart.
-    pub(super) fn written(last: Instant, preloads: bool, streams: bool) -> Self {
+    pub(super) fn written(last: MonotonicTime, preloads: bool, streams: bool) -> Self {
         Self { preloads, streams, ..Self::new(last) }
     }
 
     #[cfg(test)]
-    pub(super) fn of_preload(now: Instant) -> Self {
+    pub(super) fn of_preload(now: MonotonicTime) -> Self {
         Self { preloads: true, ..Self::new(now) }
     }
 
     #[cfg(test)]
-    pub(super) fn said_to_play(now: Instant, said: Option<Instant>) -> Self {
+    pub(super) fn said_to_play(now: MonotonicTime, said: Option<MonotonicTime>) -> Self {
         Self { plays: true, said, ..Self::new(now) }
     }
 
     /// The playback has to show life anew. Its start and its player's properties are kept.
-    pub(super) fn anew(&self, now: Instant) -> Self {
+    pub(super) fn anew(&self, now: MonotonicTime) -> Self {
         let Self { flows, preloads, said, streams, .. } = *self;
         Self { flows, preloads, said, streams, ..Self::new(now) }
     }
 
     /// As [`Self::anew`], but a call that waits goes on waiting.
-    pub(super) fn back(&self, now: Instant) -> Self {
+    pub(super) fn back(&self, now: MonotonicTime) -> Self {
         Self { calls: self.calls, ..self.anew(now) }
     }
 
     /// Signs of another playback of the same content by the same player.
-    pub(super) fn successor(&self, now: Instant) -> Self {
+    pub(super) fn successor(&self, now: MonotonicTime) -> Self {
         let Self { preloads, streams, .. } = *self;
         Self { preloads, streams, ..Self::new(now) }
     }
@@ -90,12 +91,12 @@ impl LifeSigns {
     }
 
     /// The player called.
-    pub(super) fn heard(&mut self, now: Instant) {
+    pub(super) fn heard(&mut self, now: MonotonicTime) {
         self.last = now;
     }
 
     /// A call of the player waits for the yielded session.
-    pub(super) fn call_waits(&mut self, now: Instant) {
+    pub(super) fn call_waits(&mut self, now: MonotonicTime) {
         (self.calls, self.last) = (true, now);
     }
 
@@ -109,7 +110,7 @@ impl LifeSigns {
         self.streams |= segment;
     }
 
-    pub(super) fn fetched(&mut self, now: Instant, segment: bool) {
+    pub(super) fn fetched(&mut self, now: MonotonicTime, segment: bool) {
         self.last = now;
         self.streams |= segment;
         if !segment || self.preloads {
@@ -123,7 +124,7 @@ impl LifeSigns {
 
     /// Notes a renewal. If its media pass through sidebeat they show more, because a browser also renews a preload.
     /// `round`: the next renewal comes within it.
-    pub(super) fn renewed(&mut self, now: Instant, round: Duration) {
+    pub(super) fn renewed(&mut self, now: MonotonicTime, round: Duration) {
         self.last = now;
         if self.preloads || (self.streams && self.segments <= Self::MAX_PRELOADED_SEGMENTS) {
             return;
@@ -132,7 +133,7 @@ impl LifeSigns {
         self.flow(now, MAX_MEDIA_GAP.max(round));
     }
 
-    pub(super) fn reported(&mut self, now: Instant, report: &PlayerReport) {
+    pub(super) fn reported(&mut self, now: MonotonicTime, report: &PlayerReport) {
         if report.of_several {
             return;
         }
@@ -166,11 +167,11 @@ impl LifeSigns {
         self.calls
     }
 
-    pub(super) fn flows(&self) -> Option<(Instant, Instant)> {
+    pub(super) fn flows(&self) -> Option<(MonotonicTime, MonotonicTime)> {
         self.flows
     }
 
-    pub(super) fn last(&self) -> Instant {
+    pub(super) fn last(&self) -> MonotonicTime {
         self.last
     }
 
@@ -186,7 +187,7 @@ impl LifeSigns {
         self.renewed
     }
 
-    pub(super) fn said(&self) -> Option<Instant> {
+    pub(super) fn said(&self) -> Option<MonotonicTime> {
         self.said
     }
 
@@ -199,8 +200,8 @@ impl LifeSigns {
         self.streams
     }
 
-    fn flow(&mut self, now: Instant, gap: Duration) {
-        let goes_on = |(_, last): &(Instant, Instant)| now.saturating_duration_since(*last) <= gap;
+    fn flow(&mut self, now: MonotonicTime, gap: Duration) {
+        let goes_on = |(_, last): &(MonotonicTime, MonotonicTime)| now.saturating_duration_since(*last) <= gap;
         let since = self.flows.filter(goes_on).map_or(now, |(first, _)| first);
         self.flows = Some((since, now));
     }

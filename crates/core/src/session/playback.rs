@@ -4,7 +4,7 @@
 
 pub(super) mod playback_names;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::playback_names::PlaybackNames;
 use super::device::TurnOrder;
@@ -17,6 +17,7 @@ use super::session_kill::SessionKill;
 use super::state::{BeatSource, Session, SessionState};
 use crate::secret::Fingerprint;
 use crate::session_id::SessionId;
+use crate::time::MonotonicTime;
 
 /// Players request all keys of a title within this time.
 pub(super) const SAME_TITLE_KEY_WINDOW: Duration = Duration::from_secs(3);
@@ -29,7 +30,7 @@ pub struct Playback<C> {
     pub session: Session,
     /// The account that it counts for, if its device may play for several.
     pub account: Option<Fingerprint>,
-    pub(super) began: Instant,
+    pub(super) began: MonotonicTime,
     /// Time for which a kill of it is remembered.
     pub(super) kill_memory: Duration,
     pub(super) leases: Leases,
@@ -69,7 +70,7 @@ impl<C> Playback<C> {
         }
     }
 
-    pub(super) fn begin(start: PlaybackStart<C>, now: Instant, call: &PlayerCall, policy: &Policy) -> Self {
+    pub(super) fn begin(start: PlaybackStart<C>, now: MonotonicTime, call: &PlayerCall, policy: &Policy) -> Self {
         let PlaybackStart { account, caller, entry, id, seed } = start;
         Self {
             account,
@@ -90,7 +91,7 @@ impl<C> Playback<C> {
     /// and no caller controls it.
     pub(super) fn begin_device_session(
         start: PlaybackStart<C>,
-        now: Instant,
+        now: MonotonicTime,
         call: &PlayerCall,
         policy: &Policy,
         by: SessionId,
@@ -122,10 +123,10 @@ impl<C> Playback<C> {
     /// Notes the lifetime of a license. Returns when all of the playback's licenses have expired.
     pub(super) fn license(
         &mut self,
-        now: Instant,
+        now: MonotonicTime,
         key_session: Fingerprint,
         lasts: Option<Duration>,
-    ) -> Option<Instant> {
+    ) -> Option<MonotonicTime> {
         self.leases.note(now, key_session, lasts);
         self.leases.last_end()
     }
@@ -184,7 +185,7 @@ impl<C> Playback<C> {
     }
 
     /// True shortly after its start. Without a token, only time separates the keys of one title from those of the next.
-    pub(super) fn has_just_begun(&self, now: Instant) -> bool {
+    pub(super) fn has_just_begun(&self, now: MonotonicTime) -> bool {
         self.names.first().is_none()
             && self.session.is_active()
             && !self.is_device_session()

@@ -7,7 +7,7 @@
 mod ends;
 
 use std::hash::{Hash, Hasher};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ use super::player_call::CallKind;
 use super::player_report::{MediaFetch, PlayerReport, PlayingState, ReportHistory, StreamType};
 use super::record::{ReportsRecord, is_default};
 use super::state::DeliveryState;
-use crate::time::{ClockMoment, EpochTime, RecordedSpan};
+use crate::time::{ClockMoment, EpochTime, MonotonicTime, RecordedSpan};
 
 #[must_use]
 #[derive(Debug)]
@@ -27,19 +27,19 @@ pub(super) struct PlayerEvidence {
     /// Time within which a live player certainly requests more media through sidebeat.
     again: Option<Duration>,
     /// Time since which no connection of its player exists.
-    alone: Option<Instant>,
+    alone: Option<MonotonicTime>,
     /// Some playlists bypass the proxy.
     leads_past: bool,
     /// Time of the player's last call.
-    last_call: Instant,
+    last_call: MonotonicTime,
     /// Time of the player's last call or report.
-    last_sign: Instant,
+    last_sign: MonotonicTime,
     /// When the last of all licenses expires; `None` if any may be perpetual.
-    licensed_until: Option<Instant>,
+    licensed_until: Option<MonotonicTime>,
     life: LifeSigns,
     reports: Option<ReportHistory>,
     /// No evidence ends it before that time, because the machine slept, or no process ran.
-    spared: Option<Instant>,
+    spared: Option<MonotonicTime>,
     /// The kind of stream, if known.
     stream: Option<StreamType>,
     usage: DeliveryState,
@@ -48,7 +48,7 @@ pub(super) struct PlayerEvidence {
 /// The joint evidence of the playbacks that share a session.
 pub(super) struct GatheredEvidence {
     /// Last sign of the active ones.
-    pub(super) last_sign: Option<Instant>,
+    pub(super) last_sign: Option<MonotonicTime>,
     /// All served players renew.
     pub(super) renewed: bool,
     /// A player received something to play by.
@@ -58,7 +58,7 @@ pub(super) struct GatheredEvidence {
 }
 
 impl PlayerEvidence {
-    pub(super) fn new(now: Instant, stream: Option<StreamType>) -> Self {
+    pub(super) fn new(now: MonotonicTime, stream: Option<StreamType>) -> Self {
         Self {
             again: None,
             alone: None,
@@ -75,12 +75,12 @@ impl PlayerEvidence {
     }
 
     /// Takes over from an earlier playback of the same content and player.
-    pub(super) fn comes_after(&mut self, now: Instant, earlier: &LifeSigns) {
+    pub(super) fn comes_after(&mut self, now: MonotonicTime, earlier: &LifeSigns) {
         self.life = earlier.successor(now);
     }
 
     /// The player called.
-    pub(super) fn heard(&mut self, now: Instant) {
+    pub(super) fn heard(&mut self, now: MonotonicTime) {
         (self.last_call, self.last_sign) = (now, now);
         self.life.heard(now);
     }
@@ -98,7 +98,7 @@ impl PlayerEvidence {
     }
 
     /// A call waits for the yielded session.
-    pub(super) fn call_waits(&mut self, now: Instant) {
+    pub(super) fn call_waits(&mut self, now: MonotonicTime) {
         self.life.call_waits(now);
     }
 
@@ -108,13 +108,13 @@ impl PlayerEvidence {
     }
 
     /// The player renewed its license. It does so again `within` this time.
-    pub(super) fn renewed(&mut self, now: Instant, within: Duration) {
+    pub(super) fn renewed(&mut self, now: MonotonicTime, within: Duration) {
         self.life.renewed(now, within);
     }
 
     /// The player fetches media. `left_over`: they were requested before the session gave way, and show only that its
     /// media pass through sidebeat.
-    pub(super) fn fetched(&mut self, now: Instant, segment: bool, left_over: bool) {
+    pub(super) fn fetched(&mut self, now: MonotonicTime, segment: bool, left_over: bool) {
         self.alone = None;
         if left_over {
             self.life.fetched_late(segment);
@@ -125,7 +125,7 @@ impl PlayerEvidence {
 
     /// Notes the media that the player fetches while it plays. `told`: the kind of stream by the route. Until the
     /// player receives some, a media request counts like a license call; later it is only a sign of life.
-    pub(super) fn media(&mut self, now: Instant, media: MediaFetch, told: Option<StreamType>) {
+    pub(super) fn media(&mut self, now: MonotonicTime, media: MediaFetch, told: Option<StreamType>) {
         self.leads_past = media.leads_past.unwrap_or(self.leads_past);
         self.again = media.again.filter(|_| !self.leads_past);
         self.last_sign = now;
@@ -136,7 +136,7 @@ impl PlayerEvidence {
     }
 
     /// The player reports, in any state of its session.
-    pub(super) fn seen(&mut self, now: Instant, report: &PlayerReport) {
+    pub(super) fn seen(&mut self, now: MonotonicTime, report: &PlayerReport) {
         self.alone = None;
         self.life.reported(now, report);
     }
@@ -145,7 +145,7 @@ impl PlayerEvidence {
     /// before and now.
     pub(super) fn reported(
         &mut self,
-        now: Instant,
+        now: MonotonicTime,
         report: PlayerReport,
         told: Option<StreamType>,
     ) -> (Option<PlayingState>, PlayingState) {
@@ -185,7 +185,7 @@ impl PlayerEvidence {
     }
 
     /// When the last of all licenses expires; `None` if any may be perpetual.
-    pub(super) fn licensed(&mut self, until: Option<Instant>) {
+    pub(super) fn licensed(&mut self, until: Option<MonotonicTime>) {
         self.licensed_until = until;
     }
 
@@ -193,7 +193,7 @@ impl PlayerEvidence {
         self.alone = None;
     }
 
-    pub(super) fn disconnected(&mut self, now: Instant) {
+    pub(super) fn disconnected(&mut self, now: MonotonicTime) {
         self.alone = self.alone.or(Some(now));
     }
 
@@ -207,13 +207,13 @@ impl PlayerEvidence {
     }
 
     /// The session goes on, because its player came back to it.
-    pub(super) fn came_back(&mut self, now: Instant) {
+    pub(super) fn came_back(&mut self, now: MonotonicTime) {
         self.heard(now);
         self.life = self.life.back(now);
     }
 
     /// The playback shares a session from now on.
-    pub(super) fn joined(&mut self, now: Instant) {
+    pub(super) fn joined(&mut self, now: MonotonicTime) {
         self.life = LifeSigns::new(now);
         self.heard(now);
     }
@@ -228,13 +228,13 @@ impl PlayerEvidence {
     }
 
     /// The player was unheard while the machine slept, and its licenses expire so much sooner.
-    pub(super) fn machine_slept(&mut self, now: Instant, by: Duration) {
+    pub(super) fn machine_slept(&mut self, now: MonotonicTime, by: Duration) {
         self.heard(now);
         self.licensed_until = self.licensed_until.map(|until| until.checked_sub(by).unwrap_or(now));
     }
 
     /// The player was unheard: an expiry meanwhile ends nothing before `until`.
-    pub(super) fn spare_until(&mut self, until: Instant) {
+    pub(super) fn spare_until(&mut self, until: MonotonicTime) {
         self.spared = Some(until);
     }
 
@@ -247,7 +247,7 @@ impl PlayerEvidence {
     }
 
     /// After a restart the player counts as present; the clock may have been set back.
-    pub(super) fn goes_on(&mut self, now: Instant) {
+    pub(super) fn goes_on(&mut self, now: MonotonicTime) {
         self.heard(now);
         if let Some(reports) = &mut self.reports {
             reports.at = reports.at.map(|at| at.min(now));
@@ -255,7 +255,7 @@ impl PlayerEvidence {
     }
 
     /// Earliest time at which an end at `at` may count.
-    pub(super) fn spare(&self, at: Instant) -> Instant {
+    pub(super) fn spare(&self, at: MonotonicTime) -> MonotonicTime {
         self.spared.map_or(at, |until| at.max(until))
     }
 
@@ -269,7 +269,7 @@ impl PlayerEvidence {
     }
 
     /// The facts about the player for authorities.
-    pub(super) fn told(&self, now: Instant) -> PlayerFacts {
+    pub(super) fn told(&self, now: MonotonicTime) -> PlayerFacts {
         let playhead = self.reports.and_then(|reports| reports.playhead(now));
         PlayerFacts { playhead, playing: self.playing() }
     }
@@ -282,15 +282,15 @@ impl PlayerEvidence {
         self.stream
     }
 
-    pub(super) fn alone_since(&self) -> Option<Instant> {
+    pub(super) fn alone_since(&self) -> Option<MonotonicTime> {
         self.alone
     }
 
-    pub(super) fn last_sign(&self) -> Instant {
+    pub(super) fn last_sign(&self) -> MonotonicTime {
         self.last_sign
     }
 
-    pub(super) fn licensed_until(&self) -> Option<Instant> {
+    pub(super) fn licensed_until(&self) -> Option<MonotonicTime> {
         self.licensed_until
     }
 
@@ -363,16 +363,16 @@ impl PlayerEvidence {
 
     /// Restores recorded evidence. Earlier connections ended with the process, which is no evidence.
     pub(super) fn restore(record: &EvidenceRecord, at: &ClockMoment) -> Self {
-        let last_sign = at.instant_of(record.last_sign);
+        let last_sign = at.time_of(record.last_sign);
         Self {
             again: record.again.map(Duration::from),
             leads_past: record.leads_past,
-            last_call: at.instant_of(record.last_call),
+            last_call: at.time_of(record.last_call),
             last_sign,
-            life: LifeSigns::written(last_sign.min(at.now), record.preloads, record.streams),
+            life: LifeSigns::written(last_sign.min(at.time()), record.preloads, record.streams),
             reports: record.reports.as_ref().map(|reports| reports.restore(at)),
             usage: record.usage,
-            ..Self::new(at.now, record.stream)
+            ..Self::new(at.time(), record.stream)
         }
     }
 
@@ -452,7 +452,7 @@ mod tests {
         evidence.fetched(now, true, false);
         evidence.seen(now, &PlayerReport { preloads: true, ..PlayerReport::default() });
         evidence.disconnected(now + SECOND);
-        let at = ClockMoment { now, wall: SECOND };
+        let at = ClockMoment { now: now.into(), wall: SECOND };
         let restored = PlayerEvidence::restore(&evidence.record(&at), &at);
         assert_eq!((restored.alone_since(), restored.last_sign()), (None, now));
         assert!(restored.life().preloads() && restored.life().streams() && restored.life().segments() == 0);

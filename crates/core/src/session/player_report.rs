@@ -5,8 +5,9 @@
 //! reported its end or a failure. A paused or hidden player, or one without a state, gets more time, because browsers
 //! slow the timers of hidden pages to one a minute.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::time::MonotonicTime;
 use serde::{Deserialize, Serialize};
 
 /// The facts of a report that matter here.
@@ -96,11 +97,11 @@ impl PlayingState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReportHistory {
     /// The last report by interval, if there was one.
-    pub(super) at: Option<Instant>,
+    pub(super) at: Option<MonotonicTime>,
     /// Time between the last two interval reports, and between the two before.
     pub(super) gaps: [Duration; 2],
     /// The playhead, and its time.
-    pub(super) playhead: Option<(Instant, Duration)>,
+    pub(super) playhead: Option<(MonotonicTime, Duration)>,
     pub(super) playing: PlayingState,
     /// Like [`PlayerReport::slowed`].
     pub(super) slowed: bool,
@@ -118,7 +119,7 @@ impl ReportHistory {
     /// Two and a half times the timer period of a hidden page.
     const HIDDEN_PAGE_REPORT_GAP: Duration = Duration::from_secs(150);
 
-    pub(super) fn first(now: Instant, report: PlayerReport) -> Self {
+    pub(super) fn first(now: MonotonicTime, report: PlayerReport) -> Self {
         let PlayerReport { by_interval, playhead, playing, slowed, until, .. } = report;
         let playhead = playhead.map(|playhead| (now, playhead));
         Self {
@@ -132,7 +133,7 @@ impl ReportHistory {
     }
 
     /// Adds a report. Batches and repeats come close together and show no interval.
-    pub(super) fn next(self, now: Instant, report: PlayerReport) -> Self {
+    pub(super) fn next(self, now: MonotonicTime, report: PlayerReport) -> Self {
         let between = self.at.filter(|_| report.by_interval).map(|at| now.saturating_duration_since(at));
         let [newest, _] = self.gaps;
         Self {
@@ -164,7 +165,7 @@ impl ReportHistory {
 
     /// True if much of the requested media is left. dash.js 5.2 reports an end where a period ends, and repeats it
     /// until it is paused.
-    fn is_before_its_end(&self, now: Instant, report: PlayerReport) -> bool {
+    fn is_before_its_end(&self, now: MonotonicTime, report: PlayerReport) -> bool {
         let playhead = report.playhead.or_else(|| self.playhead(now));
         let until = report.until.or(self.until);
         playhead.zip(until).is_some_and(|(playhead, until)| playhead.saturating_add(Self::AT_END_TOLERANCE) < until)
@@ -172,7 +173,7 @@ impl ReportHistory {
 
     /// The present playhead; it runs while the player plays. A player without a state is taken to play as long as the
     /// limit of its playhead is known.
-    pub(super) fn playhead(&self, now: Instant) -> Option<Duration> {
+    pub(super) fn playhead(&self, now: MonotonicTime) -> Option<Duration> {
         let (at, playhead) = self.playhead?;
         let runs = match self.playing {
             PlayingState::Plays => true,
@@ -225,7 +226,7 @@ mod tests {
     use crate::time::testing::Clock;
 
     /// A live session, and the time at which it became live.
-    fn live(policy: &Policy) -> (Session, Instant) {
+    fn live(policy: &Policy) -> (Session, MonotonicTime) {
         let now = Clock.now();
         let mut session = Session::new(now, 1, policy);
         let fx = step(&mut session, now, Input::Start, policy);
@@ -240,7 +241,7 @@ mod tests {
         (session, now)
     }
 
-    fn tell(session: &mut Session, now: Instant, playing: PlayingState) {
+    fn tell(session: &mut Session, now: MonotonicTime, playing: PlayingState) {
         step(
             session,
             now,
@@ -250,7 +251,7 @@ mod tests {
     }
 
     /// Ticks at every deadline until the session is no longer active; returns the time and the reason.
-    fn over(session: &mut Session, policy: &Policy) -> (Instant, EndReason) {
+    fn over(session: &mut Session, policy: &Policy) -> (MonotonicTime, EndReason) {
         loop {
             let now = session.deadline().unwrap();
             step(session, now, Input::Tick, policy);
@@ -376,7 +377,7 @@ mod tests {
         assert!(over(&mut session, &policy).0 >= began + SECOND * 70);
     }
 
-    fn happened(session: &mut Session, now: Instant, playing: PlayingState) {
+    fn happened(session: &mut Session, now: MonotonicTime, playing: PlayingState) {
         step(
             session,
             now,

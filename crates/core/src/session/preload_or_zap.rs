@@ -5,9 +5,10 @@
 //! cases it is only presumed that the older, or a preload, gives way, and its player can take the session back. The
 //! judgement is pure; `competing_playbacks` chooses the two and carries out the outcome.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::life_signs::LifeSigns;
+use crate::time::MonotonicTime;
 
 /// A playback with timer beats and without signs for so long is quiet. Live players request a playlist more often.
 pub(super) const QUIET_PLAYBACK_TIME: Duration = Duration::from_secs(10);
@@ -27,16 +28,16 @@ pub(super) struct OlderPlayback {
     /// Its player reports that it reached its end, or failed; or received nothing.
     pub(super) done: bool,
     /// Like [`LifeSigns::flows`], beside the other playback.
-    pub(super) flows: Option<(Instant, Instant)>,
-    pub(super) last: Instant,
+    pub(super) flows: Option<(MonotonicTime, MonotonicTime)>,
+    pub(super) last: MonotonicTime,
     /// Its player reports that it only preloads it: it is the preload although it began first.
     pub(super) preloads: bool,
     /// Time of its last sign plus an interval and grace.
-    pub(super) overdue_at: Instant,
+    pub(super) overdue_at: MonotonicTime,
     /// Time from which on it is quiet.
-    pub(super) quiet_at: Instant,
+    pub(super) quiet_at: MonotonicTime,
     /// Time of its player's last report that it plays.
-    pub(super) said: Option<Instant>,
+    pub(super) said: Option<MonotonicTime>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +50,7 @@ pub(super) struct NewerPlayback {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ContestOutcome {
     /// Nothing is decided. Look again then, if nothing happens before.
-    GoOn(Option<Instant>),
+    GoOn(Option<MonotonicTime>),
     NewerGivesWay,
     OlderGivesWay,
     /// For good: it cannot be taken back.
@@ -58,7 +59,7 @@ pub(super) enum ContestOutcome {
     TwoViewers,
 }
 
-pub(super) fn judge(now: Instant, older: &OlderPlayback, newer: &NewerPlayback) -> ContestOutcome {
+pub(super) fn judge(now: MonotonicTime, older: &OlderPlayback, newer: &NewerPlayback) -> ContestOutcome {
     let NewerPlayback { is_served, life } = newer;
     // A call that the license server has not accepted decides nothing.
     if !is_served {
@@ -119,7 +120,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn older(by_timer: bool, round: u32, last: Instant) -> OlderPlayback {
+    fn older(by_timer: bool, round: u32, last: MonotonicTime) -> OlderPlayback {
         let round = SECOND * round;
         let quiet = if by_timer { QUIET_PLAYBACK_TIME } else { round };
         OlderPlayback {

@@ -4,8 +4,9 @@
 //! moment. Each moment comes once. Of those before the playback's start only the latest is reported, and a beginning
 //! not at all.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::time::MonotonicTime;
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
@@ -55,14 +56,14 @@ pub struct ProgramTimes {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Schedule {
     /// The latest first.
-    left: ArrayVec<(Instant, StreamTimelineEvent), 4>,
+    left: ArrayVec<(MonotonicTime, StreamTimelineEvent), 4>,
     /// A moment before the playback's start: it is only reported.
     missed: Option<StreamTimelineEvent>,
 }
 
 impl Schedule {
     /// `now` and `wall` (since the epoch) are the same moment.
-    pub fn new(now: Instant, wall: Duration, times: &ProgramTimes) -> Self {
+    pub fn new(now: MonotonicTime, wall: Duration, times: &ProgramTimes) -> Self {
         let ProgramTimes { end, overflow, post_slate, start, view_end, view_start } = *times;
         let (ending, after) = if overflow {
             (StreamTimelineEvent::OverflowEventEnd, post_slate)
@@ -89,18 +90,18 @@ impl Schedule {
     }
 
     /// The coming moments, the latest first, without a missed one.
-    pub(super) fn to_come(&self) -> impl Iterator<Item = (Instant, StreamTimelineEvent)> {
+    pub(super) fn to_come(&self) -> impl Iterator<Item = (MonotonicTime, StreamTimelineEvent)> {
         self.left.iter().copied()
     }
 
     /// Restores a schedule from [`Self::to_come`].
-    pub(super) fn of(to_come: impl Iterator<Item = (Instant, StreamTimelineEvent)>) -> Self {
+    pub(super) fn of(to_come: impl Iterator<Item = (MonotonicTime, StreamTimelineEvent)>) -> Self {
         Self { left: to_come.take(4).collect(), missed: None }
     }
 
     /// The programme's times have changed during playback. Moments that the new times put in the past are skipped,
     /// except an end that was still to come: it is now.
-    pub(super) fn move_to(&mut self, now: Instant, mut new: Self) {
+    pub(super) fn move_to(&mut self, now: MonotonicTime, mut new: Self) {
         let was_to_end = self.left.iter().any(|(_, moment)| moment.ends_programme());
         if let Some(missed) = new.missed.take().filter(|missed| was_to_end && missed.ends_programme()) {
             // One of the four moments has passed, so there is room.
@@ -110,17 +111,17 @@ impl Schedule {
     }
 
     /// The machine slept and the world did not: the moments come so much sooner by the monotonic clock.
-    pub(super) fn slept(&mut self, now: Instant, by: Duration) {
+    pub(super) fn slept(&mut self, now: MonotonicTime, by: Duration) {
         self.left.iter_mut().for_each(|(at, _)| *at = at.checked_sub(by).unwrap_or(now));
     }
 
     /// Time of the next moment; at once for a missed one.
-    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn next(&self, now: MonotonicTime) -> Option<MonotonicTime> {
         if self.missed.is_some() { Some(now) } else { self.left.last().map(|(at, _)| *at) }
     }
 
     /// The next moment that has come, and whether it came during playback.
-    pub(super) fn take(&mut self, now: Instant) -> Option<(StreamTimelineEvent, bool)> {
+    pub(super) fn take(&mut self, now: MonotonicTime) -> Option<(StreamTimelineEvent, bool)> {
         if let Some(missed) = self.missed.take() {
             return Some((missed, false));
         }

@@ -64,7 +64,7 @@ impl PlaybackRecord {
 
     /// The playback as it was, without its call in flight. The caller must resume it.
     pub fn restore<C>(&self, entry: C, at: &ClockMoment, policy: &Policy) -> Playback<C> {
-        let leases: Leases = self.leases.iter().map(|(of, ends)| (*of, ends.map(|ends| at.instant_of(ends)))).collect();
+        let leases: Leases = self.leases.iter().map(|(of, ends)| (*of, ends.map(|ends| at.time_of(ends)))).collect();
         let mut session = self.session.restore(at, policy);
         session.evidence.licensed(leases.last_end());
         let names = PlaybackNames::restore(&self.names, self.session.evidence.usage != DeliveryState::Nothing);
@@ -74,7 +74,7 @@ impl PlaybackRecord {
             id: self.id,
             role: self.role.restored(&session),
             session,
-            began: at.instant_of(self.began),
+            began: at.time_of(self.began),
             kill_memory: policy.kill_memory,
             leases,
             names,

@@ -1,12 +1,12 @@
 //! The calls of a session to its authority: their numbers, the one in flight, and those that were given up.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
 use super::beat_jitter::beat_jitter;
 use super::grant::{AskKind, Ticket};
-use crate::time::jitter;
+use crate::time::{MonotonicTime, jitter};
 
 /// The authority calls of one session: at most one is in flight, and their tickets grow.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) struct CallInFlight {
     number: u32,
     /// Its token was replaced since, by a late answer to an earlier call.
     pub(super) outdated: bool,
-    pub(super) since: Instant,
+    pub(super) since: MonotonicTime,
     /// Time for which the machine slept during the call.
     pub(super) slept: Duration,
 }
@@ -49,7 +49,7 @@ impl SessionCalls {
         Self { given_up: std::mem::take(&mut self.given_up), ..Self::written(self.seed, self.made) }
     }
 
-    pub(super) fn begin(&mut self, now: Instant, ask: AskKind) -> Ticket {
+    pub(super) fn begin(&mut self, now: MonotonicTime, ask: AskKind) -> Ticket {
         debug_assert!(self.in_flight.is_none(), "one call at a time: {ask:?} while {:?}", self.in_flight);
         self.made = self.made.wrapping_add(1);
         let (number, slept) = (self.made, Duration::ZERO);
@@ -68,7 +68,7 @@ impl SessionCalls {
     }
 
     /// Takes the call in flight, if it has had no answer for so long. An open is remembered.
-    pub(super) fn give_up(&mut self, now: Instant, patience: Duration) -> Option<CallInFlight> {
+    pub(super) fn give_up(&mut self, now: MonotonicTime, patience: Duration) -> Option<CallInFlight> {
         let call = self.in_flight.take_if(|call| now >= call.since + patience)?;
         if call.ask == AskKind::Open {
             if self.given_up.is_full() {

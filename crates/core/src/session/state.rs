@@ -10,7 +10,7 @@ mod killed;
 mod questions;
 mod transitions;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,29 +30,30 @@ use super::session_calls::SessionCalls;
 use super::session_kill::SessionKill;
 use super::unconfirmed_run::UnconfirmedRun;
 use super::way_back::WayBack;
+use crate::time::MonotonicTime;
 
 #[derive(Clone, Debug)]
 pub enum SessionState {
     /// Over, and remembered for left-over calls.
-    Closed { until: Instant, why: SessionClosure },
+    Closed { until: MonotonicTime, why: SessionClosure },
     /// Its close is being sent. Without a grant while its open is in flight.
     Closing { release: Option<GrantRelease>, why: EndReason },
     /// Beats are lost, but the authority may still hold the session. A retry that is sent before `regular`, the time of
     /// the next regular beat, and lost does not count as another failure.
-    Failing { grant: HeldGrant, missed: u8, regular: Option<Instant>, retry: Instant },
+    Failing { grant: HeldGrant, missed: u8, regular: Option<MonotonicTime>, retry: MonotonicTime },
     /// Ended by the authority or an operator, for good. With a grant until that is given back.
-    Killed { by: SessionKill, release: Option<GrantRelease>, since: Instant, until: Instant },
+    Killed { by: SessionKill, release: Option<GrantRelease>, since: MonotonicTime, until: MonotonicTime },
     /// Confirmed; `beat` is the time of the next beat, if sidebeat sends them.
-    Live { beat: Instant, grant: HeldGrant },
+    Live { beat: MonotonicTime, grant: HeldGrant },
     /// Its open is in flight.
-    Opening { since: Instant },
+    Opening { since: MonotonicTime },
     /// Plays on credit since then: the open failed without a decision, and is tried again. `ran`: it had a session, and
     /// has the budget of running ones.
-    Owing { next: Instant, ran: bool, since: Instant, tries: u8 },
+    Owing { next: MonotonicTime, ran: bool, since: MonotonicTime, tries: u8 },
     /// Plays by its device's session, which has this interval, and makes no calls to the authority.
     Sharing { interval: Duration },
     /// Waits for its turn among the device's playbacks, without a call so far, and not to be started before then.
-    Waiting { not_before: Instant, since: Instant },
+    Waiting { not_before: MonotonicTime, since: MonotonicTime },
 }
 
 /// The sender of the beats.
@@ -80,7 +81,7 @@ pub struct Session {
     pub(super) beats: BeatSource,
     pub(super) calls: SessionCalls,
     pub(super) confirmation: Confirmation,
-    pub(super) deadline: Option<Instant>,
+    pub(super) deadline: Option<MonotonicTime>,
     pub(super) evidence: PlayerEvidence,
     pub(super) schedule: Schedule,
     /// True if it shares its device's session and has none of its own.
@@ -92,7 +93,7 @@ pub struct Session {
 
 impl Session {
     /// A session that waits for its [`super::Input::Start`]. `seed` spreads its beats.
-    pub fn new(now: Instant, seed: u32, policy: &Policy) -> Self {
+    pub fn new(now: MonotonicTime, seed: u32, policy: &Policy) -> Self {
         Self {
             beats: BeatSource::Timer,
             calls: SessionCalls::new(seed),
@@ -108,12 +109,12 @@ impl Session {
     }
 
     /// Requests a tick at that time, if nothing happens before.
-    pub(super) fn look_at(&mut self, at: Instant) {
+    pub(super) fn look_at(&mut self, at: MonotonicTime) {
         self.deadline = self.deadline.map(|deadline| deadline.min(at));
     }
 
     /// Delays the start until `at`, even if its turn comes before.
-    pub(super) fn hold_until(&mut self, at: Instant) {
+    pub(super) fn hold_until(&mut self, at: MonotonicTime) {
         if let SessionState::Waiting { not_before, .. } = &mut self.state {
             *not_before = at;
         }
@@ -129,12 +130,12 @@ impl Session {
     }
 
     /// Time at which the session needs its next [`super::Input::Tick`].
-    pub fn deadline(&self) -> Option<Instant> {
+    pub fn deadline(&self) -> Option<MonotonicTime> {
         self.deadline
     }
 
     /// Time since which its player has no connection; `None` while it has one, or none was seen to end.
-    pub fn alone_since(&self) -> Option<Instant> {
+    pub fn alone_since(&self) -> Option<MonotonicTime> {
         self.evidence.alone_since()
     }
 
@@ -149,7 +150,7 @@ impl Session {
     }
 
     /// Time of the authority's last confirmation.
-    pub fn last_good(&self) -> Instant {
+    pub fn last_good(&self) -> MonotonicTime {
         self.confirmation.at()
     }
 
@@ -158,7 +159,7 @@ impl Session {
     }
 
     /// End of its grant's token, if known.
-    pub(super) fn good_until(&self) -> Option<Instant> {
+    pub(super) fn good_until(&self) -> Option<MonotonicTime> {
         self.held().and_then(HeldGrant::good_until)
     }
 
@@ -182,7 +183,7 @@ impl Session {
     }
 
     /// Start of its run without the authority's word.
-    pub fn on_credit(&self) -> Option<Instant> {
+    pub fn on_credit(&self) -> Option<MonotonicTime> {
         self.unconfirmed.since()
     }
 
@@ -212,7 +213,7 @@ impl Session {
     }
 
     /// Time of the player's last call or report.
-    pub(super) fn last_sign(&self) -> Instant {
+    pub(super) fn last_sign(&self) -> MonotonicTime {
         self.evidence.last_sign()
     }
 
@@ -259,7 +260,7 @@ impl Session {
     }
 
     /// True if its start is not delayed any more.
-    pub(super) fn may_start(&self, now: Instant) -> bool {
+    pub(super) fn may_start(&self, now: MonotonicTime) -> bool {
         match self.state {
             SessionState::Waiting { not_before, .. } => now >= not_before,
             SessionState::Closed { .. }

@@ -3,8 +3,6 @@
 //! An input changes the known facts. [`settle`] then decides the next call to the authority, if none is in flight, and
 //! the next deadline. `sessions` calls it through `Device`.
 
-use std::time::Instant;
-
 use self::context::Step;
 pub(super) use self::deadlines::bounded;
 use self::remembered_refusal::ended_answer;
@@ -32,9 +30,10 @@ mod share;
 mod unconfirmed;
 
 pub(super) use self::share::SharedFate;
+use crate::time::MonotonicTime;
 
 /// Applies an input. No input in any state panics, and only a new playback brings a killed session back.
-pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) -> Effects {
+pub fn step(session: &mut Session, now: MonotonicTime, input: Input, policy: &Policy) -> Effects {
     let mut step = Step::new(now, policy);
     match input {
         Input::RetryCall(kind) => step.answer(session.call(now, kind, policy)),
@@ -74,7 +73,7 @@ pub fn step(session: &mut Session, now: Instant, input: Input, policy: &Policy) 
 }
 
 impl Session {
-    fn call(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
+    fn call(&mut self, now: MonotonicTime, kind: CallKind, policy: &Policy) -> CallAnswer {
         match &self.state {
             _ if self.gives_way() => self.call_away(now, kind, policy),
             SessionState::Closed { why, .. } => why.remembered_answer(kind),
@@ -98,7 +97,7 @@ impl Session {
 
     /// Answers a call of a granted session. While a call to the authority is in flight, its answer may replace the
     /// token, so the player's call waits.
-    fn call_granted(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
+    fn call_granted(&mut self, now: MonotonicTime, kind: CallKind, policy: &Policy) -> CallAnswer {
         self.evidence.heard(now);
         self.evidence.asks(kind);
         let Some(grant) = self.grant().cloned() else { return CallAnswer::Wait };
@@ -151,7 +150,7 @@ impl Session {
         }
     }
 
-    fn start(&mut self, now: Instant) {
+    fn start(&mut self, now: MonotonicTime) {
         if self.is_held() {
             self.enter(|_| SessionState::Opening { since: now });
         }

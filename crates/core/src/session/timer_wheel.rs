@@ -5,7 +5,8 @@
 //! stale by its [`WheelSlot`]. Deadlines beyond one turn park in the farthest slot. Coming up and re-arming takes tens
 //! of nanoseconds at a million entries (`benches/core.rs`). The timer of `sessions` drives it.
 
-use std::time::{Duration, Instant};
+use crate::time::MonotonicTime;
+use std::time::Duration;
 
 /// Position of an entry: its absolute tick. The session keeps it, to recognise stale entries.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -13,7 +14,7 @@ pub struct WheelSlot(u64);
 
 #[derive(Debug)]
 pub struct Wheel<T> {
-    base: Instant,
+    base: MonotonicTime,
     /// The first tick that has not come up yet.
     next: u64,
     slots: Vec<Vec<T>>,
@@ -24,19 +25,19 @@ impl<T> Wheel<T> {
     pub const WHEEL_TICK_TIME: Duration = Duration::from_millis(50);
     const WHEEL_SLOTS: u64 = 1024;
 
-    pub fn new(now: Instant) -> Self {
+    pub fn new(now: MonotonicTime) -> Self {
         Self { base: now, next: 1, slots: (0..Self::WHEEL_SLOTS).map(|_| Vec::new()).collect() }
     }
 
     /// The slot that [`Self::insert`] would use: never before the deadline, nor after it by more than
     /// a tick unless it lies beyond the wheel.
-    pub fn slot_for(&self, deadline: Instant) -> WheelSlot {
+    pub fn slot_for(&self, deadline: MonotonicTime) -> WheelSlot {
         let ticks = deadline.saturating_duration_since(self.base).as_nanos().div_ceil(Self::WHEEL_TICK_TIME.as_nanos());
         let tick = u64::try_from(ticks).unwrap_or(u64::MAX);
         WheelSlot(tick.clamp(self.next, self.next + Self::WHEEL_SLOTS - 1))
     }
 
-    pub fn insert(&mut self, deadline: Instant, entry: T) -> WheelSlot {
+    pub fn insert(&mut self, deadline: MonotonicTime, entry: T) -> WheelSlot {
         let slot = self.slot_for(deadline);
         if let Some(entries) = self.slots.get_mut((slot.0 % Self::WHEEL_SLOTS) as usize) {
             entries.push(entry);
@@ -45,7 +46,7 @@ impl<T> Wheel<T> {
     }
 
     /// Takes out the entries of the earliest tick that has come up by `now`; `None` if there is none yet.
-    pub fn advance(&mut self, now: Instant) -> Option<(WheelSlot, Vec<T>)> {
+    pub fn advance(&mut self, now: MonotonicTime) -> Option<(WheelSlot, Vec<T>)> {
         let reached = now.saturating_duration_since(self.base).as_nanos() / Self::WHEEL_TICK_TIME.as_nanos();
         while u128::from(self.next) <= reached {
             let slot = WheelSlot(self.next);
@@ -60,7 +61,7 @@ impl<T> Wheel<T> {
     }
 
     /// Time of the next entry, if there is one.
-    pub fn next_due(&self) -> Option<Instant> {
+    pub fn next_due(&self) -> Option<MonotonicTime> {
         (self.next..self.next + Self::WHEEL_SLOTS)
             .find(|tick| self.slots.get((tick % Self::WHEEL_SLOTS) as usize).is_some_and(|entries| !entries.is_empty()))
             .map(|tick| self.base + Self::WHEEL_TICK_TIME * u32::try_from(tick).unwrap_or(u32::MAX))

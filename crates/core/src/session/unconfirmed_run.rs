@@ -1,13 +1,13 @@
 //! A run without the authority's word: its start, whether its budget was spent before, and whether it reopens.
 
 use std::hash::{Hash, Hasher};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::effect::SessionEvent;
 use super::record::is_default;
-use crate::time::{Backoff, ClockMoment, EpochTime};
+use crate::time::{Backoff, ClockMoment, EpochTime, MonotonicTime};
 
 /// Pauses between two tries of an open that is owed.
 const UNCONFIRMED_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
@@ -20,9 +20,9 @@ pub(super) struct UnconfirmedRun {
     reopened_silently: bool,
     /// The authority lost it by a lost answer and not by a kill, so it opens another session in its place. Until then
     /// the lost one may hold its place, and the player's calls wait.
-    reopens_until: Option<Instant>,
+    reopens_until: Option<MonotonicTime>,
     /// Start of the run; `None` while the authority answers.
-    since: Option<Instant>,
+    since: Option<MonotonicTime>,
     /// An earlier playback of the same content had its budget.
     spent: bool,
 }
@@ -34,13 +34,13 @@ impl UnconfirmedRun {
     }
 
     /// Begins a run. Every process that has it counts it, and the one in which it ends reports it.
-    pub(super) fn begin(&mut self, since: Instant, running: bool) -> SessionEvent {
+    pub(super) fn begin(&mut self, since: MonotonicTime, running: bool) -> SessionEvent {
         self.since = Some(since);
         SessionEvent::OnCredit { running }
     }
 
     /// Ends the run, with any outcome. `None` without one.
-    pub(super) fn settle(&mut self, now: Instant) -> Option<SessionEvent> {
+    pub(super) fn settle(&mut self, now: MonotonicTime) -> Option<SessionEvent> {
         self.since.take().map(|since| SessionEvent::Settled(now.saturating_duration_since(since)))
     }
 
@@ -50,7 +50,7 @@ impl UnconfirmedRun {
     }
 
     /// Another session opens in place of the lost one, which may hold its place until then.
-    pub(super) fn reopen(&mut self, until: Instant) {
+    pub(super) fn reopen(&mut self, until: MonotonicTime) {
         self.reopens_until = Some(until);
     }
 
@@ -79,17 +79,17 @@ impl UnconfirmedRun {
         self.spent = true;
     }
 
-    pub(super) fn machine_slept(&mut self, now: Instant, by: Duration) {
+    pub(super) fn machine_slept(&mut self, now: MonotonicTime, by: Duration) {
         self.reopens_until = self.reopens_until.map(|until| until.checked_sub(by).unwrap_or(now));
     }
 
     /// The clock may have been set back: the session lost at `since` holds its place no longer than before.
-    pub(super) fn restored(&mut self, now: Instant, since: Instant) {
+    pub(super) fn restored(&mut self, now: MonotonicTime, since: MonotonicTime) {
         self.reopens_until = self.reopens_until.map(|until| until.min(now + until.saturating_duration_since(since)));
     }
 
     /// Start of the run.
-    pub(super) fn since(&self) -> Option<Instant> {
+    pub(super) fn since(&self) -> Option<MonotonicTime> {
         self.since
     }
 
@@ -105,18 +105,23 @@ impl UnconfirmedRun {
         self.reopened_silently
     }
 
-    pub(super) fn reopens_until(&self) -> Option<Instant> {
+    pub(super) fn reopens_until(&self) -> Option<MonotonicTime> {
         self.reopens_until
     }
 
     /// True while calls wait for the session that replaces the lost one.
-    pub(super) fn is_reopening(&self, now: Instant) -> bool {
+    pub(super) fn is_reopening(&self, now: MonotonicTime) -> bool {
         self.reopens_until.is_some_and(|until| now < until)
     }
 
     /// Time of the next try of an owed open: less and less often, and with jitter, so that they do not all come when the
     /// authority is back. A reopening session tries last when the lost one must have expired.
-    pub(super) fn next_open(&self, now: Instant, tries: u8, jitter: impl Fn(Duration) -> Duration) -> Instant {
+    pub(super) fn next_open(
+        &self,
+        now: MonotonicTime,
+        tries: u8,
+        jitter: impl Fn(Duration) -> Duration,
+    ) -> MonotonicTime {
         let pause = UNCONFIRMED_BACKOFF.after(tries.into());
         let next = now + pause / 2 + jitter(pause);
         self.reopens_until.filter(|until| now < *until).map_or(next, |until| next.min(until))
@@ -137,7 +142,7 @@ pub struct UnconfirmedRecord {
 impl UnconfirmedRun {
     pub(super) fn record(&self, at: &ClockMoment) -> UnconfirmedRecord {
         let Self { reopened_silently: _, reopens_until, since, spent } = *self;
-        let wall = |time: Option<Instant>| time.map(|time| at.wall_of(time));
+        let wall = |time: Option<MonotonicTime>| time.map(|time| at.wall_of(time));
         UnconfirmedRecord { reopens_until: wall(reopens_until), since: wall(since), spent }
     }
 
@@ -146,8 +151,8 @@ impl UnconfirmedRun {
         let UnconfirmedRecord { reopens_until, since, spent } = *record;
         Self {
             reopened_silently: false,
-            reopens_until: reopens_until.map(|until| at.instant_of(until)).filter(|_| may_reopen),
-            since: since.map(|since| at.instant_of(since).min(at.now)).filter(|_| may_run),
+            reopens_until: reopens_until.map(|until| at.time_of(until)).filter(|_| may_reopen),
+            since: since.map(|since| at.time_of(since).min(at.time())).filter(|_| may_run),
             spent,
         }
     }
@@ -232,14 +237,14 @@ mod tests {
     fn a_record_keeps_a_run_as_far_as_its_state_allows() {
         let at = Clock.moment();
         let mut run = UnconfirmedRun::new(true);
-        run.begin(at.now, true);
-        run.reopen(at.now + SECOND);
+        run.begin(at.time(), true);
+        run.reopen(at.time() + SECOND);
         run.reopen_silently(true);
         let record = run.record(&at);
         for (may_run, may_reopen) in [(true, true), (true, false), (false, false)] {
             let restored = UnconfirmedRun::restore(&record, &at, may_run, may_reopen);
             assert!(restored.is_spent() && !restored.was_reopened_silently());
-            assert_eq!((restored.is_running(), restored.is_reopening(at.now)), (may_run, may_reopen));
+            assert_eq!((restored.is_running(), restored.is_reopening(at.time())), (may_run, may_reopen));
         }
         assert_eq!(serde_json::to_string(&UnconfirmedRun::default().record(&at)).unwrap(), "{}");
     }

@@ -1,8 +1,9 @@
 //! The ways back of a yielded session: it goes on while its close is unsent, or is opened again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::effect::SessionRefusal;
+use crate::time::MonotonicTime;
 
 /// Time for which a yielded session still receives media requests that were in transit.
 const LEFT_OVER_FETCH_TIME: Duration = Duration::from_secs(3);
@@ -11,9 +12,9 @@ const LEFT_OVER_FETCH_TIME: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub(super) struct WayBack {
     /// Time at which it last gave way.
-    gave_way: Option<Instant>,
+    gave_way: Option<MonotonicTime>,
     /// End of the time without a return, with the refusal for its calls, if one of them asked.
-    refused: Option<(Instant, Option<SessionRefusal>)>,
+    refused: Option<(MonotonicTime, Option<SessionRefusal>)>,
     /// True while it is being opened again.
     returning: bool,
     unsent: Option<UnsentClose>,
@@ -23,17 +24,17 @@ pub(super) struct WayBack {
 #[derive(Clone, Copy, Debug)]
 struct UnsentClose {
     /// Time of its next beat; `None` while it is being opened.
-    beat: Option<Instant>,
-    since: Instant,
+    beat: Option<MonotonicTime>,
+    since: MonotonicTime,
 }
 
 impl WayBack {
-    pub(super) fn gave_way(&mut self, now: Instant) {
+    pub(super) fn gave_way(&mut self, now: MonotonicTime) {
         self.gave_way = Some(now);
     }
 
     /// Its close waits for the call in flight.
-    pub(super) fn close_is_unsent(&mut self, now: Instant, beat: Option<Instant>) {
+    pub(super) fn close_is_unsent(&mut self, now: MonotonicTime, beat: Option<MonotonicTime>) {
         self.unsent = Some(UnsentClose { beat, since: now });
     }
 
@@ -60,7 +61,7 @@ impl WayBack {
 
     /// The session cannot be opened now and is over as before. `refused`: end of the refusal, and the answer to a call
     /// that waited.
-    pub(super) fn stay_away(&mut self, refused: Option<(Instant, Option<SessionRefusal>)>) {
+    pub(super) fn stay_away(&mut self, refused: Option<(MonotonicTime, Option<SessionRefusal>)>) {
         self.refused = refused;
         self.returning = false;
     }
@@ -70,23 +71,23 @@ impl WayBack {
     }
 
     /// Time of the next beat, if it may go on.
-    pub(super) fn beat_of_unsent(&self) -> Option<Instant> {
+    pub(super) fn beat_of_unsent(&self) -> Option<MonotonicTime> {
         self.unsent?.beat
     }
 
     /// True if its player may continue it, while its close is unsent.
-    pub(super) fn may_return(&self, now: Instant, re_entry: Duration) -> bool {
+    pub(super) fn may_return(&self, now: MonotonicTime, re_entry: Duration) -> bool {
         self.unsent.is_some_and(|unsent| now < unsent.since + re_entry)
     }
 
     /// The refusal for calls while it cannot be taken back, if a waiting call got one.
-    pub(super) fn refusal(&self, now: Instant) -> Option<&SessionRefusal> {
+    pub(super) fn refusal(&self, now: MonotonicTime) -> Option<&SessionRefusal> {
         self.refused.as_ref().filter(|(until, _)| now < *until)?.1.as_ref()
     }
 
     /// True if it is too early to try again. `is_news`: tells, given whether a call was refused then, if its player has
     /// shown more since.
-    pub(super) fn is_refused(&self, now: Instant, is_news: impl Fn(bool) -> bool) -> bool {
+    pub(super) fn is_refused(&self, now: MonotonicTime, is_news: impl Fn(bool) -> bool) -> bool {
         self.refused.as_ref().is_some_and(|(until, told)| now < *until && !is_news(told.is_some()))
     }
 
@@ -95,7 +96,7 @@ impl WayBack {
     }
 
     /// True if a media request may have been in transit when it gave way.
-    pub(super) fn is_left_over(&self, now: Instant) -> bool {
+    pub(super) fn is_left_over(&self, now: MonotonicTime) -> bool {
         self.gave_way.is_some_and(|since| now < since + LEFT_OVER_FETCH_TIME)
     }
 }

@@ -2,18 +2,22 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::ClockMoment;
+use super::{ClockMoment, MonotonicTime};
 
 pub(crate) struct Clock;
 
 #[expect(clippy::disallowed_methods, reason = "a base instant for given times")]
 impl Clock {
-    pub(crate) fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> MonotonicTime {
+        self.instant().into()
+    }
+
+    pub(crate) fn instant(&self) -> Instant {
         Instant::now()
     }
 
     pub(crate) fn moment(&self) -> ClockMoment {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        ClockMoment { now: Instant::now(), wall }
+        ClockMoment { now: self.instant(), wall }
     }
 }

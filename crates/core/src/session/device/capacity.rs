@@ -1,6 +1,6 @@
 //! Manages the places of a device: which playback gives way, which one may start, and which one is forgotten.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::effect::{Effect, RetentionClass};
 use super::super::end_reason::EndReason;
@@ -13,6 +13,7 @@ use super::device_step::DeviceStep;
 use super::{Device, DeviceEffects, is_owed_an_effect};
 use crate::secret::Fingerprint;
 use crate::session_id::SessionId;
+use crate::time::MonotonicTime;
 
 /// Ended playbacks whose left-over calls are still known; more than that are calls without sense.
 pub(super) const MAX_ENDED_PLAYBACKS_REMEMBERED: usize = 32;
@@ -93,7 +94,7 @@ impl<C> Device<C> {
     }
 
     /// True if a wish of the same address, made as late or later, may yet be served.
-    fn waits_for_another(&self, held: &Playback<C>, now: Instant) -> bool {
+    fn waits_for_another(&self, held: &Playback<C>, now: MonotonicTime) -> bool {
         let mut others = self.alone().filter(|p| p.id != held.id && p.order.caller() == held.order.caller());
         others.any(|p| !p.order.is_passed() && p.order.wish() >= held.order.wish() && p.is_undecided(now))
     }

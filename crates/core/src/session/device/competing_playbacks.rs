@@ -2,8 +2,6 @@
 //!
 //! [`super::super::preload_or_zap`] judges two of them; this module chooses the two and carries out the outcome.
 
-use std::time::Instant;
-
 use super::super::end_reason::EndReason;
 use super::super::input::Input;
 use super::super::playback::Playback;
@@ -16,6 +14,7 @@ use super::super::state::{BeatSource, Session, SessionState};
 use super::Device;
 use super::device_step::DeviceStep;
 use crate::session_id::SessionId;
+use crate::time::MonotonicTime;
 
 impl<C> Playback<C> {
     /// True if it has its place, or plays on credit.
@@ -33,7 +32,7 @@ impl<C> Playback<C> {
     }
 
     /// True while the outcome of its first call is unknown.
-    pub(super) fn is_undecided(&self, now: Instant) -> bool {
+    pub(super) fn is_undecided(&self, now: MonotonicTime) -> bool {
         let asked = match self.session.state() {
             SessionState::Waiting { .. } => now,
             SessionState::Opening { since } | SessionState::Owing { since, .. } => *since,
@@ -47,7 +46,7 @@ impl<C> Playback<C> {
 
     /// True if a call waits for it, or for its license, and will go on in a moment. If it gave way before, the call
     /// would take it back, and so on.
-    pub(super) fn is_awaited(&self, now: Instant) -> bool {
+    pub(super) fn is_awaited(&self, now: MonotonicTime) -> bool {
         let life = self.session.life();
         self.is_undecided(now) || (life.calls() && now < life.last() + MAX_UNDECIDED_WAIT)
     }
@@ -218,7 +217,7 @@ impl<C> Device<C> {
 
     /// True if its player wants it back. A preload's beginning is fetched until moments after it gave way, so such
     /// media mean nothing once another playback has gone meanwhile.
-    fn is_wanted_back(&self, playback: &Playback<C>, now: Instant) -> bool {
+    fn is_wanted_back(&self, playback: &Playback<C>, now: MonotonicTime) -> bool {
         let Session { way_back, .. } = &playback.session;
         let life = playback.session.life();
         // A player's report is news after a refusal, and so is a call if none waited at that time.

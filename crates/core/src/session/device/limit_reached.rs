@@ -3,8 +3,6 @@
 //! The playback with a player's call gets the place; the next sign of the other one takes it back. So neither is
 //! refused until the evidence shows two viewers. `sessions` calls [`Device::turn`].
 
-use std::time::Instant;
-
 use super::super::end_reason::EndReason;
 use super::super::input::Input;
 use super::super::playback::Playback;
@@ -14,6 +12,7 @@ use super::competing_playbacks::most_silent;
 use super::device_step::DeviceStep;
 use super::{Device, DeviceEffects};
 use crate::session_id::SessionId;
+use crate::time::MonotonicTime;
 
 /// A playback's claim to a place that another playback of its device holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,7 +43,7 @@ impl<C> Device<C> {
     pub fn turn(
         &mut self,
         id: SessionId,
-        now: Instant,
+        now: MonotonicTime,
         alike: impl Fn(&C) -> bool,
         policy: &Policy,
         out: &mut DeviceEffects,
@@ -80,7 +79,7 @@ impl<C> Device<C> {
     }
 
     /// The claim of the asking playback: at the limit, playing and preloading share one place.
-    fn claim(&self, asks: &Playback<C>, rival: &Playback<C>, now: Instant, policy: &Policy) -> PlaceClaim {
+    fn claim(&self, asks: &Playback<C>, rival: &Playback<C>, now: MonotonicTime, policy: &Policy) -> PlaceClaim {
         let returns = asks.session.returns();
         let newer = NewerPlayback { is_served: true, ..self.as_newer(asks) };
         let life = newer.life;

@@ -1,12 +1,11 @@
 //! Finds the playback of a device to which a call belongs. `device` calls [`place`].
 
-use std::time::Instant;
-
 use super::super::end_reason::EndReason;
 use super::super::playback::Playback;
 use super::super::player_call::{CallKind, OpenAbility, PlayerCall};
 use super::super::policy::Policy;
 use super::super::state::{SessionClosure, SessionState};
+use crate::time::MonotonicTime;
 
 pub(super) enum CallMatch {
     /// The playback at this index.
@@ -28,7 +27,7 @@ impl CallMatch {
 }
 
 /// `playbacks`: oldest first.
-pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &PlayerCall, policy: &Policy) -> CallMatch {
+pub(super) fn place<C>(playbacks: &[Playback<C>], now: MonotonicTime, call: &PlayerCall, policy: &Policy) -> CallMatch {
     // A killed token is refused, even if the call belongs to another playback of the device.
     if let Some(killed) = playbacks.iter().rposition(|p| p.is_killed_with(&call.names())) {
         return CallMatch::At(killed);
@@ -44,7 +43,7 @@ pub(super) fn place<C>(playbacks: &[Playback<C>], now: Instant, call: &PlayerCal
 }
 
 /// Like [`place`], without regard to kills.
-fn unbarred<C>(playbacks: &[Playback<C>], now: Instant, call: &PlayerCall, policy: &Policy) -> CallMatch {
+fn unbarred<C>(playbacks: &[Playback<C>], now: MonotonicTime, call: &PlayerCall, policy: &Policy) -> CallMatch {
     let Some((index, playback)) = find(playbacks, now, call, policy) else {
         return match (call.kind, begins(call)) {
             (CallKind::License | CallKind::Renewal, Some(place)) => place,
@@ -73,7 +72,7 @@ fn begins(call: &PlayerCall) -> Option<CallMatch> {
 }
 
 /// True if such a call to a playback that is over, or about to be, begins its successor.
-fn begins_again(state: &SessionState, now: Instant, call: CallKind, policy: &Policy) -> bool {
+fn begins_again(state: &SessionState, now: MonotonicTime, call: CallKind, policy: &Policy) -> bool {
     if matches!(call, CallKind::Certificate | CallKind::Release) {
         return false;
     }
@@ -109,7 +108,7 @@ fn is_vouched_for<C>(playback: &Playback<C>, call: &PlayerCall, policy: &Policy)
 /// content, because it has just begun, or because there is only one.
 fn find<'a, C>(
     playbacks: &'a [Playback<C>],
-    now: Instant,
+    now: MonotonicTime,
     call: &PlayerCall,
     policy: &Policy,
 ) -> Option<(usize, &'a Playback<C>)> {

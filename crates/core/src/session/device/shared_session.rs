@@ -5,8 +5,6 @@
 //! calls, and its fate is that of all that share it. It ends with the last of them. They do not compete, because
 //! further playbacks of the device cost no place.
 
-use std::time::Instant;
-
 use super::super::effect::CallAnswer;
 use super::super::end_reason::EndReason;
 use super::super::grant::AskKind;
@@ -25,6 +23,7 @@ use super::device_step::DeviceStep;
 use super::{Device, DeviceEffects};
 use crate::secret::Fingerprint;
 use crate::session_id::SessionId;
+use crate::time::MonotonicTime;
 
 /// Playbacks that share a session. Another one ends the one that was silent for longest, once the new player has
 /// received something: apps that change the title without a stop leave playbacks behind.
@@ -167,7 +166,7 @@ impl<C> Device<C> {
 
     /// After a restart, once all records of the device were restored: ends playbacks whose session is unknown, and a
     /// session without playbacks.
-    pub fn rejoin(&mut self, now: Instant, policy: impl Fn(&C) -> Policy, out: &mut DeviceEffects) {
+    pub fn rejoin(&mut self, now: MonotonicTime, policy: impl Fn(&C) -> Policy, out: &mut DeviceEffects) {
         let is_known = |session| self.playbacks.iter().any(|p| p.id == session);
         let lost = |p: &&Playback<C>| p.shares().is_some_and(|session| !is_known(session)) && p.session.is_active();
         for (id, policy) in self.playbacks.iter().filter(lost).map(|p| (p.id, policy(&p.entry))).collect::<Vec<_>>() {
@@ -225,7 +224,7 @@ impl<C> Device<C> {
     }
 
     /// Gives the session the evidence of those that share it.
-    fn gather(&mut self, session: SessionId, now: Instant) {
+    fn gather(&mut self, session: SessionId, now: MonotonicTime) {
         let active = || self.sharing(session).filter(|p| p.session.is_active());
         let served = || active().filter(|p| p.session.is_served());
         let newest = served().rfind(|p| p.names.is_accepted()).map(|p| (p.id, p.first_token()));

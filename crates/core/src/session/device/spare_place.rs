@@ -1,10 +1,9 @@
 //! Finds the place beside the playing ones, to which no playback has a right.
 
-use std::time::Instant;
-
 use super::super::policy::Policy;
 use super::Device;
 use crate::session_id::SessionId;
+use crate::time::MonotonicTime;
 
 impl<C> Device<C> {
     /// The likely preload: another device may take its place if it needs one.
@@ -16,7 +15,7 @@ impl<C> Device<C> {
     }
 
     /// True if a call waits for it, or for its license; its place is not available until that has gone on.
-    pub fn is_awaited(&self, id: SessionId, now: Instant) -> bool {
+    pub fn is_awaited(&self, id: SessionId, now: MonotonicTime) -> bool {
         self.playback(id).is_some_and(|p| p.is_awaited(now))
     }
 

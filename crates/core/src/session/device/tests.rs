@@ -18,8 +18,8 @@ use crate::session::{
     Verdict,
 };
 use crate::session::{OnUnreachable, OutageBudget};
-use crate::time::ClockMoment;
 use crate::time::testing::Clock;
+use crate::time::{ClockMoment, MonotonicTime};
 
 const CERTIFICATE: PlayerCall = call(CallKind::Certificate);
 const LICENSE: PlayerCall = call(CallKind::License);
@@ -66,7 +66,7 @@ struct Stage {
     flying: Vec<(SessionId, AuthorityAsk)>,
     inputs: usize,
     next: u64,
-    now: Instant,
+    now: MonotonicTime,
     policy: Policy,
     /// Every ask so far, as `o1`, `b1`, `c1`: kind and playback.
     told: String,
@@ -1436,7 +1436,7 @@ fn a_playback_that_comes_back_beside_its_successor_gives_way() {
     old.play(LICENSE.with(1));
     stage.now += Duration::from_secs(60);
     stage.play(LICENSE.with(2));
-    let moment = ClockMoment { now: stage.now, wall: Duration::from_secs(1_900_000_000) };
+    let moment = ClockMoment { now: stage.now.into(), wall: Duration::from_secs(1_900_000_000) };
     let records = [&old, &stage].map(|of| PlaybackRecord::of(&of.device.playbacks[0], &moment).unwrap());
     let (mut next, mut out) = (Stage::new(), DeviceEffects::new());
     for record in records {
@@ -1459,12 +1459,12 @@ fn a_playback_that_comes_back_beside_its_successor_gives_way() {
     stage.play(LICENSE.with(2));
     stage.tick(Duration::from_secs(21));
     stage.settle();
-    let moment = ClockMoment { now: stage.now, wall: Duration::from_secs(1_900_000_000) };
+    let moment = ClockMoment { now: stage.now.into(), wall: Duration::from_secs(1_900_000_000) };
     let mut next = Stage::new();
     for playback in &stage.device.playbacks {
         let record = PlaybackRecord::of(playback, &moment).unwrap();
         let restored = record.restore((), &moment, &next.policy);
-        next.device.resume(restored, moment.now, false, &next.policy, &mut DeviceEffects::new());
+        next.device.resume(restored, moment.time(), false, &next.policy, &mut DeviceEffects::new());
     }
     assert!(matches!((next.state(1), next.state(2)), (SessionState::Live { .. }, SessionState::Live { .. })));
 }

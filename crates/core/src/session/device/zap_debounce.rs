@@ -4,11 +4,11 @@
 //! playback zapped away before makes no call. The wait grows with steady zapping, but stays a fraction of a player's
 //! patience.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::policy::Policy;
 use crate::secret::Fingerprint;
-use crate::time::Backoff;
+use crate::time::{Backoff, MonotonicTime};
 
 /// Addresses whose zaps are known apart; a device is seldom at more than one.
 const MAX_CALLERS: usize = 4;
@@ -19,7 +19,7 @@ pub(super) struct ZapsByCaller(Vec<(Option<Fingerprint>, ZapDebounce)>);
 
 impl ZapsByCaller {
     /// Like [`ZapDebounce::next`], for this address.
-    pub(super) fn next(&mut self, caller: Option<Fingerprint>, now: Instant, policy: &Policy) -> Duration {
+    pub(super) fn next(&mut self, caller: Option<Fingerprint>, now: MonotonicTime, policy: &Policy) -> Duration {
         let known = self.0.iter().position(|(of, _)| *of == caller);
         let mut zaps = known.map(|at| self.0.remove(at)).unwrap_or_else(|| (caller, ZapDebounce::default()));
         let hold = zaps.1.next(now, policy);
@@ -35,14 +35,14 @@ impl ZapsByCaller {
 
 #[derive(Debug, Default)]
 pub(super) struct ZapDebounce {
-    last: Option<Instant>,
+    last: Option<MonotonicTime>,
     /// Number of fast zaps in a row.
     run: u32,
 }
 
 impl ZapDebounce {
     /// The device zaps: returns how long the new playback waits.
-    pub(super) fn next(&mut self, now: Instant, policy: &Policy) -> Duration {
+    pub(super) fn next(&mut self, now: MonotonicTime, policy: &Policy) -> Duration {
         let [first, longest] = policy.settle;
         let fast = self.last.replace(now).is_some_and(|last| now < last + longest);
         self.run = if fast { self.run.saturating_add(1) } else { 0 };

@@ -1,12 +1,13 @@
 //! Computes when each kind of evidence ends the session.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::EndingRules;
 use super::super::end_reason::EndReason;
 use super::super::player_report::{PlayingState, StreamType};
 use super::super::step::bounded;
 use super::PlayerEvidence;
+use crate::time::MonotonicTime;
 
 /// A paused live player goes on requesting playlists, and a slowed page still does so once a minute: a player without
 /// requests for so long was closed.
@@ -16,7 +17,7 @@ const MAX_PAUSED_SILENCE: Duration = Duration::from_secs(600);
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct RenewalRhythm {
     /// Time of the authority's last confirmation.
-    pub(in super::super) confirmed: Instant,
+    pub(in super::super) confirmed: MonotonicTime,
     pub(in super::super) round: Duration,
 }
 
@@ -28,7 +29,7 @@ impl PlayerEvidence {
         rhythm: Option<RenewalRhythm>,
         rules: &EndingRules,
         grace: Duration,
-    ) -> [(EndReason, Option<Instant>); 6] {
+    ) -> [(EndReason, Option<MonotonicTime>); 6] {
         let ends = [
             (EndReason::Unused, self.unused_at(rules)),
             (EndReason::RenewalsOverdue, rhythm.and_then(|rhythm| self.overdue_at(rhythm, rules, grace))),
@@ -42,12 +43,12 @@ impl PlayerEvidence {
 
     /// End of a player that received nothing and asks no more. Its reports do not count: an error page may send them
     /// for hours.
-    fn unused_at(&self, rules: &EndingRules) -> Option<Instant> {
+    fn unused_at(&self, rules: &EndingRules) -> Option<MonotonicTime> {
         rules.unused.filter(|_| self.is_unused()).map(|unused| self.last_call + unused)
     }
 
     /// Time at which the player's renewals are missing for too many rounds.
-    fn overdue_at(&self, rhythm: RenewalRhythm, rules: &EndingRules, grace: Duration) -> Option<Instant> {
+    fn overdue_at(&self, rhythm: RenewalRhythm, rules: &EndingRules, grace: Duration) -> Option<MonotonicTime> {
         let rounds = rules.renewals_overdue?;
         let since = self.last_call.max(rhythm.confirmed);
         let after = |rounds| since + bounded(rhythm.round).mul_f64(rounds) + grace;
@@ -55,14 +56,14 @@ impl PlayerEvidence {
     }
 
     /// Time at which a reporting player must be gone: it neither reports nor calls.
-    fn silent_at(&self, rules: &EndingRules) -> Option<Instant> {
+    fn silent_at(&self, rules: &EndingRules) -> Option<MonotonicTime> {
         let allowed = self.reports.filter(|_| rules.report_silence)?.allowed_silence()?;
         Some(self.sooner(self.last_sign + allowed, self.last_sign + allowed / 2, rules))
     }
 
     /// Time at which a live player without media requests must be gone. A player with all of its title needs none, and
     /// a paused one has longer.
-    fn media_silent_at(&self, rules: &EndingRules) -> Option<Instant> {
+    fn media_silent_at(&self, rules: &EndingRules) -> Option<MonotonicTime> {
         let silence = rules.media_silence.filter(|_| self.stream == Some(StreamType::Live))?;
         // A single request may be late, which is no evidence.
         self.again.filter(|again| again.saturating_mul(2) <= silence)?;
@@ -71,14 +72,14 @@ impl PlayerEvidence {
     }
 
     /// Time at which all licenses are useless. A call to renew them may still be in transit.
-    fn unlicensed_at(&self, rules: &EndingRules, grace: Duration) -> Option<Instant> {
+    fn unlicensed_at(&self, rules: &EndingRules, grace: Duration) -> Option<MonotonicTime> {
         let until = self.licensed_until.filter(|_| rules.license_expiry)?;
         Some(until.max(self.last_call) + grace)
     }
 
     /// The time of other evidence: `full`, or `half` of it once the player's connections have been gone for the dwell
     /// time.
-    fn sooner(&self, full: Instant, half: Instant, rules: &EndingRules) -> Instant {
+    fn sooner(&self, full: MonotonicTime, half: MonotonicTime, rules: &EndingRules) -> MonotonicTime {
         match (self.alone, rules.connections_gone) {
             (Some(since), Some(dwell)) => full.min(half.max(since + dwell)),
             (None, _) | (_, None) => full,
@@ -95,7 +96,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     /// Seconds until the evidence shown at the beginning ends the session for this reason.
-    fn ends_after(why: EndReason, show: impl FnOnce(&mut PlayerEvidence, Instant)) -> Option<u64> {
+    fn ends_after(why: EndReason, show: impl FnOnce(&mut PlayerEvidence, MonotonicTime)) -> Option<u64> {
         let began = Clock.now();
         let mut evidence = PlayerEvidence::new(began, Some(StreamType::Live));
         show(&mut evidence, began);
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn no_end_comes_before_the_spared_time() {
-        let spared = |it: &mut PlayerEvidence, at: Instant| it.spare_until(at + SECOND * 100);
+        let spared = |it: &mut PlayerEvidence, at: MonotonicTime| it.spare_until(at + SECOND * 100);
         assert_eq!(ends_after(EndReason::Unused, spared), Some(100));
         assert_eq!(ends_after(EndReason::RenewalsOverdue, spared), Some(125));
     }

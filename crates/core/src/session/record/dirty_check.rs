@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::end_reason::EndReason;
 use super::super::grant::AskKind;
@@ -13,6 +13,7 @@ use super::super::program_schedule::Schedule;
 use super::super::role::Role;
 use super::super::state::{BeatSource, DeliveryState, Session, SessionClosure, SessionState};
 use crate::secret::{Fingerprint, Secret};
+use crate::time::MonotonicTime;
 
 /// The facts of a playback's last record, to decide whether it must be written again.
 #[derive(Clone, Debug)]
@@ -20,9 +21,9 @@ pub struct WrittenStamp {
     beats: BeatSource,
     grant: Option<(Secret, Duration)>,
     in_open: bool,
-    last_good: Instant,
+    last_good: MonotonicTime,
     leads_past: bool,
-    licensed_until: Option<Instant>,
+    licensed_until: Option<MonotonicTime>,
     names: [(usize, Option<Fingerprint>); 4],
     /// The player's reported position, which gives the present one.
     playhead: Option<ReportHistory>,
@@ -220,7 +221,7 @@ mod tests {
             ("what changes seldom", true, |stamp| stamp.rest = 1),
             ("a use", true, |stamp| stamp.unused = false),
             ("what leads past", true, |stamp| stamp.leads_past = true),
-            ("an earlier good answer", true, |stamp| stamp.last_good -= Duration::from_millis(1)),
+            ("an earlier good answer", true, |stamp| stamp.last_good = stamp.last_good - Duration::from_millis(1)),
             ("a later good answer", false, |stamp| stamp.last_good += MIN_BEAT_PROGRESS_TO_WRITE / 2),
             ("a much later good answer", true, |stamp| stamp.last_good += MIN_BEAT_PROGRESS_TO_WRITE),
         ];

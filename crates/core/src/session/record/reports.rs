@@ -35,9 +35,9 @@ impl ReportsRecord {
 
     pub(in crate::session) fn restore(&self, at: &ClockMoment) -> ReportHistory {
         ReportHistory {
-            at: self.at.map(|seen| at.instant_of(seen)),
+            at: self.at.map(|seen| at.time_of(seen)),
             gaps: self.gaps.map(Duration::from),
-            playhead: self.playhead.map(|(seen, playhead)| (at.instant_of(seen), playhead.into())),
+            playhead: self.playhead.map(|(seen, playhead)| (at.time_of(seen), playhead.into())),
             playing: self.playing,
             slowed: self.slowed,
             until: self.until.map(Duration::from),

@@ -86,7 +86,7 @@ impl CoreSessionRecord {
 
     /// A record that contradicts itself becomes an open with an unknown result.
     pub(super) fn restore(&self, at: &ClockMoment, policy: &Policy) -> Session {
-        let time = |wall| at.instant_of(wall);
+        let time = |wall| at.time_of(wall);
         let grant = self.grant.as_ref().map(|grant| HeldGrant::restore(grant, at));
         let shares = self.shares.filter(|_| grant.is_none());
         let state = match (&self.state, grant) {
@@ -101,11 +101,11 @@ impl CoreSessionRecord {
                 SessionState::Failing { grant, missed: *missed, regular: None, retry: time(*retry) }
             }
             (StateRecord::Owing { ran, since, tries }, None) if shares.is_none() => {
-                SessionState::Owing { next: at.now, ran: *ran, since: time(*since), tries: *tries }
+                SessionState::Owing { next: at.time(), ran: *ran, since: time(*since), tries: *tries }
             }
             (StateRecord::Killed { by, since, until }, grant) => {
                 let (by, until) = (by.clone(), time(*until));
-                let since = time(*since).min(at.now);
+                let since = time(*since).min(at.time());
                 let (next, tries) = self.lost_close.map_or((since, 0), |(next, tries)| (time(next), tries));
                 let release = grant.map(|grant| GrantRelease::written(grant, self.lingers, next, tries));
                 SessionState::Killed { by, release, since, until }
@@ -122,7 +122,7 @@ impl CoreSessionRecord {
                 | StateRecord::Owing { .. },
                 _,
             ) => SessionState::Closed {
-                until: at.now + policy.end_memory,
+                until: at.time() + policy.end_memory,
                 why: SessionClosure::Ended(EndReason::Orphaned),
             },
         };
@@ -135,14 +135,14 @@ impl CoreSessionRecord {
             } else {
                 BeatSource::Timer
             },
-            deadline: Some(at.now),
+            deadline: Some(at.time()),
             calls: SessionCalls::written(self.seed, self.generation),
             evidence: PlayerEvidence::restore(&self.evidence, at),
             schedule: Schedule::of(self.schedule.iter().map(|(when, moment)| (time(*when), *moment))),
             sharing: shares.is_some(),
             state,
             unconfirmed: UnconfirmedRun::restore(&self.unconfirmed, at, owes || fails, owes),
-            ..Session::new(at.now, self.seed, policy)
+            ..Session::new(at.time(), self.seed, policy)
         }
     }
 }

@@ -68,7 +68,7 @@ impl StateRecord {
             }
             SessionState::Waiting { .. } => return None,
             SessionState::Closing { release, why } => Self::Closing {
-                next: at.wall_of(release.as_ref().map_or(at.now, GrantRelease::next)),
+                next: at.wall_of(release.as_ref().map_or(at.time(), GrantRelease::next)),
                 tries: release.as_ref().map_or(0, GrantRelease::tries),
                 why: *why,
             },
@@ -103,7 +103,7 @@ impl SessionClosureRecord {
         match self.clone() {
             Self::Denied(denial, reason) => SessionClosure::Denied(denial, reason),
             Self::Ended(end) => SessionClosure::Ended(end),
-            Self::Spent { again, fault } => SessionClosure::Spent { again: at.instant_of(again), fault },
+            Self::Spent { again, fault } => SessionClosure::Spent { again: at.time_of(again), fault },
             Self::Unmanaged => SessionClosure::Unmanaged,
         }
     }

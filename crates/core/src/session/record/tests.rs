@@ -1,6 +1,6 @@
 //! Tests that a session which is written and read again behaves as if nothing had happened.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -20,8 +20,8 @@ use crate::session::{
     SessionEvent, SessionRefusal, Ticket, Verdict, step,
 };
 use crate::session::{OnUnreachable, OutageBudget};
-use crate::time::RecordedSpan;
 use crate::time::testing::Clock;
+use crate::time::{MonotonicTime, RecordedSpan};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -67,7 +67,7 @@ fn a_step() -> impl Strategy<Value = Step> {
 struct Life {
     device: Device<()>,
     id: SessionId,
-    now: Instant,
+    now: MonotonicTime,
     open: Option<(Ticket, AskKind)>,
     policy: Policy,
     steps: usize,
@@ -202,7 +202,7 @@ impl Life {
     }
 
     fn moment(&self) -> ClockMoment {
-        ClockMoment { now: self.now, wall: Duration::from_secs(1_900_000_000) }
+        ClockMoment { now: self.now.into(), wall: Duration::from_secs(1_900_000_000) }
     }
 }
 
@@ -315,9 +315,9 @@ proptest! {
         let Some(playback) = life.playback() else { return Ok(()) };
         let Some(record) = PlaybackRecord::of(playback, &life.moment()) else { return Ok(()) };
         let wall = Duration::from_secs(life.moment().wall.as_secs().saturating_add_signed(away));
-        let moment = ClockMoment { now: life.now + SECOND, wall };
+        let moment = ClockMoment { now: (life.now + SECOND).into(), wall };
         let mut restored = through_bytes(&record).restore((), &moment, &life.policy);
-        let fx = step(&mut restored.session, moment.now, Input::Restored { orphan: record.session.is_orphan() }, &life.policy);
+        let fx = step(&mut restored.session, moment.time(), Input::Restored { orphan: record.session.is_orphan() }, &life.policy);
         let asks: Vec<_> = fx.list.iter().filter_map(|effect| match effect {
             Effect::Ask(ask) => Some(ask.kind),
             Effect::Displace(_) | Effect::Forget | Effect::Note(_) | Effect::Wake => None,
@@ -329,14 +329,14 @@ proptest! {
         match (&record.session.state, session.state()) {
             (StateRecord::Live { .. } | StateRecord::Failing { .. }, SessionState::Live { beat, .. }) => {
                 prop_assert!(asks.is_empty() && session.grant() == playback.session.grant());
-                prop_assert!(*beat <= moment.now + SECOND * 31, "{:?}", *beat - moment.now);
+                prop_assert!(*beat <= moment.time() + SECOND * 31, "{:?}", *beat - moment.time());
                 // Its next tick sends a beat or is far away: it ends nothing.
                 let mut at = session.deadline().unwrap();
                 if session.has_nothing() {
-                    super::super::step(&mut restored.session, moment.now + SECOND * 29, Input::Tick, &life.policy);
+                    super::super::step(&mut restored.session, moment.time() + SECOND * 29, Input::Tick, &life.policy);
                     prop_assert!(restored.session.is_active(), "it may ask again");
                 } else if record.session.renewals {
-                    prop_assert!(at >= moment.now + SECOND * 60, "a full round of evidence");
+                    prop_assert!(at >= moment.time() + SECOND * 60, "a full round of evidence");
                 } else {
                     at = at.max(*beat);
                     let fx = super::super::step(&mut restored.session, at, Input::Tick, &life.policy);
@@ -345,28 +345,28 @@ proptest! {
             }
             (StateRecord::Failing { missed, .. }, SessionState::Failing { missed: still, retry, .. }) => {
                 prop_assert!(session.on_credit().is_some() && missed == still && asks.is_empty());
-                prop_assert!(*retry <= moment.now + SECOND * 5 && session.grant() == playback.session.grant());
+                prop_assert!(*retry <= moment.time() + SECOND * 5 && session.grant() == playback.session.grant());
                 // Its next tick sends a beat or is far away: it ends nothing.
                 let at = session.deadline().unwrap().max(*retry);
                 if record.session.renewals {
-                    prop_assert!(at >= moment.now + SECOND * 40, "a round of its player's");
+                    prop_assert!(at >= moment.time() + SECOND * 40, "a round of its player's");
                 } else {
                     super::super::step(&mut restored.session, at, Input::Tick, &life.policy);
                     prop_assert!(restored.session.is_active());
                 }
             }
             (StateRecord::Owing { .. }, SessionState::Owing { next, .. }) => {
-                prop_assert!(*next <= moment.now + SECOND * 5 && asks.is_empty());
+                prop_assert!(*next <= moment.time() + SECOND * 5 && asks.is_empty());
             }
             (StateRecord::Closing { .. }, SessionState::Closing { release: Some(release), .. }) => {
-                prop_assert!(release.tries() == 0 && release.next() <= moment.now + SECOND);
+                prop_assert!(release.tries() == 0 && release.next() <= moment.time() + SECOND);
                 prop_assert!(session.grant() == playback.session.grant());
             }
             (StateRecord::Killed { by, .. }, SessionState::Killed { by: still, until, .. }) => {
                 prop_assert_eq!(by, still);
-                prop_assert!(*until <= moment.now + life.policy.kill_memory);
+                prop_assert!(*until <= moment.time() + life.policy.kill_memory);
                 prop_assert!(asks.is_empty() && session.grant() == playback.session.grant());
-                prop_assert!(session.grant().is_none() || session.deadline().unwrap() <= moment.now + SECOND);
+                prop_assert!(session.grant().is_none() || session.deadline().unwrap() <= moment.time() + SECOND);
             }
             (StateRecord::Opening { .. } | StateRecord::Closing { .. }, SessionState::Closed { why, .. }) => {
                 prop_assert!(record.session.opening && *why == SessionClosure::Ended(EndReason::Orphaned));
@@ -374,10 +374,10 @@ proptest! {
             (StateRecord::Closed { why, .. }, SessionState::Closed { why: still, until }) => {
                 let mut known = why.restore(&moment);
                 if let SessionClosure::Spent { again, .. } = &mut known {
-                    *again = (*again).min(moment.now + life.policy.undecided_memory());
+                    *again = (*again).min(moment.time() + life.policy.undecided_memory());
                 }
                 prop_assert_eq!(&known, still);
-                prop_assert!(*until <= moment.now + life.policy.kill_memory && fx.list.is_empty(), "{:?}", fx.list);
+                prop_assert!(*until <= moment.time() + life.policy.kill_memory && fx.list.is_empty(), "{:?}", fx.list);
             }
             (was, is) => prop_assert!(false, "{was:?} became {is:?}"),
         }
@@ -424,8 +424,8 @@ proptest! {
         let policy = Policy::default();
         let moment = Clock.moment();
         let mut session = record.restore(&moment, &policy);
-        step(&mut session, moment.now, Input::Restored { orphan: false }, &policy);
-        let mut now = moment.now;
+        step(&mut session, moment.time(), Input::Restored { orphan: false }, &policy);
+        let mut now = moment.time();
         for _ in 0..20 {
             now = now.max(session.deadline().unwrap());
             super::super::step(&mut session, now, Input::Tick, &policy);
@@ -440,11 +440,11 @@ fn beats_that_fell_due_are_spread_and_those_to_come_keep_their_time() {
     let record = PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap();
     let SessionState::Live { beat, .. } = *life.playback().unwrap().session.state() else { panic!() };
     let resumed = |seed: u32, after: Duration| {
-        let moment = ClockMoment { now: life.now + after, wall: life.moment().wall + after };
+        let moment = ClockMoment { now: (life.now + after).into(), wall: life.moment().wall + after };
         let mut record = record.clone();
         record.session.seed = seed;
         let mut session = record.session.restore(&moment, &life.policy);
-        let fx = step(&mut session, moment.now, Input::Restored { orphan: false }, &life.policy);
+        let fx = step(&mut session, moment.time(), Input::Restored { orphan: false }, &life.policy);
         let late = fx.list.iter().any(|effect| matches!(effect, Effect::Note(SessionEvent::BeatLate(_))));
         let SessionState::Live { beat, .. } = *session.state() else { panic!("{session:?}") };
         (beat, late)
@@ -539,14 +539,15 @@ fn an_expiry_during_downtime_is_no_kill_even_if_the_wall_clock_was_set_back() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let day = SECOND * 86_400;
-    let record = PlaybackRecord::of(life.playback().unwrap(), &ClockMoment { now: life.now, wall: day * 2 }).unwrap();
+    let record =
+        PlaybackRecord::of(life.playback().unwrap(), &ClockMoment { now: life.now.into(), wall: day * 2 }).unwrap();
     for (wall, reopens) in [(day, false), (day * 2 + SECOND, true), (day * 3, false)] {
         let mut out = DeviceEffects::new();
-        let found = ClockMoment { now: life.now + SECOND * 60, wall };
+        let found = ClockMoment { now: (life.now + SECOND * 60).into(), wall };
         (life.device, life.open) = (Device::default(), None);
-        life.device.resume(record.restore((), &found, &life.policy), found.now, false, &life.policy, &mut out);
+        life.device.resume(record.restore((), &found, &life.policy), found.time(), false, &life.policy, &mut out);
         life.look(&out);
-        life.now = found.now;
+        life.now = found.time();
         life.find_it_gone();
         let session = &life.playback().unwrap().session;
         assert_eq!((session.is_killed(), session.is_active()), (false, reopens), "{wall:?}");
@@ -616,20 +617,21 @@ fn a_reopening_session_waits_no_longer_if_the_wall_clock_was_set_back() {
     life.answer_next(7);
     life.find_it_gone();
     let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
-    let held =
-        |session: &Session, now: Instant| session.unconfirmed.reopens_until().unwrap().saturating_duration_since(now);
+    let held = |session: &Session, now: MonotonicTime| {
+        session.unconfirmed.reopens_until().unwrap().saturating_duration_since(now)
+    };
     let longest = held(&life.playback().unwrap().session, life.now);
     assert!(longest > SECOND);
     for (by, left) in [(SECOND * 5, longest - SECOND * 5), (Duration::ZERO, longest)] {
-        let moment = ClockMoment { now: life.now + SECOND, wall: life.moment().wall + by };
+        let moment = ClockMoment { now: (life.now + SECOND).into(), wall: life.moment().wall + by };
         let mut session = record.session.restore(&moment, &life.policy);
-        step(&mut session, moment.now, Input::Restored { orphan: false }, &life.policy);
-        assert_eq!(held(&session, moment.now), left);
+        step(&mut session, moment.time(), Input::Restored { orphan: false }, &life.policy);
+        assert_eq!(held(&session, moment.time()), left);
     }
-    let moment = ClockMoment { now: life.now + SECOND, wall: life.moment().wall - SECOND * 3_600 };
+    let moment = ClockMoment { now: (life.now + SECOND).into(), wall: life.moment().wall - SECOND * 3_600 };
     let mut session = record.session.restore(&moment, &life.policy);
-    step(&mut session, moment.now, Input::Restored { orphan: false }, &life.policy);
-    assert_eq!(held(&session, moment.now), longest, "an hour back");
+    step(&mut session, moment.time(), Input::Restored { orphan: false }, &life.policy);
+    assert_eq!(held(&session, moment.time()), longest, "an hour back");
 }
 
 #[test]
@@ -637,15 +639,15 @@ fn a_wall_clock_that_was_set_back_makes_no_playback_begin_in_times_to_come() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let day = SECOND * 86_400;
-    let written = ClockMoment { now: life.now, wall: day * 2 };
+    let written = ClockMoment { now: life.now.into(), wall: day * 2 };
     let record = PlaybackRecord::of(life.playback().unwrap(), &written).unwrap();
-    let found = ClockMoment { now: life.now + SECOND * 60, wall: day };
+    let found = ClockMoment { now: (life.now + SECOND * 60).into(), wall: day };
     let mut playback = record.restore((), &found, &life.policy);
     playback.names.opened_by(None);
     let (mut device, mut out) = (Device::default(), DeviceEffects::new());
-    device.resume(playback, found.now, false, &life.policy, &mut out);
+    device.resume(playback, found.time(), false, &life.policy, &mut out);
     assert!(
-        !device.playbacks()[0].has_just_begun(found.now + SECOND * 60),
+        !device.playbacks()[0].has_just_begun(found.time() + SECOND * 60),
         "it would take in whatever comes without a token"
     );
 }
@@ -727,13 +729,14 @@ fn an_end_is_not_remembered_longer_if_the_wall_clock_was_set_back() {
     let mut out = DeviceEffects::new();
     life.device.deliver(life.id, life.now, Input::Answered(ticket, kind, denied), &life.policy, &mut out);
     let day = SECOND * 86_400;
-    let record = PlaybackRecord::of(life.playback().unwrap(), &ClockMoment { now: life.now, wall: day * 2 }).unwrap();
-    let found = ClockMoment { now: life.now + SECOND, wall: day };
+    let record =
+        PlaybackRecord::of(life.playback().unwrap(), &ClockMoment { now: life.now.into(), wall: day * 2 }).unwrap();
+    let found = ClockMoment { now: (life.now + SECOND).into(), wall: day };
     let restored = through_bytes(&record).restore((), &found, &life.policy);
     let mut device = Device::default();
-    device.resume(restored, found.now, false, &life.policy, &mut out);
+    device.resume(restored, found.time(), false, &life.policy, &mut out);
     let SessionState::Closed { until, .. } = *device.playbacks()[0].session.state() else { panic!() };
-    assert_eq!(until, found.now + life.policy.refusal_memory);
+    assert_eq!(until, found.time() + life.policy.refusal_memory);
 }
 
 #[test]
@@ -775,9 +778,10 @@ fn a_session_on_credit_owes_its_open_after_a_restart() {
             life.act(&if life.open.is_some() { Step::Answer(7) } else { Step::Tick });
         }
         let record = PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap();
-        let moment = ClockMoment { now: life.now + SECOND * away, wall: life.moment().wall + SECOND * away };
+        let moment = ClockMoment { now: (life.now + SECOND * away).into(), wall: life.moment().wall + SECOND * away };
         let mut session = through_bytes(&record).session.restore(&moment, &life.policy);
-        let fx = step(&mut session, moment.now, Input::Restored { orphan: record.session.is_orphan() }, &life.policy);
+        let fx =
+            step(&mut session, moment.time(), Input::Restored { orphan: record.session.is_orphan() }, &life.policy);
         assert_eq!(session.on_credit().is_some(), owes);
         let counted = fx.list.contains(&Effect::Note(SessionEvent::OnCredit { running: true }));
         assert_eq!(counted, owes, "this process settles it, and tells of it");
@@ -801,7 +805,7 @@ fn a_session_on_credit_owes_its_open_after_a_restart() {
 }
 
 /// [`Step::Answer`] with a fault and [`Step::Tick`], until then.
-fn in_an_outage(life: &mut Life, until: Instant) {
+fn in_an_outage(life: &mut Life, until: MonotonicTime) {
     while life.now < until && life.playback().is_some_and(|playback| playback.session.is_active()) {
         life.act(&if life.open.is_some() { Step::Answer(7) } else { Step::Tick });
     }
@@ -810,11 +814,11 @@ fn in_an_outage(life: &mut Life, until: Instant) {
 /// Written down, found by the next process so much later, and resumed there.
 fn restarted(life: &Life, away: Duration) -> Life {
     let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
-    let moment = ClockMoment { now: life.now + away, wall: life.moment().wall + away };
+    let moment = ClockMoment { now: (life.now + away).into(), wall: life.moment().wall + away };
     let (mut device, mut out) = (Device::default(), DeviceEffects::new());
     let restored = record.restore((), &moment, &life.policy);
-    device.resume(restored, moment.now, record.session.is_orphan(), &life.policy, &mut out);
-    let (id, now, tokens) = (life.id, moment.now, life.tokens);
+    device.resume(restored, moment.time(), record.session.is_orphan(), &life.policy, &mut out);
+    let (id, now, tokens) = (life.id, moment.time(), life.tokens);
     let mut next = Life { device, id, now, open: None, policy: life.policy.clone(), steps: 0, tokens };
     next.look(&out);
     next
@@ -878,10 +882,10 @@ fn no_duration_over_a_restart_exceeds_its_maximum_for_any_wall_clock() {
         for life in &lives {
             let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
             let wall = Duration::from_secs(life.moment().wall.as_secs().saturating_add_signed(by));
-            let moment = ClockMoment { now: life.now + SECOND, wall };
+            let moment = ClockMoment { now: (life.now + SECOND).into(), wall };
             let mut session = record.session.restore(&moment, &life.policy);
             let fx =
-                step(&mut session, moment.now, Input::Restored { orphan: record.session.is_orphan() }, &life.policy);
+                step(&mut session, moment.time(), Input::Restored { orphan: record.session.is_orphan() }, &life.policy);
             let late = fx.list.iter().find_map(|effect| match effect {
                 Effect::Note(SessionEvent::BeatLate(late)) => Some(*late),
                 _ => None,
@@ -889,14 +893,14 @@ fn no_duration_over_a_restart_exceeds_its_maximum_for_any_wall_clock() {
             // Only 35 s look like an absence in which its beat fell due: a beat that was not due is not late.
             assert!(late.is_none_or(|late| by == 35 && late <= SECOND * 10), "{by}: {late:?} late");
             let budget = SECOND * 600;
-            let owes = session.on_credit().map(|since| moment.now.saturating_duration_since(since));
+            let owes = session.on_credit().map(|since| moment.time().saturating_duration_since(since));
             assert!(owes.is_none_or(|owes| owes <= budget), "{by}: {owes:?} on credit");
             if let SessionState::Killed { until, .. } = session.state() {
-                assert!(*until <= moment.now + life.policy.kill_memory, "{by}");
+                assert!(*until <= moment.time() + life.policy.kill_memory, "{by}");
             }
             let active = session.is_active();
             let at = session.deadline().unwrap();
-            assert!(!active || at <= moment.now + SECOND * 3_600, "{by}: nothing for {:?}", at - moment.now);
+            assert!(!active || at <= moment.time() + SECOND * 3_600, "{by}: nothing for {:?}", at - moment.time());
             super::super::step(&mut session, at, Input::Tick, &life.policy);
             assert_eq!(session.is_active(), active, "{by}: it ends before anybody was asked");
         }

@@ -1,12 +1,11 @@
 //! The end of a session as its later callers meet it.
 
-use std::time::Instant;
-
 use super::{Session, SessionState};
 
 use super::super::effect::SessionRefusal;
 use super::super::end_reason::EndReason;
 use super::super::verdict::{AuthorityFault, Denial, Reason};
+use crate::time::MonotonicTime;
 
 /// How a closed session ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -16,7 +15,7 @@ pub enum SessionClosure {
     /// As unreachable, after its credit was spent, also as a running one; remembered, so that it gets no new credit. It
     /// may ask `again` from then on.
     Spent {
-        again: Instant,
+        again: MonotonicTime,
         fault: AuthorityFault,
     },
     Unmanaged,

@@ -1,9 +1,8 @@
 //! Tells whether a session was killed, by whom and when.
 
-use std::time::Instant;
-
 use super::super::session_kill::SessionKill;
 use super::{Session, SessionState};
+use crate::time::MonotonicTime;
 
 impl Session {
     pub fn is_killed(&self) -> bool {
@@ -16,7 +15,7 @@ impl Session {
     }
 
     /// Time of its kill, if it was killed.
-    pub fn killed_since(&self) -> Option<Instant> {
+    pub fn killed_since(&self) -> Option<MonotonicTime> {
         if let SessionState::Killed { since, .. } = self.state { Some(since) } else { None }
     }
 }

@@ -4,12 +4,13 @@
 //! on the way. Debug builds check that each transition is legal.
 
 use std::mem;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Session, SessionState};
 use crate::session::grant::Grant;
 use crate::session::grant_release::GrantRelease;
 use crate::session::held_grant::HeldGrant;
+use crate::time::MonotonicTime;
 
 /// The reason for which a session is left without its grant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -90,7 +91,7 @@ impl SessionState {
     }
 
     /// The release that goes into the next state: one that is under way, or one that begins.
-    fn into_release(self, now: Instant) -> Option<GrantRelease> {
+    fn into_release(self, now: MonotonicTime) -> Option<GrantRelease> {
         match self {
             Self::Closing { release, .. } | Self::Killed { release, .. } => release,
             Self::Failing { grant, .. } | Self::Live { grant, .. } => Some(GrantRelease::new(now, grant)),
@@ -153,7 +154,7 @@ impl Session {
     /// Enters a state in which the grant of the present one, if any, is given back.
     pub(in crate::session) fn enter_releasing(
         &mut self,
-        now: Instant,
+        now: MonotonicTime,
         next: impl FnOnce(Option<GrantRelease>) -> SessionState,
     ) {
         let before = self.leave();

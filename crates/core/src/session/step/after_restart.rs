@@ -1,12 +1,13 @@
 //! Continues a restored session after a restart, without counting the downtime against it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::effect::SessionEvent;
 use super::super::policy::Policy;
 use super::super::state::{Session, SessionClosure, SessionState};
 use super::context::Step;
 use crate::session::OnUnreachable;
+use crate::time::MonotonicTime;
 
 /// Beats that fell due meanwhile are sent within this time, or within the interval.
 const BEAT_CATCH_UP_TIME: Duration = Duration::from_secs(5);
@@ -99,11 +100,11 @@ impl Session {
     /// sign.
     pub(super) fn remembered(
         &self,
-        now: Instant,
-        until: Instant,
+        now: MonotonicTime,
+        until: MonotonicTime,
         why: &SessionClosure,
         policy: &Policy,
-    ) -> (Instant, SessionClosure) {
+    ) -> (MonotonicTime, SessionClosure) {
         let why = match why {
             SessionClosure::Spent { again, fault } => {
                 SessionClosure::Spent { again: (*again).min(now + policy.undecided_memory()), fault: fault.clone() }
@@ -121,14 +122,14 @@ impl Session {
         (until.min(now + longest.min(until.saturating_duration_since(self.last_sign()))), why)
     }
 
-    fn release_anew(&mut self, at: Instant) {
+    fn release_anew(&mut self, at: MonotonicTime) {
         if let Some(release) = self.release_mut() {
             *release = release.take().map(|release| release.anew(at));
         }
     }
 
     /// A kill, too, is remembered no longer than planned.
-    pub(super) fn remember_kill(&mut self, now: Instant, policy: &Policy) {
+    pub(super) fn remember_kill(&mut self, now: MonotonicTime, policy: &Policy) {
         if let SessionState::Killed { by, since, until, .. } = &mut self.state {
             *since = (*since).min(now);
             *until = (*until).min(now + policy.memory_of_kill(by));
@@ -136,19 +137,19 @@ impl Session {
     }
 
     /// Start of the credit of a session with lost beats: it was on credit before, or the time for it came meanwhile.
-    fn goes_on_credit(&self, now: Instant, policy: &Policy) -> Option<Instant> {
+    fn goes_on_credit(&self, now: MonotonicTime, policy: &Policy) -> Option<MonotonicTime> {
         let from = self.credit_from(policy)?;
         self.unconfirmed.since().or((from <= now).then_some(from))
     }
 
     /// Credit lasts no longer than its budget: any excess comes from a clock that was set.
-    fn credit_since(&self, now: Instant, since: Instant, ran: bool, policy: &Policy) -> Instant {
+    fn credit_since(&self, now: MonotonicTime, since: MonotonicTime, ran: bool, policy: &Policy) -> MonotonicTime {
         let OnUnreachable { new, running } = &policy.on_unreachable;
         let budget = self.evidence.allowed(if ran { running } else { new });
         since.min(now).max(now.checked_sub(budget).unwrap_or(now))
     }
 
-    pub(super) fn go_on(&mut self, now: Instant, beat: Instant) {
+    pub(super) fn go_on(&mut self, now: MonotonicTime, beat: MonotonicTime) {
         self.unconfirmed.forget();
         self.evidence.goes_on(now);
         self.enter_holding(|grant| SessionState::Live { beat, grant });

@@ -1,6 +1,6 @@
 //! Applies the authority's answers to a session.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::effect::{PlayerFacts, SessionEvent};
 use super::super::end_reason::EndReason;
@@ -14,6 +14,7 @@ use super::deadlines::bounded;
 use super::reopen::SessionLoss;
 use crate::secret::Secret;
 use crate::session::Enforcement;
+use crate::time::MonotonicTime;
 
 impl Session {
     pub(super) fn answered(
@@ -124,7 +125,13 @@ impl Session {
         self.close_without_grant(Forfeit::GivenBack, SessionClosure::Unmanaged, step);
     }
 
-    fn refresh(&mut self, now: Instant, interval: Option<Duration>, lifetime: Option<Duration>, token: Option<Secret>) {
+    fn refresh(
+        &mut self,
+        now: MonotonicTime,
+        interval: Option<Duration>,
+        lifetime: Option<Duration>,
+        token: Option<Secret>,
+    ) {
         if let Some(grant) = self.held_mut() {
             grant.refresh(now, interval, lifetime, token);
         }
@@ -157,7 +164,7 @@ impl Session {
 
     /// `lane`: the lost beat. `after`: time at which the authority wants the next call.
     pub(super) fn miss(&mut self, lane: &CallInFlight, after: Option<Duration>, step: &mut Step<'_>) {
-        let is_early = |due: Instant| lane.since < due;
+        let is_early = |due: MonotonicTime| lane.since < due;
         let (missed, known) = if let SessionState::Failing { missed, regular, .. } = self.state {
             (if regular.is_some_and(is_early) { missed } else { missed.saturating_add(1) }, regular)
         } else {
@@ -223,7 +230,7 @@ impl Session {
     }
 
     /// Start of the kill, and the end of its memory.
-    fn note_kill(&mut self, by: &SessionKill, step: &mut Step<'_>) -> (Instant, Instant) {
+    fn note_kill(&mut self, by: &SessionKill, step: &mut Step<'_>) -> (MonotonicTime, MonotonicTime) {
         step.note(SessionEvent::Killed(by.clone()));
         self.unconfirmed.decide();
         (step.now, step.now + step.policy.memory_of_kill(by))

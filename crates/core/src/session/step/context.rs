@@ -1,21 +1,20 @@
 //! The inputs and effects of one step of a session.
 
-use std::time::Instant;
-
 use super::super::effect::{AuthorityAsk, CallAnswer, Effect, Effects, PlayerFacts, SessionEvent};
 use super::super::grant::Grant;
 use super::super::policy::Policy;
+use crate::time::MonotonicTime;
 
 /// The context of a session from one input to its effects.
 #[derive(Debug)]
 pub(super) struct Step<'a> {
-    pub(super) now: Instant,
+    pub(super) now: MonotonicTime,
     pub(super) policy: &'a Policy,
     effects: Effects,
 }
 
 impl<'a> Step<'a> {
-    pub(super) fn new(now: Instant, policy: &'a Policy) -> Self {
+    pub(super) fn new(now: MonotonicTime, policy: &'a Policy) -> Self {
         Self { now, policy, effects: Effects::default() }
     }
 

@@ -1,6 +1,6 @@
 //! Computes the times of a session: its next beat, its deadline, and its possible ends.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::end_reason::EndReason;
 use super::super::grant_release::GrantRelease;
@@ -9,6 +9,7 @@ use super::super::player_report::PlayingState;
 use super::super::policy::Policy;
 use super::super::preload_or_zap::CONTEST_POLL_INTERVAL;
 use super::super::state::{BeatSource, Session, SessionState};
+use crate::time::MonotonicTime;
 
 impl Session {
     /// True if it is not beaten for now, because its viewer paused.
@@ -18,7 +19,7 @@ impl Session {
 
     /// The possible ends of a granted session with their times: the expiry at the authority, then those by its player's
     /// evidence.
-    pub(super) fn ends(&self, policy: &Policy) -> impl Iterator<Item = (EndReason, Option<Instant>)> + use<> {
+    pub(super) fn ends(&self, policy: &Policy) -> impl Iterator<Item = (EndReason, Option<MonotonicTime>)> + use<> {
         let failing = matches!(self.state, SessionState::Failing { .. }) && policy.max_failures.is_none();
         let lost = failing.then(|| self.evidence.spare(self.lost_at(policy)));
         let shown = self.evidence.ends(self.renewal_rhythm(), &policy.endings, policy.grace);
@@ -36,10 +37,10 @@ impl Session {
         }
     }
 
-    pub(super) fn next_deadline(&self, now: Instant, policy: &Policy) -> Instant {
+    pub(super) fn next_deadline(&self, now: MonotonicTime, policy: &Policy) -> MonotonicTime {
         let moment = self.schedule.next(now);
-        let ends = |at| self.ends(policy).filter_map(|(_, at)| at).fold(at, Instant::min);
-        let first_end = |deadline| moment.into_iter().fold(ends(deadline), Instant::min);
+        let ends = |at| self.ends(policy).filter_map(|(_, at)| at).fold(at, MonotonicTime::min);
+        let first_end = |deadline| moment.into_iter().fold(ends(deadline), MonotonicTime::min);
         let beats = self.beats_itself();
         match self.state {
             SessionState::Closing { .. } => self.release().map_or(now, GrantRelease::next),
@@ -64,7 +65,7 @@ impl Session {
     }
 
     /// Time of the next beat, counted from `since`: never early, spread over less than a tick.
-    pub(super) fn beat_after(&self, since: Instant, policy: &Policy) -> Instant {
+    pub(super) fn beat_after(&self, since: MonotonicTime, policy: &Policy) -> MonotonicTime {
         let interval = self.interval().unwrap_or_default();
         since + interval.mul_f64(policy.fraction) + self.calls.beat_jitter()
     }
@@ -80,12 +81,12 @@ impl Session {
     }
 
     /// Time at which the silence of the authority exceeds this policy.
-    fn lost_at(&self, policy: &Policy) -> Instant {
+    fn lost_at(&self, policy: &Policy) -> MonotonicTime {
         self.confirmed_until(policy) + self.evidence.allowed(&policy.on_unreachable.running)
     }
 
     /// End of the confirmation: the last good answer plus the authority's patience, but not before the token ends.
-    pub(super) fn confirmed_until(&self, policy: &Policy) -> Instant {
+    pub(super) fn confirmed_until(&self, policy: &Policy) -> MonotonicTime {
         self.confirmation.holds_until(self.allowed_silence(policy), self.good_until(), policy.endings.longest)
     }
 }

@@ -3,8 +3,6 @@
 //! The other playback is only presumed to play. Until the close is sent, the session stays intact and its player can
 //! continue it; later another session opens under the same id when the player shows life.
 
-use std::time::Instant;
-
 use super::super::effect::{CallAnswer, PlayerFacts, SessionEvent, SessionRefusal};
 use super::super::end_reason::EndReason;
 use super::super::grant::AskKind;
@@ -12,6 +10,7 @@ use super::super::player_call::CallKind;
 use super::super::policy::Policy;
 use super::super::state::{Forfeit, Session, SessionClosure, SessionState};
 use super::context::Step;
+use crate::time::MonotonicTime;
 
 impl Session {
     /// Another playback of the device is presumed to play instead.
@@ -35,7 +34,7 @@ impl Session {
     }
 
     /// True if its player may continue it: its close waits for the call in flight.
-    pub(in crate::session) fn may_return(&self, now: Instant, policy: &Policy) -> bool {
+    pub(in crate::session) fn may_return(&self, now: MonotonicTime, policy: &Policy) -> bool {
         let unsent = self.calls.in_flight().is_some_and(|call| call.ask != AskKind::Close);
         let waits = unsent && matches!(self.state, SessionState::Closing { why: EndReason::GaveWay, .. });
         waits && self.way_back.may_return(now, policy.re_entry)
@@ -80,7 +79,7 @@ impl Session {
     }
 
     /// A call of its player, who wants it back; perhaps a call that waited for a playback that gave way meanwhile.
-    pub(super) fn call_away(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
+    pub(super) fn call_away(&mut self, now: MonotonicTime, kind: CallKind, policy: &Policy) -> CallAnswer {
         let renews = match kind {
             // The call is the first of a coming playback, or the last of an ended one.
             CallKind::Certificate | CallKind::Release => return CallAnswer::Pass,
@@ -98,7 +97,7 @@ impl Session {
     }
 
     /// A call that waits for the open. If that brings back a yielded session, its player is known to wait.
-    pub(super) fn call_opening(&mut self, now: Instant) -> CallAnswer {
+    pub(super) fn call_opening(&mut self, now: MonotonicTime) -> CallAnswer {
         // Its turn may take long while a call waits.
         if let SessionState::Waiting { since, .. } = &mut self.state {
             *since = now;

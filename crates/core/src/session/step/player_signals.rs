@@ -1,7 +1,7 @@
 //! Applies a player's evidence beside its calls: reports, media requests and licenses; and the moments of its
 //! programme.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::effect::SessionEvent;
 use super::super::end_reason::EndReason;
@@ -12,9 +12,10 @@ use super::super::state::{BeatSource, Session, SessionState};
 use super::context::Step;
 use super::deadlines::bounded;
 use crate::session::Enforcement;
+use crate::time::MonotonicTime;
 
 impl Session {
-    pub(super) fn media(&mut self, now: Instant, media: MediaFetch, policy: &Policy) {
+    pub(super) fn media(&mut self, now: MonotonicTime, media: MediaFetch, policy: &Policy) {
         self.evidence.fetched(now, media.segment, self.is_left_over(now));
         if self.state.has_begun() {
             self.evidence.media(now, media, policy.stream);
@@ -39,14 +40,14 @@ impl Session {
     }
 
     /// Ends a pause without beats, so that the next beat is not late.
-    pub(super) fn end_rest(&mut self, now: Instant) {
+    pub(super) fn end_rest(&mut self, now: MonotonicTime) {
         if let SessionState::Live { beat, .. } = &mut self.state {
             *beat = (*beat).max(now);
         }
     }
 
     /// The player plays again.
-    fn resume(&mut self, now: Instant, policy: &Policy) {
+    fn resume(&mut self, now: MonotonicTime, policy: &Policy) {
         let half = self.interval().unwrap_or_default() / 2;
         if let SessionState::Live { beat, .. } = self.state
             && policy.beat_on_resume
@@ -86,12 +87,12 @@ impl Session {
     }
 
     /// True if a yielded session still receives media requests that were in transit.
-    fn is_left_over(&self, now: Instant) -> bool {
+    fn is_left_over(&self, now: MonotonicTime) -> bool {
         self.gives_way() && self.way_back.is_left_over(now)
     }
 
     /// The player may renew once more before its round and the authority's patience are over.
-    pub(super) fn shows_renewal(&mut self, now: Instant, policy: &Policy) {
+    pub(super) fn shows_renewal(&mut self, now: MonotonicTime, policy: &Policy) {
         self.evidence.renewed(now, self.round() + policy.grace);
     }
 

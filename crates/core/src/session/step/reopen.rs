@@ -5,7 +5,7 @@
 //! known to be the newest is "no such session" a kill. Otherwise sidebeat's own loss made the session expire, and
 //! another one opens in its place at once, while its player's calls wait.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::effect::SessionEvent;
 use super::super::end_reason::EndReason;
@@ -16,6 +16,7 @@ use super::super::state::{Forfeit, Session, SessionClosure, SessionState};
 use super::super::verdict::{AuthorityFault, Denial, Reason, Verdict};
 use super::context::Step;
 use crate::secret::Secret;
+use crate::time::MonotonicTime;
 
 /// The authority's words for a session that it no longer holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,7 +35,7 @@ impl Session {
     /// Returns whether the token is still known to be the newest after this answer to a beat or a renewal.
     pub(super) fn weigh_token(
         &mut self,
-        now: Instant,
+        now: MonotonicTime,
         lane: &CallInFlight,
         result: &Result<Verdict, AuthorityFault>,
         policy: &Policy,
@@ -52,7 +53,13 @@ impl Session {
     }
 
     /// A late answer brings the newest token, unless a later call was answered before it.
-    pub(super) fn take_late_token(&mut self, now: Instant, ticket: Ticket, token: Secret, lifetime: Option<Duration>) {
+    pub(super) fn take_late_token(
+        &mut self,
+        now: MonotonicTime,
+        ticket: Ticket,
+        token: Secret,
+        lifetime: Option<Duration>,
+    ) {
         // Later calls may have replaced the token once more.
         let Some(grant) = self.state.held_mut() else { return };
         if let Some(is_newest) = self.calls.late_token(ticket) {
@@ -119,7 +126,7 @@ impl Session {
     }
 
     /// Its place is taken, perhaps by the lost session.
-    pub(super) fn reopen_later(&mut self, now: Instant) {
+    pub(super) fn reopen_later(&mut self, now: MonotonicTime) {
         if let SessionState::Owing { ran, since, tries, .. } = self.state {
             let tries = tries.saturating_add(1);
             let next = self.next_open(now, tries);

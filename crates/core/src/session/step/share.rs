@@ -1,7 +1,7 @@
 //! Handles a playback that shares the session of its device: it shows life and ends by itself, and the session does all
 //! else.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::effect::SessionEvent;
 use super::super::end_reason::EndReason;
@@ -11,20 +11,21 @@ use super::super::session_kill::SessionKill;
 use super::super::state::{BeatSource, Session, SessionClosure, SessionState};
 use super::context::Step;
 use crate::session::Enforcement;
+use crate::time::MonotonicTime;
 
 /// The outcome of a session, for a playback that shares it.
 #[derive(Clone, Debug)]
 pub enum SharedFate {
     Closed {
-        until: Instant,
+        until: MonotonicTime,
         why: SessionClosure,
     },
     /// The session's close is being sent.
     Ends(EndReason),
     Killed {
         by: SessionKill,
-        since: Instant,
-        until: Instant,
+        since: MonotonicTime,
+        until: MonotonicTime,
     },
     /// The session is open, or plays without the authority's word.
     Plays {
@@ -35,7 +36,7 @@ pub enum SharedFate {
 impl Session {
     /// Like [`Self::new`], for a playback that shares its device's session. It waits until that is open. Its own route
     /// decides whether it should renew, because the playback that opens the session may use another route.
-    pub(in crate::session) fn sharing(now: Instant, seed: u32, policy: &Policy) -> Self {
+    pub(in crate::session) fn sharing(now: MonotonicTime, seed: u32, policy: &Policy) -> Self {
         let renews = policy.enforcement == Enforcement::Renewal && policy.renews;
         let beats = if renews { BeatSource::Renewals { every: None } } else { BeatSource::Timer };
         Self { beats, sharing: true, ..Self::new(now, seed, policy) }
@@ -106,13 +107,13 @@ impl Session {
     }
 
     /// The authority refused the content token of the open, so another one is tried.
-    pub(in crate::session) fn open_anew(&mut self, now: Instant, policy: &Policy) {
+    pub(in crate::session) fn open_anew(&mut self, now: MonotonicTime, policy: &Policy) {
         let calls = self.calls.anew();
         *self = Self { calls, ..Self::new(now, self.calls.seed(), policy) };
     }
 
     /// Takes over the evidence of those that share it.
-    pub(in crate::session) fn gathered(&mut self, now: Instant, of_all: &GatheredEvidence) {
+    pub(in crate::session) fn gathered(&mut self, now: MonotonicTime, of_all: &GatheredEvidence) {
         self.evidence.gathered(of_all);
         if !of_all.served {
             return;

@@ -6,7 +6,7 @@ mod let_go;
 mod lost;
 mod unused;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -19,6 +19,7 @@ use crate::session::{
 };
 use crate::session::{EndingRules, Enforcement, OnUnreachable, OutageBudget};
 use crate::session::{KillSource, Ticket};
+use crate::time::MonotonicTime;
 use crate::time::testing::Clock;
 
 const INTERVAL: Duration = secs(30);
@@ -36,10 +37,10 @@ struct Lab {
     asks: Vec<AuthorityAsk>,
     events: Vec<SessionEvent>,
     flying: Option<(Ticket, AskKind)>,
-    flown: Instant,
+    flown: MonotonicTime,
     forgotten: bool,
     inputs: usize,
-    now: Instant,
+    now: MonotonicTime,
     policy: Policy,
     session: Session,
     wakes: usize,
@@ -813,7 +814,7 @@ fn renewals_that_are_overdue_close_the_session() {
 // Connections, which end nothing by themselves.
 
 /// Returns how and when it ends by itself, counted from the start of the test.
-fn over(mut lab: Lab, start: Instant) -> (Option<EndReason>, Duration) {
+fn over(mut lab: Lab, start: MonotonicTime) -> (Option<EndReason>, Duration) {
     while lab.session.is_active() {
         match lab.flying {
             Some(_) => lab.answer(alive("next")),

@@ -4,7 +4,7 @@
 //! expire. A new one has no grant: it owes its open, which is tried again and again. Both end with any decision of the
 //! authority, or with the budget.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::effect::{CallAnswer, SessionEvent};
 use super::super::end_reason::EndReason;
@@ -14,6 +14,7 @@ use super::super::state::{Forfeit, Session, SessionClosure, SessionState};
 use super::super::verdict::AuthorityFault;
 use super::context::Step;
 use crate::session::OnUnreachable;
+use crate::time::MonotonicTime;
 
 impl Session {
     /// The open failed; the playback owes it from now on if it may have credit.
@@ -35,12 +36,12 @@ impl Session {
         self.enter(|_| SessionState::Owing { next, ran, since, tries });
     }
 
-    pub(super) fn next_open(&self, now: Instant, tries: u8) -> Instant {
+    pub(super) fn next_open(&self, now: MonotonicTime, tries: u8) -> MonotonicTime {
         self.unconfirmed.next_open(now, tries, |most| self.calls.jitter(most))
     }
 
     /// The authority is back and has let the session of a playback expire meanwhile: it opens another.
-    pub(super) fn owe_again(&mut self, now: Instant, since: Instant) {
+    pub(super) fn owe_again(&mut self, now: MonotonicTime, since: MonotonicTime) {
         self.enter_without_grant(Forfeit::Gone, SessionState::Owing { next: now, ran: true, since, tries: 0 });
     }
 
@@ -74,7 +75,7 @@ impl Session {
         if !self.calls.is_idle() {
             return;
         }
-        let over = |(_, at): &(EndReason, Option<Instant>)| at.is_some_and(|at| step.now >= at);
+        let over = |(_, at): &(EndReason, Option<MonotonicTime>)| at.is_some_and(|at| step.now >= at);
         if let Some((why, _)) = self.ends(step.policy).find(over) {
             self.end(why, step);
         } else if self.budget_ends(step.policy).is_some_and(|at| step.now >= at) {
@@ -86,7 +87,7 @@ impl Session {
 
     /// Without a session no token can be replaced during the call, so no call waits. Only a reopening session is worth
     /// the wait: it usually opens within a moment.
-    pub(super) fn call_owing(&mut self, now: Instant, kind: CallKind, policy: &Policy) -> CallAnswer {
+    pub(super) fn call_owing(&mut self, now: MonotonicTime, kind: CallKind, policy: &Policy) -> CallAnswer {
         self.evidence.asks(kind);
         match kind {
             CallKind::Certificate => return CallAnswer::Pass,
@@ -100,13 +101,13 @@ impl Session {
     }
 
     /// Time at which an owing session is given up. A reopening one has the time that its last try takes.
-    pub(super) fn budget_ends(&self, policy: &Policy) -> Option<Instant> {
+    pub(super) fn budget_ends(&self, policy: &Policy) -> Option<MonotonicTime> {
         let until = self.owes_until(policy)?;
         Some(if self.unconfirmed.reopens_until() == Some(until) { until + policy.call_timeout } else { until })
     }
 
     /// Time until which an owing session needs its open: the end of its credit, or the expiry of its lost session.
-    fn owes_until(&self, policy: &Policy) -> Option<Instant> {
+    fn owes_until(&self, policy: &Policy) -> Option<MonotonicTime> {
         let SessionState::Owing { ran, since, .. } = self.state else { return None };
         let OnUnreachable { new, running } = &policy.on_unreachable;
         let credit = self.evidence.spare(since + self.evidence.allowed(if ran { running } else { new }));
@@ -131,7 +132,7 @@ impl Session {
     }
 
     /// Time from which on a session with lost beats is on credit, if it may be.
-    pub(super) fn credit_from(&self, policy: &Policy) -> Option<Instant> {
+    pub(super) fn credit_from(&self, policy: &Policy) -> Option<MonotonicTime> {
         let failing = matches!(self.state, SessionState::Failing { .. });
         (failing && self.runs_on(policy)).then(|| self.confirmed_until(policy))
     }
@@ -142,13 +143,13 @@ impl Session {
     }
 
     /// Time of the next try of a lost beat; on credit less often, and scattered.
-    pub(super) fn retry_beat(&self, now: Instant, missed: u8, policy: &Policy) -> Instant {
+    pub(super) fn retry_beat(&self, now: MonotonicTime, missed: u8, policy: &Policy) -> MonotonicTime {
         let pause = policy.retry_after(missed);
         now + if self.unconfirmed.is_running() { pause + self.calls.jitter(pause * 3) } else { pause }
     }
 
     /// Sends the waiting close now, because the process ends.
-    pub(super) fn close_now(&mut self, now: Instant) {
+    pub(super) fn close_now(&mut self, now: MonotonicTime) {
         if let Some(release) = self.release_mut().and_then(Option::as_mut) {
             release.try_now(now);
         }

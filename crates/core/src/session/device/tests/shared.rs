@@ -6,6 +6,7 @@ use super::*;
 use crate::session::device::shared_session::MAX_SHARING;
 use crate::session::{BeatSource, Effect, MediaFetch, Role, SessionEvent};
 use crate::session::{EndingRules, Enforcement};
+use crate::time::MonotonicTime;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -15,7 +16,7 @@ struct House {
     events: Vec<(SessionId, SessionEvent)>,
     flying: Vec<(SessionId, AuthorityAsk)>,
     next: u64,
-    now: Instant,
+    now: MonotonicTime,
     policy: Policy,
     told: String,
 }
@@ -605,7 +606,7 @@ fn pictures_share_their_session_again_after_a_restart() {
     let mut house = House::new();
     let [one, other] = [1, 2].map(|picture| house.play(LICENSE.with(picture).under(picture)));
     house.deliver(one, Input::Report(PlayerReport { playhead: Some(SECOND), ..PlayerReport::default() }));
-    let moment = ClockMoment { now: house.now, wall: Duration::from_secs(1_800_000_000) };
+    let moment = ClockMoment { now: house.now.into(), wall: Duration::from_secs(1_800_000_000) };
     let records: Vec<_> = house.device.playbacks.iter().filter_map(|p| PlaybackRecord::of(p, &moment)).collect();
     assert_eq!(records.len(), 3);
     // Any order is tried.
@@ -638,7 +639,7 @@ fn pictures_share_their_session_again_after_a_restart() {
 fn a_session_and_its_pictures_do_not_stay_without_each_other_after_a_restart() {
     let mut house = House::new();
     let picture = house.play(LICENSE.with(1));
-    let moment = ClockMoment { now: house.now, wall: Duration::from_secs(1_800_000_000) };
+    let moment = ClockMoment { now: house.now.into(), wall: Duration::from_secs(1_800_000_000) };
     for left in [picture, house.session().id] {
         let mut next = House::new();
         next.now = house.now;

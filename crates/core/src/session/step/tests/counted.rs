@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::session::{ProgramTimes, Schedule, StreamTimelineEvent};
+use crate::time::MonotonicTime;
 
 const PLAYS: PlayingState = PlayingState::Plays;
 const PAUSED: PlayingState = PlayingState::Paused;
@@ -136,7 +137,7 @@ fn a_blackout_may_be_reported_only() {
     assert!(lab.events.contains(&SessionEvent::Blackout(blackout())));
 }
 
-fn programme(now: Instant, begins: u64, ends: u64) -> Schedule {
+fn programme(now: MonotonicTime, begins: u64, ends: u64) -> Schedule {
     let times = ProgramTimes { end: Some(secs(ends)), start: Some(secs(begins)), ..ProgramTimes::default() };
     Schedule::new(now, secs(1000), &times)
 }

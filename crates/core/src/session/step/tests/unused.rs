@@ -3,12 +3,12 @@
 use super::*;
 use crate::session::DeliveryState;
 use crate::session::player_evidence::{EvidenceRecord, PlayerEvidence};
-use crate::time::ClockMoment;
+use crate::time::{ClockMoment, MonotonicTime};
 
 const AFTER: Duration = secs(30);
 
 /// When it ends because its player got nothing.
-fn unused_at(session: &Session, policy: &Policy) -> Option<Instant> {
+fn unused_at(session: &Session, policy: &Policy) -> Option<MonotonicTime> {
     session.ends(policy).find(|(end, _)| *end == EndReason::Unused).and_then(|(_, at)| at)
 }
 
@@ -110,7 +110,7 @@ fn reports_of_a_player_without_a_delivery_do_not_keep_its_session() {
 #[test]
 fn an_unused_session_on_credit_ends_too() {
     let mut lab = Lab::owing(on_credit());
-    let at = ClockMoment { now: lab.now, wall: secs(1_000_000) };
+    let at = ClockMoment { now: (lab.now).into(), wall: secs(1_000_000) };
     let asked = EvidenceRecord { usage: DeliveryState::Asked, ..lab.session.evidence.record(&at) };
     lab.session.evidence = PlayerEvidence::restore(&asked, &at);
     let start = lab.now;
