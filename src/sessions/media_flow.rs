@@ -94,7 +94,7 @@ fn flow(playback: &Playback<SessionEntry>) -> MediaFlow {
         | SessionState::Sharing { .. }
         | SessionState::Waiting { .. } => MediaFlow::Goes,
         SessionState::Killed { by, .. } => {
-            MediaFlow::Over(SessionRefusal::Killed(by.clone()), playback.session.killed_since().map(Instant::from))
+            MediaFlow::Over(SessionRefusal::Killed((**by).clone()), playback.session.killed_since().map(Instant::from))
         }
     }
 }

@@ -15,9 +15,9 @@ pub(super) struct Confirmation {
     /// The authority's interval in a grant that is gone.
     last_interval: Option<Duration>,
     /// Time for which the machine has slept since.
-    slept: Duration,
+    slept: RecordedSpan,
     /// Time that the answer took: the authority may have confirmed the session so much earlier.
-    took: Duration,
+    took: RecordedSpan,
 }
 
 /// Time between renewals if the authority never named an interval.
@@ -26,13 +26,13 @@ const USUAL_INTERVAL: Duration = Duration::from_secs(30);
 impl Confirmation {
     /// The authority has said nothing yet; its silence counts from now on.
     pub(super) fn none(now: MonotonicTime) -> Self {
-        Self { at: now, last_interval: None, slept: Duration::ZERO, took: Duration::ZERO }
+        Self { at: now, last_interval: None, slept: RecordedSpan::default(), took: RecordedSpan::default() }
     }
 
     /// Notes a good answer to a call that was sent at `asked`. The machine slept so long meanwhile, and earlier calls
     /// were answered before, too.
     pub(super) fn confirm(&mut self, now: MonotonicTime, asked: MonotonicTime, slept: Duration) {
-        (self.at, self.slept, self.took) = (now, slept, now.saturating_duration_since(asked));
+        (self.at, self.slept, self.took) = (now, slept.into(), now.saturating_duration_since(asked).into());
     }
 
     /// The session of the device is confirmed, and this playback shares it from now on.
@@ -46,14 +46,14 @@ impl Confirmation {
     }
 
     pub(super) fn machine_slept(&mut self, by: Duration) {
-        self.slept = self.slept.saturating_add(by);
+        self.slept = Duration::from(self.slept).saturating_add(by).into();
     }
 
     /// Adjusts the times after a restart. If the wall clock was set back, the length of the downtime is unknown: the
     /// silence then counts as `unknown`, and an expiry at the authority meanwhile is no kill.
     pub(super) fn restored(&mut self, now: MonotonicTime, unknown: Duration) {
         if self.at > now {
-            (self.at, self.slept) = (now, unknown);
+            (self.at, self.slept) = (now, unknown.into());
         }
     }
 
@@ -64,7 +64,7 @@ impl Confirmation {
 
     /// Time without a confirmation, counted at the authority.
     pub(super) fn silent_for(&self, now: MonotonicTime) -> Duration {
-        now.saturating_duration_since(self.at).saturating_add(self.slept).saturating_add(self.took)
+        now.saturating_duration_since(self.at).saturating_add(self.slept.into()).saturating_add(self.took.into())
     }
 
     /// End of the confirmation: the allowed silence after the last good answer, but not before the token ends, and no
@@ -112,12 +112,12 @@ impl From<ConfirmationRecord> for ConfirmationRow {
 
 impl Confirmation {
     pub(super) fn record(&self, at: &ClockMoment) -> ConfirmationRecord {
-        ConfirmationRecord { at: at.wall_of(self.at), slept: self.slept.into(), took: self.took.into() }
+        ConfirmationRecord { at: at.wall_of(self.at), slept: self.slept, took: self.took }
     }
 
     pub(super) fn restore(record: &ConfirmationRecord, at: &ClockMoment) -> Self {
         let ConfirmationRecord { at: confirmed, slept, took } = *record;
-        Self { at: at.time_of(confirmed), last_interval: None, slept: slept.into(), took: took.into() }
+        Self { at: at.time_of(confirmed), last_interval: None, slept, took }
     }
 }
 
@@ -163,7 +163,8 @@ mod tests {
     fn a_clock_that_was_set_back_makes_the_silence_unknown() {
         let now = Clock.now();
         for (at, restored, silent) in [(now - secs(9), now - secs(9), secs(12)), (now + secs(9), now, secs(72))] {
-            let mut confirmation = Confirmation { slept: secs(1), took: secs(2), ..Confirmation::none(at) };
+            let mut confirmation =
+                Confirmation { slept: secs(1).into(), took: secs(2).into(), ..Confirmation::none(at) };
             confirmation.restored(now, secs(70));
             assert_eq!((confirmation.at(), confirmation.silent_for(now)), (restored, silent));
         }

@@ -16,7 +16,10 @@ const MAX_CLOSE_TRIES: u8 = 120;
 /// A grant that is to be given back by a close.
 #[must_use]
 #[derive(Clone, Debug)]
-pub struct GrantRelease {
+pub struct GrantRelease(Box<ReleaseFacts>);
+
+#[derive(Clone, Debug)]
+struct ReleaseFacts {
     grant: HeldGrant,
     /// The close is lost and tried again while the authority may still hold the session; no playback waits for its
     /// place.
@@ -29,69 +32,71 @@ pub struct GrantRelease {
 impl GrantRelease {
     /// A release whose close is due at once.
     pub(super) fn new(now: MonotonicTime, grant: HeldGrant) -> Self {
-        Self { grant, lingers: false, next: now, tries: 0 }
+        Self::written(grant, false, now, 0)
     }
 
     /// The release that a record holds.
     pub(super) fn written(grant: HeldGrant, lingers: bool, next: MonotonicTime, tries: u8) -> Self {
-        Self { grant, lingers, next, tries }
+        Self(Box::new(ReleaseFacts { grant, lingers, next, tries }))
     }
 
     /// The same release from its beginning, at this time: for another reason, or by another process.
-    pub(super) fn anew(self, next: MonotonicTime) -> Self {
-        Self { next, tries: 0, ..self }
+    pub(super) fn anew(mut self, next: MonotonicTime) -> Self {
+        (self.0.next, self.0.tries) = (next, 0);
+        self
     }
 
     /// The release after a lost close; `None` if it is given up. A close without an answer is tried as long as the
     /// authority may hold the session, which is until `held_until`, and an hour at most.
     pub(super) fn lost(
-        self,
+        mut self,
         now: MonotonicTime,
         fault: &AuthorityFault,
         held_until: MonotonicTime,
         policy: &Policy,
     ) -> Option<Self> {
-        let tries = self.tries.saturating_add(1);
+        let tries = self.0.tries.saturating_add(1);
         let next = now + pause(tries, policy);
         let is_waited_for = tries < policy.close_tries;
         let may_linger = tries < MAX_CLOSE_TRIES && fault.kind.is_infrastructure() && next < held_until;
-        let lingers = self.lingers || !is_waited_for;
-        (is_waited_for || may_linger).then_some(Self { grant: self.grant, lingers, next, tries })
+        self.0.lingers |= !is_waited_for;
+        (self.0.next, self.0.tries) = (next, tries);
+        (is_waited_for || may_linger).then_some(self)
     }
 
     /// Makes the close due now.
     pub(super) fn try_now(&mut self, now: MonotonicTime) {
-        self.next = now;
+        self.0.next = now;
     }
 
     /// Time of the next try of its close.
     pub(super) fn next(&self) -> MonotonicTime {
-        self.next
+        self.0.next
     }
 
     pub(super) fn next_mut(&mut self) -> &mut MonotonicTime {
-        &mut self.next
+        &mut self.0.next
     }
 
     pub(super) fn tries(&self) -> u8 {
-        self.tries
+        self.0.tries
     }
 
     /// True if no playback waits for its place.
     pub(super) fn lingers(&self) -> bool {
-        self.lingers
+        self.0.lingers
     }
 
     pub(super) fn grant(&self) -> &HeldGrant {
-        &self.grant
+        &self.0.grant
     }
 
     pub(super) fn grant_mut(&mut self) -> &mut HeldGrant {
-        &mut self.grant
+        &mut self.0.grant
     }
 
     pub(super) fn into_grant(self) -> HeldGrant {
-        self.grant
+        self.0.grant
     }
 }
 

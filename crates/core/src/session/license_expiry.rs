@@ -4,8 +4,7 @@
 
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
-
+use super::short_list::ShortList;
 use crate::secret::Fingerprint;
 use crate::time::MonotonicTime;
 
@@ -19,7 +18,7 @@ pub struct KeyLease {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Leases(ArrayVec<KeyLease, { Self::MAX_LICENSES_TRACKED }>);
+pub(super) struct Leases(ShortList<KeyLease, { Self::MAX_LICENSES_TRACKED }>);
 
 impl Leases {
     const MAX_LICENSES_TRACKED: usize = 16;
@@ -36,7 +35,7 @@ impl Leases {
             let first = first.min_by_key(|(_, lease)| lease.ends).map_or(0, |(at, _)| at);
             self.0.remove(first);
         }
-        self.0.push(KeyLease { ends, key_session });
+        self.0.push_last(KeyLease { ends, key_session });
     }
 
     pub(super) fn forget(&mut self, key_session: Fingerprint) {
@@ -62,8 +61,7 @@ impl Leases {
 
 impl FromIterator<(Fingerprint, Option<MonotonicTime>)> for Leases {
     fn from_iter<I: IntoIterator<Item = (Fingerprint, Option<MonotonicTime>)>>(leases: I) -> Self {
-        let leases = leases.into_iter().take(Self::MAX_LICENSES_TRACKED);
-        Self(leases.map(|(key_session, ends)| KeyLease { ends, key_session }).collect())
+        Self(leases.into_iter().map(|(key_session, ends)| KeyLease { ends, key_session }).collect())
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) struct PlayerEvidence {
     /// When the last of all licenses expires; `None` if any may be perpetual.
     licensed_until: Option<MonotonicTime>,
     life: LifeSigns,
-    reports: Option<ReportHistory>,
+    reports: Option<Box<ReportHistory>>,
     /// No evidence ends it before that time, because the machine slept, or no process ran.
     spared: Option<MonotonicTime>,
     /// The kind of stream, if known.
@@ -88,7 +88,7 @@ impl PlayerEvidence {
     /// An answer may be in transit from now on. A player that requests a license plays on, or again.
     pub(super) fn asks(&mut self, kind: CallKind) {
         if kind == CallKind::License {
-            self.reports = self.reports.map(ReportHistory::again);
+            self.reports.iter_mut().for_each(|reports| **reports = reports.again());
         }
         match (kind, self.usage) {
             (CallKind::License | CallKind::Renewal, DeliveryState::Nothing) => self.usage = DeliveryState::Asked,
@@ -151,8 +151,12 @@ impl PlayerEvidence {
     ) -> (Option<PlayingState>, PlayingState) {
         self.stream = told.or(report.stream).or(self.stream);
         let before = self.playing();
-        let reports = self.reports.map_or_else(|| ReportHistory::first(now, report), |known| known.next(now, report));
-        self.reports = Some(reports);
+        let known = self.reports.as_deref();
+        let reports = known.map_or_else(|| ReportHistory::first(now, report), |known| known.next(now, report));
+        match &mut self.reports {
+            Some(known) => **known = reports,
+            none => *none = Some(Box::new(reports)),
+        }
         if report.playing == PlayingState::Plays && !report.starts {
             self.served();
         }
@@ -270,12 +274,12 @@ impl PlayerEvidence {
 
     /// The facts about the player for authorities.
     pub(super) fn told(&self, now: MonotonicTime) -> PlayerFacts {
-        let playhead = self.reports.and_then(|reports| reports.playhead(now));
+        let playhead = self.reports().and_then(|reports| reports.playhead(now));
         PlayerFacts { playhead, playing: self.playing() }
     }
 
     pub(super) fn playing(&self) -> Option<PlayingState> {
-        self.reports.map(|reports| reports.playing)
+        self.reports().map(|reports| reports.playing)
     }
 
     pub(super) fn stream(&self) -> Option<StreamType> {
@@ -315,7 +319,7 @@ impl PlayerEvidence {
     }
 
     pub(super) fn reports(&self) -> Option<&ReportHistory> {
-        self.reports.as_ref()
+        self.reports.as_deref()
     }
 }
 
@@ -370,7 +374,7 @@ impl PlayerEvidence {
             last_call: at.time_of(record.last_call),
             last_sign,
             life: LifeSigns::written(last_sign.min(at.time()), record.preloads, record.streams),
-            reports: record.reports.as_ref().map(|reports| reports.restore(at)),
+            reports: record.reports.as_ref().map(|reports| Box::new(reports.restore(at))),
             usage: record.usage,
             ..Self::new(at.time(), record.stream)
         }
@@ -379,7 +383,7 @@ impl PlayerEvidence {
     /// Hashes the facts that seldom change.
     pub(super) fn hash_lasting(&self, into: &mut impl Hasher) {
         (self.again, self.life.preloads(), self.life.streams()).hash(into);
-        self.reports.map(|reports| (reports.slowed, reports.until)).hash(into);
+        self.reports().map(|reports| (reports.slowed, reports.until)).hash(into);
     }
 }
 

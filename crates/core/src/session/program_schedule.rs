@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
-use crate::time::MonotonicTime;
 use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
+
+use super::rare::RareFacts;
+use crate::time::MonotonicTime;
 
 /// Names and meaning as FirstLight documents them (stream timeline events).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -53,8 +55,12 @@ pub struct ProgramTimes {
     pub view_start: Option<Duration>,
 }
 
+/// The moments of a programme; most sessions have none.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Schedule {
+pub struct Schedule(RareFacts<ProgramMoments>);
+
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct ProgramMoments {
     /// The latest first.
     left: ArrayVec<(MonotonicTime, StreamTimelineEvent), 4>,
     /// A moment before the playback's start: it is only reported.
@@ -83,50 +89,55 @@ impl Schedule {
             .into_iter()
             .filter(|(_, moment)| *moment != StreamTimelineEvent::LiveEventStart)
             .max_by_key(|(at, _)| *at);
-        Self {
+        Self(RareFacts::new(ProgramMoments {
             left: left.into_iter().filter_map(|(at, moment)| Some((now.checked_add(at - wall)?, moment))).collect(),
             missed: missed.map(|(_, moment)| moment),
-        }
+        }))
     }
 
     /// The coming moments, the latest first, without a missed one.
     pub(super) fn to_come(&self) -> impl Iterator<Item = (MonotonicTime, StreamTimelineEvent)> {
-        self.left.iter().copied()
+        self.0.get().into_iter().flat_map(|moments| moments.left.iter().copied())
     }
 
     /// Restores a schedule from [`Self::to_come`].
     pub(super) fn of(to_come: impl Iterator<Item = (MonotonicTime, StreamTimelineEvent)>) -> Self {
-        Self { left: to_come.take(4).collect(), missed: None }
+        Self(RareFacts::new(ProgramMoments { left: to_come.take(4).collect(), missed: None }))
     }
 
     /// The programme's times have changed during playback. Moments that the new times put in the past are skipped,
     /// except an end that was still to come: it is now.
     pub(super) fn move_to(&mut self, now: MonotonicTime, mut new: Self) {
-        let was_to_end = self.left.iter().any(|(_, moment)| moment.ends_programme());
-        if let Some(missed) = new.missed.take().filter(|missed| was_to_end && missed.ends_programme()) {
-            // One of the four moments has passed, so there is room.
-            let _full = new.left.try_push((now, missed));
-        }
+        let was_to_end = self.to_come().any(|(_, moment)| moment.ends_programme());
+        new.0.change_known(|moments| {
+            if let Some(missed) = moments.missed.take().filter(|missed| was_to_end && missed.ends_programme()) {
+                // One of the four moments has passed, so there is room.
+                let _full = moments.left.try_push((now, missed));
+            }
+        });
         *self = new;
     }
 
     /// The machine slept and the world did not: the moments come so much sooner by the monotonic clock.
     pub(super) fn slept(&mut self, now: MonotonicTime, by: Duration) {
-        self.left.iter_mut().for_each(|(at, _)| *at = at.checked_sub(by).unwrap_or(now));
+        self.0.change_known(|moments| {
+            moments.left.iter_mut().for_each(|(at, _)| *at = at.checked_sub(by).unwrap_or(now));
+        });
     }
 
     /// Time of the next moment; at once for a missed one.
     pub(super) fn next(&self, now: MonotonicTime) -> Option<MonotonicTime> {
-        if self.missed.is_some() { Some(now) } else { self.left.last().map(|(at, _)| *at) }
+        let moments = self.0.get()?;
+        if moments.missed.is_some() { Some(now) } else { moments.left.last().map(|(at, _)| *at) }
     }
 
     /// The next moment that has come, and whether it came during playback.
     pub(super) fn take(&mut self, now: MonotonicTime) -> Option<(StreamTimelineEvent, bool)> {
-        if let Some(missed) = self.missed.take() {
-            return Some((missed, false));
-        }
-        self.left.last().filter(|(at, _)| *at <= now)?;
-        self.left.pop().map(|(_, moment)| (moment, true))
+        self.next(now).filter(|at| *at <= now)?;
+        self.0.change(|moments| match moments.missed.take() {
+            Some(missed) => Some((missed, false)),
+            None => moments.left.pop().map(|(_, moment)| (moment, true)),
+        })
     }
 }
 

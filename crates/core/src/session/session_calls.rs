@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
-
 use super::beat_jitter::beat_jitter;
 use super::grant::{AskKind, Ticket};
-use crate::time::{MonotonicTime, jitter};
+use super::short_list::ShortList;
+use crate::time::{MonotonicTime, RecordedSpan, jitter};
 
 /// The authority calls of one session: at most one is in flight, and their tickets grow.
 #[derive(Debug)]
 pub(super) struct SessionCalls {
     /// Abandoned opens: if one is granted after all, that grant is given back.
-    given_up: ArrayVec<u32, 3>,
+    given_up: ShortList<u32, 3>,
     in_flight: Option<CallInFlight>,
     /// The newest answered call.
     last_answered: u32,
@@ -31,7 +30,13 @@ pub(super) struct CallInFlight {
     pub(super) outdated: bool,
     pub(super) since: MonotonicTime,
     /// Time for which the machine slept during the call.
-    pub(super) slept: Duration,
+    slept: RecordedSpan,
+}
+
+impl CallInFlight {
+    pub(super) fn slept(&self) -> Duration {
+        self.slept.into()
+    }
 }
 
 impl SessionCalls {
@@ -41,7 +46,7 @@ impl SessionCalls {
 
     /// The calls that a record holds: none is in flight, and so many were made.
     pub(super) fn written(seed: u32, made: u32) -> Self {
-        Self { given_up: ArrayVec::new(), in_flight: None, last_answered: made, made, seed }
+        Self { given_up: ShortList::default(), in_flight: None, last_answered: made, made, seed }
     }
 
     /// The calls of a session that is opened anew: none is in flight, and no earlier answer counts.
@@ -52,7 +57,7 @@ impl SessionCalls {
     pub(super) fn begin(&mut self, now: MonotonicTime, ask: AskKind) -> Ticket {
         debug_assert!(self.in_flight.is_none(), "one call at a time: {ask:?} while {:?}", self.in_flight);
         self.made = self.made.wrapping_add(1);
-        let (number, slept) = (self.made, Duration::ZERO);
+        let (number, slept) = (self.made, RecordedSpan::default());
         self.in_flight = Some(CallInFlight { ask, number, outdated: false, since: now, slept });
         Ticket::Session(number)
     }
@@ -71,10 +76,7 @@ impl SessionCalls {
     pub(super) fn give_up(&mut self, now: MonotonicTime, patience: Duration) -> Option<CallInFlight> {
         let call = self.in_flight.take_if(|call| now >= call.since + patience)?;
         if call.ask == AskKind::Open {
-            if self.given_up.is_full() {
-                self.given_up.remove(0);
-            }
-            self.given_up.push(call.number);
+            self.given_up.push_last(call.number);
         }
         Some(call)
     }
@@ -100,7 +102,7 @@ impl SessionCalls {
 
     pub(super) fn machine_slept(&mut self, by: Duration) {
         if let Some(call) = &mut self.in_flight {
-            call.slept = call.slept.saturating_add(by);
+            call.slept = call.slept().saturating_add(by).into();
         }
     }
 
@@ -183,7 +185,7 @@ mod tests {
         }
         assert!(calls.is_asking(AskKind::Open) && calls.has_asked());
         calls.machine_slept(PATIENCE);
-        assert_eq!(calls.answered(open, AskKind::Open, true).map(|call| call.slept), Some(PATIENCE));
+        assert_eq!(calls.answered(open, AskKind::Open, true).map(|call| call.slept()), Some(PATIENCE));
         assert!(calls.is_idle() && calls.answered(open, AskKind::Open, true).is_none());
     }
 

@@ -6,6 +6,7 @@
 
 use super::playback::playback_names::MAX_CONTENT_TOKENS;
 use super::player_call::{CallKind, PlayerCall};
+use super::short_list::ShortList;
 use crate::secret::Fingerprint;
 
 #[derive(Debug, Default)]
@@ -13,7 +14,7 @@ pub(super) struct SharedPlayback {
     /// The token of the last call.
     last: Option<Fingerprint>,
     /// Tokens in use side by side, and whether their player has stopped. Most playbacks have none.
-    players: Vec<(Fingerprint, bool)>,
+    players: ShortList<(Fingerprint, bool), MAX_CONTENT_TOKENS>,
 }
 
 impl SharedPlayback {
@@ -39,10 +40,7 @@ impl SharedPlayback {
         if self.players.iter().any(|(of, _)| *of == token) {
             return;
         }
-        if self.players.len() == MAX_CONTENT_TOKENS {
-            self.players.remove(0);
-        }
-        self.players.push((token, false));
+        self.players.push_last((token, false));
     }
 
     /// The player of this token stops. True if other known players have not stopped.

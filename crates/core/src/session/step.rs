@@ -78,7 +78,7 @@ impl Session {
             _ if self.gives_way() => self.call_away(now, kind, policy),
             SessionState::Closed { why, .. } => why.remembered_answer(kind),
             SessionState::Closing { why, .. } => ended_answer(*why, kind),
-            SessionState::Killed { by, .. } => CallAnswer::Refuse(SessionRefusal::Killed(by.clone())),
+            SessionState::Killed { by, .. } => CallAnswer::Refuse(SessionRefusal::Killed((**by).clone())),
             SessionState::Opening { .. } | SessionState::Waiting { .. } => match kind {
                 CallKind::Certificate => CallAnswer::Pass,
                 CallKind::Release => CallAnswer::Wait,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::effect::SessionEvent;
+use super::rare::RareFacts;
 use super::record::is_default;
 use crate::time::{Backoff, ClockMoment, EpochTime, MonotonicTime};
 
@@ -14,7 +15,10 @@ const UNCONFIRMED_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Durati
 
 /// The facts of a session's run without the authority's word.
 #[derive(Debug, Default)]
-pub(super) struct UnconfirmedRun {
+pub(super) struct UnconfirmedRun(RareFacts<RunFacts>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct RunFacts {
     /// Another session was opened silently in place of one that the authority let go of, and no beat has confirmed it
     /// yet: this is not done twice. A restart forgets it, so it may happen once more then.
     reopened_silently: bool,
@@ -30,88 +34,92 @@ pub(super) struct UnconfirmedRun {
 impl UnconfirmedRun {
     /// `spent`: an earlier playback of the same content had the budget.
     pub(super) fn new(spent: bool) -> Self {
-        Self { spent, ..Self::default() }
+        Self(RareFacts::new(RunFacts { spent, ..RunFacts::default() }))
     }
 
     /// Begins a run. Every process that has it counts it, and the one in which it ends reports it.
     pub(super) fn begin(&mut self, since: MonotonicTime, running: bool) -> SessionEvent {
-        self.since = Some(since);
+        self.0.change(|facts| facts.since = Some(since));
         SessionEvent::OnCredit { running }
     }
 
     /// Ends the run, with any outcome. `None` without one.
     pub(super) fn settle(&mut self, now: MonotonicTime) -> Option<SessionEvent> {
-        self.since.take().map(|since| SessionEvent::Settled(now.saturating_duration_since(since)))
+        let since = self.since()?;
+        self.forget();
+        Some(SessionEvent::Settled(now.saturating_duration_since(since)))
     }
 
     /// The session continues with its grant after a restart, as if the run had never been.
     pub(super) fn forget(&mut self) {
-        self.since = None;
+        self.0.change_known(|facts| facts.since = None);
     }
 
     /// Another session opens in place of the lost one, which may hold its place until then.
     pub(super) fn reopen(&mut self, until: MonotonicTime) {
-        self.reopens_until = Some(until);
+        self.0.change(|facts| facts.reopens_until = Some(until));
     }
 
     /// `is_certain`: the authority let go of this session, and not of one by an older token.
     pub(super) fn reopen_silently(&mut self, is_certain: bool) {
-        self.reopened_silently = is_certain;
+        self.0.change(|facts| facts.reopened_silently = is_certain);
     }
 
     /// The session owes no open any more.
     pub(super) fn stop_reopening(&mut self) {
-        self.reopens_until = None;
+        self.0.change_known(|facts| facts.reopens_until = None);
     }
 
     /// A beat was answered well.
     pub(super) fn confirm(&mut self) {
-        self.reopened_silently = false;
+        self.0.change_known(|facts| facts.reopened_silently = false);
     }
 
     /// The authority has decided by a grant or a kill. The next playback has a budget of its own.
     pub(super) fn decide(&mut self) {
-        self.spent = false;
+        self.0.change_known(|facts| facts.spent = false);
     }
 
     /// The next playback of the same content has no budget.
     pub(super) fn spend(&mut self) {
-        self.spent = true;
+        self.0.change(|facts| facts.spent = true);
     }
 
     pub(super) fn machine_slept(&mut self, now: MonotonicTime, by: Duration) {
-        self.reopens_until = self.reopens_until.map(|until| until.checked_sub(by).unwrap_or(now));
+        let sooner = |until: MonotonicTime| until.checked_sub(by).unwrap_or(now);
+        self.0.change_known(|facts| facts.reopens_until = facts.reopens_until.map(sooner));
     }
 
     /// The clock may have been set back: the session lost at `since` holds its place no longer than before.
     pub(super) fn restored(&mut self, now: MonotonicTime, since: MonotonicTime) {
-        self.reopens_until = self.reopens_until.map(|until| until.min(now + until.saturating_duration_since(since)));
+        let bounded = |until: MonotonicTime| until.min(now + until.saturating_duration_since(since));
+        self.0.change_known(|facts| facts.reopens_until = facts.reopens_until.map(bounded));
     }
 
     /// Start of the run.
     pub(super) fn since(&self) -> Option<MonotonicTime> {
-        self.since
+        self.0.get()?.since
     }
 
     pub(super) fn is_running(&self) -> bool {
-        self.since.is_some()
+        self.since().is_some()
     }
 
     pub(super) fn is_spent(&self) -> bool {
-        self.spent
+        self.0.get().is_some_and(|facts| facts.spent)
     }
 
     pub(super) fn was_reopened_silently(&self) -> bool {
-        self.reopened_silently
+        self.0.get().is_some_and(|facts| facts.reopened_silently)
     }
 
     pub(super) fn reopens_until(&self) -> Option<MonotonicTime> {
-        self.reopens_until
+        self.0.get()?.reopens_until
     }
 
     /// True while calls wait for the session that replaces the lost one.
     pub(super) fn is_reopening(&self, now: MonotonicTime) -> bool {
-        self.reopens_until.is_some_and(|until| now < until)
+        self.reopens_until().is_some_and(|until| now < until)
     }
 
     /// Time of the next try of an owed open: less and less often, and with jitter, so that they do not all come when the
@@ -124,7 +132,7 @@ impl UnconfirmedRun {
     ) -> MonotonicTime {
         let pause = UNCONFIRMED_BACKOFF.after(tries.into());
         let next = now + pause / 2 + jitter(pause);
-        self.reopens_until.filter(|until| now < *until).map_or(next, |until| next.min(until))
+        self.reopens_until().filter(|until| now < *until).map_or(next, |until| next.min(until))
     }
 }
 
@@ -141,7 +149,7 @@ pub struct UnconfirmedRecord {
 
 impl UnconfirmedRun {
     pub(super) fn record(&self, at: &ClockMoment) -> UnconfirmedRecord {
-        let Self { reopened_silently: _, reopens_until, since, spent } = *self;
+        let RunFacts { reopened_silently: _, reopens_until, since, spent } = self.0.get().copied().unwrap_or_default();
         let wall = |time: Option<MonotonicTime>| time.map(|time| at.wall_of(time));
         UnconfirmedRecord { reopens_until: wall(reopens_until), since: wall(since), spent }
     }
@@ -149,16 +157,16 @@ impl UnconfirmedRun {
     /// `may_run`, `may_reopen`: true if the restored state allows that.
     pub(super) fn restore(record: &UnconfirmedRecord, at: &ClockMoment, may_run: bool, may_reopen: bool) -> Self {
         let UnconfirmedRecord { reopens_until, since, spent } = *record;
-        Self {
+        Self(RareFacts::new(RunFacts {
             reopened_silently: false,
             reopens_until: reopens_until.map(|until| at.time_of(until)).filter(|_| may_reopen),
             since: since.map(|since| at.time_of(since).min(at.time())).filter(|_| may_run),
             spent,
-        }
+        }))
     }
 
     pub(super) fn hash_lasting(&self, into: &mut impl Hasher) {
-        (self.reopens_until, self.since, self.spent).hash(into);
+        (self.reopens_until(), self.since(), self.is_spent()).hash(into);
     }
 }
 
@@ -203,7 +211,8 @@ mod tests {
         assert_eq!(run.reopens_until(), Some(now + SECOND * 20));
         // An hour before: the clock was set back by it.
         let hour = SECOND * 3_600;
-        let mut back = UnconfirmedRun { reopens_until: Some(now + hour + SECOND * 20), ..UnconfirmedRun::default() };
+        let mut back = UnconfirmedRun::default();
+        back.reopen(now + hour + SECOND * 20);
         back.restored(now, now + hour);
         assert_eq!(back.reopens_until(), Some(now + SECOND * 20));
         back.stop_reopening();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::effect::SessionRefusal;
+use super::rare::RareFacts;
 use crate::time::MonotonicTime;
 
 /// Time for which a yielded session still receives media requests that were in transit.
@@ -10,7 +11,10 @@ const LEFT_OVER_FETCH_TIME: Duration = Duration::from_secs(3);
 
 /// The way back of a session. A restart forgets it.
 #[derive(Debug, Default)]
-pub(super) struct WayBack {
+pub(super) struct WayBack(RareFacts<WayBackFacts>);
+
+#[derive(Debug, Default, PartialEq)]
+struct WayBackFacts {
     /// Time at which it last gave way.
     gave_way: Option<MonotonicTime>,
     /// End of the time without a return, with the refusal for its calls, if one of them asked.
@@ -21,7 +25,7 @@ pub(super) struct WayBack {
 }
 
 /// The facts by which a session can go on after it gave way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct UnsentClose {
     /// Time of its next beat; `None` while it is being opened.
     beat: Option<MonotonicTime>,
@@ -30,74 +34,82 @@ struct UnsentClose {
 
 impl WayBack {
     pub(super) fn gave_way(&mut self, now: MonotonicTime) {
-        self.gave_way = Some(now);
+        self.0.change(|facts| facts.gave_way = Some(now));
     }
 
     /// Its close waits for the call in flight.
     pub(super) fn close_is_unsent(&mut self, now: MonotonicTime, beat: Option<MonotonicTime>) {
-        self.unsent = Some(UnsentClose { beat, since: now });
+        self.0.change(|facts| facts.unsent = Some(UnsentClose { beat, since: now }));
     }
 
     /// The session goes on unchanged, or its end is certain.
     pub(super) fn forget_unsent(&mut self) {
-        self.unsent = None;
+        self.0.change_known(|facts| facts.unsent = None);
     }
 
     /// Another session opens for it, when its turn comes.
     pub(super) fn opens_again(&mut self) {
-        self.returning = true;
-        self.unsent = None;
+        self.0.change(|facts| (facts.returning, facts.unsent) = (true, None));
     }
 
     pub(super) fn opened(&mut self) {
-        self.refused = None;
-        self.returning = false;
+        self.0.change_known(|facts| (facts.refused, facts.returning) = (None, false));
     }
 
     /// Ends the return. True if it was being opened again.
     pub(super) fn stop_returning(&mut self) -> bool {
-        std::mem::take(&mut self.returning)
+        let returned = self.is_returning();
+        self.0.change_known(|facts| facts.returning = false);
+        returned
     }
 
     /// The session cannot be opened now and is over as before. `refused`: end of the refusal, and the answer to a call
     /// that waited.
     pub(super) fn stay_away(&mut self, refused: Option<(MonotonicTime, Option<SessionRefusal>)>) {
-        self.refused = refused;
-        self.returning = false;
+        self.0.change(|facts| (facts.refused, facts.returning) = (refused, false));
     }
 
     pub(super) fn is_unsent(&self) -> bool {
-        self.unsent.is_some()
+        self.unsent().is_some()
     }
 
     /// Time of the next beat, if it may go on.
     pub(super) fn beat_of_unsent(&self) -> Option<MonotonicTime> {
-        self.unsent?.beat
+        self.unsent()?.beat
     }
 
     /// True if its player may continue it, while its close is unsent.
     pub(super) fn may_return(&self, now: MonotonicTime, re_entry: Duration) -> bool {
-        self.unsent.is_some_and(|unsent| now < unsent.since + re_entry)
+        self.unsent().is_some_and(|unsent| now < unsent.since + re_entry)
     }
 
     /// The refusal for calls while it cannot be taken back, if a waiting call got one.
     pub(super) fn refusal(&self, now: MonotonicTime) -> Option<&SessionRefusal> {
-        self.refused.as_ref().filter(|(until, _)| now < *until)?.1.as_ref()
+        self.refused().filter(|(until, _)| now < *until)?.1.as_ref()
     }
 
     /// True if it is too early to try again. `is_news`: tells, given whether a call was refused then, if its player has
     /// shown more since.
     pub(super) fn is_refused(&self, now: MonotonicTime, is_news: impl Fn(bool) -> bool) -> bool {
-        self.refused.as_ref().is_some_and(|(until, told)| now < *until && !is_news(told.is_some()))
+        self.refused().is_some_and(|(until, told)| now < *until && !is_news(told.is_some()))
     }
 
     pub(super) fn is_returning(&self) -> bool {
-        self.returning
+        self.0.get().is_some_and(|facts| facts.returning)
     }
 
     /// True if a media request may have been in transit when it gave way.
     pub(super) fn is_left_over(&self, now: MonotonicTime) -> bool {
-        self.gave_way.is_some_and(|since| now < since + LEFT_OVER_FETCH_TIME)
+        let gave_way = self.0.get().and_then(|facts| facts.gave_way);
+        gave_way.is_some_and(|since| now < since + LEFT_OVER_FETCH_TIME)
+    }
+
+    fn unsent(&self) -> Option<UnsentClose> {
+        self.0.get()?.unsent
+    }
+
+    fn refused(&self) -> Option<&(MonotonicTime, Option<SessionRefusal>)> {
+        self.0.get()?.refused.as_ref()
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::hash::{Hash, Hasher};
 
-use arrayvec::ArrayVec;
 use serde::{Deserialize, Serialize};
 
 use super::super::player_call::PlayerCall;
 use super::super::record::is_default;
 use super::super::shared_playback::SharedPlayback;
+use super::super::short_list::ShortList;
 use crate::secret::Fingerprint;
 
 /// Enough for audio, video, several qualities, and their successors after a seek.
@@ -29,17 +29,17 @@ pub(in crate::session) struct PlaybackNames {
     bare: bool,
     content: Option<Fingerprint>,
     /// Other names of its content.
-    contents: ArrayVec<Fingerprint, MAX_CONTENT_NAMES>,
-    key_sessions: ArrayVec<Fingerprint, MAX_KEY_SESSION_NAMES>,
+    contents: ShortList<Fingerprint, MAX_CONTENT_NAMES>,
+    key_sessions: ShortList<Fingerprint, MAX_KEY_SESSION_NAMES>,
     /// Later names: other content tokens for the same content.
-    later_tokens: ArrayVec<Fingerprint, MAX_CONTENT_TOKENS>,
+    later_tokens: ShortList<Fingerprint, MAX_CONTENT_TOKENS>,
     /// The content token of the stop that ended it: its other players may go on.
     left: Option<Fingerprint>,
     /// Paths, which are no names of the playback: a caller with only such a path can do nothing but fetch media.
-    media_paths: ArrayVec<Fingerprint, MAX_MEDIA_PATHS>,
+    media_paths: ShortList<Fingerprint, MAX_MEDIA_PATHS>,
     /// Content tokens of its calls that belong to another playback of the device. They do not identify it, but a kill
     /// holds for them as well.
-    shared_tokens: Vec<Fingerprint>,
+    shared_tokens: ShortList<Fingerprint, MAX_CONTENT_TOKENS>,
     /// The name it began under: its registration, else its content token.
     token: Option<Fingerprint>,
     /// True once a call with that token got a license.
@@ -79,7 +79,7 @@ impl PlaybackNames {
         self.learn_content(call);
         self.turns.note(call, call.token.is_some_and(|token| self.has(token)));
         if let Some(key_session) = call.key_session.filter(|known| !self.key_sessions.contains(known)) {
-            push_last(&mut self.key_sessions, key_session);
+            self.key_sessions.push_last(key_session);
         }
     }
 
@@ -88,25 +88,22 @@ impl PlaybackNames {
         if self.content.is_none() {
             self.content = Some(content);
         } else if self.token.is_none() && call.token.is_none() {
-            push_last(&mut self.contents, content);
+            self.contents.push_last(content);
         }
     }
 
     pub(super) fn learn_token(&mut self, token: Fingerprint) {
-        push_last(&mut self.later_tokens, token);
+        self.later_tokens.push_last(token);
     }
 
     /// Another playback of the device has this token.
     pub(super) fn share_token(&mut self, token: Fingerprint) {
-        if self.shared_tokens.len() >= MAX_CONTENT_TOKENS {
-            self.shared_tokens.remove(0);
-        }
-        self.shared_tokens.push(token);
+        self.shared_tokens.push_last(token);
     }
 
     pub(in crate::session) fn learn_media_path(&mut self, path: Fingerprint) {
         if !self.has_media_path(path) {
-            push_last(&mut self.media_paths, path);
+            self.media_paths.push_last(path);
         }
     }
 
@@ -208,14 +205,6 @@ impl PlaybackNames {
     }
 }
 
-/// Adds a name; the oldest one goes if there are too many.
-fn push_last<const MAX: usize>(names: &mut ArrayVec<Fingerprint, MAX>, name: Fingerprint) {
-    if names.is_full() {
-        names.remove(0);
-    }
-    names.push(name);
-}
-
 /// The names as plain data.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NamesRecord {
@@ -252,7 +241,7 @@ impl PlaybackNames {
             later_tokens: self.later_tokens.to_vec(),
             left: self.left,
             media_paths: self.media_paths.to_vec(),
-            shared_tokens: self.shared_tokens.clone(),
+            shared_tokens: self.shared_tokens.to_vec(),
             token: self.token,
         }
     }
@@ -262,12 +251,12 @@ impl PlaybackNames {
         Self {
             bare: record.bare || record.token.is_none(),
             content: record.content,
-            contents: bounded(&record.contents),
-            key_sessions: bounded(&record.key_sessions),
-            later_tokens: bounded(&record.later_tokens),
+            contents: record.contents.iter().copied().collect(),
+            key_sessions: record.key_sessions.iter().copied().collect(),
+            later_tokens: record.later_tokens.iter().copied().collect(),
             left: record.left,
-            media_paths: bounded(&record.media_paths),
-            shared_tokens: record.shared_tokens.iter().copied().take(MAX_CONTENT_TOKENS).collect(),
+            media_paths: record.media_paths.iter().copied().collect(),
+            shared_tokens: record.shared_tokens.iter().copied().collect(),
             token: record.token,
             token_accepted: accepted,
             turns: SharedPlayback::default(),
@@ -278,10 +267,6 @@ impl PlaybackNames {
     pub(in crate::session) fn hash_lasting(&self, into: &mut impl Hasher) {
         (self.bare, self.content, self.left, self.media_paths.as_slice(), self.token).hash(into);
     }
-}
-
-fn bounded<const MAX: usize>(names: &[Fingerprint]) -> ArrayVec<Fingerprint, MAX> {
-    names.iter().copied().take(MAX).collect()
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl PlayerEvidence {
 
     /// Time at which a reporting player must be gone: it neither reports nor calls.
     fn silent_at(&self, rules: &EndingRules) -> Option<MonotonicTime> {
-        let allowed = self.reports.filter(|_| rules.report_silence)?.allowed_silence()?;
+        let allowed = self.reports().filter(|_| rules.report_silence)?.allowed_silence()?;
         Some(self.sooner(self.last_sign + allowed, self.last_sign + allowed / 2, rules))
     }
 

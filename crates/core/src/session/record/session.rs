@@ -108,7 +108,7 @@ impl CoreSessionRecord {
                 let since = time(*since).min(at.time());
                 let (next, tries) = self.lost_close.map_or((since, 0), |(next, tries)| (time(next), tries));
                 let release = grant.map(|grant| GrantRelease::written(grant, self.lingers, next, tries));
-                SessionState::Killed { by, release, since, until }
+                SessionState::Killed { by: by.into(), release, since, until }
             }
             (StateRecord::Live { beat }, Some(grant)) => SessionState::Live { beat: time(*beat), grant },
             (StateRecord::Live { .. }, None) if shares.is_some() => {

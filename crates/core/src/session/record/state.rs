@@ -74,7 +74,7 @@ impl StateRecord {
             },
             SessionState::Failing { missed, retry, .. } => Self::Failing { missed: *missed, retry: at.wall_of(*retry) },
             SessionState::Killed { by, since, until, .. } => {
-                Self::Killed { by: by.clone(), since: at.wall_of(*since), until: at.wall_of(*until) }
+                Self::Killed { by: (**by).clone(), since: at.wall_of(*since), until: at.wall_of(*until) }
             }
             SessionState::Live { beat, .. } => Self::Live { beat: at.wall_of(*beat) },
             SessionState::Opening { since } => Self::Opening { since: at.wall_of(*since) },
@@ -91,9 +91,9 @@ impl SessionClosureRecord {
     /// `None` for an end that is forgotten within a second.
     pub(super) fn of(over: &SessionClosure, at: &ClockMoment) -> Option<Self> {
         Some(match over.clone() {
-            SessionClosure::Denied(denial, reason) => Self::Denied(denial, reason),
+            SessionClosure::Denied(denial, reason) => Self::Denied(denial, *reason),
             SessionClosure::Ended(end) => Self::Ended(end),
-            SessionClosure::Spent { again, fault } => Self::Spent { again: at.wall_of(again), fault },
+            SessionClosure::Spent { again, fault } => Self::Spent { again: at.wall_of(again), fault: *fault },
             SessionClosure::Unmanaged => Self::Unmanaged,
             SessionClosure::Unreachable(_) => return None,
         })
@@ -101,9 +101,9 @@ impl SessionClosureRecord {
 
     pub(super) fn restore(&self, at: &ClockMoment) -> SessionClosure {
         match self.clone() {
-            Self::Denied(denial, reason) => SessionClosure::Denied(denial, reason),
+            Self::Denied(denial, reason) => SessionClosure::Denied(denial, reason.into()),
             Self::Ended(end) => SessionClosure::Ended(end),
-            Self::Spent { again, fault } => SessionClosure::Spent { again: at.time_of(again), fault },
+            Self::Spent { again, fault } => SessionClosure::Spent { again: at.time_of(again), fault: fault.into() },
             Self::Unmanaged => SessionClosure::Unmanaged,
         }
     }

@@ -363,7 +363,7 @@ proptest! {
                 prop_assert!(session.grant() == playback.session.grant());
             }
             (StateRecord::Killed { by, .. }, SessionState::Killed { by: still, until, .. }) => {
-                prop_assert_eq!(by, still);
+                prop_assert_eq!(by, &**still);
                 prop_assert!(*until <= moment.time() + life.policy.kill_memory);
                 prop_assert!(asks.is_empty() && session.grant() == playback.session.grant());
                 prop_assert!(session.grant().is_none() || session.deadline().unwrap() <= moment.time() + SECOND);

@@ -10,25 +10,27 @@ use crate::time::MonotonicTime;
 /// How a closed session ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SessionClosure {
-    Denied(Denial, Reason),
+    Denied(Denial, Box<Reason>),
     Ended(EndReason),
     /// As unreachable, after its credit was spent, also as a running one; remembered, so that it gets no new credit. It
     /// may ask `again` from then on.
     Spent {
         again: MonotonicTime,
-        fault: AuthorityFault,
+        fault: Box<AuthorityFault>,
     },
     Unmanaged,
-    Unreachable(AuthorityFault),
+    Unreachable(Box<AuthorityFault>),
 }
 
 impl SessionClosure {
     /// The refusal for later callers; `None` if no session is needed.
     pub fn refusal(&self) -> Option<SessionRefusal> {
         match self {
-            Self::Denied(denial, reason) => Some(SessionRefusal::Denied(*denial, reason.clone())),
+            Self::Denied(denial, reason) => Some(SessionRefusal::Denied(*denial, (**reason).clone())),
             Self::Ended(end) => Some(SessionRefusal::Ended(*end)),
-            Self::Spent { fault, .. } | Self::Unreachable(fault) => Some(SessionRefusal::Unreachable(fault.clone())),
+            Self::Spent { fault, .. } | Self::Unreachable(fault) => {
+                Some(SessionRefusal::Unreachable((**fault).clone()))
+            }
             Self::Unmanaged => None,
         }
     }

@@ -140,7 +140,7 @@ impl Session {
     fn confirm(&mut self, lane: &CallInFlight, step: &mut Step<'_>) {
         let ask = lane.ask;
         self.unconfirmed.confirm();
-        self.confirmation.confirm(step.now, lane.since, lane.slept);
+        self.confirmation.confirm(step.now, lane.since, lane.slept());
         // Otherwise the token is kept fresh for the close that follows.
         if !matches!(self.state, SessionState::Failing { .. } | SessionState::Live { .. }) {
             return;
@@ -158,7 +158,7 @@ impl Session {
                 self.carry(None, step);
             }
         }
-        let beat = self.beat_after_sleep(step.now, lane.since, lane.slept, step.policy);
+        let beat = self.beat_after_sleep(step.now, lane.since, lane.slept(), step.policy);
         self.enter_holding(|grant| SessionState::Live { beat, grant });
     }
 
@@ -178,7 +178,7 @@ impl Session {
             return self.end(EndReason::Lost, step);
         }
         let early = known.filter(|due| is_early(*due));
-        let due = early.unwrap_or_else(|| self.beat_after_sleep(step.now, lane.since, lane.slept, step.policy));
+        let due = early.unwrap_or_else(|| self.beat_after_sleep(step.now, lane.since, lane.slept(), step.policy));
         let retry = after.map_or(due, |after| due.min(step.now + bounded(after)));
         self.enter_holding(|grant| SessionState::Failing {
             grant,
@@ -216,7 +216,7 @@ impl Session {
         let (since, until) = self.note_kill(&by, step);
         self.enter_releasing(since, |release| {
             let release = release.map(|release| release.anew(since));
-            SessionState::Killed { by, release, since, until }
+            SessionState::Killed { by: by.into(), release, since, until }
         });
     }
 
@@ -226,7 +226,7 @@ impl Session {
             return self.kill_by_authority(by, step);
         }
         let (since, until) = self.note_kill(&by, step);
-        self.enter_without_grant(Forfeit::Gone, SessionState::Killed { by, release: None, since, until });
+        self.enter_without_grant(Forfeit::Gone, SessionState::Killed { by: by.into(), release: None, since, until });
     }
 
     /// Start of the kill, and the end of its memory.

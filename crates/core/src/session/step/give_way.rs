@@ -112,7 +112,7 @@ impl Session {
     pub(super) fn is_for_now(why: &SessionClosure) -> Option<Option<SessionRefusal>> {
         match why {
             SessionClosure::Ended(EndReason::Abandoned | EndReason::GaveWay) => Some(None),
-            SessionClosure::Unreachable(fault) => Some(Some(SessionRefusal::Unreachable(fault.clone()))),
+            SessionClosure::Unreachable(fault) => Some(Some(SessionRefusal::Unreachable((**fault).clone()))),
             SessionClosure::Denied(..)
             | SessionClosure::Ended(_)
             | SessionClosure::Spent { .. }

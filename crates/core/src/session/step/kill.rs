@@ -31,7 +31,7 @@ impl Session {
         let now = step.now;
         self.enter_releasing(now, |release| {
             let release = release.map(|release| release.anew(now));
-            SessionState::Killed { by, release, since: now, until }
+            SessionState::Killed { by: by.into(), release, since: now, until }
         });
         step.wake();
     }

@@ -64,7 +64,7 @@ impl Session {
             }
             Ok(Verdict::Denied(denial, reason)) => {
                 step.note(SessionEvent::Failed(AskKind::Open, reason.clone()));
-                self.close(SessionClosure::Denied(denial, reason), step);
+                self.close(SessionClosure::Denied(denial, reason.into()), step);
             }
             Ok(Verdict::Disabled) => self.close(SessionClosure::Unmanaged, step),
             Ok(Verdict::Killed(reason) | Verdict::Unknown(reason)) => {
@@ -79,7 +79,7 @@ impl Session {
     fn begin(&mut self, lane: &CallInFlight, grant: HeldGrant, step: &mut Step<'_>) {
         self.granted(lane, grant.interval(), step);
         self.enter(|_| SessionState::Live { beat: step.now, grant });
-        let due = self.beat_after_sleep(step.now, step.now, lane.slept, step.policy);
+        let due = self.beat_after_sleep(step.now, step.now, lane.slept(), step.policy);
         if let SessionState::Live { beat, .. } = &mut self.state {
             *beat = due;
         }
@@ -93,7 +93,7 @@ impl Session {
         self.way_back.opened();
         step.note(SessionEvent::Opened { interval });
         self.unconfirmed.decide();
-        self.confirmation.confirm(step.now, lane.since, lane.slept);
+        self.confirmation.confirm(step.now, lane.since, lane.slept());
         // A retried open of an owing session is no sign of its player: no call waits for it.
         if matches!(self.state, SessionState::Opening { .. }) {
             self.evidence.heard(step.now);

@@ -13,11 +13,11 @@ use super::context::Step;
 impl SessionClosure {
     pub(super) fn remembered_answer(&self, kind: CallKind) -> CallAnswer {
         match self {
-            Self::Denied(denial, reason) => CallAnswer::Refuse(SessionRefusal::Denied(*denial, reason.clone())),
+            Self::Denied(denial, reason) => CallAnswer::Refuse(SessionRefusal::Denied(*denial, (**reason).clone())),
             Self::Ended(why) => ended_answer(*why, kind),
             Self::Unmanaged => CallAnswer::Pass,
             Self::Spent { fault, .. } | Self::Unreachable(fault) => {
-                CallAnswer::Refuse(SessionRefusal::Unreachable(fault.clone()))
+                CallAnswer::Refuse(SessionRefusal::Unreachable((**fault).clone()))
             }
         }
     }
@@ -45,7 +45,7 @@ impl Session {
             SessionClosure::Unreachable(_) => step.policy.undecided_memory(),
         };
         match &why {
-            SessionClosure::Denied(denial, reason) => step.note(SessionEvent::Refused(*denial, reason.clone())),
+            SessionClosure::Denied(denial, reason) => step.note(SessionEvent::Refused(*denial, (**reason).clone())),
             SessionClosure::Ended(end) if self.sharing => step.note(SessionEvent::Left(*end)),
             SessionClosure::Ended(end) => step.note(SessionEvent::Closed(*end)),
             SessionClosure::Unmanaged => step.note(SessionEvent::Unmanaged),

@@ -98,7 +98,7 @@ impl Session {
             None if loss == SessionLoss::LetGo && self.unconfirmed.was_reopened_silently() => {
                 let told = self.evidence.told(step.now);
                 lost.into_iter().for_each(|grant| step.give_back(grant, told));
-                self.close_without_grant(Forfeit::Gone, SessionClosure::Denied(Denial::Limit, reason), step);
+                self.close_without_grant(Forfeit::Gone, SessionClosure::Denied(Denial::Limit, reason.into()), step);
             }
             None if loss == SessionLoss::LetGo => {
                 // For an older token the answer concerned another session, which may still hold the place.

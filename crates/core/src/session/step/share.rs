@@ -58,7 +58,7 @@ impl Session {
             SessionState::Closed { until, why } => Some(SharedFate::Closed { until: *until, why: why.clone() }),
             SessionState::Closing { why, .. } => Some(SharedFate::Ends(*why)),
             SessionState::Killed { by, since, until, .. } => {
-                Some(SharedFate::Killed { by: by.clone(), since: *since, until: *until })
+                Some(SharedFate::Killed { by: (**by).clone(), since: *since, until: *until })
             }
         }
     }
@@ -80,7 +80,7 @@ impl Session {
             }
             SharedFate::Killed { by, since, until } => {
                 let until = until.max(step.now + step.policy.memory_of_kill(&by));
-                SessionState::Killed { by, release: None, since, until }
+                SessionState::Killed { by: by.into(), release: None, since, until }
             }
             SharedFate::Closed { .. } | SharedFate::Ends(_) if over => return,
             SharedFate::Closed { until, why } => SessionState::Closed { until, why },

@@ -68,7 +68,11 @@ impl Session {
         }
         let again = step.now + step.policy.undecided_memory();
         let spent = ran || self.unconfirmed.is_spent() || self.unconfirmed.is_running();
-        if spent { SessionClosure::Spent { again, fault } } else { SessionClosure::Unreachable(fault) }
+        if spent {
+            SessionClosure::Spent { again, fault: fault.into() }
+        } else {
+            SessionClosure::Unreachable(fault.into())
+        }
     }
 
     pub(super) fn tick_owing(&mut self, step: &mut Step<'_>) {
