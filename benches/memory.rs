@@ -292,6 +292,7 @@ async fn measure_connections(tasks: &Tasks) -> Outcome<[f64; 3]> {
         ServerSettings { limits: limits(), listen: Vec::new(), listen_plain: plain, workers: 1, ..config.server };
     let edge = Edge::bind(&server, Clock, tasks.clone(), Arc::new(EdgeCounters::default())).await?;
     let address = edge.addresses().first().ok_or("no address")?.address;
+    edge.parking_after(Duration::from_millis(100));
     let serving = edge.serve(|_| Arc::new(Echo))?;
     let get = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
     let half_head = format!("GET /a HTTP/1.1\r\nHost: h\r\nX-Fill: {}", "a".repeat(30 << 10));
@@ -321,7 +322,7 @@ async fn measure() -> Outcome<String> {
          | a session that plays | {plays:.1} | {plays_most:.1} |\n\
          | a refused open, while it is remembered | {refused:.1} | {refused_most:.1} |\n\
          | a killed session, while it is remembered | {killed:.1} | {killed_most:.1} |\n\
-         | a connection: idle after a call; in the middle of the longest head | {idle:.1} | {half_head:.1} |\n\
+         | a connection: idle after a call, and parked; in the middle of the longest head | {idle:.1} | {half_head:.1} |\n\
          | a connection that waits for the rest of the largest body | | {half_body:.1} |"
     ))
 }

@@ -19,13 +19,17 @@ use sidebeat::config::ServerLimits;
 use sidebeat::edge::{
     ConnectionScoped, Edge, EdgeCounters, Handler, OutgoingBody, Peer, ReplyBody, ReplyFuture, RequestBody,
 };
-use sidebeat::task::Tasks;
+use sidebeat::task::{DeadTasks, Tasks};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(150);
+/// Bounds of an idle connection, in the memory that is asked of the allocator.
+const MAX_PARKED_BYTES: i64 = 3_000;
+const MAX_PARKED_TLS_BYTES: i64 = 9_000;
 
 fn setup(limits: ServerLimits) -> Setup {
     Setup { limits, parks_soon: true, ..Setup::default() }
@@ -231,19 +235,26 @@ impl Handler for Holder {
     }
 }
 
-async fn serve_holder(
+async fn bind_holder(
     limits: ServerLimits,
-) -> (std::net::SocketAddr, Arc<EdgeCounters>, Receiver<&'static str>, impl Sized) {
+) -> ((Edge, Arc<EdgeCounters>, Holder), Receiver<&'static str>, (Tasks, DeadTasks, TempDir)) {
     let directory = tempfile::tempdir().unwrap();
     let (tasks, deaths) = Tasks::new();
     let counters = Arc::new(EdgeCounters::default());
     let server = server(&setup(limits), directory.path());
     let edge = Edge::bind(&server, Clock, tasks.clone(), Arc::clone(&counters)).await.unwrap();
     edge.parking_after(Duration::from_millis(2));
-    let address = edge.addresses()[1].address;
     let (tell, told) = channel();
+    ((edge, counters, Holder(tell)), told, (tasks, deaths, directory))
+}
+
+async fn serve_holder(
+    limits: ServerLimits,
+) -> (std::net::SocketAddr, Arc<EdgeCounters>, Receiver<&'static str>, impl Sized) {
+    let ((edge, counters, Holder(tell)), told, kept) = bind_holder(limits).await;
+    let address = edge.addresses()[1].address;
     let serving = edge.serve(move |_| Arc::new(Holder(tell.clone()))).unwrap();
-    (address, counters, told, (tasks, deaths, serving, directory))
+    (address, counters, told, (kept, serving))
 }
 
 async fn connect_parked(address: std::net::SocketAddr, counters: &EdgeCounters) -> TcpStream {
@@ -288,4 +299,73 @@ async fn the_idle_end_of_a_parked_connection_says_nothing_about_its_peer() {
     let (address, counters, told, _running) = serve_holder(ServerLimits { idle: SHORT, ..limits() }).await;
     let _stream = connect_parked(address, &counters).await;
     assert_eq!(next(&told).await, "ended by us");
+}
+
+// Memory
+
+/// Bytes that the allocator gave for one parked connection, in the thread that serves it.
+fn bytes_of_a_parked_connection(tls: bool) -> i64 {
+    const FEW: u64 = 8;
+    const MANY: u64 = 64;
+    let runtime = current_thread();
+    let (address, counters, _told, running) = runtime.block_on(async {
+        let (edge, told, kept) = bind_holder(limits()).await;
+        let address = edge.0.addresses()[usize::from(!tls)].address;
+        (address, edge.1, told, (edge.0.serve_here(Arc::new(edge.2)), kept))
+    });
+    let directory = running.1.2.path().to_owned();
+    let (keep, kept) = channel::<()>();
+    let kept = Arc::new(std::sync::Mutex::new(kept));
+    let open = |more: u64, all: u64| {
+        let (directory, kept) = (directory.clone(), Arc::clone(&kept));
+        std::thread::spawn(move || {
+            let runtime = current_thread();
+            let _streams = runtime.block_on(connect_and_call(address, tls, &directory, more));
+            // Until the sender is gone.
+            let _ended = kept.lock().unwrap().recv();
+        });
+        let parking = async {
+            while counters.parked.load(Ordering::Relaxed) < all {
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let parking = async { timeout(GENEROUS, parking).await.expect("they are not parked") };
+        allocation_counter::measure(|| runtime.block_on(parking)).bytes_current
+    };
+    open(FEW, FEW);
+    let bytes = open(MANY, FEW + MANY) / i64::try_from(MANY).unwrap();
+    drop(keep);
+    bytes
+}
+
+fn current_thread() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+async fn connect_and_call(
+    address: std::net::SocketAddr,
+    tls: bool,
+    directory: &std::path::Path,
+    count: u64,
+) -> Vec<Box<dyn Pipe>> {
+    let client = Client::trusting(directory).speaking(H1);
+    let mut streams: Vec<Box<dyn Pipe>> = Vec::new();
+    for _ in 0..count {
+        let mut stream: Box<dyn Pipe> = if tls {
+            Box::new(client.connect(address).await.unwrap())
+        } else {
+            Box::new(TcpStream::connect(address).await.unwrap())
+        };
+        get(&mut stream).await;
+        streams.push(stream);
+    }
+    streams
+}
+
+#[test]
+fn a_parked_connection_holds_few_bytes() {
+    let (plain, tls) = (bytes_of_a_parked_connection(false), bytes_of_a_parked_connection(true));
+    println!("a parked connection: {plain} bytes, over TLS {tls}");
+    assert!((500..=MAX_PARKED_BYTES).contains(&plain), "{plain}");
+    assert!((2_000..=MAX_PARKED_TLS_BYTES).contains(&tls), "{tls}");
 }
