@@ -59,6 +59,7 @@ impl<'a> Stage<'a> {
         if case.peer.is_sidebeat() {
             check_outcomes(&program, case.work).await?;
         }
+        check_opens(&head_end, if case.work.is_managed() { count } else { 0 }).await?;
         match disturbance(&measure) {
             Some(why) if !self.options.keeps_noise && !self.options.is_small && table.workers == 1 => Err(why.into()),
             _ => Ok(figures(&measure)),
@@ -174,6 +175,18 @@ pub(crate) async fn refuse(target: &Target, program: &Program, peer: Peer, playe
         client.ask("POST", &format!("/v1/sessions/{id}/kill"), "").await?;
     }
     Ok(())
+}
+
+/// The head-end must have seen one open for each playback.
+async fn check_opens(head_end: &Program, expected: usize) -> Outcome<()> {
+    let books: Value =
+        serde_json::from_str(&Client::connect(head_end.plain).await?.ask("GET", "/sim/books", "").await?)?;
+    let opened = books.pointer("/counters/opened").and_then(Value::as_u64).ok_or("no count of opens")?;
+    if opened == expected as u64 {
+        Ok(())
+    } else {
+        Err(format!("{opened} sessions opened for {expected} playbacks").into())
+    }
 }
 
 /// sidebeat's own counters must tell the same as the answers.
