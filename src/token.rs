@@ -5,20 +5,23 @@
 //! keys proves tokens first: [`TokenRules::verify`].
 
 mod key;
+mod reading;
 mod token_list;
 mod verify;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 pub use self::key::{JwksSource, KeyFault, TokenKeySet};
+pub use self::reading::{forget_expired, remember_readings, secret};
 pub use self::token_list::{TokenListing, asks_for_session, known_print, other_prints, shows_encrypted};
 pub use self::verify::{TokenFault, TokenRules};
 
-/// Claims of a token. Only [`TokenRules::verify`] proves them.
+/// Claims of a token, cheap to clone. Only [`TokenRules::verify`] proves them.
 #[derive(Clone)]
-pub struct TokenClaims(Value);
+pub struct TokenClaims(Arc<Value>);
 
 impl TokenClaims {
     /// Longer tokens are not read; real content tokens are below 4 KiB.
@@ -48,12 +51,12 @@ impl TokenClaims {
         }
         let [_header, payload, _signature] = token_list::decoded_parts(token)?;
         let claims: Value = serde_json::from_slice(&payload).ok()?;
-        claims.is_object().then_some(Self(claims))
+        claims.is_object().then(|| Self(Arc::new(claims)))
     }
 
     /// A claim by its path: names and array positions joined by dots (`contentRights.0.contentId`).
     pub fn claim(&self, path: &str) -> Option<&Value> {
-        path.split('.').try_fold(&self.0, |value, name| match value {
+        path.split('.').try_fold(&*self.0, |value, name| match value {
             Value::Array(items) => items.get(name.parse::<usize>().ok()?),
             Value::Object(fields) => fields.get(name),
             Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => None,

@@ -13,6 +13,7 @@ use crate::registrations::Registrations;
 use crate::sessions::Sessions;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
+use crate::token;
 use crate::upstream::{ConnectionPool, Trust};
 use crate::webhooks::WebhookSender;
 
@@ -38,6 +39,7 @@ pub(super) struct GatewayParts {
 impl GatewayParts {
     /// Makes a worker's gateway. Run it in the worker's runtime, because connections to upstreams belong to that.
     pub(super) fn handler(&self) -> Arc<dyn Handler> {
+        token::remember_readings();
         let pool = ConnectionPool::new(self.tasks.clone(), self.clock, self.trust.clone());
         let client = AuthorityClient::new(self.authorities.clone(), self.clock, pool.clone(), self.telemetry.clone());
         Arc::new(Arc::new(Gateway {

@@ -4,12 +4,14 @@
 //! serve the author of the list. If two could be the content token, it is unknown which one the head-end or the
 //! license server takes, and the call is refused ([`TokenListing::is_ambiguous`]).
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 
-use super::TokenClaims;
+use super::{TokenClaims, reading};
 use crate::secret::Fingerprint;
 
 /// Tokens in a list. With more of them it cannot be told which counts; real lists have three.
@@ -34,6 +36,15 @@ pub enum TokenListing {
 impl TokenListing {
     /// True if several tokens of the list could be the content token, or if there are too many.
     pub fn is_ambiguous(self, text: &str) -> bool {
+        let Some(reading) = reading::find(text) else { return self.reads_as_ambiguous(text) };
+        let known = match self {
+            Self::Alone => &reading.ambiguous_alone,
+            Self::NamingContent => &reading.ambiguous_naming_content,
+        };
+        *known.get_or_init(|| self.reads_as_ambiguous(text))
+    }
+
+    fn reads_as_ambiguous(self, text: &str) -> bool {
         let Some((first, claims)) = content_token(text) else { return pieces(text).nth(MAX_LISTED).is_some() };
         let rank = match self {
             Self::Alone => Rank::Plain,
@@ -68,6 +79,13 @@ impl Rank {
 
 /// See [`TokenClaims::peek`]. Also returns the JWT's text.
 pub(super) fn content_token(text: &str) -> Option<(&str, TokenClaims)> {
+    match reading::find(text) {
+        Some(reading) => reading.content_token(text),
+        None => read_content_token(text),
+    }
+}
+
+pub(super) fn read_content_token(text: &str) -> Option<(&str, TokenClaims)> {
     let mut found: Option<(&str, TokenClaims)> = None;
     for (token, claims) in readable(text) {
         if found.as_ref().is_none_or(|(_, before)| Rank::of(&claims) > Rank::of(before)) {
@@ -90,6 +108,13 @@ pub(super) fn rivals(text: &str) -> impl Iterator<Item = &str> {
 /// half. A forged signature makes another token: it proves nothing, and its sender must not pass for the holder of
 /// the good one.
 pub fn known_print(text: &str) -> Fingerprint {
+    match reading::find(text) {
+        Some(reading) => *reading.known_print.get_or_init(|| read_known_print(text)),
+        None => read_known_print(text),
+    }
+}
+
+fn read_known_print(text: &str) -> Fingerprint {
     if let Some((jwt, _)) = content_token(text) {
         return print_of(jwt);
     }
@@ -101,14 +126,28 @@ pub fn known_print(text: &str) -> Fingerprint {
 }
 
 /// Identifies the other tokens of a list. The server may take one of them that was killed.
-pub fn other_prints(text: &str) -> impl Iterator<Item = Fingerprint> {
+pub fn other_prints(text: &str) -> Arc<[Fingerprint]> {
+    match reading::find(text) {
+        Some(reading) => Arc::clone(reading.other_prints.get_or_init(|| read_other_prints(text))),
+        None => read_other_prints(text),
+    }
+}
+
+fn read_other_prints(text: &str) -> Arc<[Fingerprint]> {
     let known = known_print(text);
-    pieces(text).take(MAX_LISTED).map(print_of).filter(move |print| *print != known)
+    pieces(text).take(MAX_LISTED).map(print_of).filter(|print| *print != known).collect()
 }
 
 /// True if any token of the list asks for a session; an unreadable one does. Any caller can add a token that wants
 /// none, and the head-end or license server may take either. A device's token does not count.
 pub fn asks_for_session(text: &str) -> bool {
+    match reading::find(text) {
+        Some(reading) => *reading.asks_for_session.get_or_init(|| reads_as_asking(text)),
+        None => reads_as_asking(text),
+    }
+}
+
+fn reads_as_asking(text: &str) -> bool {
     pieces(text).any(|token| match TokenClaims::read(token) {
         Some(claims) => !claims.is_of_device() && claims.wants_session(),
         None => true,
@@ -309,7 +348,7 @@ mod tests {
     #[test]
     fn every_other_token_of_a_list_is_known() {
         let (one, two) = (jwt(r#"{"n":1}"#), jwt(r#"{"n":2,"contentRights":[{}]}"#));
-        let others = |text: &str| other_prints(text).collect::<Vec<_>>();
+        let others = |text: &str| other_prints(text).to_vec();
         assert_eq!(others(&format!("{one},opaque,{two}=,")), [known_print(&one), known_print("opaque")]);
         assert_eq!(others(&one), []);
         assert_eq!(others("one,two"), [known_print("one"), known_print("two")]);

@@ -34,9 +34,11 @@ pub(in crate::gateway) fn content_token(
         TokenSource::CustomData => custom_data.filter(|data| holds_token(data.expose())).cloned(),
         TokenSource::Header(name) => {
             let value = headers.get(name)?.to_str().ok()?.trim();
-            Some(without_scheme(value)).filter(|text| holds_token(text)).map(Secret::new)
+            Some(without_scheme(value)).filter(|text| holds_token(text)).map(token::secret)
         }
-        TokenSource::Query(name) => query::value(query, name).filter(|text| holds_token(text)).map(Secret::new),
+        TokenSource::Query(name) => {
+            query::value(query, name).filter(|text| holds_token(text)).map(|text| token::secret(&text))
+        }
     })
 }
 
@@ -103,9 +105,11 @@ impl Gateway {
         device: impl Fn(&TokenClaims) -> Option<DeviceIdentity>,
     ) -> Result<Option<TokenClaims>, TokenFault> {
         let Some(token) = token else { return Ok(None) };
+        let wall = self.clock.wall();
+        token::forget_expired(wall);
         let Some(authority) = route.authority.as_deref() else { return Ok(TokenClaims::peek(token.expose())) };
-        let claims = || authority.claims(token.expose(), self.clock.wall());
-        let fault = match claims() {
+        let claims = |wall| authority.claims(token.expose(), wall);
+        let fault = match claims(wall) {
             Err(fault) => fault,
             proven => return proven,
         };
@@ -117,7 +121,7 @@ impl Gateway {
         }
         // The license server needs the rest of the call's time.
         authority.fetch_token_keys(self.clock, route.limits.call / 3).await;
-        claims()
+        claims(self.clock.wall())
     }
 
     /// Like [`Self::prove`], without waiting for keys.

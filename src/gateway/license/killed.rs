@@ -25,7 +25,7 @@ impl Gateway {
         device: Option<DeviceKey>,
         token: &Secret,
     ) -> Option<SessionKill> {
-        other_prints(token.expose()).find_map(|print| {
+        other_prints(token.expose()).iter().find_map(|&print| {
             let names = CallNames { content: None, content_token: Some(print), token: Some(print) };
             self.sessions.killed(&authority.name, device, &names)
         })
