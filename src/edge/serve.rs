@@ -175,8 +175,8 @@ impl Edge {
         Ok(Serving { shared: self.shared, threads, finish: guard })
     }
 
-    /// Serves all sockets on the runtime of the calling thread, instead of on threads of its own. Whoever counts what a
-    /// call costs needs this.
+    /// Serves all sockets on the runtime of the calling thread, instead of on threads of its own. A
+    /// program that counts what a call costs needs this.
     pub fn serve_here(self, handler: Arc<dyn Handler>) -> Serving {
         let sockets = self.sockets.into_iter().flatten().map(|socket| (socket, self.shared.listening())).collect();
         let worker = ConnectionWorker::new(Arc::clone(&self.shared), handler);

@@ -30,7 +30,7 @@ thread_local! {
     static READINGS: RefCell<Option<TokenReadings>> = const { RefCell::new(None) };
 }
 
-/// What one text says. Most parts are read when somebody asks for them.
+/// The contents of one text. Most parts are read when they are first asked for.
 pub(super) struct TokenReading {
     pub(super) ambiguous_alone: OnceCell<bool>,
     pub(super) ambiguous_naming_content: OnceCell<bool>,
