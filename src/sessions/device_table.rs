@@ -72,6 +72,9 @@ pub(super) struct WrittenState {
     pub(super) stamp: Option<WrittenStamp>,
 }
 
+/// A table with room for fewer devices is kept as it is.
+const MIN_ROOM_GIVEN_BACK: usize = 4_096;
+
 impl SessionEntry {
     pub(super) fn new(context: Arc<SessionContext>) -> Self {
         Self {
@@ -207,6 +210,18 @@ impl DeviceTable {
             found.extend(entry.device.playbacks().iter().filter_map(|playback| look(*entry.key(), playback)));
         }
         found
+    }
+
+    /// True if most of the table's room is unused: many devices have gone.
+    pub(super) fn is_sparse(&self) -> bool {
+        let room = self.seats.capacity();
+        room >= MIN_ROOM_GIVEN_BACK && self.seats.len() < room / 4
+    }
+
+    /// Gives unused room back. Locks one part of the table after the other, each for about a millisecond, so it is for
+    /// a thread that beats no session.
+    pub(super) fn give_room_back(&self) {
+        self.seats.shrink_to_fit();
     }
 
     #[cfg(test)]

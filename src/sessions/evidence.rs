@@ -173,6 +173,7 @@ impl Sessions {
             if let Some(happening) = look(&mut playback.entry.mirror, wall) {
                 playback.entry.timeline.add_eme(wall, happening);
             }
+            playback.entry.mirror.share_keys(|keys| self.key_lists.shared(keys));
         });
     }
 }

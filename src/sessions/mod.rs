@@ -5,7 +5,6 @@
 //! await, because the table is reached by closures.
 
 mod admit;
-mod content_names;
 mod device_connections;
 mod device_notes;
 mod device_table;
@@ -23,19 +22,19 @@ mod persistence;
 mod retention;
 mod session_context;
 mod session_view;
+mod shared_values;
 mod spare_places;
 mod stepping;
 mod timeline;
 mod timer;
 mod token_index;
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-use self::content_names::ContentNames;
 pub use self::device_connections::{CallGuard, ConnectionGuard};
 pub use self::device_notes::{DeviceNote, DeviceNotes};
 use self::device_table::{DeviceTable, SessionEntry};
@@ -49,12 +48,14 @@ pub use self::persistence::{RestoreHome, RestoreResult};
 pub use self::retention::{MAX_ENDED_SESSIONS_REMEMBERED, MAX_REPLACED_SESSIONS_REMEMBERED};
 pub use self::session_context::{AuthorityId, CountedGroups, DeviceKey, LivePolicy, SessionContext, SessionRoute};
 pub use self::session_view::{SessionPhase, SessionView};
+use self::shared_values::SharedValues;
 use self::spare_places::SparePlaces;
 pub use self::timeline::{Timeline, TimelineEntry, TimelineEvent};
 use self::timer::SleepDetector;
 pub use self::timer::pace;
 use self::token_index::TokenIndex;
 use crate::clock::Clock;
+use crate::drm::KeyId;
 use crate::ids::{RandomSource, SessionId};
 use crate::secret::Fingerprint;
 use crate::session::{
@@ -69,10 +70,14 @@ pub struct Sessions {
     alarm: Notify,
     chance: RandomSource,
     clock: Clock,
-    content_names: ContentNames,
+    content_names: SharedValues<str>,
     /// Notes of calls without a session.
     pub device_notes: DeviceNotes,
+    /// True while the table's unused room is given back.
+    gives_room_back: AtomicBool,
     index: Arc<SessionIndex>,
+    /// Lists of keys, as the mirrors have them.
+    key_lists: SharedValues<[KeyId]>,
     killed_tokens: KilledTokens,
     /// Bound of playbacks that are not over.
     max_active: AtomicUsize,
@@ -131,9 +136,11 @@ impl Sessions {
             alarm,
             chance,
             clock,
-            content_names: ContentNames::default(),
+            content_names: SharedValues::default(),
             device_notes,
+            gives_room_back: AtomicBool::new(false),
             index,
+            key_lists: SharedValues::default(),
             killed_tokens,
             max_active: AtomicUsize::new(usize::MAX),
             dispatcher,
@@ -169,7 +176,7 @@ impl Sessions {
                 let start = || PlaybackStart {
                     account,
                     caller: Some(context.network),
-                    entry: SessionEntry::new(self.content_names.shared(context)),
+                    entry: SessionEntry::new(self.content_names.share_content(context)),
                     id,
                     seed: self.chance.draw() as u32,
                 };

@@ -206,7 +206,7 @@ impl Sessions {
         out: &mut DeviceEffects,
     ) {
         let policy = context.policy();
-        let mut kept = SessionEntry::new(self.content_names.shared(&context));
+        let mut kept = SessionEntry::new(self.content_names.share_content(&context));
         kept.written_mut().record = Some(record.context.clone());
         kept.timeline = Timeline::restore(&record.timeline);
         let mut playback = record.playback.restore(kept, moment, &policy);

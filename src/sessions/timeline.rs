@@ -61,6 +61,7 @@ struct KeptEntry {
 /// A [`TimelineEvent`] in fewer bytes: those of nearly all sessions in place, others boxed.
 #[derive(Clone, Debug)]
 enum KeptEvent {
+    Call(Box<CallText>),
     Eme { count: u16, key_session: Fingerprint, system: DrmSystem, what: EmeChange },
     Opened { interval_ms: u32 },
     Other(Box<TimelineEvent>),
@@ -68,16 +69,21 @@ enum KeptEvent {
     Resumed,
 }
 
+/// A type of its own, so that an entry holds one pointer.
+#[derive(Clone, Debug)]
+struct CallText(Box<str>);
+
 impl From<TimelineEvent> for KeptEvent {
     fn from(event: TimelineEvent) -> Self {
         let short = match &event {
+            TimelineEvent::Call(text) => Some(Self::Call(Box::new(CallText(text.as_str().into())))),
             TimelineEvent::Core(SessionEvent::Opened { interval }) => whole_ms(*interval).map(Self::opened),
             TimelineEvent::Core(SessionEvent::RenewalsCarry) => Some(Self::RenewalsCarry),
             TimelineEvent::Core(SessionEvent::Resumed) => Some(Self::Resumed),
             TimelineEvent::Eme(EmeEvent { count, key_session, system, what }) => u16::try_from(*count)
                 .ok()
                 .map(|count| Self::Eme { count, key_session: *key_session, system: *system, what: *what }),
-            TimelineEvent::Call(_) | TimelineEvent::Core(_) => None,
+            TimelineEvent::Core(_) => None,
         };
         short.unwrap_or_else(|| Self::Other(Box::new(event)))
     }
@@ -90,6 +96,7 @@ impl KeptEvent {
 
     fn whole(&self) -> TimelineEvent {
         match self {
+            Self::Call(text) => TimelineEvent::Call(text.0.to_string()),
             Self::Eme { count, key_session, system, what } => TimelineEvent::Eme(EmeEvent {
                 count: usize::from(*count),
                 key_session: *key_session,
@@ -135,10 +142,8 @@ impl Timeline {
 
     /// Adds a call. Repeated equal calls leave one entry, with the newest time.
     pub(super) fn add_call(&mut self, at: Duration, what: String) {
-        let is_last = self.entries.last().is_some_and(|last| match &last.what {
-            KeptEvent::Other(event) => matches!(&**event, TimelineEvent::Call(last) if *last == what),
-            KeptEvent::Eme { .. } | KeptEvent::Opened { .. } | KeptEvent::RenewalsCarry | KeptEvent::Resumed => false,
-        });
+        let last = self.entries.last().map(|last| &last.what);
+        let is_last = matches!(last, Some(KeptEvent::Call(last)) if *last.0 == *what);
         self.push(at, TimelineEvent::Call(what), is_last);
     }
 

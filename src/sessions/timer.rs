@@ -21,6 +21,7 @@ use crate::task::Tasks;
 pub async fn pace(sessions: Arc<Sessions>, tasks: Tasks) {
     let mut resumption = ResumptionWatch::new(sessions.clock);
     while !tasks.is_stopping() {
+        sessions.give_room_back(&tasks);
         let next = sessions.wheel.lock().unwrap_or_else(PoisonError::into_inner).next_due();
         let due = async {
             match next {
@@ -40,6 +41,20 @@ pub async fn pace(sessions: Arc<Sessions>, tasks: Tasks) {
 }
 
 impl Sessions {
+    /// Gives the room of forgotten devices back, on a thread of its own.
+    fn give_room_back(self: &Arc<Self>, tasks: &Tasks) {
+        if !self.table.is_sparse() || self.gives_room_back.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (sessions, heavy) = (self.clone(), tasks.clone());
+        tasks.spawn(async move {
+            let giving = sessions.clone();
+            // If there is too much other work, the next look tries again.
+            let _busy = heavy.heavy(move || giving.table.give_room_back()).await;
+            sessions.gives_room_back.store(false, Ordering::Relaxed);
+        });
+    }
+
     async fn advance(self: &Arc<Self>) {
         self.notice_sleep();
         let now = self.clock.now();

@@ -1,6 +1,9 @@
 //! A key session: its messages, its keys, its end. `Mirror` updates it with each message and reply.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use arrayvec::ArrayVec;
 
 use super::names::{ClosedReason, KeyStatus, MessageType};
 use super::{EmeChange, EmeEvent};
@@ -16,15 +19,34 @@ pub struct KeySession {
     /// Expiry of its keys, wall time since the epoch; `None` if unknown or never.
     pub expiration: Option<Duration>,
     pub id: Fingerprint,
-    keys: Vec<(KeyId, KeyStatus)>,
+    /// In the order in which they were seen. Viewers of one title have the same: see [`Mirror::share_keys`].
+    keys: Arc<[KeyId]>,
     /// Count of each message type, in the order of [`MessageType::ALL`].
     messages: [u32; 4],
+    statuses: KeyStatuses,
     pub system: DrmSystem,
 }
 
+/// The status of each key. Mostly all have the same.
+#[derive(Clone, Debug)]
+enum KeyStatuses {
+    Alike(KeyStatus),
+    Each(Box<[KeyStatus]>),
+}
+
+type KeysWithStatus = ArrayVec<(KeyId, KeyStatus), MAX_KEYS_PER_KEY_SESSION>;
+
 impl KeySession {
     pub(super) fn new(id: Fingerprint, system: DrmSystem) -> Self {
-        Self { closed: None, expiration: None, id, keys: Vec::new(), messages: [0; 4], system }
+        Self {
+            closed: None,
+            expiration: None,
+            id,
+            keys: Arc::default(),
+            messages: [0; 4],
+            statuses: KeyStatuses::Alike(KeyStatus::StatusPending),
+            system,
+        }
     }
 
     /// The message types seen, with their counts.
@@ -35,27 +57,28 @@ impl KeySession {
     /// The key ids with their status at this wall time.
     pub fn keys(&self, wall: Duration) -> impl Iterator<Item = (KeyId, KeyStatus)> {
         let over = self.expiration.is_some_and(|expiration| wall >= expiration);
-        self.keys.iter().map(move |(id, status)| match status {
-            KeyStatus::Usable if over => (*id, KeyStatus::Expired),
+        self.keys_with_status().into_iter().map(move |(id, status)| match status {
+            KeyStatus::Usable if over => (id, KeyStatus::Expired),
             KeyStatus::Expired
             | KeyStatus::InternalError
             | KeyStatus::Released
             | KeyStatus::StatusPending
-            | KeyStatus::Usable => (*id, *status),
+            | KeyStatus::Usable => (id, status),
         })
     }
 
     pub(super) fn asked(&mut self, kind: MessageType, message: &DrmMessage) -> Option<EmeEvent> {
-        self.make_room_for(message);
+        let mut keys = self.keys_with_status();
         for id in message.key_ids.as_slice() {
-            if !self.keys.iter().any(|(known, _)| known == id) {
-                self.learn(*id, KeyStatus::StatusPending);
+            if !keys.iter().any(|(known, _)| known == id) {
+                learn(&mut keys, *id, KeyStatus::StatusPending);
             }
         }
         // `remove()` takes the keys before its message is sent, whatever the reply is (EME, section 6.7).
         if kind == MessageType::LicenseRelease {
-            self.set_all(KeyStatus::Released);
+            set_all(&mut keys, KeyStatus::Released);
         }
+        self.keep(&keys);
         let (_, seen) = MessageType::ALL.into_iter().zip(&mut self.messages).find(|(one, _)| *one == kind)?;
         *seen = seen.saturating_add(1);
         (*seen == 1).then(|| self.happening(1, EmeChange::Message(kind)))
@@ -63,21 +86,22 @@ impl KeySession {
 
     /// The player got a license, first or renewed.
     pub(super) fn licensed(&mut self, license: &DrmMessage, wall: Duration) -> Option<EmeEvent> {
-        let before = self.count(KeyStatus::Usable);
-        self.make_room_for(license);
+        let mut keys = self.keys_with_status();
+        let before = count(&keys, KeyStatus::Usable);
         for id in license.key_ids.as_slice() {
-            self.learn(*id, KeyStatus::Usable);
+            learn(&mut keys, *id, KeyStatus::Usable);
         }
         if license.key_ids.is_empty() {
-            self.set_all(KeyStatus::Usable);
+            set_all(&mut keys, KeyStatus::Usable);
         }
         self.expiration = expiration(license, wall);
-        let usable = self.count(KeyStatus::Usable);
+        let usable = count(&keys, KeyStatus::Usable);
+        self.keep(&keys);
         (usable != before).then(|| self.happening(usable, EmeChange::Statuses(KeyStatus::Usable)))
     }
 
     pub(super) fn released(&mut self) -> Option<EmeEvent> {
-        self.set_all(KeyStatus::Released);
+        self.statuses = KeyStatuses::Alike(KeyStatus::Released);
         let happening = self
             .closed
             .is_none()
@@ -88,8 +112,10 @@ impl KeySession {
 
     /// Usable keys stay usable until they expire; pending ones fail.
     pub(super) fn failed(&mut self) -> Option<EmeEvent> {
-        let waiting = self.keys.iter_mut().filter(|(_, status)| *status == KeyStatus::StatusPending);
+        let mut keys = self.keys_with_status();
+        let waiting = keys.iter_mut().filter(|(_, status)| *status == KeyStatus::StatusPending);
         let failed = waiting.map(|(_, status)| *status = KeyStatus::InternalError).count();
+        self.keep(&keys);
         (failed > 0).then(|| self.happening(failed, EmeChange::Statuses(KeyStatus::InternalError)))
     }
 
@@ -97,32 +123,53 @@ impl KeySession {
         self.closed.get_or_insert(why);
     }
 
-    /// Makes room for the message's new keys and for no more.
-    fn make_room_for(&mut self, message: &DrmMessage) {
-        let is_new = |id: &&KeyId| !self.keys.iter().any(|(known, _)| known == *id);
-        let new = message.key_ids.as_slice().iter().filter(is_new).count();
-        self.keys.reserve_exact(new.min(MAX_KEYS_PER_KEY_SESSION.saturating_sub(self.keys.len())));
+    /// The list of its keys, if no other key session has it.
+    pub(super) fn own_keys(&mut self) -> Option<&mut Arc<[KeyId]>> {
+        (!self.keys.is_empty() && Arc::strong_count(&self.keys) == 1).then_some(&mut self.keys)
     }
 
-    fn learn(&mut self, id: KeyId, status: KeyStatus) {
-        if let Some((_, known)) = self.keys.iter_mut().find(|(known, _)| *known == id) {
-            *known = status;
-        } else if self.keys.len() < MAX_KEYS_PER_KEY_SESSION {
-            self.keys.push((id, status));
+    fn keys_with_status(&self) -> KeysWithStatus {
+        let status = |place| match &self.statuses {
+            KeyStatuses::Alike(status) => *status,
+            KeyStatuses::Each(statuses) => statuses.get(place).copied().unwrap_or(KeyStatus::StatusPending),
+        };
+        let keys = self.keys.iter().take(MAX_KEYS_PER_KEY_SESSION).enumerate();
+        keys.map(|(place, id)| (*id, status(place))).collect()
+    }
+
+    fn keep(&mut self, keys: &KeysWithStatus) {
+        let ids = || keys.iter().map(|(id, _)| *id);
+        // Keys are only added.
+        if self.keys.len() != keys.len() {
+            self.keys = ids().collect();
         }
-    }
-
-    fn set_all(&mut self, status: KeyStatus) {
-        self.keys.iter_mut().for_each(|(_, known)| *known = status);
-    }
-
-    fn count(&self, status: KeyStatus) -> usize {
-        self.keys.iter().filter(|(_, known)| *known == status).count()
+        let Some((_, first)) = keys.first() else { return };
+        let are_alike = keys.iter().all(|(_, status)| status == first);
+        self.statuses = match are_alike {
+            true => KeyStatuses::Alike(*first),
+            false => KeyStatuses::Each(keys.iter().map(|(_, status)| *status).collect()),
+        };
     }
 
     fn happening(&self, count: usize, what: EmeChange) -> EmeEvent {
         EmeEvent { count, key_session: self.id, system: self.system, what }
     }
+}
+
+fn learn(keys: &mut KeysWithStatus, id: KeyId, status: KeyStatus) {
+    match keys.iter_mut().find(|(known, _)| *known == id) {
+        Some((_, known)) => *known = status,
+        // The list is bounded; further keys are not followed.
+        None => _ = keys.try_push((id, status)),
+    }
+}
+
+fn set_all(keys: &mut KeysWithStatus, status: KeyStatus) {
+    keys.iter_mut().for_each(|(_, known)| *known = status);
+}
+
+fn count(keys: &KeysWithStatus, status: KeyStatus) -> usize {
+    keys.iter().filter(|(_, known)| *known == status).count()
 }
 
 /// Expiry of a license. Widevine counts from its start, which is now; PlayReady names the date.

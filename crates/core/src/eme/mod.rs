@@ -8,11 +8,12 @@
 mod key_session;
 mod names;
 
-use crate::drm::{DrmMessage, DrmSystem, MessageKind};
+use crate::drm::{DrmMessage, DrmSystem, KeyId, MessageKind};
 use crate::secret::Fingerprint;
 
 pub use self::key_session::KeySession;
 pub use self::names::{ClosedReason, KeyStatus, MessageType};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A change that is worth a line in the playback's story.
@@ -84,6 +85,13 @@ impl Mirror {
     pub fn over(&mut self) {
         for session in &mut self.sessions {
             session.close(ClosedReason::ClosedByApplication);
+        }
+    }
+
+    /// Replaces lists of keys that no other key session has by equal ones that others have: `shared` finds them.
+    pub fn share_keys(&mut self, mut shared: impl FnMut(&Arc<[KeyId]>) -> Arc<[KeyId]>) {
+        for keys in self.sessions.iter_mut().filter_map(KeySession::own_keys) {
+            *keys = shared(keys);
         }
     }
 
