@@ -19,6 +19,7 @@ mod peers;
 mod record;
 mod rounds;
 mod rows;
+mod segments;
 mod stage;
 mod statistics;
 mod target;

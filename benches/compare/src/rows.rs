@@ -40,6 +40,8 @@ pub(crate) enum Load {
     Open,
     /// The same as full handshakes, with a resumed TLS session.
     ResumedHandshakes,
+    /// Players fetch a segment as soon as they have the one before.
+    Segments,
     /// Each call is the first of a new device, so that it sets its session up.
     Setups,
     /// The program is started over and over.
@@ -67,6 +69,7 @@ pub(crate) enum Work {
     Embedded,
     Pass,
     Refusal,
+    Segment,
     Ssm,
     SsmBoth,
     /// With a content token of 950 bytes.
@@ -110,6 +113,7 @@ impl Work {
             Self::Embedded => "embedded",
             Self::Pass => "pass",
             Self::Refusal => "refusal",
+            Self::Segment => "segment",
             Self::Ssm => "ssm",
             Self::SsmBoth => "ssm, TLS to the license server",
             Self::SsmLong => "ssm, longer token",
@@ -123,6 +127,7 @@ impl Work {
             Self::Embedded => "/embedded",
             Self::Pass => "/pass",
             Self::Refusal | Self::Ssm | Self::SsmLong => "/ssm",
+            Self::Segment => "/media",
             Self::SsmBoth => "/ssm-both",
         }
     }
@@ -146,7 +151,7 @@ impl Load {
     pub(crate) fn players(self, seconds: f64) -> usize {
         match self {
             Self::FullHandshakes | Self::ResumedHandshakes => 16,
-            Self::Idle | Self::Starts => 1,
+            Self::Idle | Self::Segments | Self::Starts => 1,
             Self::Kept => 64,
             Self::Open => 256,
             Self::Setups => ((seconds * 3_000.0) as usize).max(64),
@@ -163,10 +168,10 @@ pub(crate) struct Builds {
 
 /// All tables; with `is_small` the relay and one managed call.
 pub(crate) fn tables(builds: Builds, is_small: bool) -> Vec<Table> {
-    use Load::{FullHandshakes, Idle, Kept, Open, ResumedHandshakes, Setups, Starts};
+    use Load::{FullHandshakes, Idle, Kept, Open, ResumedHandshakes, Segments, Setups, Starts};
     use Peer::{HaProxy, NginxLua, Relay, Sidebeat};
     use Protocol::{Http2, Plain, Tls};
-    use Work::{Both, Embedded, Pass, Refusal, Ssm, SsmBoth, SsmLong};
+    use Work::{Both, Embedded, Pass, Refusal, Segment, Ssm, SsmBoth, SsmLong};
     if is_small {
         let cases = vec![case(Relay, Pass), case(Sidebeat, Ssm)];
         return vec![Table { cases, key: "small", load: Kept, protocol: Plain, title: "The small form", workers: 1 }];
@@ -180,7 +185,10 @@ pub(crate) fn tables(builds: Builds, is_small: bool) -> Vec<Table> {
     let setups: &[_] = &[(Sidebeat, Ssm), (NginxLua, Ssm)];
     let open: &[_] = &[(HaProxy, Pass), (Relay, Pass), (Sidebeat, Pass), (Sidebeat, Ssm), (NginxLua, Ssm)];
     let table = |key, title, protocol, load, cases: &[(Peer, Work)]| {
-        let yardstick = cases.first().map_or(Pass, |(_, work)| if *work == Both { Both } else { Pass });
+        let yardstick = match cases.first() {
+            Some((_, work @ (Both | Segment))) => *work,
+            _ => Pass,
+        };
         Table { cases: with_builds(yardstick, cases, builds), key, load, protocol, title, workers: 1 }
     };
     let mut tables = vec![
@@ -193,6 +201,13 @@ pub(crate) fn tables(builds: Builds, is_small: bool) -> Vec<Table> {
         table("refusal", "Calls of killed sessions, refused from memory", Plain, Kept, refusals),
         table("setup", "Calls that set their session up", Plain, Setups, setups),
         table("open", "3,000 calls a second, plain", Plain, Open, open),
+        table(
+            "segment",
+            "Segments of 4 MiB through a media route; a call is a segment",
+            Plain,
+            Segments,
+            &[(Sidebeat, Segment)],
+        ),
         table("workers", "Two workers on all cores, plain", Plain, Kept, &[(Sidebeat, Ssm)]),
         table("idle-plain", "Idle connections, plain", Plain, Idle, pass),
         table("idle-tls", "Idle connections, TLS", Tls, Idle, pass),

@@ -17,7 +17,7 @@ use crate::target::{Target, tls_client};
 use crate::upstream::Upstream;
 use crate::window::Measure;
 use crate::wire::{Client, Reader};
-use crate::{Outcome, http2, idle, open};
+use crate::{Outcome, http2, idle, open, segments};
 
 pub(crate) type Figures = BTreeMap<String, f64>;
 
@@ -47,6 +47,10 @@ impl<'a> Stage<'a> {
             _ => {}
         }
         let program = scene.start(case.peer)?;
+        if table.load == Load::Segments {
+            let measure = segments::kept(program.plain, case.peer, self.measured(&program)).await?;
+            return self.counted(table, &measure);
+        }
         let count = table.load.players(self.options.time.as_secs_f64());
         let players = players(&head_end, count, case.work.token_bytes()).await?;
         self.expect(case, &players);
@@ -60,10 +64,19 @@ impl<'a> Stage<'a> {
             check_outcomes(&program, case.work).await?;
         }
         check_opens(&head_end, if case.work.is_managed() { count } else { 0 }).await?;
-        match disturbance(&measure) {
+        self.counted(table, &measure)
+    }
+
+    /// The figures, unless the case was disturbed. A ratio of the small form need not be that exact.
+    fn counted(&self, table: &Table, measure: &Measure) -> Outcome<Figures> {
+        match disturbance(measure) {
             Some(why) if !self.options.keeps_noise && !self.options.is_small && table.workers == 1 => Err(why.into()),
-            _ => Ok(figures(&measure)),
+            _ => Ok(figures(measure)),
         }
+    }
+
+    fn measured(&self, program: &Program) -> Measured {
+        Measured { core: self.cores.proxy, id: program.id(), time: self.options.time }
     }
 
     pub(crate) fn scene<'b>(&'b self, head_end: &Program, workers: usize) -> Scene<'b> {
@@ -101,7 +114,7 @@ impl<'a> Stage<'a> {
         players: Vec<Player>,
         round: u64,
     ) -> Outcome<Measure> {
-        let measured = Measured { core: self.cores.proxy, id: program.id(), time: self.options.time };
+        let measured = self.measured(program);
         let folder = self.folder.path();
         match (table.load, table.protocol) {
             (Load::Kept, Protocol::Http2) => http2::kept(target, players, measured).await,
@@ -109,7 +122,9 @@ impl<'a> Stage<'a> {
             (Load::ResumedHandshakes, _) => closed::handshakes(target, players, measured, folder, true).await,
             (Load::Open, _) => open::run(target, players, measured, round).await,
             (Load::Setups, _) => closed::setups(target, players, measured).await,
-            (Load::Kept | Load::Idle | Load::Starts, _) => closed::kept(target, players, measured).await,
+            (Load::Idle | Load::Kept | Load::Segments | Load::Starts, _) => {
+                closed::kept(target, players, measured).await
+            }
         }
     }
 }
@@ -193,7 +208,7 @@ async fn check_opens(head_end: &Program, expected: usize) -> Outcome<()> {
 async fn check_outcomes(program: &Program, work: Work) -> Outcome<()> {
     let page = Client::connect(program.admin).await?.ask("GET", "/metrics", "").await?;
     let expected: &[_] = match work {
-        Work::Both | Work::Pass => &["passed"],
+        Work::Both | Work::Pass | Work::Segment => &["passed"],
         Work::Embedded | Work::Ssm | Work::SsmBoth | Work::SsmLong => &["served"],
         // The calls that opened the sessions were served.
         Work::Refusal => &["served", "refused"],

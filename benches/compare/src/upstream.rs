@@ -1,5 +1,5 @@
 //! The license server: it judges each request, gives every caller the same license, and tells its name and the verdict
-//! back in headers. It speaks HTTP/1.1 with and without TLS, on the core of the load.
+//! back in headers. To a GET it is an origin of segments. It speaks HTTP/1.1 with and without TLS, on the core of the load.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::Outcome;
 use crate::call::{CALLER, LICENSE, Player, SEEN, is_challenge};
+use crate::segments;
 use crate::wire::Reader;
 
 /// What the license server knows of the players of the case that is played.
@@ -93,6 +94,15 @@ async fn connection(stream: TcpStream, judge: &Judge, tls: Option<TlsAcceptor>) 
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, judge: &Judge) -> io::Result<()> {
     let (mut reader, mut reply) = (Reader::default(), Vec::new());
     while reader.next(&mut stream).await? {
+        if let Some(path) = reader.path_of_get() {
+            let (kind, body) = segments::file(path);
+            let length = body.len();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await?;
+            stream.write_all(body).await?;
+            stream.flush().await?;
+            continue;
+        }
         let caller = reader.header("user-agent").unwrap_or_default();
         let verdict = judge.verdict(caller, reader.header("nv-authorizations").unwrap_or_default(), reader.body());
         reply.clear();

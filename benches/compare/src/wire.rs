@@ -45,6 +45,12 @@ impl Reader {
         self.header_within(self.body.start.saturating_sub(2), name)
     }
 
+    /// The path of a request that gets something.
+    pub(crate) fn path_of_get(&self) -> Option<&str> {
+        let rest = self.bytes.strip_prefix(b"GET ")?;
+        std::str::from_utf8(rest.split(|byte| *byte == b' ').next()?).ok()
+    }
+
     /// The status of a response; 0 if this is none.
     pub(crate) fn status(&self) -> u16 {
         let digits = self.bytes.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3));
@@ -105,6 +111,9 @@ mod tests {
             assert_eq!((reader.status(), reader.header("x-a"), reader.body()), (403, None, &b""[..]));
             assert!(!reader.next(&mut stream).await.unwrap());
             assert!(reader.next(&mut &two[..40]).await.is_err(), "a cut message is an error");
+            let mut reader = Reader::default();
+            assert!(reader.next(&mut &b"GET /a.m3u8 HTTP/1.1\r\n\r\n"[..]).await.unwrap());
+            assert_eq!(reader.path_of_get(), Some("/a.m3u8"));
         });
     }
 }
