@@ -4,6 +4,7 @@
 //! the call returns a refusal, which becomes real in `refuse`.
 
 mod call;
+mod call_counters;
 mod call_kind;
 mod feedback;
 mod forward;
@@ -26,50 +27,89 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
+use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 
 use self::call::{LicenseCall, ManagedCall};
-use self::outgoing::OutgoingRequest;
+pub(super) use self::call_counters::CallCounters;
 use self::request::LicenseRequest;
 pub use self::single_flight::SingleFlight;
 use self::single_flight::{CallOutcome, FlightFollower, FlightLead, FlightRole, broken_off};
 use super::Gateway;
 use super::identity::caller::CallerNames;
 use super::route::{GatewayRoute, LicenseRoute};
-use crate::edge::{Peer, ReplyBody, RequestBody, body};
+use crate::edge::body::{self, BodyFault};
+use crate::edge::{OutgoingBody, Peer, ReplyBody, RequestBody};
 use crate::ids::SessionId;
+use crate::registrations::Registration;
 use crate::session::{AskKind, CallAnswer, CallKind, Input, SessionKill, SessionRefusal};
 use crate::sessions::Admission;
 use crate::task::HangUp;
 use crate::telemetry::{PlayerCallOutcome, SavedCall};
 
+/// A license call whose body is yet to come.
+pub(super) struct LicenseArrival {
+    /// Dropped once it is read: it holds the call's place among those in flight.
+    body: Option<RequestBody>,
+    parts: Parts,
+    peer: Peer,
+    /// The playback that the id in the path names.
+    registration: Option<Arc<Registration>>,
+    /// Where the path behind the route's path begins, or behind the playback's id.
+    rest_at: usize,
+    route: LicenseRoute,
+}
+
+impl LicenseArrival {
+    pub(super) fn new(request: Request<RequestBody>, peer: Peer, route: LicenseRoute, rest_at: usize) -> Self {
+        let (parts, body) = request.into_parts();
+        Self { body: Some(body), parts, peer, registration: None, rest_at, route }
+    }
+
+    fn rest(&self) -> &str {
+        self.parts.uri.path().get(self.rest_at..).unwrap_or_default()
+    }
+
+    async fn collect(&mut self) -> Result<Bytes, BodyFault> {
+        let limits = &self.route.limits;
+        let collected = match &mut self.body {
+            Some(body) => body::collect(body, limits.body_max, limits.body.min(limits.call)).await,
+            None => Ok(Bytes::new()),
+        };
+        self.body = None;
+        collected
+    }
+}
+
 impl Gateway {
-    pub(super) async fn license(
-        &self,
-        route: &LicenseRoute,
-        peer: &Peer,
-        rest: &str,
-        request: Request<RequestBody>,
-        hang_up: &HangUp,
-    ) -> Response<ReplyBody> {
+    pub(super) fn license(
+        self: Arc<Self>,
+        mut arrival: LicenseArrival,
+        hang_up: HangUp,
+    ) -> impl Future<Output = Response<OutgoingBody>> + Send {
         // The player's own timeout starts with its first byte, so the time that the body takes counts.
         let began = self.clock.now();
-        let request = match self.read_license_request(route, peer, rest, request).await {
-            Ok(request) => Arc::new(request),
-            Err(refused) => return refused,
-        };
-        self.watch_identity_of(route, peer, &request);
-        self.guard(route, peer, route.authority.as_deref().and_then(|authority| request.key(authority)));
-        let is_unwanted = || hang_up.is_gone() && !request.is_release();
-        if is_unwanted() {
-            // A license that nobody receives may be billed, and would use up a one-shot token.
-            return super::nobody();
+        async move {
+            let request = match self.read_license_request(&mut arrival).await {
+                Ok(request) => request,
+                Err(refused) => return refused.map(OutgoingBody::Whole),
+            };
+            let (peer, route) = (&arrival.peer, &arrival.route);
+            self.watch_identity_of(route, peer, &request);
+            self.guard(route, peer, route.authority.as_deref().and_then(|authority| request.key(authority)));
+            if is_unwanted(&request, &hang_up) {
+                // A license that nobody receives may be billed, and would use up a one-shot token.
+                return super::nobody().map(OutgoingBody::Whole);
+            }
+            let answered = self.answer_once(route, &request, began + route.limits.call, &hang_up).await;
+            let Some((outcome, reply)) = answered.filter(|_| !is_unwanted(&request, &hang_up)) else {
+                return super::nobody().map(OutgoingBody::Whole);
+            };
+            self.note_told(route, &request);
+            self.count(route, &request, outcome, self.clock.now().saturating_duration_since(began));
+            reply.map(OutgoingBody::Whole)
         }
-        let answered = self.answer_once(route, &request, began + route.limits.call, hang_up).await;
-        let Some((outcome, reply)) = answered.filter(|_| !is_unwanted()) else { return super::nobody() };
-        self.note_told(route, &request);
-        self.count(route, &request, outcome, self.clock.now().saturating_duration_since(began));
-        reply
     }
 
     /// Reads the request: its playback, the request for the license server, the caller, and the message.
@@ -78,27 +118,28 @@ impl Gateway {
     /// The reply to a request that cannot be read or sent on.
     async fn read_license_request(
         &self,
-        route: &LicenseRoute,
-        peer: &Peer,
-        rest: &str,
-        request: Request<RequestBody>,
-    ) -> Result<LicenseRequest, Response<ReplyBody>> {
-        let limits = &route.limits;
-        let (parts, incoming) = request.into_parts();
-        let caller = |rest: &str| self.caller_names(route, peer, rest, &parts.headers, parts.uri.query());
-        let Ok((registration, rest)) = self.registered(route, rest) else {
-            return Err(self.naming(super::unknown_playback(), || caller(rest)));
+        arrival: &mut LicenseArrival,
+    ) -> Result<Arc<LicenseRequest>, Response<ReplyBody>> {
+        match self.registered(&arrival.route, arrival.rest()) {
+            Ok((registration, rest)) => {
+                let rest_at = arrival.parts.uri.path().len() - rest.len();
+                (arrival.registration, arrival.rest_at) = (registration, rest_at);
+            }
+            Err(_) => return Err(self.naming(super::unknown_playback(), || self.caller_of(arrival))),
+        }
+        let body = match arrival.collect().await {
+            Ok(body) => body,
+            Err(fault) => return Err(self.naming(fault.reply(), || self.caller_of(arrival))),
         };
-        let caller = || match &registration {
+        self.read_call(arrival, body).await
+    }
+
+    fn caller_of(&self, arrival: &LicenseArrival) -> CallerNames {
+        let LicenseArrival { parts, peer, registration, route, .. } = arrival;
+        match registration {
             Some(registration) => CallerNames::of_registered(registration, peer),
-            None => caller(rest),
-        };
-        let body = body::collect(incoming, limits.body_max, limits.body.min(limits.call)).await;
-        let body = body.map_err(|fault| self.naming(fault.reply(), caller))?;
-        let outgoing = OutgoingRequest::build(route, route.authority.as_deref(), rest, &parts, body);
-        let outgoing = outgoing.map_err(|unfit| self.refuse_unfit(route, unfit, caller))?;
-        let read = self.read_call(route, peer, (registration, rest), parts, outgoing).await;
-        read.map_err(|_busy| super::overloaded())
+            None => self.caller_names(route, peer, arrival.rest(), &parts.headers, parts.uri.query()),
+        }
     }
 
     /// Answers the call, or waits for the reply to an equal one that is under way. `None` if all callers have gone and
@@ -176,8 +217,9 @@ impl LicenseCall<'_> {
         if let Some(refusal) = refusal.or_else(|| self.unproven_refusal()) {
             return Some(self.refuse(refusal));
         }
-        match self.managed() {
-            Some(managed) => self.answer_managed(&managed).await,
+        let managed = self.managed();
+        match &managed {
+            Some(managed) => self.answer_managed(managed).await,
             None => Some(self.answer_unmanaged().await),
         }
     }
@@ -195,14 +237,17 @@ impl LicenseCall<'_> {
         // its answer, which brings the token that the next process needs.
         let is_safe = |id| sessions.written(key, id);
         let early = session.filter(|_| !matches!(answer, CallAnswer::Renew(..))).map(is_safe);
-        let outcome = match (answer, session) {
-            (CallAnswer::Renew(grant, ticket), Some(id)) => self.renew(managed, grant, ticket, id).await,
-            (CallAnswer::Refuse(refusal), _) => self.refuse_admission(managed, &refusal, session),
+        // What few calls need is boxed.
+        let outcome = match (&answer, session) {
+            (CallAnswer::Renew(grant, ticket), Some(id)) => {
+                Box::pin(self.renew(managed, grant.clone(), *ticket, id)).await
+            }
+            (CallAnswer::Refuse(refusal), _) => self.refuse_admission(managed, refusal, session),
             (_, _) if self.is_deserted(managed.call.kind) => {
                 self.unserved(managed, session);
                 return None;
             }
-            (CallAnswer::Forward(grant), Some(id)) => self.forward(managed, &grant, id).await,
+            (CallAnswer::Forward(grant), Some(id)) => self.forward(managed, grant, id).await,
             (CallAnswer::Pass, Some(id)) => self.forward_without_grant(managed, id).await,
             (CallAnswer::Forward(_) | CallAnswer::Pass | CallAnswer::Renew(..) | CallAnswer::Wait, _) => {
                 self.forward_without_session().await
@@ -272,6 +317,11 @@ impl LicenseCall<'_> {
     }
 }
 
+/// True if nobody waits for the reply. A release is worth its call all the same.
+fn is_unwanted(request: &LicenseRequest, hang_up: &HangUp) -> bool {
+    hang_up.is_gone() && !request.is_release()
+}
+
 /// `None` if the work panicked.
 fn unwound<F: Future>(mut work: Pin<&mut F>) -> impl Future<Output = Option<F::Output>> {
     poll_fn(move |cx| {
@@ -283,6 +333,16 @@ fn unwound<F: Future>(mut work: Pin<&mut F>) -> impl Future<Output = Option<F::O
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A task polls it in place, and what few calls need is boxed apart.
+    #[test]
+    fn a_license_call_is_small() {
+        fn size<F: Future>(_: impl FnOnce(Arc<Gateway>, LicenseArrival, HangUp) -> F) -> usize {
+            size_of::<F>()
+        }
+        let size = size(Gateway::license);
+        assert!(size <= 1536, "{size}");
+    }
 
     #[tokio::test]
     async fn a_panic_ends_its_own_call_alone() {

@@ -23,6 +23,7 @@ mod session_context;
 mod upstream_reach;
 mod via;
 
+use std::future::ready;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -31,11 +32,12 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use self::control::ControlPath;
 use self::dot_segments::has_dot_segment;
 pub use self::identity::watch::IdentityWatch;
+use self::license::LicenseArrival;
 pub use self::license::SingleFlight;
 pub use self::media::MediaMemory;
 pub use self::refusal::slot_tickets::SlotTickets;
 use self::refusal::viewer_texts::{ViewerTexts, key_of};
-use self::route::LicenseRoute;
+use self::route::{AuthorizeRoute, GatewayRoute, LicenseRoute};
 pub use self::route::{ConfiguredRoutes, Routes};
 pub use self::via::ViaName;
 use crate::authority::AuthorityClient;
@@ -45,7 +47,7 @@ use crate::edge::own_replies::{self, EdgeRefusal};
 use crate::edge::{Handler, OutgoingBody, Peer, ReplyBody, ReplyFuture, RequestBody, VIEWER_PAGE, ViewerPage};
 use crate::registrations::{BLACKOUT_PATH, Registrations};
 use crate::sessions::Sessions;
-use crate::task::{HangUp, Tasks};
+use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 use crate::upstream::ConnectionPool;
 
@@ -77,8 +79,7 @@ pub struct Gateway {
 
 impl Handler for Arc<Gateway> {
     fn call(&self, peer: &Peer, request: Request<RequestBody>) -> ReplyFuture {
-        let (gateway, peer) = (self.clone(), peer.clone());
-        ReplyFuture::new(self.tasks.clone(), |hang_up| async move { gateway.answer(&peer, request, &hang_up).await })
+        self.answer(peer, request)
     }
 
     fn route_of(&self, path: &str) -> Option<String> {
@@ -106,63 +107,127 @@ impl Handler for Arc<Gateway> {
     }
 }
 
+/// Kinds of calls. The number says where the path behind the route's path begins.
+enum RoutedCall {
+    Authorize(Arc<AuthorizeRoute>, usize),
+    Control(Arc<GatewayRoute>, ControlPath, usize),
+    License(LicenseRoute, usize),
+    Media(Arc<GatewayRoute>, usize),
+    Page(Arc<Routes>),
+    /// The reply is there already.
+    Ready(Response<OutgoingBody>),
+}
+
 impl Gateway {
-    /// Answers one call. When the player hangs up, stop calls, reports and releases are still carried out; all
-    /// other work is dropped with the connection (`hang_up`).
-    async fn answer(&self, peer: &Peer, mut request: Request<RequestBody>, hang_up: &HangUp) -> Response<OutgoingBody> {
-        if has_dot_segment(request.uri().path()) {
-            return refuse(StatusCode::BAD_REQUEST, "dot_segment", "the path has a segment that is \".\" or \"..\"")
-                .map(OutgoingBody::Whole);
+    /// Answers one call. When the player hangs up, stop calls, reports and releases are still carried out, and a
+    /// license call that was sent on; all other work is dropped with the connection.
+    ///
+    /// Each kind of call is a future of its own, so that a license call has no room for the state of the others.
+    fn answer(self: &Arc<Self>, peer: &Peer, mut request: Request<RequestBody>) -> ReplyFuture {
+        let (gateway, tasks) = (self.clone(), self.tasks.clone());
+        let routed = self.find(peer, &mut request);
+        let peer = peer.clone();
+        match routed {
+            RoutedCall::Authorize(route, at) => ReplyFuture::new(tasks, |hang_up| async move {
+                let rest = rest_of(&request, at);
+                let reply =
+                    if hang_up.let_go() { nobody() } else { gateway.authorize(&route, &peer, &rest, request).await };
+                reply.map(OutgoingBody::Whole)
+            }),
+            RoutedCall::Control(route, sign, at) => ReplyFuture::new(tasks, |_| async move {
+                let rest = rest_of(&request, at);
+                let rest = ControlPath::of(&rest).map_or(&*rest, |(_, rest)| rest);
+                gateway.take_sign(&route, &peer, sign, rest, request).await.map(OutgoingBody::Whole)
+            }),
+            RoutedCall::License(route, at) => ReplyFuture::new(tasks, |hang_up| {
+                let call = LicenseArrival::new(request, peer, route, at);
+                gateway.license(call, hang_up)
+            }),
+            RoutedCall::Media(route, at) => ReplyFuture::new(tasks, |hang_up| async move {
+                match route.config.media().filter(|_| !hang_up.let_go()) {
+                    Some(media) => gateway.media(&route, media, &peer, &rest_of(&request, at), request).await,
+                    None => nobody().map(OutgoingBody::Whole),
+                }
+            }),
+            RoutedCall::Page(routes) => ReplyFuture::new(tasks, |_| async move {
+                gateway.answer_page(&routes, request).await.map(OutgoingBody::Whole)
+            }),
+            RoutedCall::Ready(reply) => ReplyFuture::new(tasks, |hang_up| {
+                hang_up.let_go();
+                ready(reply)
+            }),
         }
-        if request.uri().path().strip_prefix(BLACKOUT_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        {
+    }
+
+    /// Finds the kind of the call. Also writes the headers that no player may write itself.
+    fn find(&self, peer: &Peer, request: &mut Request<RequestBody>) -> RoutedCall {
+        if let Some(refused) = self.unroutable(request) {
+            return RoutedCall::Ready(refused.map(OutgoingBody::Whole));
+        }
+        let version = request.version();
+        self.via.sign(version, request.headers_mut());
+        let routes = self.routes.load_full();
+        let path = request.uri().path();
+        // The edge lets a page of any origin navigate to paths with these words, so they are answered before
+        // anything else.
+        if path.contains(VIEWER_PAGE) {
+            return RoutedCall::Page(routes);
+        }
+        let at = |rest: &str| path.len() - rest.len();
+        if let Some((route, rest)) = routes.authorize(path) {
+            let (route, at) = (route.clone(), at(rest));
+            write_viewer_headers(&route.config.viewer_headers, peer, request);
+            return RoutedCall::Authorize(route, at);
+        }
+        let Some((route, rest)) = routes.find(path) else {
+            return RoutedCall::Ready(self.no_route(&routes, path).map(OutgoingBody::Whole));
+        };
+        let at = at(rest);
+        write_viewer_headers(&route.config.viewer_headers, peer, request);
+        self.find_on(route, peer, request, at)
+    }
+
+    /// Finds the kind of a call on a license or media route.
+    fn find_on(&self, route: &Arc<GatewayRoute>, peer: &Peer, request: &Request<RequestBody>, at: usize) -> RoutedCall {
+        let rest = request.uri().path().get(at..).unwrap_or_default();
+        if let (&Method::GET, Some(rest)) = (request.method(), control::of(rest)) {
+            let (headers, query) = (request.headers(), request.uri().query());
+            return RoutedCall::Ready(self.listen(route, peer, rest, headers, query));
+        }
+        let wrong_method = || RoutedCall::Ready(wrong_method().map(OutgoingBody::Whole));
+        let is_post_or_get = matches!(*request.method(), Method::POST | Method::GET);
+        match (&route.config.kind, ControlPath::of(rest)) {
+            (RouteKind::Media(_), None) => RoutedCall::Media(route.clone(), at),
+            (_, _) if !is_post_or_get => wrong_method(),
+            (_, Some((sign, _))) => RoutedCall::Control(route.clone(), sign, at),
+            (RouteKind::License(license), None) => RoutedCall::License(LicenseRoute::new(route, license), at),
+        }
+    }
+
+    /// Refuses what no route may see.
+    fn unroutable(&self, request: &Request<RequestBody>) -> Option<Response<ReplyBody>> {
+        let path = request.uri().path();
+        if has_dot_segment(path) {
+            const DOT_SEGMENT_DETAIL: &str = "the path has a segment that is \".\" or \"..\"";
+            return Some(refuse(StatusCode::BAD_REQUEST, "dot_segment", DOT_SEGMENT_DETAIL));
+        }
+        if path.strip_prefix(BLACKOUT_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
             self.telemetry.metrics.refusal("blackout", "http");
-            return refuse(StatusCode::FORBIDDEN, "blackout", refusal::BLACKED_OUT).map(OutgoingBody::Whole);
+            return Some(refuse(StatusCode::FORBIDDEN, "blackout", refusal::BLACKED_OUT));
         }
         if self.via.is_in(request.headers()) {
             self.telemetry.metrics.refusal("request_loop", "http");
             const PROXY_LOOP_DETAIL: &str =
                 "this request has gone through this proxy before: an upstream of a route leads back here";
-            return refuse(StatusCode::LOOP_DETECTED, "request_loop", PROXY_LOOP_DETAIL).map(OutgoingBody::Whole);
+            return Some(refuse(StatusCode::LOOP_DETECTED, "request_loop", PROXY_LOOP_DETAIL));
         }
-        let version = request.version();
-        self.via.sign(version, request.headers_mut());
-        let routes = self.routes.load_full();
-        // The edge lets a page of any origin navigate to paths with these words, so they are answered before
-        // anything else.
-        if request.uri().path().contains(VIEWER_PAGE) {
-            return self.answer_page(&routes, request).await.map(OutgoingBody::Whole);
-        }
-        if let Some((route, rest)) = routes.authorize(request.uri().path()) {
-            let rest = rest.to_owned();
-            write_viewer_headers(&route.config.viewer_headers, peer, &mut request);
-            if hang_up.let_go() {
-                return nobody().map(OutgoingBody::Whole);
-            }
-            return self.authorize(route, peer, &rest, request).await.map(OutgoingBody::Whole);
-        }
-        let Some((route, rest)) = routes.find(request.uri().path()) else {
-            let mut refused = refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path");
-            let note = routes.no_route_note(request.uri().path(), |name| self.telemetry.shown(name));
-            own_replies::note(&mut refused, note);
-            return refused.map(OutgoingBody::Whole);
-        };
-        let rest = rest.to_owned();
-        write_viewer_headers(&route.config.viewer_headers, peer, &mut request);
-        if let (&Method::GET, Some(rest)) = (request.method(), control::of(&rest)) {
-            hang_up.let_go();
-            return self.listen(route, peer, rest, request.headers(), request.uri().query());
-        }
-        match (&route.config.kind, ControlPath::of(&rest)) {
-            (_, Some(_)) if !is_post_or_get(request.method()) => wrong_method().map(OutgoingBody::Whole),
-            (_, Some((sign, rest))) => self.take_sign(route, peer, sign, rest, request).await.map(OutgoingBody::Whole),
-            (RouteKind::License(license), None) => {
-                let route = LicenseRoute::new(route, license);
-                self.answer_license_call(&route, peer, &rest, request, hang_up).await.map(OutgoingBody::Whole)
-            }
-            (RouteKind::Media(_), None) if hang_up.let_go() => nobody().map(OutgoingBody::Whole),
-            (RouteKind::Media(media), None) => self.media(route, media, peer, &rest, request).await,
-        }
+        None
+    }
+
+    fn no_route(&self, routes: &Routes, path: &str) -> Response<ReplyBody> {
+        let mut refused = refuse(StatusCode::NOT_FOUND, "no_route", "no route of this proxy has this path");
+        own_replies::note(&mut refused, routes.no_route_note(path, |name| self.telemetry.shown(name)));
+        refused
     }
 
     /// Shows a refusal's page. Another path with the page's words in it gets 404.
@@ -175,25 +240,11 @@ impl Gateway {
             (_, None) => refuse(StatusCode::NOT_FOUND, "no_page", "no refusal has such a page"),
         }
     }
-
-    async fn answer_license_call(
-        &self,
-        route: &LicenseRoute,
-        peer: &Peer,
-        rest: &str,
-        request: Request<RequestBody>,
-        hang_up: &HangUp,
-    ) -> Response<ReplyBody> {
-        if is_post_or_get(request.method()) {
-            self.license(route, peer, rest, request, hang_up).await
-        } else {
-            wrong_method()
-        }
-    }
 }
 
-fn is_post_or_get(method: &Method) -> bool {
-    matches!(*method, Method::POST | Method::GET)
+/// The path behind the route's path, which begins there.
+fn rest_of(request: &Request<RequestBody>, at: usize) -> String {
+    request.uri().path().get(at..).unwrap_or_default().to_owned()
 }
 
 fn wrong_method() -> Response<ReplyBody> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::license::CallCounters;
 use super::session_context::session_route;
 use super::upstream_reach::UpstreamReach;
 use crate::authority::Authority;
@@ -21,6 +22,7 @@ type PolicyKey = (String, Option<Arc<str>>);
 #[derive(Debug)]
 pub(super) struct GatewayRoute {
     pub(super) authority: Option<Arc<Authority>>,
+    pub(super) call_counters: CallCounters,
     pub(super) config: config::RouteSettings,
     /// What all sessions of the route share; `None` without an authority.
     context: Option<Arc<SessionRoute>>,
@@ -132,7 +134,8 @@ impl Routes {
                 let (limits, path) = (limits.clone(), Arc::<str>::from(config.path.as_str()));
                 let context = authority.as_deref().map(|of| session_route(of, path.clone(), policy.clone()));
                 let (reach, texts) = (UpstreamReach::default(), texts.clone());
-                Arc::new(GatewayRoute { authority, config, context, limits, path, policy, reach, texts })
+                let call_counters = CallCounters::default();
+                Arc::new(GatewayRoute { authority, call_counters, config, context, limits, path, policy, reach, texts })
             })
             .collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));

@@ -1,8 +1,12 @@
 //! Takes a player's call to the core and waits for the answer while its session is being opened or beaten.
 
+use std::future::ready;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
+
+use tokio::sync::futures::OwnedNotified;
+use tokio_util::either::Either;
 
 use super::session_context::{DeviceKey, SessionContext};
 use super::{Admission, Sessions};
@@ -24,15 +28,17 @@ impl Sessions {
 
     /// Like [`Self::admit`], for a call whose caller may go: `gone` resolves when nobody waits for the reply any
     /// more. If a playback waits for its turn and no other call waits for it, it then gives the turn up.
-    pub async fn admit_while_wanted(
-        self: &Arc<Self>,
+    ///
+    /// The core is asked at once. Only a wait is boxed, so that most calls have no room for it.
+    pub fn admit_while_wanted<'a>(
+        self: &'a Arc<Self>,
         key: DeviceKey,
-        call: &PlayerCall,
-        context: &Arc<SessionContext>,
+        call: &'a PlayerCall,
+        context: &'a Arc<SessionContext>,
         deadline: Instant,
-        gone: impl Future<Output = ()>,
-    ) -> Admission {
-        self.admit_waiting(key, call, context, None, deadline, gone).await
+        gone: impl Future<Output = ()> + Send + 'a,
+    ) -> impl Future<Output = Admission> + Send + 'a {
+        self.admit_waiting(key, call, context, None, deadline, gone)
     }
 
     /// Like [`Self::admit`], for a call that already belonged to this session.
@@ -47,20 +53,37 @@ impl Sessions {
         self.admit_waiting(key, call, context, Some(id), deadline, std::future::pending()).await
     }
 
-    async fn admit_waiting(
+    fn admit_waiting<'a>(
+        self: &'a Arc<Self>,
+        key: DeviceKey,
+        call: &'a PlayerCall,
+        context: &'a Arc<SessionContext>,
+        waited: Option<SessionId>,
+        deadline: Instant,
+        gone: impl Future<Output = ()> + Send + 'a,
+    ) -> impl Future<Output = Admission> + Send + 'a {
+        match self.call(key, call, context, waited) {
+            (admission, None) => Either::Left(ready(admission)),
+            (admission, Some(woken)) => {
+                let ask = move |waited| self.call(key, call, context, waited);
+                Either::Right(Box::pin(self.wait_for_answer(key, ask, (admission, woken), deadline, gone)))
+            }
+        }
+    }
+
+    /// Waits for the answer of a call that must wait, and asks again with each change.
+    async fn wait_for_answer(
         self: &Arc<Self>,
         key: DeviceKey,
-        call: &PlayerCall,
-        context: &Arc<SessionContext>,
-        mut waited: Option<SessionId>,
+        ask: impl Fn(Option<SessionId>) -> (Admission, Option<OwnedNotified>),
+        first: (Admission, OwnedNotified),
         deadline: Instant,
         gone: impl Future<Output = ()>,
     ) -> Admission {
         let (mut gone, mut is_gone) = (pin!(gone), false);
         let mut waiting: Option<WaitingCall<'_>> = None;
+        let (mut admission, mut woken) = first;
         loop {
-            let (admission, woken) = self.call(key, call, context, waited);
-            let Some(woken) = woken else { return admission };
             if let Some(id) = admission.session.filter(|_| !is_gone)
                 && waiting.as_ref().is_none_or(|waiting| waiting.id != id)
             {
@@ -83,7 +106,10 @@ impl Sessions {
                 let fault = AuthorityFault { kind: FaultKind::Timeout, reason };
                 return Admission { answer: CallAnswer::Refuse(SessionRefusal::Unreachable(fault)), ..admission };
             }
-            waited = admission.session;
+            match ask(admission.session) {
+                (answered, None) => return answered,
+                (again, Some(change)) => (admission, woken) = (again, change),
+            }
         }
     }
 

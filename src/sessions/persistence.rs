@@ -5,8 +5,11 @@
 //! `store::SessionContextRecord`, in [`SessionContext::record`], and where the context is rebuilt ([`RestoreHome`]'s
 //! maker in `gateway`).
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio_util::either::Either;
 
 use super::device_table::SessionEntry;
 use super::session_context::{DeviceKey, SessionContext};
@@ -70,12 +73,16 @@ impl Sessions {
 
     /// Resolves when the session's present state is on disk. A player with a license or with the path of its media
     /// plays, so no crash may lose its session. If this is called before the license is asked for, it costs no time.
+    /// Boxed, so that a call without a store has no room for it.
     pub fn written(self: &Arc<Self>, key: DeviceKey, id: SessionId) -> impl Future<Output = ()> + Send + use<> {
         let wait = self.store.as_ref().and_then(|store| {
             let mark = self.table.with(key, |entry| newest_mark(&entry.device, id))?;
             Some(store.durable_up_to(mark))
         });
-        in_time(wait)
+        match wait {
+            Some(wait) => Either::Left(Box::pin(in_time(Some(wait)))),
+            None => Either::Right(ready(())),
+        }
     }
 
     /// Resolves when all changes until now are on disk.

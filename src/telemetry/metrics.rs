@@ -215,9 +215,15 @@ impl Metrics {
         self.authorizations.get_or_create(&AuthorizedLabels { outcome, route: route.to_owned() }).inc();
     }
 
-    pub fn license_call(&self, labels: &CallLabels, took: Duration) {
-        self.license_calls.get_or_create(labels).inc();
+    /// Counts a license call by its counter, which [`Self::license_calls`] gives.
+    pub fn license_call(&self, calls: &Counter, took: Duration) {
+        calls.inc();
         self.license_seconds.observe(took.as_secs_f64());
+    }
+
+    /// The counter of such license calls; keep it if you add to it often.
+    pub fn license_calls(&self, labels: &CallLabels) -> Counter {
+        self.license_calls.get_or_create(labels).clone()
     }
 
     pub fn media_request(&self, labels: &MediaLabels) {

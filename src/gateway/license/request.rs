@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::request::Parts;
+use bytes::Bytes;
 use http::uri::Authority as HostAndPort;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 
+use super::LicenseArrival;
 use super::call_kind::call_kind;
 use super::outgoing::OutgoingRequest;
 use crate::authority::Authority;
@@ -16,7 +18,7 @@ use crate::clock::{Clock, ClockMoment};
 use crate::cmcd;
 use crate::config::SessionControlMode;
 use crate::drm::{self, Direction, DrmMessage, DrmSystem, MessageKind, UnrecognisedBody};
-use crate::edge::Peer;
+use crate::edge::ReplyBody;
 use crate::gateway::identity::sources::{DeviceIdentity, kept_name};
 use crate::gateway::identity::{CallIdentity, IdentityClues, content_token};
 use crate::gateway::refusal::ViewerCall;
@@ -29,6 +31,7 @@ use crate::secret::{Fingerprint, Secret};
 use crate::session::{CallNames, OpenAbility, PlayerCall};
 use crate::sessions::{DeviceKey, SessionContext};
 use crate::task::TooBusy;
+use crate::token::TokenFault;
 
 pub(in crate::gateway) struct LicenseRequest {
     /// A token beside the one that counts may ask for a session: see [`content_token::asks_beside`].
@@ -54,52 +57,127 @@ const READ_APART_MIN_BYTES: usize = 256 * 1024;
 /// Head-ends have several clocks, and calls take time.
 const CLOCK_LEEWAY: Duration = Duration::from_secs(30);
 
+/// A request that was read, or one that is searched on a thread of its own.
+enum CallReading {
+    Apart(Pin<Box<dyn Future<Output = Result<SearchedRequest, TooBusy>> + Send>>),
+    Done(Arc<LicenseRequest>),
+    /// The request cannot be sent on.
+    Refused(Response<ReplyBody>),
+}
+
+/// The request for the license server, and the message that was found in it.
+type SearchedRequest = (OutgoingRequest, Result<DrmMessage, UnrecognisedBody>);
+
 impl Gateway {
+    /// Reads a request whose body is there.
+    ///
     /// # Errors
-    /// Too many other calls with large bodies are waiting.
+    /// The reply to a request that cannot be sent on, or for which there is no time.
     pub(in crate::gateway) async fn read_call(
         &self,
-        route: &LicenseRoute,
-        peer: &Peer,
-        (registration, rest): (Option<Arc<Registration>>, &str),
-        parts: Parts,
-        onward: OutgoingRequest,
-    ) -> Result<LicenseRequest, TooBusy> {
-        let (message, mut onward) = if onward.body.len() < READ_APART_MIN_BYTES {
-            (onward.recognise(route), onward)
-        } else {
-            let route = route.clone();
-            self.tasks.heavy(move || (onward.recognise(&route), onward)).await?
+        arrival: &mut LicenseArrival,
+        body: Bytes,
+    ) -> Result<Arc<LicenseRequest>, Response<ReplyBody>> {
+        let request = match self.search_call(arrival, body) {
+            CallReading::Done(request) => request,
+            CallReading::Refused(refused) => return Err(refused),
+            CallReading::Apart(search) => {
+                self.read_searched(arrival, search.await.map_err(|_busy| crate::gateway::overloaded())?)
+            }
         };
-        let Parts { headers, uri, .. } = parts;
-        let query = uri.query();
+        let keys = arrival.route.authority.as_deref().filter(|_| request.wants_keys());
+        let Some(authority) = keys else { return Ok(request) };
+        // The license server needs the rest of the call's time.
+        Box::pin(authority.fetch_token_keys(self.clock, arrival.route.limits.call / 3)).await;
+        Ok(self.identify_anew(arrival, request))
+    }
+
+    fn search_call(&self, arrival: &mut LicenseArrival, body: Bytes) -> CallReading {
+        let LicenseArrival { parts, route, .. } = &*arrival;
+        let outgoing = OutgoingRequest::build(route, route.authority.as_deref(), arrival.rest(), parts, body);
+        let onward = match outgoing {
+            Ok(onward) => onward,
+            Err(unfit) => return CallReading::Refused(self.refuse_unfit(route, unfit, || self.caller_of(arrival))),
+        };
+        let search = |onward: OutgoingRequest, route: &LicenseRoute| {
+            let message = onward.recognise(route);
+            (onward, message)
+        };
+        if onward.body.len() < READ_APART_MIN_BYTES {
+            let searched = search(onward, route);
+            return CallReading::Done(self.read_searched(arrival, searched));
+        }
+        let (route, tasks) = (route.clone(), self.tasks.clone());
+        let apart = async move { tasks.heavy(move || search(onward, &route)).await };
+        CallReading::Apart(Box::pin(apart))
+    }
+
+    fn read_searched(&self, arrival: &mut LicenseArrival, (onward, message): SearchedRequest) -> Arc<LicenseRequest> {
+        let headers = std::mem::take(&mut arrival.parts.headers);
+        let LicenseArrival { parts, peer, registration, route, .. } = &*arrival;
+        let query = parts.uri.query();
         let custom_data = message.as_ref().ok().and_then(|message| message.custom_data.as_ref());
         let sources = &route.config.content_token;
-        let asks_beside = content_token::asks_beside(sources, &headers, query, custom_data);
-        let known = registration.as_deref();
-        let clues = IdentityClues { custom_data, headers: &headers, peer, query, registration: known, rest, route };
-        let identity = self.identify(&clues).await;
-        // Below a registered playback's path no segment names the device.
-        let source = identity.device.as_ref().map(|device| device.source).filter(|_| known.is_none());
-        onward.path = onward_target::without_device(route, rest, source);
         let told = query.and_then(cmcd::from_query).or_else(|| cmcd::from_headers(&headers));
-        let (authority, route_path, tls) = (uri.authority().cloned(), route.path.clone(), peer.tls);
-        Ok(LicenseRequest {
-            asks_beside,
-            authority,
+        let mut request = LicenseRequest {
+            asks_beside: content_token::asks_beside(sources, &headers, query, custom_data),
+            authority: parts.uri.authority().cloned(),
+            identity: self.identity_of(arrival, &headers, &message),
             headers,
-            identity,
             message,
             onward,
-            registration,
-            route_path,
-            tls,
+            registration: registration.clone(),
+            route_path: route.path.clone(),
+            tls: peer.tls,
             told,
+        };
+        request.take_off_device(arrival);
+        Arc::new(request)
+    }
+
+    fn identity_of(
+        &self,
+        arrival: &LicenseArrival,
+        headers: &HeaderMap,
+        message: &Result<DrmMessage, UnrecognisedBody>,
+    ) -> CallIdentity {
+        let LicenseArrival { parts, peer, registration, route, .. } = arrival;
+        self.identify_at_once(&IdentityClues {
+            custom_data: message.as_ref().ok().and_then(|message| message.custom_data.as_ref()),
+            headers,
+            peer,
+            query: parts.uri.query(),
+            registration: registration.as_deref(),
+            rest: arrival.rest(),
+            route,
         })
+    }
+
+    /// Reads the identity again after newer token keys were asked for.
+    fn identify_anew(&self, arrival: &LicenseArrival, mut request: Arc<LicenseRequest>) -> Arc<LicenseRequest> {
+        let identity = self.identity_of(arrival, &request.headers, &request.message);
+        if let Some(request) = Arc::get_mut(&mut request) {
+            request.identity = identity;
+            request.take_off_device(arrival);
+        }
+        request
     }
 }
 
 impl LicenseRequest {
+    /// Builds the onward path, without the segment that names the device.
+    fn take_off_device(&mut self, arrival: &LicenseArrival) {
+        // Below a registered playback's path no segment names the device.
+        let device = self.identity.device.as_ref().filter(|_| self.registration.is_none());
+        let source = device.map(|device| device.source);
+        self.onward.path = onward_target::without_device(&arrival.route, arrival.rest(), source);
+    }
+
+    /// True if newer token keys could verify the token.
+    fn wants_keys(&self) -> bool {
+        self.identity.token_fault.is_some_and(TokenFault::wants_keys)
+    }
+
     pub(in crate::gateway) fn viewer_call(&self) -> ViewerCall<'_> {
         ViewerCall { authority: self.authority.as_ref(), headers: &self.headers, tls: self.tls }
     }

@@ -33,14 +33,16 @@ impl Gateway {
         took: Duration,
     ) {
         let metrics = &self.telemetry.metrics;
-        let (drm, kind) = match &request.message {
-            Ok(message) => (message.system.label(), message.kind.label()),
-            Err(unrecognised) => {
-                metrics.unrecognised(&route.path, unrecognised.label());
-                ("unknown", "unknown")
-            }
-        };
-        metrics.license_call(&CallLabels { drm, kind, outcome: outcome.name(), route: route.path.clone() }, took);
+        if let Err(unrecognised) = &request.message {
+            metrics.unrecognised(&route.path, unrecognised.label());
+        }
+        let message = request.message.as_ref().ok();
+        let calls = route.call_counters.of(message, outcome, || {
+            let (drm, kind) =
+                message.map_or(("unknown", "unknown"), |message| (message.system.label(), message.kind.label()));
+            metrics.license_calls(&CallLabels { drm, kind, outcome: outcome.name(), route: route.path.clone() })
+        });
+        metrics.license_call(&calls, took);
     }
 
     /// Refuses a request for which nothing could be sent upstream.

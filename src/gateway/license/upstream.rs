@@ -3,6 +3,7 @@
 //! The request is the one that `outgoing` has built and the core has judged, plus the header that carries the
 //! session.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -80,13 +81,17 @@ impl LicenseServerFailure {
 
 impl LicenseCall<'_> {
     /// Asks the license server. Delays a failure that may pass, for players that retry at once.
-    pub(in crate::gateway) async fn ask_license_server(
+    ///
+    /// Boxed as a whole: the call's other stages have no room for the exchange.
+    pub(in crate::gateway) fn ask_license_server(
         &self,
         authorization: Option<(HeaderName, HeaderValue)>,
-    ) -> Result<UpstreamReply, LicenseServerFailure> {
-        let reply = self.send(authorization).await;
-        self.pace(&reply).await;
-        reply
+    ) -> Pin<Box<dyn Future<Output = Result<UpstreamReply, LicenseServerFailure>> + Send + '_>> {
+        Box::pin(async move {
+            let reply = self.send(authorization).await;
+            self.pace(&reply).await;
+            reply
+        })
     }
 
     async fn pace(&self, reply: &Result<UpstreamReply, LicenseServerFailure>) {
