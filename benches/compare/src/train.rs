@@ -20,16 +20,21 @@ const MIX: [(u32, Protocol, Load, Work); 7] = [
     (10, Protocol::Plain, Load::Setups, Work::Ssm),
 ];
 
-/// Each part starts the program afresh and ends it by SIGTERM, so that it writes its profile; sessions are beaten each
-/// second meanwhile.
+/// Settings of the head-end by which live sessions are beaten all the time.
+const BEATS: &str = "{\"heartbeat\": 2}";
+
+/// Each part starts the program afresh and ends it by SIGTERM, so that it writes its profile.
 pub(crate) async fn run(options: &Options, time: Duration) -> Outcome<()> {
     for (share, protocol, load, work) in MIX {
         // A quarter of each part's time is its warm-up, which trains as well.
         let options = Options { time: time * share / 125, ..options.clone() };
         let stage = Stage::build(&options).await?;
         let head_end = peers::head_end(&options.sidebeat, stage.cores)?;
-        Client::connect(head_end.plain).await?.ask("POST", "/sim/settings", "{\"heartbeat\": 1}").await?;
-        let program = stage.scene(&head_end, 1).start(Peer::Sidebeat)?;
+        if load == Load::Kept {
+            Client::connect(head_end.plain).await?.ask("POST", "/sim/settings", BEATS).await?;
+        }
+        let scene = stage.scene(&head_end, 1);
+        let program = scene.start(Peer::Sidebeat)?;
         let case = Case { peer: Peer::Sidebeat, work };
         let players = players(&head_end, load.players(options.time.as_secs_f64()), work.token_bytes()).await?;
         stage.expect(case, &players);
@@ -38,7 +43,8 @@ pub(crate) async fn run(options: &Options, time: Duration) -> Outcome<()> {
             refuse(&target, &program, Peer::Sidebeat, &players).await?;
         }
         let table = Table { cases: vec![case], key: "train", load, protocol, title: "", workers: 1 };
-        let measure = stage.load(&table, &target, &program, players, 1).await?;
+        let measure = stage.load(&table, &target, &program, players, 1).await;
+        let measure = measure.map_err(|fault| format!("{fault}{}", scene.last_line(Peer::Sidebeat)))?;
         crate::say(&format!("trained: {} calls, {}", measure.calls, work.name()));
         program.terminate()?;
     }
