@@ -12,7 +12,6 @@ use super::pending_releases::PendingRelease;
 use super::session_context::{DeviceKey, SessionContext};
 use super::spare_places::SparePlace;
 use super::timeline::Timeline;
-use super::token_index::IndexedTokens;
 use crate::clock::MonotonicTime;
 use crate::eme::Mirror;
 use crate::secret::Fingerprint;
@@ -26,10 +25,8 @@ pub(super) struct SessionEntry {
     /// The authority was told that the player has got a license or media.
     pub(super) accepted: bool,
     pub(super) context: Arc<SessionContext>,
-    /// Its entry in the operators' views, once a step has seen it.
+    /// Its entry in the operators' views and in the index of tokens, once a step has seen it.
     pub(super) indexed: Option<IndexedSession>,
-    /// Its content tokens in the index of running playbacks.
-    pub(super) indexed_tokens: Option<IndexedTokens>,
     /// The operator was warned of its licenses' renewal policy.
     pub(super) escapes_told: bool,
     pub(super) mirror: Mirror,
@@ -66,7 +63,8 @@ pub(super) struct RareState {
 pub(super) struct WrittenState {
     /// Position of its newest record among all changes, if this process has written one.
     pub(super) mark: Option<ChangeMark>,
-    /// The context as it was last written.
+    /// The context as an earlier process wrote it. It may name what this process no longer finds. One that began here
+    /// is made anew for each record, which is seldom written.
     pub(super) record: Option<Arc<SessionContextRecord>>,
     /// Stamp of its record, if there is one.
     pub(super) stamp: Option<WrittenStamp>,
@@ -81,7 +79,6 @@ impl SessionEntry {
             accepted: false,
             context,
             indexed: None,
-            indexed_tokens: None,
             escapes_told: false,
             mirror: Mirror::default(),
             rare: None,

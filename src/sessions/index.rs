@@ -11,8 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::retention::most;
 use super::session_view::SessionPhase;
+use super::token_index::{IndexedTokens, TokenIndex};
 use super::{AuthorityId, DeviceKey};
 use crate::ids::SessionId;
+use crate::secret::Fingerprint;
 use crate::session::RetentionClass;
 
 #[derive(Default)]
@@ -24,6 +26,7 @@ pub(super) struct SessionIndex {
     remembered_counts: [AtomicUsize; RETENTION_CLASSES],
     sequence: AtomicU64,
     states: [AtomicUsize; SessionPhase::ALL.len()],
+    pub(super) tokens: TokenIndex,
 }
 
 const RETENTION_CLASSES: usize = RetentionClass::ALL.len();
@@ -51,6 +54,7 @@ pub(super) struct IndexedSession {
     rare: Option<Box<RareIndexing>>,
     /// `None` if it shares another playback's session, and so is neither listed nor counted.
     state: Option<SessionPhase>,
+    tokens: IndexedTokens,
 }
 
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
@@ -76,7 +80,7 @@ impl SessionIndex {
         }
         drop(places);
         self.count(state, 1);
-        IndexedSession { index: self.clone(), key, order, rare: None, state }
+        IndexedSession { index: self.clone(), key, order, rare: None, state, tokens: IndexedTokens::default() }
     }
 
     /// Number of sessions in each state, in the order of [`SessionPhase::ALL`].
@@ -188,6 +192,11 @@ impl IndexedSession {
         }
     }
 
+    /// Updates its content tokens after a step; without any, none is in the index.
+    pub(super) fn hold_tokens(&mut self, authority: &str, tokens: impl Iterator<Item = Fingerprint> + Clone) {
+        self.tokens.update(&self.index.tokens, authority, (self.key, self.order.id), tokens);
+    }
+
     fn forget_end(&self, rare: RareIndexing) {
         if let Some((kind, at)) = rare.remembered {
             self.index.remember(kind, at, None);
@@ -197,6 +206,7 @@ impl IndexedSession {
 
 impl Drop for IndexedSession {
     fn drop(&mut self) {
+        self.tokens.remove(&self.index.tokens, (self.key, self.order.id));
         let rare = self.rare.as_deref().copied().unwrap_or_default();
         self.forget_end(rare);
         self.index.count(self.state, -1);

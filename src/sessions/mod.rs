@@ -53,7 +53,6 @@ use self::spare_places::SparePlaces;
 pub use self::timeline::{Timeline, TimelineEntry, TimelineEvent};
 use self::timer::SleepDetector;
 pub use self::timer::pace;
-use self::token_index::TokenIndex;
 use crate::clock::Clock;
 use crate::drm::KeyId;
 use crate::ids::{RandomSource, SessionId};
@@ -88,7 +87,6 @@ pub struct Sessions {
     store: Option<Arc<dyn Store>>,
     table: DeviceTable,
     telemetry: Arc<Telemetry>,
-    token_index: Arc<TokenIndex>,
     wheel: Mutex<Wheel<(DeviceKey, SessionId)>>,
 }
 
@@ -130,7 +128,7 @@ impl Sessions {
         let wheel = Mutex::new(Wheel::new(clock.now().into()));
         let sleep = SleepDetector::new(clock.suspended());
         let killed_tokens = KilledTokens::default();
-        let (index, token_index) = <(_, Arc<TokenIndex>)>::default();
+        let index = Arc::default();
         let device_notes = DeviceNotes::default();
         Arc::new(Self {
             alarm,
@@ -149,7 +147,6 @@ impl Sessions {
             store,
             table,
             telemetry,
-            token_index,
             wheel,
         })
     }

@@ -104,7 +104,6 @@ impl Sessions {
                     let moment = *moment.get_or_insert_with(|| self.clock.moment());
                     let written = playback.entry.written().and_then(|written| written.record.clone());
                     let context = written.unwrap_or_else(|| playback.entry.context.record());
-                    playback.entry.written_mut().record = Some(context.clone());
                     let timeline = playback.entry.timeline.record();
                     if let Some(record) = PlaybackRecord::of(playback, &moment) {
                         let record = SessionRecord { context, device: key.0, playback: record, timeline };

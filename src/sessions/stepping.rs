@@ -49,7 +49,7 @@ impl Sessions {
             drop_places(device);
             self.keep(key, device);
             self.reindex(key, device);
-            self.index_tokens(key, device);
+            self.index_tokens(device);
             self.mark_killed(key, device);
             self.dispatcher.mark_accepted(device);
             self.dispatcher.mark_closing(device);

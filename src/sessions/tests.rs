@@ -398,7 +398,7 @@ async fn a_token_finds_the_device_that_plays_by_it_and_is_forgotten_with_its_ses
     assert_eq!(named(Some(key()), 1), Some(other), "what is over is nobody's choice");
     stage.grant(AskKind::Close).await;
     assert_eq!(sessions.stop(other, Some(Fingerprint(1))), 1);
-    assert_eq!((named(Some(other), 1), sessions.token_index.len()), (None, 0));
+    assert_eq!((named(Some(other), 1), sessions.index.tokens.len()), (None, 0));
     stage.grant(AskKind::Close).await;
     stage.emptied().await;
 }
@@ -410,7 +410,7 @@ async fn a_token_of_too_many_devices_names_none_of_them() {
         stage.play_of(DeviceKey::new("test", DeviceSource::Header, &number.to_string()), 1).await;
     }
     let named = |device| stage.sessions.device_of_token("test", device, Fingerprint(1));
-    assert_eq!(stage.sessions.token_index.devices("test", Fingerprint(1)), []);
+    assert_eq!(stage.sessions.index.tokens.devices("test", Fingerprint(1)), []);
     let last = DeviceKey::new("test", DeviceSource::Header, "16");
     assert_eq!((named(None), named(Some(last))), (None, Some(last)));
 }
@@ -544,7 +544,7 @@ async fn a_shared_session_takes_no_place_among_those_that_play_by_a_token() {
     let mut stage = Stage::new(Policy { shares_session: true, ..Policy::default() });
     stage.play(1).await;
     stage.admit(2, HOUR).await.session.expect("a session");
-    assert_eq!(stage.sessions.token_index.len(), 2);
+    assert_eq!(stage.sessions.index.tokens.len(), 2);
     stage.tasks.stop();
 }
 

@@ -20,13 +20,17 @@ const MAX_HOLDERS: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct TokenIndex(Mutex<BTreeSet<(TokenName, DeviceKey, SessionId)>>);
 
-/// The tokens of a playback in the index.
-#[derive(Debug)]
+/// The tokens of a playback in the index. Most have one.
+#[derive(Debug, Default)]
 pub(super) struct IndexedTokens {
-    id: SessionId,
-    index: Arc<TokenIndex>,
-    key: DeviceKey,
-    tokens: Box<[(Fingerprint, TokenName)]>,
+    first: Option<IndexedToken>,
+    more: Option<Box<[IndexedToken]>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct IndexedToken {
+    name: TokenName,
+    token: Fingerprint,
 }
 
 impl TokenIndex {
@@ -51,31 +55,39 @@ impl TokenIndex {
 }
 
 impl IndexedTokens {
-    fn new(index: Arc<TokenIndex>, key: DeviceKey, id: SessionId) -> Self {
-        Self { id, index, key, tokens: Box::default() }
-    }
-
     /// Updates the entry after a step; mostly nothing has changed.
-    fn update(&mut self, authority: &str, tokens: impl Iterator<Item = Fingerprint> + Clone) {
-        if tokens.clone().eq(self.tokens.iter().map(|(token, _)| *token)) {
+    pub(super) fn update(
+        &mut self,
+        index: &TokenIndex,
+        authority: &str,
+        (key, id): (DeviceKey, SessionId),
+        tokens: impl Iterator<Item = Fingerprint> + Clone,
+    ) {
+        if tokens.clone().eq(self.tokens().map(|indexed| indexed.token)) {
             return;
         }
-        let tokens = tokens.map(|token| (token, TokenName::of(authority, token))).collect();
-        let before = std::mem::replace(&mut self.tokens, tokens);
-        let mut holders = self.index.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, name) in before {
-            holders.remove(&(name, self.key, self.id));
-        }
-        holders.extend(self.tokens.iter().map(|(_, name)| (*name, self.key, self.id)));
+        self.remove(index, (key, id));
+        let mut tokens = tokens.map(|token| IndexedToken { name: TokenName::of(authority, token), token });
+        self.first = tokens.next();
+        self.more = Some(tokens.collect::<Box<[_]>>()).filter(|more| !more.is_empty());
+        let mut holders = index.0.lock().unwrap_or_else(PoisonError::into_inner);
+        holders.extend(self.tokens().map(|indexed| (indexed.name, key, id)));
     }
-}
 
-impl Drop for IndexedTokens {
-    fn drop(&mut self) {
-        let mut holders = self.index.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, name) in &*self.tokens {
-            holders.remove(&(*name, self.key, self.id));
+    /// Takes the tokens out of the index.
+    pub(super) fn remove(&mut self, index: &TokenIndex, (key, id): (DeviceKey, SessionId)) {
+        let before = std::mem::take(self);
+        if before.first.is_none() {
+            return;
         }
+        let mut holders = index.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for indexed in before.tokens() {
+            holders.remove(&(indexed.name, key, id));
+        }
+    }
+
+    fn tokens(&self) -> impl Iterator<Item = IndexedToken> {
+        self.first.iter().chain(self.more.iter().flatten()).copied()
     }
 }
 
@@ -91,22 +103,19 @@ impl Sessions {
         if let Some(named) = named.filter(|key| self.plays_with(*key, token)) {
             return Some(named);
         }
-        let devices = self.token_index.devices(authority, token).into_iter();
+        let devices = self.index.tokens.devices(authority, token).into_iter();
         let mut devices = devices.filter(|key| self.plays_with(*key, token));
         devices.next().filter(|_| devices.next().is_none())
     }
 
     /// Updates the index after a step of the device.
-    pub(super) fn index_tokens(&self, key: DeviceKey, device: &mut Device<SessionEntry>) {
+    pub(super) fn index_tokens(&self, device: &mut Device<SessionEntry>) {
         for playback in device.playbacks_mut().filter(|playback| !playback.is_device_session()) {
-            let mut indexed = playback.entry.indexed_tokens.take();
-            if indexed.is_none() && playback.goes_on() && playback.tokens().next().is_some() {
-                indexed = Some(IndexedTokens::new(self.token_index.clone(), key, playback.id));
-            }
-            if let Some(indexed) = indexed.as_mut().filter(|_| playback.goes_on()) {
-                indexed.update(&playback.entry.context.authority_name, playback.tokens());
-            }
-            playback.entry.indexed_tokens = indexed.filter(|_| playback.goes_on());
+            // Every playback is in the index of sessions by now, and its tokens go with it.
+            let Some(mut indexed) = playback.entry.indexed.take() else { continue };
+            let goes_on = playback.goes_on();
+            indexed.hold_tokens(&playback.entry.context.authority_name, playback.tokens().filter(|_| goes_on));
+            playback.entry.indexed = Some(indexed);
         }
     }
 }

@@ -36,7 +36,8 @@ pub enum EmeChange {
 /// The key sessions of a playback, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Mirror {
-    sessions: Vec<KeySession>,
+    /// A slice has no spare room.
+    sessions: Box<[KeySession]>,
 }
 
 impl Mirror {
@@ -104,12 +105,13 @@ impl Mirror {
         let place = match self.sessions.iter().position(|session| session.id == id && session.closed.is_none()) {
             Some(place) => place,
             None => {
-                if self.sessions.len() == Self::MAX_KEY_SESSIONS_MIRRORED {
-                    self.sessions.remove(0);
+                let mut sessions = std::mem::take(&mut self.sessions).into_vec();
+                if sessions.len() == Self::MAX_KEY_SESSIONS_MIRRORED {
+                    sessions.remove(0);
                 }
-                // Most playbacks have one: more room would take most of its memory.
-                self.sessions.reserve_exact(1);
-                self.sessions.push(KeySession::new(id, message.system));
+                sessions.reserve_exact(1);
+                sessions.push(KeySession::new(id, message.system));
+                self.sessions = sessions.into_boxed_slice();
                 self.sessions.len() - 1
             }
         };

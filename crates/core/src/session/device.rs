@@ -284,6 +284,7 @@ impl<C> Device<C> {
         step.out.extend(list.into_iter().map(|effect| (id, effect.beside(beside.as_ref()))));
         if forget && !is_owed_an_effect(id, step.out) {
             self.playbacks.retain(|playback| playback.id != id);
+            self.playbacks.shrink_to_fit();
         }
         answer
     }

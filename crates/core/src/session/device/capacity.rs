@@ -204,6 +204,8 @@ impl<C> Device<C> {
         let index =
             follower.and_then(|id| self.playbacks.iter().position(|p| p.id == id)).unwrap_or(self.playbacks.len());
         let id = playback.id;
+        // Most devices have one playback: a list that begins with room for four would take most of its memory.
+        self.playbacks.reserve_exact(1);
         self.playbacks.insert(index, playback);
         beside.into_iter().for_each(|token| self.learn_token(id, token));
         self.start_held(step);

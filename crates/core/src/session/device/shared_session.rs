@@ -60,6 +60,7 @@ impl<C> Device<C> {
         playback.session = Session::sharing(step.now, seed, step.policy);
         let beside = call.content_token.filter(|token| call.token != Some(*token));
         let id = playback.id;
+        self.playbacks.reserve_exact(1);
         self.playbacks.push(playback);
         beside.into_iter().for_each(|token| self.learn_token(id, token));
         self.start_shared(session, step);
@@ -77,6 +78,7 @@ impl<C> Device<C> {
         let id = start.id;
         let mut playback = Playback::begin_device_session(start, step.now, call, step.policy, first);
         playback.session.unconfirmed = UnconfirmedRun::new(spent);
+        self.playbacks.reserve_exact(1);
         self.playbacks.push(playback);
         id
     }
