@@ -14,10 +14,10 @@ use http::{HeaderMap, StatusCode};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep, timeout_at};
 
-use super::connection::Wire;
+use super::connection::{Wire, WireReply};
 use super::framing::ConnectionReuse;
 use super::origin::OriginPlace;
-use super::pool::ConnectionPool;
+use super::pool::{ConnectionPool, ReplyUse};
 use super::reply::{self, OpenedReply};
 use super::{CallPhase, UpstreamCall, UpstreamFault};
 
@@ -63,8 +63,10 @@ impl ConnectionPool {
         if deadline <= now {
             return Err(progress.slow());
         }
-        let answer = timeout_at(deadline.into(), self.ask(call, now, &progress)).await;
-        let (response, place, wire) = answer.unwrap_or_else(|_| Err(progress.slow()))?;
+        let answer = timeout_at(deadline.into(), self.ask(call, now, &progress, ReplyUse::Stream)).await;
+        let (reply, place, wire) = answer.unwrap_or_else(|_| Err(progress.slow()))?;
+        // A connection that streams brings no other reply.
+        let WireReply::Incoming(response) = reply else { return Err(UpstreamFault::Malformed) };
         let OpenedReply { body, headers, reuse, status } = reply::open(response)?;
         Ok(Streamed { body: Transfer::new(body, idle, self.clone(), place, (wire, reuse)), headers, status })
     }
@@ -88,7 +90,7 @@ impl Transfer {
 
     /// Gives the connection back; nothing of this body is left on it.
     fn settle(&mut self) {
-        if let (Some(Wire::Http1(sender)), ConnectionReuse::Possible) = (self.wire.take(), self.reuse) {
+        if let (Some(Wire::Http1Streaming(sender)), ConnectionReuse::Possible) = (self.wire.take(), self.reuse) {
             self.pool.give_back(self.place.origin(), sender);
         }
     }

@@ -10,22 +10,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::UpstreamFault;
-use super::request::UpstreamRequest;
+use super::http1_connection::{Http1Connection, Http1Reply};
+use super::request::{self, RequestTarget, UpstreamRequest};
+use super::{UpstreamCall, UpstreamFault};
 use crate::task::Tasks;
 
 /// Bytes that HTTP/1.1 reads ahead.
 const MAX_READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Largest head of a reply.
-const MAX_REPLY_HEAD_BYTES: u32 = 32 * 1024;
+pub(super) const MAX_REPLY_HEAD_BYTES: u32 = 32 * 1024;
 /// CDNs with debug headers send more than the 100 that hyper allows by default.
-const MAX_REPLY_HEADERS: usize = 256;
+pub(super) const MAX_REPLY_HEADERS: usize = 256;
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Streams before the server has announced its limit. More of them could be refused.
@@ -36,13 +37,29 @@ const PONG_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) enum Wire {
     /// Its holder has the connection alone. If it is dropped while in use, the connection closes.
-    Http1(http1::SendRequest<Full<Bytes>>),
+    Http1(Http1Connection),
+    /// The same with hyper, for replies that stream.
+    Http1Streaming(http1::SendRequest<Full<Bytes>>),
     /// A sender of a shared connection, which the number identifies.
     Http2(http2::SendRequest<Full<Bytes>>, u64),
 }
 
+/// A reply whose body is still to be read.
+pub(super) enum WireReply {
+    Incoming(Response<Incoming>),
+    Whole(Http1Reply),
+}
+
 impl Wire {
-    pub(super) async fn http1<T>(io: T, tasks: &Tasks) -> Result<Self, UpstreamFault>
+    /// This connection, driven by hyper.
+    pub(super) async fn into_streaming(self, tasks: &Tasks) -> Result<Self, UpstreamFault> {
+        match self {
+            Self::Http1(connection) => Self::http1_streaming(connection.into_stream(), tasks).await,
+            Self::Http1Streaming(_) | Self::Http2(..) => Ok(self),
+        }
+    }
+
+    pub(super) async fn http1_streaming<T>(io: T, tasks: &Tasks) -> Result<Self, UpstreamFault>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -57,7 +74,7 @@ impl Wire {
         let (sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(|e| UpstreamFault::of(&e))?;
         // A connection's error reaches the call that waits for a reply; an idle connection has none.
         tasks.spawn(async move { drop(connection.await) });
-        Ok(Self::Http1(sender))
+        Ok(Self::Http1Streaming(sender))
     }
 
     pub(super) async fn http2<T>(io: T, tasks: &Tasks) -> Result<Self, UpstreamFault>
@@ -80,13 +97,21 @@ impl Wire {
     }
 
     /// Sends a request and waits for the head of the reply. Skips informational replies (1xx).
-    pub(super) async fn send(&mut self, request: UpstreamRequest) -> Result<Response<Incoming>, UnansweredCall> {
+    pub(super) async fn send(
+        &mut self,
+        call: &UpstreamCall<'_>,
+        target: &RequestTarget,
+    ) -> Result<WireReply, UnansweredCall> {
         match self {
-            Self::Http1(sender) => sender.try_send_request(request).await.map_err(UnansweredCall::of_http1),
+            Self::Http1(connection) => connection.send(call, target).await.map(WireReply::Whole),
+            Self::Http1Streaming(sender) => {
+                let reply = sender.try_send_request(request::for_http1(call, target)).await;
+                reply.map(WireReply::Incoming).map_err(UnansweredCall::of_http1)
+            }
             Self::Http2(sender, _) => {
-                // hyper does not return a request that it has handed to a stream.
-                let spare = Box::new(request.clone());
-                sender.try_send_request(request).await.map_err(|error| UnansweredCall::of_http2(error, spare))
+                let reply = sender.try_send_request(request::for_http2(call, target)).await;
+                let has_body = !call.body.is_empty();
+                reply.map(WireReply::Incoming).map_err(|error| UnansweredCall::of_http2(error, has_body))
             }
         }
     }
@@ -97,34 +122,32 @@ pub(super) struct UnansweredCall {
     /// The fault; if the request was certainly not processed, it says so: [`UpstreamFault::Refused`] if the server
     /// has declared it.
     pub(super) fault: UpstreamFault,
-    /// The request, to be sent elsewhere; `None` if it may have been processed.
-    pub(super) unprocessed: Option<Box<UpstreamRequest>>,
+    /// True if the request may be sent elsewhere; false if it may have been processed.
+    pub(super) unprocessed: bool,
 }
 
 impl UnansweredCall {
+    /// The connection was gone before the request was written.
+    const UNWRITTEN: Self = Self { fault: UpstreamFault::UNWRITTEN, unprocessed: true };
+
     /// hyper returns a request that it has not begun to write.
     fn of_http1(mut error: TrySendError<UpstreamRequest>) -> Self {
         match error.take_message() {
-            Some(request) => Self::unwritten(Box::new(request)),
-            None => Self { fault: UpstreamFault::of(error.error()), unprocessed: None },
+            Some(_) => Self::UNWRITTEN,
+            None => Self { fault: UpstreamFault::of(error.error()), unprocessed: false },
         }
     }
 
-    fn of_http2(mut error: TrySendError<UpstreamRequest>, spare: Box<UpstreamRequest>) -> Self {
+    fn of_http2(mut error: TrySendError<UpstreamRequest>, has_body: bool) -> Self {
         // When a connection goes away, hyper drops the one request that waits for a free stream, with a `user` error
         // and before any of its body is written.
-        let waited = error.error().is_user() && !spare.body().is_end_stream();
+        let waited = error.error().is_user() && has_body;
         match error.take_message() {
-            Some(request) => Self::unwritten(Box::new(request)),
-            None if is_turned_away(error.error()) => Self { fault: UpstreamFault::Refused, unprocessed: Some(spare) },
-            None if waited => Self::unwritten(spare),
-            None => Self { fault: UpstreamFault::of(error.error()), unprocessed: None },
+            Some(_) => Self::UNWRITTEN,
+            None if is_turned_away(error.error()) => Self { fault: UpstreamFault::Refused, unprocessed: true },
+            None if waited => Self::UNWRITTEN,
+            None => Self { fault: UpstreamFault::of(error.error()), unprocessed: false },
         }
-    }
-
-    /// The connection was gone before the request was written.
-    fn unwritten(request: Box<UpstreamRequest>) -> Self {
-        Self { fault: UpstreamFault::UNWRITTEN, unprocessed: Some(request) }
     }
 }
 

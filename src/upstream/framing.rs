@@ -1,6 +1,6 @@
 //! Applies the rules of RFC 9112 for proxies that hyper leaves to its caller.
 //!
-//! hyper finds the end of a body. This module rewrites a reply's head so that all readers understand it alike, or
+//! hyper or `http1_body` finds the end of a body. This module rewrites a reply's head so that all readers understand it alike, or
 //! refuses it. Called once per reply, before anything reads its headers.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -56,7 +56,7 @@ fn is_plain_length(headers: &HeaderMap) -> bool {
 }
 
 /// The length; a repeated one must be the same (RFC 9110, section 8.6).
-fn length(headers: &HeaderMap) -> Result<Option<u64>, UpstreamFault> {
+pub(super) fn length(headers: &HeaderMap) -> Result<Option<u64>, UpstreamFault> {
     let mut found = None;
     let values = headers.get_all(CONTENT_LENGTH).iter();
     for digits in values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii) {
@@ -73,7 +73,7 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, UpstreamFault> {
 }
 
 /// True for `chunked`. No other coding was requested, and none is undone here (RFC 9112, section 7.4).
-fn is_chunked(headers: &HeaderMap) -> Result<bool, UpstreamFault> {
+pub(super) fn is_chunked(headers: &HeaderMap) -> Result<bool, UpstreamFault> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(false),

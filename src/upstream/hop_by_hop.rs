@@ -23,7 +23,7 @@ pub fn strip(headers: &mut HeaderMap) {
 
 /// The names in all `Connection` headers, each once. The usual `keep-alive` and `close` name no header, so nothing is
 /// allocated for them.
-fn named_by_connection(headers: &HeaderMap) -> HashSet<HeaderName> {
+pub(super) fn named_by_connection(headers: &HeaderMap) -> HashSet<HeaderName> {
     let values = headers.get_all(CONNECTION).iter();
     let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     names
@@ -33,7 +33,7 @@ fn named_by_connection(headers: &HeaderMap) -> HashSet<HeaderName> {
         .collect()
 }
 
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
     let name = name.as_str();
     matches!(name, "connection" | "http2-settings" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade")
         || name.starts_with("proxy-")

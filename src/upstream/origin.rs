@@ -17,6 +17,7 @@ use rustls::ClientConfig;
 
 use super::connect::OpeningWaiters;
 use super::connection::Wire;
+use super::http1_connection::Http1Connection;
 use super::request::RequestTarget;
 use super::{UpstreamFault, connect};
 use crate::config::EndpointUrl;
@@ -24,7 +25,7 @@ use crate::task::Tasks;
 
 const MAX_IDLE_CONNECTIONS: usize = 64;
 /// Shorter than the usual limits of servers and address translators.
-const MAX_CONNECTION_IDLE_TIME: Duration = Duration::from_secs(60);
+pub(super) const MAX_CONNECTION_IDLE_TIME: Duration = Duration::from_secs(60);
 
 pub(super) struct Origin {
     calls: AtomicUsize,
@@ -39,6 +40,8 @@ struct ConnectionStock {
     flight: Option<OpeningWaiters>,
     /// Oldest first; all younger than [`MAX_CONNECTION_IDLE_TIME`] at the last look.
     idle: VecDeque<IdleConnection>,
+    /// True while [`Origin::forget_old`] is called now and then.
+    looked_after: bool,
     shared: Option<SharedConnection>,
     /// True if the last handshake chose HTTP/1.1. Its connections carry one call at a time, so calls may open their
     /// own.
@@ -46,8 +49,14 @@ struct ConnectionStock {
 }
 
 struct IdleConnection {
-    sender: http1::SendRequest<Full<Bytes>>,
+    wire: IdleWire,
     since: Instant,
+}
+
+/// An unused connection of HTTP/1.1.
+pub(super) enum IdleWire {
+    Streaming(http1::SendRequest<Full<Bytes>>),
+    Whole(Http1Connection),
 }
 
 struct SharedConnection {
@@ -126,12 +135,23 @@ impl Origin {
         }
     }
 
-    pub(super) fn put_back(&self, sender: http1::SendRequest<Full<Bytes>>, now: Instant) {
+    /// Keeps a connection for the next call. True if nothing looks after the kept ones yet: then [`Self::forget_old`]
+    /// is to be called now and then until it returns false.
+    pub(super) fn put_back(&self, wire: IdleWire, now: Instant) -> bool {
         let mut stock = self.stock();
         while stock.idle.front().is_some_and(|oldest| oldest.is_old(now) || stock.idle.len() >= MAX_IDLE_CONNECTIONS) {
             stock.idle.pop_front();
         }
-        stock.idle.push_back(IdleConnection { sender, since: now });
+        stock.idle.push_back(IdleConnection { wire, since: now });
+        !std::mem::replace(&mut stock.looked_after, true)
+    }
+
+    /// Closes unused connections that are old or that the server has closed. False if none is left.
+    pub(super) fn forget_old(&self, now: Instant) -> bool {
+        let mut stock = self.stock();
+        stock.idle.retain_mut(|idle| !idle.is_old(now) && idle.wire.is_usable());
+        stock.looked_after = !stock.idle.is_empty();
+        stock.looked_after
     }
 
     /// Gets a connection without opening one that another call is already opening.
@@ -157,11 +177,11 @@ impl Origin {
     pub(super) async fn connect(&self, tasks: &Tasks) -> Result<Wire, UpstreamFault> {
         let (host, port) = (self.endpoint.host(), self.endpoint.port());
         let stream = connect::tcp(host, port).await?;
-        let Some(config) = &self.tls else { return Wire::http1(stream, tasks).await };
+        let Some(config) = &self.tls else { return Ok(Wire::Http1(Http1Connection::new(stream))) };
         let stream = connect::tls(stream, host, Arc::clone(config)).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         self.stock().speaks_http1 = !http2;
-        if http2 { Wire::http2(stream, tasks).await } else { Wire::http1(stream, tasks).await }
+        if http2 { Wire::http2(stream, tasks).await } else { Ok(Wire::Http1(Http1Connection::new(stream))) }
     }
 
     /// Opens a connection for one call alone: HTTP/1.1, where a server answers a head that is too large for it, else
@@ -173,7 +193,7 @@ impl Origin {
         let (host, port) = (self.endpoint.host(), self.endpoint.port());
         let stream = connect::tcp(host, port).await?;
         match connect::tls(stream, host, Arc::new(http1)).await {
-            Ok(stream) => Wire::http1(stream, tasks).await,
+            Ok(stream) => Ok(Wire::Http1(Http1Connection::new(stream))),
             Err(UpstreamFault::Tls(_)) => self.connect(tasks).await,
             Err(fault) => Err(fault),
         }
@@ -213,12 +233,24 @@ impl ConnectionStock {
     }
 
     fn take_idle(&mut self, now: Instant) -> Option<Wire> {
-        while let Some(idle) = self.idle.pop_back() {
-            if idle.sender.is_ready() && !idle.is_old(now) {
-                return Some(Wire::Http1(idle.sender));
+        while let Some(mut idle) = self.idle.pop_back() {
+            if idle.wire.is_usable() && !idle.is_old(now) {
+                return Some(match idle.wire {
+                    IdleWire::Streaming(sender) => Wire::Http1Streaming(sender),
+                    IdleWire::Whole(connection) => Wire::Http1(connection),
+                });
             }
         }
         None
+    }
+}
+
+impl IdleWire {
+    fn is_usable(&mut self) -> bool {
+        match self {
+            Self::Streaming(sender) => sender.is_ready(),
+            Self::Whole(connection) => connection.is_quiet(),
+        }
     }
 }
 

@@ -11,19 +11,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Response;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout, timeout_at};
 
 use super::body_transfer::Progress;
 use super::connect::OpeningFlight;
-use super::connection::{UnansweredCall, Wire};
+use super::connection::{UnansweredCall, Wire, WireReply};
 use super::framing::ConnectionReuse;
+use super::http1_connection::MAX_REQUEST_BODY_BYTES;
 use super::late_replies::MAX_LATE;
-use super::origin::{ConnectionBoarding, Origin, OriginPlace};
+use super::origin::{ConnectionBoarding, IdleWire, MAX_CONNECTION_IDLE_TIME, Origin, OriginPlace};
 use super::{CallPhase, Trust, UpstreamCall, UpstreamFault, UpstreamReply, reply, request};
 use crate::clock::Clock;
 use crate::config::EndpointUrl;
@@ -55,6 +54,13 @@ struct PoolInner {
     tasks: Tasks,
     trust: Trust,
     watched: AtomicBool,
+}
+
+/// The use of a reply's body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ReplyUse {
+    Collect,
+    Stream,
 }
 
 impl ConnectionPool {
@@ -109,14 +115,26 @@ impl ConnectionPool {
         now: Instant,
         progress: &Progress,
     ) -> Result<UpstreamReply, UpstreamFault> {
-        let reply_max = call.reply_max;
-        let (response, place, wire) = self.ask(call, now, progress).await?;
+        let (reply, place, wire) = self.ask(call, now, progress, ReplyUse::Collect).await?;
         progress.enter(CallPhase::Body);
-        let (reply, reuse) = reply::collect(response, reply_max).await?;
-        if let (Wire::Http1(sender), ConnectionReuse::Possible) = (wire, reuse) {
-            self.0.give_back(place.origin(), sender);
+        match (reply, wire) {
+            (WireReply::Whole(reply), Wire::Http1(mut connection)) => {
+                let (reply, reusable) = connection.collect(reply, call.reply_max).await?;
+                if reusable {
+                    self.0.put_back(place.origin(), IdleWire::Whole(connection));
+                }
+                Ok(reply)
+            }
+            (WireReply::Incoming(response), wire) => {
+                let (reply, reuse) = reply::collect(response, call.reply_max).await?;
+                if let (Wire::Http1Streaming(sender), ConnectionReuse::Possible) = (wire, reuse) {
+                    self.0.give_back(place.origin(), sender);
+                }
+                Ok(reply)
+            }
+            // A connection brings replies of its own kind alone.
+            (WireReply::Whole(_), Wire::Http1Streaming(_) | Wire::Http2(..)) => Err(UpstreamFault::Malformed),
         }
-        Ok(reply)
     }
 
     /// Makes the call up to the head of the reply.
@@ -125,45 +143,45 @@ impl ConnectionPool {
         call: &UpstreamCall<'_>,
         now: Instant,
         progress: &Progress,
-    ) -> Result<(Response<Incoming>, OriginPlace, Wire), UpstreamFault> {
+        reply_use: ReplyUse,
+    ) -> Result<(WireReply, OriginPlace, Wire), UpstreamFault> {
         let origin = self.0.origin(call.endpoint)?;
         let place = origin.enter(self.0.calls_max)?;
-        let mut request = request::fresh(call);
-        let alone = request::has_large_head(&request);
+        let streams = reply_use == ReplyUse::Stream || call.body.len() > MAX_REQUEST_BODY_BYTES;
+        let alone = request::has_large_head(call);
         let (mut wire, mut kept) = match if alone { origin.reuse_alone(now) } else { origin.reuse(now) } {
             Some(wire) => (wire, true),
             None => (self.open(&origin, now, alone).await?, false),
         };
         let (mut lost, mut sends, mut turned_away) = (None, 1, false);
-        let response = loop {
-            request::aim(&mut request, &origin.target, &wire);
+        let reply = loop {
+            if streams {
+                wire = Box::pin(wire.into_streaming(&self.0.tasks)).await?;
+            }
             progress.enter(CallPhase::Head);
-            let idempotent = (kept && request.method().is_idempotent()).then(|| Box::new(request.clone()));
-            let UnansweredCall { fault, unprocessed } = match wire.send(request).await {
-                Ok(response) => break response,
+            let UnansweredCall { fault, unprocessed } = match wire.send(call, &origin.target).await {
+                Ok(reply) => break reply,
                 Err(unanswered) => unanswered,
             };
             origin.retire(&wire);
             turned_away |= fault == UpstreamFault::Refused;
             let last = if turned_away && fault.was_not_processed() { UpstreamFault::Refused } else { fault.clone() };
-            request = match (unprocessed, idempotent) {
-                _ if sends >= MAX_SENDS || lost.is_some() => return Err(lost.unwrap_or(last)),
-                (Some(request), _) => {
-                    progress.enter(CallPhase::Connect);
-                    *request
-                }
+            if sends >= MAX_SENDS || lost.is_some() {
+                return Err(lost.unwrap_or(last));
+            }
+            if unprocessed {
+                progress.enter(CallPhase::Connect);
+            } else if kept && call.method.is_idempotent() && fault == UpstreamFault::Reset {
                 // The request may have been processed, so no later failure may say that it was not.
-                (None, Some(request)) if fault == UpstreamFault::Reset => {
-                    lost = Some(fault);
-                    *request
-                }
-                (None, _) => return Err(fault),
-            };
+                lost = Some(fault);
+            } else {
+                return Err(fault);
+            }
             sends += 1;
             kept = false;
             wire = self.open(&origin, now, alone).await.map_err(|fault| lost.clone().unwrap_or(fault))?;
         };
-        Ok((response, place, wire))
+        Ok((reply, place, wire))
     }
 
     pub(super) fn now(&self) -> Instant {
@@ -246,35 +264,58 @@ impl PoolInner {
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
             let outcome = inner.connect(&origin).await;
-            if let Ok(Wire::Http1(sender)) = outcome {
-                inner.settle(&origin, sender).await;
-                origin.land();
-                flight.land(Ok(()));
-            } else {
-                origin.land();
-                flight.land(outcome.map(drop));
-            }
+            let outcome = outcome.map(|wire| {
+                if let Wire::Http1(connection) = wire {
+                    inner.put_back(&origin, IdleWire::Whole(connection));
+                }
+            });
+            origin.land();
+            flight.land(outcome);
         });
     }
 
     fn give_back(self: &Arc<Self>, origin: &Arc<Origin>, sender: http1::SendRequest<Full<Bytes>>) {
-        if self.closed.load(Ordering::Relaxed) || sender.is_closed() {
+        if sender.is_closed() {
             return;
         }
         if sender.is_ready() {
-            return origin.put_back(sender, self.clock.now());
+            return self.put_back(origin, IdleWire::Streaming(sender));
         }
         // Mostly the connection's task has yet to see the end of the body.
         let (inner, origin) = (Arc::clone(self), Arc::clone(origin));
         self.tasks.spawn(async move { inner.settle(&origin, sender).await });
     }
 
-    async fn settle(&self, origin: &Origin, mut sender: http1::SendRequest<Full<Bytes>>) {
-        if let Ok(Ok(())) = timeout(REUSE_READY_TIMEOUT, sender.ready()).await
-            && !self.closed.load(Ordering::Relaxed)
-        {
-            origin.put_back(sender, self.clock.now());
+    async fn settle(self: &Arc<Self>, origin: &Arc<Origin>, mut sender: http1::SendRequest<Full<Bytes>>) {
+        if let Ok(Ok(())) = timeout(REUSE_READY_TIMEOUT, sender.ready()).await {
+            self.put_back(origin, IdleWire::Streaming(sender));
         }
+    }
+
+    fn put_back(self: &Arc<Self>, origin: &Arc<Origin>, wire: IdleWire) {
+        if !self.closed.load(Ordering::Relaxed) && origin.put_back(wire, self.clock.now()) {
+            self.look_after(origin);
+        }
+    }
+
+    /// Closes unused connections in time, though no further call looks at them. One task does so while there are any.
+    fn look_after(self: &Arc<Self>, origin: &Arc<Origin>) {
+        let (clock, origin, tasks) = (self.clock, Arc::downgrade(origin), self.tasks.clone());
+        self.tasks.spawn(async move {
+            let looks = async {
+                loop {
+                    sleep(MAX_CONNECTION_IDLE_TIME).await;
+                    if origin.upgrade().is_none_or(|origin| !origin.forget_old(clock.now())) {
+                        return;
+                    }
+                }
+            };
+            // At the stop the pool closes them itself.
+            tokio::select! {
+                () = looks => {}
+                () = tasks.stopped() => {}
+            }
+        });
     }
 
     /// Watches for the stop of the process once connections exist, because draining waits for their tasks.
@@ -365,7 +406,7 @@ mod tests {
             _ = &mut connection => panic!("the connection ended"),
             ready = sender.ready() => ready.unwrap(),
         }
-        pool.0.origin(endpoint).unwrap().put_back(sender, since);
+        pool.0.origin(endpoint).unwrap().put_back(IdleWire::Streaming(sender), since);
         (connection, far)
     }
 

@@ -4,11 +4,10 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, HOST};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 
-use super::connection::Wire;
 use super::{UpstreamCall, hop_by_hop};
 
 /// Larger heads and fields are refused by common servers (nginx before 1.19.7 takes fields up to 4 KiB).
@@ -25,14 +24,14 @@ pub(super) struct RequestTarget {
     pub(super) host: HeaderValue,
 }
 
-pub(super) fn fresh(call: &UpstreamCall<'_>) -> UpstreamRequest {
+fn fresh(call: &UpstreamCall<'_>) -> UpstreamRequest {
     let (mut headers, body) = (call.headers.clone(), call.body.clone());
     hop_by_hop::strip(&mut headers);
     headers.remove(EXPECT);
-    if body.is_empty() && !matches!(call.method, Method::PATCH | Method::POST | Method::PUT) {
-        headers.remove(CONTENT_LENGTH);
-    } else {
+    if needs_length(call) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    } else {
+        headers.remove(CONTENT_LENGTH);
     }
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = call.method.clone();
@@ -41,36 +40,39 @@ pub(super) fn fresh(call: &UpstreamCall<'_>) -> UpstreamRequest {
     request
 }
 
+/// True for a body, and where the method lets the server expect one.
+pub(super) fn needs_length(call: &UpstreamCall<'_>) -> bool {
+    !call.body.is_empty() || matches!(call.method, Method::PATCH | Method::POST | Method::PUT)
+}
+
 /// True if the head is so large that a server may end the connection, with all calls on it. A caller decides the
 /// length of its tokens.
-pub(super) fn has_large_head(request: &UpstreamRequest) -> bool {
-    let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
-    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+pub(super) fn has_large_head(call: &UpstreamCall<'_>) -> bool {
+    let path = call.path_and_query.as_str().len();
+    let fields = call.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
     let (longest, whole) = fields.fold((path, path), |(longest, whole), field| {
         (longest.max(field), whole.saturating_add(field + HTTP2_FIELD_OVERHEAD_BYTES))
     });
     longest > MAX_REQUEST_FIELD_BYTES || whole > MAX_REQUEST_HEAD_BYTES
 }
 
-/// Writes the target for this connection; again if a request moves to another one.
-pub(super) fn aim(request: &mut UpstreamRequest, target: &RequestTarget, wire: &Wire) {
-    match wire {
-        Wire::Http1(_) => {
-            request.headers_mut().insert(HOST, target.host.clone());
-            if request.uri().authority().is_some() {
-                let path = request.uri().path_and_query().cloned();
-                *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-            }
-        }
-        Wire::Http2(..) => {
-            request.headers_mut().remove(HOST);
-            let mut parts = request.uri().clone().into_parts();
-            parts.scheme = Some(Scheme::HTTPS);
-            parts.authority = Some(target.authority.clone());
-            // All three parts are there, so this cannot fail; if it did, h2 would fail the call.
-            if let Ok(uri) = Uri::from_parts(parts) {
-                *request.uri_mut() = uri;
-            }
-        }
+/// The request as HTTP/1.1 names its target.
+pub(super) fn for_http1(call: &UpstreamCall<'_>, target: &RequestTarget) -> UpstreamRequest {
+    let mut request = fresh(call);
+    request.headers_mut().insert(HOST, target.host.clone());
+    request
+}
+
+/// The request as HTTP/2 names its target.
+pub(super) fn for_http2(call: &UpstreamCall<'_>, target: &RequestTarget) -> UpstreamRequest {
+    let mut request = fresh(call);
+    request.headers_mut().remove(HOST);
+    let mut parts = request.uri().clone().into_parts();
+    parts.scheme = Some(Scheme::HTTPS);
+    parts.authority = Some(target.authority.clone());
+    // All three parts are there, so this cannot fail; if it did, h2 would fail the call.
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
     }
+    request
 }

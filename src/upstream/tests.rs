@@ -23,6 +23,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::task::{DeadTasks, Tasks};
 
+mod codec;
 mod late;
 mod turned_away;
 
