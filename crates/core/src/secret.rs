@@ -9,7 +9,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 #[derive(Clone)]
 pub struct Secret(Arc<Zeroizing<String>>);
@@ -61,21 +61,50 @@ impl Fingerprint {
 
     pub fn of_parts(parts: &[&[u8]]) -> Self {
         let mut first = [0; 8];
-        first.iter_mut().zip(sha256(parts.iter().copied())).for_each(|(to, from)| *to = from);
+        first.iter_mut().zip(sha256(parts)).for_each(|(to, from)| *to = from);
         Self(u64::from_be_bytes(first))
     }
 }
 
 /// SHA-256 over length-prefixed parts, so that `["ab", "c"]` and `["a", "bc"]` differ.
-fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; digest::SHA256_OUTPUT_LEN] {
-    let mut context = digest::Context::new(&digest::SHA256);
+fn sha256(parts: &[&[u8]]) -> [u8; digest::SHA256_OUTPUT_LEN] {
+    /// Names and identifiers are shorter. They are put together on the stack, because a context is allocated.
+    const MAX_STACK_BYTES: usize = 256;
+    let mut buffer = [0; MAX_STACK_BYTES];
+    let whole = match buffer.get_mut(..parts.iter().map(|part| size_of::<u64>() + part.len()).sum()) {
+        Some(joined) => {
+            join(parts, joined);
+            let whole = digest::digest(&digest::SHA256, joined);
+            joined.zeroize();
+            whole
+        }
+        None => {
+            let mut context = digest::Context::new(&digest::SHA256);
+            for part in parts {
+                context.update(&length(part));
+                context.update(part);
+            }
+            context.finish()
+        }
+    };
+    let mut bytes = [0; digest::SHA256_OUTPUT_LEN];
+    bytes.iter_mut().zip(whole.as_ref()).for_each(|(to, from)| *to = *from);
+    bytes
+}
+
+fn length(part: &[u8]) -> [u8; size_of::<u64>()] {
+    (part.len() as u64).to_be_bytes()
+}
+
+/// Writes the parts one after the other, each behind its length. They fit exactly.
+fn join(parts: &[&[u8]], mut to: &mut [u8]) {
     for part in parts {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part);
+        for piece in [&length(part)[..], part] {
+            let (place, rest) = std::mem::take(&mut to).split_at_mut(piece.len());
+            place.copy_from_slice(piece);
+            to = rest;
+        }
     }
-    let mut whole = [0; digest::SHA256_OUTPUT_LEN];
-    whole.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
-    whole
 }
 
 /// Makes text from the far side fit for logs and errors: at most 160 characters, no control
@@ -115,6 +144,18 @@ mod tests {
     #[test]
     fn fingerprints_depend_on_the_bounds_of_parts() {
         assert_ne!(Fingerprint::of_parts(&[b"ab", b"c"]), Fingerprint::of_parts(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn a_fingerprint_of_any_length_is_of_the_parts_behind_their_lengths() {
+        let long = [b'x'; 300];
+        for length in [0, 1, 231, 232, 233, 239, 240, 241, 300] {
+            let (part, other) = (&long[..length], &b"other"[..]);
+            let whole = [&(length as u64).to_be_bytes()[..], part, &5_u64.to_be_bytes(), other].concat();
+            let whole = digest::digest(&digest::SHA256, &whole);
+            let first = u64::from_be_bytes(whole.as_ref()[..8].try_into().unwrap());
+            assert_eq!(Fingerprint::of_parts(&[part, other]), Fingerprint(first), "{length}");
+        }
     }
 
     #[test]
