@@ -75,7 +75,12 @@ impl TokenClaims {
 
     /// A claim in seconds; numeric strings count.
     pub fn seconds(&self, path: &str) -> Option<Duration> {
-        self.text(path)?.parse::<f64>().ok().filter(|s| (0.0..1e12).contains(s)).map(Duration::from_secs_f64)
+        let seconds = match self.claim(path)? {
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) => text.parse().ok(),
+            Value::Array(_) | Value::Bool(_) | Value::Null | Value::Object(_) => None,
+        };
+        seconds.filter(|s| (0.0..1e12).contains(s)).map(Duration::from_secs_f64)
     }
 
     /// Remaining validity at `wall` (time since the epoch); `None` if the token does not tell.

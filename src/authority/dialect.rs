@@ -144,6 +144,12 @@ pub(super) trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
+    /// True if a reply of a license server with this status may tell of a kill.
+    fn may_say_killed(&self, system: DrmSystem, status: StatusCode) -> bool {
+        let (_system, _status) = (system, status);
+        false
+    }
+
     /// The reason of a kill, if this reply of a license server tells of one.
     fn killed_by_license_server(&self, system: DrmSystem, status: StatusCode, body: &[u8]) -> Option<Reason> {
         let (_system, _status, _body) = (system, status, body);

@@ -139,6 +139,11 @@ impl Authority {
         self.counter()?.killed(grant)
     }
 
+    /// True if a reply of a license server with this status may tell of a kill.
+    pub fn may_say_killed(&self, system: DrmSystem, status: StatusCode) -> bool {
+        self.dialect.may_say_killed(system, status)
+    }
+
     /// The reason of a kill, if this reply of a license server tells of one.
     pub fn killed_by_license_server(&self, system: DrmSystem, status: StatusCode, body: &[u8]) -> Option<Reason> {
         self.dialect.killed_by_license_server(system, status, body)

@@ -344,8 +344,12 @@ impl Dialect for SsmDialect {
         Some((self.config.authorization.clone(), self.config.license_value(content?, grant)?))
     }
 
+    fn may_say_killed(&self, system: DrmSystem, status: StatusCode) -> bool {
+        system == DrmSystem::PlayReady && status == StatusCode::INTERNAL_SERVER_ERROR
+    }
+
     fn killed_by_license_server(&self, system: DrmSystem, status: StatusCode, body: &[u8]) -> Option<Reason> {
-        if system == DrmSystem::PlayReady { killed_by_license_server(status, body) } else { None }
+        if self.may_say_killed(system, status) { killed_by_license_server(status, body) } else { None }
     }
 }
 

@@ -102,7 +102,7 @@ impl Gateway {
         by_device: bool,
     ) {
         let (address, now) = (AddressKey::of(peer.address), self.clock.now());
-        let told = claims.and_then(whose).filter(|_| source == Some(DeviceSource::Peer));
+        let told = claims.filter(|_| source == Some(DeviceSource::Peer)).and_then(whose);
         if told.is_some_and(|told| self.identity_watch.is_shared(&route.path, address, told, now)) {
             self.warn_of_identity(route, address, WeakIdentity::SharedPeer, now);
         }

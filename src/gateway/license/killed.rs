@@ -64,7 +64,8 @@ impl LicenseCall<'_> {
         reply: &Result<UpstreamReply, LicenseServerFailure>,
     ) -> Option<LicenseRefusal> {
         let (reply, system) = (reply.as_ref().ok()?, self.request.message.as_ref().ok()?.system);
-        let body = plain_body(reply)?;
+        // Most replies can say nothing of the kind, and are not decoded for it.
+        let body = managed.authority.may_say_killed(system, reply.status).then(|| plain_body(reply))??;
         let by: SessionKill = managed.authority.killed_by_license_server(system, reply.status, &body)?.into();
         // A reply about someone else's token does not concern the session.
         let is_its_own = |token| self.gateway.sessions.answers_to(managed.key, id, token);
