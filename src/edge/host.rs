@@ -24,22 +24,22 @@ const MAX_LABEL_BYTES: usize = 63;
 const MAX_PORT_DIGITS: usize = 5;
 
 /// A host, and the port if one is written.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct NamedHost {
-    address: HostAddress,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NamedHost<'t> {
+    address: HostAddress<'t>,
     port: Option<u16>,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum HostAddress {
-    /// A name in lower case.
-    Name(String),
+#[derive(Clone, Copy, Debug)]
+enum HostAddress<'t> {
+    /// A name as it was written.
+    Name(&'t str),
     V6(Ipv6Addr),
 }
 
-impl NamedHost {
+impl<'t> NamedHost<'t> {
     /// `None` if the text is no host with an optional port.
-    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+    pub(super) fn parse(text: &'t [u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
         let (address, port) = match text.strip_prefix('[') {
             Some(bracketed) => {
@@ -62,17 +62,26 @@ impl NamedHost {
     }
 
     /// `default_port` is the connection's, for a host without one.
-    pub(super) fn is_same(&self, other: &Self, default_port: u16) -> bool {
-        let port = |host: &Self| host.port.unwrap_or(default_port);
-        self.address == other.address && port(self) == port(other)
+    pub(super) fn is_same(&self, other: &NamedHost<'_>, default_port: u16) -> bool {
+        self.address.is_same(other.address) && self.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)
     }
 }
 
-fn name_of(name: &str) -> Option<String> {
+impl HostAddress<'_> {
+    fn is_same(self, other: HostAddress<'_>) -> bool {
+        match (self, other) {
+            (Self::Name(one), HostAddress::Name(other)) => one.eq_ignore_ascii_case(other),
+            (Self::V6(one), HostAddress::V6(other)) => one == other,
+            (Self::Name(_), HostAddress::V6(_)) | (Self::V6(_), HostAddress::Name(_)) => false,
+        }
+    }
+}
+
+fn name_of(name: &str) -> Option<&str> {
     // A fully qualified name may end with a dot.
     let labels = name.strip_suffix('.').unwrap_or(name);
     let fits = labels.len() <= MAX_HOST_NAME_BYTES && labels.split('.').all(is_label);
-    fits.then(|| name.to_ascii_lowercase())
+    fits.then_some(name)
 }
 
 /// Underscores occur in names of containers, and `~` is valid in every URI's host.
@@ -223,14 +232,16 @@ mod tests {
             &format!("{label}a"),
             &format!("a.{longest}"),
         ] {
-            assert_eq!(NamedHost::parse(bad.as_bytes()), None, "{bad:?}");
+            assert!(NamedHost::parse(bad.as_bytes()).is_none(), "{bad:?}");
         }
-        assert_eq!(NamedHost::parse(b"h\xff"), None);
+        assert!(NamedHost::parse(b"h\xff").is_none());
     }
 
     #[test]
     fn hosts_are_equal_in_any_case_and_spelling() {
-        let host = |text: &str| NamedHost::parse(text.as_bytes()).unwrap();
+        fn host(text: &str) -> NamedHost<'_> {
+            NamedHost::parse(text.as_bytes()).unwrap()
+        }
         for (one, other, same) in [
             ("h", "H:80", true),
             ("h:", "h", true),

@@ -54,12 +54,11 @@ fn check_target(parts: &Parts) -> Result<(), RequestViolation> {
 
 fn check_host(parts: &Parts, tls: bool) -> Result<(), RequestViolation> {
     let mut hosts = parts.headers.get_all(HOST).iter();
-    let parse = |text: &[u8]| NamedHost::parse(text).ok_or(RequestViolation::HostInvalid);
     let target = parts.uri.authority().map(|authority| authority.as_str());
     match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => Err(RequestViolation::HostTwice),
         (Some(host), None) => {
-            let host = parse(host.as_bytes())?;
+            let host = named_host(host.as_bytes())?;
             let default_port = if tls { 443 } else { 80 };
             // A target without a host, or with a user, differs from Host.
             let names_it = |target: &str| {
@@ -69,11 +68,15 @@ fn check_host(parts: &Parts, tls: bool) -> Result<(), RequestViolation> {
         }
         // HTTP/2 has `:authority` for it; HTTP/1.0 knew no Host; HTTP/1.1 must send it.
         (None, _) => match (parts.version, target) {
-            (Version::HTTP_2 | Version::HTTP_10, Some(target)) => parse(target.as_bytes()).map(|_host| ()),
+            (Version::HTTP_2 | Version::HTTP_10, Some(target)) => named_host(target.as_bytes()).map(|_host| ()),
             (Version::HTTP_10, None) => Ok(()),
             _ => Err(RequestViolation::HostMissing),
         },
     }
+}
+
+fn named_host(text: &[u8]) -> Result<NamedHost<'_>, RequestViolation> {
+    NamedHost::parse(text).ok_or(RequestViolation::HostInvalid)
 }
 
 fn check_body(parts: &Parts) -> Result<(), RequestViolation> {
