@@ -144,6 +144,8 @@ impl Sessions {
     pub fn note_call(self: &Arc<Self>, key: DeviceKey, id: SessionId, what: String) {
         self.table.with(key, |DeviceEntry { device, .. }| {
             if let Some(playback) = device.playback_mut(id) {
+                // Many calls come to the same.
+                let what = self.call_outcomes.shared(&what.into());
                 playback.entry.timeline.add_call(self.clock.wall(), what);
             }
         });

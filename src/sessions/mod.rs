@@ -67,6 +67,8 @@ use crate::telemetry::Telemetry;
 
 pub struct Sessions {
     alarm: Notify,
+    /// Outcomes of license calls in words, as the timelines have them.
+    call_outcomes: SharedValues<str>,
     chance: RandomSource,
     clock: Clock,
     content_names: SharedValues<str>,
@@ -132,6 +134,7 @@ impl Sessions {
         let device_notes = DeviceNotes::default();
         Arc::new(Self {
             alarm,
+            call_outcomes: SharedValues::default(),
             chance,
             clock,
             content_names: SharedValues::default(),

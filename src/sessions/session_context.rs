@@ -102,8 +102,8 @@ pub struct SessionRoute {
 /// Kinds of the content and the device, where an embedded authority counts them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CountedGroups {
-    pub content: Option<Box<str>>,
-    pub device: Option<Box<str>>,
+    pub content: Option<Arc<str>>,
+    pub device: Option<Arc<str>>,
 }
 
 impl CountedGroups {
@@ -198,9 +198,9 @@ impl SessionContext {
             authority: authority_name.clone(),
             authorization: registration.as_ref().and_then(|registration| registration.block.clone()),
             content: content.as_deref().map(str::to_owned),
-            content_group: content_group.map(Into::into),
+            content_group: content_group.as_deref().map(str::to_owned),
             device: device.to_string(),
-            device_group: device_group.map(Into::into),
+            device_group: device_group.as_deref().map(str::to_owned),
             dialect: *dialect,
             kill_memory: kill_memory.map(RecordedSpan::from),
             opened: *opened,

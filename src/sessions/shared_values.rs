@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::session_context::SessionContext;
+use super::session_context::{CountedGroups, SessionContext};
 
 const MAX_SHARED_VALUES: usize = if cfg!(test) { 256 } else { 65_536 };
 /// Unknown values between two sweeps, at least.
@@ -43,14 +43,18 @@ impl<T: ?Sized + Eq + Hash> SharedValues<T> {
 }
 
 impl SharedValues<str> {
-    /// The context with the name that other sessions of its content have.
+    /// The context with the names of its content and its groups that other sessions have.
     pub(super) fn share_content(&self, context: &Arc<SessionContext>) -> Arc<SessionContext> {
-        let Some(content) = &context.content else { return context.clone() };
-        let known = self.shared(content);
-        if Arc::ptr_eq(&known, content) {
+        let SessionContext { content, groups, .. } = &**context;
+        if content.is_none() && groups.is_none() {
             return context.clone();
         }
-        Arc::new(SessionContext { content: Some(known), ..SessionContext::clone(context) })
+        let content = content.as_ref().map(|name| self.shared(name));
+        let shared = |name: &Option<Arc<str>>| name.as_ref().map(|name| self.shared(name));
+        let groups = groups.as_ref();
+        let groups =
+            groups.map(|of| Box::new(CountedGroups { content: shared(&of.content), device: shared(&of.device) }));
+        Arc::new(SessionContext { content, groups, ..SessionContext::clone(context) })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The timeline of a playback: its last events with their times, for support.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::drm::DrmSystem;
@@ -19,7 +20,7 @@ pub struct TimelineEntry {
 #[derive(Clone, Debug)]
 pub enum TimelineEvent {
     /// Outcome of a license call, in words.
-    Call(String),
+    Call(Arc<str>),
     Core(SessionEvent),
     Eme(EmeEvent),
 }
@@ -36,7 +37,7 @@ impl TimelineEvent {
     /// The event in words for a person.
     pub fn describe(&self, error_name: fn(AskKind) -> &'static str) -> String {
         match self {
-            Self::Call(what) => what.clone(),
+            Self::Call(what) => what.to_string(),
             Self::Core(event) => event.describe(error_name),
             Self::Eme(happening) => happening.describe(),
         }
@@ -71,12 +72,12 @@ enum KeptEvent {
 
 /// A type of its own, so that an entry holds one pointer.
 #[derive(Clone, Debug)]
-struct CallText(Box<str>);
+struct CallText(Arc<str>);
 
 impl From<TimelineEvent> for KeptEvent {
     fn from(event: TimelineEvent) -> Self {
         let short = match &event {
-            TimelineEvent::Call(text) => Some(Self::Call(Box::new(CallText(text.as_str().into())))),
+            TimelineEvent::Call(text) => Some(Self::Call(Box::new(CallText(text.clone())))),
             TimelineEvent::Core(SessionEvent::Opened { interval }) => whole_ms(*interval).map(Self::opened),
             TimelineEvent::Core(SessionEvent::RenewalsCarry) => Some(Self::RenewalsCarry),
             TimelineEvent::Core(SessionEvent::Resumed) => Some(Self::Resumed),
@@ -96,7 +97,7 @@ impl KeptEvent {
 
     fn whole(&self) -> TimelineEvent {
         match self {
-            Self::Call(text) => TimelineEvent::Call(text.0.to_string()),
+            Self::Call(text) => TimelineEvent::Call(text.0.clone()),
             Self::Eme { count, key_session, system, what } => TimelineEvent::Eme(EmeEvent {
                 count: usize::from(*count),
                 key_session: *key_session,
@@ -141,7 +142,7 @@ impl Timeline {
     }
 
     /// Adds a call. Repeated equal calls leave one entry, with the newest time.
-    pub(super) fn add_call(&mut self, at: Duration, what: String) {
+    pub(super) fn add_call(&mut self, at: Duration, what: Arc<str>) {
         let last = self.entries.last().map(|last| &last.what);
         let is_last = matches!(last, Some(KeptEvent::Call(last)) if *last.0 == *what);
         self.push(at, TimelineEvent::Call(what), is_last);
@@ -201,7 +202,7 @@ mod tests {
             TimelineEvent::Core(SessionEvent::Failed(AskKind::Beat, Reason::without_reply("no way"))),
             TimelineEvent::Eme(eme(2)),
             TimelineEvent::Eme(eme(1 << 20)),
-            TimelineEvent::Call("declined".to_owned()),
+            TimelineEvent::Call("declined".into()),
         ];
         let mut timeline = Timeline::default();
         for (second, event) in events.iter().enumerate() {
@@ -224,7 +225,7 @@ mod tests {
         for second in 0..100 {
             timeline.add(Duration::from_secs(second), SessionEvent::Resumed);
         }
-        (100..200).for_each(|second| timeline.add_call(Duration::from_secs(second), "declined".to_owned()));
+        (100..200).for_each(|second| timeline.add_call(Duration::from_secs(second), "declined".into()));
         let times: Vec<_> = timeline.entries().map(|entry| entry.at.as_secs()).collect();
         assert_eq!(times, (69..100).chain([199]).collect::<Vec<_>>());
         assert_eq!(size_of::<KeptEntry>(), 24);

@@ -95,8 +95,8 @@ impl FirstWords {
         let counted = SessionAccount {
             account: context.account.clone().map(Into::into),
             by_device: false,
-            content_group: groups.content.map(Into::into),
-            device_group: groups.device.map(Into::into),
+            content_group: groups.content.as_deref().map(str::to_owned),
+            device_group: groups.device.as_deref().map(str::to_owned),
             is_proven: false,
             network: context.network,
         };

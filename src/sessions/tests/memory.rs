@@ -187,7 +187,7 @@ fn a_live_session_is_no_larger_than_it_was() {
         (ORDINARY, Progress::Opened, 1_540),
         (ORDINARY, Progress::Licensed, 1_600),
         (ORDINARY, Progress::Mirrored, 1_750),
-        (LARGEST, Progress::Mirrored, 14_300),
+        (LARGEST, Progress::Mirrored, 8_000),
     ] {
         let bytes = bytes_each(sizes, until);
         println!("{bytes} bytes {until:?}, names of {} bytes, {} key sessions", sizes.name, sizes.key_sessions);
