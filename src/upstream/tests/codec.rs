@@ -11,6 +11,7 @@ use tokio::io::ReadBuf;
 use super::super::connection::{Wire, WireReply};
 use super::super::framing::ConnectionReuse;
 use super::super::http1_connection::Http1Connection;
+use super::super::origin::{IdleWire, Origin};
 use super::super::request::RequestTarget;
 use super::super::{UpstreamFault, UpstreamReply, reply};
 use super::*;
@@ -346,4 +347,21 @@ async fn whole_and_streamed_replies_and_large_requests_share_a_connection() {
     };
     join!(calls, peer);
     stage.assert_no_other_connection();
+}
+
+#[tokio::test]
+async fn kept_connections_are_closed_in_time_without_a_further_call() {
+    let endpoint = EndpointUrl::parse("http://lic.example").unwrap();
+    let origin = Origin::new(&endpoint, None).unwrap();
+    let (now, minute) = (Clock.now(), Duration::from_secs(60));
+    let (open, closed) =
+        (ScriptedServer::new(&[], false), ScriptedServer { asked: true, ..ScriptedServer::new(&[], true) });
+    let kept = |server| IdleWire::Whole(Http1Connection::new(server));
+    assert!(origin.put_back(kept(open), now), "nothing looks after them yet");
+    assert!(!origin.put_back(kept(closed), now));
+    assert!(origin.forget_old(now));
+    assert_eq!(origin.idle(), 1, "the server has closed one");
+    assert!(!origin.forget_old(now + minute));
+    assert_eq!(origin.idle(), 0);
+    assert!(origin.put_back(kept(ScriptedServer::new(&[], false)), now));
 }
