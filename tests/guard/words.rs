@@ -37,7 +37,7 @@ fn metrics() -> BTreeSet<String> {
     metrics.authority_call(&"a".into(), AskKind::Beat, Err(FaultKind::Busy), Duration::ZERO);
     let call = CallLabels { drm: "d", kind: "k", outcome: "o", route: "/r".into() };
     metrics.open_asked_again(&"a".into(), "granted");
-    metrics.license_call(&call, Duration::ZERO);
+    metrics.license_call(&metrics.license_calls(&call), Duration::ZERO);
     metrics.authorization("/r", "o");
     metrics.refusal("c", "http");
     metrics.session_displaced("ended");
