@@ -62,7 +62,7 @@ fn steps(c: &mut Criterion) {
 fn devices(c: &mut Criterion) {
     let (now, policy) = (MonotonicTime::from(Clock.now()), Policy::default());
     let mut device = Device::default();
-    let (token, key_session) = (Some(Fingerprint(1)), Some(Fingerprint(2)));
+    let (token, key_session) = (Some(Fingerprint::new(1)), Some(Fingerprint::new(2)));
     let call = PlayerCall {
         content: None,
         content_token: token,

@@ -108,7 +108,7 @@ fn context(sizes: Sizes, number: u64, of_route: &Arc<SessionRoute>) -> Arc<Sessi
         account: Some(name().into()),
         content: Some(name().into()),
         groups: CountedGroups::of(group(), group()),
-        network: Fingerprint(number),
+        network: Fingerprint::new(number),
         of_route: of_route.clone(),
         token: Some(Secret::new(text(sizes.content_token, number))),
         ..setup::context(text(sizes.name, number))
@@ -117,8 +117,8 @@ fn context(sizes: Sizes, number: u64, of_route: &Arc<SessionRoute>) -> Arc<Sessi
 
 fn call(number: u64, token: u64, key_session: u64) -> PlayerCall {
     PlayerCall {
-        content: Some(Fingerprint(number << 8 | 1)),
-        key_session: Some(Fingerprint(key_session)),
+        content: Some(Fingerprint::new(number << 8 | 1)),
+        key_session: Some(Fingerprint::new(key_session)),
         ..setup::call(number << 16 | token)
     }
 }
@@ -168,7 +168,7 @@ impl Shell {
         for key_session in 0..self.sizes.key_sessions {
             self.ask(number, 0, key_session).await;
             let mut message = DrmMessage::new(DrmSystem::Widevine, MessageKind::LicenseRequest);
-            message.request_id = Some(Fingerprint(key_session));
+            message.request_id = Some(Fingerprint::new(key_session));
             (0..self.sizes.keys).for_each(|key| message.key_ids.insert(&[key; 16]));
             self.sessions.see(key, id, |mirror, _| mirror.asked(&message));
             let ends = Some(Duration::from_secs(3600));
@@ -176,13 +176,13 @@ impl Shell {
                 key,
                 id,
                 sidebeat::session::LicenseFeedback::Stays,
-                (Fingerprint(key_session), ends),
+                (Fingerprint::new(key_session), ends),
             );
         }
         for note in 0..self.sizes.notes {
             self.sessions.note_call(key, id, text(160, note as u64));
         }
-        self.sessions.used(key, Fingerprint(number << 16));
+        self.sessions.used(key, Fingerprint::new(number << 16));
         Ok((key, id))
     }
 }

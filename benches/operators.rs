@@ -107,7 +107,7 @@ async fn fill(sessions: &Arc<Sessions>, authorities: &Authorities) -> Outcome<()
         let context = Arc::new(SessionContext {
             account: Some(format!("account-{}", number / 2).into()),
             content: Some(format!("content-{}", number % 500).into()),
-            network: Fingerprint(number),
+            network: Fingerprint::new(number),
             of_route: of_route.clone(),
             ..setup::context(format!("device-{number}"))
         });
@@ -117,7 +117,7 @@ async fn fill(sessions: &Arc<Sessions>, authorities: &Authorities) -> Outcome<()
         if admission.answer.refusal().is_some() {
             return Err(format!("{:?}", admission.answer).into());
         }
-        sessions.used(key, Fingerprint(number));
+        sessions.used(key, Fingerprint::new(number));
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ pub(crate) fn context(device: String) -> SessionContext {
 
 /// A license call with this content token.
 pub(crate) fn call(token: u64) -> PlayerCall {
-    let token = Some(Fingerprint(token));
+    let token = Some(Fingerprint::new(token));
     PlayerCall {
         content: None,
         content_token: token,

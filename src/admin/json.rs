@@ -79,7 +79,7 @@ fn key_session(of: &KeySession, wall: Duration) -> Value {
     let statuses: Map<_, _> = of.keys(wall).map(|(id, status)| (hex(id), json!(status.name()))).collect();
     let messages: Map<_, _> = of.messages().map(|(kind, seen)| (kind.name().to_owned(), json!(seen))).collect();
     json!({
-        "id": format!("{:016x}", of.id.0),
+        "id": format!("{:016x}", of.id.get()),
         "drm": of.system.label(),
         "messages": messages,
         "keyStatuses": statuses,

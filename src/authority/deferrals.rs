@@ -64,10 +64,10 @@ mod tests {
 
     #[test]
     fn an_account_waits_as_long_as_the_authority_says_and_else_longer_each_time() {
-        let (mut now, mut deferrals, account) = (Clock.now(), AccountDeferrals::default(), Fingerprint(1));
+        let (mut now, mut deferrals, account) = (Clock.now(), AccountDeferrals::default(), Fingerprint::new(1));
         assert!(deferrals.defer(now, account, Some(Duration::from_secs(7))));
         assert_eq!(deferrals.wait(now, account), Some(Duration::from_secs(7)));
-        assert_eq!(deferrals.wait(now, Fingerprint(2)), None, "nobody else does");
+        assert_eq!(deferrals.wait(now, Fingerprint::new(2)), None, "nobody else does");
         assert!(!deferrals.defer(now, account, Some(Duration::from_hours(9))), "it waits already");
         assert_eq!(deferrals.wait(now, account), Some(MAX_ASKED_WAIT));
         now += MAX_ASKED_WAIT;
@@ -84,11 +84,11 @@ mod tests {
     fn accounts_that_wait_are_bounded_and_those_that_have_waited_make_room() {
         let (now, mut deferrals) = (Clock.now(), AccountDeferrals::default());
         for account in 0..20_000 {
-            deferrals.defer(now, Fingerprint(account), None);
+            deferrals.defer(now, Fingerprint::new(account), None);
         }
         assert_eq!((deferrals.0.len(), deferrals.waiting(now)), (MAX_ACCOUNTS, MAX_ACCOUNTS));
         let later = now + MIN_WAIT;
-        assert!(deferrals.defer(later, Fingerprint(20_000), None));
+        assert!(deferrals.defer(later, Fingerprint::new(20_000), None));
         assert_eq!(deferrals.0.len(), 1);
     }
 }

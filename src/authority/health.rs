@@ -35,8 +35,8 @@ impl CallOrigin {
         // Any caller can name any account. Mixed with the network, one caller's wait does not hold up the account
         // elsewhere.
         let account = context.account.as_ref().map_or(device, |account| Fingerprint::of(account.as_bytes()));
-        let account = Fingerprint::of_parts(&[&account.0.to_be_bytes(), &context.network.0.to_be_bytes()]);
-        Self { account, caller: CallerKey { address: context.network.0, device: device.0 } }
+        let account = Fingerprint::of_parts(&[&account.get().to_be_bytes(), &context.network.get().to_be_bytes()]);
+        Self { account, caller: CallerKey { address: context.network.get(), device: device.get() } }
     }
 }
 
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
 
-    const ANN: CallOrigin = CallOrigin { account: Fingerprint(1), caller: CallerKey { address: 1, device: 1 } };
+    const ANN: CallOrigin = CallOrigin { account: Fingerprint::new(1), caller: CallerKey { address: 1, device: 1 } };
 
     fn lost() -> Result<Verdict, AuthorityFault> {
         Err(AuthorityFault { kind: FaultKind::Unreachable, reason: Reason::new(502, None, "nobody is there") })
@@ -280,7 +280,8 @@ mod tests {
     fn error_answers_to_one_caller_cost_no_other_a_call_under_any_of_its_names() {
         let (now, health) = (Clock.now(), Health::new());
         for device in 0..1_000 {
-            let garbage = CallOrigin { account: Fingerprint(10 + device), caller: CallerKey { address: 6, device } };
+            let garbage =
+                CallOrigin { account: Fingerprint::new(10 + device), caller: CallerKey { address: 6, device } };
             for code in [500, 502, 503, 504, 429, 408, 400] {
                 let changes = health.tell(now, AskKind::Open, CallPermit::Usual, garbage, &answered(code, None));
                 assert_eq!(changes.breaker, None, "{code}");
@@ -300,7 +301,7 @@ mod tests {
         for ask in [AskKind::Beat, AskKind::Close, AskKind::Renew] {
             assert_eq!(health.leave(now, ask, ANN), Ok(CallPermit::Usual), "what plays goes on");
         }
-        let bob = CallOrigin { account: Fingerprint(2), ..ANN };
+        let bob = CallOrigin { account: Fingerprint::new(2), ..ANN };
         assert_eq!(health.leave(now, AskKind::Open, bob), Ok(CallPermit::Usual));
         assert_eq!((health.waiting(now), health.waiting(now + ten)), (1, 0));
         assert_eq!(health.leave(now + ten, AskKind::Open, ANN), Ok(CallPermit::Usual));
@@ -322,7 +323,7 @@ mod tests {
         let fault = |kind| Err(AuthorityFault { kind, reason: Reason::new(504, None, "nothing came") });
         for number in 0..MIN_FAILURES as u64 {
             let caller = CallerKey { address: number, device: number };
-            let of = CallOrigin { account: Fingerprint(number), caller };
+            let of = CallOrigin { account: Fingerprint::new(number), caller };
             health.tell(now, AskKind::Beat, CallPermit::Usual, of, &Ok(Verdict::Closed));
             health.tell(now, AskKind::Open, CallPermit::Usual, of, &fault(busy));
             assert!(!health.has_answers_since(now), "neither a beat nor our own limit is an answer to an open");

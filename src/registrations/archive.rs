@@ -90,7 +90,7 @@ mod tests {
         let (registrations, now) = (Registrations::kept_in(Box::new(paper.clone())), Clock.now());
         let mut displaced = Vec::new();
         while displaced.is_empty() {
-            displaced = registrations.insert_of(now, Fingerprint(1), registration());
+            displaced = registrations.insert_of(now, Fingerprint::new(1), registration());
             assert!(registrations.len() < Registrations::MAX_REGISTRATIONS / 2, "none gives way");
         }
         let paper = paper.0.lock().unwrap();

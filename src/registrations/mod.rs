@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn one_network_pushes_out_its_own_and_no_others() {
         let (registrations, now) = (Registrations::default(), Clock.now());
-        let [one, other] = [1, 2].map(Fingerprint);
+        let [one, other] = [1, 2].map(Fingerprint::new);
         // None of them is used again: its viewer pauses.
         let mut others = Vec::new();
         for _ in 0..100 {

@@ -70,7 +70,7 @@ mod tests {
     fn networks_whose_playbacks_are_forgotten_are_forgotten_too() {
         let mut shares = NetworkShares::default();
         for network in 0..=NetworkShares::MAX_IDS as u64 {
-            shares.note(Fingerprint(network), PlaybackId::random(), |_| false);
+            shares.note(Fingerprint::new(network), PlaybackId::random(), |_| false);
         }
         assert_eq!((shares.ids.len(), shares.total), (1, 1));
     }
@@ -82,11 +82,14 @@ mod tests {
         for _ in 0..=Registrations::MAX_REGISTRATIONS_PER_NETWORK + NetworkShares::NETWORK_SHARE_SLACK {
             let id = PlaybackId::random();
             generations.insert(id, registration.clone());
-            shares.note(Fingerprint(1), id, |_| true);
+            shares.note(Fingerprint::new(1), id, |_| true);
         }
-        assert_eq!(shares.displace(Fingerprint(1), &mut generations).len(), NetworkShares::NETWORK_SHARE_SLACK + 1);
         assert_eq!(
-            (shares.total, shares.ids[&Fingerprint(1)].len()),
+            shares.displace(Fingerprint::new(1), &mut generations).len(),
+            NetworkShares::NETWORK_SHARE_SLACK + 1
+        );
+        assert_eq!(
+            (shares.total, shares.ids[&Fingerprint::new(1)].len()),
             (Registrations::MAX_REGISTRATIONS_PER_NETWORK, shares.total)
         );
     }

@@ -138,7 +138,7 @@ pub(super) struct TokenName(u64);
 
 impl TokenName {
     pub(super) fn of(authority: &str, token: Fingerprint) -> Self {
-        Self(Fingerprint::of_parts(&[authority.as_bytes(), &token.0.to_be_bytes()]).0)
+        Self(Fingerprint::of_parts(&[authority.as_bytes(), &token.get().to_be_bytes()]).get())
     }
 }
 

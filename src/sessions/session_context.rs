@@ -40,7 +40,7 @@ impl DeviceKey {
             | DeviceSource::TokenClaim
             | DeviceSource::Unknown => "said",
         };
-        Self(Fingerprint::of_parts(&[authority.as_bytes(), kind.as_bytes(), device.as_bytes()]).0)
+        Self(Fingerprint::of_parts(&[authority.as_bytes(), kind.as_bytes(), device.as_bytes()]).get())
     }
 
     /// A number for the device, where devices are not known.
@@ -62,7 +62,7 @@ pub struct AuthorityId(u64);
 
 impl AuthorityId {
     pub fn of(name: &str) -> Self {
-        Self(Fingerprint::of(name.as_bytes()).0)
+        Self(Fingerprint::of(name.as_bytes()).get())
     }
 }
 

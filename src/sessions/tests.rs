@@ -156,7 +156,7 @@ impl Stage {
         self.grant(AskKind::Open).await;
         let admission = waits.await.expect("an admission");
         assert!(matches!(admission.answer, CallAnswer::Forward(_)));
-        self.sessions.used(key, Fingerprint(token));
+        self.sessions.used(key, Fingerprint::new(token));
         admission.session.expect("a session")
     }
 
@@ -218,7 +218,7 @@ fn killed(sessions: &Arc<Sessions>, token: u64) -> Option<SessionKill> {
 }
 
 fn license(token: u64) -> PlayerCall {
-    let token = Some(Fingerprint(token));
+    let token = Some(Fingerprint::new(token));
     PlayerCall {
         content: None,
         content_token: token,
@@ -272,7 +272,7 @@ async fn a_player_that_hangs_up_while_it_waits_leaks_nothing() {
 async fn a_player_that_hangs_up_and_is_stopped_before_the_open_is_answered_leaks_nothing() {
     let mut stage = Stage::new(brief());
     assert!(tokio::time::timeout(SHORT, stage.admit(1, HOUR)).await.is_err());
-    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(1))), 1);
+    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint::new(1))), 1);
     stage.grant(AskKind::Open).await;
     stage.grant(AskKind::Close).await;
     stage.emptied().await;
@@ -299,7 +299,7 @@ async fn the_last_call_goes_first_and_what_waits_still_goes_next() {
     stage.grant(AskKind::Open).await;
     assert!(matches!(third.await.expect("an admission").answer, CallAnswer::Forward(_)));
     assert!(second.try_recv().is_err(), "the third one may yet come to nothing");
-    stage.sessions.used(key(), Fingerprint(3));
+    stage.sessions.used(key(), Fingerprint::new(3));
     // Somebody waits for it still.
     stage.grant(AskKind::Open).await;
     assert!(matches!(second.await.expect("an admission").answer, CallAnswer::Forward(_)));
@@ -369,12 +369,15 @@ async fn a_stop_ends_what_it_names() {
     let mut stage = Stage::new(Policy { sessions_per_device: 2, ..brief() });
     stage.play(1).await;
     stage.play(2).await;
-    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(9))), 0);
-    assert_eq!(stage.sessions.stop(DeviceKey::new("test", DeviceSource::Header, "other"), Some(Fingerprint(1))), 0);
+    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint::new(9))), 0);
+    assert_eq!(
+        stage.sessions.stop(DeviceKey::new("test", DeviceSource::Header, "other"), Some(Fingerprint::new(1))),
+        0
+    );
     assert_eq!(stage.sessions.stop(key(), None), 0, "the device alone is none of its tokens");
-    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(1))), 1);
+    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint::new(1))), 1);
     stage.grant(AskKind::Close).await;
-    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(2))), 1);
+    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint::new(2))), 1);
     stage.grant(AskKind::Close).await;
     stage.emptied().await;
 }
@@ -383,21 +386,21 @@ async fn a_stop_ends_what_it_names() {
 async fn a_token_finds_the_device_that_plays_by_it_and_is_forgotten_with_its_session() {
     let mut stage = Stage::new(brief());
     let sessions = stage.sessions.clone();
-    let named = |device, token| sessions.device_of_token("test", device, Fingerprint(token));
+    let named = |device, token| sessions.device_of_token("test", device, Fingerprint::new(token));
     let other = DeviceKey::new("test", DeviceSource::Header, "other");
     stage.play(1).await;
     for device in [None, Some(key()), Some(other)] {
         assert_eq!((named(device, 1), named(device, 2)), (Some(key()), None), "{device:?}");
     }
-    assert_eq!(sessions.device_of_token("elsewhere", None, Fingerprint(1)), None, "another authority's token");
+    assert_eq!(sessions.device_of_token("elsewhere", None, Fingerprint::new(1)), None, "another authority's token");
     stage.play_of(other, 1).await;
     assert_eq!(named(None, 1), None, "two devices play by it");
     assert_eq!((named(Some(key()), 1), named(Some(other), 1)), (Some(key()), Some(other)));
 
-    assert_eq!(sessions.stop(key(), Some(Fingerprint(1))), 1);
+    assert_eq!(sessions.stop(key(), Some(Fingerprint::new(1))), 1);
     assert_eq!(named(Some(key()), 1), Some(other), "what is over is nobody's choice");
     stage.grant(AskKind::Close).await;
-    assert_eq!(sessions.stop(other, Some(Fingerprint(1))), 1);
+    assert_eq!(sessions.stop(other, Some(Fingerprint::new(1))), 1);
     assert_eq!((named(Some(other), 1), sessions.index.tokens.len()), (None, 0));
     stage.grant(AskKind::Close).await;
     stage.emptied().await;
@@ -409,8 +412,8 @@ async fn a_token_of_too_many_devices_names_none_of_them() {
     for number in 0..17 {
         stage.play_of(DeviceKey::new("test", DeviceSource::Header, &number.to_string()), 1).await;
     }
-    let named = |device| stage.sessions.device_of_token("test", device, Fingerprint(1));
-    assert_eq!(stage.sessions.index.tokens.devices("test", Fingerprint(1)), []);
+    let named = |device| stage.sessions.device_of_token("test", device, Fingerprint::new(1));
+    assert_eq!(stage.sessions.index.tokens.devices("test", Fingerprint::new(1)), []);
     let last = DeviceKey::new("test", DeviceSource::Header, "16");
     assert_eq!((named(None), named(Some(last))), (None, Some(last)));
 }
@@ -424,7 +427,7 @@ async fn a_report_that_fits_several_shows_that_they_live_and_ends_none() {
         let (sessions, context) = (stage.sessions.clone(), stage.context.clone());
         let call = PlayerCall { content_token: None, ..license(playback) };
         tokio::join!(sessions.admit(key(), &call, &context, Clock.now() + HOUR), stage.grant(AskKind::Open));
-        stage.sessions.used(key(), Fingerprint(playback));
+        stage.sessions.used(key(), Fingerprint::new(playback));
         stage.sessions.report(key(), None, says(PlayingState::Plays));
     }
     for playing in [PlayingState::Plays, PlayingState::Quit] {
@@ -627,7 +630,7 @@ fn owing() -> OnUnreachable {
 async fn an_open_is_not_made_again_after_the_player_has_given_up() {
     let mut stage = Stage::new(Policy { sessions_per_device: 2, ..Policy::default() });
     stage.play(1).await;
-    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(1))), 1);
+    assert_eq!(stage.sessions.stop(key(), Some(Fingerprint::new(1))), 1);
     let close = stage.asked().await;
     let waits = stage.wait(2);
     let open = stage.asked().await;
@@ -796,7 +799,7 @@ async fn a_license_that_comes_after_a_sleep_lasts_from_then_on() {
     let mut stage = Stage::by(clock, Policy::default(), None, |_| {});
     let id = stage.play(1).await;
     clock.suspend(HOUR);
-    stage.sessions.licensed(key(), id, crate::session::LicenseFeedback::Stays, (Fingerprint(9), Some(HOUR)));
+    stage.sessions.licensed(key(), id, crate::session::LicenseFeedback::Stays, (Fingerprint::new(9), Some(HOUR)));
     stage.grant(AskKind::Beat).await;
     tokio::time::sleep(HOUR / 2).await;
     assert_eq!(stage.sessions.list()[0].state, SessionPhase::Live, "it plays on");

@@ -187,7 +187,7 @@ mod tests {
     fn a_timeline_tells_each_event_as_it_was() {
         let eme = |count| EmeEvent {
             count,
-            key_session: Fingerprint(7),
+            key_session: Fingerprint::new(7),
             system: DrmSystem::Widevine,
             what: EmeChange::Message(MessageType::LicenseRequest),
         };

@@ -153,7 +153,7 @@ mod tests {
         let registration = || Registration {
             authority: Some("far".into()),
             block: AuthorizationBlock::read(&reply, &FieldNames::default()),
-            content_token: Some(Fingerprint(7)),
+            content_token: Some(Fingerprint::new(7)),
             content_url: EndpointUrl::parse("https://cdn.example/a.mpd?sig=hush").ok(),
             device: "tv".into(),
             headers: vec![("x-authorization".parse().unwrap(), HeaderValue::from_bytes(b"hush \xff").unwrap())],

@@ -78,7 +78,7 @@ impl Telemetry {
     /// A device or an account as the log shows it: without control characters, and hashed if configured.
     pub fn shown(&self, name: &str) -> String {
         if self.hashed_identities.load(Ordering::Relaxed) {
-            return format!("{:016x}", Fingerprint::of(name.as_bytes()).0);
+            return format!("{:016x}", Fingerprint::of(name.as_bytes()).get());
         }
         name.chars().filter(|c| !c.is_control()).collect()
     }
@@ -110,7 +110,7 @@ impl Telemetry {
             return;
         }
         let device = self.shown(of.device);
-        if !is_routine && !self.session_lines.allow_in_group(name, device.clone(), of.network.0, self.clock.now()) {
+        if !is_routine && !self.session_lines.allow_in_group(name, device.clone(), of.network.get(), self.clock.now()) {
             return;
         }
         let (session, authority, route) = (of.session.short(), &**of.authority, &**of.route);
@@ -192,7 +192,7 @@ impl Telemetry {
     /// True if a line of this kind about a call may be written now; otherwise it is counted. `network` is the
     /// caller's.
     pub fn may_write(&self, kind: &'static str, device: &str, network: Fingerprint) -> bool {
-        self.call_lines.allow_in_group(kind, self.shown(device), network.0, self.clock.now())
+        self.call_lines.allow_in_group(kind, self.shown(device), network.get(), self.clock.now())
     }
 
     /// Like [`Self::may_write`], about a route, an authority or another configured name.
@@ -277,7 +277,7 @@ mod tests {
             device,
             error_name: |_| "",
             key: 1,
-            network: Fingerprint(network),
+            network: Fingerprint::new(network),
             route: &route,
             session: SessionId(1),
             token: None,

@@ -225,7 +225,7 @@ impl Far {
         self.watch.mark(now, kind_name(kind), from.1.0, u64::from(ticket.number()));
         let token = grant.map(|grant| grant.token.clone());
         self.look_at(awake, from, kind, ticket, token.as_ref());
-        let content = begun.map(|token| token.0);
+        let content = begun.map(|token| token.get());
         self.next += 1;
         let number = self.next;
         let parcel = Parcel { content, from, kind, number, token: token.clone() };

@@ -267,7 +267,7 @@ fn policy() -> Policy {
 
 /// The content token of what this device plays.
 fn picture(device: usize, content: u64) -> Fingerprint {
-    Fingerprint(1_000 + device as u64 * 10 + content)
+    Fingerprint::new(1_000 + device as u64 * 10 + content)
 }
 
 fn key(device: usize) -> DeviceKey {
@@ -300,7 +300,7 @@ impl Life {
     fn play(&mut self, device: usize, content: u64, (accepts, takes): (bool, Duration)) {
         let token = self.counts_devices.then(|| picture(device, content));
         let call = PlayerCall {
-            content: Some(Fingerprint(content)),
+            content: Some(Fingerprint::new(content)),
             content_token: token,
             key_session: None,
             kind: CallKind::License,
@@ -316,7 +316,7 @@ impl Life {
             tokio::time::sleep(takes).await;
             if accepts {
                 sessions.accept(key(device), id, &call);
-                sessions.licensed(key(device), id, LicenseFeedback::Plain, (Fingerprint(content), None));
+                sessions.licensed(key(device), id, LicenseFeedback::Plain, (Fingerprint::new(content), None));
             }
         });
     }

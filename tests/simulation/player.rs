@@ -61,7 +61,7 @@ impl Player {
     }
 
     pub(crate) fn token(&self) -> Fingerprint {
-        Fingerprint(self.token)
+        Fingerprint::new(self.token)
     }
 
     pub(crate) fn call(&mut self, rng: &mut Rng, kind: CallKind) -> PlayerCall {
@@ -78,11 +78,11 @@ impl Player {
             CallKind::Release => Some(self.key_sessions.remove(0)),
             CallKind::Renewal => Some(rng.pick(&self.key_sessions)),
         };
-        let token = rng.chance(950).then_some(Fingerprint(self.token));
+        let token = rng.chance(950).then_some(Fingerprint::new(self.token));
         PlayerCall {
             content_token: token,
-            content: (self.names_content || rng.chance(100)).then_some(Fingerprint(self.content)),
-            key_session: key_session.map(Fingerprint),
+            content: (self.names_content || rng.chance(100)).then_some(Fingerprint::new(self.content)),
+            key_session: key_session.map(Fingerprint::new),
             kind,
             opens: if rng.chance(980) { OpenAbility::Yes } else { rng.pick(&[OpenAbility::Expired, OpenAbility::No]) },
             token,
@@ -97,11 +97,11 @@ impl Player {
         let (key_session, token) = rng.pick(&self.left_over);
         Some(PlayerCall {
             content: None,
-            content_token: Some(Fingerprint(token)),
-            key_session: Some(Fingerprint(key_session)),
+            content_token: Some(Fingerprint::new(token)),
+            key_session: Some(Fingerprint::new(key_session)),
             kind: CallKind::Renewal,
             opens: OpenAbility::Yes,
-            token: Some(Fingerprint(token)),
+            token: Some(Fingerprint::new(token)),
         })
     }
 

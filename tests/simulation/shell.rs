@@ -349,7 +349,7 @@ impl World {
         let device = self.players[player].device;
         let number = {
             let mut far = self.far();
-            far.mark("calls", call.kind as u64, call.token.map_or(0, |token| token.0));
+            far.mark("calls", call.kind as u64, call.token.map_or(0, |token| token.get()));
             far.calls.push(Began { call, device });
             far.calls.len() - 1
         };

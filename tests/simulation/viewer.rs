@@ -81,7 +81,7 @@ impl Viewer {
             return;
         };
         let lasts = self.dated.then_some(lasts);
-        let key_session = self.call.key_session.unwrap_or(Fingerprint(0));
+        let key_session = self.call.key_session.unwrap_or(Fingerprint::new(0));
         self.sessions.accept(self.key, id, &self.call);
         self.sessions.licensed(self.key, id, served, (key_session, lasts));
         written.await;

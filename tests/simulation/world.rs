@@ -226,7 +226,7 @@ impl World {
             now,
             ["asks for a certificate", "asks for a license", "releases", "asks for a renewal"][call.kind as usize],
             id.map_or(0, |id| id.0),
-            call.token.map_or(0, |token| token.0),
+            call.token.map_or(0, |token| token.get()),
         );
         self.watch.count(now, name_of(&answer), id.map_or(0, |id| id.0), 0);
         self.watch.answers(now, device, call.token, &answer);
@@ -338,7 +338,7 @@ impl World {
         self.deliver(device, id, Input::Served(served));
         let mut out = DeviceEffects::new();
         let lasts = self.dated.then(|| self.rng.millis(5_000, 100_000));
-        let key_session = Fingerprint(self.rng.below(3) as u64);
+        let key_session = Fingerprint::new(self.rng.below(3) as u64);
         self.devices[device].licensed(id, self.now.into(), key_session, lasts, &self.policy, &mut out);
         self.carry_out(device, out);
     }

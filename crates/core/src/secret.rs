@@ -4,6 +4,7 @@
 //! use can be found. Cheap to clone, wiped with the last clone.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -50,11 +51,24 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// 64 bits of SHA-256: an identifier for correlation inside one process, not a proof.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct Fingerprint(pub u64);
+/// 64 bits of SHA-256: an identifier for correlation inside one process, not a proof. `None` takes no more room.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(from = "u64", into = "u64")]
+pub struct Fingerprint(NonZeroU64);
 
 impl Fingerprint {
+    /// Zero stands for the largest number, which a digest begins with as seldom.
+    pub const fn new(number: u64) -> Self {
+        match NonZeroU64::new(number) {
+            Some(number) => Self(number),
+            None => Self(NonZeroU64::MAX),
+        }
+    }
+
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+
     pub fn of(bytes: &[u8]) -> Self {
         Self::of_parts(&[bytes])
     }
@@ -62,7 +76,25 @@ impl Fingerprint {
     pub fn of_parts(parts: &[&[u8]]) -> Self {
         let mut first = [0; 8];
         first.iter_mut().zip(sha256(parts)).for_each(|(to, from)| *to = from);
-        Self(u64::from_be_bytes(first))
+        Self::new(u64::from_be_bytes(first))
+    }
+}
+
+impl Default for Fingerprint {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl From<u64> for Fingerprint {
+    fn from(number: u64) -> Self {
+        Self::new(number)
+    }
+}
+
+impl From<Fingerprint> for u64 {
+    fn from(print: Fingerprint) -> Self {
+        print.get()
     }
 }
 
@@ -154,7 +186,16 @@ mod tests {
             let whole = [&(length as u64).to_be_bytes()[..], part, &5_u64.to_be_bytes(), other].concat();
             let whole = digest::digest(&digest::SHA256, &whole);
             let first = u64::from_be_bytes(whole.as_ref()[..8].try_into().unwrap());
-            assert_eq!(Fingerprint::of_parts(&[part, other]), Fingerprint(first), "{length}");
+            assert_eq!(Fingerprint::of_parts(&[part, other]), Fingerprint::new(first), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_a_number_other_than_zero() {
+        assert_eq!((size_of::<Option<Fingerprint>>(), Fingerprint::new(7).get()), (8, 7));
+        assert_eq!(serde_json::to_string(&Fingerprint::new(7)).unwrap(), "7");
+        for (written, read) in [("7", 7), ("0", u64::MAX), ("18446744073709551615", u64::MAX)] {
+            assert_eq!(serde_json::from_str::<Fingerprint>(written).unwrap(), Fingerprint::new(read), "{written}");
         }
     }
 

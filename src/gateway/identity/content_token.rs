@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_kill_is_remembered_as_long_as_its_token_could_be_used_within_bounds() {
         let now = Duration::from_secs(1_800_000_000);
-        let token = Some(Fingerprint(1));
+        let token = Some(Fingerprint::new(1));
         for (left, remembered) in
             [(-100_i64, 30), (5, 30), (600, 600), (86_400, 86_400), (86_401, 86_400), (1 << 31, 86_400)]
         {

@@ -57,7 +57,7 @@ pub(in crate::gateway) fn kept_name(name: String) -> String {
     if name.len() <= MAX_IDENTITY_BYTES {
         return name;
     }
-    let print = format!("…{:016x}", Fingerprint::of(name.as_bytes()).0);
+    let print = format!("…{:016x}", Fingerprint::of(name.as_bytes()).get());
     let end = name.floor_char_boundary(MAX_IDENTITY_BYTES - print.len());
     format!("{}{print}", name.get(..end).unwrap_or_default())
 }

@@ -167,7 +167,7 @@ mod tests {
     fn an_address_is_shared_once_two_devices_use_it_and_reported_once_an_hour() {
         let (watch, route, now) = (IdentityWatch::default(), Arc::from("/license"), Clock.now());
         for (number, device, shared) in [(1, 1, false), (1, 1, false), (2, 2, false), (1, 2, true), (1, 1, false)] {
-            assert_eq!(watch.is_shared(&route, address(number), Fingerprint(device), now), shared);
+            assert_eq!(watch.is_shared(&route, address(number), Fingerprint::new(device), now), shared);
         }
         for weak in [WeakIdentity::SharedPeer, WeakIdentity::AccountByDevice] {
             for (after, told) in [(0, true), (1, false), (3599, false), (3600, true), (3601, false)] {
@@ -180,7 +180,7 @@ mod tests {
     fn an_address_is_forgotten_when_it_is_among_those_that_were_silent_longest_and_a_new_one_needs_room() {
         let (watch, route, now) = (IdentityWatch::default(), Arc::from("/license"), Clock.now());
         let tell = |number: u32, device, at: usize| {
-            watch.is_shared(&route, address(number), Fingerprint(device), now + Duration::from_millis(at as u64))
+            watch.is_shared(&route, address(number), Fingerprint::new(device), now + Duration::from_millis(at as u64))
         };
         let known = || watch.0.lock().unwrap().len();
         for number in 0..MAX_ADDRESSES {
@@ -199,12 +199,12 @@ mod tests {
     fn many_addresses_take_bounded_memory() {
         let (watch, route, now) = (IdentityWatch::default(), Arc::from("/license"), Clock.now());
         for number in 0..20_000 {
-            watch.is_shared(&route, address(number), Fingerprint(1), now + Duration::from_millis(number.into()));
+            watch.is_shared(&route, address(number), Fingerprint::new(1), now + Duration::from_millis(number.into()));
         }
         assert!(watch.0.lock().unwrap().len() <= MAX_ADDRESSES);
         // All at one moment, too.
         for number in 0..20_000 {
-            watch.is_shared(&route, address(number), Fingerprint(1), now + Duration::from_hours(1));
+            watch.is_shared(&route, address(number), Fingerprint::new(1), now + Duration::from_hours(1));
         }
         assert!(watch.0.lock().unwrap().len() <= MAX_ADDRESSES);
     }

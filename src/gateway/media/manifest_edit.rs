@@ -62,8 +62,8 @@ impl EditJob {
         let (route, registration) = (&*self.route, &*self.registration);
         let map = PlaybackPaths { media, registration, route, slate: self.slate.as_ref() };
         let own = map.own();
-        let session = format!("{:016x}", Fingerprint::of(own.as_bytes()).0);
-        let content = format!("{:016x}", Fingerprint::of(self.target.path.as_bytes()).0);
+        let session = format!("{:016x}", Fingerprint::of(own.as_bytes()).get());
+        let content = format!("{:016x}", Fingerprint::of(self.target.path.as_bytes()).get());
         let cmcd = CmcdRequest { content: &content, session: &session };
         let plan = EditPlan {
             all: relative || self.moved || media.direct,

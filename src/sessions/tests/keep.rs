@@ -320,7 +320,7 @@ async fn a_close_under_way_goes_on_and_a_kill_stays() {
     let (one, _other) = (first.play(1).await, first.play(2).await);
     first.sessions.deliver(key(), one, Input::Kill(Reason::new(403, None, "by an operator").into()));
     first.grant(AskKind::Close).await;
-    first.sessions.stop(key(), Some(Fingerprint(2)));
+    first.sessions.stop(key(), Some(Fingerprint::new(2)));
     let _lost = first.asked().await;
     drop(writer);
     memory.commit();
@@ -402,7 +402,7 @@ async fn a_stop_of_what_gave_way_is_known_after_a_crash_and_leaves_no_token() {
         (memory.clone() as Arc<dyn Store>).load().sessions[0].context.token.clone()
     };
     assert!(token(&memory).is_some(), "it can be taken back, and is opened by its token then");
-    assert_eq!(first.sessions.stop(key(), Some(Fingerprint(1))), 1);
+    assert_eq!(first.sessions.stop(key(), Some(Fingerprint::new(1))), 1);
     drop(writer);
     assert!(token(&memory).is_none());
     let (next, ..) = after_a_crash(&memory);
@@ -442,7 +442,7 @@ async fn a_session_that_is_over_and_makes_room_in_one_step_leaves_no_record() {
     // Long before it is tried again.
     for token in 2..40 {
         stage.play(token).await;
-        assert_eq!(stage.sessions.stop(key(), Some(Fingerprint(token))), 1);
+        assert_eq!(stage.sessions.stop(key(), Some(Fingerprint::new(token))), 1);
         stage.grant(AskKind::Close).await;
         tokio::time::timeout(LONG, async {
             while stage.sessions.list().iter().any(|row| row.state == SessionPhase::Closing) {

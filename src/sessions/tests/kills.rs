@@ -71,14 +71,14 @@ async fn a_killed_token_is_refused_with_any_device() {
 async fn the_kill_of_any_registration_of_a_token_is_known_at_every_device() {
     for killed in [0, 1] {
         let mut stage = Stage::new(Policy { sessions_per_device: 2, ..Policy::default() });
-        let registered = |name| PlayerCall { token: Some(Fingerprint(name)), ..license(1) };
+        let registered = |name| PlayerCall { token: Some(Fingerprint::new(name)), ..license(1) };
         let mut ids = Vec::new();
         for name in [11, 12] {
             let (sessions, context, call) = (stage.sessions.clone(), stage.context.clone(), registered(name));
             let admit = async move { sessions.admit(device("tv"), &call, &context, Clock.now() + HOUR).await };
             let (admitted, _) = tokio::join!(admit, stage.grant(AskKind::Open));
             ids.push(admitted.session.unwrap());
-            stage.sessions.used(device("tv"), Fingerprint(name));
+            stage.sessions.used(device("tv"), Fingerprint::new(name));
         }
         stage.sessions.deliver(device("tv"), ids[killed], Input::Kill(by_operator()));
         for name in ["phone", "tv"] {
@@ -102,7 +102,7 @@ async fn a_kill_says_what_it_has_reached_and_is_taken_back_as_one() {
     let second = waits.await.expect("an admission").session.expect("a session");
     assert_ne!(first, second);
     assert_eq!(stage.sessions.teardown(device("tv"), first), Some(false), "its successor is another one");
-    assert!(stage.sessions.plays_with(device("tv"), Fingerprint(1)));
+    assert!(stage.sessions.plays_with(device("tv"), Fingerprint::new(1)));
 
     assert_eq!(stage.sessions.kill(device("tv"), first, by_operator()), Some(vec![second]));
     assert_eq!(stage.sessions.kill(device("tv"), second, by_operator()), Some(Vec::new()), "it is killed already");
@@ -157,7 +157,7 @@ async fn a_reload_does_not_move_the_time_of_a_kill() {
     stage.grant(AskKind::Close).await;
     for hours in [2, 48, 100] {
         stage.context.policy.change(Policy { kill_memory: HOUR * hours, ..Policy::default() });
-        let MediaFlow::Over(_, Some(since)) = stage.sessions.flow(key(), Fingerprint(1)) else {
+        let MediaFlow::Over(_, Some(since)) = stage.sessions.flow(key(), Fingerprint::new(1)) else {
             panic!("it is not killed")
         };
         assert!(before <= since && since <= after, "a memory of {hours} hours moves it");
@@ -205,7 +205,7 @@ async fn every_token_that_a_killed_playback_had_is_refused_everywhere_and_after_
     let policy = || Policy { kill_memory: HOUR, ..Policy::default() };
     let mut first = Stage::with(policy(), Some(memory.clone() as Arc<dyn Store>), |_| {});
     let mut refreshed = license(1);
-    refreshed.content = Some(Fingerprint(9));
+    refreshed.content = Some(Fingerprint::new(9));
     let admit = |stage: &Stage, key, call: PlayerCall| {
         let (sessions, context) = (stage.sessions.clone(), stage.context.clone());
         async move { sessions.admit(key, &call, &context, Clock.now() + HOUR).await }
@@ -214,7 +214,7 @@ async fn every_token_that_a_killed_playback_had_is_refused_everywhere_and_after_
     let (admission, ()) = tokio::join!(opens, first.grant(AskKind::Open));
     let id = admission.session.unwrap();
     for token in 2..5 {
-        let call = PlayerCall { content: Some(Fingerprint(9)), ..license(token) };
+        let call = PlayerCall { content: Some(Fingerprint::new(9)), ..license(token) };
         assert_eq!(admit(&first, device("tv"), call).await.session, Some(id));
         first.sessions.accept(device("tv"), id, &call);
     }
@@ -355,9 +355,9 @@ proptest! {
                         }
                     }
                     Move::Ask(at, token, content) => {
-                        let token_print = token.map(Fingerprint);
+                        let token_print = token.map(Fingerprint::new);
                         let call = PlayerCall {
-                            content: Some(Fingerprint(content)),
+                            content: Some(Fingerprint::new(content)),
                             content_token: token_print,
                             token: token_print,
                             ..license(1)
@@ -380,14 +380,14 @@ proptest! {
                         }
                     }
                     Move::Pass(at, token) => {
-                        let token = token.map(Fingerprint);
+                        let token = token.map(Fingerprint::new);
                         let names = CallNames { content: None, content_token: token, token };
                         let killed = sessions.killed("test", Some(device(DEVICES[at])), &names).is_some();
                         let expected = match token {
                             Some(token) => {
-                                let elsewhere = tokens.iter().any(|(_, killed)| *killed == token.0);
+                                let elsewhere = tokens.iter().any(|(_, killed)| *killed == token.get());
                                 let plays = plays_by(device(DEVICES[at]), &names);
-                                tokens.contains(&(at, token.0)) || (elsewhere && !plays)
+                                tokens.contains(&(at, token.get())) || (elsewhere && !plays)
                             }
                             None => devices.contains(&at),
                         };

@@ -14,7 +14,7 @@ use crate::sessions::device_table::DeviceEntry;
 /// Bytes of each content token and of each session token.
 const TOKEN_BYTES: usize = 700;
 /// The network of all viewers.
-const NETWORK: Fingerprint = Fingerprint(1);
+const NETWORK: Fingerprint = Fingerprint::new(1);
 /// The allocator's own bytes beside each piece, and the piece's rounding.
 const ALLOCATION_BYTES: i64 = 16;
 /// Sizes of the fields that callers choose.
@@ -73,7 +73,7 @@ impl Household {
         let context = SessionContext { network: NETWORK, ..SessionContext::clone(&super::context(brief())) };
         // The limiter of lines in the log knows its sources for ten seconds, but no more of one network.
         let lines = &sessions.telemetry.session_lines;
-        let spent = |source: &u64| lines.allow_in_group("any", source.to_string(), NETWORK.0, Clock.now());
+        let spent = |source: &u64| lines.allow_in_group("any", source.to_string(), NETWORK.get(), Clock.now());
         assert!((0..).find(|source| !spent(source)).is_some());
         Self { context, sessions, sizes }
     }
@@ -99,8 +99,8 @@ impl Household {
 
     async fn call(&self, key: DeviceKey, number: u64, token: u64, key_session: u64) -> SessionId {
         let call = PlayerCall {
-            content: Some(Fingerprint(number % 8)),
-            key_session: Some(Fingerprint(key_session)),
+            content: Some(Fingerprint::new(number % 8)),
+            key_session: Some(Fingerprint::new(key_session)),
             ..license(number << 16 | token)
         };
         let admission = self.sessions.admit(key, &call, &self.context(number), Clock.now() + HOUR).await;
@@ -121,7 +121,7 @@ impl Household {
         }
         for key_session in 0..self.sizes.key_sessions {
             self.call(key, number, 0, key_session).await;
-            let lasts = (Fingerprint(key_session), Some(HOUR));
+            let lasts = (Fingerprint::new(key_session), Some(HOUR));
             self.sessions.licensed(key, id, LicenseFeedback::Stays, lasts);
             if until == Progress::Mirrored {
                 self.mirror(key, id, key_session);
@@ -130,13 +130,13 @@ impl Household {
         for note in 0..self.sizes.notes {
             self.sessions.note_call(key, id, format!("{note:0160}"));
         }
-        self.sessions.used(key, Fingerprint(number << 16));
+        self.sessions.used(key, Fingerprint::new(number << 16));
     }
 
     fn mirror(&self, key: DeviceKey, id: SessionId, key_session: u64) {
         let message = |kind| {
             let mut message = DrmMessage::new(DrmSystem::Widevine, kind);
-            message.request_id = Some(Fingerprint(key_session));
+            message.request_id = Some(Fingerprint::new(key_session));
             (0..self.sizes.keys).for_each(|key| message.key_ids.insert(&[key; 16]));
             message
         };

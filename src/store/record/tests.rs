@@ -52,8 +52,8 @@ fn every_field_of_a_record_is_read() {
     assert_eq!(Duration::from(*opened), Duration::from_nanos(1_700_000_000_000_000_007));
     assert_eq!(token.as_ref().map(Secret::expose), Some("content token"));
     let PlaybackRecord { id, leases, names, session, .. } = &record.playback;
-    assert_eq!(names.contents, [Fingerprint(11), Fingerprint(12)]);
-    assert_eq!((RecordKey::Session(*id), names.token), (KEY, Some(Fingerprint(16))));
+    assert_eq!(names.contents, [Fingerprint::new(11), Fingerprint::new(12)]);
+    assert_eq!((RecordKey::Session(*id), names.token), (KEY, Some(Fingerprint::new(16))));
     assert_eq!((names.key_sessions.len(), leases.len(), names.later_tokens.len()), (2, 2, 1));
     let grant = session.grant.as_ref().unwrap();
     assert_eq!((Duration::from(grant.interval), grant.token.expose()), (Duration::from_secs(30), "session token"));
@@ -119,7 +119,7 @@ fn two_records_with_the_tokens_of_a_head_end_share_a_page() {
         token: Some(token()),
         ..(*record.context).clone()
     });
-    let big = Fingerprint(u64::MAX);
+    let big = Fingerprint::new(u64::MAX);
     let playback = &mut record.playback;
     playback.names =
         NamesRecord { content: Some(big), key_sessions: vec![big], token: Some(big), ..NamesRecord::default() };

@@ -122,7 +122,7 @@ impl Mirror {
 /// Identifies a key session: Widevine messages name it; others are known by their keys or content.
 fn name(message: &DrmMessage) -> Fingerprint {
     let own = message.request_id.filter(|_| message.system == DrmSystem::Widevine);
-    own.or_else(|| message.key_ids.fingerprint()).or(message.content_id).unwrap_or(Fingerprint(0))
+    own.or_else(|| message.key_ids.fingerprint()).or(message.content_id).unwrap_or(Fingerprint::new(0))
 }
 
 #[cfg(test)]

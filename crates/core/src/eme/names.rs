@@ -15,7 +15,7 @@ impl EmeEvent {
 
     /// Text for a person.
     pub fn describe(&self) -> String {
-        let of = format!("{}, key session {:08x}", self.system, self.key_session.0 >> 32);
+        let of = format!("{}, key session {:08x}", self.system, self.key_session.get() >> 32);
         match self.what {
             EmeChange::Closed(why) => format!("{of}: {}", why.name()),
             EmeChange::Message(_) => of,

@@ -10,7 +10,7 @@ fn keys(ids: &[u8]) -> KeyIds {
 }
 
 fn message(system: DrmSystem, kind: MessageKind, ids: &[u8]) -> DrmMessage {
-    DrmMessage { key_ids: keys(ids), request_id: Some(Fingerprint(9)), ..DrmMessage::new(system, kind) }
+    DrmMessage { key_ids: keys(ids), request_id: Some(Fingerprint::new(9)), ..DrmMessage::new(system, kind) }
 }
 
 fn statuses(mirror: &Mirror, wall: Duration) -> Vec<KeyStatus> {

@@ -76,29 +76,29 @@ mod tests {
     fn the_last_expiry_counts_and_an_unknown_one_may_be_never() {
         let (mut leases, now) = (Leases::default(), Clock.now());
         assert_eq!(leases.last_end(), None);
-        leases.note(now, Fingerprint(1), Some(MINUTE));
-        leases.note(now, Fingerprint(2), Some(MINUTE * 2));
+        leases.note(now, Fingerprint::new(1), Some(MINUTE));
+        leases.note(now, Fingerprint::new(2), Some(MINUTE * 2));
         assert_eq!(leases.last_end(), Some(now + MINUTE * 2));
-        leases.note(now + MINUTE, Fingerprint(1), Some(MINUTE * 3));
+        leases.note(now + MINUTE, Fingerprint::new(1), Some(MINUTE * 3));
         assert_eq!(leases.last_end(), Some(now + MINUTE * 4), "renewed");
-        leases.note(now, Fingerprint(3), None);
+        leases.note(now, Fingerprint::new(3), None);
         assert_eq!(leases.last_end(), None);
-        leases.forget(Fingerprint(3));
+        leases.forget(Fingerprint::new(3));
         assert_eq!(leases.last_end(), Some(now + MINUTE * 4));
-        leases.note(now, Fingerprint(4), Some(Duration::MAX));
+        leases.note(now, Fingerprint::new(4), Some(Duration::MAX));
         assert!(leases.last_end() > Some(now + MINUTE * 4));
     }
 
     #[test]
     fn the_bound_loses_neither_the_last_expiry_nor_an_unknown_one() {
         let (mut leases, now) = (Leases::default(), Clock.now());
-        leases.note(now, Fingerprint(0), Some(MINUTE * 1_000));
-        leases.note(now, Fingerprint(1), None);
+        leases.note(now, Fingerprint::new(0), Some(MINUTE * 1_000));
+        leases.note(now, Fingerprint::new(1), None);
         for name in 2..100 {
-            leases.note(now, Fingerprint(name), Some(MINUTE));
+            leases.note(now, Fingerprint::new(name), Some(MINUTE));
         }
         assert_eq!((leases.as_slice().len(), leases.last_end()), (Leases::MAX_LICENSES_TRACKED, None));
-        leases.forget(Fingerprint(1));
+        leases.forget(Fingerprint::new(1));
         assert_eq!(leases.last_end(), Some(now + MINUTE * 1_000));
     }
 }

@@ -64,7 +64,7 @@ mod tests {
     fn plays(story: &str) -> String {
         let (mut turns, mut known, mut told) = (SharedPlayback::default(), Vec::new(), Vec::new());
         for word in story.split(' ').map(|word| word.trim_end_matches('+')) {
-            let token = Fingerprint(word[1..].parse().unwrap());
+            let token = Fingerprint::new(word[1..].parse().unwrap());
             if word.starts_with('s') {
                 let more = turns.stop(token);
                 told.push(if more { format!("{word}+") } else { word.to_owned() });
@@ -121,7 +121,7 @@ mod tests {
     fn the_number_of_players_is_bounded() {
         let mut turns = SharedPlayback::default();
         for token in 0..1_000 {
-            let token = Some(Fingerprint(token));
+            let token = Some(Fingerprint::new(token));
             turns.note(
                 &PlayerCall {
                     content: None,

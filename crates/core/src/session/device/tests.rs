@@ -33,20 +33,20 @@ const fn call(kind: CallKind) -> PlayerCall {
 
 impl PlayerCall {
     const fn of(self, content: u64) -> Self {
-        Self { content: Some(Fingerprint(content)), ..self }
+        Self { content: Some(Fingerprint::new(content)), ..self }
     }
 
     const fn under(self, key_session: u64) -> Self {
-        Self { key_session: Some(Fingerprint(key_session)), ..self }
+        Self { key_session: Some(Fingerprint::new(key_session)), ..self }
     }
 
     const fn with(self, token: u64) -> Self {
-        Self { content_token: Some(Fingerprint(token)), token: Some(Fingerprint(token)), ..self }
+        Self { content_token: Some(Fingerprint::new(token)), token: Some(Fingerprint::new(token)), ..self }
     }
 
     /// A call of a playback that was registered under that name, with this content token.
     const fn registered(self, name: u64, token: u64) -> Self {
-        Self { content_token: Some(Fingerprint(token)), token: Some(Fingerprint(name)), ..self }
+        Self { content_token: Some(Fingerprint::new(token)), token: Some(Fingerprint::new(name)), ..self }
     }
 
     const fn expired(self) -> Self {
@@ -129,7 +129,7 @@ impl Stage {
     }
 
     fn leave(&mut self, id: u64, token: u64, how: FarewellSignal) -> bool {
-        let (mut out, token) = (DeviceEffects::new(), Some(Fingerprint(token)));
+        let (mut out, token) = (DeviceEffects::new(), Some(Fingerprint::new(token)));
         let stopped = self.device.leave(SessionId(id), self.now, token, how, &self.policy, &mut out);
         self.take(out);
         stopped
@@ -258,12 +258,12 @@ fn refused(answer: &CallAnswer) -> &SessionRefusal {
 fn an_unaccepted_first_token_yields_to_an_accepted_one() {
     let mut stage = Stage::new();
     assert_eq!(stage.call(LICENSE.with(1).of(9)), (1, CallAnswer::Wait));
-    let answers_to = |stage: &Stage, token| stage.device.playbacks[0].answers_to(Fingerprint(token));
+    let answers_to = |stage: &Stage, token| stage.device.playbacks[0].answers_to(Fingerprint::new(token));
     assert!(answers_to(&stage, 1), "it may be stopped while it is opened");
     stage.settle();
     assert!(matches!(stage.call(LICENSE.with(2).of(9)), (1, CallAnswer::Forward(_))));
     assert_eq!([1, 2].map(|token| answers_to(&stage, token)), [false, true]);
-    assert!(stage.device.playbacks[0].has_token(Fingerprint(1)), "a kill refuses it all the same");
+    assert!(stage.device.playbacks[0].has_token(Fingerprint::new(1)), "a kill refuses it all the same");
     stage.device.accept(SessionId(1), &LICENSE.with(1).of(9));
     assert_eq!([1, 2].map(|token| answers_to(&stage, token)), [true; 2]);
 }
@@ -278,7 +278,7 @@ fn a_renewal_renames_a_playback_only_with_its_key_session_or_one_of_its_tokens()
         let mut stage = Stage::new();
         stage.play(LICENSE.with(1).of(9).under(100));
         assert_eq!(stage.renew(renewal), 1);
-        assert_eq!(stage.device.playbacks[0].answers_to(Fingerprint(2)), learned, "{renewal:?}");
+        assert_eq!(stage.device.playbacks[0].answers_to(Fingerprint::new(2)), learned, "{renewal:?}");
         assert_eq!(stage.device.playbacks[0].key_sessions(), 1);
     }
 }
@@ -319,7 +319,7 @@ fn certificates_and_releases_teach_nothing() {
     stage.play(LICENSE.with(1).of(9).under(100));
     for call in [CERTIFICATE.with(2).of(9), RELEASE.with(2).of(9).under(100)] {
         stage.device.accept(SessionId(1), &call);
-        assert!(!stage.device.playbacks[0].answers_to(Fingerprint(2)), "{call:?}");
+        assert!(!stage.device.playbacks[0].answers_to(Fingerprint::new(2)), "{call:?}");
     }
 }
 
@@ -330,7 +330,7 @@ fn a_kill_holds_for_its_content_token_though_two_registrations_have_it() {
         let calls = [LICENSE.registered(11, 1), LICENSE.registered(12, 1)];
         let ids = calls.map(|call| stage.play(call));
         assert_eq!(ids, [1, 2]);
-        let answers = stage.device.playbacks.iter().map(|p| p.answers_to(Fingerprint(1))).collect::<Vec<_>>();
+        let answers = stage.device.playbacks.iter().map(|p| p.answers_to(Fingerprint::new(1))).collect::<Vec<_>>();
         assert_eq!(answers, [true, false], "a stop by the token alone names one of them");
         stage.kill(killed);
         // Any call with the token: of either registration, of a third one, and without a registration.
@@ -349,8 +349,8 @@ fn a_kill_holds_for_a_content_token_that_another_playback_keeps() {
     stage.play(LICENSE.with(1).of(5));
     stage.play(LICENSE.with(2).of(6));
     stage.device.accept(SessionId(2), &LICENSE.with(1).of(6));
-    assert!(!stage.device.playbacks[1].answers_to(Fingerprint(1)), "that one's token stays that one's");
-    assert!(!stage.device.playbacks[0].answers_to(Fingerprint(2)));
+    assert!(!stage.device.playbacks[1].answers_to(Fingerprint::new(1)), "that one's token stays that one's");
+    assert!(!stage.device.playbacks[0].answers_to(Fingerprint::new(2)));
     stage.kill(2);
     for token in [1, 2] {
         assert!(matches!(refused(&stage.call(LICENSE.with(token)).1), SessionRefusal::Killed(_)), "{token}");
@@ -366,7 +366,7 @@ fn shared_tokens_are_bounded() {
     for token in 1..=12 {
         stage.device.accept(SessionId(1), &LICENSE.registered(101, token));
     }
-    let shared: Vec<_> = stage.device.playbacks[0].names.shared_tokens().iter().map(|token| token.0).collect();
+    let shared: Vec<_> = stage.device.playbacks[0].names.shared_tokens().iter().map(|token| token.get()).collect();
     assert_eq!(shared, [5, 6, 7, 8, 9, 10, 11, 12], "the newest stay");
 }
 
@@ -894,7 +894,7 @@ fn an_operators_kill_reaches_the_successor_of_an_ended_playback() {
 /// The content token of two authorizations: it belongs to whatever plays by it now.
 #[test]
 fn a_content_token_of_an_ended_playback_is_its_successors() {
-    let registered = |id: u64, token: u64| PlayerCall { token: Some(Fingerprint(id)), ..LICENSE.with(token) };
+    let registered = |id: u64, token: u64| PlayerCall { token: Some(Fingerprint::new(id)), ..LICENSE.with(token) };
     let mut stage = Stage::new();
     stage.play(registered(50, 1));
     stage.deliver(1, Input::End(EndReason::Stopped));
@@ -929,7 +929,7 @@ fn a_kill_refuses_every_call_of_its_device_that_brings_no_content_token() {
         CERTIFICATE.of(8),
         RELEASE.under(101),
         // The app made no registration without an authorization.
-        PlayerCall { token: Some(Fingerprint(50)), ..LICENSE.of(8) },
+        PlayerCall { token: Some(Fingerprint::new(50)), ..LICENSE.of(8) },
     ];
     for call in strangers {
         assert_eq!(stage.call(call), (1, CallAnswer::Refuse(SessionRefusal::Killed(reason().into()))), "{call:?}");
@@ -985,7 +985,7 @@ fn a_blackout_refuses_only_its_content_to_the_device() {
     let dark = SessionKill::Blackout(BlackoutReason { blackout: blackout.into(), reason: reason() });
     stage.deliver(news, Input::Kill(dark.clone()));
     stage.settle();
-    for call in [LICENSE.of(1), RENEWAL.under(100), PlayerCall { token: Some(Fingerprint(50)), ..LICENSE.of(1) }] {
+    for call in [LICENSE.of(1), RENEWAL.under(100), PlayerCall { token: Some(Fingerprint::new(50)), ..LICENSE.of(1) }] {
         assert_eq!(stage.call(call), (news, CallAnswer::Refuse(SessionRefusal::Killed(dark.clone()))), "{call:?}");
     }
     assert_eq!(stage.call(LICENSE.of(2)).1, CallAnswer::Wait);
@@ -995,7 +995,7 @@ fn a_blackout_refuses_only_its_content_to_the_device() {
 #[test]
 fn a_registered_playback_that_was_killed_is_known_by_its_content_token() {
     let mut stage = Stage::new();
-    let registered = |id: u64, token: u64| PlayerCall { token: Some(Fingerprint(id)), ..LICENSE.with(token) };
+    let registered = |id: u64, token: u64| PlayerCall { token: Some(Fingerprint::new(id)), ..LICENSE.with(token) };
     stage.play(registered(50, 1));
     assert!(matches!(stage.call(registered(50, 2)), (1, CallAnswer::Forward(_))));
     stage.kill(1);
@@ -1108,10 +1108,10 @@ fn the_release_of_the_last_key_session_is_reported() {
     stage.play(LICENSE.with(1).under(100));
     stage.call(LICENSE.with(1).under(101));
     let id = SessionId(1);
-    assert!(!stage.device.release(id, Some(Fingerprint(100))));
-    assert!(!stage.device.release(id, Some(Fingerprint(999))), "an unknown one ends nothing");
-    assert!(stage.device.release(id, Some(Fingerprint(101))));
-    assert!(!stage.device.release(SessionId(77), Some(Fingerprint(101))), "no such playback");
+    assert!(!stage.device.release(id, Some(Fingerprint::new(100))));
+    assert!(!stage.device.release(id, Some(Fingerprint::new(999))), "an unknown one ends nothing");
+    assert!(stage.device.release(id, Some(Fingerprint::new(101))));
+    assert!(!stage.device.release(SessionId(77), Some(Fingerprint::new(101))), "no such playback");
     stage.deliver(1, Input::End(EndReason::Released));
     stage.settle();
     assert!(matches!(stage.call(RENEWAL.with(1)), (1, CallAnswer::Refuse(SessionRefusal::Ended(EndReason::Released)))));
@@ -1123,7 +1123,7 @@ fn the_release_of_a_key_session_that_was_never_here_ends_nothing() {
     let mut stage = Stage::new();
     stage.play(LICENSE.with(1));
     assert!(matches!(stage.call(RELEASE.with(1).under(999)), (1, CallAnswer::Forward(_))));
-    assert!(!stage.device.release(SessionId(1), Some(Fingerprint(999))));
+    assert!(!stage.device.release(SessionId(1), Some(Fingerprint::new(999))));
 }
 
 // Two tabs with the same content: each has a content token of its own, and they share one session.
@@ -1325,7 +1325,7 @@ fn licenses_run_out_while_the_machine_sleeps() {
     stage.play(LICENSE.with(1));
     let licensed = |stage: &mut Stage, key, lasts| {
         let (now, policy, mut out) = (stage.now, stage.policy.clone(), DeviceEffects::new());
-        stage.device.licensed(SessionId(1), now, Fingerprint(key), Some(lasts), &policy, &mut out);
+        stage.device.licensed(SessionId(1), now, Fingerprint::new(key), Some(lasts), &policy, &mut out);
     };
     let last_end =
         |stage: &Stage| stage.device.playbacks[0].session.evidence.licensed_until().expect("an end") - stage.now;

@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn a_playback_waits_for_the_last_one_that_it_gave_way_to_until_that_came_to_nothing() {
-        let mut order = TurnOrder::new(Some(Fingerprint(3)));
-        assert_eq!((order.caller(), order.gave_way_to()), (Some(Fingerprint(3)), None));
+        let mut order = TurnOrder::new(Some(Fingerprint::new(3)));
+        assert_eq!((order.caller(), order.gave_way_to()), (Some(Fingerprint::new(3)), None));
         order.gave_way(SessionId(1));
         order.gave_way(SessionId(2));
         assert_eq!(order.gave_way_to(), Some(SessionId(2)));

@@ -275,11 +275,11 @@ mod tests {
     use crate::session::{CallKind, OpenAbility};
 
     fn call(content: u64, token: Option<u64>, key_session: u64) -> PlayerCall {
-        let token = token.map(Fingerprint);
+        let token = token.map(Fingerprint::new);
         PlayerCall {
-            content: Some(Fingerprint(content)),
+            content: Some(Fingerprint::new(content)),
             content_token: token,
-            key_session: Some(Fingerprint(key_session)),
+            key_session: Some(Fingerprint::new(key_session)),
             kind: CallKind::License,
             opens: OpenAbility::Yes,
             token,
@@ -289,34 +289,36 @@ mod tests {
     #[test]
     fn a_token_controls_a_playback_that_it_began_or_in_which_it_was_accepted() {
         let mut names = PlaybackNames::of(&call(1, Some(7), 1));
-        assert!(names.has(Fingerprint(7)) && names.answers_to(Fingerprint(7)) && !names.is_accepted());
-        names.learn_token(Fingerprint(8));
-        assert!(!names.answers_to(Fingerprint(7)), "another one was accepted, and this one never was");
-        assert!(names.answers_to(Fingerprint(8)) && names.has_accepted(Fingerprint(8)));
+        assert!(names.has(Fingerprint::new(7)) && names.answers_to(Fingerprint::new(7)) && !names.is_accepted());
+        names.learn_token(Fingerprint::new(8));
+        assert!(!names.answers_to(Fingerprint::new(7)), "another one was accepted, and this one never was");
+        assert!(names.answers_to(Fingerprint::new(8)) && names.has_accepted(Fingerprint::new(8)));
         names.learn(&call(1, Some(7), 1));
-        assert!(names.answers_to(Fingerprint(7)) && names.has_accepted(Fingerprint(7)) && names.is_accepted());
-        assert_eq!(names.tokens().collect::<Vec<_>>(), [Fingerprint(7), Fingerprint(8)]);
+        assert!(
+            names.answers_to(Fingerprint::new(7)) && names.has_accepted(Fingerprint::new(7)) && names.is_accepted()
+        );
+        assert_eq!(names.tokens().collect::<Vec<_>>(), [Fingerprint::new(7), Fingerprint::new(8)]);
     }
 
     #[test]
     fn a_registered_playback_has_its_content_token_accepted_and_one_without_a_token_answers_for_its_device() {
-        let registered = PlayerCall { content_token: Some(Fingerprint(9)), ..call(1, Some(7), 1) };
+        let registered = PlayerCall { content_token: Some(Fingerprint::new(9)), ..call(1, Some(7), 1) };
         assert!(PlaybackNames::of(&registered).is_accepted());
         let bare = PlaybackNames::of(&call(1, None, 1));
         assert!(bare.began_without_token() && !bare.is_accepted() && bare.first().is_none());
         let shared = PlaybackNames::of_device_session(&call(1, None, 1));
-        assert!(!shared.began_without_token() && !shared.plays(Some(Fingerprint(1))));
-        assert!(!shared.has_key_session(Fingerprint(1)), "no call finds it");
+        assert!(!shared.began_without_token() && !shared.plays(Some(Fingerprint::new(1))));
+        assert!(!shared.has_key_session(Fingerprint::new(1)), "no call finds it");
     }
 
     #[test]
     fn a_content_has_further_names_only_without_tokens() {
         let mut named = PlaybackNames::of(&call(1, Some(7), 1));
         named.learn(&call(2, Some(7), 1));
-        assert!(named.plays(Some(Fingerprint(1))) && !named.plays(Some(Fingerprint(2))));
+        assert!(named.plays(Some(Fingerprint::new(1))) && !named.plays(Some(Fingerprint::new(2))));
         let mut bare = PlaybackNames::of(&call(1, None, 1));
         bare.learn(&call(2, None, 1));
-        assert!(bare.plays(Some(Fingerprint(1))) && bare.plays(Some(Fingerprint(2))) && !bare.plays(None));
+        assert!(bare.plays(Some(Fingerprint::new(1))) && bare.plays(Some(Fingerprint::new(2))) && !bare.plays(None));
     }
 
     #[test]
@@ -324,16 +326,16 @@ mod tests {
         let mut names = PlaybackNames::of(&call(0, None, 0));
         for at in 1..100 {
             names.learn(&call(at, None, at));
-            names.learn_token(Fingerprint(at));
-            names.share_token(Fingerprint(at));
-            names.learn_media_path(Fingerprint(at));
-            names.learn_media_path(Fingerprint(at));
+            names.learn_token(Fingerprint::new(at));
+            names.share_token(Fingerprint::new(at));
+            names.learn_media_path(Fingerprint::new(at));
+            names.learn_media_path(Fingerprint::new(at));
         }
-        let newest = Some(Fingerprint(99));
+        let newest = Some(Fingerprint::new(99));
         let [key_sessions, tokens, contents, shared] = names.counts();
         assert_eq!((key_sessions, tokens), ((MAX_KEY_SESSION_NAMES, newest), (MAX_CONTENT_TOKENS, newest)));
         assert_eq!((contents, shared), ((MAX_CONTENT_NAMES, newest), (MAX_CONTENT_TOKENS, newest)));
-        assert_eq!(names.media_paths.as_slice(), [96, 97, 98, 99].map(Fingerprint));
+        assert_eq!(names.media_paths.as_slice(), [96, 97, 98, 99].map(Fingerprint::new));
     }
 
     #[test]
@@ -345,7 +347,7 @@ mod tests {
         };
         let mut names = PlaybackNames::of(&call(1, Some(7), 1));
         let before = lasting(&names);
-        names.learn_media_path(Fingerprint(9));
+        names.learn_media_path(Fingerprint::new(9));
         assert_ne!(lasting(&names), before);
     }
 
@@ -353,20 +355,20 @@ mod tests {
     fn the_release_of_the_last_key_session_is_recognised() {
         let mut names = PlaybackNames::of(&call(1, Some(7), 1));
         names.learn(&call(1, Some(7), 2));
-        let released = [1, 1, 2, 2].map(|key_session| names.release(Fingerprint(key_session)));
+        let released = [1, 1, 2, 2].map(|key_session| names.release(Fingerprint::new(key_session)));
         assert_eq!(released, [false, false, true, false]);
     }
     #[test]
     fn a_record_keeps_all_names_and_takes_no_more_than_are_kept() {
         let mut names = PlaybackNames::of(&call(1, Some(7), 2));
-        names.learn_token(Fingerprint(8));
-        names.share_token(Fingerprint(9));
-        names.learn_media_path(Fingerprint(10));
-        names.left_by(Some(Fingerprint(8)));
+        names.learn_token(Fingerprint::new(8));
+        names.share_token(Fingerprint::new(9));
+        names.learn_media_path(Fingerprint::new(10));
+        names.left_by(Some(Fingerprint::new(8)));
         let record = names.record();
         assert_eq!(PlaybackNames::restore(&record, false).record(), record);
         assert!(PlaybackNames::restore(&record, true).is_accepted());
-        let many: Vec<_> = (0..100).map(Fingerprint).collect();
+        let many: Vec<_> = (0..100).map(Fingerprint::new).collect();
         let [contents, key_sessions, later_tokens] = [(); 3].map(|()| many.clone());
         let full = NamesRecord { contents, key_sessions, later_tokens, shared_tokens: many, ..record };
         let counts = PlaybackNames::restore(&full, false).counts().map(|(count, _)| count);

@@ -215,7 +215,7 @@ mod tests {
             ("no grant", true, |stamp| stamp.grant = None),
             ("who beats", true, |stamp| stamp.beats = BeatSource::Renewals { every: None }),
             ("an open", true, |stamp| stamp.in_open = true),
-            ("a name", true, |stamp| stamp.names[1] = (1, Some(Fingerprint(7)))),
+            ("a name", true, |stamp| stamp.names[1] = (1, Some(Fingerprint::new(7)))),
             ("a license", true, |stamp| stamp.licensed_until = Some(stamp.last_good)),
             ("a state", true, |stamp| stamp.state = (2, 1)),
             ("what changes seldom", true, |stamp| stamp.rest = 1),

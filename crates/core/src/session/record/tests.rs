@@ -79,12 +79,12 @@ const MAX_STEPS: usize = 200_000;
 
 fn license(kind: CallKind) -> PlayerCall {
     PlayerCall {
-        content: Some(Fingerprint(5)),
-        content_token: Some(Fingerprint(1)),
-        key_session: Some(Fingerprint(6)),
+        content: Some(Fingerprint::new(5)),
+        content_token: Some(Fingerprint::new(1)),
+        key_session: Some(Fingerprint::new(6)),
         kind,
         opens: OpenAbility::Yes,
-        token: Some(Fingerprint(1)),
+        token: Some(Fingerprint::new(1)),
     }
 }
 
@@ -158,7 +158,7 @@ impl Life {
             Step::End(why) => Input::End(*why),
             Step::License(seconds) => {
                 let lasts = (*seconds > 0).then(|| SECOND * *seconds);
-                self.device.licensed(self.id, self.now, Fingerprint(6), lasts, &self.policy, &mut out);
+                self.device.licensed(self.id, self.now, Fingerprint::new(6), lasts, &self.policy, &mut out);
                 self.look(&out);
                 return (None, out);
             }
@@ -490,11 +490,11 @@ fn tokens_for_which_a_kill_holds_are_known_after_a_restart() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let before = WrittenStamp::of(life.playback().unwrap()).unwrap();
-    life.device.playback_mut(life.id).unwrap().share_token(Fingerprint(77));
+    life.device.playback_mut(life.id).unwrap().share_token(Fingerprint::new(77));
     assert!(before.is_outdated_by(&WrittenStamp::of(life.playback().unwrap()).unwrap()), "it is written");
     let record = through_bytes(&PlaybackRecord::of(life.playback().unwrap(), &life.moment()).unwrap());
     let restored = record.restore((), &life.moment(), &life.policy);
-    assert_eq!(restored.killed_tokens().collect::<Vec<_>>(), [Fingerprint(1), Fingerprint(77)]);
+    assert_eq!(restored.killed_tokens().collect::<Vec<_>>(), [Fingerprint::new(1), Fingerprint::new(77)]);
 }
 
 #[test]
@@ -673,7 +673,7 @@ fn the_tab_that_a_stop_did_not_name_begins_anew_after_a_restart_too() {
     let mut life = Life::begin(Policy::default());
     life.act(&Step::Answer(0));
     let mut out = DeviceEffects::new();
-    let token = Some(Fingerprint(1));
+    let token = Some(Fingerprint::new(1));
     assert!(life.device.leave(life.id, life.now, token, FarewellSignal::Stop, &life.policy, &mut out));
     life.look(&out);
     life.act(&Step::Answer(0));
@@ -683,8 +683,8 @@ fn the_tab_that_a_stop_did_not_name_begins_anew_after_a_restart_too() {
     device.resume(restored, life.now, false, &life.policy, &mut out);
     let mut renew = |token| {
         let call = PlayerCall {
-            content_token: Some(Fingerprint(token)),
-            token: Some(Fingerprint(token)),
+            content_token: Some(Fingerprint::new(token)),
+            token: Some(Fingerprint::new(token)),
             ..license(CallKind::Renewal)
         };
         let start = || Some(PlaybackStart { account: None, caller: None, entry: (), id: SessionId(8), seed: 99 });

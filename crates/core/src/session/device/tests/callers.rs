@@ -2,9 +2,9 @@
 
 use super::*;
 
-const HOME: Option<Fingerprint> = Some(Fingerprint(71));
-const ELSEWHERE: Option<Fingerprint> = Some(Fingerprint(72));
-const THIRD: Option<Fingerprint> = Some(Fingerprint(73));
+const HOME: Option<Fingerprint> = Some(Fingerprint::new(71));
+const ELSEWHERE: Option<Fingerprint> = Some(Fingerprint::new(72));
+const THIRD: Option<Fingerprint> = Some(Fingerprint::new(73));
 
 impl Stage {
     /// Two titles of the device's own address play beside each other.
@@ -63,10 +63,10 @@ fn the_address_with_most_waiting_playbacks_loses_the_surplus() {
 fn many_waiting_addresses_take_no_others_turn() {
     let mut stage = Stage::full();
     for title in 3..10 {
-        stage.calls_from(Some(Fingerprint(100 + title)), [title]);
+        stage.calls_from(Some(Fingerprint::new(100 + title)), [title]);
     }
     stage.calls_from(HOME, [10]);
-    stage.calls_from(Some(Fingerprint(200)), [11]);
+    stage.calls_from(Some(Fingerprint::new(200)), [11]);
     assert_eq!(stage.call_again(10, LICENSE.with(10)).1, CallAnswer::Wait);
     // The address makes room for itself.
     stage.calls_from(HOME, [12]);

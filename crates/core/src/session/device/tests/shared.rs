@@ -42,7 +42,7 @@ impl House {
         let start = || {
             *next += 1;
             Some(PlaybackStart {
-                account: Some(Fingerprint(account)),
+                account: Some(Fingerprint::new(account)),
                 caller: None,
                 entry: (),
                 id: SessionId(*next - 1),
@@ -153,7 +153,7 @@ fn four_pictures_of_a_device_share_one_session_and_the_last_that_closes_gives_it
     let pictures = [1, 2, 3, 4].map(|picture| house.play(LICENSE.with(picture).of(picture)));
     assert_eq!(house.told(), "open");
     for picture in pictures {
-        let (id, answer) = house.call(LICENSE.with(house.find(picture).first_token().unwrap().0));
+        let (id, answer) = house.call(LICENSE.with(house.find(picture).first_token().unwrap().get()));
         assert!(id == picture && matches!(answer, CallAnswer::Forward(_)), "{answer:?}");
     }
     for picture in pictures.into_iter().take(3) {
@@ -194,7 +194,7 @@ fn each_picture_ends_by_its_own_evidence_and_the_others_play_on() {
     let says = |playing| Input::Report(PlayerReport { by_interval: true, playing, ..PlayerReport::default() });
     house.deliver(silent, says(PlayingState::Plays));
     house.deliver(quits, says(PlayingState::Quit));
-    assert!(house.device.release(releases, Some(Fingerprint(2))));
+    assert!(house.device.release(releases, Some(Fingerprint::new(2))));
     house.deliver(releases, Input::End(EndReason::Released));
     for _ in 0..4 {
         house.tick(SECOND * 30);
@@ -615,7 +615,7 @@ fn pictures_share_their_session_again_after_a_restart() {
         (next.next, next.now) = (100, house.now);
         for record in records.iter().cycle().skip(turn).take(3) {
             let mut playback = record.restore((), &moment, &next.policy);
-            playback.account = Some(Fingerprint(1));
+            playback.account = Some(Fingerprint::new(1));
             let (orphan, mut out) = (record.session.is_orphan(), DeviceEffects::new());
             next.device.resume(playback, next.now, orphan, &next.policy, &mut out);
         }

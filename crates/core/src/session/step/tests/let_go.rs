@@ -90,7 +90,7 @@ fn a_pushed_kill_is_for_the_session_whose_token_it_names() {
     let push = |lab: &mut Lab, token: Fingerprint| lab.feed(Input::PushedKill { reason: reason(), token });
     for counts_ended in [false, true] {
         let mut lab = Lab::live(Policy { counts_ended, ..keeps_its_tokens() });
-        push(&mut lab, Fingerprint(7));
+        push(&mut lab, Fingerprint::new(7));
         assert_eq!(word(&lab), "live", "of another");
         let token = lab.session.grant().unwrap().token.fingerprint();
         push(&mut lab, token);
