@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use httparse::{ParserConfig, Status};
+use httparse::{ParserConfig, Response as ParsedReply, Status};
 use memchr::memchr_iter;
 
 use super::UpstreamFault;
@@ -54,14 +54,14 @@ fn parse_with<const HEADERS: usize>(bytes: &[u8]) -> Result<ParsedHead, httparse
     let mut config = ParserConfig::default();
     config.allow_spaces_after_header_name_in_responses(true).allow_obsolete_multiline_headers_in_responses(true);
     let mut lines = [httparse::EMPTY_HEADER; HEADERS];
-    let mut reply = httparse::Response::new(&mut lines);
+    let mut reply = ParsedReply::new(&mut lines);
     Ok(match config.parse_response(&mut reply, bytes)? {
         Status::Complete(length) => check_size(length).and_then(|()| head(&reply, bytes, length).map(Some)),
         Status::Partial => check_size(bytes.len() + 1).map(|()| None),
     })
 }
 
-fn head(reply: &httparse::Response<'_, '_>, bytes: &[u8], length: usize) -> Result<Http1ReplyHead, UpstreamFault> {
+fn head(reply: &ParsedReply<'_, '_>, bytes: &[u8], length: usize) -> Result<Http1ReplyHead, UpstreamFault> {
     let status = reply.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(UpstreamFault::Malformed)?;
     let version = if reply.version == Some(1) { Http1Version::Http11 } else { Http1Version::Http10 };
     // All values share one copy of the head, so that none is allocated by itself.
