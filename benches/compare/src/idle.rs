@@ -19,6 +19,8 @@ use crate::{Outcome, http2};
 const CONNECTIONS: u32 = 500;
 /// Those before them, which also pay for what is made once.
 const FIRST_CONNECTIONS: u32 = 50;
+/// Connections that come at once: what those before gave back is used again.
+const CONNECTIONS_PER_BATCH: u32 = 100;
 /// Time for late starts and late frees; sidebeat gives back a connection's buffers after 3 s without a call.
 const SETTLE_TIME: Duration = Duration::from_secs(5);
 const STARTS_PER_ROUND: u32 = 5;
@@ -38,8 +40,10 @@ pub(crate) async fn memory(stage: &Stage<'_>, scene: &Scene<'_>, table: &Table, 
     let idle = resident_bytes(program.id())?;
     let (mut open, mut before) = (Vec::new(), 0);
     for turn in 0..FIRST_CONNECTIONS + CONNECTIONS {
-        if turn == FIRST_CONNECTIONS {
+        if turn % CONNECTIONS_PER_BATCH == FIRST_CONNECTIONS {
             sleep(SETTLE_TIME).await;
+        }
+        if turn == FIRST_CONNECTIONS {
             before = resident_bytes(program.id())?;
         }
         open.push(connect(&target, table.protocol, &player, turn).await?);
