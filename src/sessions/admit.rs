@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::futures::OwnedNotified;
 use tokio_util::either::Either;
 
-use super::session_context::{DeviceKey, SessionContext};
+use super::session_context::{CallContext, DeviceKey};
 use super::{Admission, Sessions};
 use crate::ids::SessionId;
 use crate::session::{AuthorityFault, CallAnswer, EndReason, FaultKind, PlayerCall, Reason, SessionRefusal};
@@ -20,7 +20,7 @@ impl Sessions {
         self: &Arc<Self>,
         key: DeviceKey,
         call: &PlayerCall,
-        context: &Arc<SessionContext>,
+        context: &impl CallContext,
         deadline: Instant,
     ) -> Admission {
         self.admit_waiting(key, call, context, None, deadline, std::future::pending()).await
@@ -34,7 +34,7 @@ impl Sessions {
         self: &'a Arc<Self>,
         key: DeviceKey,
         call: &'a PlayerCall,
-        context: &'a Arc<SessionContext>,
+        context: &'a impl CallContext,
         deadline: Instant,
         gone: impl Future<Output = ()> + Send + 'a,
     ) -> impl Future<Output = Admission> + Send + 'a {
@@ -46,7 +46,7 @@ impl Sessions {
         self: &Arc<Self>,
         key: DeviceKey,
         call: &PlayerCall,
-        context: &Arc<SessionContext>,
+        context: &impl CallContext,
         id: SessionId,
         deadline: Instant,
     ) -> Admission {
@@ -57,7 +57,7 @@ impl Sessions {
         self: &'a Arc<Self>,
         key: DeviceKey,
         call: &'a PlayerCall,
-        context: &'a Arc<SessionContext>,
+        context: &'a impl CallContext,
         waited: Option<SessionId>,
         deadline: Instant,
         gone: impl Future<Output = ()> + Send + 'a,

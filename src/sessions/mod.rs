@@ -46,7 +46,9 @@ pub use self::media_flow::{Fetched, MediaFlow};
 pub use self::overview::{FindFault, SessionPage, SessionQuery};
 pub use self::persistence::{RestoreHome, RestoreResult};
 pub use self::retention::{MAX_ENDED_SESSIONS_REMEMBERED, MAX_REPLACED_SESSIONS_REMEMBERED};
-pub use self::session_context::{AuthorityId, CountedGroups, DeviceKey, LivePolicy, SessionContext, SessionRoute};
+pub use self::session_context::{
+    AuthorityId, CallContext, CountedGroups, DeviceKey, LivePolicy, SessionContext, SessionRoute,
+};
 pub use self::session_view::{SessionPhase, SessionView};
 use self::shared_values::SharedValues;
 use self::spare_places::SparePlaces;
@@ -159,12 +161,12 @@ impl Sessions {
         self: &Arc<Self>,
         key: DeviceKey,
         call: &PlayerCall,
-        context: &Arc<SessionContext>,
+        context: &impl CallContext,
         waited: Option<SessionId>,
     ) -> (Admission, Option<OwnedNotified>) {
         let policy = &context.policy();
         self.notice_sleep();
-        let killed = self.killed_elsewhere(&context.authority_name, Some(key), &call.names());
+        let killed = self.killed_elsewhere(&context.of_route().authority_name, Some(key), &call.names());
         self.with_seat(key, |entry, out| {
             let device = &mut entry.device;
             if let Some(by) = killed.filter(|_| !device.plays_by(&call.names())) {
@@ -172,6 +174,7 @@ impl Sessions {
             }
             let now = self.clock.now();
             let start = || {
+                let context = context.whole();
                 let (account, id) = (pending_releases::account_name(context), SessionId(self.chance.draw()));
                 let start = || PlaybackStart {
                     account,
@@ -191,7 +194,7 @@ impl Sessions {
             {
                 // A new session uses the newest known token. Another token may replace it only if it has expired,
                 // because it may be another caller's.
-                let (network, token) = (context.network, context.token.clone());
+                let (network, token) = (context.network(), context.token().cloned());
                 let is_its_own = call.token.is_some_and(|token| playback.answers_to(token));
                 if token.is_some() && (is_its_own || playback.entry.context.has_expired_token(self.clock.wall())) {
                     let context = SessionContext { network, token, ..SessionContext::clone(&playback.entry.context) };

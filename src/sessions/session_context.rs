@@ -99,6 +99,52 @@ pub struct SessionRoute {
     pub route: Arc<str>,
 }
 
+impl SessionRoute {
+    /// The policy that holds now for a session without future events and without a registered stream type.
+    pub fn policy_with(&self, kill_memory: Option<Duration>) -> Policy {
+        let policy = self.policy.now();
+        let operator_kill_memory = policy.kill_memory;
+        Policy {
+            kill_memory: kill_memory.unwrap_or(operator_kill_memory),
+            operator_kill_memory,
+            schedule: None,
+            ..policy
+        }
+    }
+}
+
+/// The context that the session of a call would have. Most calls have a live session already, which has its own; so
+/// the whole is built only for a call that opens one.
+pub trait CallContext: Sync {
+    fn network(&self) -> Fingerprint;
+    fn of_route(&self) -> &SessionRoute;
+    fn policy(&self) -> Policy;
+    fn token(&self) -> Option<&Secret>;
+    fn whole(&self) -> &Arc<SessionContext>;
+}
+
+impl CallContext for Arc<SessionContext> {
+    fn network(&self) -> Fingerprint {
+        self.network
+    }
+
+    fn of_route(&self) -> &SessionRoute {
+        &self.of_route
+    }
+
+    fn policy(&self) -> Policy {
+        SessionContext::policy(self)
+    }
+
+    fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
+    fn whole(&self) -> &Arc<SessionContext> {
+        self
+    }
+}
+
 /// Kinds of the content and the device, where an embedded authority counts them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CountedGroups {
@@ -154,15 +200,8 @@ impl Deref for SessionContext {
 impl SessionContext {
     /// The policy that holds for the session now.
     pub fn policy(&self) -> Policy {
-        let policy = self.policy.now();
-        let (kill_memory, operator_kill_memory) = (self.kill_memory.unwrap_or(policy.kill_memory), policy.kill_memory);
-        Policy {
-            kill_memory,
-            operator_kill_memory,
-            schedule: self.schedule.as_deref().cloned(),
-            stream: self.stream.or(policy.stream),
-            ..policy
-        }
+        let policy = self.of_route.policy_with(self.kill_memory);
+        Policy { schedule: self.schedule.as_deref().cloned(), stream: self.stream.or(policy.stream), ..policy }
     }
 
     /// True if the session would be opened with no token or an expired one.

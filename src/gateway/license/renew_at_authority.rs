@@ -22,6 +22,7 @@ use crate::session::{
     AskKind, AuthorityFault, CallAnswer, CallKind, EndReason, FaultKind, Grant, Input, LicenseFeedback, Reason,
     SessionRefusal, Ticket, Verdict,
 };
+use crate::sessions::CallContext;
 use crate::telemetry::PlayerCallOutcome;
 
 /// Result of the renewal for the player.
@@ -105,7 +106,7 @@ impl LicenseCall<'_> {
         let challenge =
             self.request.challenge(self.route).map(|bare| Bytes::copy_from_slice(&bare)).unwrap_or_default();
         let (client, sessions) = (self.gateway.client.clone(), self.gateway.sessions.clone());
-        let (asked, context, key) = (self.request.message.clone(), managed.context.clone(), managed.key);
+        let (asked, context, key) = (self.request.message.clone(), managed.context.whole().clone(), managed.key);
         let call = managed.call;
         let key_session = self.request.key_session(&managed.call);
         let (tell, told) = oneshot::channel();

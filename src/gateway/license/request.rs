@@ -22,14 +22,14 @@ use crate::edge::ReplyBody;
 use crate::gateway::identity::sources::{DeviceIdentity, kept_name};
 use crate::gateway::identity::{CallIdentity, IdentityClues, content_token};
 use crate::gateway::refusal::ViewerCall;
-use crate::gateway::route::{GatewayRoute, LicenseRoute};
+use crate::gateway::route::LicenseRoute;
 use crate::gateway::session_context::SessionOrigin;
 use crate::gateway::{Gateway, onward_target};
 use crate::ids::PlaybackId;
 use crate::registrations::{AuthorizationBlock, Registration};
 use crate::secret::{Fingerprint, Secret};
 use crate::session::{CallNames, OpenAbility, PlayerCall};
-use crate::sessions::{DeviceKey, SessionContext};
+use crate::sessions::{DeviceKey, SessionContext, SessionRoute};
 use crate::task::TooBusy;
 use crate::token::TokenFault;
 
@@ -249,7 +249,7 @@ impl LicenseRequest {
     /// The context of the session that this call may open.
     pub(in crate::gateway) fn session_context(
         &self,
-        route: &GatewayRoute,
+        of_route: Arc<SessionRoute>,
         authority: &Authority,
         clock: Clock,
     ) -> Arc<SessionContext> {
@@ -259,14 +259,14 @@ impl LicenseRequest {
             content: self.content(),
             counted: self.identity.counted.clone(),
             device: self.identity.device.clone().unwrap_or_default(),
-            kill_memory: self.kill_memory(authority.time(clock).unwrap_or(wall)),
+            kill_memory: self.kill_memory(authority, clock),
             opened: wall,
             registration: self.registration.clone(),
             schedule: block.and_then(|block| authority.schedule(block, now, wall)),
             stream: block.and_then(AuthorizationBlock::stream),
             token: self.identity.token.clone(),
         };
-        origin.context(route, authority)
+        origin.context_of(of_route)
     }
 
     pub(in crate::gateway) fn key(&self, authority: &Authority) -> Option<DeviceKey> {
@@ -323,7 +323,9 @@ impl LicenseRequest {
         self.identity.claims.as_ref()?.expired_for(time).filter(|ago| *ago > leeway)
     }
 
-    fn kill_memory(&self, time: Duration) -> Option<Duration> {
+    /// The time for which a kill is remembered, by the content token.
+    pub(in crate::gateway) fn kill_memory(&self, authority: &Authority, clock: Clock) -> Option<Duration> {
+        let time = authority.time(clock).unwrap_or_else(|| clock.wall());
         let token = self.identity.playback_token();
         // The id of an authorization is never reused.
         if self.is_authorized() { None } else { content_token::kill_memory(token, self.identity.claims.as_ref(), time) }
