@@ -75,7 +75,7 @@ device() {
     tests/cross.sh "$machine-unknown-linux-musl" --quiet --profile device --no-default-features --bin sidebeat
     install -T "target/$machine-unknown-linux-musl/device/sidebeat" "$out/sidebeat-device-$machine"
   done
-  say 'device: measuring for two minutes'
+  say 'device: measuring for four minutes'
   benches/device.sh "$out/sidebeat-device-x86_64" | tee "$out/device.txt"
 }
 

@@ -73,6 +73,7 @@ pub struct Sessions {
     call_outcomes: SharedValues<str>,
     chance: RandomSource,
     clock: Clock,
+    /// Names of contents and of counted groups, as the contexts have them.
     content_names: SharedValues<str>,
     /// Notes of calls without a session.
     pub device_notes: DeviceNotes,

@@ -1,4 +1,5 @@
-//! Keeps values that many sessions have alike once for all of them: the names of contents, and lists of keys.
+//! Keeps values that many sessions have alike once for all of them: names of contents and groups, outcomes of calls, and
+//! lists of keys.
 //!
 //! Many viewers play the same title, and each call brings its name and its keys anew. A value goes with its last
 //! session, at the next sweep. Callers choose values, so their number is bounded; beyond it a session keeps its own. A

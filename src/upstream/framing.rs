@@ -1,7 +1,7 @@
-//! Applies the rules of RFC 9112 for proxies that hyper leaves to its caller.
+//! Applies the rules of RFC 9112 for proxies that neither hyper nor the codec applies.
 //!
-//! hyper or `http1_body` finds the end of a body. This module rewrites a reply's head so that all readers understand it alike, or
-//! refuses it. Called once per reply, before anything reads its headers.
+//! hyper or `http1_body` finds the end of a body. This module rewrites a reply's head so that all readers understand it
+//! alike, or refuses it. Called once per reply, before anything reads its headers.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -21,8 +21,8 @@ pub(super) enum ConnectionReuse {
 pub(super) fn mend(status: StatusCode, headers: &mut HeaderMap) -> Result<ConnectionReuse, UpstreamFault> {
     let length = length(headers)?;
     let is_chunked = is_chunked(headers)?;
-    // A reply without a body by its status has neither header (RFC 9110, section 8.6; RFC 9112, section 6.1). hyper
-    // reads no body, so bytes that the server sends would be taken for the next reply.
+    // A reply without a body by its status has neither header (RFC 9110, section 8.6; RFC 9112, section 6.1). No
+    // body is read, so bytes that the server sends would be taken for the next reply.
     if status == StatusCode::NO_CONTENT {
         headers.remove(CONTENT_LENGTH);
         return Ok(if is_chunked || length.is_some_and(|length| length > 0) {

@@ -30,7 +30,7 @@ impl LateReply {
 
 impl ConnectionPool {
     /// Like [`ConnectionPool::send_held`]. If the request was sent and the reply did not come in time, it is awaited
-    /// for `patience` longer.
+    /// for `stall_timeout` longer.
     pub async fn send_held_patiently(
         &self,
         call: &UpstreamCall<'_>,
