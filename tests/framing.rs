@@ -38,7 +38,7 @@ fn post(headers: &str, body: &str) -> String {
     format!("POST /a HTTP/1.1\r\nHost: h\r\n{headers}\r\n\r\n{body}")
 }
 
-/// One whose connections are new when a vector comes, and one whose connections are parked.
+/// An edge whose connections are new when a vector comes, and an edge whose connections are parked.
 async fn edges() -> [Running; 2] {
     [Setup::default().run().await, Setup { parks_soon: true, ..Setup::default() }.run().await]
 }

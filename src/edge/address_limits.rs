@@ -104,7 +104,7 @@ struct AddressEntry {
     used: Arc<AddressUse>,
 }
 
-/// What an address holds of each resource.
+/// The amounts of each resource that an address holds.
 #[derive(Debug)]
 struct AddressUse {
     handles: AtomicUsize,

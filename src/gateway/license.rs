@@ -237,7 +237,7 @@ impl LicenseCall<'_> {
         // its answer, which brings the token that the next process needs.
         let is_safe = |id| sessions.written(key, id);
         let early = session.filter(|_| !matches!(answer, CallAnswer::Renew(..))).map(is_safe);
-        // What few calls need is boxed.
+        // The parts that few calls need are boxed.
         let outcome = match (&answer, session) {
             (CallAnswer::Renew(grant, ticket), Some(id)) => {
                 Box::pin(self.renew(managed, grant.clone(), *ticket, id)).await

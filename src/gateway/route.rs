@@ -24,7 +24,7 @@ pub(super) struct GatewayRoute {
     pub(super) authority: Option<Arc<Authority>>,
     pub(super) call_counters: CallCounters,
     pub(super) config: config::RouteSettings,
-    /// What all sessions of the route share; `None` without an authority.
+    /// The part of the context that all sessions of the route share; `None` without an authority.
     context: Option<Arc<SessionRoute>>,
     pub(super) limits: Arc<ServerLimits>,
     pub(super) path: Arc<str>,

@@ -82,7 +82,7 @@ fn times_of(stat: &str) -> Outcome<(Duration, Duration)> {
     Ok((TICK * next()?, TICK * next()?))
 }
 
-/// What a core did, whoever it did it for.
+/// The work of a core, for all programs on it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CoreTime {
     /// Time in which it ran anything, interrupts included.

@@ -1,4 +1,4 @@
-//! What a program costs while it has nothing to do: memory at rest and for each idle connection, and its start.
+//! Measures a program that has nothing to do: its memory at rest and for each idle connection, and its start.
 
 use std::time::{Duration, Instant};
 

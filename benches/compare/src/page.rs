@@ -22,7 +22,7 @@ struct Column {
     digits: usize,
     heading: &'static str,
     name: &'static str,
-    /// What the figure is divided by to be shown.
+    /// The figure is divided by this to be shown.
     unit: f64,
 }
 

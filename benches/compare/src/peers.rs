@@ -59,7 +59,7 @@ impl Drop for Program {
     }
 }
 
-/// What programs are started with: the folder of certificates, configurations and logs, and the far sides.
+/// The surroundings of each program: the folder of certificates, configurations and logs, and the far sides.
 pub(crate) struct Scene<'a> {
     pub(crate) cores: Cores,
     pub(crate) folder: &'a Path,
@@ -142,7 +142,7 @@ impl Scene<'_> {
         Ok(file)
     }
 
-    /// What the program wrote last, for a fault.
+    /// The last line that the program wrote, for a fault.
     pub(crate) fn last_line(&self, peer: Peer) -> String {
         let logs = [self.log(peer), self.folder.join("nginx.log"), self.folder.join("nginx-lua.log")];
         let log = logs.map(|log| fs::read_to_string(log).unwrap_or_default()).concat();

@@ -62,7 +62,7 @@ pub(crate) enum Peer {
     Sidebeat,
 }
 
-/// What is done for each call.
+/// The work that is done for each call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Work {
     Both,

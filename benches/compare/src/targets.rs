@@ -1,4 +1,4 @@
-//! What is to be reached, by the default build and by the release build, and whether it is.
+//! The targets of the default build and of the release build, and whether they are reached.
 
 use std::fmt::Write;
 
@@ -72,7 +72,7 @@ impl Goal {
         if let Figure::Itself(_, digits) = self.measure { digits } else { 2 }
     }
 
-    /// What this build reached, if it was measured.
+    /// The figure that this build reached, if it was measured.
     fn reached(&self, records: &[Record], build: Peer) -> Option<f64> {
         let own = (build.name(), self.work);
         let spread = match self.measure {

@@ -20,7 +20,7 @@ use crate::call::{CALLER, LICENSE, Player, SEEN, is_challenge};
 use crate::segments;
 use crate::wire::Reader;
 
-/// What the license server knows of the players of the case that is played.
+/// The players of the case that is played, as the license server knows them.
 #[derive(Default)]
 struct Expected {
     is_managed: bool,

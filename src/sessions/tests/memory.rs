@@ -147,7 +147,7 @@ impl Household {
     }
 }
 
-/// What the allocator holds for these sessions and for what they share.
+/// Bytes that the allocator holds for these sessions and for the values that they share.
 fn play_many(sizes: FieldSizes, until: Progress, sessions: u64) -> AllocationInfo {
     let mut kept = None;
     // The whole runtime is measured, because a task ends elsewhere than where it begins.
