@@ -4,7 +4,6 @@
 //! the call returns a refusal, which becomes real in `refuse`.
 
 mod call;
-mod call_counters;
 mod call_kind;
 mod feedback;
 mod forward;
@@ -32,7 +31,6 @@ use http::request::Parts;
 use http::{Request, Response};
 
 use self::call::{LicenseCall, ManagedCall};
-pub(super) use self::call_counters::CallCounters;
 use self::request::LicenseRequest;
 pub use self::single_flight::SingleFlight;
 use self::single_flight::{CallOutcome, FlightFollower, FlightLead, FlightRole, broken_off};

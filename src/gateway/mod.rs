@@ -5,6 +5,7 @@
 //! edge calls it; each worker has one instance.
 
 mod authorize;
+mod call_counters;
 mod cmcd_report;
 mod connection_guard;
 mod control;

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::license::CallCounters;
-use super::session_context::session_route;
+use super::call_counters::CallCounters;
 use super::upstream_reach::UpstreamReach;
 use crate::authority::Authority;
 use crate::config::{
@@ -52,6 +51,18 @@ impl GatewayRoute {
         let dark = registration.block.as_ref()?.blackout_reason()?;
         self.policy.now().stop_on_blackout.then_some(SessionRefusal::Killed(dark.into()))
     }
+}
+
+/// The part of the context that all sessions of this path share. The route itself may be gone.
+pub(super) fn session_route(authority: &Authority, route: Arc<str>, policy: Arc<LivePolicy>) -> Arc<SessionRoute> {
+    Arc::new(SessionRoute {
+        authority: authority.id,
+        authority_name: authority.name.clone(),
+        dialect: authority.dialect(),
+        error_name: authority.error_name(),
+        policy,
+        route,
+    })
 }
 
 /// A license route, with the fields that only its kind has.

@@ -10,7 +10,7 @@ use crate::authority::Authority;
 use crate::registrations::Registration;
 use crate::secret::Secret;
 use crate::session::{Schedule, StreamType};
-use crate::sessions::{CountedGroups, LivePolicy, SessionContext, SessionRoute};
+use crate::sessions::{CountedGroups, SessionContext, SessionRoute};
 
 /// The part of a session's context that depends on how the session begins. The fields are those of
 /// [`SessionContext`].
@@ -52,16 +52,4 @@ impl SessionOrigin {
             token: self.token,
         })
     }
-}
-
-/// The part of the context that all sessions of this path share. The route itself may be gone.
-pub(super) fn session_route(authority: &Authority, route: Arc<str>, policy: Arc<LivePolicy>) -> Arc<SessionRoute> {
-    Arc::new(SessionRoute {
-        authority: authority.id,
-        authority_name: authority.name.clone(),
-        dialect: authority.dialect(),
-        error_name: authority.error_name(),
-        policy,
-        route,
-    })
 }

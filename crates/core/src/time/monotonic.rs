@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct MonotonicTime(NonZeroU64);
 
-/// The first converted instant.
-const FIRST_CONVERTED: u64 = 1 << 62;
+/// The first converted instant, halfway, so that times before it have room.
+const FIRST_CONVERTED_NANOSECONDS: u64 = 1 << 62;
 
 /// `given` becomes the first one, if none was converted before.
 fn first_converted(given: impl FnOnce() -> Instant) -> Instant {
-    static FIRST: OnceLock<Instant> = OnceLock::new();
-    *FIRST.get_or_init(given)
+    static FIRST_INSTANT: OnceLock<Instant> = OnceLock::new();
+    *FIRST_INSTANT.get_or_init(given)
 }
 
 impl MonotonicTime {
@@ -46,7 +46,7 @@ impl From<Instant> for MonotonicTime {
     fn from(instant: Instant) -> Self {
         let first = first_converted(|| instant);
         let since = |later: Instant, earlier| nanoseconds(later.saturating_duration_since(earlier)).unwrap_or(u64::MAX);
-        let after = FIRST_CONVERTED.saturating_add(since(instant, first));
+        let after = FIRST_CONVERTED_NANOSECONDS.saturating_add(since(instant, first));
         Self(NonZeroU64::new(after.saturating_sub(since(first, instant))).unwrap_or(NonZeroU64::MIN))
     }
 }
@@ -55,11 +55,14 @@ impl From<MonotonicTime> for Instant {
     #[expect(clippy::disallowed_methods, reason = "a time was converted before, so the clock is not read")]
     fn from(time: MonotonicTime) -> Self {
         let nanoseconds = time.0.get();
-        let distance = Duration::from_nanos(nanoseconds.abs_diff(FIRST_CONVERTED));
+        let distance = Duration::from_nanos(nanoseconds.abs_diff(FIRST_CONVERTED_NANOSECONDS));
         // Every time begins as an instant, or as a sum with one.
         let first = first_converted(Self::now);
-        let instant =
-            if nanoseconds < FIRST_CONVERTED { first.checked_sub(distance) } else { first.checked_add(distance) };
+        let instant = if nanoseconds < FIRST_CONVERTED_NANOSECONDS {
+            first.checked_sub(distance)
+        } else {
+            first.checked_add(distance)
+        };
         instant.unwrap_or(first)
     }
 }

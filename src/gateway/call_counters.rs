@@ -9,7 +9,7 @@ use crate::telemetry::PlayerCallOutcome;
 
 /// Counters of one route by system, kind and outcome. Each is looked up when it first counts.
 #[derive(Debug)]
-pub(in crate::gateway) struct CallCounters(Box<[OnceLock<Counter>]>);
+pub(super) struct CallCounters(Box<[OnceLock<Counter>]>);
 
 /// Places for systems and kinds: the last variant's, and one for calls that are not recognised.
 const SYSTEM_PLACES: usize = DrmSystem::Widevine as usize + 2;
@@ -24,7 +24,7 @@ impl Default for CallCounters {
 
 impl CallCounters {
     /// The counter of such calls; `look_up` finds it the first time.
-    pub(in crate::gateway) fn of(
+    pub(super) fn of(
         &self,
         message: Option<&DrmMessage>,
         outcome: PlayerCallOutcome,
