@@ -159,7 +159,10 @@ impl Gateway {
         hang_up.let_go();
         match follower {
             Some(follower) => Some(self.follow(route, follower).await.unwrap_or_else(broken_off)),
-            None => LicenseCall { deadline, gateway: self, lead: None, request, route }.answer().await,
+            None => {
+                let call = LicenseCall { deadline, gateway: self, lead: None, request, route };
+                unwound(pin!(call.answer())).await.unwrap_or_else(|| Some(broken_off()))
+            }
         }
     }
 

@@ -95,6 +95,8 @@ impl SingleFlight {
             Entry::Vacant(_) if full => FlightRole::Alone,
             Entry::Vacant(vacant) => {
                 vacant.insert(FlightEntry { call: call.clone(), followers: None, session: None });
+                // `max_calls` bounds the leads: those of a slow license server must not take the places of stop calls.
+                hang_up.need_no_place();
                 let (call, flights) = (call.clone(), Arc::clone(self));
                 FlightRole::Lead(FlightLead { call, flights, hang_up: hang_up.clone(), hash })
             }
@@ -215,6 +217,7 @@ mod tests {
 
     use super::*;
     use crate::config::DeviceSource;
+    use crate::task::{CarriedCall, Tasks};
 
     fn outcome(body: &'static str) -> CallOutcome {
         (PlayerCallOutcome::Served, Response::builder().status(201).header("x-a", "b").body(Full::from(body)).unwrap())
@@ -297,6 +300,27 @@ mod tests {
         drop(leading);
         assert!(join!(text(second), text(third)) == (None, None));
         assert!(flights.under_way().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_lead_goes_on_though_all_places_of_calls_without_a_connection_are_taken() {
+        let (tasks, _deaths) = Tasks::new();
+        let carried = |call: CarriedCall<()>| drop(call);
+        (0..5_000).for_each(|_| carried(CarriedCall::new(tasks.clone(), |_hang_up| std::future::pending())));
+        let (flights, (told, mut heard)) = (SingleFlight::new(8), tokio::sync::mpsc::unbounded_channel());
+        let told_by = |name: &'static str| {
+            let told = told.clone();
+            async move { told.send(name).unwrap() }
+        };
+        carried(CarriedCall::new(tasks.clone(), |_hang_up| told_by("a call of no kind")));
+        let mut leading = None;
+        carried(CarriedCall::new(tasks.clone(), |hang_up| {
+            leading = Some(lead_of(&flights, "a", &hang_up));
+            told_by("a lead")
+        }));
+        drop(told);
+        assert_eq!(heard.recv().await, Some("a lead"));
+        assert_eq!(heard.recv().await, None, "the other one ended with its connection");
     }
 
     #[test]

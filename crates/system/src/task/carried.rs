@@ -15,12 +15,14 @@ use tokio::runtime::Handle;
 use super::Tasks;
 use super::caller_place::{CallerPlace, scoped};
 
-/// Calls that go on without their connection at once. Further ones end with it.
+/// Calls that go on without their connection at once, but for those whose number is bounded elsewhere. Further ones end
+/// with it.
 pub(super) const MAX_CARRIED_CALLS: usize = 4096;
 
 const CARRIED: u8 = 0;
 const LET_GO: u8 = 1;
 const GONE: u8 = 2;
+const NEEDS_NO_PLACE: u8 = 3;
 
 /// State shared by a call and its connection.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +31,13 @@ pub struct HangUp(Arc<AtomicU8>);
 impl HangUp {
     /// Lets the call end with its connection. True if the connection is gone already, so that no reply is needed.
     pub fn let_go(&self) -> bool {
-        self.0.compare_exchange(CARRIED, LET_GO, Ordering::AcqRel, Ordering::Acquire) == Err(GONE)
+        self.leave(LET_GO) == Err(GONE)
+    }
+
+    /// Lets the call go on without one of the [`Tasks`]' places for such calls, because the caller bounds how many of
+    /// its kind there are.
+    pub fn need_no_place(&self) {
+        let _otherwise_decided = self.0.compare_exchange(CARRIED, NEEDS_NO_PLACE, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// True if the connection is gone and the call goes on without it.
@@ -39,7 +47,13 @@ impl HangUp {
 
     /// Notes that the connection is gone. True if the call must go on.
     pub fn happens(&self) -> bool {
-        self.0.compare_exchange(CARRIED, GONE, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.leave(GONE).is_ok()
+    }
+
+    /// Decides how the call ends, once: the state before, or the earlier decision.
+    fn leave(&self, decided: u8) -> Result<u8, u8> {
+        let undecided = |state| matches!(state, CARRIED | NEEDS_NO_PLACE).then_some(decided);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, undecided)
     }
 }
 
@@ -88,9 +102,10 @@ impl<T> Future for CarriedCall<T> {
 
 impl<T> Drop for CarriedCall<T> {
     fn drop(&mut self) {
-        let Some(call) = self.call.take().filter(|_| self.hang_up.happens()) else { return };
+        let (Some(call), Ok(before)) = (self.call.take(), self.hang_up.leave(GONE)) else { return };
+        let place = (before == CARRIED).then(|| self.tasks.carried.clone().try_acquire_owned()).transpose();
         // Outside of a runtime the process is ending.
-        let (Ok(runtime), Ok(place)) = (Handle::try_current(), self.tasks.carried.clone().try_acquire_owned()) else {
+        let (Ok(runtime), Ok(place)) = (Handle::try_current(), place) else {
             return tracing::debug!("a call ended with its connection: too many go on without theirs");
         };
         // A call whose body is complete goes on counting for its address, but no longer among the calls in flight.
