@@ -51,7 +51,7 @@ pub(super) fn read_files(config: &Config, trust: &Trust) -> Result<CheckedFiles,
             Err(fault) => note(&[client_ca], "server.tls.client-ca", fault.to_string()),
         }
     }
-    let pins = trust.prepare_each(named(config), |ca, fault| note(&[ca], "ca", fault.to_string()));
+    let pins = trust.prepare(named(config), |ca, fault| note(&[ca], "ca", fault.to_string()));
     if faults.is_empty() { Ok(CheckedFiles { pins, tls: read }) } else { Err(ConfigFaults::sorted(faults)) }
 }
 

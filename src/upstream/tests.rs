@@ -573,7 +573,7 @@ async fn tls_stage(certified: &Certified) -> Stage {
 async fn trusting_stage(certified: &Certified) -> (Stage, Trust) {
     let mut stage = Stage::at("127.0.0.1:0", "https", Trust::public().unwrap()).await;
     let trust = Trust::public().unwrap();
-    trust.take(trust.prepare([(&stage.endpoint, Some(certified.ca.path()))]).unwrap());
+    trust.take(trust.prepared([(&stage.endpoint, Some(certified.ca.path()))]).unwrap());
     stage.pool = ConnectionPool::new(stage.tasks.clone(), Clock, trust.clone());
     (stage, trust)
 }
@@ -609,7 +609,7 @@ async fn a_connection_of_an_older_trust_is_not_used_for_new_calls() {
     };
     let calls = async {
         assert_eq!(stage.send().await.unwrap().body, "ok");
-        trust.take(trust.prepare([(&stage.endpoint, Some(other.ca.path()))]).unwrap());
+        trust.take(trust.prepared([(&stage.endpoint, Some(other.ca.path()))]).unwrap());
         assert!(matches!(fault(stage.send().await), UpstreamFault::Tls(_)));
     };
     join!(calls, peer);
@@ -632,7 +632,7 @@ async fn a_certificate_for_another_name_is_not_trusted() {
     let certified = certified(&["h2"]);
     let mut stage = Stage::at("127.0.0.2:0", "https", Trust::public().unwrap()).await;
     let trust = Trust::public().unwrap();
-    trust.take(trust.prepare([(&stage.endpoint, Some(certified.ca.path()))]).unwrap());
+    trust.take(trust.prepared([(&stage.endpoint, Some(certified.ca.path()))]).unwrap());
     stage.pool = ConnectionPool::new(stage.tasks.clone(), Clock, trust);
     let peer = async { assert!(certified.acceptor.accept(stage.accept().await).await.is_err()) };
     assert!(matches!(join!(stage.send(), peer).0.map(drop), Err(UpstreamFault::Tls(_))));

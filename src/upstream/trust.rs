@@ -60,22 +60,10 @@ impl Trust {
         Ok(Self(Arc::new(ArcSwap::from_pointee(pins))))
     }
 
-    /// Reads the CA files of all endpoints that are called from now on, each with its file or none. A server that is
-    /// not among them keeps its pin, because earlier calls and running sessions need it. The result has no effect
-    /// before [`Self::take`].
+    /// Reads the CA files of all endpoints that are called from now on, each with its file or none, and `note`s each
+    /// fault with its file. A server that is not among them keeps its pin, because earlier calls and running sessions
+    /// need it. The result has no effect before [`Self::take`].
     pub fn prepare<'a>(
-        &self,
-        named: impl IntoIterator<Item = (&'a EndpointUrl, Option<&'a Path>)>,
-    ) -> Result<Pins, TrustFault> {
-        let mut first = None;
-        let pins = self.prepare_each(named, |_ca, fault| {
-            first.get_or_insert(fault);
-        });
-        first.map_or(Ok(pins), Err)
-    }
-
-    /// Like [`Self::prepare`], but goes on after a fault, and `note`s each with its file.
-    pub fn prepare_each<'a>(
         &self,
         named: impl IntoIterator<Item = (&'a EndpointUrl, Option<&'a Path>)>,
         mut note: impl FnMut(&Path, TrustFault),
@@ -94,6 +82,19 @@ impl Trust {
         let unnamed = |pinned: &&Pinned| !named_at.iter().any(|endpoint| pinned.is_for(endpoint));
         pins.pinned.extend(before.pinned.iter().filter(unnamed).cloned());
         pins
+    }
+
+    /// Like [`Self::prepare`]: the pins, or the first fault.
+    #[cfg(test)]
+    pub(super) fn prepared<'a>(
+        &self,
+        named: impl IntoIterator<Item = (&'a EndpointUrl, Option<&'a Path>)>,
+    ) -> Result<Pins, TrustFault> {
+        let mut first = None;
+        let pins = self.prepare(named, |_ca, fault| {
+            first.get_or_insert(fault);
+        });
+        first.map_or(Ok(pins), Err)
     }
 
     /// Uses these pins for every new connection. Existing connections whose trust has changed get no new calls.
@@ -197,7 +198,7 @@ mod tests {
         let trust = Trust::public().unwrap();
         let prepare = |pins: &[(&str, &Path)]| {
             let pins: Vec<_> = pins.iter().map(|(url, ca)| (endpoint(url), *ca)).collect();
-            trust.prepare(pins.iter().map(|(endpoint, ca)| (endpoint, Some(*ca))))
+            trust.prepared(pins.iter().map(|(endpoint, ca)| (endpoint, Some(*ca))))
         };
         let good: &[(&str, &Path)] =
             &[("https://a.example/x", &one), ("https://A.example:443/y", &one), ("https://b.example", &one)];
@@ -220,7 +221,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("ca.pem");
         let trust = Trust::public().unwrap();
-        let pin = || trust.prepare([(&endpoint("https://a"), Some(&*file))]).map(drop);
+        let pin = || trust.prepared([(&endpoint("https://a"), Some(&*file))]).map(drop);
         assert!(matches!(pin(), Err(TrustFault::Unreadable { .. })));
         for text in ["", "not PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             std::fs::write(&file, text).unwrap();
@@ -239,7 +240,7 @@ mod tests {
         write();
         let trust = Trust::public().unwrap();
         let (a, b) = (endpoint("https://a.example"), endpoint("https://b.example"));
-        let pin = |named: &[(&EndpointUrl, Option<&Path>)]| trust.take(trust.prepare(named.iter().copied()).unwrap());
+        let pin = |named: &[(&EndpointUrl, Option<&Path>)]| trust.take(trust.prepared(named.iter().copied()).unwrap());
         pin(&[(&a, Some(&file)), (&b, Some(&file))]);
         let first = trust.config_for(&a);
         pin(&[(&a, Some(&file)), (&b, None)]);
