@@ -35,6 +35,7 @@ use setup::{Outcome, TOKEN_BYTES};
 
 /// Only the edge of it is used.
 const CONFIG: &str = "[[route]]\npath = \"/license\"\nlicense-server = \"http://127.0.0.1:9/\"\n";
+const PARKING_DELAY: Duration = Duration::from_millis(100);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Sizes of the fields that callers and authorities choose.
@@ -265,9 +266,11 @@ fn limits() -> ServerLimits {
 /// Connections over which this was sent; `answered`: and was answered.
 fn connections(address: SocketAddr, sent: &str, answered: bool) -> Outcome<f64> {
     const COUNT: u64 = 400;
+    /// Connections that come at once, and those before the first look.
+    const BATCH: u64 = 20;
     let mut open = Vec::new();
     let mut before = 0;
-    for number in 0..=COUNT {
+    for number in 1..=BATCH + COUNT {
         let mut stream = TcpStream::connect(address)?;
         stream.write_all(sent.as_bytes())?;
         if answered {
@@ -275,8 +278,11 @@ fn connections(address: SocketAddr, sent: &str, answered: bool) -> Outcome<f64> 
             assert!(read > 0, "it was closed");
         }
         open.push(stream);
-        if number == 0 {
-            std::thread::sleep(Duration::from_millis(300));
+        if number % BATCH == 0 {
+            // The earlier ones park meanwhile.
+            std::thread::sleep(PARKING_DELAY * 3);
+        }
+        if number == BATCH {
             before = resident()?;
         }
     }
@@ -292,7 +298,7 @@ async fn measure_connections(tasks: &Tasks) -> Outcome<[f64; 3]> {
         ServerSettings { limits: limits(), listen: Vec::new(), listen_plain: plain, workers: 1, ..config.server };
     let edge = Edge::bind(&server, Clock, tasks.clone(), Arc::new(EdgeCounters::default())).await?;
     let address = edge.addresses().first().ok_or("no address")?.address;
-    edge.parking_after(Duration::from_millis(100));
+    edge.parking_after(PARKING_DELAY);
     let serving = edge.serve(|_| Arc::new(Echo))?;
     let get = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
     let half_head = format!("GET /a HTTP/1.1\r\nHost: h\r\nX-Fill: {}", "a".repeat(30 << 10));
@@ -312,9 +318,10 @@ async fn measure_connections(tasks: &Tasks) -> Outcome<[f64; 3]> {
 
 async fn measure() -> Outcome<String> {
     let (tasks, _deaths) = Tasks::new();
-    let [idle, half_head, half_body] = measure_connections(&tasks).await?;
+    // Connections come last: what they free again would be used by sessions, and not be counted.
     let [plays, refused, killed] = sessions(&tasks, TYPICAL).await?;
     let [plays_most, refused_most, killed_most] = sessions(&tasks, LARGEST).await?;
+    let [idle, half_head, half_body] = measure_connections(&tasks).await?;
     let headline = setup::headline()?;
     Ok(format!(
         "{headline}; KiB each.\n\n\
